@@ -1,0 +1,256 @@
+"""The config of a run: YAML in, validated and frozen models out.
+
+Everything is checked here once. What is wrong becomes one `UsageError` that names each key, repeats its
+value and says what would be right.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from evodevo.config_errors import describe
+from evodevo.errors import UsageError
+from evodevo.evolution.space import Locus, Space
+from evodevo.evolution.strategies import Strategy, find
+
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Run(_Section):
+    name: str
+    """Names the run's directory: letters, digits, `_`, `.` and `-`."""
+    seed: int = Field(default=0, ge=0)
+    """With the config, decides everything that is random."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_file_name(cls, name: str) -> str:
+        if not RUN_NAME.fullmatch(name) or ".." in name:
+            raise ValueError(
+                f"{name!r} cannot name a directory; use letters, digits, '_', '-' and single dots, "
+                "beginning with a letter or digit, 100 at the most"
+            )
+        return name
+
+
+class Workload(_Section):
+    use: str | None = None
+    """The workload's class, as `module:Class`; or else give `command`."""
+    command: str | list[str] | None = None
+    """Any program: hyperparameters become its flags, the last line `FoM: <number>` that it prints is the fom."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """The workload's own, given to its class by name and checked against its signature."""
+
+    @model_validator(mode="after")
+    def _is_one_of_two(self) -> Self:
+        if (self.use is None) == (self.command is None):
+            raise ValueError("give either `use: module:Class` or `command: program ...`")
+        if self.use is not None and not re.fullmatch(r"[\w.]+:[\w.]+", self.use):
+            raise ValueError(f"use is {self.use!r} and should have the form module:Class")
+        if self.command is not None and not self.command:
+            raise ValueError("command is empty")
+        return self
+
+
+class Objective(_Section):
+    metric: str
+    """A metric that the workload reports of the validation split, such as `validation_loss`."""
+    mode: Literal["min", "max"]
+
+
+class Search(_Section):
+    strategy: str = "tri_parent"
+    """tri_parent, truncation_pbt, random_search, or the import path of a `Strategy`."""
+    population: int = Field(ge=1)
+    generations: int = Field(ge=1)
+    """A generation is one epoch of every member."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """The strategy's own."""
+    loci: dict[str, Locus] = Field(min_length=1)
+
+
+class Data(_Section):
+    root: str | None = None
+    """Directory with the data sets in their standard layouts, visible to every worker."""
+
+
+class Checkpoints(_Section):
+    url: str | None = None
+    """Directory or fsspec URL for checkpoints; by default `params/` in the run's directory."""
+    max_bytes: int | None = Field(default=None, gt=0)
+    """A run that would need more for its checkpoints stops at once and says how much it needs."""
+
+
+class Limits(_Section):
+    epoch_timeout_s: float | None = Field(default=None, gt=0)
+    """An attempt that takes longer is ended, by restarting its worker, and tried again."""
+    wall_time_s: float | None = Field(default=None, gt=0)
+    """No generation begins after the run has worked for so long; the run is then done."""
+    max_attempts: int = Field(default=3, ge=1)
+    max_failed_fraction: float = Field(default=0.5, ge=0, le=1)
+    """The run stops when more than this part of a generation failed (divergence does not count)."""
+
+
+class Cluster(_Section):
+    workers: int = Field(default=2, ge=1)
+    """Workers of a local cluster; an existing cluster has its own number."""
+    threads_per_member: int = Field(default=1, ge=1)
+    """Torch threads of each member's training on CPU; part of what makes a run repeatable."""
+
+
+class RunConfig(_Section):
+    run: Run
+    workload: Workload
+    objective: Objective
+    search: Search
+    data: Data = Data()
+    checkpoints: Checkpoints = Checkpoints()
+    limits: Limits = Limits()
+    cluster: Cluster = Cluster()
+    versions: dict[str, str] = Field(default_factory=dict)
+    """Filled in by evodevo when the run begins; what is given is overwritten."""
+
+    def space(self) -> Space:
+        return Space(self.search.loci)
+
+    def strategy(self) -> Strategy:
+        found = find(self.search.strategy)
+        options = found.Options.model_validate(self.search.options)
+        return found(self.space(), self.search.population, self.objective.mode, self.run.seed, options)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data that `parse` takes back."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        text: str = yaml.safe_dump(self.to_json(), sort_keys=False)
+        return text
+
+
+def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+    """Read the config at `path`, set `overrides` (dotted key -> value) over it, and validate it.
+
+    Relative paths in `data.root` and `checkpoints.url` are taken from the current directory and made
+    absolute, as workers stand elsewhere. Raises `UsageError`.
+    """
+    data = read_yaml(Path(path))
+    for key, value in (overrides or {}).items():
+        _set(data, key, value)
+    for section, key in (("data", "root"), ("checkpoints", "url")):
+        inner = data.get(section)
+        value = inner.get(key) if isinstance(inner, dict) else None
+        if isinstance(inner, dict) and isinstance(value, str) and "://" not in value:
+            inner[key] = str(Path(value).absolute())
+    return parse(data, str(path))
+
+
+def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
+    """Validate a config that is plain data. Raises `UsageError`, naming `where` it came from."""
+    try:
+        config = RunConfig.model_validate(dict(data))
+    except ValidationError as why:
+        raise _wrong(where, describe(why, RunConfig)) from None
+    search = config.search
+    try:
+        strategy = find(search.strategy)
+    except ValueError as why:
+        raise _wrong(where, [f"search.strategy: {why}"]) from None
+    try:
+        options: Any = strategy.Options.model_validate(search.options)
+    except ValidationError as why:
+        raise _wrong(where, describe(why, strategy.Options, ("search", "options"))) from None
+    try:
+        space = config.space()
+    except ValueError as why:
+        raise _wrong(where, [f"search.loci.{why}"]) from None
+    problems = []
+    if search.population < strategy.smallest_population:
+        problems.append(
+            f"search.population: {search.population} is too small for {search.strategy}, "
+            f"which needs {strategy.smallest_population} or more"
+        )
+    if getattr(options, "initial", "random") != "random":
+        problems += [
+            f"search.loci.{name}: initial is missing, and search.options.initial is {options.initial!r}; "
+            "give the locus an initial value, or set search.options.initial to random"
+            for name in space.without_initial()
+        ]
+    if problems:
+        raise _wrong(where, problems)
+    return config
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises `UsageError` where there is none."""
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file (from {os.getcwd()})") from None
+    except (OSError, UnicodeDecodeError) as why:
+        raise UsageError(f"{path}: cannot be read: {why}") from None
+    except yaml.YAMLError as why:
+        raise UsageError(f"{path}: is not YAML: {' '.join(str(why).split())}") from None
+    if data is None:
+        raise UsageError(f"{path}: is empty; see configs/quickstart.yaml for an example")
+    if not isinstance(data, dict):
+        raise UsageError(f"{path}: should be a mapping of sections, not {type(data).__name__}")
+    return data
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split `key=value` of `--set`, the value being YAML. Raises `UsageError`."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"--set {text!r}: should have the form key=value, such as search.population=8")
+    try:
+        return key, yaml.load(value, _Loader)
+    except yaml.YAMLError:
+        raise UsageError(f"--set {text!r}: the value is not YAML") from None
+
+
+def _set(data: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        inner = data.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise UsageError(f"--set {key}: {section} is {inner!r}, not a section with keys")
+        data = inner
+    data[last] = value
+
+
+def _wrong(where: str, problems: Iterable[str]) -> UsageError:
+    lines = list(problems)
+    if len(lines) == 1:
+        return UsageError(f"{where}: {lines[0]}")
+    return UsageError("\n  ".join([f"{where}: {len(lines)} things are wrong:", *lines]))
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which 1e-4 is a number, as in YAML 1.2, and no key comes twice."""
+
+
+def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    mapping = loader.construct_mapping(node, deep=True)
+    if len(mapping) < len(node.value):
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = loader.construct_object(key_node)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} comes twice", key_node.start_mark)
+            seen.add(key)
+    return mapping
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_repeats)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+"), list("-+0123456789")
+)

@@ -1,0 +1,71 @@
+"""Turns pydantic's errors into sentences for the person who wrote the YAML."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from evodevo.evolution.space import Locus
+
+LOCUS_TYPES = {
+    model.model_fields["type"].annotation.__args__[0]: model  # type: ignore[union-attr]
+    for model in get_args(get_args(Locus)[0])
+}
+
+
+def describe(error: ValidationError, model: type[BaseModel], prefix: Sequence[str] = ()) -> list[str]:
+    """One line for each problem: the key, what is wrong with it, and what would be right.
+
+    `model` is what was validated; `prefix` is where in the config it stands.
+    """
+    return [_sentence(dict(problem), model, tuple(prefix)) for problem in error.errors()]
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """A hint at the known name that `name` may have been meant as, and the list of all."""
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"{hint}Known: {', '.join(known)}" if known else "there are none"
+
+
+def _sentence(problem: dict[str, Any], model: type[BaseModel], prefix: tuple[str, ...]) -> str:
+    path = tuple(problem["loc"])
+    key = ".".join((*prefix, *map(str, _without_tag(path)))) or "config"
+    given = problem["input"]
+    match problem["type"]:
+        case "extra_forbidden":
+            owner = _model_at(path[:-1], model)
+            return f"{key}: unknown key; {nearest(str(path[-1]), list(owner.model_fields))}"
+        case "missing":
+            return f"{key}: is missing"
+        case "union_tag_invalid":
+            return f"{key}.type: unknown type {problem['ctx']['tag']!r}; {nearest(problem['ctx']['tag'], list(LOCUS_TYPES))}"
+        case "union_tag_not_found":
+            return f"{key}: has no type; {nearest('', list(LOCUS_TYPES))}"
+        case "value_error":
+            return f"{key}: {problem['ctx']['error']}"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"{key}: should be a mapping of keys to values, not {given!r}"
+        case "too_short":
+            return f"{key}: is empty"
+    message = problem["msg"][0].lower() + problem["msg"][1:]
+    return f"{key}: {message.replace('input', 'value')}, not {given!r}"
+
+
+def _without_tag(path: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Drop the locus' type, which pydantic puts into the path of a discriminated union."""
+    if path[:2] == ("search", "loci") and len(path) > 3:
+        return (*path[:3], *path[4:])
+    return path
+
+
+def _model_at(path: tuple[Any, ...], model: type[BaseModel]) -> type[BaseModel]:
+    if path[:2] == ("search", "loci") and len(path) == 4:
+        return LOCUS_TYPES[path[3]]
+    for step in path:
+        inner = model.model_fields[str(step)].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            break
+        model = inner
+    return model

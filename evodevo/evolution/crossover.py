@@ -1,0 +1,25 @@
+"""Two genomes become two complementary ones: what one child takes from a, the other takes from b."""
+
+from typing import Literal
+
+import numpy as np
+
+from evodevo.evolution.space import Genome, Value
+
+Kind = Literal["single_locus", "switch_following"]
+
+
+def complementary(
+    a: Genome, b: Genome, rate: float, kind: Kind, rng: np.random.Generator
+) -> tuple[dict[str, Value], dict[str, Value]]:
+    """Cross `a` and `b` (same loci, same order); an event happens at each locus with probability `rate`.
+
+    single_locus: an event swaps that locus alone (Vose et al. 2019).
+    switch_following: an event switches the source of that locus and of all that follow (their section
+    6.1), so loci that stand together in the config tend to stay together.
+    """
+    events = rng.random(len(a)) < rate
+    swapped = events if kind == "single_locus" else np.logical_xor.accumulate(events)
+    one = {name: (b if swap else a)[name] for name, swap in zip(a, swapped, strict=True)}
+    other = {name: (a if swap else b)[name] for name, swap in zip(a, swapped, strict=True)}
+    return one, other

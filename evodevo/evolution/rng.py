@@ -1,0 +1,20 @@
+"""Named random streams: the same name gives the same numbers, whoever asks, whenever, in any order."""
+
+import zlib
+
+import numpy as np
+
+
+def stream(seed: int, generation: int, slot: int, purpose: str) -> np.random.Generator:
+    """Return the generator named by (run seed, generation, slot, purpose).
+
+    Streams of different names are independent: the name is the spawn key of a
+    `numpy.random.SeedSequence`. Nothing else enters, neither time nor order nor the number of workers.
+    """
+    key = (generation, slot, zlib.crc32(purpose.encode()))
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy=seed, spawn_key=key)))
+
+
+def training_seed(seed: int, generation: int, slot: int) -> int:
+    """The seed, in [0, 2**31), with which the member born at (generation, slot) is trained."""
+    return int(stream(seed, generation, slot, "training").integers(2**31))

@@ -1,0 +1,284 @@
+"""The search space: the loci, the genomes they make, and what keeps every value legal.
+
+A genome holds a value for every locus, also for one whose condition does not hold: such a value is
+carried along, recombined and mutated unseen. `Space.express` gives the hyperparameters that count.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Value = bool | int | float | str | None
+Genome = Mapping[str, Value]
+Condition = Mapping[str, Value | list[Value]]
+
+
+def same(one: Value, other: Value) -> bool:
+    """Equal in type and value: 1, 1.0 and True are three values."""
+    return type(one) is type(other) and one == other
+
+
+class _Locus(BaseModel):
+    """What every locus has; `when` names the values of other loci under which this one counts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    evolves: ClassVar[bool] = True
+    when: dict[str, Value | list[Value]] = Field(default_factory=dict)
+
+
+class FloatLocus(_Locus):
+    """A real number in [low, high], laid out linearly or logarithmically."""
+
+    type: Literal["float"]
+    low: float
+    high: float
+    scale: Literal["linear", "log"] = "linear"
+    initial: float | None = None
+
+    @model_validator(mode="after")
+    def _bounds_make_sense(self) -> Self:
+        _check_bounds(self.low, self.high, self.scale, self.initial)
+        return self
+
+    def contains(self, value: Value) -> bool:
+        return isinstance(value, float) and self.low <= value <= self.high
+
+    def sample(self, rng: np.random.Generator) -> float:
+        return self.from_unit(rng.random())
+
+    def near(self, value: float, spread: float, rng: np.random.Generator) -> float:
+        """A value around `value`; `spread` is a standard deviation, as a part of the locus' whole range."""
+        return self.from_unit(_reflect(self.to_unit(value) + spread * rng.standard_normal()))
+
+    def step(self, value: float, factor: float, rng: np.random.Generator) -> float:
+        """`value` changed by |factor - 1| of itself, up or down, and held at the bounds.
+
+        Zero, which no factor moves, steps by that part of the whole range instead.
+        """
+        if value == 0.0:
+            change = (factor - 1.0) * (self.high - self.low)
+            return self._clip(change if self.low <= change <= self.high else -change)
+        return self._clip(value + (factor - 1.0) * abs(value))
+
+    def to_unit(self, value: float) -> float:
+        """The place of `value` between the bounds, in [0, 1], on this locus' scale."""
+        low, high, at = (self._on_scale(v) for v in (self.low, self.high, value))
+        return (at - low) / (high - low)
+
+    def from_unit(self, place: float) -> float:
+        """The value at `place` in [0, 1]; the inverse of `to_unit` up to rounding."""
+        low, high = self._on_scale(self.low), self._on_scale(self.high)
+        at = low + place * (high - low)
+        return self._clip(math.exp(at) if self.scale == "log" else at)
+
+    def _on_scale(self, value: float) -> float:
+        return math.log(value) if self.scale == "log" else value
+
+    def _clip(self, value: float) -> float:
+        return float(min(max(value, self.low), self.high))
+
+
+class IntLocus(_Locus):
+    """A whole number in [low, high], both included."""
+
+    type: Literal["int"]
+    low: int
+    high: int
+    scale: Literal["linear", "log"] = "linear"
+    initial: int | None = None
+
+    @model_validator(mode="after")
+    def _bounds_make_sense(self) -> Self:
+        _check_bounds(self.low, self.high, self.scale, self.initial)
+        return self
+
+    def contains(self, value: Value) -> bool:
+        return type(value) is int and self.low <= value <= self.high
+
+    def sample(self, rng: np.random.Generator) -> int:
+        if self.scale == "linear":
+            return int(rng.integers(self.low, self.high + 1))
+        return self._clip(round(self._continuous().sample(rng)))
+
+    def near(self, value: int, spread: float, rng: np.random.Generator) -> int:
+        return self._clip(round(self._continuous().near(float(value), spread, rng)))
+
+    def step(self, value: int, factor: float, rng: np.random.Generator) -> int:
+        """`value` changed by |factor - 1| of itself, by one at the least; at a bound it turns back."""
+        direction = 1 if factor >= 1.0 else -1
+        target = round(value + (factor - 1.0) * abs(value))
+        target = self._clip(target if target != value else value + direction)
+        return target if target != value else self._clip(value - direction)
+
+    def _continuous(self) -> FloatLocus:
+        return FloatLocus(type="float", low=float(self.low), high=float(self.high), scale=self.scale)
+
+    def _clip(self, value: int) -> int:
+        return min(max(value, self.low), self.high)
+
+
+class ChoiceLocus(_Locus):
+    """One of some values without an order."""
+
+    type: Literal["choice"]
+    choices: list[Value]
+    initial: Value = None
+
+    @model_validator(mode="after")
+    def _choices_make_sense(self) -> Self:
+        if len(self.choices) < 2:
+            raise ValueError(f"choices {self.choices} leave nothing to choose; give two or more")
+        for i, choice in enumerate(self.choices):
+            if any(same(choice, other) for other in self.choices[:i]):
+                raise ValueError(f"choices {self.choices} name {choice!r} twice")
+        if self.initial is not None and not self.contains(self.initial):
+            raise ValueError(f"initial {self.initial!r} is not one of the choices {self.choices}")
+        return self
+
+    def contains(self, value: Value) -> bool:
+        return any(same(value, choice) for choice in self.choices)
+
+    def sample(self, rng: np.random.Generator) -> Value:
+        return self.choices[int(rng.integers(len(self.choices)))]
+
+    def near(self, value: Value, spread: float, rng: np.random.Generator) -> Value:
+        """The value itself, or, as choices have no neighbourhood, any choice: each half of the time."""
+        return value if rng.random() < 0.5 else self.sample(rng)
+
+    def step(self, value: Value, factor: float, rng: np.random.Generator) -> Value:
+        """Another choice, each with the same probability."""
+        others = [choice for choice in self.choices if not same(choice, value)]
+        return others[int(rng.integers(len(others)))]
+
+
+class BoolLocus(_Locus):
+    """True or false."""
+
+    type: Literal["bool"]
+    initial: bool | None = None
+
+    def contains(self, value: Value) -> bool:
+        return isinstance(value, bool)
+
+    def sample(self, rng: np.random.Generator) -> bool:
+        return bool(rng.random() < 0.5)
+
+    def near(self, value: bool, spread: float, rng: np.random.Generator) -> bool:
+        """The value itself, or either: each half of the time."""
+        return value if rng.random() < 0.5 else self.sample(rng)
+
+    def step(self, value: bool, factor: float, rng: np.random.Generator) -> bool:
+        return not value
+
+
+class FixedLocus(_Locus):
+    """A constant that is passed to the workload with the rest and never changes."""
+
+    evolves: ClassVar[bool] = False
+    type: Literal["fixed"]
+    value: Value
+
+    @property
+    def initial(self) -> Value:
+        return self.value
+
+    def contains(self, value: Value) -> bool:
+        return same(value, self.value)
+
+    def sample(self, rng: np.random.Generator) -> Value:
+        return self.value
+
+    def near(self, value: Value, spread: float, rng: np.random.Generator) -> Value:
+        return self.value
+
+    def step(self, value: Value, factor: float, rng: np.random.Generator) -> Value:
+        return self.value
+
+
+Locus = Annotated[FloatLocus | IntLocus | ChoiceLocus | BoolLocus | FixedLocus, Field(discriminator="type")]
+
+
+class Space:
+    """All loci of a search, in the order of the config.
+
+    Raises `ValueError` where a `when` names a locus that is not there, a value that its locus cannot
+    have, or a circle.
+    """
+
+    def __init__(self, loci: Mapping[str, Any]) -> None:
+        self.loci: dict[str, Any] = dict(loci)
+        for name, locus in self.loci.items():
+            for other, wanted in locus.when.items():
+                self._check_condition(name, other, wanted)
+        for name in self.loci:
+            self._check_no_circle(name, ())
+
+    def express(self, genome: Genome) -> dict[str, Value]:
+        """The hyperparameters that `genome` stands for: those of its loci whose conditions hold."""
+        return {name: genome[name] for name in self.loci if self.active(name, genome)}
+
+    def active(self, name: str, genome: Genome) -> bool:
+        return all(
+            self.active(other, genome) and any(same(genome[other], value) for value in _as_list(wanted))
+            for other, wanted in self.loci[name].when.items()
+        )
+
+    def contains(self, genome: Genome) -> bool:
+        return genome.keys() == self.loci.keys() and all(
+            locus.contains(genome[name]) for name, locus in self.loci.items()
+        )
+
+    def given(self) -> dict[str, Value]:
+        """The genome of the loci's `initial` values."""
+        return {name: locus.initial for name, locus in self.loci.items()}
+
+    def near(self, genome: Genome, spread: float, rng: np.random.Generator) -> dict[str, Value]:
+        """A genome around `genome`; for `spread` see `FloatLocus.near`."""
+        return {name: locus.near(genome[name], spread, rng) for name, locus in self.loci.items()}
+
+    def sample(self, rng: np.random.Generator) -> dict[str, Value]:
+        """A genome drawn evenly from the whole space (on each locus' own scale)."""
+        return {name: locus.sample(rng) for name, locus in self.loci.items()}
+
+    def without_initial(self) -> list[str]:
+        """The loci that the config gives no `initial` value."""
+        return [
+            name
+            for name, locus in self.loci.items()
+            if not locus.contains(locus.initial)
+        ]
+
+    def _check_condition(self, name: str, other: str, wanted: Value | Sequence[Value]) -> None:
+        if other not in self.loci:
+            raise ValueError(f"{name}.when names {other!r}, but the loci are {', '.join(self.loci)}")
+        for value in _as_list(wanted):
+            if not self.loci[other].contains(value):
+                raise ValueError(f"{name}.when asks for {other} = {value!r}, which {other} can never be")
+
+    def _check_no_circle(self, name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            raise ValueError(f"`when` goes round in a circle: {' -> '.join((*path, name))}")
+        for other in self.loci[name].when:
+            self._check_no_circle(other, (*path, name))
+
+
+def _as_list(wanted: Value | Iterable[Value]) -> list[Value]:
+    return list(wanted) if isinstance(wanted, list) else [wanted]  # type: ignore[list-item]
+
+
+def _check_bounds(low: float, high: float, scale: str, initial: float | None) -> None:
+    if not low < high:
+        raise ValueError(f"low {low} is not below high {high}")
+    if scale == "log" and low <= 0:
+        raise ValueError(f"a log scale needs low above 0, not {low}")
+    if initial is not None and not low <= initial <= high:
+        raise ValueError(f"initial {initial} is outside [{low}, {high}]")
+
+
+def _reflect(place: float) -> float:
+    """Fold a place on the real line back into [0, 1], as if the bounds were mirrors."""
+    folded = place % 2.0
+    return 2.0 - folded if folded > 1.0 else folded

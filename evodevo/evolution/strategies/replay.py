@@ -1,0 +1,32 @@
+"""Replay: one member, trained along a schedule that another run found. Used by `evodevo replay`."""
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from evodevo.evolution.strategies import base
+
+
+class Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    genomes: list[dict[str, Any]]
+    training_seeds: list[int]
+
+
+class Replay(base.Strategy):
+    Options: ClassVar[type[BaseModel]] = Options
+    smallest_population = 1
+    options: Options  # type: ignore[assignment]
+
+    def founder(self, generation: int, slot: int) -> base.Birth:
+        return base.Birth(self.options.genomes[0], training_seed=self.options.training_seeds[0])
+
+    def birth(self, generation: int, slot: int, parents: base.Population) -> base.Birth:
+        own = parents.members[slot].id
+        return base.Birth(
+            self.options.genomes[generation],
+            parent_a=own,
+            parent_params=own,
+            training_seed=self.options.training_seeds[generation],
+        )

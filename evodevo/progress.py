@@ -1,0 +1,78 @@
+"""What a person sees while a run goes on: a live display on a terminal, plain lines elsewhere."""
+
+from collections.abc import Iterable
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from evodevo.run.view import Status
+
+
+def show(statuses: Iterable[Status], dashboard: str | None, console: Console, quiet: bool = False) -> Status:
+    """Show each status until there are no more; returns the last one."""
+    last = None
+    if console.is_terminal and not quiet:
+        with Live(console=console, refresh_per_second=4, transient=True) as live:
+            for last in statuses:
+                live.update(_display(last, dashboard))
+    else:
+        said: tuple[object, ...] = ()
+        if dashboard and not quiet:
+            console.print(f"dashboard: {dashboard}", soft_wrap=True)
+        for last in statuses:
+            if said != (said := (last.generation, last.state)) and not quiet:
+                console.print(line(last), soft_wrap=True, highlight=False)
+    assert last is not None
+    return last
+
+
+def line(status: Status) -> str:
+    """A run's status on one line."""
+    parts = [f"{status.name}: {status.state}", f"generation {status.generation}/{status.generations}"]
+    if status.best_fom is not None:
+        parts.append(f"best {status.metric} {status.best_fom:.6g} ({status.best_member})")
+    if status.median_fom is not None:
+        parts.append(f"median {status.median_fom:.6g}")
+    if status.failed:
+        parts.append(f"{status.failed} failed")
+    parts.append(_time(status))
+    if status.message:
+        parts.append(status.message)
+    return ", ".join(parts)
+
+
+def _display(status: Status, dashboard: str | None) -> Group:
+    table = Table.grid(padding=(0, 2))
+    workers = "" if status.workers is None else f" on {status.workers} workers"
+    table.add_row("[bold]" + status.name, f"{status.state}{workers}, {_time(status)}")
+    table.add_row("generation", _bar(status.generation, status.generations))
+    table.add_row("members", _bar(status.members_done, status.population))
+    if status.best_fom is not None:
+        table.add_row("best", f"[bold green]{status.best_fom:.6g}[/] {status.metric} ({status.best_member})")
+    if status.median_fom is not None:
+        table.add_row("median", f"{status.median_fom:.6g}")
+    if status.failed or status.lost_attempts:
+        table.add_row("trouble", f"{status.failed} failed, {status.lost_attempts} attempts lost")
+    if dashboard:
+        table.add_row("dashboard", dashboard)
+    return Group(table, *([Text(status.message)] if status.message else []))
+
+
+def _bar(done: int, total: int) -> Table:
+    row = Table.grid(padding=(0, 1))
+    row.add_row(ProgressBar(total=total, completed=done, width=30), f"{done}/{total}")
+    return row
+
+
+def _time(status: Status) -> str:
+    left = f", about {_clock(status.remaining_s)} left" if status.remaining_s is not None else ""
+    return f"{_clock(status.elapsed_s)} elapsed{left}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

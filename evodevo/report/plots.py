@@ -1,0 +1,109 @@
+"""Plots of a run: the fom over generations, and each hyperparameter's population with the best line through it."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from evodevo.run.history import History, Life
+
+INK, ACCENT = "#444444", "#c2410c"
+
+
+def fom_plot(history: History) -> bytes:
+    """Best, median and envelope of each generation's foms, as PNG."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    foms = [[life.fom for life in lives if life.fom is not None] for lives in history.generations]
+    at = [generation for generation, values in enumerate(foms) if values]
+    values = [foms[generation] for generation in at]
+    if values:
+        best = min if history.config.objective.mode == "min" else max
+        axes.fill_between(
+            at, [min(v) for v in values], [max(v) for v in values], color=INK, alpha=0.15, lw=0, label="all members"
+        )
+        axes.plot(at, [float(np.median(v)) for v in values], color=INK, lw=1.5, label="median")
+        axes.plot(at, [best(v) for v in values], color=ACCENT, lw=2, label="best")
+        if min(map(min, values)) > 0 and max(map(max, values)) > 10 * min(map(min, values)):
+            axes.set_yscale("log")
+        axes.legend(frameon=False)
+    _generations(axes, len(foms))
+    axes.set_ylabel(history.config.objective.metric.replace("_", " "))
+    axes.set_title(
+        f"{history.config.run.name}: {history.config.search.population} members, {len(foms)} generations", loc="left"
+    )
+    return _png(figure)
+
+
+def schedule_plot(history: History) -> bytes:
+    """One panel a hyperparameter: every member, coloured by fitness, and the best member's schedule, as PNG."""
+    space = history.config.space()
+    names = [name for name, locus in space.loci.items() if locus.evolves]
+    figure = Figure(figsize=(8, 1 + 2.3 * max(1, len(names))), layout="constrained")
+    panels: Any = figure.subplots(max(1, len(names)), sharex=True, squeeze=False)[:, 0]
+    strategy = history.config.strategy()
+    lives = [life for life in history.lives() if life.outcome]
+    fitness = {
+        life.id: fit
+        for members in history.generations
+        for life, fit in zip(members, strategy.fitness([life.fom for life in members]), strict=True)
+    }
+    points = None
+    for axes, name in zip(panels, names, strict=False):
+        height = _heights(axes, space.loci[name])
+        shown = [life for life in lives if space.active(name, life.birth.genome)]
+        points = axes.scatter(
+            [life.generation for life in shown],
+            [height(life.birth.genome[name]) for life in shown],
+            c=[fitness[life.id] for life in shown],
+            cmap="viridis",
+            vmin=0,
+            vmax=1,
+            s=14,
+            alpha=0.8,
+            lw=0,
+        )
+        if history.best:
+            line = [life for life in history.line(history.best) if space.active(name, life.birth.genome)]
+            _draw_line(axes, line, [height(life.birth.genome[name]) for life in line])
+        axes.set_ylabel(name.replace("_", " "))
+        _generations(axes, len(history.generations))
+        axes.label_outer()
+    if points is not None:
+        figure.colorbar(points, ax=list(panels), label="relative fitness", shrink=0.6)
+        best = f" of {history.best.id}" if history.best else ""
+        panels[0].set_title(f"{history.config.run.name}: the schedule{best}", loc="left")
+    return _png(figure)
+
+
+def _draw_line(axes: Axes, line: Sequence[Life], heights: Sequence[float]) -> None:
+    axes.plot(
+        [life.generation for life in line], heights, color=ACCENT, lw=2, marker="o", ms=4, label="best line"
+    )
+
+
+def _heights(axes: Axes, locus: Any) -> Any:
+    """Set up the y axis for a locus; returns what maps its values to heights."""
+    if locus.type in ("choice", "bool"):
+        values = [str(value) for value in getattr(locus, "choices", (False, True))]
+        axes.set_yticks(range(len(values)), values)
+        axes.set_ylim(-0.5, len(values) - 0.5)
+        return lambda value: values.index(str(value))
+    axes.set_yscale(locus.scale)
+    return lambda value: value
+
+
+def _generations(axes: Axes, count: int) -> None:
+    axes.set_xlabel("generation")
+    axes.set_xlim(-0.5, max(1, count) - 0.5)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _png(figure: Figure) -> bytes:
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=110)
+    return out.getvalue()

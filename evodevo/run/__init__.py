@@ -1,0 +1,1 @@
+"""What is true about one run, and how it moves on."""

@@ -1,0 +1,39 @@
+"""Writing files so that a reader never sees half of one, and a crash never leaves half of one behind."""
+
+import os
+from pathlib import Path
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Publish `data` under a name that was never used; it is on disk when this returns.
+
+    Raises `FileExistsError` where the name is taken. (Two writers of one name at one instant are not
+    kept apart: a hard link would, but not every shared file system has them. Use unique names.)
+    """
+    if path.exists():
+        raise FileExistsError(f"{path} is there already")
+    os.rename(_write_part(path, data), path)
+    _flush_directory(path.parent)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write a file that is made from the journal and can be made again (tables, plots, summaries)."""
+    os.replace(_write_part(path, data), path)
+
+
+def _write_part(path: Path, data: bytes) -> Path:
+    part = path.with_name(path.name + f".{os.getpid()}.part")
+    with open(part, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return part
+
+
+def _flush_directory(path: Path) -> None:
+    """A new name is safe from a power cut only when its directory is on disk too."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

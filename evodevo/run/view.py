@@ -1,0 +1,144 @@
+"""Looking at a run from outside: follow its journal, from the file or through a service, and sum it up."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from evodevo.errors import UsageError
+from evodevo.run.controller import JOURNAL
+from evodevo.run.history import History
+from evodevo.run.journal import Record, Tail, is_live
+
+State = Literal["running", "waiting", "done", "failed", "cancelled", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is new in a journal, and how things stand around it.
+
+    `live`: a controller is at work. `workers`: how many it can use, None where that cannot be seen.
+    `problems`: why workers that are connected are not used, or why the controller stopped.
+    """
+
+    records: Sequence[Record]
+    live: bool
+    workers: int | None = None
+    problems: Sequence[str] = ()
+
+
+class Source(Protocol):
+    def read(self, since: int) -> Reading:
+        """The records from number `since` on."""
+        ...
+
+
+class FileSource:
+    """The journal of a run's directory; needs no scheduler."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / JOURNAL
+        if not self.path.exists():
+            raise UsageError(f"{directory}: is no run (it has no {JOURNAL})")
+        self._tail = Tail(self.path)
+
+    def read(self, since: int) -> Reading:
+        live = is_live(self.path)  # before the records: what a live controller writes last is then still seen
+        return Reading(self._tail.read(), live)
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a run stands.
+
+    `generation` counts complete ones; `members_done` those of the one at work, out of `population`.
+    `best_fom` is the best of the whole run, `median_fom` that of the last generation with outcomes.
+    `remaining_s` is an estimate, from the seconds per member so far.
+    """
+
+    name: str
+    state: State
+    generation: int
+    generations: int
+    members_done: int
+    population: int
+    metric: str
+    mode: str
+    best_fom: float | None
+    best_member: str | None
+    median_fom: float | None
+    failed: int
+    lost_attempts: int
+    elapsed_s: float
+    remaining_s: float | None
+    workers: int | None
+    message: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class View:
+    """A run as seen through a source; `refresh` brings it up to date."""
+
+    def __init__(self, name: str, source: Source) -> None:
+        self.name = name
+        self.history = History()
+        self._source = source
+        self._seen = 0
+        self._last = Reading((), live=False)
+
+    def refresh(self) -> Status:
+        self._last = self._source.read(self._seen)
+        for record in self._last.records:
+            self.history.apply(record)
+        self._seen += len(self._last.records)
+        return self.status()
+
+    @property
+    def over(self) -> bool:
+        """No controller is at work on the run any more."""
+        return not self._last.live
+
+    def status(self) -> Status:
+        history, search = self.history, self.history.config.search
+        done = history.completed()
+        at_work = history.generations[done] if done < len(history.generations) else []
+        members_done = sum(life.outcome is not None for life in at_work)
+        latest = next((g for g in (at_work, *history.generations[:done][::-1]) if any(life.outcome for life in g)), [])
+        foms = [life.fom for life in latest if life.fom is not None]
+        total, behind = search.generations * search.population, done * search.population + members_done
+        state = self._state()
+        return Status(
+            name=self.name,
+            state=state,
+            generation=done,
+            generations=search.generations,
+            members_done=members_done,
+            population=search.population,
+            metric=history.config.objective.metric,
+            mode=history.config.objective.mode,
+            best_fom=history.best.fom if history.best else None,
+            best_member=history.best.id if history.best else None,
+            median_fom=statistics.median(foms) if foms else None,
+            failed=sum(life.status in ("failed", "diverged") for life in history.lives()),
+            lost_attempts=sum(len(life.lost) for life in history.lives()),
+            elapsed_s=history.elapsed_s,
+            remaining_s=history.elapsed_s * (total - behind) / behind if behind and state == "running" else None,
+            workers=self._last.workers,
+            message=history.reason or "; ".join(self._last.problems) or None,
+        )
+
+    def _state(self) -> State:
+        if self.history.end:
+            return self.history.end
+        if not self._last.live:
+            return "interrupted"
+        return "waiting" if self._last.workers == 0 else "running"
+
+
+def runs_in(runs_dir: Path) -> list[str]:
+    """The names of the runs that have their directories in `runs_dir`, oldest first."""
+    journals = sorted(runs_dir.glob(f"*/{JOURNAL}"), key=lambda path: path.stat().st_ctime)
+    return [path.parent.name for path in journals]

@@ -1,0 +1,209 @@
+"""The service from outside, for Python and for the command line.
+
+    import evodevo
+
+    with evodevo.local(workers=2) as client:
+        run = client.submit("configs/quickstart.yaml")
+        run.wait()
+        print(run.best)
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distributed import Client as DaskClient
+
+from evodevo.config import RunConfig, load, parse
+from evodevo.errors import RunFailed, UsageError
+from evodevo.report.schedule import Schedule
+from evodevo.report.tables import history_rows
+from evodevo.run.view import FileSource, Reading, Source, Status, View
+from evodevo.service import cluster
+from evodevo.versions import own_versions
+
+POLL_S = 0.25
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best member of a run. `hyperparameters` are those of its last epoch only; see `schedule`."""
+
+    member: str
+    fom: float
+    metrics: Mapping[str, float]
+    hyperparameters: Mapping[str, Any]
+    schedule: Schedule
+
+
+class Run:
+    """A run, live or over. Made by `Client.submit`, `Client.run` or `open_run`."""
+
+    def __init__(self, name: str, source: Source, client: "Client | None" = None) -> None:
+        self.name = name
+        self.view = View(name, source)
+        self._client = client
+
+    def status(self) -> Status:
+        """Where the run stands now."""
+        return self.view.refresh()
+
+    def follow(self) -> Iterator[Status]:
+        """The status again and again, until the run is over; the last one is final."""
+        while True:
+            status = self.status()
+            yield status
+            if self.view.over:
+                return
+            time.sleep(POLL_S)
+
+    def wait(self) -> Status:
+        """Wait until the run is over. Raises `RunFailed` where it failed, with the reason."""
+        *_, last = self.follow()
+        if last.state == "failed":
+            raise RunFailed(last.message)
+        return last
+
+    def history(self) -> Any:
+        """A row a member, as in history.csv: a pandas frame where pandas is installed, or a list of dicts."""
+        self.status()
+        rows = history_rows(self.view.history)
+        try:
+            import pandas as pd
+        except ImportError:
+            return rows
+        return pd.DataFrame(rows)
+
+    @property
+    def best(self) -> Best | None:
+        """The best member so far; None before there is one."""
+        self.status()
+        history = self.view.history
+        life = history.best
+        if life is None or life.outcome is None or life.fom is None:
+            return None
+        return Best(
+            life.id,
+            life.fom,
+            life.outcome.metrics,
+            history.config.space().express(life.birth.genome),
+            Schedule.of(history, life),
+        )
+
+    def cancel(self) -> None:
+        """Stop the run, keeping everything. Raises `UsageError` where it is not running."""
+        self._ask("cancel")
+
+    def resume(self) -> None:
+        """Carry the run on from where its journal ends. Raises `UsageError` where it is done or running."""
+        self._ask("resume")
+
+    def _ask(self, operation: str) -> None:
+        if self._client is None:
+            raise UsageError(f"run {self.name!r} was opened from its files; connect to its scheduler for that")
+        self._client.ask(operation, run=self.name)
+
+
+class Client:
+    """A connection to the service of a scheduler. Use `connect` or `local`.
+
+    `is_local`: the cluster is this process' own and ends with it.
+    """
+
+    def __init__(self, dask_client: DaskClient, is_local: bool) -> None:
+        self._dask = dask_client
+        self.is_local = is_local
+        about = self.ask("hello", versions=own_versions())
+        self.runs_dir = Path(about["runs_dir"])
+        self.workers: int = about["workers"]
+
+    @property
+    def dashboard(self) -> str:
+        """The address of the Dask dashboard."""
+        return str(self._dask.dashboard_link)
+
+    @property
+    def address(self) -> str:
+        """The scheduler's address."""
+        return str(self._dask.scheduler.address)
+
+    def check(self, config: RunConfig | Mapping[str, Any] | Path | str) -> dict[str, Any]:
+        """Try the workload of a config on a worker; nothing is written. Raises `UsageError`."""
+        facts: dict[str, Any] = self.ask("check", config=_config(config).to_json())
+        return facts
+
+    def submit(self, config: RunConfig | Mapping[str, Any] | Path | str) -> Run:
+        """Begin a run, from a config, its plain data or the path of its YAML.
+
+        Waits until a worker has tried the workload. Raises `UsageError`, and then nothing was written.
+        """
+        checked = _config(config)
+        self.ask("submit", config=checked.to_json())
+        return self.run(checked.run.name)
+
+    def runs(self) -> list[Run]:
+        """All runs in the scheduler's runs directory, oldest first."""
+        return [self.run(name) for name in self.ask("runs")]
+
+    def run(self, name: str) -> Run:
+        """One run by its name. Raises `UsageError` where there is none."""
+        run = Run(name, _ServiceSource(self, name), self)
+        run.status()
+        return run
+
+    def ask(self, operation: str, **arguments: Any) -> Any:
+        """Ask the service. Raises the `UsageError` that it answers with."""
+        try:
+            answer = self._dask.sync(getattr(self._dask.scheduler, f"evodevo_{operation}"), **arguments)
+        except OSError as why:
+            raise UsageError(f"the scheduler does not answer any more: {why}") from None
+        if answer is None:
+            raise UsageError(
+                f"the scheduler at {self.address} runs without evodevo; "
+                "start it with `dask scheduler --preload evodevo.service`"
+            )
+        if "error" in answer:
+            raise UsageError(answer["error"])
+        return answer["result"]
+
+
+class _ServiceSource:
+    def __init__(self, client: Client, run: str) -> None:
+        self._client = client
+        self._run = run
+
+    def read(self, since: int) -> Reading:
+        return Reading(**self._client.ask("read", run=self._run, since=since))
+
+
+@contextlib.contextmanager
+def connect(address: str | None = None, scheduler_file: Path | str | None = None) -> Iterator[Client]:
+    """A client of a running scheduler: `with evodevo.connect("tcp://host:8786") as client: ...`.
+
+    Raises `UsageError` where none answers, it has no service, or its versions differ.
+    """
+    with cluster.existing(address, scheduler_file) as dask_client:
+        yield Client(dask_client, is_local=False)
+
+
+@contextlib.contextmanager
+def local(workers: int = 2, runs_dir: Path | str = "checkpoints") -> Iterator[Client]:
+    """A client of a cluster of its own, on this machine: `with evodevo.local(workers=2) as client: ...`."""
+    with cluster.local(workers, runs_dir) as dask_client:
+        yield Client(dask_client, is_local=True)
+
+
+def open_run(directory: Path | str) -> Run:
+    """A run from its directory alone, without a scheduler. Raises `UsageError` where there is none."""
+    run = Run(Path(directory).name, FileSource(Path(directory)))
+    run.status()
+    return run
+
+
+def _config(config: RunConfig | Mapping[str, Any] | Path | str) -> RunConfig:
+    if isinstance(config, RunConfig):
+        return config
+    return parse(config) if isinstance(config, Mapping) else load(config)

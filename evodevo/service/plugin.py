@@ -1,0 +1,259 @@
+"""The service inside the scheduler: submit, list, watch, cancel and resume runs.
+
+Each run is a task on the scheduler's event loop; files and anything that computes are elsewhere (threads,
+workers). Requests come as Dask RPCs named `evodevo_*`. What a person did wrong goes back as
+`{"error": message}`, so that it does not appear as a traceback in the scheduler's log.
+"""
+
+import asyncio
+import functools
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from distributed import Client, Scheduler
+from distributed.diagnostics.plugin import SchedulerPlugin
+
+from evodevo.config import RunConfig, parse
+from evodevo.errors import UsageError
+from evodevo.run.controller import DESCRIBE, JOURNAL, Controller, create_run, job_of
+from evodevo.run.dispatch import AttemptLost, Dispatcher
+from evodevo.run.history import History
+from evodevo.run.journal import JournalError, JournalInUse, Superseded, Tail
+from evodevo.run.view import runs_in
+from evodevo.versions import differences, own_versions
+
+logger = logging.getLogger("evodevo.service")
+
+Handler = Callable[..., Awaitable[Any]]
+
+
+class Service(SchedulerPlugin):
+    """All runs of one scheduler. `runs_dir` is where their directories are."""
+
+    name = "evodevo"
+
+    def __init__(self, scheduler: Scheduler, runs_dir: str, recover: bool) -> None:
+        self.runs_dir = Path(runs_dir).absolute()
+        self._scheduler = scheduler
+        self._recover = recover
+        self._ready = asyncio.Event()
+        self._controllers: dict[str, Controller] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stopped: dict[str, str] = {}
+        self._reserved: set[str] = set()
+        self._starting: asyncio.Task[None] | None = None
+
+    def install(self) -> None:
+        self._scheduler.add_plugin(self)
+        for handler in (
+            self.evodevo_hello,
+            self.evodevo_check,
+            self.evodevo_submit,
+            self.evodevo_runs,
+            self.evodevo_read,
+            self.evodevo_cancel,
+            self.evodevo_resume,
+        ):
+            self._scheduler.handlers[handler.__name__] = _says_what_is_wrong(handler)
+        self._starting = asyncio.create_task(self._start())
+
+    async def _start(self) -> None:
+        """A client can connect only when the scheduler is up, so this is not part of its start."""
+        await self._scheduler
+        self._client = await Client(
+            self._scheduler.address, asynchronous=True, set_as_default=False, name="evodevo-service"
+        )
+        self._dispatcher = Dispatcher(self._scheduler, self._client)
+        self._ready.set()
+        if self._recover:
+            for name in await asyncio.to_thread(_unfinished, self.runs_dir):
+                logger.info("carrying on run %s", name)
+                self._carry_on(name, retry=False)
+
+    async def before_close(self) -> None:
+        """The scheduler closes: runs stop where they are and can be resumed."""
+        if self._starting:
+            self._starting.cancel()
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        if self._ready.is_set():
+            await self._dispatcher.close()
+            await self._client.close()
+
+    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+        if self._ready.is_set():
+            self._dispatcher.worker_joined(worker)
+
+    def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
+        if self._ready.is_set():
+            self._dispatcher.worker_left(worker)
+
+    async def evodevo_hello(self, versions: Mapping[str, str]) -> dict[str, Any]:
+        """Who is here. Refuses a client whose versions differ."""
+        differing = differences(versions, own_versions())
+        if differing:
+            raise UsageError(f"versions differ between client and scheduler (client/scheduler): {', '.join(differing)}")
+        await self._ready.wait()
+        return {
+            "runs_dir": str(self.runs_dir),
+            "workers": self._dispatcher.workers,
+        }
+
+    async def evodevo_check(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Try the workload of a config on a worker; nothing is written."""
+        return await self._describe(parse(config))
+
+    async def evodevo_submit(self, config: Mapping[str, Any]) -> str:
+        """Begin a new run; returns its directory. Nothing is written where anything is wrong."""
+        checked = parse(config)
+        name = checked.run.name
+        directory = self.runs_dir / name
+        if name in self._reserved or await asyncio.to_thread(directory.exists):
+            raise UsageError(
+                f"run {name!r} exists already in {self.runs_dir}: carry it on with `evodevo resume {name}`, "
+                "or choose another name with --run-name"
+            )
+        self._reserved.add(name)
+        try:
+            facts = await self._describe(checked)
+            versions = {**own_versions(), "torch": facts["torch"]}
+            await asyncio.to_thread(create_run, directory, checked.model_copy(update={"versions": versions}))
+            self._carry_on(name, retry=False)
+        finally:
+            self._reserved.discard(name)
+        return str(directory)
+
+    async def evodevo_runs(self) -> list[str]:
+        """The names of all runs in the runs directory."""
+        return await asyncio.to_thread(runs_in, self.runs_dir)
+
+    async def evodevo_read(self, run: str, since: int) -> dict[str, Any]:
+        """The journal from record `since` on, and how things stand; what `view.Reading` holds."""
+        await self._ready.wait()
+        directory = await asyncio.to_thread(self._directory, run)
+        controller = self._controllers.get(run)
+        problems = [self._stopped[run]] if run in self._stopped else []
+        if not self._dispatcher.workers:
+            problems += [f"worker {worker}: {why}" for worker, why in self._dispatcher.problems.items()]
+        return {
+            "records": controller.records_since(since)
+            if controller
+            else await asyncio.to_thread(_records_since, directory / JOURNAL, since),
+            "live": controller is not None,
+            "workers": self._dispatcher.workers,
+            "problems": problems,
+        }
+
+    async def evodevo_cancel(self, run: str) -> None:
+        """Stop a run, keeping everything. Returns when it has stopped."""
+        await asyncio.to_thread(self._directory, run)
+        if run not in self._tasks:
+            raise UsageError(f"run {run!r} is not running")
+        self._controllers[run].mark_cancelled()
+        self._tasks[run].cancel()
+        await asyncio.wait([self._tasks[run]])
+
+    async def evodevo_resume(self, run: str) -> None:
+        """Carry an unfinished, cancelled or failed run on."""
+        directory = await asyncio.to_thread(self._directory, run)
+        if run in self._tasks:
+            raise UsageError(f"run {run!r} is running already")
+        await self._ready.wait()
+        history = History.of(await asyncio.to_thread(_records_since, directory / JOURNAL, 0))
+        if history.end == "done":
+            raise UsageError(f"run {run!r} is done; there is nothing to carry on")
+        await self._describe(history.config)
+        self._carry_on(run, retry=history.end == "failed")
+
+    def _carry_on(self, name: str, retry: bool) -> None:
+        about = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "scheduler": self._scheduler.address,
+            "versions": own_versions(),
+        }
+        controller = Controller(self.runs_dir / name, self._dispatcher, about, retry)
+        self._controllers[name] = controller
+        self._stopped.pop(name, None)
+        self._tasks[name] = asyncio.create_task(self._watch(name, controller))
+
+    async def _watch(self, name: str, controller: Controller) -> None:
+        try:
+            await controller.carry_out()
+        except (JournalError, JournalInUse, Superseded, OSError) as why:
+            self._stopped[name] = f"{type(why).__name__}: {why}"
+            logger.error("run %s stopped: %s", name, why)
+        except Exception as why:
+            self._stopped[name] = f"{type(why).__name__}: {why} (a fault of evodevo's; see the scheduler's log)"
+            logger.exception("run %s stopped", name)
+        finally:
+            del self._tasks[name], self._controllers[name]
+
+    async def _describe(self, config: RunConfig) -> dict[str, Any]:
+        """Ask a worker whether the workload works. Raises `UsageError`."""
+        await self._ready.wait()
+        self._refuse_unlike_workers()
+        hyperparameters = config.space().express(config.strategy().ask(0)[0].genome)
+        job = job_of(config, self.runs_dir / config.run.name)
+        attempts = config.limits.max_attempts
+        for attempt in range(1, attempts + 1):
+            try:
+                answer = await self._dispatcher.call(config.run.name, DESCRIBE, job, hyperparameters)
+            except AttemptLost as why:
+                if attempt == attempts:
+                    raise UsageError(f"the workload could not be tried on a worker: {why}") from why
+            else:
+                break
+        facts: dict[str, Any] = answer.result
+        return facts
+
+    def _refuse_unlike_workers(self) -> None:
+        """Different versions give different histories; and nobody waits for workers that will never do."""
+        abouts = [state.extra.get("evodevo") for state in self._scheduler.workers.values()]
+        unlike = any(about and differences(own_versions(), about["versions"]) for about in abouts)
+        torches = sorted({about["versions"]["torch"] for about in abouts if about})
+        problems = [f"worker {worker}: {why}" for worker, why in self._dispatcher.problems.items()]
+        if len(torches) > 1:
+            raise UsageError(f"workers have different versions of torch: {', '.join(torches)}")
+        if unlike or (problems and not self._dispatcher.workers):
+            raise UsageError("\n  ".join(["the workers cannot take part:", *problems]))
+
+    def _directory(self, run: str) -> Path:
+        directory = self.runs_dir / run
+        if not (directory / JOURNAL).exists():
+            known = ", ".join(runs_in(self.runs_dir)) or "none"
+            raise UsageError(f"no run {run!r} in {self.runs_dir}; there are: {known}")
+        return directory
+
+
+def _unfinished(runs_dir: Path) -> list[str]:
+    found = []
+    for name in runs_in(runs_dir):
+        try:
+            history = History.of(_records_since(runs_dir / name / JOURNAL, 0))
+        except (JournalError, UsageError) as why:
+            logger.error("run %s cannot be carried on: %s", name, why)
+            continue
+        if history.end is None:
+            found.append(name)
+    return found
+
+
+def _records_since(path: Path, since: int) -> list[dict[str, Any]]:
+    return Tail(path).read()[since:]
+
+
+def _says_what_is_wrong(handler: Handler) -> Handler:
+    @functools.wraps(handler)
+    async def answer(**arguments: Any) -> dict[str, Any]:
+        try:
+            return {"result": await handler(**arguments)}
+        except UsageError as why:
+            return {"error": str(why)}
+
+    return answer

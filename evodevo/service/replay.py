@@ -1,0 +1,50 @@
+"""Replay: train once from scratch along a schedule, as a run of its own, and compare."""
+
+from dataclasses import dataclass
+
+from evodevo.config import RunConfig
+from evodevo.evolution.rng import training_seed
+from evodevo.report.schedule import Schedule
+from evodevo.run.history import History
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a replay ended beside the original. `identical`: the same checkpoint, byte for byte."""
+
+    original_fom: float | None
+    replayed_fom: float | None
+    identical: bool
+
+
+def replay_config(config: RunConfig, schedule: Schedule, name: str, seed: int | None = None) -> RunConfig:
+    """The config of a run with one member that is trained along `schedule`.
+
+    It trains with the seeds of the original, or, with `seed`, with others: then it shows how much of the
+    result was the schedule and how much was luck.
+    """
+    seeds = [
+        entry.training_seed if seed is None else training_seed(seed, epoch, 0)
+        for epoch, entry in enumerate(schedule.entries)
+    ]
+    search = config.search.model_copy(
+        update={
+            "strategy": "replay",
+            "population": 1,
+            "generations": schedule.epochs,
+            "options": {"genomes": [dict(entry.genome) for entry in schedule.entries], "training_seeds": seeds},
+        }
+    )
+    run = config.run.model_copy(update={"name": name})
+    return config.model_copy(update={"run": run, "search": search})
+
+
+def compare(schedule: Schedule, replayed: History) -> Comparison:
+    """Hold the last member of a replay against the one whose schedule it followed."""
+    last = replayed.generations[-1][0]
+    checkpoint = last.outcome.checkpoint if last.outcome else None
+    return Comparison(
+        schedule.fom,
+        last.fom,
+        identical=checkpoint is not None and checkpoint.sha256 == schedule.checkpoint_sha256,
+    )

@@ -1,0 +1,27 @@
+"""Which versions take part in a run. Client, scheduler and workers must agree."""
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+
+def own_versions() -> dict[str, str]:
+    """The versions of this process that must be the same everywhere."""
+    return {
+        "evodevo": _version("evodevo"),
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        "dask": _version("dask"),
+        "distributed": _version("distributed"),
+    }
+
+
+def differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:
+    """`package here/there` for every package that both have in different versions."""
+    return [f"{name} {ours[name]}/{theirs[name]}" for name in ours if theirs.get(name, ours[name]) != ours[name]]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

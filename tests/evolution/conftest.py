@@ -1,0 +1,6 @@
+"""One hypothesis profile for this folder: the same examples every time, and no stopwatch on them."""
+
+from hypothesis import settings
+
+settings.register_profile("evolution", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("evolution")

@@ -1,0 +1,161 @@
+"""Tri-parent recombination against the rules of its paper."""
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from evodevo.evolution.fitness import relative_fitness
+from evodevo.evolution.strategies import Birth
+from tests.evolution.generations import children_of, make, play, slot_of
+from tests.evolution.spaces import assert_rate, line
+
+LOCI, TIMES = 10, 800
+SPACE = line(LOCI, high=100.0)
+# Four parents whose every value tells whose it is.
+GENOMES = [dict.fromkeys(SPACE.loci, float(10 * (slot + 1))) for slot in range(4)]
+FOMS = [1.0, 3.0, 2.0, 1.5]
+FITNESS = relative_fitness(FOMS, "min", 2.0)
+
+
+def births(foms: list[float | None] = FOMS, times: int = TIMES, **options: object) -> list[list[Birth]]:
+    """Generations of four children of GENOMES, unmutated unless the options say otherwise."""
+    unmutated = make("tri_parent", SPACE, 4, **{"sigma": 2.0, "mutation_rate": 0.0, **options})
+    return list(children_of(unmutated, GENOMES, foms, times))
+
+
+def from_b(child: Birth) -> np.ndarray:
+    """bool (loci,): which values came from parent b."""
+    of_a, of_b = (GENOMES[slot_of(parent)]["0"] for parent in (child.parent_a, child.parent_b))
+    values = np.array(list(child.genome.values()))
+    assert of_a != of_b
+    assert np.isin(values, [of_a, of_b]).all(), "a value of neither parent"
+    return values == of_b
+
+
+def flat(generations: list[list[Birth]]) -> list[Birth]:
+    return [child for generation in generations for child in generation]
+
+
+def of_two(children: list[Birth]) -> list[Birth]:
+    """Those whose hyperparameters come from two different members."""
+    return [child for child in children if child.parent_a != child.parent_b]
+
+
+def test_the_rates_are_those_of_the_paper_unless_something_else_is_said() -> None:
+    options = make("tri_parent", SPACE).options
+    assert (options.crossover_rate, options.mutation_rate) == (0.33, 0.05)  # type: ignore[attr-defined]
+    assert (options.crossover, options.keep) == ("single_locus", "one")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("parent", ["parent_a", "parent_b", "parent_params"])
+def test_each_parent_is_drawn_in_proportion_to_fitness(parent: str) -> None:
+    drawn = [slot_of(getattr(child, parent)) for child in flat(births())]
+    for slot, own in enumerate(FITNESS):
+        assert_rate(drawn.count(slot), len(drawn), own / sum(FITNESS))  # 4 standard deviations
+
+
+def test_the_three_parents_are_drawn_independently_of_each_other() -> None:
+    triples = [(slot_of(c.parent_a), slot_of(c.parent_b), slot_of(c.parent_params)) for c in flat(births())]
+    share = np.array(FITNESS) / sum(FITNESS)
+    chi_squared = 0.0
+    for triple in product(range(4), repeat=3):
+        expected = len(triples) * share[list(triple)].prod()
+        chi_squared += (triples.count(triple) - expected) ** 2 / expected
+    # 64 cells: mean 63, standard deviation sqrt(2 * 63); 4 of them.
+    assert chi_squared < 63 + 4 * math.sqrt(126)
+
+
+def test_a_higher_sigma_selects_more_sharply() -> None:
+    best = [
+        sum(c.parent_a.endswith("s0") for c in flat(births(sigma=s, times=100))) for s in (0.0, 2.0, 30.0)
+    ]
+    assert_rate(best[0], 400, 0.25)
+    assert best[0] < best[1] < best[2] == 400
+
+
+def test_a_member_that_failed_is_nobodys_parent() -> None:
+    for child in flat(births(foms=[None, 2.0, math.nan, 3.0], sigma=0.0, times=100)):
+        assert {slot_of(child.parent_a), slot_of(child.parent_b), slot_of(child.parent_params)} <= {1, 3}
+
+
+def test_the_parent_of_parameters_gives_no_hyperparameters() -> None:
+    others = [c for c in of_two(flat(births())) if c.parent_params not in (c.parent_a, c.parent_b)]
+    assert len(others) > 100
+    for child in others:
+        from_b(child)  # refuses a value of neither
+
+
+def test_each_of_the_two_genotypes_is_kept_half_the_time() -> None:
+    kept = [from_b(child) for child in of_two(flat(births(crossover_rate=0.0)))]
+    assert all(len(set(child)) == 1 for child in kept)
+    assert_rate(sum(child[0] for child in kept), len(kept), 0.5)
+
+
+def test_loci_cross_at_the_rate_of_the_paper() -> None:
+    # Where both are kept, the first of a pair is the genotype that is a's but for the events.
+    swapped = np.array([from_b(c) for generation in births(keep="both") for c in of_two(generation[::2])])
+    for hits in swapped.sum(axis=0):
+        assert_rate(hits, len(swapped), 0.33)
+
+
+def test_crossover_switches_all_that_follows_where_it_is_told_to() -> None:
+    children = births(keep="both", crossover="switch_following")
+    switched = np.array([np.diff(from_b(c), prepend=False) for g in children for c in of_two(g[::2])])
+    for hits in switched.sum(axis=0):
+        assert_rate(hits, len(switched), 0.33)
+
+
+def test_values_mutate_at_the_rate_of_the_paper() -> None:
+    mutating = make("tri_parent", SPACE, 4)
+    children = flat(list(children_of(mutating, [GENOMES[1]] * 4, FOMS, 400)))
+    mutated = np.array([[value != 20.0 for value in child.genome.values()] for child in children])
+    assert_rate(mutated.sum(), mutated.size, 0.05)
+
+
+@pytest.mark.parametrize("crossover", ["single_locus", "switch_following"])
+def test_where_both_genotypes_are_kept_neighbours_are_complementary_siblings(crossover: str) -> None:
+    crossed = 0
+    for generation in births(keep="both", crossover=crossover, times=100):
+        for one, other in (generation[0:2], generation[2:4]):
+            assert (one.parent_a, one.parent_b) == (other.parent_a, other.parent_b)
+            if of_two([one]):
+                assert (from_b(one) ^ from_b(other)).all()
+                crossed += 0 < from_b(one).sum() < LOCI
+    assert crossed > 50
+
+
+def test_siblings_get_their_parameters_independently() -> None:
+    pairs = [tuple(slot_of(c.parent_params) for c in g[:2]) for g in births(keep="both", sigma=0.0)]
+    assert_rate(sum(one == other for one, other in pairs), len(pairs), 1 / 4)
+
+
+def test_where_one_genotype_is_kept_neighbours_have_parents_of_their_own() -> None:
+    couples = [tuple((c.parent_a, c.parent_b) for c in g[:2]) for g in births(sigma=0.0)]
+    assert_rate(sum(one == other for one, other in couples), len(couples), 1 / 16)
+
+
+def test_keeping_both_works_with_an_odd_population() -> None:
+    strategy = make("tri_parent", SPACE, 5, keep="both", mutation_rate=0.0, initial="random")
+    history = play(strategy, [[1.0, 2.0, 3.0, 4.0, 5.0]] * 3)
+    assert [len(generation) for generation in history] == [5, 5, 5]
+    assert len(strategy.ask(3)) == 5
+
+
+@pytest.mark.parametrize(
+    "option, value",
+    [
+        ("sigma", -1.0),
+        ("sigma", math.inf),
+        ("sigma", math.nan),
+        ("crossover_rate", 1.1),
+        ("mutation_rate", -0.1),
+        ("crossover", "uniform"),
+        ("keep", "neither"),
+    ],
+)
+def test_a_senseless_option_is_refused(option: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=option):
+        make("tri_parent", SPACE, **{option: value})

@@ -1,0 +1,50 @@
+"""Who becomes a parent."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evodevo.evolution.selection import proportional
+from tests.evolution.spaces import assert_rate, rngs
+
+DRAWS = 20_000
+
+
+def counts(fitness: list[float], seed: int = 1) -> list[int]:
+    rng = np.random.default_rng(seed)
+    drawn = [proportional(fitness, rng) for _ in range(DRAWS)]
+    return np.bincount(drawn, minlength=len(fitness)).tolist()
+
+
+def test_members_are_drawn_in_proportion_to_their_fitness() -> None:
+    fitness = [1.0, 0.5, 0.1, 0.4, 0.02]
+    for hits, own in zip(counts(fitness), fitness, strict=True):
+        assert_rate(hits, DRAWS, own / sum(fitness))  # 4 standard deviations
+
+
+def test_a_fitness_of_zero_is_never_drawn() -> None:
+    drawn = counts([0.0, 1e-6, 0.0, 0.0, 1.0, 0.0])
+    assert [drawn[at] for at in (0, 2, 3, 5)] == [0, 0, 0, 0]
+
+
+def test_only_the_ratios_of_fitness_matter() -> None:
+    assert counts([1.0, 0.5, 0.25]) == counts([0.5, 0.25, 0.125])
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 5e-324, 1e-300, 1.0]) | st.floats(0, 1), min_size=1, max_size=9).filter(
+        any
+    ),
+    rngs,
+)
+def test_whoever_is_drawn_has_a_fitness_and_a_place(fitness: list[float], rng: np.random.Generator) -> None:
+    drawn = proportional(fitness, rng)
+    assert type(drawn) is int
+    assert fitness[drawn] > 0
+
+
+@pytest.mark.parametrize("fitness", [[], [0.0], [0.0, 0.0, 0.0]])
+def test_where_nobody_is_left_the_error_says_so(fitness: list[float]) -> None:
+    with pytest.raises(ValueError, match="no member of the generation has a fitness above 0"):
+        proportional(fitness, np.random.default_rng(0))

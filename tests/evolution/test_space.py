@@ -1,0 +1,207 @@
+"""The loci together: genomes, conditions, and what a config may not say. Single loci: test_space_loci.py."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from evodevo.evolution.space import Space
+from tests.evolution.spaces import assert_legal, genomes, identical, locus, rngs, space_of, spaces
+
+FLOAT = {"type": "float", "low": 0.5, "high": 2.0}
+LAYERS = {"type": "int", "low": 1, "high": 6, "initial": 3}
+CHAIN = {
+    "nesterov": {"type": "bool", "initial": True, "when": {"momentum": 0.9, "optimizer": "sgd"}},
+    "momentum": {
+        "type": "choice",
+        "choices": [0.0, 0.9],
+        "initial": 0.9,
+        "when": {"optimizer": ["sgd", "lars"]},
+    },
+    "optimizer": {
+        "type": "choice",
+        "choices": ["adam", "sgd", "lars"],
+        "initial": "sgd",
+        "when": {"train": True},
+    },
+    "train": {"type": "bool", "initial": True},
+}
+
+
+@given(data=st.data(), space=spaces(), spread=st.floats(0, 1), rng=rngs)
+def test_a_genome_drawn_anywhere_or_near_another_is_legal(
+    data: st.DataObject, space: Space, spread: float, rng: np.random.Generator
+) -> None:
+    assert_legal(space, space.given())
+    assert_legal(space, space.sample(rng))
+    assert_legal(space, space.near(data.draw(genomes(space)), spread, rng))
+
+
+@given(data=st.data(), space=spaces())
+def test_a_genome_comes_back_from_json_as_it_was(data: st.DataObject, space: Space) -> None:
+    genome = data.draw(genomes(space))
+    back = json.loads(json.dumps(genome))
+    assert identical(back, genome)
+    assert space.contains(back)
+    assert identical(space.express(back), space.express(genome))
+
+
+@given(data=st.data(), space=spaces())
+def test_what_is_expressed_is_a_part_of_the_genome_and_all_of_it_without_conditions(
+    data: st.DataObject, space: Space
+) -> None:
+    genome = data.draw(genomes(space))
+    expressed = space.express(genome)
+    counting = [name for name in space.loci if space.active(name, genome)]
+    assert identical(expressed, {name: genome[name] for name in counting})
+    assert {name for name, a_locus in space.loci.items() if not a_locus.when} <= set(counting)
+
+
+@pytest.mark.parametrize(
+    "changed, counting",
+    [
+        ({}, "nesterov momentum optimizer train"),
+        ({"momentum": 0.0}, "momentum optimizer train"),
+        ({"optimizer": "lars"}, "momentum optimizer train"),
+        ({"optimizer": "adam"}, "optimizer train"),
+        ({"train": False}, "train"),
+    ],
+    ids=str,
+)
+def test_a_locus_counts_when_all_its_conditions_hold_and_those_of_what_it_depends_on(
+    changed: dict[str, Any], counting: str
+) -> None:
+    space = space_of(**CHAIN)
+    genome = {**space.given(), **changed}
+    assert list(space.express(genome)) == counting.split()
+
+
+def test_a_condition_asks_for_the_type_as_well_as_the_value() -> None:
+    space = space_of(a={"type": "choice", "choices": [1, True, 1.0]}, b={**LAYERS, "when": {"a": [True]}})
+    assert [space.active("b", {"a": value, "b": 3}) for value in (1, True, 1.0)] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    "genome, legal",
+    [
+        ({"a": 1.0, "b": 3}, True),
+        ({"a": 1.0}, False),
+        ({"a": 1.0, "b": 3, "c": 0}, False),
+        ({"a": 2.5, "b": 3}, False),
+        ({"a": 1.0, "b": 3.0}, False),
+        ({"a": 1, "b": 3}, False),
+    ],
+    ids=str,
+)
+def test_a_space_contains_a_genome_with_a_legal_value_for_exactly_its_loci(
+    genome: dict[str, Any], legal: bool
+) -> None:
+    assert space_of(a=FLOAT, b=LAYERS).contains(genome) is legal
+
+
+def test_loci_without_an_initial_value_are_named_but_constants_need_none() -> None:
+    space = space_of(
+        a=FLOAT,
+        b=LAYERS,
+        c={"type": "bool"},
+        d={"type": "choice", "choices": ["x", "y"]},
+        e={"type": "choice", "choices": [None, 1], "initial": None},
+        f={"type": "fixed", "value": None},
+    )
+    assert space.without_initial() == ["a", "c", "d"]
+
+
+@pytest.mark.parametrize("fields", [FLOAT, LAYERS, {"type": "bool"}], ids=lambda fields: fields["type"])
+def test_an_initial_of_null_is_refused_or_counts_as_none_given(fields: dict[str, Any]) -> None:
+    try:
+        space = space_of(a={**fields, "initial": None})
+    except ValidationError:
+        return
+    assert space.without_initial() == ["a"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": "float", "low": -1e308, "high": 1e308},
+        {"type": "float", "low": 1e300, "high": math.nextafter(1e300, math.inf), "scale": "log"},
+        {"type": "int", "low": 2**53, "high": 2**53 + 1},
+        {"type": "int", "low": 10**15, "high": 10**15 + 1, "scale": "log"},
+        {"type": "int", "low": 0, "high": 10**30},
+    ],
+    ids=["wide float", "narrow log float", "large int", "narrow log int", "int above 64 bits"],
+)
+def test_bounds_at_the_limits_of_arithmetic_are_refused_or_can_be_searched(fields: dict[str, Any]) -> None:
+    try:
+        space = space_of(a={**fields, "initial": fields["low"]})
+    except ValidationError:
+        return
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        assert_legal(space, space.sample(rng))
+        assert_legal(space, space.near(space.given(), 0.1, rng))
+    assert len({space.sample(rng)["a"] for _ in range(20)}) > 1
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"type": "float", "low": 2.0, "high": 1.5}, r"low 2\.0 is not below high 1\.5"),
+        ({"type": "float", "low": 1.5, "high": 1.5}, r"low 1\.5 is not below high 1\.5"),
+        ({"type": "int", "low": 7, "high": 3}, r"low 7 is not below high 3"),
+        ({"type": "int", "low": 3, "high": 3}, r"low 3 is not below high 3"),
+        ({"type": "float", "low": 0.0, "high": 1.0, "scale": "log"}, r"needs low above 0, not 0\.0"),
+        ({"type": "int", "low": -2, "high": 9, "scale": "log"}, r"needs low above 0, not -2"),
+        ({**FLOAT, "initial": 2.25}, r"initial 2\.25 is outside \[0\.5, 2\.0\]"),
+        ({**LAYERS, "initial": 0}, r"initial 0 is outside \[1, 6\]"),
+        ({"type": "choice", "choices": ["only"]}, r"choices \['only'\] leave nothing to choose"),
+        ({"type": "choice", "choices": []}, r"choices \[\] leave nothing to choose"),
+        ({"type": "choice", "choices": ["x", 1, "x"]}, r"name 'x' twice"),
+        ({"type": "choice", "choices": ["x", "y"], "initial": "z"}, r"initial 'z' is not one of .*'x', 'y'"),
+        ({"type": "choice", "choices": [1, 2], "initial": 1.0}, r"initial 1\.0 is not one of .*1, 2"),
+        ({"type": "colour"}, r"'colour'.*'float', 'int', 'choice', 'bool', 'fixed'"),
+        ({**FLOAT, "step": 0.1}, r"step\n.*[Ee]xtra"),
+        ({"type": "float", "low": 0.0, "high": math.inf}, r"high\n.*finite"),
+        ({"type": "float", "low": math.nan, "high": 1.0}, r"low\n.*finite"),
+        ({"type": "float", "low": "0", "high": 1.0}, r"low\n.*valid number"),
+        ({**LAYERS, "initial": 3.0}, r"initial\n.*valid integer"),
+        ({**LAYERS, "low": True}, r"low\n.*valid integer"),
+        ({"type": "bool", "initial": 1}, r"initial\n.*valid boolean"),
+    ],
+    ids=str,
+)
+def test_a_locus_that_makes_no_sense_is_refused_with_the_value_that_was_wrong(
+    fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        locus(**fields)
+
+
+@pytest.mark.parametrize(
+    "whens, message",
+    [
+        ({"a": {"z": 1}}, r"a\.when names 'z', but the loci are a, b, c"),
+        ({"a": {"b": 7}}, r"a\.when asks for b = 7, which b can never be"),
+        ({"a": {"b": [1, 2, 9]}}, r"a\.when asks for b = 9, which b can never be"),
+        ({"a": {"b": 3.0}}, r"a\.when asks for b = 3\.0, which b can never be"),
+        ({"a": {"b": True}}, r"a\.when asks for b = True, which b can never be"),
+        ({"a": {"a": 1}}, r"goes round in a circle: a -> a"),
+        ({"a": {"b": 1}, "b": {"c": 1}, "c": {"a": 1}}, r"goes round in a circle: a -> b -> c -> a"),
+    ],
+    ids=str,
+)
+def test_a_condition_that_can_never_be_met_is_refused(whens: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        space_of(**{name: {**LAYERS, "when": whens.get(name, {})} for name in "abc"})
+
+
+def test_two_loci_may_depend_on_the_same_third_without_being_a_circle() -> None:
+    whens: dict[str, Any] = {"a": {"b": 1, "c": 1}, "b": {"d": 1}, "c": {"d": 1}, "d": {}}
+    space = space_of(**{name: {**LAYERS, "when": when} for name, when in whens.items()})
+    assert list(space.express(dict.fromkeys("abcd", 1))) == ["a", "b", "c", "d"]
+    assert list(space.express({**dict.fromkeys("abcd", 1), "d": 2})) == ["d"]

@@ -1,0 +1,229 @@
+"""What every strategy must do, whichever it is; and `find`. Their own claims are in strategies/."""
+
+import math
+import random
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from evodevo.evolution.fitness import best_first
+from evodevo.evolution.space import Space
+from evodevo.evolution.strategies import STRATEGIES, Population, find
+from tests.evolution.generations import make, play
+from tests.evolution.spaces import (
+    assert_legal,
+    assert_mean,
+    assert_rate,
+    identical,
+    line,
+    space_of,
+    spaces,
+)
+
+NAMES = ["tri_parent", "truncation_pbt", "random_search"]
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("tri_parent", {}),
+    ("tri_parent", {"keep": "both", "crossover": "switch_following", "mutation_rate": 1.0, "sigma": 0.0}),
+    ("truncation_pbt", {}),
+    ("truncation_pbt", {"fraction": 0.5, "resample_probability": 1.0}),
+    ("random_search", {}),
+]
+FOMS = [[3.0, 1.0, None, 2.0, 1.0], [1.5, math.nan, 0.5, 2.0, 0.5], [None, 1.0, 2.0, -math.inf, 4.0]]
+MIXED = space_of(
+    rate={"type": "float", "low": 1e-4, "high": 1.0, "scale": "log", "initial": 0.02},
+    layers={"type": "int", "low": 1, "high": 6, "initial": 3},
+    optimizer={"type": "choice", "choices": ["adam", "sgd"], "initial": "adam"},
+    momentum={"type": "float", "low": 0.0, "high": 1.0, "initial": 0.9, "when": {"optimizer": "sgd"}},
+    epochs={"type": "fixed", "value": 90},
+)
+
+each_variant = pytest.mark.parametrize("name, options", VARIANTS, ids=str)
+each_name = pytest.mark.parametrize("name", NAMES)
+
+
+@each_variant
+@given(data=st.data(), space=spaces(), initial=st.sampled_from(["given", "spread", "random"]))
+def test_every_birth_is_legal(
+    name: str, options: dict[str, Any], data: st.DataObject, space: Space, initial: str
+) -> None:
+    strategy = make(name, space, population=5, seed=data.draw(st.integers(0, 99)), initial=initial, **options)
+    some_fom = st.sampled_from([None, math.nan, math.inf, -math.inf, 0.0, 1.0]) | st.floats(-1e308, 1e308)
+    three_generations = [[1.0, *data.draw(st.lists(some_fom, min_size=4, max_size=4))] for _ in range(3)]
+    for generation in play(strategy, three_generations):
+        assert len(generation) == 5
+        for member in generation:
+            assert_legal(space, member.birth.genome)
+
+
+@each_variant
+def test_births_depend_neither_on_how_often_nor_on_the_order_in_which_they_are_asked(
+    name: str, options: dict[str, Any]
+) -> None:
+    strategy = make(name, MIXED, 5, **options)
+    members = play(strategy, FOMS)[-1]
+    births = strategy.ask(3)
+    assert identical(strategy.ask(3), births)
+    parents = Population(members, strategy.fitness(FOMS[-1]), best_first(FOMS[-1], "min"))
+    backwards = [strategy.birth(3, slot, parents) for slot in reversed(range(5))]
+    assert identical(backwards[::-1], births)
+    strategy.tell(members)
+    assert identical(strategy.ask(3), births)
+
+
+@each_variant
+def test_a_strategy_that_is_told_the_last_generation_after_a_restart_goes_on_as_before(
+    name: str, options: dict[str, Any]
+) -> None:
+    original, restarted = make(name, MIXED, 5, **options), make(name, MIXED, 5, **options)
+    restarted.tell(play(original, FOMS)[-1])
+    assert identical(restarted.ask(3), original.ask(3))
+
+
+@each_variant
+def test_another_seed_gives_other_births(name: str, options: dict[str, Any]) -> None:
+    one, other = (make(name, MIXED, 5, seed=seed, **options) for seed in (0, 1))
+    assert not identical(play(one, FOMS)[1], play(other, FOMS)[1])
+
+
+@each_variant
+def test_global_generators_and_the_told_members_are_left_alone(name: str, options: dict[str, Any]) -> None:
+    strategy = make(name, MIXED, 5, **options)
+    before = repr((random.getstate(), np.random.get_state()[1].tolist(), np.random.get_state()[2]))
+    members = play(strategy, FOMS)[-1]
+    told = repr(members)
+    strategy.ask(3)
+    assert repr(members) == told
+    assert repr((random.getstate(), np.random.get_state()[1].tolist(), np.random.get_state()[2])) == before
+
+
+@each_name
+@pytest.mark.parametrize("told, asked", [([], 1), ([0], 2), ([0, 1], 1), ([0, 1], 3)], ids=str)
+def test_asking_out_of_turn_is_refused(name: str, told: list[int], asked: int) -> None:
+    strategy = make(name, MIXED, 5)
+    play(strategy, [FOMS[generation] for generation in told])
+    with pytest.raises(
+        ValueError, match=f"generation {asked} was asked before generation {asked - 1} was told"
+    ):
+        strategy.ask(asked)
+
+
+@each_variant
+def test_parents_are_of_the_generation_before_and_parameters_come_from_a_survivor(
+    name: str, options: dict[str, Any]
+) -> None:
+    history = play(make(name, MIXED, 5, **options), FOMS)
+    for parents, children in pairwise(history):
+        survivors = {member.id for member in parents if member.fom is not None and math.isfinite(member.fom)}
+        for child in (member.birth for member in children):
+            assert child.parent_params in survivors or (name == "random_search" and child.parent_a is None)
+            assert {child.parent_a, child.parent_b} <= survivors | {None}
+            assert child.training_seed is None
+
+
+@each_variant
+def test_a_fom_that_is_maximised_breeds_as_its_negative_does_minimised(
+    name: str, options: dict[str, Any]
+) -> None:
+    negated = [[None if fom is None else -fom for fom in generation] for generation in FOMS]
+    smallest = play(make(name, MIXED, 5, mode="min", **options), FOMS)
+    largest = play(make(name, MIXED, 5, mode="max", **options), negated)
+    assert identical([m.birth for g in smallest for m in g], [m.birth for g in largest for m in g])
+
+
+@each_variant
+def test_all_kinds_of_failure_are_alike(name: str, options: dict[str, Any]) -> None:
+    bred = []
+    for failure in (None, math.nan, math.inf, -math.inf):
+        strategy = make(name, MIXED, 5, **options)
+        play(strategy, [[3.0, failure, 1.0, failure, 2.0]])
+        bred.append(repr(strategy.ask(1)))
+    assert len(set(bred)) == 1
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [("tri_parent", "no member .* has a fitness above 0"), ("truncation_pbt", "no member .* survived")],
+)
+def test_a_generation_without_survivors_has_no_children(name: str, message: str) -> None:
+    strategy = make(name, MIXED, 3)
+    play(strategy, [[None, math.nan, math.inf]])
+    with pytest.raises(ValueError, match=message):
+        strategy.ask(1)
+
+
+@each_name
+def test_founders_have_no_parents(name: str) -> None:
+    births = make(name, MIXED, 5).ask(0)
+    assert [(b.parent_a, b.parent_b, b.parent_params, b.training_seed) for b in births] == [(None,) * 4] * 5
+
+
+@each_name
+def test_given_founders_are_all_exactly_the_initial_values(name: str) -> None:
+    births = make(name, MIXED, 5, initial="given").ask(0)
+    assert identical([b.genome for b in births], [MIXED.given()] * 5)
+
+
+@each_name
+def test_spread_founders_are_the_initial_values_in_slot_0_and_around_them_in_the_others(name: str) -> None:
+    wide = line(20, low=0.0, high=10.0, initial=5.0)
+    first, *others = make(name, wide, 101, initial="spread", initial_spread=0.05).ask(0)
+    assert identical(first.genome, wide.given())
+    drawn = np.array([list(birth.genome.values()) for birth in others]).ravel()
+    assert len(set(drawn)) == 2000
+    assert_mean(drawn, 5.0, deviation=0.5)  # 4 standard deviations of the mean
+    assert_mean((drawn - 5.0) ** 2, 0.25, deviation=0.25 * math.sqrt(2))
+
+
+@each_name
+def test_random_founders_lie_anywhere_and_need_no_initial_values(name: str) -> None:
+    bare = space_of(**{n: {"type": "float", "low": 0.0, "high": 10.0} for n in "abcdefghij"})
+    drawn = np.array(
+        [list(b.genome.values()) for b in make(name, bare, 200, initial="random").ask(0)]
+    ).ravel()
+    assert len(set(drawn)) == 2000
+    for fifth in range(5):
+        assert_rate((drawn // 2 == fifth).sum(), 2000, 0.2)
+
+
+@each_name
+@pytest.mark.parametrize(
+    "option",
+    [{"sigmma": 1.0}, {"initial": "anywhere"}, {"initial_spread": 0.0}, {"initial_spread": "0.1"}],
+    ids=str,
+)
+def test_an_option_that_is_unknown_or_senseless_is_refused_by_name(name: str, option: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(option))):
+        make(name, MIXED, **option)
+
+
+def test_every_strategy_is_found_by_its_name_or_by_an_import_path() -> None:
+    for name, kind in STRATEGIES.items():
+        assert find(name) is kind
+        assert find(f"{kind.__module__}:{kind.__name__}") is kind
+    assert {*NAMES, "replay"} <= set(STRATEGIES)
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        (
+            "tri_parnet",
+            "no strategy 'tri_parnet'; did you mean tri_parent.*truncation_pbt, random_search, replay",
+        ),
+        ("zzz", "no strategy 'zzz'; There are tri_parent, .*module:Class"),
+        ("no.such.module:Thing", "cannot import 'no.such.module:Thing': No module named"),
+        ("math:NoSuchThing", "cannot import 'math:NoSuchThing': .*no attribute"),
+        (".relative:Thing", "'.relative:Thing'"),
+        (":Thing", "':Thing'"),
+        ("math:pi", "'math:pi' is no subclass of"),
+        ("fractions:Fraction", "'fractions:Fraction' is no subclass of"),
+    ],
+)
+def test_what_is_no_strategy_is_refused_and_named(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        find(name)

@@ -1,0 +1,196 @@
+"""Saying, before a run begins, whether its workload works."""
+
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from evodevo.errors import UsageError
+from tests.workers.conftest import UserModule
+from tests.workers.toys import HYPERPARAMETERS, TOY, job, section
+from workers.describe import describe
+
+HEAD = "from tests.workers.toys import Toy\nclass Net(Toy):\n"
+
+
+def refusal(directory: Path, workload: dict[str, Any], hp: Any = HYPERPARAMETERS, **changed: Any) -> str:
+    with pytest.raises(UsageError) as caught:
+        describe(job(directory, workload, **changed), hp)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_workload_that_works_is_described_without_a_warning(tmp_path: Path) -> None:
+    about = describe(job(tmp_path), HYPERPARAMETERS)
+    assert about == {
+        "facts": ["83 parameters on cpu", "examples: train 100, validation 30, test 20"],
+        "warnings": [],
+        "metrics": ["validation_loss", "validation_accuracy"],
+        "torch": torch.__version__,
+    }
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_metric_that_is_not_reported_is_named_with_those_that_are(tmp_path: Path) -> None:
+    assert refusal(tmp_path, section(), metric="accuracy") == (
+        f"objective.metric: {TOY} does not report 'accuracy'; it reports validation_accuracy, validation_loss"
+    )
+
+
+def test_a_hyperparameter_that_no_locus_gives_is_named_with_those_that_there_are(tmp_path: Path) -> None:
+    assert refusal(tmp_path, section(), {"learning_rate": 0.1, "moment": 0.9}) == (
+        f"{TOY}: the workload asks for hyperparameter 'momentum', and search.loci gives learning_rate, moment"
+    )
+
+
+def test_a_hyperparameter_that_the_workload_never_reads_is_a_warning(tmp_path: Path) -> None:
+    about = describe(job(tmp_path), {**HYPERPARAMETERS, "dropout": 0.5})
+    assert about["warnings"] == [f"{TOY} did not read the hyperparameter 'dropout'"]
+
+
+@pytest.mark.parametrize(
+    ("method", "line"),
+    [
+        ("def __init__(self): raise ValueError('odd width')", 3),
+        ("def data(self, root): raise ValueError('odd width')", 3),
+        ("def model(self): raise ValueError('odd width')", 3),
+        ("def optimizer(self, model, hp):\n        raise ValueError('odd width')", 4),
+        ("def loss(self, model, batch, hp):\n\n        raise ValueError('odd width')", 5),
+        ("def metrics(self, model, batch): raise ValueError('odd width')", 3),
+    ],
+    ids=["init", "data", "model", "optimizer", "loss", "metrics"],
+)
+def test_what_a_workload_raises_is_said_with_its_reason_its_file_and_its_line(
+    user_module: UserModule, tmp_path: Path, method: str, line: int
+) -> None:
+    name = user_module(f"{HEAD}    {method}\n")
+    function = re.match(r"def (\w+)", method)
+    assert function
+    assert refusal(tmp_path, section(f"{name}:Net")) == (
+        f"{name}:Net fails before its first epoch: ValueError: odd width "
+        f"(in {function[1]}, {tmp_path / name}.py:{line})"
+    )
+
+
+@pytest.mark.xfail(strict=True, reason="the place is the innermost frame, which is in torch")
+def test_what_a_library_raises_is_said_with_the_line_of_the_workload_that_called_it(
+    user_module: UserModule, tmp_path: Path
+) -> None:
+    name = user_module(
+        f"{HEAD}    def loss(self, model, batch, hp):\n        return model(batch[0][:, :2]).sum()\n"
+    )
+    message = refusal(tmp_path, section(f"{name}:Net"))
+    assert "shapes cannot be multiplied" in message
+    assert f"{name}.py:4" in message
+
+
+@pytest.mark.parametrize("root", ["nowhere", "empty"])
+def test_missing_data_is_named_with_the_directory_and_the_files_that_should_be_there(
+    tmp_path: Path, root: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    message = refusal(tmp_path, section("workers.workloads.lenet:LeNet"), data_root=str(tmp_path / root))
+    assert message == (
+        f"data.root: {tmp_path / root} has neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz, "
+        "the original files of MNIST"
+    )
+
+
+def test_what_cannot_be_built_is_refused_with_the_builders_own_message(tmp_path: Path) -> None:
+    assert refusal(tmp_path, section(TOY, batchsize=1)).startswith("workload.options.batchsize: unknown key")
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        pytest.param(0, marks=pytest.mark.xfail(strict=True, reason="range() arg 3 must not be zero")),
+        pytest.param(-5, marks=pytest.mark.xfail(strict=True, reason="StopIteration, with no reason at all")),
+    ],
+)
+def test_a_batch_size_that_cannot_be_is_refused_by_its_name(tmp_path: Path, size: int) -> None:
+    assert "batch_size" in refusal(tmp_path, section(TOY, batch_size=size))
+
+
+def test_a_good_command_is_described_without_running_it(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    about = describe(job(tmp_path, section(command=["touch", str(ran)]), metric="fom"), HYPERPARAMETERS)
+    assert about["facts"] == [f"command touch {ran}, without checkpoints"]
+    assert about["warnings"] == []
+    assert about["metrics"] == ["fom"]
+    assert not ran.exists()
+
+
+def test_a_missing_program_is_named_with_the_directory_it_was_sought_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = refusal(tmp_path, section(command="./tran.sh --fast"), metric="fom")
+    assert message == f"workload.command: no program './tran.sh' on the worker, from {tmp_path}"
+
+
+def test_a_placeholder_that_no_locus_fills_is_named_with_those_that_can_be(tmp_path: Path) -> None:
+    message = refusal(tmp_path, section(command="echo {rate}"), {"learning_rate": 0.1}, metric="fom")
+    assert message == (
+        "workload.command: no hyperparameter for the placeholder {rate}; "
+        "there are learning_rate, checkpoint_in, checkpoint_out, seed, epoch_dir, data_root"
+    )
+
+
+@pytest.mark.parametrize("name", ["checkpoint_in", "checkpoint_out", "seed", "epoch_dir", "data_root"])
+def test_a_locus_named_like_one_of_the_commands_own_placeholders_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    message = refusal(tmp_path, section(command="echo"), {"rate": 0.1, name: 1}, metric="fom")
+    assert message == f"search.loci.{name}: is a placeholder's own name; choose another"
+
+
+def test_a_brace_that_is_never_closed_is_refused_with_the_way_to_write_one(tmp_path: Path) -> None:
+    message = refusal(tmp_path, section(command="echo {rate"), metric="fom")
+    assert message.startswith("workload.command: ")
+    assert "write a brace of the program's own twice" in message
+
+
+@pytest.mark.xfail(
+    strict=True, reason="only an unbalanced brace gives the hint, and a balanced one is commoner"
+)
+def test_braces_of_the_programs_own_are_refused_with_the_way_to_write_them(tmp_path: Path) -> None:
+    message = refusal(tmp_path, section(command=["awk", "{print $1}"]), metric="fom")
+    assert "write a brace of the program's own twice" in message
+
+
+@pytest.mark.xfail(
+    strict=True, reason="'command fails before its first epoch: ... (in read_token, shlex.py:...)'"
+)
+def test_a_quote_that_is_never_closed_is_refused_as_a_fault_of_the_command(tmp_path: Path) -> None:
+    assert refusal(tmp_path, section(command="echo 'a"), metric="fom").startswith("workload.command: ")
+
+
+@pytest.mark.xfail(strict=True, reason="'ValueError: Unknown format code 'f' for object of type 'str''")
+def test_a_number_format_in_a_placeholder_is_refused_as_a_fault_of_the_command(tmp_path: Path) -> None:
+    message = refusal(tmp_path, section(command="echo {learning_rate:.3f}"), metric="fom")
+    assert message.startswith("workload.command: ")
+
+
+def test_a_command_has_no_metric_but_its_fom(tmp_path: Path) -> None:
+    message = refusal(tmp_path, section(command="true"))
+    assert message == "objective.metric: command does not report 'validation_loss'; it reports fom"
+
+
+def test_the_text_of_a_users_module_does_not_matter_to_the_place(
+    user_module: UserModule, tmp_path: Path
+) -> None:
+    text = textwrap.dedent(
+        """
+        from tests.workers.toys import Toy
+        def inner(): return {}["absent"]
+        class Net(Toy):
+            def model(self): return inner()
+        """
+    )
+    name = user_module(text)
+    message = refusal(tmp_path, section(f"{name}:Net"))
+    assert message.endswith(f"KeyError: 'absent' (in inner, {tmp_path / name}.py:3)")

@@ -1,0 +1,137 @@
+"""A toy workload that trains in milliseconds, and the records that a worker is given to train it."""
+
+import random
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from evodevo.run.records import Assignment, CheckpointRef, Job
+from workers.hyperparameters import Hyperparameters
+from workers.workload import Batch, Splits, Workload
+
+TOY = "tests.workers.toys:Toy"
+HYPERPARAMETERS = {"learning_rate": 0.05, "momentum": 0.9}
+
+
+class Toy(Workload):
+    """Three classes of points around three centres. Its loss draws from every global generator."""
+
+    def __init__(self, batch_size: int = 16) -> None:
+        self.batch_size = batch_size
+
+    def data(self, root: str | None) -> Splits:
+        return Splits(points(100, seed=1), points(30, seed=2), points(20, seed=3))
+
+    def model(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 3))
+
+    def optimizer(self, model: nn.Module, hp: Hyperparameters) -> torch.optim.Optimizer:
+        return torch.optim.SGD(
+            model.parameters(), hp["learning_rate"], hp["momentum"], weight_decay=hp.get("weight_decay", 0.0)
+        )
+
+    def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
+        inputs, labels = batch
+        noise = 0.01 * (random.random() + np.random.random())
+        return nn.functional.cross_entropy(model(inputs + noise), labels)
+
+    def metrics(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor | float]:
+        inputs, labels = batch
+        logits = model(inputs)
+        return {
+            "loss": nn.functional.cross_entropy(logits, labels),
+            "accuracy": (logits.argmax(1) == labels).double().mean(),
+        }
+
+
+class Numbered(Toy):
+    """Its training examples are their own numbers, so that a test can see which are trained, and when."""
+
+    examples = 100
+
+    def data(self, root: str | None) -> Splits:
+        numbers = torch.arange(self.examples, dtype=torch.float32)
+        return Splits((numbers, -numbers), (numbers,))
+
+    def metrics(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor | float]:
+        return {"mean": batch[0].mean(), "mean_square": float((batch[0] ** 2).mean())}
+
+
+class Clock:
+    """Stands in for the module `time`; it moves only when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def points(count: int, seed: int) -> Batch:
+    """Inputs float32 (count, 4) and labels int64 (count,)."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 3
+    return torch.randn(count, 4, generator=generator) + 2 * nn.functional.one_hot(labels, 4), labels
+
+
+def prepared(workload: Workload) -> Workload:
+    workload.prepare(torch.device("cpu"), None)
+    return workload
+
+
+def trained(
+    workload: Workload,
+    hyperparameters: Mapping[str, Any] = HYPERPARAMETERS,
+    seed: int = 7,
+    parent: bytes | None = None,
+) -> bytes:
+    """The checkpoint of a member that was trained one epoch."""
+    training = workload.begin(hyperparameters, seed, parent)
+    for _ in workload.train(training):
+        pass
+    return workload.checkpoint(training)
+
+
+def orders(workload: Workload, seed: int, epochs: int = 1, **begin: Any) -> list[list[float]]:
+    """The numbers of the examples of every batch, in the order in which they are trained."""
+    training = workload.begin(begin.get("hyperparameters", HYPERPARAMETERS), seed, begin.get("parent"))
+    return [batch[0].tolist() for _ in range(epochs) for batch in workload.train_batches(training)]
+
+
+def section(use: str | None = TOY, command: Any = None, **options: Any) -> dict[str, Any]:
+    """A config's `workload` section, as it comes out of validation."""
+    return {"use": None if command else use, "command": command, "options": options}
+
+
+def job(directory: Path, workload: Mapping[str, Any] | None = None, **changed: Any) -> Job:
+    given: dict[str, Any] = {
+        "run": "toy",
+        "workload": workload or section(),
+        "metric": "validation_loss",
+        "checkpoints_url": str(directory / "params"),
+        "data_root": None,
+        "threads": 1,
+        "epoch_timeout_s": None,
+        **changed,
+    }
+    return Job(**given)
+
+
+def assignment(job: Job, parent: CheckpointRef | None = None, **changed: Any) -> Assignment:
+    given: dict[str, Any] = {
+        "member": "g0s0",
+        "attempt": 1,
+        "hyperparameters": HYPERPARAMETERS,
+        "epoch": 0,
+        "training_seed": 7,
+        **changed,
+    }
+    return Assignment(job=job, parent=parent, **given)
+
+
+def files(directory: Path) -> Iterator[Path]:
+    return (path for path in sorted(directory.rglob("*")) if path.is_file())

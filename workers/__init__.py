@@ -1,0 +1,1 @@
+"""Everything that runs on a Dask worker. torch lives here and nowhere else."""

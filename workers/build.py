@@ -1,0 +1,96 @@
+"""From the config's `workload` section to an object that can train."""
+
+import importlib
+import inspect
+import os
+from collections.abc import Collection, Generator, Mapping
+from difflib import get_close_matches
+from typing import Any, Protocol
+
+from pydantic import ConfigDict, ValidationError, create_model
+
+from evodevo.config_errors import describe
+from evodevo.errors import UsageError
+
+
+class Trainable(Protocol):
+    """What an epoch needs of a workload; `Workload` and `Command` are two of them.
+
+    `state` is a member in training, whatever that is to the workload. `suffix` is that of its checkpoints:
+    `.safetensors`, or `.checkpoint` for bytes that only the workload understands.
+    """
+
+    suffix: str
+
+    def prepare(self, device: Any, data_root: str | None) -> None: ...
+
+    def begin(self, hyperparameters: Mapping[str, Any], training_seed: int, parent: bytes | None) -> Any: ...
+
+    def train(self, state: Any) -> Generator[Any, None, None]:
+        """Train one epoch, yielding now and then; what is yielded are losses, or nothing."""
+
+    def checkpoint(self, state: Any) -> bytes | None: ...
+
+    def evaluate(self, state: Any, split: str) -> dict[str, float]: ...
+
+    def rehearse(self, hyperparameters: Mapping[str, Any]) -> tuple[list[str], set[str]]:
+        """Try one batch; returns the metrics that it reports and the hyperparameters that it read."""
+
+    def facts(self) -> list[str]: ...
+
+
+def build(workload: Mapping[str, Any]) -> Trainable:
+    """The workload of a config's section, not yet prepared.
+
+    Raises `UsageError` where the class cannot be imported, is none, or does not take the options.
+    """
+    if workload["command"] is not None:
+        from workers.workloads.command import Command
+
+        return Command(workload["command"], **_checked(Command, workload["options"], skip=("command",)))
+    found = _import(workload["use"])
+    made: Trainable = found(**_checked(found, workload["options"]))
+    return made
+
+
+def _import(path: str) -> Any:
+    module_name, _, class_name = path.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as why:  # a user's module may raise anything while it is imported
+        where = "" if not isinstance(why, ModuleNotFoundError) else _where_it_looked(module_name)
+        raise UsageError(
+            f"workload.use: cannot import {module_name!r}: {type(why).__name__}: {why}{where}"
+        ) from why
+    found = getattr(module, class_name, None)
+    if not inspect.isclass(found):
+        classes = [name for name, value in vars(module).items() if inspect.isclass(value)]
+        near = get_close_matches(class_name, classes, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f"workload.use: {module_name!r} has no class {class_name!r}{hint}")
+    if inspect.isabstract(found) or not hasattr(found, "rehearse"):
+        missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ()))) or "workers.workload.Workload"
+        raise UsageError(f"workload.use: {path} is not a complete workload; it lacks {missing}")
+    return found
+
+
+def _where_it_looked(module_name: str) -> str:
+    return (
+        f" (the worker looked in {os.getcwd()} and in its PYTHONPATH"
+        f"{': ' + os.environ['PYTHONPATH'] if os.environ.get('PYTHONPATH') else ''}; "
+        f"start it where {module_name.partition('.')[0]}.py is)"
+    )
+
+
+def _checked(workload: type, options: Mapping[str, Any], skip: Collection[str] = ()) -> dict[str, Any]:
+    """The options, checked against the names, types and defaults of the class' `__init__`."""
+    fields: dict[str, Any] = {}
+    for name, parameter in inspect.signature(workload).parameters.items():
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY) and name not in skip:
+            kind = Any if parameter.annotation is parameter.empty else parameter.annotation
+            fields[name] = (kind, ... if parameter.default is parameter.empty else parameter.default)
+    model = create_model("Options", __config__=ConfigDict(extra="forbid", strict=True), **fields)
+    try:
+        return dict(model.model_validate(dict(options)))
+    except ValidationError as why:
+        raise UsageError("; ".join(describe(why, model, ("workload", "options")))) from None

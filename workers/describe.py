@@ -1,0 +1,44 @@
+"""Says, before a run begins, whether its workload works: imports it, loads the data, tries one batch."""
+
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from evodevo.errors import UsageError
+from evodevo.run.records import Job
+from workers.cache import workload_for
+from workers.hyperparameters import UnknownHyperparameter
+
+
+def describe(job: Job, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts about the job's workload: `facts` and `warnings` (lines), `metrics` (names), `torch` (version).
+
+    Raises `UsageError` where the workload cannot be imported, cannot load its data, fails in its first
+    batch, or does not report the objective's metric.
+    """
+    torch.set_num_threads(job.threads)
+    name = job.workload["use"] or "command"
+    try:
+        workload = workload_for(job)
+        metrics, read = workload.rehearse(hyperparameters)
+        facts = workload.facts()
+    except UsageError:
+        raise
+    except UnknownHyperparameter as why:
+        raise UsageError(f"{name}: {why}") from why
+    except Exception as why:
+        raise UsageError(f"{name} fails before its first epoch: {type(why).__name__}: {why}{_place(why)}") from why
+    if job.metric not in metrics:
+        raise UsageError(
+            f"objective.metric: {name} does not report {job.metric!r}; it reports {', '.join(sorted(metrics))}"
+        )
+    unread = [locus for locus in hyperparameters if locus not in read]
+    warnings = [f"{name} did not read the hyperparameter {locus!r}" for locus in unread]
+    return {"facts": facts, "warnings": warnings, "metrics": metrics, "torch": torch.__version__}
+
+
+def _place(error: Exception) -> str:
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
+    return f" (in {frames[-1].name}, {frames[-1].filename}:{frames[-1].lineno})" if frames else ""

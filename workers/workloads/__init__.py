@@ -1,0 +1,1 @@
+"""The networks that come with evodevo: model and training, a file each."""

@@ -1,0 +1,172 @@
+"""Any program as a workload.
+
+Each hyperparameter becomes a flag, `--name value`, or `-n value` where its name is one letter, unless the
+command has a placeholder `{name}` for it. More placeholders: `{checkpoint_in}`, the parameters to start from
+(empty for a founder), `{checkpoint_out}`, where to leave them, `{seed}`, `{epoch_dir}`, a directory of the
+attempt's own, and `{data_root}`. The last line `FoM: <number>` on its standard output is the fom.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import string
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evodevo.errors import UsageError
+
+FOM_LINE = re.compile(r"^FoM:\s*(\S+)\s*$", re.MULTILINE)
+OWN_PLACEHOLDERS = ("checkpoint_in", "checkpoint_out", "seed", "epoch_dir", "data_root")
+POLL_S = 0.1
+TAIL_CHARACTERS = 2000
+
+
+class CommandFailed(Exception):
+    """The program ended badly; the message has its exit status and the tail of its output."""
+
+
+@dataclass
+class Attempt:
+    """One call of the program and the directory it works with, which is deleted when this is dropped."""
+
+    arguments: list[str]
+    directory: tempfile.TemporaryDirectory[str]
+    fom: float | None = None
+
+    @property
+    def stdout(self) -> Path:
+        return Path(self.directory.name, "stdout")
+
+    @property
+    def stderr(self) -> Path:
+        return Path(self.directory.name, "stderr")
+
+    @property
+    def checkpoint_out(self) -> Path:
+        return Path(self.directory.name, "checkpoint_out")
+
+
+class Command:
+    suffix = ".checkpoint"
+
+    def __init__(self, command: str | list[str]) -> None:
+        self.template = shlex.split(command) if isinstance(command, str) else command
+        try:
+            self.placeholders = {
+                name for part in self.template for _, name, _, _ in string.Formatter().parse(part) if name is not None
+            }
+        except ValueError as why:
+            raise UsageError(f"workload.command: {why} (write a brace of the program's own twice)") from None
+        self.data_root = ""
+
+    def prepare(self, device: Any, data_root: str | None) -> None:
+        self.data_root = data_root or ""
+
+    def begin(self, hyperparameters: Mapping[str, Any], training_seed: int, parent: bytes | None) -> Attempt:
+        directory = tempfile.TemporaryDirectory(prefix="evodevo-")
+        checkpoint_in = Path(directory.name, "checkpoint_in") if parent is not None else None
+        if checkpoint_in is not None and parent is not None:
+            checkpoint_in.write_bytes(parent)
+        own = {
+            "checkpoint_in": str(checkpoint_in or ""),
+            "checkpoint_out": str(Path(directory.name, "checkpoint_out")),
+            "seed": str(training_seed),
+            "epoch_dir": directory.name,
+            "data_root": self.data_root,
+        }
+        return Attempt(self.arguments(hyperparameters, own), directory)
+
+    def arguments(self, hyperparameters: Mapping[str, Any], own: Mapping[str, str]) -> list[str]:
+        """The program's argument list, with placeholders filled in and flags appended."""
+        values = {**{name: _text(value) for name, value in hyperparameters.items()}, **own}
+        unknown = self.placeholders - values.keys()
+        if unknown:
+            raise UsageError(
+                f"workload.command: no hyperparameter for the placeholder {{{min(unknown)}}}; "
+                f"there are {', '.join(values)}"
+            )
+        filled = [part.format_map(values) for part in self.template]
+        for name in hyperparameters:
+            if name not in self.placeholders:
+                filled += [f"--{name}" if len(name) > 1 else f"-{name}", values[name]]
+        return filled
+
+    def train(self, attempt: Attempt) -> Generator[None, None, None]:
+        """Run the program to its end. Raises `CommandFailed`; a `TimeoutError` thrown in gets the output's tail."""
+        leash = [sys.executable, "-m", "workers.leash", str(os.getpid())]
+        with attempt.stdout.open("wb") as out, attempt.stderr.open("wb") as err:
+            process = subprocess.Popen([*leash, *attempt.arguments], stdout=out, stderr=err, stdin=subprocess.DEVNULL)
+            try:
+                while _still_runs(process):
+                    yield
+            except TimeoutError as why:
+                raise TimeoutError(f"{why}{_tail(attempt)}") from None
+            finally:
+                process.terminate()  # the leash kills the program's whole process group
+                process.wait()
+        if process.returncode != 0:
+            raise CommandFailed(f"{shlex.join(attempt.arguments)}: exit status {process.returncode}{_tail(attempt)}")
+        found = FOM_LINE.findall(attempt.stdout.read_text(errors="replace"))
+        try:
+            attempt.fom = float(found[-1])
+        except (IndexError, ValueError):
+            said = f"its last one is 'FoM: {found[-1]}'" if found else "there is none"
+            raise CommandFailed(
+                f"{shlex.join(attempt.arguments)}: should print a line 'FoM: <number>'; {said}{_tail(attempt)}"
+            ) from None
+
+    def checkpoint(self, attempt: Attempt) -> bytes | None:
+        if "checkpoint_out" not in self.placeholders:
+            return None
+        try:
+            return attempt.checkpoint_out.read_bytes()
+        except FileNotFoundError:
+            raise CommandFailed(
+                f"{shlex.join(attempt.arguments)}: left no file at {{checkpoint_out}}{_tail(attempt)}"
+            ) from None
+
+    def evaluate(self, attempt: Attempt, split: str) -> dict[str, float]:
+        """The fom that the program printed; it has no other split."""
+        return {"fom": attempt.fom} if split == "validation" and attempt.fom is not None else {}
+
+    def rehearse(self, hyperparameters: Mapping[str, Any]) -> tuple[list[str], set[str]]:
+        """Check the command without running it: the program is there and the placeholders are known."""
+        clash = set(hyperparameters) & set(OWN_PLACEHOLDERS)
+        if clash:
+            raise UsageError(f"search.loci.{min(clash)}: is a placeholder's own name; choose another")
+        arguments = self.begin(hyperparameters, 0, None).arguments
+        if shutil.which(arguments[0]) is None:
+            raise UsageError(f"workload.command: no program {arguments[0]!r} on the worker, from {os.getcwd()}")
+        return ["fom"], set(hyperparameters)
+
+    def facts(self) -> list[str]:
+        kind = "with" if "checkpoint_out" in self.placeholders else "without"
+        return [f"command {shlex.join(self.template)}, {kind} checkpoints"]
+
+
+def _still_runs(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(POLL_S)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _tail(attempt: Attempt) -> str:
+    parts = []
+    for name in ("stdout", "stderr"):
+        path: Path = getattr(attempt, name)
+        text = path.read_text(errors="replace")[-TAIL_CHARACTERS:].strip()
+        if text:
+            parts.append(f"\n--- end of its {name}:\n{text}")
+    return "".join(parts)

@@ -59,15 +59,23 @@ def _at_scheduler(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _in_runs_dir = click.option(
-    "--runs-dir", metavar="DIR", default="checkpoints", show_default=True, help="Where the runs' directories are."
+    "--runs-dir",
+    metavar="DIR",
+    default="checkpoints",
+    show_default=True,
+    help="Where the runs' directories are.",
 )
-_workers = click.option("--workers", metavar="N", type=click.IntRange(1), help="Workers of the local cluster.")
+_workers = click.option(
+    "--workers", metavar="N", type=click.IntRange(1), help="Workers of the local cluster."
+)
 _no_progress = click.option("--no-progress", is_flag=True, help="Show nothing before the end.")
 
 
 @evodevo.command()
 @click.argument("config_path", metavar="CONFIG")
-@click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Set a config key; dots for sections.")
+@click.option(
+    "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Set a config key; dots for sections."
+)
 @click.option("--run-name", metavar="NAME", help="The same as --set run.name=NAME.")
 @click.option("--seed", metavar="S", type=int, help="The same as --set run.seed=S.")
 @click.option("--detach", is_flag=True, help="Submit and leave; needs a cluster that outlives this command.")
@@ -99,7 +107,9 @@ def launch(
     with _client(scheduler, scheduler_file, workers, runs_dir, config) as client:
         run = _submit(client, config)
         if detach:
-            console.print(f"run {run.name} is in {client.runs_dir / run.name}; `evodevo watch {run.name}` follows it")
+            console.print(
+                f"run {run.name} is in {client.runs_dir / run.name}; `evodevo watch {run.name}` follows it"
+            )
             return
         _follow(run, client, no_progress)
         _show_end(run, client.runs_dir / run.name)
@@ -107,9 +117,13 @@ def launch(
 
 @evodevo.command()
 @click.argument("config_path", metavar="CONFIG")
-@click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Set a config key; dots for sections.")
+@click.option(
+    "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Set a config key; dots for sections."
+)
 @_at_scheduler
-def check(config_path: str, overrides: tuple[str, ...], scheduler: str | None, scheduler_file: str | None) -> None:
+def check(
+    config_path: str, overrides: tuple[str, ...], scheduler: str | None, scheduler_file: str | None
+) -> None:
     """Say whether CONFIG is good and what it would do, without doing it.
 
     Its workload is tried in this process, or on a worker of an existing cluster.
@@ -146,14 +160,18 @@ def check(config_path: str, overrides: tuple[str, ...], scheduler: str | None, s
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a list of runs.")
 @_in_runs_dir
 @_at_scheduler
-def status(run: str | None, as_json: bool, runs_dir: str, scheduler: str | None, scheduler_file: str | None) -> None:
+def status(
+    run: str | None, as_json: bool, runs_dir: str, scheduler: str | None, scheduler_file: str | None
+) -> None:
     """Say where RUN stands, or all runs."""
     with contextlib.ExitStack() as stack:
         if scheduler or scheduler_file:
             client = stack.enter_context(connect(scheduler, scheduler_file))
             runs = [client.run(run)] if run else client.runs()
         else:
-            runs = [_open(run, runs_dir)] if run else [_open(name, runs_dir) for name in runs_in(Path(runs_dir))]
+            runs = (
+                [_open(run, runs_dir)] if run else [_open(name, runs_dir) for name in runs_in(Path(runs_dir))]
+            )
         statuses = [one.status() for one in runs]
     if as_json:
         print(json.dumps([one.to_json() for one in statuses], indent=2))
@@ -201,7 +219,12 @@ def cancel(run: str, runs_dir: str, scheduler: str | None, scheduler_file: str |
 @_in_runs_dir
 @_at_scheduler
 def resume(
-    run: str, no_progress: bool, workers: int | None, runs_dir: str, scheduler: str | None, scheduler_file: str | None
+    run: str,
+    no_progress: bool,
+    workers: int | None,
+    runs_dir: str,
+    scheduler: str | None,
+    scheduler_file: str | None,
 ) -> None:
     """Carry RUN on from where its journal ends."""
     config, name = None, run
@@ -250,7 +273,9 @@ def replay(
     directory = _directory(run, runs_dir)
     original = open_run(directory)
     schedule = Schedule.load(directory / "schedule.yaml")
-    config = replay_config(original.view.history.config, schedule, run_name or f"{original.name}-replay", seed)
+    config = replay_config(
+        original.view.history.config, schedule, run_name or f"{original.name}-replay", seed
+    )
     with _client(scheduler, scheduler_file, 1, str(directory.parent), config) as client:
         replayed = _submit(client, config)
         _follow(replayed, client, no_progress)
@@ -297,7 +322,11 @@ def _load(path: str, overrides: tuple[str, ...], run_name: str | None, seed: int
 
 @contextlib.contextmanager
 def _client(
-    scheduler: str | None, scheduler_file: str | None, workers: int | None, runs_dir: str, config: RunConfig | None
+    scheduler: str | None,
+    scheduler_file: str | None,
+    workers: int | None,
+    runs_dir: str,
+    config: RunConfig | None,
 ) -> Iterator[Client]:
     """The cluster that the options name: an existing one, or else one of its own with `config`'s workers."""
     if scheduler or scheduler_file:
@@ -358,7 +387,12 @@ def _status_table(statuses: list[Status]) -> Table:
     for one in statuses:
         foms = [f"{fom:.6g}" if fom is not None else "" for fom in (one.best_fom, one.median_fom)]
         table.add_row(
-            one.name, one.state, f"{one.generation}/{one.generations}", *foms, str(one.failed), one.message or ""
+            one.name,
+            one.state,
+            f"{one.generation}/{one.generations}",
+            *foms,
+            str(one.failed),
+            one.message or "",
         )
     return table
 

@@ -46,7 +46,7 @@ class Workload(_Section):
     use: str | None = None
     """The workload's class, as `module:Class`; or else give `command`."""
     command: str | list[str] | None = None
-    """Any program: hyperparameters become its flags, the last line `FoM: <number>` that it prints is the fom."""
+    """Any program: hyperparameters become its flags, its last line `FoM: <number>` gives the fom."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The workload's own, given to its class by name and checked against its signature."""
 
@@ -245,7 +245,9 @@ def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode) -> dict[An
         for key_node, _ in node.value:
             key = loader.construct_object(key_node)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} comes twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} comes twice", key_node.start_mark
+                )
             seen.add(key)
     return mapping
 

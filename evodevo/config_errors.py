@@ -8,9 +8,8 @@ from pydantic import BaseModel, ValidationError
 
 from evodevo.evolution.space import Locus
 
-LOCUS_TYPES = {
-    model.model_fields["type"].annotation.__args__[0]: model  # type: ignore[union-attr]
-    for model in get_args(get_args(Locus)[0])
+LOCUS_TYPES: dict[str, type[BaseModel]] = {
+    model.model_fields["type"].annotation.__args__[0]: model for model in get_args(get_args(Locus)[0])
 }
 
 
@@ -40,7 +39,8 @@ def _sentence(problem: dict[str, Any], model: type[BaseModel], prefix: tuple[str
         case "missing":
             return f"{key}: is missing"
         case "union_tag_invalid":
-            return f"{key}.type: unknown type {problem['ctx']['tag']!r}; {nearest(problem['ctx']['tag'], list(LOCUS_TYPES))}"
+            tag = problem["ctx"]["tag"]
+            return f"{key}.type: unknown type {tag!r}; {nearest(tag, list(LOCUS_TYPES))}"
         case "union_tag_not_found":
             return f"{key}: has no type; {nearest('', list(LOCUS_TYPES))}"
         case "value_error":

@@ -17,7 +17,9 @@ def own_versions() -> dict[str, str]:
 
 def differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:
     """`package here/there` for every package that both have in different versions."""
-    return [f"{name} {ours[name]}/{theirs[name]}" for name in ours if theirs.get(name, ours[name]) != ours[name]]
+    return [
+        f"{name} {ours[name]}/{theirs[name]}" for name in ours if theirs.get(name, ours[name]) != ours[name]
+    ]
 
 
 def _version(package: str) -> str:

@@ -32,7 +32,7 @@ def workload_for(job: Job) -> Trainable:
 
 
 def read_checkpoint(store: CheckpointStore, ref: CheckpointRef) -> bytes:
-    """A checkpoint from memory where this process wrote or read it lately, or else from the store, verified."""
+    """A checkpoint from this process' memory, or else from the store, verified."""
     with _lock:
         if (store.url, ref.name) in _checkpoints:
             _checkpoints.move_to_end((store.url, ref.name))

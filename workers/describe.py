@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from evodevo.config_errors import nearest
 from evodevo.errors import UsageError
 from evodevo.run.records import Job
 from workers.cache import workload_for
@@ -29,10 +30,12 @@ def describe(job: Job, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     except UnknownHyperparameter as why:
         raise UsageError(f"{name}: {why}") from why
     except Exception as why:
-        raise UsageError(f"{name} fails before its first epoch: {type(why).__name__}: {why}{_place(why)}") from why
+        raise UsageError(
+            f"{name} fails before its first epoch: {type(why).__name__}: {why}{_place(why)}"
+        ) from why
     if job.metric not in metrics:
         raise UsageError(
-            f"objective.metric: {name} does not report {job.metric!r}; it reports {', '.join(sorted(metrics))}"
+            f"objective.metric: {name} does not report {job.metric!r}; {nearest(job.metric, sorted(metrics))}"
         )
     unread = [locus for locus in hyperparameters if locus not in read]
     warnings = [f"{name} did not read the hyperparameter {locus!r}" for locus in unread]

@@ -48,7 +48,9 @@ def _run_epoch(assignment: Assignment) -> Outcome:
     data = workload.checkpoint(state)
     with ThreadPoolExecutor(1) as publisher:
         publishing = (
-            publisher.submit(store.publish, assignment.checkpoint_stem, data, workload.suffix) if data else None
+            publisher.submit(store.publish, assignment.checkpoint_stem, data, workload.suffix)
+            if data
+            else None
         )
         watch.lap("save")
         metrics = {**train_loss, **workload.evaluate(state, "validation")}
@@ -66,7 +68,9 @@ def _run_epoch(assignment: Assignment) -> Outcome:
     return Outcome("done", finite[job.metric], finite, ref, watch.seconds)
 
 
-def evaluate_checkpoint(job: Job, ref: CheckpointRef, hyperparameters: Mapping[str, Any], split: str) -> dict[str, float]:
+def evaluate_checkpoint(
+    job: Job, ref: CheckpointRef, hyperparameters: Mapping[str, Any], split: str
+) -> dict[str, float]:
     """The metrics of a published checkpoint on a split; empty where the workload has no such split."""
     torch.set_num_threads(job.threads)
     workload = workload_for(job)

@@ -25,5 +25,5 @@ class Hyperparameters(dict[str, Any]):
 
     def __missing__(self, name: str) -> Any:
         raise UnknownHyperparameter(
-            f"the workload asks for hyperparameter {name!r}, and search.loci gives {', '.join(self) or 'none'}"
+            f"the workload asks for hyperparameter {name!r}; search.loci gives {', '.join(self) or 'none'}"
         )

@@ -5,37 +5,32 @@ whole group is killed, so no half-dead training keeps a GPU's memory. The exit s
 (128 + n for signal n).
 """
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-from types import FrameType
-from typing import NoReturn
+import threading
 
 POLL_S = 0.2
 
 
 def main() -> int:
     parent, program = int(sys.argv[1]), sys.argv[2:]
-    signal.signal(signal.SIGTERM, _stop)
+    told = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: told.set())
     child = subprocess.Popen(program, start_new_session=True)
     try:
-        while os.getppid() == parent:
+        while os.getppid() == parent and not told.is_set():
             try:
                 status = child.wait(POLL_S)
                 return status if status >= 0 else 128 - status
             except subprocess.TimeoutExpired:
                 continue
-        return 1
+        return 128 + signal.SIGTERM
     finally:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-
-
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 It pins the process to one GPU, or to the CPU, before CUDA starts; loads torch, so that the first epoch
 does not pay for it; asks torch for the deterministic algorithms; has freed memory kept for the next batch;
-and tells the scheduler what this worker is. The directory it was started in is importable, so `module:Class` finds a user's own file there.
+and tells the scheduler what this worker is. The directory it was started in is importable, so
+`module:Class` finds a user's own file there.
 """
 
 import ctypes

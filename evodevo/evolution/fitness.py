@@ -28,11 +28,7 @@ def relative_fitness(foms: Sequence[float | None], mode: Mode, sigma: float = DE
     # The halves keep the span finite where the foms lie further apart than the largest float.
     span = worst / 2 - best / 2
     return [
-        0.0
-        if not is_usable(fom)
-        else 1.0
-        if span == 0
-        else math.exp(-sigma * ((fom / 2 - best / 2) / span))
+        0.0 if not is_usable(fom) else 1.0 if span == 0 else math.exp(-sigma * ((fom / 2 - best / 2) / span))
         for fom in foms
     ]
 

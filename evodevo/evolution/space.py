@@ -245,11 +245,7 @@ class Space:
 
     def without_initial(self) -> list[str]:
         """The loci that the config gives no `initial` value."""
-        return [
-            name
-            for name, locus in self.loci.items()
-            if not locus.contains(locus.initial)
-        ]
+        return [name for name, locus in self.loci.items() if not locus.contains(locus.initial)]
 
     def _check_condition(self, name: str, other: str, wanted: Value | Sequence[Value]) -> None:
         if other not in self.loci:

@@ -1,4 +1,4 @@
-"""Plots of a run: the fom over generations, and each hyperparameter's population with the best line through it."""
+"""Plots of a run: its foms, and each hyperparameter's population with the best line drawn through it."""
 
 import io
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from evodevo.run.history import History, Life
 
@@ -23,7 +24,13 @@ def fom_plot(history: History) -> bytes:
     if values:
         best = min if history.config.objective.mode == "min" else max
         axes.fill_between(
-            at, [min(v) for v in values], [max(v) for v in values], color=INK, alpha=0.15, lw=0, label="all members"
+            at,
+            [min(v) for v in values],
+            [max(v) for v in values],
+            color=INK,
+            alpha=0.15,
+            lw=0,
+            label="all members",
         )
         axes.plot(at, [float(np.median(v)) for v in values], color=INK, lw=1.5, label="median")
         axes.plot(at, [best(v) for v in values], color=ACCENT, lw=2, label="best")
@@ -33,13 +40,14 @@ def fom_plot(history: History) -> bytes:
     _generations(axes, len(foms))
     axes.set_ylabel(history.config.objective.metric.replace("_", " "))
     axes.set_title(
-        f"{history.config.run.name}: {history.config.search.population} members, {len(foms)} generations", loc="left"
+        f"{history.config.run.name}: {history.config.search.population} members, {len(foms)} generations",
+        loc="left",
     )
     return _png(figure)
 
 
 def schedule_plot(history: History) -> bytes:
-    """One panel a hyperparameter: every member, coloured by fitness, and the best member's schedule, as PNG."""
+    """A panel a hyperparameter: every member, coloured by fitness, and the best one's schedule, as PNG."""
     space = history.config.space()
     names = [name for name, locus in space.loci.items() if locus.evolves]
     figure = Figure(figsize=(8, 1 + 2.3 * max(1, len(names))), layout="constrained")
@@ -99,7 +107,7 @@ def _heights(axes: Axes, locus: Any) -> Any:
 def _generations(axes: Axes, count: int) -> None:
     axes.set_xlabel("generation")
     axes.set_xlim(-0.5, max(1, count) - 0.5)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
 
 

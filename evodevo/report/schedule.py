@@ -21,7 +21,7 @@ from evodevo.run.history import History, Life
 
 @dataclass(frozen=True)
 class Entry:
-    """One epoch: whose it was, with which seed it was trained, and its genome (all loci) and what counts of it."""
+    """One epoch: whose it was, its training seed, its genome (all loci), and what of that counts."""
 
     member: str
     training_seed: int
@@ -80,7 +80,9 @@ class Schedule:
         """Read a schedule.yaml. Raises `UsageError` where it is none."""
         data = read_yaml(Path(path))
         try:
-            entries = [Entry(**{k: v for k, v in entry.items() if k != "epoch"}) for entry in data.pop("epochs")]
+            entries = [
+                Entry(**{k: v for k, v in entry.items() if k != "epoch"}) for entry in data.pop("epochs")
+            ]
             return cls(entries=entries, **data)
         except (KeyError, TypeError, AttributeError) as why:
             raise UsageError(f"{path}: is no schedule of evodevo's: {why}") from None
@@ -105,5 +107,7 @@ class Schedule:
             }
             for number, entry in enumerate(self.entries)
         ]
-        text: str = yaml.safe_dump({**head, "epochs": epochs}, sort_keys=False, default_flow_style=None, width=1000)
+        text: str = yaml.safe_dump(
+            {**head, "epochs": epochs}, sort_keys=False, default_flow_style=None, width=1000
+        )
         return text

@@ -43,8 +43,15 @@ def summary_lines(history: History) -> list[tuple[str, str]]:
     if facts["best_member"]:
         found = [
             (f"best {facts['metric']}", f"{facts['best_fom']:.6g} (member {facts['best_member']})"),
-            *((f"  {name}", f"{value:.6g}") for name, value in facts["best_metrics"].items() if name != facts["metric"]),
-            *((f"  {name}", f"{value:.6g} (never selected by)") for name, value in facts["test_metrics"].items()),
+            *(
+                (f"  {name}", f"{value:.6g}")
+                for name, value in facts["best_metrics"].items()
+                if name != facts["metric"]
+            ),
+            *(
+                (f"  {name}", f"{value:.6g} (never selected by)")
+                for name, value in facts["test_metrics"].items()
+            ),
         ]
         lines[1:1] = found
     return lines

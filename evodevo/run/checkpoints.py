@@ -1,10 +1,12 @@
 """The checkpoint store: immutable files on any fsspec file system.
 
-A checkpoint's name is `<member>-a<attempt>-<random>` and a suffix that says what wrote it, so no two attempts ever write to one
-name and nothing is overwritten. The store knows bytes only; what they mean is the workers' business.
+A checkpoint's name is `<member>-a<attempt>-<random>` and a suffix that says what wrote it, so no two
+attempts ever write to one name and nothing is overwritten. The store knows bytes only; what they mean is
+the workers' business.
 Not for many writers of one file, and not a cache: every read is checked against its reference.
 """
 
+import contextlib
 import hashlib
 import re
 import uuid
@@ -78,10 +80,8 @@ class CheckpointStore:
         """
         doomed = [name for name in self.names() if name not in keep and member_of(name) not in in_flight]
         for name in doomed:
-            try:
+            with contextlib.suppress(FileNotFoundError):  # gone meanwhile, which is what was wanted
                 self._fs.rm_file(f"{self._root}/{name}")
-            except FileNotFoundError:
-                pass  # deleted meanwhile, which is what was wanted
         return doomed
 
 

@@ -8,7 +8,7 @@ already on disk. So a controller that is killed at any point is replaced by a ne
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,9 @@ class Controller:
     of the last generation that failed are tried again.
     """
 
-    def __init__(self, directory: Path, caller: Caller, about: Mapping[str, Any], retry: bool = False) -> None:
+    def __init__(
+        self, directory: Path, caller: Caller, about: Mapping[str, Any], retry: bool = False
+    ) -> None:
         self.directory = directory
         self.history = History()
         self._caller = caller
@@ -83,19 +85,24 @@ class Controller:
             self._store = await self._on_disk(CheckpointStore, self._job.checkpoints_url)
             await self._write(self._about)
             status, reason = await self._evolve()
-            await self._write({"kind": "end", "status": status, "reason": reason, "test": await self._test(status)})
+            await self._write(
+                {"kind": "end", "status": status, "reason": reason, "test": await self._test(status)}
+            )
             await self._render()
         except asyncio.CancelledError:
             if not self._cancelled:
                 raise
-            await self._write({"kind": "end", "status": "cancelled", "reason": "cancelled by a user", "test": {}})
+            await self._write(
+                {"kind": "end", "status": "cancelled", "reason": "cancelled by a user", "test": {}}
+            )
         finally:
             self._disk.submit(journal.close)
             self._disk.shutdown(wait=False)
 
-    def records_since(self, number: int) -> list[Record]:
-        """The journal's records from `number` on, all of them on disk."""
-        return self._journal.records[number:] if self._journal else []
+    @property
+    def records(self) -> Sequence[Record] | None:
+        """The journal's records, all of them on disk; None before it is opened."""
+        return self._journal.records if self._journal else None
 
     def mark_cancelled(self) -> None:
         """Say, before cancelling the task, that a user wants it: then the journal says so too."""
@@ -190,10 +197,12 @@ class Controller:
                 f"the first, {failed[0].id}:\n{failed[0].outcome.error if failed[0].outcome else ''}"
             )
         if not any(life.fom is not None for life in lives):
-            raise RunFailed(f"no member of generation {generation} has a finite {self._job.metric}: all diverged")
+            raise RunFailed(
+                f"no member of generation {generation} has a finite {self._job.metric}: all diverged"
+            )
 
     def _stop_if_over_budget(self, outcome: Outcome) -> None:
-        """Two generations and the best can be there at once; say so at the first checkpoint, not at the last."""
+        """Two generations and the best can be there at once; better said at the first checkpoint."""
         budget = self._config.checkpoints.max_bytes
         if budget is None or outcome.checkpoint is None:
             return
@@ -244,7 +253,9 @@ class Controller:
 
     async def _on_disk(self, function: Any, *arguments: Any) -> Any:
         """Run a file operation off the event loop, one after the other; once begun it is not interrupted."""
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._disk, function, *arguments))
+        return await asyncio.shield(
+            asyncio.get_running_loop().run_in_executor(self._disk, function, *arguments)
+        )
 
 
 def _outcome(life: Life, outcome: Outcome, worker: str | None, started_at: float | None) -> dict[str, Any]:

@@ -15,8 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from distributed import Client, Scheduler
-from distributed.client import Future
+from distributed import Client, Future, Scheduler
 
 from evodevo.errors import UsageError
 from evodevo.run.places import Places
@@ -45,7 +44,12 @@ class Caller(Protocol):
     """What a controller needs of a dispatcher."""
 
     async def call(
-        self, run: str, function: str, *arguments: Any, prefer: str | None = None, timeout_s: float | None = None
+        self,
+        run: str,
+        function: str,
+        *arguments: Any,
+        prefer: str | None = None,
+        timeout_s: float | None = None,
     ) -> Answer:
         """Call `module:function` on the next free worker, `prefer` if that is one.
 
@@ -92,7 +96,12 @@ class Dispatcher:
             lost.set()
 
     async def call(
-        self, run: str, function: str, *arguments: Any, prefer: str | None = None, timeout_s: float | None = None
+        self,
+        run: str,
+        function: str,
+        *arguments: Any,
+        prefer: str | None = None,
+        timeout_s: float | None = None,
     ) -> Answer:
         worker = await self._places.take(run, prefer)
         started_at = round(time.time(), 3)
@@ -119,7 +128,9 @@ class Dispatcher:
                 future.release()
                 raise AttemptLost(f"worker {worker} was lost")
             self._abandon(worker, future)
-            raise AttemptLost(f"worker {worker} overran limits.epoch_timeout_s = {timeout_s:g} and was restarted")
+            raise AttemptLost(
+                f"worker {worker} overran limits.epoch_timeout_s = {timeout_s:g} and was restarted"
+            )
         future.release()
         self._places.give_back(worker)
         if result.cancelled():

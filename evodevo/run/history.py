@@ -103,7 +103,9 @@ class History:
         return self._best
 
     def complete(self, generation: int) -> bool:
-        return generation < len(self.generations) and all(life.outcome for life in self.generations[generation])
+        return generation < len(self.generations) and all(
+            life.outcome for life in self.generations[generation]
+        )
 
     def completed(self) -> int:
         """How many generations are complete; only the last can be incomplete."""
@@ -157,7 +159,11 @@ class History:
         lives = []
         for slot, born in enumerate(record["births"]):
             birth = Birth(
-                born["genome"], born["parent_a"], born["parent_b"], born["parent_params"], born["training_seed"]
+                born["genome"],
+                born["parent_a"],
+                born["parent_b"],
+                born["parent_params"],
+                born["training_seed"],
             )
             parent = self.by_id.get(birth.parent_params) if birth.parent_params else None
             life = Life(
@@ -183,7 +189,9 @@ class History:
         life.started_at = record["started_at"]
         if life.outcome.status == "done":
             candidates = sorted(filter(None, (self._best, life)), key=lambda one: (one.generation, one.slot))
-            self._best = candidates[best_first([one.fom for one in candidates], self.config.objective.mode)[0]]
+            self._best = candidates[
+                best_first([one.fom for one in candidates], self.config.objective.mode)[0]
+            ]
 
     def _apply_end(self, record: Record) -> None:
         self.end = record["status"]

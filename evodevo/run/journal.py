@@ -3,8 +3,8 @@
 One JSON object a line, each with its number `n` and, last, the checksum `crc` of the rest of the line.
 Two things keep two controllers apart. A lock that the kernel gives back when its process dies refuses a
 second controller while the first one lives (where the file system has `flock`; every local one and NFS
-do; a Lustre mounted without it does not). And appending is compare-and-append: the length of the file is the fencing token. Who finds the file
-longer than he left it has been superseded and must stop.
+do; a Lustre mounted without it does not). And appending is compare-and-append: the length of the file is
+the fencing token. Who finds the file longer than he left it has been superseded and must stop.
 
     A appends up to byte 900 and stalls.
     B opens the journal, reads 900 bytes, appends its own `controller` record: 1000 bytes.

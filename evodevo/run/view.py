@@ -106,7 +106,9 @@ class View:
         done = history.completed()
         at_work = history.generations[done] if done < len(history.generations) else []
         members_done = sum(life.outcome is not None for life in at_work)
-        latest = next((g for g in (at_work, *history.generations[:done][::-1]) if any(life.outcome for life in g)), [])
+        latest = next(
+            (g for g in (at_work, *history.generations[:done][::-1]) if any(life.outcome for life in g)), []
+        )
         foms = [life.fom for life in latest if life.fom is not None]
         total, behind = search.generations * search.population, done * search.population + members_done
         state = self._state()
@@ -125,7 +127,9 @@ class View:
             failed=sum(life.status in ("failed", "diverged") for life in history.lives()),
             lost_attempts=sum(len(life.lost) for life in history.lives()),
             elapsed_s=history.elapsed_s,
-            remaining_s=history.elapsed_s * (total - behind) / behind if behind and state == "running" else None,
+            remaining_s=history.elapsed_s * (total - behind) / behind
+            if behind and state == "running"
+            else None,
             workers=self._last.workers,
             message=history.reason or "; ".join(self._last.problems) or None,
         )

@@ -5,8 +5,12 @@ from distributed import Scheduler
 
 
 @click.command()
-@click.option("--runs-dir", default="checkpoints", show_default=True, help="Where runs have their directories.")
-@click.option("--recover/--no-recover", default=True, help="Carry on the unfinished runs that are found there.")
+@click.option(
+    "--runs-dir", default="checkpoints", show_default=True, help="Where runs have their directories."
+)
+@click.option(
+    "--recover/--no-recover", default=True, help="Carry on the unfinished runs that are found there."
+)
 def dask_setup(scheduler: Scheduler, runs_dir: str, recover: bool) -> None:
     """Called by Dask when the scheduler starts."""
     from evodevo.service.plugin import Service

@@ -1,11 +1,11 @@
 """The service from outside, for Python and for the command line.
 
-    import evodevo
+import evodevo
 
-    with evodevo.local(workers=2) as client:
-        run = client.submit("configs/quickstart.yaml")
-        run.wait()
-        print(run.best)
+with evodevo.local(workers=2) as client:
+    run = client.submit("configs/quickstart.yaml")
+    run.wait()
+    print(run.best)
 """
 
 import contextlib
@@ -103,7 +103,9 @@ class Run:
 
     def _ask(self, operation: str) -> None:
         if self._client is None:
-            raise UsageError(f"run {self.name!r} was opened from its files; connect to its scheduler for that")
+            raise UsageError(
+                f"run {self.name!r} was opened from its files; connect to its scheduler for that"
+            )
         self._client.ask(operation, run=self.name)
 
 
@@ -128,7 +130,7 @@ class Client:
     @property
     def address(self) -> str:
         """The scheduler's address."""
-        return str(self._dask.scheduler.address)
+        return str(self._dask.scheduler_info()["address"])
 
     def check(self, config: RunConfig | Mapping[str, Any] | Path | str) -> dict[str, Any]:
         """Try the workload of a config on a worker; nothing is written. Raises `UsageError`."""

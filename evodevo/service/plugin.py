@@ -22,7 +22,7 @@ from evodevo.errors import UsageError
 from evodevo.run.controller import DESCRIBE, JOURNAL, Controller, create_run, job_of
 from evodevo.run.dispatch import AttemptLost, Dispatcher
 from evodevo.run.history import History
-from evodevo.run.journal import JournalError, JournalInUse, Superseded, Tail
+from evodevo.run.journal import JournalError, JournalInUse, Record, Superseded, Tail
 from evodevo.run.view import runs_in
 from evodevo.versions import differences, own_versions
 
@@ -97,7 +97,9 @@ class Service(SchedulerPlugin):
         """Who is here. Refuses a client whose versions differ."""
         differing = differences(versions, own_versions())
         if differing:
-            raise UsageError(f"versions differ between client and scheduler (client/scheduler): {', '.join(differing)}")
+            raise UsageError(
+                f"versions differ between client and scheduler (client/scheduler): {', '.join(differing)}"
+            )
         await self._ready.wait()
         return {
             "runs_dir": str(self.runs_dir),
@@ -140,10 +142,11 @@ class Service(SchedulerPlugin):
         problems = [self._stopped[run]] if run in self._stopped else []
         if not self._dispatcher.workers:
             problems += [f"worker {worker}: {why}" for worker, why in self._dispatcher.problems.items()]
+        records = controller.records if controller else None
+        if records is None:
+            records = await asyncio.to_thread(_records, directory / JOURNAL)
         return {
-            "records": controller.records_since(since)
-            if controller
-            else await asyncio.to_thread(_records_since, directory / JOURNAL, since),
+            "records": records[since:],
             "live": controller is not None,
             "workers": self._dispatcher.workers,
             "problems": problems,
@@ -164,7 +167,7 @@ class Service(SchedulerPlugin):
         if run in self._tasks:
             raise UsageError(f"run {run!r} is running already")
         await self._ready.wait()
-        history = History.of(await asyncio.to_thread(_records_since, directory / JOURNAL, 0))
+        history = History.of(await asyncio.to_thread(_records, directory / JOURNAL))
         if history.end == "done":
             raise UsageError(f"run {run!r} is done; there is nothing to carry on")
         await self._describe(history.config)
@@ -189,7 +192,9 @@ class Service(SchedulerPlugin):
             self._stopped[name] = f"{type(why).__name__}: {why}"
             logger.error("run %s stopped: %s", name, why)
         except Exception as why:
-            self._stopped[name] = f"{type(why).__name__}: {why} (a fault of evodevo's; see the scheduler's log)"
+            self._stopped[name] = (
+                f"{type(why).__name__}: {why} (a fault of evodevo's; see the scheduler's log)"
+            )
             logger.exception("run %s stopped", name)
         finally:
             del self._tasks[name], self._controllers[name]
@@ -235,7 +240,7 @@ def _unfinished(runs_dir: Path) -> list[str]:
     found = []
     for name in runs_in(runs_dir):
         try:
-            history = History.of(_records_since(runs_dir / name / JOURNAL, 0))
+            history = History.of(_records(runs_dir / name / JOURNAL))
         except (JournalError, UsageError) as why:
             logger.error("run %s cannot be carried on: %s", name, why)
             continue
@@ -244,8 +249,8 @@ def _unfinished(runs_dir: Path) -> list[str]:
     return found
 
 
-def _records_since(path: Path, since: int) -> list[dict[str, Any]]:
-    return Tail(path).read()[since:]
+def _records(path: Path) -> list[Record]:
+    return Tail(path).read()
 
 
 def _says_what_is_wrong(handler: Handler) -> Handler:

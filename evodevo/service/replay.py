@@ -32,7 +32,10 @@ def replay_config(config: RunConfig, schedule: Schedule, name: str, seed: int | 
             "strategy": "replay",
             "population": 1,
             "generations": schedule.epochs,
-            "options": {"genomes": [dict(entry.genome) for entry in schedule.entries], "training_seeds": seeds},
+            "options": {
+                "genomes": [dict(entry.genome) for entry in schedule.entries],
+                "training_seeds": seeds,
+            },
         }
     )
     run = config.run.model_copy(update={"name": name})

@@ -59,7 +59,10 @@ class Command:
         self.template = shlex.split(command) if isinstance(command, str) else command
         try:
             self.placeholders = {
-                name for part in self.template for _, name, _, _ in string.Formatter().parse(part) if name is not None
+                name
+                for part in self.template
+                for _, name, _, _ in string.Formatter().parse(part)
+                if name is not None
             }
         except ValueError as why:
             raise UsageError(f"workload.command: {why} (write a brace of the program's own twice)") from None
@@ -98,10 +101,12 @@ class Command:
         return filled
 
     def train(self, attempt: Attempt) -> Generator[None, None, None]:
-        """Run the program to its end. Raises `CommandFailed`; a `TimeoutError` thrown in gets the output's tail."""
+        """Run the program to its end. Raises `CommandFailed`; a `TimeoutError` thrown in gains the tail."""
         leash = [sys.executable, "-m", "workers.leash", str(os.getpid())]
         with attempt.stdout.open("wb") as out, attempt.stderr.open("wb") as err:
-            process = subprocess.Popen([*leash, *attempt.arguments], stdout=out, stderr=err, stdin=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                [*leash, *attempt.arguments], stdout=out, stderr=err, stdin=subprocess.DEVNULL
+            )
             try:
                 while _still_runs(process):
                     yield
@@ -110,15 +115,16 @@ class Command:
             finally:
                 process.terminate()  # the leash kills the program's whole process group
                 process.wait()
+        program = shlex.join(attempt.arguments)
         if process.returncode != 0:
-            raise CommandFailed(f"{shlex.join(attempt.arguments)}: exit status {process.returncode}{_tail(attempt)}")
+            raise CommandFailed(f"{program}: exit status {process.returncode}{_tail(attempt)}")
         found = FOM_LINE.findall(attempt.stdout.read_text(errors="replace"))
         try:
             attempt.fom = float(found[-1])
         except (IndexError, ValueError):
             said = f"its last one is 'FoM: {found[-1]}'" if found else "there is none"
             raise CommandFailed(
-                f"{shlex.join(attempt.arguments)}: should print a line 'FoM: <number>'; {said}{_tail(attempt)}"
+                f"{program}: should print a line 'FoM: <number>'; {said}{_tail(attempt)}"
             ) from None
 
     def checkpoint(self, attempt: Attempt) -> bytes | None:
@@ -142,7 +148,9 @@ class Command:
             raise UsageError(f"search.loci.{min(clash)}: is a placeholder's own name; choose another")
         arguments = self.begin(hyperparameters, 0, None).arguments
         if shutil.which(arguments[0]) is None:
-            raise UsageError(f"workload.command: no program {arguments[0]!r} on the worker, from {os.getcwd()}")
+            raise UsageError(
+                f"workload.command: no program {arguments[0]!r} on the worker, from {os.getcwd()}"
+            )
         return ["fom"], set(hyperparameters)
 
     def facts(self) -> list[str]:

@@ -31,7 +31,8 @@ def find(name: str) -> type[Strategy]:
         near = get_close_matches(name, STRATEGIES, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise ValueError(
-            f"no strategy {name!r}; {hint}There are {', '.join(STRATEGIES)}, or give an import path module:Class"
+            f"no strategy {name!r}; {hint}There are {', '.join(STRATEGIES)}, or give an import path, "
+            "module:Class"
         )
     try:
         found = getattr(importlib.import_module(module), attribute)

@@ -54,7 +54,7 @@ class Population:
         return is_usable(self.members[slot].fom)
 
 
-class Options(BaseModel):
+class CommonOptions(BaseModel):
     """Options that all strategies share."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -68,7 +68,7 @@ class Options(BaseModel):
 class Strategy(ABC):
     """Base of all strategies. A subclass gives `birth`, and `Options` where it has options of its own."""
 
-    Options: ClassVar[type[BaseModel]] = Options
+    Options: ClassVar[type[BaseModel]] = CommonOptions
     smallest_population: ClassVar[int] = 2
 
     def __init__(self, space: Space, population: int, mode: Mode, seed: int, options: BaseModel) -> None:
@@ -102,7 +102,8 @@ class Strategy(ABC):
 
     def founder(self, generation: int, slot: int) -> Birth:
         """A member without parents, as `initial` says; slot 0 of a spread has the given values."""
-        options: Options = self.options  # type: ignore[assignment]
+        options = self.options
+        assert isinstance(options, CommonOptions), "a strategy with other options has its own founders"
         draw = self.stream(generation, slot, "founder")
         if options.initial == "random":
             return Birth(self.space.sample(draw))

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from evodevo.evolution.strategies import base
 
 
-class Options(BaseModel):
+class ReplayOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     genomes: list[dict[str, Any]]
@@ -15,9 +15,9 @@ class Options(BaseModel):
 
 
 class Replay(base.Strategy):
-    Options: ClassVar[type[BaseModel]] = Options
+    Options: ClassVar[type[BaseModel]] = ReplayOptions
     smallest_population = 1
-    options: Options  # type: ignore[assignment]
+    options: ReplayOptions
 
     def founder(self, generation: int, slot: int) -> base.Birth:
         return base.Birth(self.options.genomes[0], training_seed=self.options.training_seeds[0])

@@ -15,7 +15,7 @@ from evodevo.evolution.selection import proportional
 from evodevo.evolution.strategies import base
 
 
-class Options(base.Options):
+class TriParentOptions(base.CommonOptions):
     sigma: float = Field(default=DEFAULT_SIGMA, ge=0)
     """Selection pressure: fitness of the worst is exp(-sigma) of the best's. The paper gives no value."""
     crossover_rate: float = Field(default=0.33, ge=0, le=1)
@@ -26,8 +26,8 @@ class Options(base.Options):
 
 
 class TriParent(base.Strategy):
-    Options: ClassVar[type[BaseModel]] = Options
-    options: Options
+    Options: ClassVar[type[BaseModel]] = TriParentOptions
+    options: TriParentOptions
 
     def birth(self, generation: int, slot: int, parents: base.Population) -> base.Birth:
         pair = slot - slot % 2 if self.options.keep == "both" else slot

@@ -11,7 +11,7 @@ from evodevo.evolution.mutation import explore
 from evodevo.evolution.strategies import base
 
 
-class Options(base.Options):
+class TruncationOptions(base.CommonOptions):
     fraction: float = Field(default=0.2, gt=0, le=0.5)
     """The part of the population that copies, and the part it copies from; one member at the least."""
     resample_probability: float = Field(default=0.25, ge=0, le=1)
@@ -19,8 +19,8 @@ class Options(base.Options):
 
 
 class TruncationPBT(base.Strategy):
-    Options: ClassVar[type[BaseModel]] = Options
-    options: Options
+    Options: ClassVar[type[BaseModel]] = TruncationOptions
+    options: TruncationOptions
 
     def birth(self, generation: int, slot: int, parents: base.Population) -> base.Birth:
         own = parents.members[slot]

@@ -1,0 +1,143 @@
+"""Whole clusters in processes of their own, started by the commands that the README gives."""
+
+import contextlib
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+HERE = Path(__file__).parent
+TIMED_COLUMNS = ("attempt", "worker", "load_s", "train_s", "eval_s", "save_s", "wait_s")
+PATIENCE_S = 90
+
+
+def until(condition: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> Any:
+    """Wait until the condition gives something true, and return that."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"waited {within_s} s in vain for {what}")
+
+
+class Processes:
+    """Processes of one test, with their output in files, and how they are ended."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *arguments: str, log: str) -> subprocess.Popen[bytes]:
+        with open(self.directory / f"{log}.log", "ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=HERE,
+                env={**os.environ, "DASK_DISTRIBUTED__WORKER__DAEMON": "False"},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._started.append(process)
+        return process
+
+    def log(self, name: str) -> str:
+        return (self.directory / f"{name}.log").read_text()
+
+    def end(self) -> None:
+        """Kill what is left, with all descendants."""
+        families = []
+        for process in self._started:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                families += psutil.Process(process.pid).children(recursive=True)
+        for process in self._started:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        for member in families:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+
+
+class Cluster:
+    """`dask scheduler --preload evodevo.service` and `dask worker --preload workers.preload`."""
+
+    def __init__(self, processes: Processes, runs_dir: Path, port: int) -> None:
+        self.processes = processes
+        self.runs_dir = runs_dir
+        self.address = f"tcp://127.0.0.1:{port}"
+        self._port = port
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def start_scheduler(self, *more: str) -> subprocess.Popen[bytes]:
+        self.scheduler = self.processes.start(
+            "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", str(self._port),
+            "--dashboard-address", "127.0.0.1:0",
+            "--preload", "evodevo.service", "--runs-dir", str(self.runs_dir), *more,
+            log="scheduler",
+        )  # fmt: skip
+        return self.scheduler
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        worker = self.processes.start(
+            "-m", "dask", "worker", self.address, "--host", "127.0.0.1", "--nthreads", "1",
+            "--memory-limit", "0", "--dashboard-address", "127.0.0.1:0",
+            "--local-directory", str(self.processes.directory), "--preload", "workers.preload",
+            log="worker",
+        )  # fmt: skip
+        self.workers.append(worker)
+        return worker
+
+
+def write_config(path: Path, name: str = "digits", **changes: Any) -> Path:
+    """A small config for `digits:Digits`; `changes` are dotted keys with `__` for the dots."""
+    config: dict[str, Any] = {
+        "run": {"name": name, "seed": 3},
+        "workload": {"use": "digits:Digits", "options": {}},
+        "objective": {"metric": "validation_loss", "mode": "min"},
+        "search": {
+            "population": 5,
+            "generations": 4,
+            "options": {"mutation_rate": 0.5},
+            "loci": {
+                "learning_rate": {"type": "float", "low": 1e-3, "high": 1.0, "scale": "log", "initial": 0.05},
+                "momentum": {"type": "float", "low": 0.0, "high": 0.9, "initial": 0.5},
+            },
+        },
+        "cluster": {"workers": 2},
+    }
+    for key, value in changes.items():
+        *sections, last = key.split("__")
+        inner = config
+        for section in sections:
+            inner = inner.setdefault(section, {})
+        inner[last] = value
+    file = path / f"{name}.yaml"
+    file.write_text(yaml.safe_dump(config))
+    return file
+
+
+def evodevo(*arguments: str, cwd: Path = HERE, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "evodevo", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+    )
+
+
+def untimed_history(run: Path) -> list[dict[str, str]]:
+    """history.csv without the columns that may differ between equal runs."""
+    with open(run / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{key: value for key, value in row.items() if key not in TIMED_COLUMNS} for row in rows]

@@ -1,0 +1,77 @@
+"""A workload for tests of whole runs: a linear model on 600 real digits, quick, with ways to go wrong.
+
+It is imported by workers as `digits:Digits`, the way a user's own module is.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from workers.data import mnist
+from workers.hyperparameters import Hyperparameters
+from workers.workload import Batch, Splits, Training, Workload
+
+
+class Digits(Workload):
+    """`marks`: a directory in which each epoch leaves a file named after its process when it begins.
+
+    `pause_s`: how long each epoch sleeps after that. `raise_above`, `nan_above`, `hang_above`: what happens
+    when the learning rate is above it.
+    """
+
+    def __init__(
+        self,
+        marks: str = "",
+        pause_s: float = 0.0,
+        raise_above: float = 10.0,
+        nan_above: float = 10.0,
+        hang_above: float = 10.0,
+        out_of_memory_above: float = 10.0,
+    ) -> None:
+        self.marks = marks
+        self.pause_s = pause_s
+        self.raise_above = raise_above
+        self.nan_above = nan_above
+        self.hang_above = hang_above
+        self.out_of_memory_above = out_of_memory_above
+
+    def data(self, root: str | None) -> Splits:
+        full = mnist.load(root)
+        cut = [
+            tuple(tensor[:200] for tensor in split)
+            for split in (full.train, full.validation, full.test or ())
+        ]
+        return Splits(*cut)
+
+    def model(self) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+
+    def optimizer(self, model: nn.Module, hp: Hyperparameters) -> torch.optim.Optimizer:
+        return torch.optim.SGD(model.parameters(), lr=hp["learning_rate"], momentum=hp["momentum"])
+
+    def train_batches(self, training: Training) -> Iterator[Batch]:
+        learning_rate = training.hyperparameters["learning_rate"]
+        if self.marks:
+            Path(self.marks, str(os.getpid())).touch()
+        if learning_rate > self.raise_above:
+            raise ArithmeticError(f"learning rate {learning_rate} is too high")
+        if learning_rate > self.hang_above:
+            time.sleep(3600)
+        if learning_rate > self.out_of_memory_above:
+            os.kill(os.getpid(), 9)
+        time.sleep(self.pause_s)
+        yield from super().train_batches(training)
+
+    def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
+        images, labels = batch
+        loss = F.cross_entropy(model(images), labels)
+        return loss * float("nan") if hp["learning_rate"] > self.nan_above else loss
+
+    def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        images, labels = batch
+        return {"loss": F.cross_entropy(model(images), labels)}

@@ -25,7 +25,7 @@ from evodevo.run.view import Status, runs_in
 from evodevo.service.client import Client, Run, connect, local, open_run
 from evodevo.service.replay import compare, replay_config
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 120)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -284,7 +284,8 @@ def replay(
     founder = schedule.entries[0].member
     console.print(
         f"lineage: unbroken, {schedule.epochs} epochs from the founder {founder} to {schedule.member}\n"
-        f"{schedule.metric}: original {result.original_fom}, replayed {result.replayed_fom}\n"
+        f"{schedule.metric}: original {result.original_fom}, replayed {result.replayed_fom}, "
+        f"gap {result.gap:+.6g}\n"
         + (
             "parameters: the same as the original's, bit for bit"
             if result.identical
@@ -382,8 +383,9 @@ def _print_rows(title: str, rows: list[tuple[str, str]]) -> None:
 
 def _status_table(statuses: list[Status]) -> Table:
     table = Table(box=None, padding=(0, 2))
-    for heading in ("run", "state", "generation", "best", "median", "failed", "message"):
-        table.add_column(heading)
+    for heading in ("run", "state", "generation", "best", "median", "failed"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("message")
     for one in statuses:
         foms = [f"{fom:.6g}" if fom is not None else "" for fom in (one.best_fom, one.median_fom)]
         table.add_row(

@@ -8,6 +8,7 @@ and tells the scheduler what this worker is. The directory it was started in is 
 
 import ctypes
 import os
+import signal
 import sys
 
 import torch
@@ -33,6 +34,8 @@ def dask_setup(worker: Worker) -> None:
     if _claim.device != "cpu" and _claim.problem is None:
         os.environ["CUDA_VISIBLE_DEVICES"] = _claim.device
 
+    if worker.nanny is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the nanny, which ends this process
     _keep_freed_memory()
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False

@@ -31,7 +31,7 @@ def write_products(directory: Path | str) -> list[Path]:
     report.mkdir(exist_ok=True)
     products: dict[Path, bytes] = {
         directory / "history.csv": history_csv(history).encode(),
-        directory / "summary.json": json.dumps(summary_of(history), indent=2).encode(),
+        directory / "summary.json": (json.dumps(summary_of(history), indent=2) + "\n").encode(),
     }
     best = history.best
     if best is not None:

@@ -80,10 +80,7 @@ class Schedule:
         """Read a schedule.yaml. Raises `UsageError` where it is none."""
         data = read_yaml(Path(path))
         try:
-            entries = [
-                Entry(**{k: v for k, v in entry.items() if k != "epoch"}) for entry in data.pop("epochs")
-            ]
-            return cls(entries=entries, **data)
+            return cls(entries=[_entry(**epoch) for epoch in data.pop("epochs")], **data)
         except (KeyError, TypeError, AttributeError) as why:
             raise UsageError(f"{path}: is no schedule of evodevo's: {why}") from None
 
@@ -103,7 +100,7 @@ class Schedule:
                 "training_seed": entry.training_seed,
                 "fom": entry.fom,
                 "hyperparameters": dict(entry.hyperparameters),
-                "genome": dict(entry.genome),
+                **({"genome": dict(entry.genome)} if entry.genome != entry.hyperparameters else {}),
             }
             for number, entry in enumerate(self.entries)
         ]
@@ -111,3 +108,8 @@ class Schedule:
             {**head, "epochs": epochs}, sort_keys=False, default_flow_style=None, width=1000
         )
         return text
+
+
+def _entry(*, epoch: int, genome: Mapping[str, Any] | None = None, **values: Any) -> Entry:
+    """An entry as the file has it: the genome is left out where all of it counts."""
+    return Entry(genome=values["hyperparameters"] if genome is None else genome, **values)

@@ -9,6 +9,7 @@ with evodevo.local(workers=2) as client:
 """
 
 import contextlib
+import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -159,7 +160,8 @@ class Client:
     def ask(self, operation: str, **arguments: Any) -> Any:
         """Ask the service. Raises the `UsageError` that it answers with."""
         try:
-            answer = self._dask.sync(getattr(self._dask.scheduler, f"evodevo_{operation}"), **arguments)
+            request = getattr(self._dask.scheduler, f"evodevo_{operation}")
+            answer = self._dask.sync(request, arguments=json.dumps(arguments))
         except OSError as why:
             raise UsageError(f"the scheduler does not answer any more: {why}") from None
         if answer is None:
@@ -167,9 +169,10 @@ class Client:
                 f"the scheduler at {self.address} runs without evodevo; "
                 "start it with `dask scheduler --preload evodevo.service`"
             )
-        if "error" in answer:
-            raise UsageError(answer["error"])
-        return answer["result"]
+        told = json.loads(answer)
+        if "error" in told:
+            raise UsageError(told["error"])
+        return told["result"]
 
 
 class _ServiceSource:

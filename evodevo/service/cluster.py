@@ -1,6 +1,7 @@
 """How a cluster is had: one of one's own on this machine, or one that is there already."""
 
 import contextlib
+import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ def local(workers: int, runs_dir: Path | str) -> Iterator[Client]:
     settings = {
         "distributed.worker.daemon": False,
         "distributed.scheduler.worker-ttl": None,  # these workers cannot be cut off, only busy
+        "distributed.deploy.lost-worker-timeout": "1 day",  # a nanny brings its worker back, however slowly
     }
     with dask.config.set(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Port .* is already in use")
@@ -46,12 +48,19 @@ def local(workers: int, runs_dir: Path | str) -> Iterator[Client]:
 @contextlib.contextmanager
 def existing(address: str | None = None, scheduler_file: Path | str | None = None) -> Iterator[Client]:
     """A scheduler that is there already, by its address or its scheduler file. Raises `UsageError`."""
-    if scheduler_file is not None and not Path(scheduler_file).exists():
-        raise UsageError(f"--scheduler-file {scheduler_file}: no such file")
-    where = {"address": address} if scheduler_file is None else {"scheduler_file": str(scheduler_file)}
+    where = _address_in(Path(scheduler_file)) if scheduler_file else address
     try:
-        client = Client(**where, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+        client = Client(where, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
     except (OSError, ValueError) as why:
-        raise UsageError(f"no scheduler answers at {address or scheduler_file}: {why}") from None
+        raise UsageError(f"no scheduler answers at {where}: {why}") from None
     with client:
         yield client
+
+
+def _address_in(file: Path) -> str:
+    try:
+        return str(json.loads(file.read_text())["address"])
+    except FileNotFoundError:
+        raise UsageError(f"--scheduler-file {file}: no such file") from None
+    except (OSError, ValueError, KeyError, TypeError) as why:
+        raise UsageError(f"--scheduler-file {file}: has no scheduler's address ({why})") from None

@@ -1,16 +1,18 @@
 """The service inside the scheduler: submit, list, watch, cancel and resume runs.
 
 Each run is a task on the scheduler's event loop; files and anything that computes are elsewhere (threads,
-workers). Requests come as Dask RPCs named `evodevo_*`. What a person did wrong goes back as
-`{"error": message}`, so that it does not appear as a traceback in the scheduler's log.
+workers). Requests come as Dask RPCs named `evodevo_*`, arguments and answers as JSON text (Dask's own
+encoding makes tuples of lists). What a person did wrong goes back as `{"error": message}`, so that it does
+not appear as a traceback in the scheduler's log.
 """
 
 import asyncio
 import functools
+import json
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from evodevo.config import RunConfig, parse
 from evodevo.errors import UsageError
 from evodevo.run.controller import DESCRIBE, JOURNAL, Controller, create_run, job_of
-from evodevo.run.dispatch import AttemptLost, Dispatcher
+from evodevo.run.dispatch import Answer, AttemptLost, Dispatcher
 from evodevo.run.history import History
 from evodevo.run.journal import JournalError, JournalInUse, Record, Superseded, Tail
 from evodevo.run.view import runs_in
@@ -58,7 +60,7 @@ class Service(SchedulerPlugin):
             self.evodevo_cancel,
             self.evodevo_resume,
         ):
-            self._scheduler.handlers[handler.__name__] = _says_what_is_wrong(handler)
+            self._scheduler.handlers[handler.__name__] = _in_json(handler)
         self._starting = asyncio.create_task(self._start())
 
     async def _start(self) -> None:
@@ -202,20 +204,32 @@ class Service(SchedulerPlugin):
     async def _describe(self, config: RunConfig) -> dict[str, Any]:
         """Ask a worker whether the workload works. Raises `UsageError`."""
         await self._ready.wait()
-        self._refuse_unlike_workers()
         hyperparameters = config.space().express(config.strategy().ask(0)[0].genome)
         job = job_of(config, self.runs_dir / config.run.name)
         attempts = config.limits.max_attempts
         for attempt in range(1, attempts + 1):
             try:
-                answer = await self._dispatcher.call(config.run.name, DESCRIBE, job, hyperparameters)
+                facts = await self._while_workers_can(
+                    self._dispatcher.call(config.run.name, DESCRIBE, job, hyperparameters)
+                )
             except AttemptLost as why:
                 if attempt == attempts:
                     raise UsageError(f"the workload could not be tried on a worker: {why}") from why
             else:
                 break
-        facts: dict[str, Any] = answer.result
         return facts
+
+    async def _while_workers_can(self, call: Coroutine[Any, Any, Answer]) -> dict[str, Any]:
+        """Wait for a call's result, but not for workers that will never do."""
+        task = asyncio.create_task(call)
+        try:
+            while not task.done():
+                self._refuse_unlike_workers()
+                await asyncio.wait([task], timeout=1)
+        finally:
+            task.cancel()
+        result: dict[str, Any] = task.result().result
+        return result
 
     def _refuse_unlike_workers(self) -> None:
         """Different versions give different histories; and nobody waits for workers that will never do."""
@@ -253,12 +267,12 @@ def _records(path: Path) -> list[Record]:
     return Tail(path).read()
 
 
-def _says_what_is_wrong(handler: Handler) -> Handler:
+def _in_json(handler: Handler) -> Handler:
     @functools.wraps(handler)
-    async def answer(**arguments: Any) -> dict[str, Any]:
+    async def answer(arguments: str) -> str:
         try:
-            return {"result": await handler(**arguments)}
+            return json.dumps({"result": await handler(**json.loads(arguments))})
         except UsageError as why:
-            return {"error": str(why)}
+            return json.dumps({"error": str(why)})
 
     return answer

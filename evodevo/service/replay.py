@@ -1,5 +1,6 @@
 """Replay: train once from scratch along a schedule, as a run of its own, and compare."""
 
+import math
 from dataclasses import dataclass
 
 from evodevo.config import RunConfig
@@ -15,6 +16,13 @@ class Comparison:
     original_fom: float | None
     replayed_fom: float | None
     identical: bool
+
+    @property
+    def gap(self) -> float:
+        """Replayed minus original; NaN where one of them has no fom."""
+        if self.original_fom is None or self.replayed_fom is None:
+            return math.nan
+        return self.replayed_fom - self.original_fom
 
 
 def replay_config(config: RunConfig, schedule: Schedule, name: str, seed: int | None = None) -> RunConfig:

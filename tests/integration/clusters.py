@@ -4,6 +4,7 @@ import contextlib
 import csv
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,9 @@ from typing import Any
 
 import psutil
 import yaml
+
+from evodevo.run.history import History
+from evodevo.run.journal import Tail
 
 HERE = Path(__file__).parent
 TIMED_COLUMNS = ("attempt", "worker", "load_s", "train_s", "eval_s", "save_s", "wait_s")
@@ -36,12 +40,12 @@ class Processes:
         self.directory = directory
         self._started: list[subprocess.Popen[bytes]] = []
 
-    def start(self, *arguments: str, log: str) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str, log: str, **environment: str) -> subprocess.Popen[bytes]:
         with open(self.directory / f"{log}.log", "ab") as output:
             process = subprocess.Popen(
                 [sys.executable, *arguments],
                 cwd=HERE,
-                env={**os.environ, "DASK_DISTRIBUTED__WORKER__DAEMON": "False"},
+                env={**os.environ, "DASK_DISTRIBUTED__WORKER__DAEMON": "False", **environment},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -86,12 +90,12 @@ class Cluster:
         )  # fmt: skip
         return self.scheduler
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
+    def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
         worker = self.processes.start(
             "-m", "dask", "worker", self.address, "--host", "127.0.0.1", "--nthreads", "1",
             "--memory-limit", "0", "--dashboard-address", "127.0.0.1:0",
             "--local-directory", str(self.processes.directory), "--preload", "workers.preload",
-            log="worker",
+            log="worker", **environment,
         )  # fmt: skip
         self.workers.append(worker)
         return worker
@@ -125,15 +129,24 @@ def write_config(path: Path, name: str = "digits", **changes: Any) -> Path:
     return file
 
 
-def evodevo(*arguments: str, cwd: Path = HERE, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
-    """Run the command line to its end."""
+def evodevo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end, where the user's own module `digits` is."""
     return subprocess.run(
         [sys.executable, "-m", "evodevo", *arguments],
-        cwd=cwd,
+        cwd=HERE,
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=timeout_s,
+        timeout=150,
     )
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 def untimed_history(run: Path) -> list[dict[str, str]]:
@@ -141,3 +154,9 @@ def untimed_history(run: Path) -> list[dict[str, str]]:
     with open(run / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     return [{key: value for key, value in row.items() if key not in TIMED_COLUMNS} for row in rows]
+
+
+def history_of(run: Path) -> History:
+    """What the journal of a run says so far; empty before there is one."""
+    journal = run / "journal.jsonl"
+    return History.of(Tail(journal).read() if journal.exists() else [])

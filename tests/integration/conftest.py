@@ -1,11 +1,10 @@
 """Fixtures for tests of whole runs."""
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from integration.clusters import Cluster, Processes
+from integration.clusters import Cluster, Processes, free_port
 
 
 @pytest.fixture
@@ -22,7 +21,4 @@ def cluster(processes: Processes, tmp_path: Path, unused_port: int) -> Cluster:
 
 @pytest.fixture
 def unused_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
+    return free_port()

@@ -5,10 +5,15 @@ import signal
 from pathlib import Path
 
 import pytest
-from integration.clusters import Cluster, Processes, evodevo, until, untimed_history, write_config
-
-from evodevo.run.history import History
-from evodevo.run.journal import Tail
+from integration.clusters import (
+    Cluster,
+    Processes,
+    evodevo,
+    history_of,
+    until,
+    untimed_history,
+    write_config,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -21,11 +26,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]
     done = evodevo("launch", str(config), "--runs-dir", str(directory), "--workers", "1")
     assert done.returncode == 0, done.stderr
     return untimed_history(directory / "digits")
-
-
-def history_of(run: Path) -> History:
-    journal = run / "journal.jsonl"
-    return History.of(Tail(journal).read() if journal.exists() else [])
 
 
 def began(run: Path, generation: int) -> bool:

@@ -1,0 +1,65 @@
+"""What Dask's MALLOC_TRIM_THRESHOLD_ costs a training epoch on CPU, and what workers.preload gets back.
+
+    python scripts/bench/malloc_trim.py [--runs 5]
+
+Epochs of the quickstart's LeNet, each in a process of its own with the environment that Dask's nanny gives
+to a worker, by turns with and without the preload's allocator setting. Only training is timed; the first
+epoch of each process is not counted.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+
+EPOCHS = 3
+CHILD = f"""
+import sys, tempfile
+import torch
+from evodevo.config import load
+from evodevo.run.controller import job_of
+from evodevo.run.records import Assignment
+from pathlib import Path
+from workers import preload
+from workers.epoch import run_epoch
+torch.set_num_threads(1)
+if sys.argv[1] == "keep":
+    preload._keep_freed_memory()
+config = load("configs/quickstart.yaml")
+hyperparameters = config.space().express(config.space().given())
+with tempfile.TemporaryDirectory() as directory:
+    job = job_of(config, Path(directory))
+    runs = [run_epoch(Assignment(job, "g000s000", 1, hyperparameters, None, 0, 1)) for _ in range({EPOCHS} + 1)]
+print(sum(run.seconds["train"] for run in runs[1:]) / {EPOCHS})
+"""
+
+
+def seconds(setting: str) -> float:
+    """Mean seconds of training an epoch, in a fresh process with Dask's environment."""
+    environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
+    told = subprocess.run(
+        [sys.executable, "-c", CHILD, setting], env=environment, capture_output=True, text=True, check=True
+    )
+    return float(told.stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=5)
+    runs = parser.parse_args().runs
+    pairs = [(seconds("trim"), seconds("keep")) for _ in range(runs)]
+    ratios = sorted(trim / keep for trim, keep in pairs)
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {runs} pairs")
+    for name, values in zip(("Dask's setting", "workers.preload"), zip(*pairs, strict=True), strict=True):
+        print(
+            f"{name}: median {statistics.median(values):.3f} s an epoch ({min(values):.3f} to {max(values):.3f})"
+        )
+    print(f"ratio: median {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+
+
+if __name__ == "__main__":
+    main()

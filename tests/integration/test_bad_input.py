@@ -1,0 +1,129 @@
+"""Bad input that only a cluster can notice: one message, exit status 2, no traceback, nothing written."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from integration.clusters import Cluster, Processes, evodevo, free_port, write_config
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One scheduler and one worker for all these tests: none of them gets so far as to use it."""
+    directory = tmp_path_factory.mktemp("cluster")
+    processes = Processes(directory)
+    found = Cluster(processes, directory / "runs", free_port())
+    found.start_scheduler()
+    found.start_worker()
+    yield found
+    processes.end()
+
+
+def refused(cluster: Cluster, tmp_path: Path, *arguments: str, **changes: Any) -> str:
+    """Launch, expect a refusal, and return its message."""
+    config = write_config(tmp_path, **changes)
+    told = evodevo("launch", str(config), "--scheduler", cluster.address, *arguments)
+    assert told.returncode == 2, told.stdout + told.stderr
+    assert "Traceback" not in told.stderr + told.stdout
+    assert told.stderr.startswith("evodevo: ")
+    assert not (cluster.runs_dir / "digits").exists()
+    return told.stderr
+
+
+def test_a_module_that_is_not_there_is_named_with_where_it_was_looked_for(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    message = refused(cluster, tmp_path, workload__use="digit:Digits")
+    assert "No module named 'digit'" in message
+    assert "start it where digit.py is" in message
+
+
+def test_a_class_that_is_not_there_is_named_with_the_nearest(cluster: Cluster, tmp_path: Path) -> None:
+    assert "did you mean Digits?" in refused(cluster, tmp_path, workload__use="digits:Digit")
+
+
+def test_a_metric_that_the_workload_does_not_report_is_named_with_those_it_does(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    message = refused(cluster, tmp_path, objective__metric="validation_los")
+    assert "did you mean validation_loss?" in message
+
+
+def test_an_unknown_option_of_the_workload_is_named_with_the_nearest(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    message = refused(cluster, tmp_path, workload__options={"pause": 1.0})
+    assert "workload.options.pause: unknown key; did you mean pause_s?" in message
+
+
+def test_a_hyperparameter_that_no_locus_gives_is_named(cluster: Cluster, tmp_path: Path) -> None:
+    loci = {"momentum": {"type": "float", "low": 0.0, "high": 0.9, "initial": 0.5}}
+    assert "'learning_rate'" in refused(cluster, tmp_path, search__loci=loci)
+
+
+def test_a_run_that_exists_already_is_left_alone(cluster: Cluster, tmp_path: Path) -> None:
+    (cluster.runs_dir / "taken").mkdir(parents=True, exist_ok=True)
+    message = refused(cluster, tmp_path, "--run-name", "taken")
+    assert "run 'taken' exists already" in message
+    assert "--run-name" in message
+    assert list((cluster.runs_dir / "taken").iterdir()) == []
+
+
+def test_a_client_of_another_version_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    other = _another_version(tmp_path)
+    told = evodevo("launch", str(config), "--scheduler", cluster.address, PYTHONPATH=str(other))
+    assert told.returncode == 2
+    assert "versions differ between client and scheduler" in told.stderr
+    assert "evodevo 99.0/" in told.stderr
+
+
+def test_a_run_that_is_not_there_is_named_with_those_that_are(cluster: Cluster, tmp_path: Path) -> None:
+    for command in ("status", "watch", "cancel", "resume"):
+        told = evodevo(command, "nosuchrun", "--scheduler", cluster.address)
+        assert told.returncode == 2, command
+        assert "no run 'nosuchrun'" in told.stderr
+
+
+def test_a_worker_of_another_version_is_refused(
+    tmp_path: Path, processes: Processes, unused_port: int
+) -> None:
+    mixed = Cluster(processes, tmp_path / "runs", unused_port)
+    mixed.start_scheduler()
+    mixed.start_worker(PYTHONPATH=str(_another_version(tmp_path)))
+    message = refused(mixed, tmp_path)
+    assert "its versions differ from the scheduler's: evodevo" in message
+
+
+def test_a_cluster_whose_workers_have_no_preload_is_refused(
+    tmp_path: Path, processes: Processes, unused_port: int
+) -> None:
+    plain = Cluster(processes, tmp_path / "runs", unused_port)
+    plain.start_scheduler()
+    processes.start("-m", "dask", "worker", plain.address, "--host", "127.0.0.1", log="worker")
+    assert "without --preload workers.preload" in refused(plain, tmp_path)
+
+
+def test_a_scheduler_without_the_service_says_how_to_start_it(
+    tmp_path: Path, processes: Processes, unused_port: int
+) -> None:
+    processes.start(
+        "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", str(unused_port),
+        "--dashboard-address", "127.0.0.1:0", log="scheduler",
+    )  # fmt: skip
+    told = evodevo("launch", str(write_config(tmp_path)), "--scheduler", f"tcp://127.0.0.1:{unused_port}")
+    assert told.returncode == 2
+    assert "runs without evodevo" in told.stderr
+    assert "--preload evodevo.service" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def _another_version(directory: Path) -> Path:
+    """A directory that, on the PYTHONPATH, makes evodevo seem to be version 99.0."""
+    metadata = directory / "other" / "evodevo-99.0.dist-info" / "METADATA"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text("Metadata-Version: 2.1\nName: evodevo\nVersion: 99.0\n")
+    return directory / "other"

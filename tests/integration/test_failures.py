@@ -1,0 +1,94 @@
+"""What a user sees and keeps when things go wrong: the first level."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from integration.clusters import Processes, evodevo, history_of, until, write_config
+
+pytestmark = pytest.mark.slow
+
+
+def test_ctrl_c_ends_with_130_and_leaves_a_run_that_can_be_resumed(
+    tmp_path: Path, processes: Processes
+) -> None:
+    config = write_config(tmp_path, workload__options={"pause_s": 0.3})
+    launched = processes.start(
+        "-m", "evodevo", "launch", str(config), "--runs-dir", str(tmp_path), log="launch"
+    )
+    until(lambda: history_of(tmp_path / "digits").completed() >= 1, "the first generation")
+    os.killpg(launched.pid, signal.SIGINT)  # a terminal sends it to all processes of the command
+    assert launched.wait(30) == 130
+    log = processes.log("launch")
+    assert "Traceback" not in log
+    assert "evodevo resume digits" in log
+    assert "interrupted" in evodevo("status", "digits", "--runs-dir", str(tmp_path)).stdout
+    resumed = evodevo("resume", "digits", "--runs-dir", str(tmp_path))
+    assert resumed.returncode == 0, resumed.stderr
+    assert history_of(tmp_path / "digits").end == "done"
+    again = evodevo("resume", "digits", "--runs-dir", str(tmp_path))
+    assert again.returncode == 0
+    assert "is done already" in again.stdout
+
+
+def test_a_run_with_too_many_failures_stops_with_the_first_traceback_and_status_1(tmp_path: Path) -> None:
+    config = write_config(
+        tmp_path, workload__options={"raise_above": 0.06}, limits={"max_failed_fraction": 0.0}
+    )
+    failed = evodevo("launch", str(config), "--runs-dir", str(tmp_path))
+    assert failed.returncode == 1
+    assert "ArithmeticError: learning rate" in failed.stdout
+    assert "digits.py" in failed.stdout
+    assert "Traceback" not in failed.stderr
+    assert history_of(tmp_path / "digits").end == "failed"
+
+
+def test_members_that_raise_or_diverge_have_fitness_0_and_the_run_goes_on(tmp_path: Path) -> None:
+    config = write_config(
+        tmp_path,
+        workload__options={"raise_above": 0.15, "nan_above": 0.06},
+        search__population=8,
+        search__options={"initial": "spread", "initial_spread": 0.2},
+        limits={"max_failed_fraction": 0.9},
+    )
+    done = evodevo("launch", str(config), "--runs-dir", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    history = history_of(tmp_path / "digits")
+    statuses = {life.status for life in history.generations[0]}
+    assert statuses == {"done", "diverged", "failed"}
+    for life in history.lives():
+        parent = history.by_id.get(life.birth.parent_params or "")
+        assert parent is None or parent.status == "done"
+
+
+def test_an_epoch_that_hangs_is_ended_by_its_time_limit_and_the_run_goes_on(tmp_path: Path) -> None:
+    """Its thread never looks at the clock, so the worker is restarted."""
+    config = write_config(
+        tmp_path,
+        workload__options={"hang_above": 0.08},
+        limits={"epoch_timeout_s": 2.0, "max_attempts": 1, "max_failed_fraction": 0.9},
+        search__generations=1,
+    )
+    done = evodevo("launch", str(config), "--runs-dir", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    failed = [life for life in history_of(tmp_path / "digits").lives() if life.status == "failed"]
+    assert failed
+    assert all("epoch_timeout_s" in (life.outcome.error or "") for life in failed if life.outcome)
+
+
+def test_a_member_that_kills_its_workers_fails_after_its_attempts_and_harms_no_other(tmp_path: Path) -> None:
+    config = write_config(
+        tmp_path,
+        workload__options={"out_of_memory_above": 0.08},
+        limits={"max_attempts": 2, "max_failed_fraction": 0.9},
+        search__generations=2,
+    )
+    done = evodevo("launch", str(config), "--runs-dir", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for life in history_of(tmp_path / "digits").lives():
+        if life.status == "failed":
+            assert len(life.lost) == 2
+            assert "was lost" in life.lost[0]
+        else:
+            assert not life.lost

@@ -1,0 +1,112 @@
+"""Several runs on one cluster, and clients that come and go."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from integration.clusters import Cluster, Processes, evodevo, history_of, until, write_config
+
+import evodevo as package
+
+pytestmark = pytest.mark.slow
+
+
+def status_of(cluster: Cluster, run: str) -> dict[str, Any]:
+    told = evodevo("status", run, "--json", "--scheduler", cluster.address)
+    assert told.returncode == 0, told.stderr
+    found: dict[str, Any] = json.loads(told.stdout)[0]
+    return found
+
+
+def busy_spans(run: Path) -> list[tuple[float, float]]:
+    """When the members of a run were on workers."""
+    lives = [life for life in history_of(run).lives() if life.outcome and life.started_at]
+    return [(life.started_at, life.started_at + sum(life.outcome.seconds.values())) for life in lives]
+
+
+def test_two_detached_runs_share_the_workers_and_outlive_their_client(
+    tmp_path: Path, cluster: Cluster, processes: Processes
+) -> None:
+    cluster.start_scheduler()
+    cluster.start_worker()
+    cluster.start_worker()
+    for name in ("one", "two"):
+        config = write_config(
+            tmp_path, name, workload__options={"pause_s": 0.2}, search__generations=6, search__population=6
+        )
+        submitted = evodevo("launch", str(config), "--detach", "--scheduler", cluster.address)
+        assert submitted.returncode == 0, submitted.stderr
+
+    watcher = processes.start("-m", "evodevo", "watch", "two", "--scheduler", cluster.address, log="watch")
+    until(lambda: "generation" in processes.log("watch"), "the watcher to say something")
+    os.kill(watcher.pid, signal.SIGKILL)
+
+    assert status_of(cluster, "one")["state"] == "running"
+    listed = evodevo("status", "--scheduler", cluster.address)
+    assert "one" in listed.stdout
+    assert "two" in listed.stdout
+
+    cancelled = evodevo("cancel", "two", "--scheduler", cluster.address)
+    assert cancelled.returncode == 0, cancelled.stderr
+    assert status_of(cluster, "two")["state"] == "cancelled"
+    resumed = evodevo("resume", "two", "--scheduler", cluster.address)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "done" in resumed.stdout
+
+    until(lambda: status_of(cluster, "one")["state"] == "done", "the first run to be done")
+    overlap = sum(
+        a < d and c < b
+        for a, b in busy_spans(cluster.runs_dir / "one")
+        for c, d in busy_spans(cluster.runs_dir / "two")
+    )
+    assert overlap > 0, "the runs never worked at the same time"
+
+
+def test_cancel_and_watch_find_the_scheduler_of_a_live_run_by_themselves(
+    tmp_path: Path, processes: Processes
+) -> None:
+    config = write_config(tmp_path, workload__options={"pause_s": 0.5})
+    launched = processes.start(
+        "-m", "evodevo", "launch", str(config), "--runs-dir", str(tmp_path), log="launch"
+    )
+    until(lambda: history_of(tmp_path / "digits").generations, "the first births")
+    assert "running" in evodevo("status", "digits", "--runs-dir", str(tmp_path)).stdout
+    cancelled = evodevo("cancel", "digits", "--runs-dir", str(tmp_path))
+    assert cancelled.returncode == 0, cancelled.stderr
+    assert launched.wait(60) == 0
+    assert "cancelled" in evodevo("watch", "digits", "--runs-dir", str(tmp_path)).stdout
+    again = evodevo("cancel", "digits", "--runs-dir", str(tmp_path))
+    assert again.returncode == 2
+    assert "is not running: it is cancelled" in again.stderr
+
+
+def test_a_client_in_python_submits_waits_and_reads_what_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    with package.local(workers=1, runs_dir=tmp_path) as client:
+        run = client.submit(write_config(tmp_path, search__generations=2, search__population=3))
+        assert run.wait().state == "done"
+        assert [other.name for other in client.runs()] == ["digits"]
+    frame = run.view.history
+    best = package.open_run(tmp_path / "digits").best
+    assert best is not None
+    assert best.fom == min(life.fom for life in frame.lives() if life.fom is not None)
+    schedule = package.Schedule.load(tmp_path / "digits" / "schedule.yaml")
+    assert schedule == best.schedule
+    assert schedule.at(schedule.epochs - 1) == best.hyperparameters
+    table = package.open_run(tmp_path / "digits").history()
+    assert len(table) == 6
+    assert set(table["status"]) == {"done"}
+
+
+def test_a_second_controller_of_a_live_run_is_refused(tmp_path: Path, processes: Processes) -> None:
+    config = write_config(tmp_path, workload__options={"pause_s": 0.5})
+    processes.start("-m", "evodevo", "launch", str(config), "--runs-dir", str(tmp_path), log="launch")
+    until(lambda: history_of(tmp_path / "digits").generations, "the first births")
+    second = evodevo("resume", "digits", "--runs-dir", str(tmp_path))
+    assert second.returncode == 2
+    assert "is running" in second.stderr

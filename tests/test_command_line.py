@@ -1,0 +1,136 @@
+"""The command line's manners: what needs no cluster."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from evodevo.cli import main
+
+QUICKSTART = Path(__file__).parents[1] / "configs" / "quickstart.yaml"
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error of a command."""
+    try:
+        main(list(arguments))
+        status = 0
+    except SystemExit as ended:
+        status = int(ended.code or 0)
+    told = capsys.readouterr()
+    return status, told.out, told.err
+
+
+def edited(tmp_path: Path, **changes: object) -> str:
+    """The quickstart's config with other values; `__` stands for the dots."""
+    config = yaml.safe_load(QUICKSTART.read_text())
+    for key, value in changes.items():
+        *sections, last = key.split("__")
+        inner = config
+        for section in sections:
+            inner = inner[section]
+        inner[last] = value
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"search__populatoin": 8}, "search.populatoin: unknown key; did you mean population?"),
+        ({"search__loci__learning_rate__low": 2.0}, "low 2.0 is not below high 1.0"),
+        ({"search__loci__learning_rate__initial": 3.0}, "initial 3.0 is outside [0.0001, 1.0]"),
+        ({"search__population": 1}, "search.population: 1 is too small"),
+        ({"run__name": "a/b"}, "run.name: 'a/b' cannot name a directory"),
+        ({"run__name": ".."}, "run.name: '..' cannot name a directory"),
+    ],
+)
+@pytest.mark.parametrize("command", ["launch", "check"])
+def test_a_bad_config_gives_one_message_and_status_2_and_nothing_is_written(
+    command: str,
+    changes: dict[str, object],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(capsys, command, edited(tmp_path, **changes))
+    assert status == 2
+    assert message in err
+    assert out == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_a_file_that_is_not_there_or_empty_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "empty.yaml"
+    empty.touch()
+    assert run(capsys, "launch", str(tmp_path / "no.yaml"))[0] == 2
+    status, _, err = run(capsys, "launch", str(empty))
+    assert status == 2
+    assert "empty.yaml: is empty" in err
+
+
+def test_detach_without_a_cluster_that_outlives_the_command_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, _, err = run(capsys, "launch", str(QUICKSTART), "--detach")
+    assert status == 2
+    assert "--detach needs a cluster that outlives this command" in err
+
+
+def test_a_scheduler_that_is_not_there_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evodevo.service.cluster.CONNECT_TIMEOUT_S", 0.2)
+    status, _, err = run(capsys, "status", "--scheduler", "tcp://127.0.0.1:1")
+    assert status == 2
+    assert "no scheduler answers at tcp://127.0.0.1:1" in err
+
+
+def test_a_scheduler_file_or_address_that_is_nonsense_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _, err = run(capsys, "status", "--scheduler-file", str(tmp_path / "no.json"))
+    assert (status, "no such file" in err) == (2, True)
+    broken = tmp_path / "broken.json"
+    broken.write_text("{")
+    status, _, err = run(capsys, "status", "--scheduler-file", str(broken))
+    assert status == 2
+    assert "broken.json" in err
+
+
+@pytest.mark.parametrize("command", ["status", "watch", "cancel", "resume", "report", "replay", "prune"])
+def test_a_run_that_is_not_there_is_named(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _, err = run(capsys, command, "nosuchrun", "--runs-dir", str(tmp_path))
+    assert status == 2
+    assert "no run 'nosuchrun'" in err
+    assert "there are: none" in err
+
+
+def test_an_unknown_option_or_command_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "launch", str(QUICKSTART), "--generations", "3")[0] == 2
+    assert run(capsys, "lunch")[0] == 2
+
+
+def test_set_changes_the_config_that_check_speaks_of(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "check", str(QUICKSTART), "--set", "search.population=5")
+    assert status == 0, err
+    assert "5 members x 12 generations" in out
+    assert "61,706 parameters" in out
+
+
+def test_check_warns_of_a_locus_that_the_workload_does_not_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = edited(
+        tmp_path, search__loci__weight_decya={"type": "float", "low": 0.0, "high": 1.0, "initial": 0.0}
+    )
+    status, out, _ = run(capsys, "check", path)
+    assert status == 0
+    assert "did not read the hyperparameter 'weight_decya'" in out

@@ -307,7 +307,7 @@ def prune(run: str, runs_dir: str) -> None:
     history = open_run(directory).view.history
     best = history.best.outcome.checkpoint if history.best and history.best.outcome else None
     keep = ({best.name} if best else set()) if history.end == "done" else history.needed_checkpoints()
-    store = CheckpointStore(job_of(history.config, directory).checkpoints_url)
+    store = CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url)
     deleted = store.collect(keep, in_flight=())
     console.print(f"deleted {len(deleted)} checkpoints, kept {len(store.names())}")
 

@@ -4,21 +4,54 @@ Everything is checked here once. What is wrong becomes one `UsageError` that nam
 value and says what would be right.
 """
 
-import os
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from evodevo import yaml_text
 from evodevo.config_errors import describe
 from evodevo.errors import UsageError
 from evodevo.evolution.space import Locus, Space
 from evodevo.evolution.strategies import Strategy, find
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
+def _check_plain(value: Any) -> Any:
+    """Raise `ValueError` for what JSON would lose: the config is kept in the journal as JSON."""
+    match value:
+        case dict():
+            for key, inner in value.items():
+                if not isinstance(key, str):
+                    raise ValueError(f"key {key!r} should be text; write it in quotes")
+                _check_plain(inner)
+        case list():
+            for inner in value:
+                _check_plain(inner)
+        case None | bool() | int() | str():
+            pass
+        case float() if math.isfinite(value):
+            pass
+        case _:
+            raise ValueError(
+                f"{value!r} should be a finite number, text, true, false or null, or lists of them"
+            )
+    return value
+
+
+Plain = Annotated[dict[str, Any], AfterValidator(_check_plain)]
 
 
 class _Section(BaseModel):
@@ -47,16 +80,16 @@ class Workload(_Section):
     """The workload's class, as `module:Class`; or else give `command`."""
     command: str | list[str] | None = None
     """Any program: hyperparameters become its flags, its last line `FoM: <number>` gives the fom."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Plain = Field(default_factory=dict)
     """The workload's own, given to its class by name and checked against its signature."""
 
     @model_validator(mode="after")
     def _is_one_of_two(self) -> Self:
         if (self.use is None) == (self.command is None):
             raise ValueError("give either `use: module:Class` or `command: program ...`")
-        if self.use is not None and not re.fullmatch(r"[\w.]+:[\w.]+", self.use):
+        if self.use is not None and not re.fullmatch(r"\w+(\.\w+)*:\w+", self.use):
             raise ValueError(f"use is {self.use!r} and should have the form module:Class")
-        if self.command is not None and not self.command:
+        if self.command is not None and not "".join(self.command).strip():
             raise ValueError("command is empty")
         return self
 
@@ -73,19 +106,19 @@ class Search(_Section):
     population: int = Field(ge=1)
     generations: int = Field(ge=1)
     """A generation is one epoch of every member."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Plain = Field(default_factory=dict)
     """The strategy's own."""
     loci: dict[str, Locus] = Field(min_length=1)
 
 
 class Data(_Section):
-    root: str | None = None
+    root: str | None = Field(default=None, min_length=1)
     """Directory with the data sets in their standard layouts, visible to every worker."""
 
 
 class Checkpoints(_Section):
-    url: str | None = None
-    """Directory or fsspec URL for checkpoints; by default `params/` in the run's directory."""
+    url: str | None = Field(default=None, min_length=1)
+    """Directory or fsspec URL in which the run keeps checkpoints, under its name; null: its own `params/`."""
     max_bytes: int | None = Field(default=None, gt=0)
     """A run that would need more for its checkpoints stops at once and says how much it needs."""
 
@@ -132,8 +165,7 @@ class RunConfig(_Section):
         return self.model_dump(mode="json")
 
     def to_yaml(self) -> str:
-        text: str = yaml.safe_dump(self.to_json(), sort_keys=False)
-        return text
+        return yaml_text.dump(self.to_json())
 
 
 def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> RunConfig:
@@ -142,14 +174,14 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> RunCon
     Relative paths in `data.root` and `checkpoints.url` are taken from the current directory and made
     absolute, as workers stand elsewhere. Raises `UsageError`.
     """
-    data = read_yaml(Path(path))
+    data = yaml_text.read(Path(path))
     for key, value in (overrides or {}).items():
         _set(data, key, value)
     for section, key in (("data", "root"), ("checkpoints", "url")):
         inner = data.get(section)
         value = inner.get(key) if isinstance(inner, dict) else None
         if isinstance(inner, dict) and isinstance(value, str) and "://" not in value:
-            inner[key] = str(Path(value).absolute())
+            inner[key] = str(Path(value).expanduser().absolute())
     return parse(data, str(path))
 
 
@@ -189,32 +221,15 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
     return config
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises `UsageError` where there is none."""
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file (from {os.getcwd()})") from None
-    except (OSError, UnicodeDecodeError) as why:
-        raise UsageError(f"{path}: cannot be read: {why}") from None
-    except yaml.YAMLError as why:
-        raise UsageError(f"{path}: is not YAML: {' '.join(str(why).split())}") from None
-    if data is None:
-        raise UsageError(f"{path}: is empty; see configs/quickstart.yaml for an example")
-    if not isinstance(data, dict):
-        raise UsageError(f"{path}: should be a mapping of sections, not {type(data).__name__}")
-    return data
-
-
 def parse_override(text: str) -> tuple[str, Any]:
     """Split `key=value` of `--set`, the value being YAML. Raises `UsageError`."""
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise UsageError(f"--set {text!r}: should have the form key=value, such as search.population=8")
     try:
-        return key, yaml.load(value, _Loader)
-    except yaml.YAMLError:
-        raise UsageError(f"--set {text!r}: the value is not YAML") from None
+        return key, yaml_text.load(value)
+    except ValueError as why:
+        raise UsageError(f"--set {text!r}: the value is not YAML: {why}") from None
 
 
 def _set(data: dict[str, Any], key: str, value: Any) -> None:
@@ -232,27 +247,3 @@ def _wrong(where: str, problems: Iterable[str]) -> UsageError:
     if len(lines) == 1:
         return UsageError(f"{where}: {lines[0]}")
     return UsageError("\n  ".join([f"{where}: {len(lines)} things are wrong:", *lines]))
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which 1e-4 is a number, as in YAML 1.2, and no key comes twice."""
-
-
-def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    mapping = loader.construct_mapping(node, deep=True)
-    if len(mapping) < len(node.value):
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = loader.construct_object(key_node)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} comes twice", key_node.start_mark
-                )
-            seen.add(key)
-    return mapping
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_repeats)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+"), list("-+0123456789")
-)

@@ -13,12 +13,18 @@ LOCUS_TYPES: dict[str, type[BaseModel]] = {
 }
 
 
+_KINDS = ("str", "int", "float", "bool")
+
+
 def describe(error: ValidationError, model: type[BaseModel], prefix: Sequence[str] = ()) -> list[str]:
     """One line for each problem: the key, what is wrong with it, and what would be right.
 
     `model` is what was validated; `prefix` is where in the config it stands.
     """
-    return [_sentence(dict(problem), model, tuple(prefix)) for problem in error.errors()]
+    at: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for problem in error.errors():
+        at.setdefault(_without_branch(problem["loc"]), []).append(dict(problem))
+    return [_sentence(path, problems, model, tuple(prefix)) for path, problems in at.items()]
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
@@ -28,8 +34,10 @@ def nearest(name: str, known: Sequence[str]) -> str:
     return f"{hint}Known: {', '.join(known)}" if known else "there are none"
 
 
-def _sentence(problem: dict[str, Any], model: type[BaseModel], prefix: tuple[str, ...]) -> str:
-    path = tuple(problem["loc"])
+def _sentence(
+    path: tuple[Any, ...], problems: list[dict[str, Any]], model: type[BaseModel], prefix: tuple[str, ...]
+) -> str:
+    problem, *others = problems
     key = ".".join((*prefix, *map(str, _without_tag(path)))) or "config"
     given = problem["input"]
     match problem["type"]:
@@ -49,8 +57,18 @@ def _sentence(problem: dict[str, Any], model: type[BaseModel], prefix: tuple[str
             return f"{key}: should be a mapping of keys to values, not {given!r}"
         case "too_short":
             return f"{key}: is empty"
+    if others:
+        kinds = dict.fromkeys(one["msg"].removeprefix("Input should be a valid ") for one in problems)
+        return f"{key}: value should be a {' or '.join(kinds)}, not {given!r}"
     message = problem["msg"][0].lower() + problem["msg"][1:]
     return f"{key}: {message.replace('input', 'value')}, not {given!r}"
+
+
+def _without_branch(path: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Cut off where pydantic goes on with the alternatives of a value instead of keys of the config."""
+    ends = (i for i, step in enumerate(path) if i > 0 and (step in _KINDS or "[" in str(step)))
+    end = next((i for i in ends if not (path[:2] == ("search", "loci") and i == 3)), len(path))
+    return path[:end]
 
 
 def _without_tag(path: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -2,9 +2,12 @@
 
 import importlib
 import inspect
+import json
 import os
+import traceback
 from collections.abc import Collection, Generator, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import ConfigDict, ValidationError, create_model
@@ -57,8 +60,12 @@ def _import(path: str) -> Any:
     module_name, _, class_name = path.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as why:  # a user's module may raise anything while it is imported
-        where = "" if not isinstance(why, ModuleNotFoundError) else _where_it_looked(module_name)
+    except (Exception, SystemExit) as why:  # a user's module may raise anything while it is imported
+        not_found = why.name if isinstance(why, ModuleNotFoundError) else None
+        if not_found is not None and f"{module_name}.".startswith(f"{not_found}."):
+            where = _where_it_looked(module_name)
+        else:
+            where = place_of(why, importlib.__file__)
         raise UsageError(
             f"workload.use: cannot import {module_name!r}: {type(why).__name__}: {why}{where}"
         ) from why
@@ -74,6 +81,20 @@ def _import(path: str) -> Any:
     return found
 
 
+def place_of(error: BaseException, *not_in: str) -> str:
+    """Where in a user's code an error came up: ` (in FUNCTION, FILE:LINE)`.
+
+    That is the innermost frame outside installed packages and the files `not_in`, if there is one.
+    """
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename not in not_in]
+    own = [frame for frame in frames if "site-packages" not in frame.filename and os.sep in frame.filename]
+    outside = [frame for frame in own if Path(frame.filename).parent != Path(__file__).parent]
+    for found in (outside, own, frames):
+        if found:
+            return f" (in {found[-1].name}, {found[-1].filename}:{found[-1].lineno})"
+    return ""
+
+
 def _where_it_looked(module_name: str) -> str:
     return (
         f" (the worker looked in {os.getcwd()} and in its PYTHONPATH"
@@ -85,12 +106,15 @@ def _where_it_looked(module_name: str) -> str:
 def _checked(workload: type, options: Mapping[str, Any], skip: Collection[str] = ()) -> dict[str, Any]:
     """The options, checked against the names, types and defaults of the class' `__init__`."""
     fields: dict[str, Any] = {}
-    for name, parameter in inspect.signature(workload).parameters.items():
+    for name, parameter in inspect.signature(workload, eval_str=True).parameters.items():
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY) and name not in skip:
             kind = Any if parameter.annotation is parameter.empty else parameter.annotation
             fields[name] = (kind, ... if parameter.default is parameter.empty else parameter.default)
-    model = create_model("Options", __config__=ConfigDict(extra="forbid", strict=True), **fields)
+    settings = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+    model = create_model("Options", __config__=settings, **fields)
     try:
-        return dict(model.model_validate(dict(options)))
+        return dict(
+            model.model_validate_json(json.dumps(options))
+        )  # as JSON: a list may be a tuple, text a path
     except ValidationError as why:
         raise UsageError("; ".join(describe(why, model, ("workload", "options")))) from None

@@ -1,6 +1,5 @@
 """Says, before a run begins, whether its workload works: imports it, loads the data, tries one batch."""
 
-import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ import torch
 from evodevo.config_errors import nearest
 from evodevo.errors import UsageError
 from evodevo.run.records import Job
+from workers.build import place_of
 from workers.cache import workload_for
 from workers.hyperparameters import UnknownHyperparameter
 
@@ -29,9 +29,9 @@ def describe(job: Job, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
         raise
     except UnknownHyperparameter as why:
         raise UsageError(f"{name}: {why}") from why
-    except Exception as why:
+    except (Exception, SystemExit) as why:
         raise UsageError(
-            f"{name} fails before its first epoch: {type(why).__name__}: {why}{_place(why)}"
+            f"{name} fails before its first epoch: {type(why).__name__}: {why}{place_of(why)}"
         ) from why
     if job.metric not in metrics:
         raise UsageError(
@@ -40,8 +40,3 @@ def describe(job: Job, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     unread = [locus for locus in hyperparameters if locus not in read]
     warnings = [f"{name} did not read the hyperparameter {locus!r}" for locus in unread]
     return {"facts": facts, "warnings": warnings, "metrics": metrics, "torch": torch.__version__}
-
-
-def _place(error: Exception) -> str:
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
-    return f" (in {frames[-1].name}, {frames[-1].filename}:{frames[-1].lineno})" if frames else ""

@@ -43,7 +43,8 @@ def visible_devices() -> list[str]:
     """The GPUs this process may use, without waking CUDA: CUDA_VISIBLE_DEVICES, or all that there are."""
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if listed is not None:
-        return [name.strip() for name in listed.split(",") if name.strip() and name.strip() != "-1"]
+        names = [name.strip() for name in listed.split(",") if name.strip()]
+        return names[: names.index("-1")] if "-1" in names else names  # CUDA stops at the first that is none
     import torch
 
     return [str(number) for number in range(torch.cuda.device_count())]

@@ -27,7 +27,7 @@ def run_epoch(assignment: Assignment) -> Outcome:
         return _run_epoch(assignment)
     except OSError:
         raise
-    except Exception:
+    except (Exception, SystemExit):
         return Outcome("failed", error=traceback.format_exc()[-ERROR_TAIL_CHARACTERS:])
 
 
@@ -49,7 +49,7 @@ def _run_epoch(assignment: Assignment) -> Outcome:
     with ThreadPoolExecutor(1) as publisher:
         publishing = (
             publisher.submit(store.publish, assignment.checkpoint_stem, data, workload.suffix)
-            if data
+            if data is not None
             else None
         )
         watch.lap("save")
@@ -57,7 +57,7 @@ def _run_epoch(assignment: Assignment) -> Outcome:
         watch.lap("eval")
         ref = publishing.result() if publishing else None
         watch.lap("save")
-    if ref and data:
+    if ref is not None and data is not None:
         remember_checkpoint(store, ref, data)
 
     if job.metric not in metrics:
@@ -85,7 +85,7 @@ def _train(workload: Trainable, state: Any, timeout_s: float | None) -> dict[str
     steps = workload.train(state)
     for loss in steps:
         if loss is not None:
-            losses.append(loss)
+            losses.append(torch.as_tensor(loss))
         if timeout_s is not None and time.monotonic() - began > timeout_s:
             steps.throw(TimeoutError(f"the epoch took longer than limits.epoch_timeout_s = {timeout_s:g}"))
     return {"train_loss": float(torch.stack(losses).mean())} if losses else {}

@@ -1,5 +1,6 @@
 """The hyperparameters that a workload is given."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
@@ -8,22 +9,28 @@ class UnknownHyperparameter(KeyError):
         return str(self.args[0])
 
 
-class Hyperparameters(dict[str, Any]):
-    """A dict that says plainly which name it lacks, and remembers in `read` which names were asked for."""
+class Hyperparameters(Mapping[str, Any]):
+    """A mapping that says plainly which name it lacks, and remembers in `read` which ones were asked for."""
 
-    def __init__(self, values: dict[str, Any]) -> None:
-        super().__init__(values)
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = dict(values)
         self.read: set[str] = set()
 
     def __getitem__(self, name: str) -> Any:
         self.read.add(name)
-        return super().__getitem__(name)
+        try:
+            return self._values[name]
+        except KeyError:
+            raise UnknownHyperparameter(
+                f"the workload asks for hyperparameter {name!r}; "
+                f"search.loci gives {', '.join(self._values) or 'none'}"
+            ) from None
 
-    def get(self, name: str, default: Any = None) -> Any:
-        self.read.add(name)
-        return super().get(name, default)
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
 
-    def __missing__(self, name: str) -> Any:
-        raise UnknownHyperparameter(
-            f"the workload asks for hyperparameter {name!r}; search.loci gives {', '.join(self) or 'none'}"
-        )
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Hyperparameters({self._values})"

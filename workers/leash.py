@@ -17,6 +17,7 @@ POLL_S = 0.2
 
 def main() -> int:
     parent, program = int(sys.argv[1]), sys.argv[2:]
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a worker may ignore it; its programs need not
     told = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: told.set())
     child = subprocess.Popen(program, start_new_session=True)

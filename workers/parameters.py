@@ -36,9 +36,9 @@ def restore(data: bytes, model: nn.Module, optimizer: torch.optim.Optimizer) -> 
     (momentum, step counts) is taken over. If the state is another kind of optimizer's, it starts with none.
     Raises `RuntimeError` where the parameters do not fit the model.
     """
+    about = read_metadata(data)
     tensors = safetensors.torch.load(data)
     model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
-    about = read_metadata(data)
     if about["optimizer"] != type(optimizer).__name__:
         return
     state: dict[int, dict[str, Any]] = {int(n): dict(keys) for n, keys in about["scalars"].items()}
@@ -54,10 +54,11 @@ def read_metadata(data: bytes) -> dict[str, Any]:
     length = int.from_bytes(data[:8], "little")
     try:
         about: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_METADATA_KEY])
-    except (ValueError, KeyError) as why:
+        found = about["format"]
+    except (ValueError, KeyError, TypeError) as why:
         raise ValueError("this is no checkpoint of evodevo's") from why
-    if about["format"] != FORMAT:
-        raise ValueError(f"the checkpoint has format {about['format']}; this version reads {FORMAT}")
+    if found != FORMAT:
+        raise ValueError(f"the checkpoint has format {found}; this version reads {FORMAT}")
     return about
 
 

@@ -35,6 +35,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from evodevo.errors import UsageError
 from workers import parameters
 from workers.hyperparameters import Hyperparameters
 
@@ -92,7 +93,9 @@ class Workload(ABC):
         """Means over one batch of a split; they are averaged over the split, weighted by batch length."""
 
     def prepare(self, device: torch.device, data_root: str | None) -> None:
-        """Load the data and keep it on the device."""
+        """Load the data and keep it on the device. Raises `UsageError` for a batch size that cannot be."""
+        if self.batch_size < 1:
+            raise UsageError(f"workload.options.batch_size: should be 1 or more, not {self.batch_size}")
         self.device = device
         loaded = self.data(data_root)
         on_device = (split and tuple(t.to(device) for t in split) for split in _fields(loaded))
@@ -101,7 +104,7 @@ class Workload(ABC):
     def begin(self, hyperparameters: Mapping[str, Any], training_seed: int, parent: bytes | None) -> Training:
         """A member, fresh or with the parameters and optimizer state of `parent`."""
         _seed_all(training_seed)
-        hp = Hyperparameters(dict(hyperparameters))
+        hp = Hyperparameters(hyperparameters)
         model = self.model().to(self.device)
         optimizer = self.optimizer(model, hp)
         if parent is not None:

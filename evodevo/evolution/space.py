@@ -114,7 +114,8 @@ class IntLocus(_Locus):
         return target if target != value else self._clip(value - direction)
 
     def _continuous(self) -> FloatLocus:
-        return FloatLocus(type="float", low=float(self.low), high=float(self.high), scale=self.scale)
+        """The real numbers that round to this locus' values: every value has the same room."""
+        return FloatLocus(type="float", low=self.low - 0.5, high=self.high + 0.5, scale=self.scale)
 
     def _clip(self, value: int) -> int:
         return min(max(value, self.low), self.high)
@@ -250,13 +251,15 @@ class Space:
     def _check_condition(self, name: str, other: str, wanted: Value | Sequence[Value]) -> None:
         if other not in self.loci:
             raise ValueError(f"{name}.when names {other!r}, but the loci are {', '.join(self.loci)}")
+        if wanted == []:
+            raise ValueError(f"{name}.when gives {other} no value, so {name} would never count")
         for value in _as_list(wanted):
             if not self.loci[other].contains(value):
                 raise ValueError(f"{name}.when asks for {other} = {value!r}, which {other} can never be")
 
     def _check_no_circle(self, name: str, path: tuple[str, ...]) -> None:
         if name in path:
-            raise ValueError(f"`when` goes round in a circle: {' -> '.join((*path, name))}")
+            raise ValueError(f"{name}.when goes round in a circle: {' -> '.join((*path, name))}")
         for other in self.loci[name].when:
             self._check_no_circle(other, (*path, name))
 
@@ -270,6 +273,11 @@ def _check_bounds(low: float, high: float, scale: str, initial: float | None) ->
         raise ValueError(f"low {low} is not below high {high}")
     if scale == "log" and low <= 0:
         raise ValueError(f"a log scale needs low above 0, not {low}")
+    if max(abs(low), abs(high)) > 2**53 and isinstance(low, int):
+        raise ValueError(f"bounds {low} and {high} are beyond 2**53, where whole numbers are not exact")
+    span = math.log(high) - math.log(low) if scale == "log" else high - low
+    if not 0 < span < math.inf:
+        raise ValueError(f"from low {low} to high {high} is too wide, or too narrow, to be told apart")
     if initial is not None and not low <= initial <= high:
         raise ValueError(f"initial {initial} is outside [{low}, {high}]")
 

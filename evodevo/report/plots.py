@@ -101,6 +101,8 @@ def _heights(axes: Axes, locus: Any) -> Any:
         axes.set_ylim(-0.5, len(values) - 0.5)
         return lambda value: values.index(str(value))
     axes.set_yscale(locus.scale)
+    if locus.type == "int" and locus.scale == "linear":
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     return lambda value: value
 
 

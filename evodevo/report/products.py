@@ -38,7 +38,7 @@ def write_products(directory: Path | str) -> list[Path]:
         products[directory / "schedule.yaml"] = Schedule.of(history, best).to_yaml().encode()
         if best.outcome and best.outcome.checkpoint:
             ref = best.outcome.checkpoint
-            store = CheckpointStore(job_of(history.config, directory).checkpoints_url)
+            store = CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url)
             products[directory / f"best{Path(ref.name).suffix}"] = store.read(ref)
     plots = {"fom": fom_plot(history), "schedule": schedule_plot(history)}
     products |= {report / f"{name}.png": png for name, png in plots.items()}

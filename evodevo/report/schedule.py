@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
-
-from evodevo.config import read_yaml
+from evodevo import yaml_text
 from evodevo.errors import UsageError
 from evodevo.run.history import History, Life
 
@@ -78,7 +76,7 @@ class Schedule:
     @classmethod
     def load(cls, path: Path | str) -> Self:
         """Read a schedule.yaml. Raises `UsageError` where it is none."""
-        data = read_yaml(Path(path))
+        data = yaml_text.read(Path(path))
         try:
             return cls(entries=[_entry(**epoch) for epoch in data.pop("epochs")], **data)
         except (KeyError, TypeError, AttributeError) as why:
@@ -104,10 +102,7 @@ class Schedule:
             }
             for number, entry in enumerate(self.entries)
         ]
-        text: str = yaml.safe_dump(
-            {**head, "epochs": epochs}, sort_keys=False, default_flow_style=None, width=1000
-        )
-        return text
+        return yaml_text.dump({**head, "epochs": epochs}, default_flow_style=None, width=1000)
 
 
 def _entry(*, epoch: int, genome: Mapping[str, Any] | None = None, **values: Any) -> Entry:

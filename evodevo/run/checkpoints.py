@@ -20,7 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 from evodevo.run import files
 from evodevo.run.records import CheckpointRef
 
-_OURS = re.compile(r"(?P<member>g\d+s\d+)-a\d+-[0-9a-f]{12}\.(safetensors|checkpoint)(\.\d+\.part)?")
+_OURS = re.compile(r"(?P<member>g\d+s\d+)-a\d+-[0-9a-f]{12}\.(safetensors|checkpoint)(\.[0-9a-f]+\.part)?")
 
 
 class CheckpointError(OSError):
@@ -32,7 +32,8 @@ class CheckpointStore:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        fs, path = fsspec.core.url_to_fs(url)
+        # A plain path is taken as it stands: fsspec would find a meaning in "::" and the like.
+        fs, path = fsspec.core.url_to_fs(url) if "://" in url else (LocalFileSystem(), url)
         self._fs: Any = fs
         self._root = path.rstrip("/")
 

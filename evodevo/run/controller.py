@@ -8,20 +8,21 @@ already on disk. So a controller that is killed at any point is replaced by a ne
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from evodevo.config import RunConfig
-from evodevo.errors import RunFailed
+from evodevo.errors import RunFailed, UsageError
 from evodevo.evolution.rng import training_seed
 from evodevo.evolution.strategies import Strategy
 from evodevo.run import files
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.dispatch import AttemptLost, Caller
 from evodevo.run.history import End, History, Life
-from evodevo.run.journal import Journal, Record
+from evodevo.run.journal import Journal, JournalError, Record
 from evodevo.run.records import Assignment, Job, Outcome
 
 logger = logging.getLogger("evodevo.controller")
@@ -34,20 +35,32 @@ RENDER = "evodevo.report.products:write_products"
 
 
 def create_run(directory: Path, config: RunConfig) -> None:
-    """Make the directory of a new run and begin its journal. Raises `FileExistsError` where there is one."""
-    directory.mkdir(parents=True)
-    files.write_new(directory / "config.yaml", config.to_yaml().encode())
-    with Journal(directory / JOURNAL) as journal:
-        journal.append({"kind": "run", "format": 1, "config": config.to_json()})
+    """Make the directory of a new run, with its journal begun: all of it or nothing.
+
+    Raises `FileExistsError` where there is one.
+    """
+    if directory.exists():
+        raise FileExistsError(f"{directory} is there already")
+    unborn = directory.with_name(f".{directory.name}.{uuid.uuid4().hex[:8]}")
+    unborn.mkdir(parents=True)
+    files.write_new(unborn / "config.yaml", config.to_yaml().encode())
+    with Journal(unborn / JOURNAL) as journal:
+        journal.append({"kind": "run", "format": 1, "id": uuid.uuid4().hex[:8], "config": config.to_json()})
+    unborn.rename(directory)
+    files.flush_directory(directory.parent)
 
 
-def job_of(config: RunConfig, directory: Path) -> Job:
-    """What every assignment of the run has in common."""
+def job_of(config: RunConfig, directory: Path, run_id: str = "") -> Job:
+    """What every assignment of the run has in common.
+
+    At a url that runs share, each has a directory of its own, also where two have the same name.
+    """
+    url = config.checkpoints.url
     return Job(
         run=config.run.name,
         workload=config.workload.model_dump(),
         metric=config.objective.metric,
-        checkpoints_url=config.checkpoints.url or str(directory / "params"),
+        checkpoints_url=f"{url.rstrip('/')}/{config.run.name}-{run_id}" if url else str(directory / "params"),
         data_root=config.data.root,
         threads=config.cluster.threads_per_member,
         epoch_timeout_s=config.limits.epoch_timeout_s,
@@ -77,11 +90,14 @@ class Controller:
 
         Raises `JournalInUse`, `JournalError` or `Superseded`, and `OSError` where the disk fails.
         """
-        self._journal = journal = await self._on_disk(Journal, self.directory / JOURNAL)
+        opening = self._disk.submit(Journal, self.directory / JOURNAL)
         try:
-            self.history = History.of(journal.records)
+            self._journal = await asyncio.shield(asyncio.wrap_future(opening))
+            self.history = History.of(self._journal.records)
+            if not self._journal.records:
+                raise JournalError(f"{self._journal.path} is empty: the run was never begun")
             self._config = self.history.config
-            self._job = job_of(self._config, self.directory)
+            self._job = job_of(self._config, self.directory, self.history.run_id)
             self._store = await self._on_disk(CheckpointStore, self._job.checkpoints_url)
             await self._write(self._about)
             status, reason = await self._evolve()
@@ -90,13 +106,13 @@ class Controller:
             )
             await self._render()
         except asyncio.CancelledError:
-            if not self._cancelled:
+            if not self._cancelled or self._journal is None or self.history.end is not None:
                 raise
             await self._write(
                 {"kind": "end", "status": "cancelled", "reason": "cancelled by a user", "test": {}}
             )
         finally:
-            self._disk.submit(journal.close)
+            await self._on_disk(_close, opening)
             self._disk.shutdown(wait=False)
 
     @property
@@ -110,9 +126,11 @@ class Controller:
 
     async def _evolve(self) -> tuple[End, str | None]:
         strategy = self._config.strategy()
-        for generation in range(self.history.completed()):
-            self._tell(strategy, generation)
+        await self._collect()
         try:
+            for generation in range(self.history.completed()):
+                self._stop_if_too_many_failed(generation)
+                self._tell(strategy, generation)
             while (generation := self.history.completed()) < self._config.search.generations:
                 limit = self._config.limits.wall_time_s
                 if limit is not None and self.history.elapsed_s > limit:
@@ -232,7 +250,7 @@ class Controller:
                 answer = await self._caller.call(
                     self._job.run, EVALUATE, self._job, best.outcome.checkpoint, hyperparameters, "test"
                 )
-            except AttemptLost as why:
+            except (AttemptLost, UsageError) as why:
                 logger.warning("run %s: test evaluation: %s", self._job.run, why)
             else:
                 metrics: dict[str, float] = answer.result
@@ -243,7 +261,7 @@ class Controller:
         """Tables, schedule, best checkpoint and plots; they can be made again with `evodevo report`."""
         try:
             await self._caller.call(self._job.run, RENDER, str(self.directory))
-        except AttemptLost as why:
+        except (AttemptLost, UsageError) as why:
             logger.warning("run %s: no report (make it with `evodevo report`): %s", self._job.run, why)
 
     async def _write(self, record: Mapping[str, Any]) -> None:
@@ -256,6 +274,12 @@ class Controller:
         return await asyncio.shield(
             asyncio.get_running_loop().run_in_executor(self._disk, function, *arguments)
         )
+
+
+def _close(opening: Future[Journal]) -> None:
+    """Close the journal that was, or was not, opened; it runs after the opening, on the same thread."""
+    if opening.exception() is None:
+        opening.result().close()
 
 
 def _outcome(life: Life, outcome: Outcome, worker: str | None, started_at: float | None) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Writing files so that a reader never sees half of one, and a crash never leaves half of one behind."""
 
 import os
+import uuid
 from pathlib import Path
 
 
@@ -13,7 +14,7 @@ def write_new(path: Path, data: bytes) -> None:
     if path.exists():
         raise FileExistsError(f"{path} is there already")
     os.rename(_write_part(path, data), path)
-    _flush_directory(path.parent)
+    flush_directory(path.parent)
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -22,15 +23,19 @@ def replace(path: Path, data: bytes) -> None:
 
 
 def _write_part(path: Path, data: bytes) -> Path:
-    part = path.with_name(path.name + f".{os.getpid()}.part")
-    with open(part, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        with open(part, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
     return part
 
 
-def _flush_directory(path: Path) -> None:
+def flush_directory(path: Path) -> None:
     """A new name is safe from a power cut only when its directory is on disk too."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -71,6 +71,7 @@ class History:
     config: RunConfig
 
     def __init__(self) -> None:
+        self.run_id = ""
         self.controller: Mapping[str, Any] = {}
         self.generations: list[list[Life]] = []
         self.end: End | None = None
@@ -144,6 +145,7 @@ class History:
 
     def _apply_run(self, record: Record) -> None:
         self.config = parse(record["config"], "journal")
+        self.run_id = record.get("id", "")
         self.began_at = record["time"]
 
     def _apply_controller(self, record: Record) -> None:

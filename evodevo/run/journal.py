@@ -22,7 +22,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from evodevo.run import files
+
 Record = dict[str, Any]
+
+LOCK_TRIES, LOCK_PAUSE_S = 20, 0.02
 
 
 class JournalError(Exception):
@@ -50,11 +54,13 @@ class Journal:
         self._lock = os.open(path.with_name("journal.lock"), os.O_RDWR | os.O_CREAT, 0o644)
         self._file = -1
         try:
-            if not _try_lock(self._lock):
+            if not _take_lock(self._lock):
                 raise JournalInUse(f"{path.parent} is being carried on by another controller")
             self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
             _flock(self._file, fcntl.LOCK_EX)
             data = path.read_bytes()
+            if not data:
+                files.flush_directory(path.parent)
             self.records, self._length = parse(data, str(path))
             if self._length < len(data):
                 os.ftruncate(self._file, self._length)
@@ -65,12 +71,14 @@ class Journal:
             raise
 
     def append(self, record: Mapping[str, Any]) -> Record:
-        """Write one record and flush it to disk; returns it as `read` would, with number and time.
+        """Write one record and flush it to disk; returns it as `Tail` would, with number `n` and `time`.
 
-        Raises `Superseded`, with nothing written, where another controller has appended meanwhile.
+        Raises `Superseded`, with nothing written, where another controller has appended meanwhile, and
+        `ValueError` for a record that JSON cannot hold.
         """
-        full = {"n": len(self.records), "time": round(self._clock(), 3), **record}
-        line = encode(full)
+        number = {"n": len(self.records)}
+        line = encode(number | {"time": round(self._clock(), 3)} | dict(record) | number)
+        (full,), _ = parse(line, str(self.path), len(self.records))
         _flock(self._file, fcntl.LOCK_EX)
         try:
             length = os.fstat(self._file).st_size
@@ -127,11 +135,14 @@ class Tail:
 def is_live(path: Path) -> bool:
     """Whether a controller holds the run of this journal just now."""
     try:
-        descriptor = os.open(path.with_name("journal.lock"), os.O_RDWR)
+        descriptor = os.open(path.with_name("journal.lock"), os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
-        return not _try_lock(descriptor)
+        _flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
     finally:
         os.close(descriptor)
 
@@ -145,17 +156,16 @@ def encode(record: Mapping[str, Any]) -> bytes:
 def parse(data: bytes, where: str, first: int = 0, offset: int = 0) -> tuple[list[Record], int]:
     """Decode whole lines; returns the records and how many bytes they take.
 
-    What follows the last newline is a torn record and is not counted. Raises `JournalError` for a line
+    What follows the last newline is a torn record and is not counted (but a whole record with another byte
+    where its newline was is damage: it had been written). Raises `JournalError` for a line
     that is altered or out of its number, naming file, record and byte.
     """
     records: list[Record] = []
     used = 0
     while (end := data.find(b"\n", used)) >= 0:
-        line = data[used:end]
         number = first + len(records)
-        body, _, crc = line.rpartition(b',"crc":"')
-        body += b"}"
-        if crc != b'%08x"}' % zlib.crc32(body):
+        body = _body(data[used:end])
+        if body is None:
             raise JournalError(f"{where}: record {number} at byte {offset + used} is damaged (checksum)")
         record = json.loads(body)
         if record["n"] != number:
@@ -164,16 +174,30 @@ def parse(data: bytes, where: str, first: int = 0, offset: int = 0) -> tuple[lis
             )
         records.append(record)
         used = end + 1
+    if _body(data[used:-1]) is not None:
+        raise JournalError(f"{where}: the record at byte {offset + used} is damaged (its newline)")
     return records, used
 
 
-def _try_lock(descriptor: int) -> bool:
-    """Take the lock if nobody has it. Where the file system has no locks, fencing alone must do."""
-    try:
-        _flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _body(line: bytes) -> bytes | None:
+    """The JSON of a line without its checksum; None where they do not agree."""
+    body, _, crc = line.rpartition(b',"crc":"')
+    body += b"}"
+    return body if crc == b'%08x"}' % zlib.crc32(body) else None
+
+
+def _take_lock(descriptor: int) -> bool:
+    """Take the controller's lock unless another has it. `is_live` may hold it for an instant, so try again.
+
+    Where the file system has no locks, fencing alone must do.
+    """
+    for _ in range(LOCK_TRIES):
+        try:
+            _flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE_S)
+    return False
 
 
 def _flock(descriptor: int, operation: int) -> None:

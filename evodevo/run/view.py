@@ -45,7 +45,10 @@ class FileSource:
 
     def read(self, since: int) -> Reading:
         live = is_live(self.path)  # before the records: what a live controller writes last is then still seen
-        return Reading(self._tail.read(), live)
+        records = self._tail.read()
+        if not records and since == 0:
+            raise UsageError(f"{self.path} is empty: the run was never begun")
+        return Reading(records, live)
 
 
 @dataclass(frozen=True)
@@ -144,5 +147,11 @@ class View:
 
 def runs_in(runs_dir: Path) -> list[str]:
     """The names of the runs that have their directories in `runs_dir`, oldest first."""
-    journals = sorted(runs_dir.glob(f"*/{JOURNAL}"), key=lambda path: path.stat().st_ctime)
-    return [path.parent.name for path in journals]
+    runs = [path.parent for path in runs_dir.glob(f"[!.]*/{JOURNAL}")]
+    return [run.name for run in sorted(runs, key=_made_at)]
+
+
+def _made_at(run: Path) -> float:
+    """When a run was made: its config is written once, then."""
+    config = run / "config.yaml"
+    return config.stat().st_mtime if config.exists() else 0.0

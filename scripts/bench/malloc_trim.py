@@ -31,7 +31,8 @@ config = load("configs/quickstart.yaml")
 hyperparameters = config.space().express(config.space().given())
 with tempfile.TemporaryDirectory() as directory:
     job = job_of(config, Path(directory))
-    runs = [run_epoch(Assignment(job, "g000s000", 1, hyperparameters, None, 0, 1)) for _ in range({EPOCHS} + 1)]
+    assignment = Assignment(job, "g000s000", 1, hyperparameters, None, 0, 1)
+    runs = [run_epoch(assignment) for _ in range({EPOCHS} + 1)]
 print(sum(run.seconds["train"] for run in runs[1:]) / {EPOCHS})
 """
 
@@ -55,9 +56,8 @@ def main() -> None:
     ratios = sorted(trim / keep for trim, keep in pairs)
     print(f"{platform.machine()}, {os.cpu_count()} cores, {runs} pairs")
     for name, values in zip(("Dask's setting", "workers.preload"), zip(*pairs, strict=True), strict=True):
-        print(
-            f"{name}: median {statistics.median(values):.3f} s an epoch ({min(values):.3f} to {max(values):.3f})"
-        )
+        middle = statistics.median(values)
+        print(f"{name}: median {middle:.3f} s an epoch ({min(values):.3f} to {max(values):.3f})")
     print(f"ratio: median {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
 
 

@@ -31,7 +31,7 @@ def rolls(*numbers: float) -> Any:
 
 
 def sources(kind: Kind, rng: Any, rate: float = RATE) -> str:
-    return "".join(complementary(A, B, rate, kind, rng)[0].values())
+    return "".join(map(str, complementary(A, B, rate, kind, rng)[0].values()))
 
 
 @pytest.mark.parametrize("kind", KINDS)

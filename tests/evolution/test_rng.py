@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from evodevo.evolution.rng import stream, training_seed
 from tests.evolution.spaces import assert_mean
 
-NAME = {"seed": 7, "generation": 3, "slot": 5, "purpose": "mating"}
+NAME: dict[str, Any] = {"seed": 7, "generation": 3, "slot": 5, "purpose": "mating"}
 
 
 def numbers(**changed: Any) -> list[int]:
-    return stream(**{**NAME, **changed}).integers(2**63, size=4).tolist()
+    rng = stream(**{**NAME, **changed})
+    return [int(number) for number in rng.integers(2**63, size=4)]
 
 
 def test_the_same_name_gives_the_same_numbers() -> None:

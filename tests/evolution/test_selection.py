@@ -14,7 +14,7 @@ DRAWS = 20_000
 def counts(fitness: list[float], seed: int = 1) -> list[int]:
     rng = np.random.default_rng(seed)
     drawn = [proportional(fitness, rng) for _ in range(DRAWS)]
-    return np.bincount(drawn, minlength=len(fitness)).tolist()
+    return [drawn.count(at) for at in range(len(fitness))]
 
 
 def test_members_are_drawn_in_proportion_to_their_fitness() -> None:

@@ -1,4 +1,4 @@
-"""What must be the same in every process, as sha256: `python -m tests.workers.digests` prints them as JSON."""
+"""What must be the same in every process; `python -m tests.workers.digests` prints it as JSON."""
 
 import hashlib
 import json

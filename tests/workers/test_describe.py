@@ -36,14 +36,14 @@ def test_a_workload_that_works_is_described_without_a_warning(tmp_path: Path) ->
 
 
 def test_a_metric_that_is_not_reported_is_named_with_those_that_are(tmp_path: Path) -> None:
-    assert refusal(tmp_path, section(), metric="accuracy") == (
-        f"objective.metric: {TOY} does not report 'accuracy'; it reports validation_accuracy, validation_loss"
-    )
+    message = refusal(tmp_path, section(), metric="accuracy")
+    assert message.startswith(f"objective.metric: {TOY} does not report 'accuracy'; ")
+    assert message.endswith("validation_accuracy, validation_loss")
 
 
 def test_a_hyperparameter_that_no_locus_gives_is_named_with_those_that_there_are(tmp_path: Path) -> None:
     assert refusal(tmp_path, section(), {"learning_rate": 0.1, "moment": 0.9}) == (
-        f"{TOY}: the workload asks for hyperparameter 'momentum', and search.loci gives learning_rate, moment"
+        f"{TOY}: the workload asks for hyperparameter 'momentum'; search.loci gives learning_rate, moment"
     )
 
 
@@ -76,7 +76,6 @@ def test_what_a_workload_raises_is_said_with_its_reason_its_file_and_its_line(
     )
 
 
-@pytest.mark.xfail(strict=True, reason="the place is the innermost frame, which is in torch")
 def test_what_a_library_raises_is_said_with_the_line_of_the_workload_that_called_it(
     user_module: UserModule, tmp_path: Path
 ) -> None:
@@ -107,8 +106,8 @@ def test_what_cannot_be_built_is_refused_with_the_builders_own_message(tmp_path:
 @pytest.mark.parametrize(
     "size",
     [
-        pytest.param(0, marks=pytest.mark.xfail(strict=True, reason="range() arg 3 must not be zero")),
-        pytest.param(-5, marks=pytest.mark.xfail(strict=True, reason="StopIteration, with no reason at all")),
+        0,
+        -5,
     ],
 )
 def test_a_batch_size_that_cannot_be_is_refused_by_its_name(tmp_path: Path, size: int) -> None:
@@ -136,7 +135,8 @@ def test_a_placeholder_that_no_locus_fills_is_named_with_those_that_can_be(tmp_p
     message = refusal(tmp_path, section(command="echo {rate}"), {"learning_rate": 0.1}, metric="fom")
     assert message == (
         "workload.command: no hyperparameter for the placeholder {rate}; "
-        "there are learning_rate, checkpoint_in, checkpoint_out, seed, epoch_dir, data_root"
+        "there are learning_rate, checkpoint_in, checkpoint_out, seed, epoch_dir, data_root; "
+        "write a brace of the program's own twice"
     )
 
 
@@ -154,22 +154,15 @@ def test_a_brace_that_is_never_closed_is_refused_with_the_way_to_write_one(tmp_p
     assert "write a brace of the program's own twice" in message
 
 
-@pytest.mark.xfail(
-    strict=True, reason="only an unbalanced brace gives the hint, and a balanced one is commoner"
-)
 def test_braces_of_the_programs_own_are_refused_with_the_way_to_write_them(tmp_path: Path) -> None:
     message = refusal(tmp_path, section(command=["awk", "{print $1}"]), metric="fom")
     assert "write a brace of the program's own twice" in message
 
 
-@pytest.mark.xfail(
-    strict=True, reason="'command fails before its first epoch: ... (in read_token, shlex.py:...)'"
-)
 def test_a_quote_that_is_never_closed_is_refused_as_a_fault_of_the_command(tmp_path: Path) -> None:
     assert refusal(tmp_path, section(command="echo 'a"), metric="fom").startswith("workload.command: ")
 
 
-@pytest.mark.xfail(strict=True, reason="'ValueError: Unknown format code 'f' for object of type 'str''")
 def test_a_number_format_in_a_placeholder_is_refused_as_a_fault_of_the_command(tmp_path: Path) -> None:
     message = refusal(tmp_path, section(command="echo {learning_rate:.3f}"), metric="fom")
     assert message.startswith("workload.command: ")
@@ -177,7 +170,8 @@ def test_a_number_format_in_a_placeholder_is_refused_as_a_fault_of_the_command(t
 
 def test_a_command_has_no_metric_but_its_fom(tmp_path: Path) -> None:
     message = refusal(tmp_path, section(command="true"))
-    assert message == "objective.metric: command does not report 'validation_loss'; it reports fom"
+    assert message.startswith("objective.metric: command does not report 'validation_loss'; ")
+    assert message.endswith(" fom")
 
 
 def test_the_text_of_a_users_module_does_not_matter_to_the_place(

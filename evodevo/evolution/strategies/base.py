@@ -57,7 +57,7 @@ class Population:
 class CommonOptions(BaseModel):
     """Options that all strategies share."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     initial: Literal["given", "spread", "random"] = "spread"
     """Founders: all at the loci's `initial`; one there and the rest around it; or anywhere."""

@@ -16,8 +16,8 @@ from evodevo.evolution.strategies import base
 
 
 class TriParentOptions(base.CommonOptions):
-    sigma: float = Field(default=DEFAULT_SIGMA, ge=0)
-    """Selection pressure: fitness of the worst is exp(-sigma) of the best's. The paper gives no value."""
+    sigma: float = Field(default=DEFAULT_SIGMA, ge=0, le=700)
+    """Selection pressure: the worst has fitness exp(-sigma), above 0 up to 700. The paper gives no value."""
     crossover_rate: float = Field(default=0.33, ge=0, le=1)
     crossover: Kind = "single_locus"
     keep: Literal["one", "both"] = "one"

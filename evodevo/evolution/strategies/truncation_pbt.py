@@ -24,7 +24,7 @@ class TruncationPBT(base.Strategy):
 
     def birth(self, generation: int, slot: int, parents: base.Population) -> base.Birth:
         own = parents.members[slot]
-        count = max(1, int(len(parents.members) * self.options.fraction))
+        count = max(1, int(len(parents.members) * self.options.fraction + 1e-9))  # 0.29 of 100 is 29
         if parents.survives(slot) and slot not in parents.ranking[-count:]:
             return base.Birth(own.birth.genome, parent_a=own.id, parent_params=own.id)
         draw = self.stream(generation, slot, "exploit")

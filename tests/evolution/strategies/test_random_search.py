@@ -7,8 +7,12 @@ from tests.evolution.generations import make, play
 from tests.evolution.spaces import assert_legal, identical, line
 
 SPACE = line(3, high=10.0)
-STEADY = [[4.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0], [2.0, 2.0, 2.0, 2.0]]
-FAILING = [[4.0, None, 2.0, 1.0], [1.0, float("nan"), 3.0, 4.0], [2.0, 2.0, 2.0, 2.0]]
+STEADY: list[list[float | None]] = [[4.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0], [2.0, 2.0, 2.0, 2.0]]
+FAILING: list[list[float | None]] = [
+    [4.0, None, 2.0, 1.0],
+    [1.0, float("nan"), 3.0, 4.0],
+    [2.0, 2.0, 2.0, 2.0],
+]
 
 
 def test_a_slot_keeps_its_genome_and_its_parameters_to_the_end() -> None:

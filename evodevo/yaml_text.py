@@ -1,0 +1,77 @@
+"""YAML as evodevo reads and writes it: plain data only, 1e-4 is a number, and no key comes twice."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from evodevo.errors import UsageError
+
+_FLOAT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$")
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML 1.1, with the floats of YAML 1.2."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what `_Loader` would take for a float."""
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises `UsageError` where there is none."""
+    try:
+        data = load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file (from {os.getcwd()})") from None
+    except UnicodeDecodeError as why:
+        raise UsageError(f"{path}: is not text: {why}") from None
+    except OSError as why:
+        raise UsageError(f"{path}: cannot be read: {why.strerror}") from None
+    except ValueError as why:
+        raise UsageError(f"{path}: is not YAML: {why}") from None
+    if data is None:
+        raise UsageError(f"{path}: is empty; see configs/quickstart.yaml for an example")
+    if not isinstance(data, dict):
+        raise UsageError(f"{path}: should be a mapping of sections, not {type(data).__name__}")
+    return data
+
+
+def load(text: str) -> Any:
+    """The data in a YAML text. Raises `ValueError`, in one line that says where."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as why:
+        mark = why.problem_mark or why.context_mark
+        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ValueError(f"{why.problem or why.context}{where}") from None
+    except (yaml.YAMLError, RecursionError) as why:
+        raise ValueError(" ".join(str(why).split())) from None
+
+
+def dump(data: Any, **style: Any) -> str:
+    """YAML text that `load` reads back the same, keys in their order."""
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, **style)
+    return text
+
+
+def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True) if key_node.tag != _MERGE else key_node
+        if isinstance(key, (list, dict)):
+            raise yaml.constructor.ConstructorError(None, None, "a key should be text", key_node.start_mark)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {key!r} comes twice", key_node.start_mark
+            )
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_repeats)
+for _either in (_Loader, _Dumper):
+    _either.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))

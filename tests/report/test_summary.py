@@ -1,0 +1,143 @@
+"""A run in a few numbers."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from run.fakes import SECONDS, FakeCaller, FakeClock, carry_out, config_of, finished, new_run
+from run.handmade import Pen
+
+from evodevo.report.summary import summary_lines, summary_of
+from evodevo.run.history import member_id
+
+TIMES = st.floats(0, 1000)
+
+
+@pytest.fixture
+def pen() -> Pen:
+    return Pen()
+
+
+def shares(pen: Pen) -> dict[str, int]:
+    """What each part took, in per cent, as the summary says it."""
+    text = dict(summary_lines(pen.history))["spent on"]
+    return {part: int(share) for part, share in re.findall(r"(\w+) (\d+) %", text)}
+
+
+def test_a_run_that_went_to_its_end_is_told_in_full(tmp_path: Path) -> None:
+    clock = FakeClock()
+    history = carry_out(new_run(tmp_path / "run"), FakeCaller(clock=clock), clock=clock)
+    facts = summary_of(history)
+    best = history.best
+    assert best is not None
+    assert best.outcome is not None
+    assert facts == {
+        "name": "small",
+        "status": "done",
+        "reason": None,
+        "metric": "validation_loss",
+        "best_fom": best.fom,
+        "best_member": best.id,
+        "best_metrics": best.outcome.metrics,
+        "test_metrics": history.test,
+        "generations": 4,
+        "members": 16,
+        "diverged": 0,
+        "failed": 0,
+        "lost_attempts": 0,
+        "elapsed_s": 16 * sum(SECONDS.values()),
+        "workers": 1,
+        "seconds": {**{part: 16 * seconds for part, seconds in SECONDS.items()}, "idle": 0.0},
+    }
+    assert json.loads(json.dumps(facts)) == facts
+
+
+def test_idle_is_what_the_workers_at_work_did_not_use(pen: Pen) -> None:
+    """Two workers for 10 s: one trains for 8 s, the other for 3 s."""
+    pen.births(None, None)
+    began = pen.now
+    pen.now += 10.0
+    pen.done(at=began, seconds={"load": 1.0, "train": 7.0}, g000s000=1.0)
+    pen.done(at=began + 2, seconds={"train": 2.0, "save": 1.0}, g000s001=1.0)
+    facts = summary_of(pen.history)
+    assert (facts["workers"], facts["elapsed_s"]) == (2, 10.0)
+    assert facts["seconds"] == {"load": 1.0, "train": 9.0, "eval": 0.0, "save": 1.0, "idle": 9.0}
+    assert shares(pen) == {"load": 5, "train": 45, "eval": 0, "save": 5, "idle": 45}
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(st.lists(st.tuples(TIMES, TIMES, TIMES), max_size=4), TIMES)
+def test_shares_add_up_and_nothing_is_negative(
+    spans: list[tuple[float, float, float]], elapsed_s: float
+) -> None:
+    pen = Pen()
+    pen.founders()
+    pen.now += elapsed_s
+    for slot, (at, train, evaluate) in enumerate(spans):
+        pen.done(at=at, seconds={"train": train, "eval": evaluate}, **{member_id(0, slot): 1.0})
+    seconds = summary_of(pen.history)["seconds"]
+    assert list(seconds) == ["load", "train", "eval", "save", "idle"]
+    assert all(value >= 0 for value in seconds.values())
+    assert sum(shares(pen).values()) == pytest.approx(100 if sum(seconds.values()) else 0, abs=2.5)
+
+
+def test_a_run_without_a_member_has_a_summary(pen: Pen) -> None:
+    facts = summary_of(pen.history)
+    assert (facts["status"], facts["members"], facts["best_fom"], facts["workers"]) == (
+        "unfinished",
+        0,
+        None,
+        0,
+    )
+    assert set(facts["seconds"].values()) == {0.0}
+    lines = dict(summary_lines(pen.history))
+    assert lines["generations"] == "0 of 4"
+    assert not any(label.startswith("best") for label in lines)
+
+
+def test_troubles_are_counted_each_by_its_kind(pen: Pen) -> None:
+    pen.founders()
+    pen.lost("g000s000")
+    pen.failed("g000s000", "g000s001")
+    pen.diverged("g000s002")
+    facts = summary_of(pen.history)
+    assert (facts["members"], facts["failed"], facts["diverged"], facts["lost_attempts"]) == (3, 2, 1, 1)
+    told = dict(summary_lines(pen.history))["members"]
+    assert told.startswith("3, 1 diverged, 2 failed, 1 attempt")
+
+
+def test_members_without_trouble_are_only_counted(pen: Pen) -> None:
+    pen.generation(*[None] * 4)
+    assert dict(summary_lines(pen.history))["members"] == "4"
+
+
+def test_the_reason_stands_beside_the_status(pen: Pen) -> None:
+    pen.end("failed", "all diverged")
+    assert summary_of(pen.history)["reason"] == "all diverged"
+    assert dict(summary_lines(pen.history))["status"] == "failed: all diverged"
+
+
+def test_the_best_its_metrics_and_the_test_figures_follow_the_status(tmp_path: Path) -> None:
+    history = finished(tmp_path / "run", config_of())
+    lines = summary_lines(history)
+    best = history.best
+    assert best is not None
+    assert best.outcome is not None
+    assert lines[:4] == [
+        ("status", "done"),
+        ("best validation_loss", f"{best.fom:.6g} (member {best.id})"),
+        ("  validation_accuracy", f"{best.outcome.metrics['validation_accuracy']:.6g}"),
+        ("  test_loss", f"{history.test['test_loss']:.6g} (never selected by)"),
+    ]
+
+
+def test_the_time_between_two_controllers_is_not_the_runs(pen: Pen) -> None:
+    pen.founders()
+    pen.now += 5.0
+    pen.done(g000s000=1.0)
+    pen.now += 3600.0
+    pen.controller()
+    assert summary_of(pen.history)["elapsed_s"] == 5.0

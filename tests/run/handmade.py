@@ -1,0 +1,109 @@
+"""Histories written by hand, record by record, where a test needs one that no run would give it."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from run.fakes import SECONDS, config_of
+
+from evodevo.config import RunConfig
+from evodevo.run.controller import JOURNAL
+from evodevo.run.history import History, member_id
+from evodevo.run.journal import Journal, Record
+from evodevo.run.records import CheckpointRef, Outcome
+
+
+def checkpoint(member: str) -> CheckpointRef:
+    digest = hashlib.sha256(member.encode()).hexdigest()
+    return CheckpointRef(f"{member}-a1-{digest[:12]}.safetensors", 16, digest)
+
+
+class Pen:
+    """Writes the records of one run; `now` is the time of the next one."""
+
+    def __init__(self, config: RunConfig | None = None) -> None:
+        self.config = config or config_of()
+        self.records: list[Record] = []
+        self.now = 1000.0
+        self._generation = -1
+        self.write("run", format=1, config=self.config.to_json())
+        self.controller()
+
+    @property
+    def history(self) -> History:
+        """The fold of all records so far."""
+        return History.of(self.records)
+
+    def write(self, kind: str, **fields: Any) -> None:
+        self.records.append({"n": len(self.records), "time": self.now, "kind": kind, **fields})
+
+    def controller(self, retry: bool = False) -> None:
+        self.write("controller", retry=retry, host="here")
+
+    def births(
+        self, *alphas: str | None, genomes: Sequence[Mapping[str, Any]] = (), parent_a: str | None = None
+    ) -> None:
+        """The next generation, a member for each α; its layers tell its generation, its rate its slot."""
+        self._generation += 1
+        births = [
+            {
+                "genome": {
+                    **self.config.space().given(),
+                    **(
+                        {"layers": self._generation + 1, "rate": 0.01 * (slot + 1)}
+                        if not genomes
+                        else genomes[slot]
+                    ),
+                },
+                "parent_a": parent_a or alpha,
+                "parent_b": None,
+                "parent_params": alpha,
+                "training_seed": 100 * self._generation + slot,
+            }
+            for slot, alpha in enumerate(alphas)
+        ]
+        self.write("births", generation=self._generation, births=births)
+
+    def founders(self, count: int = 4) -> None:
+        self.births(*[None] * count)
+
+    def outcome(self, member: str, outcome: Outcome, at: float | None = None) -> None:
+        """What came of a member that was placed on its worker at `at`."""
+        started_at = self.now if at is None else at
+        self.write(
+            "outcome", member=member, outcome=outcome.to_json(), worker="tcp://a", started_at=started_at
+        )
+
+    def done(self, at: float | None = None, seconds: Mapping[str, float] = SECONDS, **foms: float) -> None:
+        for member, fom in foms.items():
+            metrics = {self.config.objective.metric: fom}
+            self.outcome(member, Outcome("done", fom, metrics, checkpoint(member), seconds), at)
+
+    def diverged(self, *members: str) -> None:
+        for member in members:
+            self.outcome(member, Outcome("diverged", seconds=SECONDS))
+
+    def failed(self, *members: str, error: str = "Traceback") -> None:
+        for member in members:
+            self.outcome(member, Outcome("failed", error=error, seconds=SECONDS))
+
+    def lost(self, member: str, why: str = "its worker was lost") -> None:
+        self.write("lost", member=member, why=why)
+
+    def end(self, status: str = "done", reason: str | None = None, **test: float) -> None:
+        self.write("end", status=status, reason=reason, test=test)
+
+    def generation(self, *alphas: str | None, foms: Sequence[float] = (4.0, 3.0, 2.0, 1.0)) -> None:
+        """A whole generation, all of it done."""
+        self.births(*alphas)
+        members = [member_id(self._generation, slot) for slot in range(len(alphas))]
+        self.done(**dict(zip(members, foms, strict=True)))
+
+    def save(self, directory: Path) -> Path:
+        """Make it the journal of a run's directory."""
+        directory.mkdir(parents=True, exist_ok=True)
+        with Journal(directory / JOURNAL) as journal:
+            for record in self.records[len(journal.records) :]:
+                journal.append(record)
+        return directory

@@ -1,0 +1,201 @@
+"""How a controller carries out a run to its end: births, calls, the test split and the report.
+
+Beside this: test_controller_failures.py, _resumed.py (killed), _stopped.py (cancelled, superseded) and
+_files.py (checkpoints, threads).
+"""
+
+import asyncio
+import json
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from run.fakes import (
+    EVALUATE,
+    RENDER,
+    STRATEGIES,
+    FakeCaller,
+    config_of,
+    finished,
+    history_of,
+    new_run,
+    small_machine,
+    story,
+)
+
+from evodevo.config import load
+from evodevo.errors import UsageError
+from evodevo.run.controller import Controller, create_run
+from evodevo.run.dispatch import AttemptLost
+from evodevo.run.journal import Journal, Record, Tail
+from evodevo.run.records import Assignment
+from evodevo.run.view import runs_in
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_run_goes_to_its_end(strategy: str, tmp_path: Path) -> None:
+    caller = FakeCaller()
+    history = finished(tmp_path / "run", config_of(search__strategy=strategy), caller)
+    assert (history.end, history.reason) == ("done", None)
+    assert [[life.status for life in lives] for lives in history.generations] == [["done"] * 4] * 4
+    assert Counter(assignment.member for assignment in caller.assignments) == Counter(history.by_id.keys())
+    assert [function for function, _ in caller.calls[16:]] == [EVALUATE, RENDER]
+    assert history.best is not None
+    assert history.best.fom == min(life.fom for life in history.lives() if life.fom is not None)
+
+
+def test_the_test_split_is_asked_for_once_after_the_last_generation_and_of_the_best(tmp_path: Path) -> None:
+    caller = FakeCaller()
+    history = finished(tmp_path / "run", caller=caller)
+    ((_, arguments),) = [call for call in caller.calls if call[0] == EVALUATE]
+    best = history.best
+    assert best is not None
+    assert best.outcome is not None
+    hyperparameters = history.config.space().express(best.birth.genome)
+    assert arguments[1:] == (best.outcome.checkpoint, hyperparameters, "test")
+    assert history.test == {"test_loss": best.fom + 0.5}
+    assert not any(life.outcome and "test_loss" in life.outcome.metrics for life in history.lives())
+
+
+def test_the_report_is_drawn_of_the_runs_directory_when_the_end_is_journaled(tmp_path: Path) -> None:
+    ends = []
+
+    class Looking(FakeCaller):
+        async def call(self, run: str, function: str, *arguments: object, **more: object) -> object:
+            if function == RENDER:
+                ends.append((arguments, history_of(tmp_path / "run").end))
+            return await super().call(run, function, *arguments, **more)  # type: ignore[arg-type]
+
+    finished(tmp_path / "run", caller=Looking())
+    assert ends == [((str(tmp_path / "run"),), "done")]
+
+
+def test_a_new_run_holds_its_config_and_an_older_one_is_not_begun_again(tmp_path: Path) -> None:
+    config = config_of(run__seed=11)
+    new_run(tmp_path / "run", config)
+    assert load(tmp_path / "run" / "config.yaml") == config
+    assert history_of(tmp_path / "run").config == config
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    with pytest.raises(FileExistsError):
+        create_run(tmp_path / "run", config_of(run__seed=12))
+    assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_a_run_is_there_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(journal: Journal, record: Record) -> Record:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as broken, pytest.raises(OSError, match="full"):
+        broken.setattr(Journal, "append", full)
+        new_run(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert runs_in(tmp_path) == []
+    new_run(tmp_path / "run")
+    assert runs_in(tmp_path) == ["run"]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_history_is_the_same_whatever_the_order_of_answers_and_the_attempts_lost(
+    strategy: str, tmp_path: Path
+) -> None:
+    config = config_of(search__strategy=strategy)
+    expected = story(finished(tmp_path / "undisturbed", config))
+    orders = set()
+    for seed in range(6):
+        draw = random.Random(seed)
+
+        def fate(assignment: Assignment, draw: random.Random = draw) -> str:
+            return "done" if assignment.attempt == 3 else draw.choice(["lost", "lost_late", "done"])
+
+        caller = FakeCaller(fate, shuffle=draw)  # type: ignore[arg-type]
+        history = finished(tmp_path / str(seed), config, caller)
+        assert story(history) == expected
+        assert sum(len(life.lost) for life in history.lives()) == len(caller.assignments) - 16 > 0
+        orders.add(tuple(assignment.member for assignment in caller.assignments))
+    assert len(orders) == 6
+
+
+def test_another_seed_gives_another_history(tmp_path: Path) -> None:
+    one, other = (finished(tmp_path / str(seed), config_of(run__seed=seed)) for seed in (1, 2))
+    assert story(one) != story(other)
+
+
+def test_an_assignment_comes_after_its_birth_is_on_disk_and_says_what_the_birth_says(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    waited = []
+
+    def watch(assignment: Assignment) -> None:
+        history = history_of(run)
+        life = history.by_id[assignment.member]
+        assert life.outcome is None
+        assert len(history.generations) == life.generation + 1
+        assert history.completed() == life.generation
+        assert assignment.hyperparameters == history.config.space().express(life.birth.genome)
+        assert (assignment.epoch, assignment.training_seed) == (life.epoch, life.training_seed)
+        assert assignment.parent == history.parent_checkpoint(life)
+        assert (assignment.parent is None) == (life.generation == 0)
+        waited.append(assignment.job)
+
+    history = finished(run, caller=FakeCaller(watch=watch))
+    assert len(waited) == 16
+    assert {(job.run, job.metric, job.checkpoints_url) for job in waited} == {
+        ("small", "validation_loss", str(run / "params"))
+    }
+    assert waited[0].workload["options"] == history.config.workload.options
+
+
+def test_a_child_prefers_the_worker_that_trained_its_alpha(tmp_path: Path) -> None:
+    caller = FakeCaller()
+    history = finished(tmp_path / "run", caller=caller)
+    for assignment, prefer in zip(caller.assignments, caller.prefers, strict=True):
+        parent = history.by_id[assignment.member].birth.parent_params
+        assert prefer == (history.by_id[parent].worker if parent else None)
+    assert len(set(caller.prefers)) == 4
+
+
+@pytest.mark.parametrize("function", [RENDER, EVALUATE])
+@pytest.mark.parametrize(
+    "why",
+    [
+        AttemptLost("no luck"),
+        UsageError("no such split"),
+    ],
+    ids=lambda why: type(why).__name__,
+)
+def test_a_report_or_a_test_evaluation_that_fails_does_not_fail_the_run(
+    why: Exception, function: str, tmp_path: Path
+) -> None:
+    history = finished(tmp_path / "run", caller=FakeCaller(trouble={function: why}))
+    assert (history.end, history.reason, history.completed()) == ("done", None, 4)
+    assert bool(history.test) == (function != EVALUATE)
+
+
+def test_a_test_evaluation_is_tried_as_often_as_an_epoch(tmp_path: Path) -> None:
+    caller = FakeCaller(trouble={EVALUATE: AttemptLost("no luck")})
+    finished(tmp_path / "run", config_of(limits__max_attempts=2), caller)
+    assert [function for function, _ in caller.calls[16:]] == [EVALUATE, EVALUATE, RENDER]
+
+
+def test_the_controllers_record_says_where_it_is_before_anything_is_born(tmp_path: Path) -> None:
+    finished(tmp_path / "run")
+    records = Tail(tmp_path / "run" / "journal.jsonl").read()
+    assert [record["kind"] for record in records[:3]] == ["run", "controller", "births"]
+    assert (records[1]["host"], records[1]["retry"]) == ("here", False)
+    assert json.dumps(records[0]["config"]) == json.dumps(config_of().to_json())
+
+
+def test_the_records_of_a_live_controller_are_those_of_its_journal(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    seen = []
+
+    async def main() -> None:
+        live = Controller(run, FakeCaller(watch=lambda a: seen.append(list(live.records or ()))), {})
+        assert live.records is None
+        await live.carry_out()
+
+    with small_machine():
+        asyncio.run(main())
+    records = Tail(run / "journal.jsonl").read()
+    assert len(seen) == 16
+    assert all(some == records[: len(some)] for some in seen)

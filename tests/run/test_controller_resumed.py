@@ -1,0 +1,166 @@
+"""A controller that is killed at any moment, and the one that comes after it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from run.fakes import (
+    EVALUATE,
+    RENDER,
+    STRATEGIES,
+    FakeCaller,
+    Fate,
+    carry_out,
+    config_of,
+    finished,
+    history_of,
+    new_run,
+    story,
+)
+
+from evodevo.config import RunConfig
+from evodevo.run.checkpoints import CheckpointStore
+from evodevo.run.controller import JOURNAL
+from evodevo.run.history import History
+from evodevo.run.journal import Journal, JournalError, Record
+
+ACCIDENTS: dict[tuple[str, int], Fate] = {
+    ("g000s002", 1): "diverged",
+    ("g001s001", 1): "lost_late",
+    ("g001s001", 2): "lost",
+    ("g001s003", 1): "failed",
+}
+
+
+def accident_prone() -> FakeCaller:
+    """A member diverges, one fails, and one needs three attempts."""
+    return FakeCaller(lambda a: ACCIDENTS.get((a.member, a.attempt), "done"))
+
+
+def hopeless() -> FakeCaller:
+    """Too many of generation 1 fail."""
+    return FakeCaller(lambda a: "failed" if a.member > "g001s000" and a.epoch == 1 else "done")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A run's directory as a kill leaves it."""
+
+    journal: bytes
+    checkpoints: frozenset[tuple[str, bytes]] = field(repr=False)
+
+    @classmethod
+    def of(cls, directory: Path) -> "Moment":
+        found = [path for path in (directory / "params").glob("*") if path.suffix == ".safetensors"]
+        return cls((directory / JOURNAL).read_bytes(), frozenset((p.name, p.read_bytes()) for p in found))
+
+    def restore(self, directory: Path) -> Path:
+        (directory / "params").mkdir(parents=True)
+        (directory / JOURNAL).write_bytes(self.journal)
+        for name, data in self.checkpoints:
+            (directory / "params" / name).write_bytes(data)
+        return directory
+
+
+def moments_of(directory: Path, config: RunConfig, caller: FakeCaller) -> list[Moment]:
+    """Carry out a run; what a kill would have left before each record, in the middle of it, and after it."""
+    moments: list[Moment] = []
+    append = Journal.append
+
+    def watched(journal: Journal, record: Record) -> Record:
+        before = Moment.of(directory)
+        full = append(journal, record)
+        after = Moment.of(directory)
+        torn = after.journal[: (len(before.journal) + len(after.journal)) // 2]
+        moments.extend([before, Moment(torn, before.checkpoints), after])
+        return full
+
+    new_run(directory, config)
+    with patch.object(Journal, "append", watched):
+        carry_out(directory, caller)
+    return list(dict.fromkeys(moments))
+
+
+def resumed_everywhere(
+    directory: Path, config: RunConfig, caller: Callable[[], FakeCaller]
+) -> Iterator[tuple[Path, History, FakeCaller]]:
+    """Kill a run at every moment and carry it on: where it is, its history at the kill, who answered then."""
+    for number, moment in enumerate(moments_of(directory / "undisturbed", config, caller())):
+        run, answering = moment.restore(directory / str(number)), caller()
+        then = history_of(run)
+        carry_out(run, answering)
+        yield run, then, answering
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return new_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_run_killed_at_any_record_has_the_history_of_one_that_was_never_killed(
+    strategy: str, tmp_path: Path
+) -> None:
+    config = config_of(search__strategy=strategy, search__generations=3)
+    expected = story(finished(tmp_path / "never killed", config, accident_prone()))
+    kills = 0
+    for kills, (run, then, caller) in enumerate(resumed_everywhere(tmp_path, config, accident_prone), 1):  # noqa: B007
+        history = history_of(run)
+        assert (history.end, story(history)) == ("done", expected)
+        told = {life.id for life in then.lives() if life.outcome}
+        assert {assignment.member for assignment in caller.assignments} == set(history.by_id) - told
+        kept = set(CheckpointStore(str(run / "params")).names())
+        assert kept >= history.needed_checkpoints()
+        assert kept == history.needed_checkpoints() or then.completed() == 3
+    records = 1 + 3 * (1 + 4) + 2 + 1
+    assert kills >= 2 * records
+
+
+def test_a_run_that_fails_fails_as_well_when_it_was_killed_at_any_record(tmp_path: Path) -> None:
+    failed = finished(tmp_path / "never killed", config_of(), hopeless())
+    assert failed.end == "failed"
+    for run, _, _ in resumed_everywhere(tmp_path, config_of(), hopeless):
+        history = history_of(run)
+        assert (history.end, history.reason) == ("failed", failed.reason)
+        assert story(history) == story(failed)
+
+
+def test_a_failed_run_that_is_carried_on_without_a_retry_fails_again(run: Path) -> None:
+    failed = carry_out(run, hopeless())
+    caller = hopeless()
+    history = carry_out(run, caller)
+    assert (history.end, history.reason, len(history.generations)) == ("failed", failed.reason, 2)
+    assert caller.assignments == []
+
+
+def test_a_retry_of_a_generation_that_diverged_as_a_whole_fails_again(run: Path) -> None:
+    failed = carry_out(run, FakeCaller(lambda a: "diverged"))
+    assert failed.end == "failed"
+    history = carry_out(run, FakeCaller(), retry=True)
+    assert (history.end, history.reason) == ("failed", failed.reason)
+
+
+def test_a_run_killed_before_its_first_record_is_refused_with_a_reason(run: Path) -> None:
+    (run / JOURNAL).write_bytes(b"")
+    with pytest.raises(JournalError):
+        carry_out(run, FakeCaller())
+
+
+def test_what_a_controller_killed_before_the_end_left_behind_is_deleted_by_the_next(run: Path) -> None:
+    carry_out(run, FakeCaller())
+    *before, _ = (run / JOURNAL).read_bytes().splitlines(keepends=True)
+    (run / JOURNAL).write_bytes(b"".join(before))
+    store = CheckpointStore(str(run / "params"))
+    store.publish("g003s000-a1", b"of an attempt that was lost")
+    history = carry_out(run, FakeCaller())
+    assert set(store.names()) == history.needed_checkpoints()
+
+
+def test_a_done_run_that_is_carried_on_is_done_again_without_an_epoch(run: Path) -> None:
+    first = carry_out(run, FakeCaller())
+    caller = FakeCaller()
+    again = carry_out(run, caller)
+    assert (again.end, again.test, story(again)) == ("done", first.test, story(first))
+    assert [function for function, _ in caller.calls] == [EVALUATE, RENDER]

@@ -1,0 +1,219 @@
+"""A controller that is cancelled, superseded or without a disk, and the one that comes after it."""
+
+import asyncio
+import errno
+import itertools
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from run.fakes import (
+    EVALUATE,
+    RENDER,
+    FakeCaller,
+    carry_out,
+    finished,
+    history_of,
+    new_run,
+    small_machine,
+    story,
+)
+
+from evodevo.run.controller import JOURNAL, Controller
+from evodevo.run.journal import Journal, JournalInUse, Record, Superseded, Tail, encode
+
+
+def stop(directory: Path, caller: FakeCaller, by_user: bool) -> asyncio.Task[None]:
+    """Begin or carry on a run, and cancel its task when a call hangs; returns the task, which is done."""
+
+    async def main() -> asyncio.Task[None]:
+        controller = Controller(directory, caller, {})
+        task = asyncio.create_task(controller.carry_out())
+        await asyncio.wait_for(caller.hanging.wait(), 10)
+        if by_user:
+            controller.mark_cancelled()
+        task.cancel()
+        await asyncio.wait([task])
+        return task
+
+    with small_machine():
+        return asyncio.run(main())
+
+
+def hang_at(number: int) -> FakeCaller:
+    """The call of that number gets no answer."""
+    count = itertools.count()
+    return FakeCaller(lambda a: "hang" if next(count) == number else "done")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return new_run(tmp_path / "run")
+
+
+@pytest.fixture
+def expected(tmp_path: Path) -> list[tuple[object, ...]]:
+    """The story of the run that nothing happens to."""
+    return story(finished(tmp_path / "never disturbed"))
+
+
+@pytest.mark.parametrize("by_user", [True, False], ids=["by a user", "as the scheduler closes"])
+def test_a_run_cancelled_at_any_call_can_be_carried_on_to_the_same_end(
+    by_user: bool, tmp_path: Path, expected: list[object]
+) -> None:
+    for number in range(16):
+        run = new_run(tmp_path / str(number))
+        task = stop(run, hang_at(number), by_user)
+        then = history_of(run)
+        assert then.end == ("cancelled" if by_user else None)
+        assert task.cancelled() != by_user
+        assert len([life for life in then.lives() if life.outcome]) < 16
+        history = carry_out(run, FakeCaller())
+        assert (history.end, story(history)) == ("done", expected)
+
+
+def test_a_run_cancelled_during_its_test_evaluation_is_tested_when_it_is_carried_on(run: Path) -> None:
+    stop(run, FakeCaller(trouble={EVALUATE: None}), by_user=True)
+    assert (history_of(run).end, history_of(run).completed()) == ("cancelled", 4)
+    assert carry_out(run, FakeCaller()).test
+
+
+def test_a_run_that_is_done_stays_done_when_its_report_is_cancelled(run: Path) -> None:
+    stop(run, FakeCaller(trouble={RENDER: None}), by_user=True)
+    history = history_of(run)
+    assert history.end == "done"
+    assert history.test
+
+
+def cancel_at_once(run: Path, by_user: bool) -> None:
+    """While the journal is being opened."""
+
+    async def main() -> None:
+        controller = Controller(run, FakeCaller(), {})
+        task = asyncio.create_task(controller.carry_out())
+        await asyncio.sleep(0)
+        if by_user:
+            controller.mark_cancelled()
+        task.cancel()
+        await asyncio.wait([task])
+
+    with small_machine():
+        asyncio.run(main())
+
+
+def test_a_run_that_is_cancelled_while_its_journal_is_opened_can_be_carried_on(run: Path) -> None:
+    cancel_at_once(run, by_user=False)
+    assert history_of(run).end is None
+    assert carry_out(run, FakeCaller()).end == "done"
+
+
+@pytest.mark.xfail(strict=True, reason="nothing is journaled: the next scheduler carries the run on")
+def test_a_run_that_a_user_cancels_at_once_is_cancelled(run: Path) -> None:
+    cancel_at_once(run, by_user=True)
+    assert history_of(run).end == "cancelled"
+
+
+@pytest.mark.xfail(strict=True, reason="`done` is on its way to the disk and not yet in the history")
+def test_a_user_who_cancels_while_the_end_is_written_comes_too_late(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, cancelled = Journal.append, threading.Event()
+
+    async def main() -> None:
+        controller = Controller(run, FakeCaller(), {})
+        task = asyncio.create_task(controller.carry_out())
+        loop = asyncio.get_running_loop()
+
+        def cancel() -> None:
+            controller.mark_cancelled()
+            task.cancel()
+            loop.call_soon(cancelled.set)
+
+        def interrupted(journal: Journal, record: Record) -> Record:
+            if record["kind"] == "end" and not cancelled.is_set():
+                loop.call_soon_threadsafe(cancel)
+                assert cancelled.wait(10)
+            return append(journal, record)
+
+        monkeypatch.setattr(Journal, "append", interrupted)
+        await asyncio.wait([task])
+
+    with small_machine():
+        asyncio.run(main())
+    assert [record["status"] for record in Tail(run / JOURNAL).read() if record["kind"] == "end"] == ["done"]
+
+
+def test_when_carry_out_returns_the_run_is_free(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    returned, close = threading.Event(), Journal.close
+    too_early = []
+
+    def slow(journal: Journal) -> None:
+        too_early.append(returned.wait(0.2))
+        close(journal)
+
+    with small_machine():
+        monkeypatch.setattr(Journal, "close", slow)
+        asyncio.run(Controller(run, FakeCaller(), {}).carry_out())
+        returned.set()
+    assert too_early == [False]
+
+
+def test_a_second_controller_is_refused_and_changes_nothing(run: Path) -> None:
+    async def main() -> None:
+        caller, second = hang_at(5), FakeCaller()
+        first = asyncio.create_task(Controller(run, caller, {}).carry_out())
+        await asyncio.wait_for(caller.hanging.wait(), 10)
+        kinds = {record["kind"] for record in Tail(run / JOURNAL).read()[:2]}
+        with pytest.raises(JournalInUse):
+            await Controller(run, second, {"intruder": True}).carry_out()
+        assert second.calls == []
+        assert kinds == {"run", "controller"}
+        first.cancel()
+        await asyncio.wait([first])
+
+    with small_machine():
+        asyncio.run(main())
+    records = Tail(run / JOURNAL).read()
+    assert [record for record in records if record["kind"] == "controller" and "intruder" in record] == []
+
+
+def test_a_superseded_controller_stops_at_its_next_append(run: Path, expected: list[object]) -> None:
+    """The intruder comes while the first call of generation 1 is out, and the controller is waiting."""
+    left = []
+
+    def intrude(assignment: object) -> None:
+        if getattr(assignment, "member", None) == "g001s000":
+            records = Tail(run / JOURNAL).read()
+            took_over = {"n": len(records), "time": 1.0, "kind": "controller", "retry": False}
+            with open(run / JOURNAL, "ab") as file:
+                file.write(encode(took_over))
+            left.append((run / JOURNAL).read_bytes())
+
+    caller = FakeCaller(watch=intrude)
+    with pytest.raises(Superseded), small_machine():
+        asyncio.run(Controller(run, caller, {}).carry_out())
+    assert [(run / JOURNAL).read_bytes()] == left
+    assert {assignment.epoch for assignment in caller.assignments} == {0, 1}
+    assert RENDER not in dict(caller.calls)
+    history = carry_out(run, FakeCaller())
+    assert (history.end, story(history)) == ("done", expected)
+
+
+@pytest.mark.parametrize("number", range(0, 22, 3))
+def test_a_disk_that_fails_stops_the_controller_and_the_run_can_be_carried_on(
+    number: int, run: Path, expected: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, count = Journal.append, itertools.count()
+
+    def failing(journal: Journal, record: Record) -> Record:
+        if next(count) == number:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return append(journal, record)
+
+    with monkeypatch.context() as broken, small_machine(), pytest.raises(OSError, match="No space left"):
+        broken.setattr(Journal, "append", failing)
+        asyncio.run(Controller(run, FakeCaller(), {}).carry_out())
+    assert history_of(run).end is None
+    history = carry_out(run, FakeCaller())
+    assert (history.end, story(history)) == ("done", expected)

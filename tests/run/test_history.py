@@ -1,0 +1,222 @@
+"""What the records of a journal add up to."""
+
+import itertools
+from typing import Any
+
+import pytest
+from run.fakes import config_of
+from run.handmade import Pen, checkpoint
+
+from evodevo.evolution.strategies import Member
+from evodevo.run.history import History, member_id
+
+
+def names(*members: str) -> set[str]:
+    return {checkpoint(member).name for member in members}
+
+
+def best_of(pen: Pen) -> str | None:
+    return pen.history.best.id if pen.history.best else None
+
+
+@pytest.fixture
+def pen() -> Pen:
+    return Pen()
+
+
+@pytest.fixture
+def family(pen: Pen) -> Pen:
+    """Three generations; the α-lines cross over slots, and one member of the last is a new founder."""
+    pen.generation(None, None, None, None)
+    pen.generation("g000s003", "g000s003", "g000s001", "g000s000")
+    pen.births("g001s001", None, "g001s003", "g001s001", parent_a="g000s002")
+    return pen
+
+
+def test_nothing_is_known_of_a_run_before_its_first_birth(pen: Pen) -> None:
+    history = pen.history
+    assert (history.generations, history.best, history.end, history.test) == ([], None, None, {})
+    assert (history.completed(), history.complete(0), list(history.lives())) == (0, False, [])
+    assert history.needed_checkpoints() == set()
+    assert history.config == config_of()
+
+
+def test_births_are_read_as_they_were_written(family: Pen) -> None:
+    life = family.history.by_id["g002s003"]
+    assert (life.generation, life.slot, life.training_seed, life.status) == (2, 3, 203, "pending")
+    assert (life.birth.parent_a, life.birth.parent_b) == ("g000s002", None)
+    assert life.birth.genome == {**family.config.space().given(), "layers": 3, "rate": 0.04}
+    assert list(family.history.by_id) == [member_id(g, s) for g in range(3) for s in range(4)]
+    assert [life.id for life in family.history.lives()] == list(family.history.by_id)
+
+
+def test_the_line_of_a_member_follows_its_alphas_from_the_founder_on(family: Pen) -> None:
+    history = family.history
+    lines = {life.id: [one.id for one in history.line(life)] for life in history.generations[2]}
+    assert lines == {
+        "g002s000": ["g000s003", "g001s001", "g002s000"],
+        "g002s001": ["g002s001"],
+        "g002s002": ["g000s000", "g001s003", "g002s002"],
+        "g002s003": ["g000s003", "g001s001", "g002s003"],
+    }
+    assert history.line(history.by_id["g000s002"]) == [history.by_id["g000s002"]]
+
+
+def test_epochs_count_from_zero_along_every_line_and_a_founder_begins_anew(family: Pen) -> None:
+    history = family.history
+    for life in history.lives():
+        assert [one.epoch for one in history.line(life)] == list(range(len(history.line(life))))
+    assert [life.epoch for life in history.generations[2]] == [2, 0, 2, 2]
+
+
+def test_a_member_starts_from_the_checkpoint_of_its_alpha(family: Pen) -> None:
+    history = family.history
+    refs = [history.parent_checkpoint(life) for life in history.generations[2]]
+    assert refs == [checkpoint("g001s001"), None, checkpoint("g001s003"), checkpoint("g001s001")]
+
+
+@pytest.mark.parametrize(("mode", "best"), [("min", "g000s002"), ("max", "g001s000")])
+def test_the_best_is_of_the_whole_run_and_in_the_sense_of_the_mode(mode: str, best: str) -> None:
+    pen = Pen(config_of(objective__mode=mode))
+    pen.generation(*[None] * 4, foms=(0.5, 0.0, -2.0, 1.0))
+    pen.generation(*["g000s000"] * 4, foms=(3.0, 2.0, -1.0, 0.1))
+    assert best_of(pen) == best
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_of_equal_foms_the_first_born_is_best_in_whatever_order_they_come(mode: str) -> None:
+    members = ("g000s001", "g000s002", "g000s003")
+    for order in itertools.permutations(members):
+        pen = Pen(config_of(objective__mode=mode))
+        pen.founders()
+        pen.done(g000s000=9.0 if mode == "min" else -9.0)
+        pen.done(**dict.fromkeys(order, 1.0))
+        assert best_of(pen) == "g000s001"
+        pen.generation(*["g000s001"] * 4, foms=(1.0,) * 4)
+        assert best_of(pen) == "g000s001"
+
+
+def test_what_diverged_or_failed_is_never_the_best(pen: Pen) -> None:
+    pen.founders()
+    pen.diverged("g000s000")
+    pen.failed("g000s001")
+    assert best_of(pen) is None
+    pen.done(g000s003=1e300)
+    assert best_of(pen) == "g000s003"
+
+
+def test_a_member_is_told_to_the_strategy_with_what_it_needs_and_no_more(family: Pen) -> None:
+    life = family.history.by_id["g001s002"]
+    assert life.as_member() == Member("g001s002", 1, 2, life.birth, 2.0)
+
+
+def test_a_generation_is_complete_with_its_last_outcome_whatever_that_is(pen: Pen) -> None:
+    pen.founders()
+    pen.done(g000s000=1.0, g000s003=2.0)
+    pen.diverged("g000s001")
+    assert (pen.history.complete(0), pen.history.completed()) == (False, 0)
+    pen.failed("g000s002")
+    assert (pen.history.complete(0), pen.history.complete(1), pen.history.completed()) == (True, False, 1)
+    pen.births(*["g000s000"] * 4)
+    assert (pen.history.complete(1), pen.history.completed()) == (False, 1)
+
+
+def test_the_checkpoints_of_a_complete_generation_are_needed_until_the_next_is_born(pen: Pen) -> None:
+    pen.generation(*[None] * 4)
+    assert pen.history.needed_checkpoints() == names("g000s000", "g000s001", "g000s002", "g000s003")
+    pen.births("g000s001", "g000s001", "g000s000", None)
+    assert pen.history.needed_checkpoints() == names("g000s001", "g000s000", "g000s003")  # 3 is the best
+
+
+def test_an_alpha_is_needed_until_its_last_child_has_an_outcome(pen: Pen) -> None:
+    pen.generation(*[None] * 4)
+    pen.births("g000s001", "g000s001", "g000s000", None)
+    pen.done(g001s000=5.0, g001s003=7.0)
+    own = ["g001s000", "g001s003", "g000s003"]
+    assert pen.history.needed_checkpoints() == names("g000s001", "g000s000", *own)
+    pen.lost("g001s001")
+    assert pen.history.needed_checkpoints() == names("g000s001", "g000s000", *own)
+    pen.failed("g001s001")
+    assert pen.history.needed_checkpoints() == names("g000s000", *own)
+    pen.diverged("g001s002")
+    assert pen.history.needed_checkpoints() == names(*own)
+
+
+def test_the_best_is_needed_for_ever_and_a_former_best_is_not(pen: Pen) -> None:
+    pen.generation(*[None] * 4, foms=(1.0, 2.0, 3.0, 4.0))
+    for generation in range(1, 4):
+        pen.generation(*[member_id(generation - 1, 3)] * 4, foms=(5.0, 6.0, 7.0, 8.0))
+        own = [member_id(generation, slot) for slot in range(4)]
+        assert pen.history.needed_checkpoints() == names("g000s000", *own)
+    pen.births(*["g003s003"] * 4)
+    pen.done(g004s001=0.5)
+    assert pen.history.needed_checkpoints() == names("g003s003", "g004s001")
+
+
+def test_time_counts_while_a_controller_is_at_work_and_not_between_two(pen: Pen) -> None:
+    def after(seconds: float, write: Any, *arguments: Any) -> float:
+        pen.now += seconds
+        write(*arguments)
+        return pen.history.elapsed_s
+
+    assert pen.history.elapsed_s == 0
+    assert after(2.0, pen.founders) == 2.0
+    assert after(5.0, pen.failed, "g000s000") == 7.0
+    assert after(3600.0, pen.controller) == 7.0
+    assert after(1.5, pen.lost, "g000s001") == 8.5
+    assert after(-60.0, pen.diverged, "g000s001") == 8.5  # the clock was set back
+    assert after(1.0, pen.end) == 9.5
+    assert after(3600.0, pen.controller) == 9.5
+
+
+def test_a_lost_attempt_counts_and_leaves_its_member_pending(pen: Pen) -> None:
+    pen.founders()
+    pen.lost("g000s001", "first")
+    pen.lost("g000s001", "second")
+    life = pen.history.by_id["g000s001"]
+    assert (life.lost, life.attempts, life.status) == (["first", "second"], 2, "pending")
+    pen.done(at=1234.5, g000s001=1.0)
+    life = pen.history.by_id["g000s001"]
+    assert (life.attempts, life.status, life.started_at, life.worker) == (3, "done", 1234.5, "tcp://a")
+
+
+def troubled(pen: Pen) -> Pen:
+    pen.births(None, None)
+    pen.failed("g000s000", "g000s001")
+    pen.births(None, None, None, None)
+    pen.lost("g001s000")
+    pen.failed("g001s000", "g001s001")
+    pen.diverged("g001s002")
+    pen.done(g001s003=1.0)
+    pen.end("failed", "too many")
+    return pen
+
+
+def statuses(history: History) -> list[list[str]]:
+    return [[life.status for life in lives] for lives in history.generations]
+
+
+def test_a_retry_makes_the_failed_members_of_the_last_generation_pending_and_nobody_else(pen: Pen) -> None:
+    troubled(pen).controller(retry=True)
+    history = pen.history
+    assert statuses(history) == [["failed", "failed"], ["pending", "pending", "diverged", "done"]]
+    life = history.by_id["g001s000"]
+    assert (life.lost, life.attempts, life.outcome, life.worker, life.started_at) == ([], 0, None, None, None)
+    assert (history.end, history.reason, history.completed()) == (None, None, 1)
+    pen.done(g001s000=0.5)
+    assert (best_of(pen), pen.history.by_id["g001s000"].attempts) == ("g001s000", 1)
+
+
+def test_a_new_controller_without_a_retry_ends_the_end_and_changes_nobody(pen: Pen) -> None:
+    before = statuses(troubled(pen).history)
+    assert (pen.history.end, pen.history.reason) == ("failed", "too many")
+    pen.controller()
+    assert (pen.history.end, pen.history.reason, statuses(pen.history)) == (None, None, before)
+    assert pen.history.by_id["g001s000"].attempts == 2
+
+
+def test_the_end_holds_its_reason_and_the_test_metrics(pen: Pen) -> None:
+    pen.end("done", "limits.wall_time_s = 5 is used up", test_loss=0.5)
+    history = pen.history
+    assert (history.end, history.reason) == ("done", "limits.wall_time_s = 5 is used up")
+    assert history.test == {"test_loss": 0.5}

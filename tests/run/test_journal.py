@@ -1,0 +1,225 @@
+"""The journal as a file: what is written comes back, and damage of any kind is found.
+
+Who may write it, and when: test_journal_controllers.py.
+"""
+
+import itertools
+import json
+import math
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evodevo.run.journal import Journal, JournalError, Tail, encode, is_live, parse
+from tests.run.journals import EVENTS, descriptors, records_of, write
+
+NEXT = {"type": "end", "status": "done"}
+Read = Callable[[Path], object]
+
+
+def open_and_close(path: Path) -> None:
+    Journal(path).close()
+
+
+def read_tail(path: Path) -> None:
+    Tail(path).read()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.jsonl"
+
+
+@pytest.fixture
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what opens hundreds of journals and asks nothing about durability."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+def starts(data: bytes) -> list[int]:
+    """The byte at which each record begins, and the end."""
+    return [0, *itertools.accumulate(len(line) for line in data.splitlines(keepends=True))]
+
+
+def test_what_was_appended_comes_back_numbered_and_timed(path: Path) -> None:
+    clock = iter([10.0, 20.12345, 5.0])
+    with Journal(path, clock=lambda: next(clock)) as journal:
+        assert journal.records == []
+        returned = [journal.append(event) for event in EVENTS]
+    times = [10.0, 20.123, 5.0]
+    expected = [
+        {"n": n, "time": time, **event} for n, (time, event) in enumerate(zip(times, EVENTS, strict=True))
+    ]
+    assert returned == journal.records == expected
+    with Journal(path) as again:
+        assert again.records == expected
+    assert Tail(path).read() == expected
+    assert records_of(path.read_bytes()) == expected
+
+
+def test_a_reopened_journal_goes_on_with_the_next_number(path: Path) -> None:
+    before = write(path)
+    with Journal(path) as journal:
+        assert journal.append(NEXT)["n"] == 3
+    assert path.read_bytes().startswith(before)
+    assert [record["type"] for record in records_of(path.read_bytes())] == ["run", "birth", "outcome", "end"]
+
+
+@pytest.mark.parametrize("value", [(1, 2), {1: "one"}], ids=str)
+def test_append_returns_the_record_as_a_reader_will_get_it(value: object, path: Path) -> None:
+    with Journal(path) as journal:
+        returned = journal.append({"value": value})
+    assert returned == Tail(path).read()[0]
+
+
+def test_an_event_cannot_change_its_number(path: Path) -> None:
+    write(path, [{"n": 5}])
+    assert len(Tail(path).read()) == 1
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -math.inf, [{"deep": math.nan}], {1, 2}, b"bytes", object()], ids=str
+)
+def test_what_json_cannot_hold_is_refused_before_anything_is_written(
+    value: Any, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write(path)
+    with Journal(path) as journal:
+        with monkeypatch.context() as patch, pytest.raises((ValueError, TypeError)):
+            patch.setattr(os, "write", lambda *_: pytest.fail("something was written"))
+            journal.append({"fom": value})
+        assert path.read_bytes() == data
+        assert journal.append({"fom": 1.0})["n"] == 3
+
+
+def test_a_record_is_on_disk_when_append_returns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[tuple[int, int]] = []
+
+    def watched(descriptor: int) -> None:
+        file = os.fstat(descriptor)
+        flushed.append((file.st_ino, file.st_size))
+
+    with Journal(path) as journal:
+        monkeypatch.setattr(os, "fsync", watched)
+        for event in EVENTS:
+            journal.append(event)
+            file = path.stat()
+            assert flushed[-1] == (file.st_ino, file.st_size)
+    assert len(flushed) == len(EVENTS)
+
+
+@pytest.mark.parametrize("cut", ["inside", "whole but for its newline"])
+def test_opening_cuts_a_torn_record_off_the_file_and_flushes_that(
+    cut: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write(path)
+    path.write_bytes(data[: -1 if cut != "inside" else -20])
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_size))
+    with Journal(path) as journal:
+        assert len(journal.records) == 2
+    assert path.read_bytes() == data[: starts(data)[2]]
+    assert flushed == [starts(data)[2]]
+
+
+@pytest.mark.usefixtures("quick_disk")
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_last_record_cut_at_any_byte_is_dropped_and_appending_goes_on(count: int, path: Path) -> None:
+    data = write(path, EVENTS[:count])
+    begin = starts(data)[-2]
+    for cut in range(begin, len(data)):
+        path.write_bytes(data[:cut])
+        assert len(Tail(path).read()) == count - 1
+        with Journal(path) as journal:
+            assert journal.records == records_of(data)[: count - 1], f"cut at {cut}"
+            journal.append(NEXT)
+        records = records_of(path.read_bytes())
+        assert path.read_bytes()[:begin] == data[:begin], f"cut at {cut}"
+        assert [record["type"] for record in records[count - 1 :]] == ["end"], f"cut at {cut}"
+
+
+def test_any_byte_that_is_altered_lost_or_added_in_a_whole_record_is_found_with_its_place(path: Path) -> None:
+    data = write(path)
+    begins = starts(data)
+    for at, byte in enumerate(data[:-1]):  # the very last byte: see the test below
+        number = sum(begin <= at for begin in begins) - 1
+        flipped = {byte ^ 1 << bit for bit in range(8)} | {*b'\n\r\0 09a,:"}{'} - {byte}
+        added = {bytes([other, byte]) for other in b"\r\0 0"}
+        for instead in {b"", *added, *(bytes([other]) for other in flipped)}:
+            with pytest.raises(JournalError) as raised:
+                parse(data[:at] + instead + data[at + 1 :], "some.jsonl")
+            assert str(raised.value).startswith(f"some.jsonl: record {number} at byte {begins[number]} "), at
+
+
+@pytest.mark.parametrize("other", b"\x0b \0", ids=hex)
+def test_the_last_newline_altered_is_found_too(other: int, path: Path) -> None:
+    data = write(path)
+    path.write_bytes(data[:-1] + bytes([other]))
+    with pytest.raises(JournalError):
+        open_and_close(path)
+
+
+@pytest.mark.parametrize("read", [open_and_close, read_tail])
+def test_damage_is_an_error_that_changes_no_byte_and_keeps_nothing_open(read: Read, path: Path) -> None:
+    whole = write(path)
+    data = bytearray(whole)
+    place = starts(whole)[1]
+    data[place + 12] ^= 4
+    path.write_bytes(data + b'{"n":3,"to')
+    before = descriptors()
+    with pytest.raises(JournalError, match=re.escape(f"{path}: record 1 at byte {place} ")):
+        read(path)
+    assert path.read_bytes() == data + b'{"n":3,"to'
+    assert descriptors() == before
+    assert not is_live(path)
+
+
+@pytest.mark.parametrize(
+    "order, wrong",
+    [
+        ([1, 0, 2, 3], 0),
+        ([0, 2, 1, 3], 1),
+        ([0, 1, 3, 2], 2),
+        ([1, 2, 3], 0),
+        ([0, 2, 3], 1),
+        ([0, 1, 3], 2),
+        ([0, 0, 1, 2, 3], 1),
+        ([0, 1, 2, 3, 3], 4),
+        ([0, 1, 2, 3, 0], 4),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("read", [open_and_close, read_tail])
+def test_records_swapped_removed_or_duplicated_are_found(
+    order: list[int], wrong: int, read: Read, path: Path
+) -> None:
+    lines = write(path, [*EVENTS, NEXT]).splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[number] for number in order))
+    place = sum(len(lines[number]) for number in order[:wrong])
+    message = f"{path}: record {order[wrong]} at byte {place} stands where {wrong} should"
+    with pytest.raises(JournalError, match=re.escape(message)):
+        read(path)
+
+
+@pytest.mark.parametrize("line", [b"\n", b"null\n", b"{}\n", b'{"n":0}\n', b',"crc":"}\n', b"\xff\n"])
+def test_a_line_without_a_checksum_is_damage(line: bytes) -> None:
+    with pytest.raises(JournalError, match="some: record 0 at byte 0 is damaged"):
+        parse(line, "some")
+
+
+def test_an_empty_journal_is_a_run_that_has_no_history_yet(path: Path) -> None:
+    path.touch()
+    assert Tail(path).read() == []
+    with Journal(path) as journal:
+        assert journal.records == []
+
+
+def test_a_line_is_json_that_other_programs_read() -> None:
+    line = encode({"n": 0, "name": "α"})
+    assert json.loads(line) == {"n": 0, "name": "α", "crc": json.loads(line)["crc"]}
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1

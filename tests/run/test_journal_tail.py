@@ -1,0 +1,69 @@
+"""Reading a journal while it is being written."""
+
+from pathlib import Path
+
+import pytest
+
+from evodevo.run.journal import Journal, JournalError, Tail, parse
+from tests.run.journals import EVENTS, another_process, records_of, write
+
+TRICKLE = """
+write = os.write
+os.write = lambda descriptor, data: write(descriptor, data[:5])
+os.fsync = lambda descriptor: None
+print("begun", flush=True)
+with Journal(path, clock=lambda: 0.0) as journal:
+    for number in range(100):
+        journal.append({"text": "line " * number})
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.jsonl"
+
+
+def test_a_tail_gives_each_record_once_and_never_a_half_one(path: Path) -> None:
+    data = write(path)
+    path.write_bytes(b"")
+    tail, found = Tail(path), []
+    for at, byte in enumerate(data):
+        with open(path, "ab") as file:
+            file.write(bytes([byte]))
+        found += tail.read()
+        assert len(found) == data[: at + 1].count(b"\n")
+    assert found == records_of(data)
+    assert tail.read() == []
+
+
+def test_a_tail_says_where_in_the_file_the_damage_is(path: Path) -> None:
+    data = write(path, EVENTS[:2])
+    tail = Tail(path)
+    assert len(tail.read()) == 2
+    path.write_bytes(data + b'{"n":2,"crc":"00000000"}\n')
+    with pytest.raises(JournalError, match=f"record 2 at byte {len(data)} is damaged"):
+        tail.read()
+
+
+def test_a_tail_goes_on_where_a_torn_record_was_replaced(path: Path) -> None:
+    data = write(path)
+    tail = Tail(path)
+    path.write_bytes(data[:-5])
+    assert len(tail.read()) == 2
+    with Journal(path) as journal:
+        journal.append({"type": "end"})
+    assert [record["type"] for record in tail.read()] == ["end"]
+
+
+def test_a_tail_follows_another_process_record_by_record(path: Path) -> None:
+    path.touch()
+    tail, found = Tail(path), []
+    with another_process(path, TRICKLE) as child:
+        ended = False
+        while not ended:
+            ended = child.poll() is not None
+            found += tail.read()
+        assert child.returncode == 0
+    assert [record["n"] for record in found] == list(range(100))
+    assert [record["text"] for record in found] == ["line " * number for number in range(100)]
+    assert parse(path.read_bytes(), str(path)) == (found, path.stat().st_size)

@@ -1,0 +1,195 @@
+"""Good configs: what is filled in, and that nothing is lost between YAML, the journal and back.
+
+Bad ones: test_config_errors.py; files, YAML and --set: test_config_yaml.py.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from evodevo.config import RunConfig, load, parse
+from evodevo.errors import UsageError
+from evodevo.evolution.space import Space
+from evodevo.evolution.strategies.random_search import RandomSearch
+from evodevo.evolution.strategies.tri_parent import TriParent
+from tests.configs import ABSENT, QUICKSTART, SMALL, load_text, small
+from tests.evolution.spaces import identical, spaces
+
+EVERY_LOCUS: dict[str, Any] = {
+    "rate": {"type": "float", "low": 1e-4, "high": 1, "scale": "log", "initial": 0.02},
+    "shift": {"type": "float", "low": -1.5, "high": 0.1, "initial": -0.0},
+    "width": {"type": "int", "low": 1, "high": 512, "scale": "log", "initial": 64},
+    "mixed": {
+        "type": "choice",
+        "choices": [None, True, 1, 1.0, "1", "on", "", "1.5", "ü\n'\""],
+        "initial": 1.0,
+    },
+    "nesterov": {"type": "bool", "initial": False, "when": {"momentum": 0.9, "mixed": [True, 1, None]}},
+    "momentum": {"type": "fixed", "value": 0.9},
+    "nothing": {"type": "fixed", "value": None, "when": {"nesterov": True}},
+}
+
+
+def assert_comes_back(config: RunConfig, tmp_path: Path) -> None:
+    """The config survives its own YAML and the journal's JSON, to the type and the order of every value."""
+    assert identical(load_text(tmp_path, config.to_yaml()), config)
+    assert identical(parse(json.loads(json.dumps(config.to_json(), allow_nan=False))), config)
+
+
+def test_the_quickstart_is_valid_and_comes_back_as_it_was(tmp_path: Path) -> None:
+    config = load(QUICKSTART)
+    assert (config.run.name, config.search.strategy) == ("quickstart", "tri_parent")
+    assert config.space().without_initial() == []
+    assert_comes_back(config, tmp_path)
+
+
+@pytest.mark.parametrize("name", EVERY_LOCUS)
+def test_a_locus_of_each_type_comes_back_as_it_was(name: str, tmp_path: Path) -> None:
+    one = {name: {key: value for key, value in EVERY_LOCUS[name].items() if key != "when"}}
+    config = parse(small({"search.loci": one}))
+    given = one[name].get("initial", one[name].get("value"))
+    assert identical(config.space().given(), {name: given})
+    assert_comes_back(config, tmp_path)
+
+
+def test_conditional_loci_come_back_as_they_were(tmp_path: Path) -> None:
+    config = parse(small({"search.loci": EVERY_LOCUS}))
+    assert config.search.loci["nesterov"].when == {"momentum": 0.9, "mixed": [True, 1, None]}
+    assert list(config.space().loci) == list(EVERY_LOCUS)
+    assert_comes_back(config, tmp_path)
+
+
+def test_loci_without_initial_come_back_as_they_were_where_founders_are_random(tmp_path: Path) -> None:
+    changes = {f"search.loci.{name}.initial": ABSENT for name in ("rate", "layers", "optimizer")}
+    config = parse(small({**changes, "search.options.initial": "random"}))
+    assert config.space().without_initial() == ["rate", "layers", "optimizer"]
+    assert_comes_back(config, tmp_path)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(space=spaces(), options=st.dictionaries(st.text(max_size=3), st.booleans() | st.integers()))
+def test_any_space_and_options_come_back_as_they_were(
+    tmp_path_factory: pytest.TempPathFactory, space: Space, options: dict[str, Any]
+) -> None:
+    loci = {name: locus.model_dump() for name, locus in space.loci.items()}
+    config = parse(
+        small({"search.loci": loci, "workload.options": options, "search.options.initial": "random"})
+    )
+    assert config.space().loci == space.loci
+    assert_comes_back(config, tmp_path_factory.getbasetemp())
+
+
+@pytest.mark.parametrize("command", ["python train.py --epochs 1", ["python", "my train.py", "--x=1"]])
+def test_a_command_comes_back_as_it_was_written(command: str | list[str], tmp_path: Path) -> None:
+    config = parse(small({"workload": {"command": command}}))
+    assert config.workload.command == command
+    assert_comes_back(config, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["1e-4", "2E5"])
+def test_text_that_looks_like_a_number_stays_text(text: str, tmp_path: Path) -> None:
+    assert_comes_back(parse(small({"run.name": text})), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("workload.options.a", ".nan"),
+        ("workload.options.a", ".inf"),
+        ("workload.options.a", "2020-01-01"),
+        ("workload.options.a", "{1: one}"),
+        ("workload.options.a", "!!binary /w=="),
+        ("search.options.sigma", ".inf"),
+    ],
+)
+def test_an_option_that_json_cannot_hold_is_refused_or_comes_back_as_it_was(
+    key: str, value: str, tmp_path: Path
+) -> None:
+    old = {"workload.options.a": "batch_size: 50", "search.options.sigma": "sigma: 5.0"}[key]
+    try:
+        config = load_text(tmp_path, SMALL.replace(old, f"{key.rpartition('.')[2]}: {value}"))
+    except UsageError:
+        return
+    assert_comes_back(config, tmp_path)
+
+
+def test_a_resolved_config_has_every_default_filled_in() -> None:
+    resolved = parse(small()).to_json()
+    assert resolved["search"]["strategy"] == "tri_parent"
+    assert resolved["search"]["loci"]["layers"]["scale"] == "linear"
+    assert (resolved["data"], resolved["checkpoints"]) == ({"root": None}, {"url": None, "max_bytes": None})
+    assert resolved["limits"] == {
+        "epoch_timeout_s": None,
+        "wall_time_s": None,
+        "max_attempts": 3,
+        "max_failed_fraction": 0.5,
+    }
+    assert resolved["cluster"] == {"workers": 2, "threads_per_member": 1}
+    assert list(resolved) == list(RunConfig.model_fields)
+
+
+def test_a_run_name_may_have_a_hundred_characters_with_dots_and_dashes(tmp_path: Path) -> None:
+    name = "0" + ("a.b-c_D" * 15)[:99]
+    config = parse(small({"run.name": name}))
+    assert config.run.name == name
+    assert_comes_back(config, tmp_path)
+
+
+def test_versions_come_back_as_they_were(tmp_path: Path) -> None:
+    config = parse(small()).model_copy(update={"versions": {"torch": "2.6", "python": "3.11"}})
+    assert_comes_back(config, tmp_path)
+    assert load_text(tmp_path, config.to_yaml()).versions == {"torch": "2.6", "python": "3.11"}
+
+
+def test_the_strategy_gets_the_space_the_population_the_mode_the_seed_and_its_options() -> None:
+    config = parse(small({"objective.mode": "max", "search.options.keep": "both"}))
+    strategy = config.strategy()
+    assert type(strategy) is TriParent
+    assert (strategy.population, strategy.mode, strategy.seed) == (4, "max", 7)
+    assert config.strategy().options.model_dump(include={"sigma", "keep"}) == {"sigma": 5.0, "keep": "both"}
+    assert strategy.space.loci == config.search.loci
+
+
+def test_a_strategy_may_be_given_by_its_import_path() -> None:
+    path = "evodevo.evolution.strategies.random_search:RandomSearch"
+    config = parse(small({"search.strategy": path, "search.options": {}}))
+    assert type(config.strategy()) is RandomSearch
+
+
+def test_replay_may_have_a_population_of_one() -> None:
+    options = {"genomes": [{}, {}], "training_seeds": [1, 2]}
+    changes = {"search.strategy": "replay", "search.options": options, "search.population": 1}
+    assert parse(small(changes)).strategy().ask(0)[0].training_seed == 1
+
+
+def test_a_config_does_not_change() -> None:
+    config = parse(small())
+    with pytest.raises(ValidationError):
+        config.run.seed = 8  # type: ignore[misc]
+    assert config.run.seed == 7
+
+
+@pytest.mark.parametrize("key", ["data.root", "checkpoints.url"])
+@pytest.mark.parametrize(
+    "given, kept",
+    [
+        ("here/sets", "{cwd}/here/sets"),
+        ("/abs/sets", "/abs/sets"),
+        ("s3://bucket/sets", "s3://bucket/sets"),
+        (None, None),
+    ],
+)
+def test_a_relative_path_is_taken_from_the_current_directory_and_a_url_is_left_alone(
+    key: str, given: str | None, kept: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    section, name = key.split(".")
+    config = load_text(tmp_path, SMALL, {key: given})
+    expected = kept and kept.format(cwd=tmp_path / "elsewhere")
+    assert getattr(getattr(config, section), name) == expected

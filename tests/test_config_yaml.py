@@ -1,0 +1,204 @@
+"""The file that a config comes from, its YAML, and what `--set` puts over it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evodevo.config import load, parse_override
+from tests.configs import SMALL, complaint, load_text
+from tests.evolution.spaces import identical
+
+IS_NOT_YAML = "config.yaml: is not YAML: "
+
+
+@pytest.mark.parametrize(
+    "text, parts",
+    [
+        ("", ["is empty", "see configs/quickstart.yaml"]),
+        ("# only a comment\n", ["is empty"]),
+        ("- run\n- search\n", ["should be a mapping of sections, not list"]),
+        ("quickstart", ["should be a mapping of sections, not str"]),
+        ("run: {name: [small", ["is not YAML: ", "line 1"]),
+        ("run:\n\tname: small", ["is not YAML: ", "line 2"]),
+        ("run: {name: a}\n---\nrun: {name: b}", ["is not YAML: ", "but found another document"]),
+        ("? [a, b]\n: 1", ["is not YAML: ", "a key should be text"]),
+        ("run: *nobody", ["is not YAML: ", "undefined alias"]),
+        ("run: !mine {name: a}", ["is not YAML: ", "!mine"]),
+        (bytes(range(256)), ["is not text: ", "utf-8"]),
+        (b"run: \0", ["is not YAML: ", "unacceptable character"]),
+        ("run: {name: a}".encode("utf-16"), ["is not text: ", "utf-8"]),
+    ],
+    ids=lambda value: repr(value)[:30] if not isinstance(value, list) else "",
+)
+def test_a_file_without_one_yaml_mapping_is_refused(
+    text: str | bytes, parts: list[str], tmp_path: Path
+) -> None:
+    said = complaint(lambda: load_text(tmp_path, text))
+    assert said.startswith(f"{tmp_path / 'config.yaml'}: {parts[0]}")
+    assert [part for part in parts if part not in said] == []
+    assert "\n" not in said
+
+
+def test_a_missing_file_is_refused_with_the_directory_it_was_looked_for_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert complaint(lambda: load("none.yaml")) == f"none.yaml: no such file (from {tmp_path})"
+
+
+def test_a_directory_instead_of_a_file_is_refused(tmp_path: Path) -> None:
+    assert complaint(lambda: load(tmp_path)).startswith(f"{tmp_path}: cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    "text, key, line",
+    [
+        (SMALL + "run: {name: other}\n", "run", 15),
+        (SMALL.replace("seed: 7", "seed: 7, seed: 8"), "seed", 1),
+        (SMALL.replace("initial: 3", "initial: 3, low: 2"), "low", 12),
+        (SMALL.replace("batch_size: 50", "batch_size: 50, batch_size: 51"), "batch_size", 4),
+    ],
+    ids=lambda value: str(value)[-20:],
+)
+def test_a_key_that_comes_twice_is_refused_with_its_line(
+    text: str, key: str, line: int, tmp_path: Path
+) -> None:
+    said = complaint(lambda: load_text(tmp_path, text))
+    assert f"{IS_NOT_YAML}key {key!r} comes twice" in said
+    assert f"line {line}," in said
+
+
+def test_what_is_wrong_inside_is_reported_under_the_file_s_name(tmp_path: Path) -> None:
+    said = complaint(lambda: load_text(tmp_path, SMALL.replace("population: 4", "population: 1")))
+    assert said.startswith(f"{tmp_path / 'config.yaml'}: search.population: 1 is too small")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["!!python/object/apply:os.mkdir [{folder}]", "!!python/name:os.mkdir ''", "!!python/tuple [1, 2]"],
+)
+def test_yaml_that_names_things_of_python_is_refused_and_runs_nothing(value: str, tmp_path: Path) -> None:
+    folder = tmp_path / "made by code"
+    bad = value.format(folder=f"'{folder}'")
+    text = SMALL.replace("options: {batch_size: 50}", f"options:\n    batch_size: {bad}")
+    assert f"{IS_NOT_YAML}could not determine a constructor" in complaint(lambda: load_text(tmp_path, text))
+    assert "the value is not YAML" in complaint(lambda: parse_override(f"workload.options.a={bad}"))
+    assert not folder.exists()
+
+
+def test_anchors_and_merged_keys_are_understood(tmp_path: Path) -> None:
+    extra = "    decay: {<<: *rate, when: {optimizer: sgd}}\n"
+    config = load_text(tmp_path, SMALL.replace("rate: {", "rate: &rate {") + extra)
+    rate = config.search.loci["rate"]
+    assert config.search.loci["decay"] == rate.model_copy(update={"when": {"optimizer": "sgd"}})
+
+
+def test_a_merged_key_may_be_overridden(tmp_path: Path) -> None:
+    extra = "    decay: {<<: *rate, initial: 0.5}\n"
+    config = load_text(tmp_path, SMALL.replace("rate: {", "rate: &rate {") + extra)
+    assert config.space().given()["decay"] == 0.5
+
+
+def test_a_byte_order_mark_and_the_line_ends_of_windows_change_nothing(tmp_path: Path) -> None:
+    assert identical(load_text(tmp_path, "\ufeff" + SMALL.replace("\n", "\r\n")), load_text(tmp_path, SMALL))
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("1e-4", 1e-4),
+        ("1E5", 1e5),
+        ("-2e+3", -2e3),
+        ("+7e0", 7.0),
+        ("1.e3", 1e3),
+        ("1.5e-2", 0.015),
+        ("10", 10),
+        ("0.5", 0.5),
+        ("1e", "1e"),
+        ("e5", "e5"),
+        ("'1e-4'", "1e-4"),
+        ("1.2.3", "1.2.3"),
+        pytest.param(".5e3", 500.0),
+    ],
+)
+def test_numbers_are_those_of_yaml_1_2(text: str, value: Any, tmp_path: Path) -> None:
+    config = load_text(tmp_path, SMALL.replace("batch_size: 50", f"a: {text}"))
+    assert identical(config.workload.options, {"a": value})
+    assert identical(parse_override(f"a={text}"), ("a", value))
+
+
+@pytest.mark.parametrize("name", ["4e1f09", "1e5_test", "2e3-small"])
+def test_a_name_that_begins_like_a_number_is_text(name: str, tmp_path: Path) -> None:
+    assert load_text(tmp_path, SMALL.replace("name: small", f"name: {name}")).run.name == name
+
+
+@pytest.mark.parametrize(
+    "value", ["2020-13-45", "!!float x", "0x_", "[" * 1500, "9" * 5000], ids=lambda value: value[:10]
+)
+def test_a_scalar_that_yaml_cannot_make_is_refused(value: str, tmp_path: Path) -> None:
+    assert IS_NOT_YAML in complaint(lambda: load_text(tmp_path, f"run: {value}"))
+
+
+@pytest.mark.parametrize(
+    "text, key, value",
+    [
+        ("search.population=8", "search.population", 8),
+        ("run.name=b", "run.name", "b"),
+        ("run.name='8'", "run.name", "8"),
+        ("search.options={initial: random}", "search.options", {"initial": "random"}),
+        ("workload.command=[python, a=b.py]", "workload.command", ["python", "a=b.py"]),
+        ("data.root=", "data.root", None),
+        ("data.root=null", "data.root", None),
+        ("a==b", "a", "=b"),
+    ],
+)
+def test_an_override_is_a_key_and_a_yaml_value(text: str, key: str, value: Any) -> None:
+    assert identical(parse_override(text), (key, value))
+
+
+@pytest.mark.parametrize("text", ["search.population", "", "=8", "="])
+def test_an_override_without_key_and_value_is_refused(text: str) -> None:
+    assert complaint(lambda: parse_override(text)) == (
+        f"--set {text!r}: should have the form key=value, such as search.population=8"
+    )
+
+
+@pytest.mark.parametrize("text", ["a=[1", "a=b: c: d", "a={b: 1, b: 2}"])
+def test_an_override_whose_value_is_not_yaml_is_refused(text: str) -> None:
+    assert complaint(lambda: parse_override(text)).startswith(f"--set {text!r}: the value is not YAML: ")
+
+
+def test_overrides_set_old_and_new_keys_at_any_depth_and_the_last_one_counts(tmp_path: Path) -> None:
+    overrides = {
+        "search.population": 8,
+        "search.loci.rate.high": 0.5,
+        "search.loci.extra": {"type": "bool", "initial": True},
+        "search.loci.extra.initial": False,
+        "limits.max_attempts": 1,
+    }
+    config = load_text(tmp_path, SMALL, overrides)
+    assert (config.search.population, config.limits.max_attempts) == (8, 1)
+    assert config.search.loci["rate"].model_dump(include={"low", "high"}) == {"low": 1e-4, "high": 0.5}
+    assert config.space().given()["extra"] is False
+
+
+@pytest.mark.parametrize(
+    "key, parts",
+    [
+        ("search.popluation", ["search.popluation: unknown key; did you mean population?"]),
+        ("serch.population", ["serch: unknown key; did you mean search?"]),
+        ("population", ["population: unknown key; ", "Known: run, workload"]),
+        ("search.loci.rate.hihg", ["search.loci.rate.hihg: unknown key; did you mean high?"]),
+        ("search.options.sigm", ["search.options.sigm: unknown key; did you mean sigma?"]),
+    ],
+)
+def test_an_override_of_an_unknown_key_is_refused(key: str, parts: list[str], tmp_path: Path) -> None:
+    said = complaint(lambda: load_text(tmp_path, SMALL, {key: 8}))
+    assert [part for part in parts if part not in said] == []
+
+
+@pytest.mark.parametrize("key, inner", [("run.name.x", "name is 'small'"), ("run.seed.a.b", "seed is 7")])
+def test_an_override_into_what_has_no_keys_is_refused(key: str, inner: str, tmp_path: Path) -> None:
+    said = complaint(lambda: load_text(tmp_path, SMALL, {key: 8}))
+    assert said == f"--set {key}: {inner}, not a section with keys"

@@ -1,0 +1,233 @@
+"""The rules of the house (DESIGN.md, "The house"), read from the source and tried in a bare process."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+MODULES = {
+    ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in ("evodevo", "workers")
+    for path in sorted((REPOSITORY / package).rglob("*.py"))
+}
+ALLOWED = {
+    "evodevo.evolution": ["evodevo.evolution"],
+    "evodevo.run": [
+        "evodevo.run",
+        "evodevo.evolution",
+        "evodevo.config",
+        "evodevo.errors",
+        "evodevo.versions",
+    ],
+    "evodevo.report": [
+        "evodevo.report",
+        "evodevo.run",
+        "evodevo.evolution",
+        "evodevo.config",
+        "evodevo.errors",
+        "evodevo.yaml_text",
+    ],
+    "evodevo.service": [
+        "evodevo.service",
+        "evodevo.report",
+        "evodevo.run",
+        "evodevo.evolution",
+        "evodevo.config",
+        "evodevo.config_errors",
+        "evodevo.errors",
+        "evodevo.versions",
+    ],
+    "evodevo.config": [
+        "evodevo.config_errors",
+        "evodevo.errors",
+        "evodevo.evolution",
+        "evodevo.yaml_text",
+    ],
+    "evodevo.yaml_text": ["evodevo.errors"],
+    "evodevo.config_errors": ["evodevo.evolution"],
+    "evodevo.errors": [],
+    "evodevo.versions": [],
+    "evodevo.progress": ["evodevo.run"],
+    "workers": [
+        "workers",
+        "evodevo.run.records",
+        "evodevo.run.checkpoints",
+        "evodevo.config_errors",
+        "evodevo.errors",
+        "evodevo.versions",
+    ],
+}
+HEAVY = ["torch", "torchvision", "safetensors", "workers"]
+YAML_LOADER = ("evodevo.yaml_text", "_Loader")
+PICKLES = ["pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"]
+RUNS_CODE = ["eval", "exec", "compile", "__import__", "torch.load"]
+LONGEST = 400
+TOO_LONG = pytest.mark.xfail(strict=True, reason="longer than 400 lines")
+
+
+def under(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def imports(tree: ast.Module, package: str) -> Iterator[str]:
+    """Every module, or name in one, that is imported anywhere in a module of `package`, dotted.
+
+    `from a import b` counts as `a.b`, as b may be a module.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: 1 - node.level or None] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def imports_of(module: str) -> list[str]:
+    path = MODULES[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    return list(imports(ast.parse(path.read_text(encoding="utf-8")), package))
+
+
+def calls(tree: ast.Module) -> Iterator[ast.Call]:
+    yield from (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+
+
+def test_the_modules_are_found() -> None:
+    assert {"evodevo", "evodevo.run.controller", "workers.epoch", "workers.workloads"} <= MODULES.keys()
+    assert {package for package in ALLOWED if not any(under(module, package) for module in MODULES)} == set()
+
+
+def test_an_import_is_found_in_whatever_form_it_has() -> None:
+    text = """
+import a.b as c, d
+from e import f
+from . import g
+from ..h import i
+def later():
+    from j.k import l
+"""
+    assert set(imports(ast.parse(text), "x.y")) == {"a.b", "d", "e.f", "x.y.g", "x.h.i", "j.k.l"}
+
+
+@pytest.mark.parametrize("wing", ALLOWED)
+def test_a_wing_imports_only_what_it_may(wing: str) -> None:
+    forbidden = [
+        f"{module} imports {imported}"
+        for module in MODULES
+        if under(module, wing)
+        for imported in imports_of(module)
+        if under(imported, "evodevo") or under(imported, "workers")
+        if not any(under(imported, allowed) for allowed in ALLOWED[wing])
+    ]
+    assert forbidden == []
+
+
+def test_the_library_imports_neither_workers_nor_torch() -> None:
+    found = [
+        f"{module} imports {imported}"
+        for module in MODULES
+        if under(module, "evodevo")
+        for imported in imports_of(module)
+        if any(under(imported, heavy) for heavy in HEAVY)
+    ]
+    assert found == []
+
+
+def test_only_the_command_line_is_above_the_service() -> None:
+    above = [
+        module
+        for module in MODULES
+        if not under(module, "evodevo.service")
+        if any(under(imported, "evodevo.service") for imported in imports_of(module))
+    ]
+    assert sorted(above) == ["evodevo", "evodevo.cli"]
+
+
+BARE = """
+import importlib, importlib.abc, pkgutil, sys
+
+class Blocker(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] in {heavy}:
+            raise ModuleNotFoundError("blocked: " + name, name=name)
+
+sys.meta_path.insert(0, Blocker())
+import evodevo
+names = [module.name for module in pkgutil.walk_packages(evodevo.__path__, "evodevo.", onerror=print)]
+for name in names:
+    importlib.import_module(name)
+print(len(names), evodevo.Schedule.load(sys.argv[1]).at(1)["rate"])
+try:
+    import torch
+except ModuleNotFoundError as why:
+    print(why)
+"""
+SCHEDULE = """
+{run: small, member: g001s000, metric: loss, fom: 0.5, checkpoint_sha256: null, epochs: [
+  {epoch: 0, member: g000s000, training_seed: 1, fom: 0.7, hyperparameters: {rate: 1.0}, genome: {rate: 1}},
+  {epoch: 1, member: g001s000, training_seed: 2, fom: 0.5, hyperparameters: {rate: 1e-4}, genome: {rate: 1}}
+]}
+"""
+
+
+def test_the_library_is_imported_and_reads_a_schedule_where_torch_and_workers_are_not(tmp_path: Path) -> None:
+    (tmp_path / "schedule.yaml").write_text(SCHEDULE)
+    done = subprocess.run(
+        [sys.executable, "-c", BARE.replace("{heavy}", repr(set(HEAVY))), str(tmp_path / "schedule.yaml")],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    count = sum(under(module, "evodevo") for module in MODULES) - 1
+    assert done.stdout.splitlines() == [f"{count} 0.0001", "blocked: torch"]
+
+
+@pytest.mark.parametrize(
+    "module", [pytest.param(name, marks=TOO_LONG if name == "evodevo.cli" else ()) for name in MODULES]
+)
+def test_a_module_fits_into_400_lines(module: str) -> None:
+    assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_that_is_read_can_run_code(module: str) -> None:
+    """No pickle and its kin, no evaluation of strings, no YAML loader but the safe one."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    found = [imported for imported in imports_of(module) if any(under(imported, one) for one in PICKLES)]
+    for call in calls(tree):
+        name = ast.unparse(call.func)
+        named = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        loader = ast.unparse(call.args[1]) if len(call.args) > 1 else named.get("Loader")
+        if (
+            name in RUNS_CODE
+            or (name.startswith("yaml.") and "load" in name and (module, loader) != YAML_LOADER)
+            or named.get("allow_pickle") == "True"
+        ):
+            found.append(ast.unparse(call))
+    assert found == []
+
+
+def test_the_yaml_loader_is_a_safe_one() -> None:
+    """The one that the rule above lets through."""
+    tree = ast.parse(MODULES["evodevo.yaml_text"].read_text(encoding="utf-8"))
+    loaders = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == "_Loader"]
+    assert [[ast.unparse(base) for base in loader.bases] for loader in loaders] == [["yaml.SafeLoader"]]
+
+
+def test_a_worker_function_that_the_library_names_is_there() -> None:
+    """They are named by import path, and nothing else would notice a wrong one."""
+    from evodevo.run.controller import DESCRIBE, EVALUATE, RENDER, RUN_EPOCH
+
+    for path in (DESCRIBE, EVALUATE, RENDER, RUN_EPOCH):
+        module, _, function = path.partition(":")
+        tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+        assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}

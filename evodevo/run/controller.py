@@ -106,11 +106,9 @@ class Controller:
             )
             await self._render()
         except asyncio.CancelledError:
-            if not self._cancelled or self._journal is None or self.history.end is not None:
+            if not self._cancelled:
                 raise
-            await self._write(
-                {"kind": "end", "status": "cancelled", "reason": "cancelled by a user", "test": {}}
-            )
+            await self._end_for_user(opening)
         finally:
             await self._on_disk(_close, opening)
             self._disk.shutdown(wait=False)
@@ -123,6 +121,14 @@ class Controller:
     def mark_cancelled(self) -> None:
         """Say, before cancelling the task, that a user wants it: then the journal says so too."""
         self._cancelled = True
+
+    async def _end_for_user(self, opening: Future[Journal]) -> None:
+        """What was on its way to the disk gets there first; a run that has ended stays as it ended."""
+        self._journal = await self._on_disk(opening.result)
+        self.history = History.of(self._journal.records)
+        if self.history.end is None:
+            reason = "cancelled by a user"
+            await self._write({"kind": "end", "status": "cancelled", "reason": reason, "test": {}})
 
     async def _evolve(self) -> tuple[End, str | None]:
         strategy = self._config.strategy()

@@ -108,13 +108,11 @@ def test_a_run_that_is_cancelled_while_its_journal_is_opened_can_be_carried_on(r
     assert carry_out(run, FakeCaller()).end == "done"
 
 
-@pytest.mark.xfail(strict=True, reason="nothing is journaled: the next scheduler carries the run on")
 def test_a_run_that_a_user_cancels_at_once_is_cancelled(run: Path) -> None:
     cancel_at_once(run, by_user=True)
     assert history_of(run).end == "cancelled"
 
 
-@pytest.mark.xfail(strict=True, reason="`done` is on its way to the disk and not yet in the history")
 def test_a_user_who_cancels_while_the_end_is_written_comes_too_late(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

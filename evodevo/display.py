@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a live display on a terminal, plain lines elsewhere."""
+"""What a person sees of runs: a live display on a terminal, plain lines elsewhere, and tables."""
 
 from collections.abc import Iterable
 
@@ -76,3 +76,30 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def rows(title: str, pairs: Iterable[tuple[str, str]]) -> Table:
+    """A table of labels and values."""
+    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
+    for pair in pairs:
+        table.add_row(*pair)
+    return table
+
+
+def status_table(statuses: Iterable[Status]) -> Table:
+    """A row a run."""
+    table = Table(box=None, padding=(0, 2))
+    for heading in ("run", "state", "generation", "best", "median", "failed"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("message")
+    for one in statuses:
+        foms = [f"{fom:.6g}" if fom is not None else "" for fom in (one.best_fom, one.median_fom)]
+        table.add_row(
+            one.name,
+            one.state,
+            f"{one.generation}/{one.generations}",
+            *foms,
+            str(one.failed),
+            one.message or "",
+        )
+    return table

@@ -207,8 +207,13 @@ def cancel(run: str, runs_dir: str, scheduler: str | None, scheduler_file: str |
             raise UsageError(f"run {found.name!r} is not running: it is {found.status().state}")
         scheduler, run = str(found.view.history.controller["scheduler"]), found.name
     with connect(scheduler, scheduler_file) as client:
-        client.run(run).cancel()
-    console.print(f"run {run} is cancelled; `evodevo resume {run}` carries it on")
+        cancelled = client.run(run)
+        cancelled.cancel()
+        state = cancelled.status().state
+    if state == "cancelled":
+        console.print(f"run {run} is cancelled; `evodevo resume {run}` carries it on")
+    else:
+        console.print(f"too late: run {run} is {state}")
 
 
 @evodevo.command()

@@ -5,6 +5,7 @@ deleted and made again at any time.
 """
 
 import base64
+import contextlib
 import html
 import json
 import string
@@ -17,7 +18,7 @@ from evodevo.report.schedule import Schedule
 from evodevo.report.summary import summary_lines, summary_of
 from evodevo.report.tables import history_csv
 from evodevo.run import files
-from evodevo.run.checkpoints import CheckpointStore
+from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.controller import JOURNAL, job_of
 from evodevo.run.history import History
 from evodevo.run.journal import Tail
@@ -39,7 +40,8 @@ def write_products(directory: Path | str) -> list[Path]:
         if best.outcome and best.outcome.checkpoint:
             ref = best.outcome.checkpoint
             store = CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url)
-            products[directory / f"best{Path(ref.name).suffix}"] = store.read(ref)
+            with contextlib.suppress(CheckpointError):  # the rest can be had without it
+                products[directory / f"best{Path(ref.name).suffix}"] = store.read(ref)
     plots = {"fom": fom_plot(history), "schedule": schedule_plot(history)}
     products |= {report / f"{name}.png": png for name, png in plots.items()}
     products[report / "index.html"] = _page(history, plots).encode()

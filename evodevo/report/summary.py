@@ -65,7 +65,7 @@ def _account(history: History) -> dict[str, float]:
 
 def _members(facts: dict[str, Any]) -> str:
     troubles = [
-        f"{facts[key]} {label}"
+        f"{label} {facts[key]}"
         for key, label in (("diverged", "diverged"), ("failed", "failed"), ("lost_attempts", "attempts lost"))
         if facts[key]
     ]

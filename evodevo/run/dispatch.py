@@ -105,7 +105,9 @@ class Dispatcher:
     ) -> Answer:
         worker = await self._places.take(run, prefer)
         started_at = round(time.time(), 3)
-        lost = self._lost[worker]
+        lost = self._lost.get(worker)
+        if lost is None:
+            raise AttemptLost(f"worker {worker} was lost before it was given the call")
         future = self._client.submit(
             call_by_path,
             function,
@@ -120,19 +122,19 @@ class Dispatcher:
             await _first(result, lost, timeout_s and timeout_s + KILL_AFTER_S)
         except asyncio.CancelledError:
             result.cancel()
-            self._abandon(worker, future)
+            self._abandon(worker, lost, future)
             raise
         if not result.done():
             result.cancel()
             if lost.is_set():
                 future.release()
                 raise AttemptLost(f"worker {worker} was lost")
-            self._abandon(worker, future)
+            self._abandon(worker, lost, future)
             raise AttemptLost(
                 f"worker {worker} overran limits.epoch_timeout_s = {timeout_s:g} and was restarted"
             )
         future.release()
-        self._places.give_back(worker)
+        self._give_back(worker, lost)
         if result.cancelled():
             raise AttemptLost(f"the call on {worker} was cancelled in the scheduler")
         try:
@@ -147,16 +149,21 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
 
-    def _abandon(self, worker: str, future: Future) -> None:
+    def _give_back(self, worker: str, lost: asyncio.Event) -> None:
+        """Free the worker, unless it is gone and another one came with its address."""
+        if self._lost.get(worker) is lost:
+            self._places.give_back(worker)
+
+    def _abandon(self, worker: str, lost: asyncio.Event, future: Future) -> None:
         """Nobody waits for this call any more, but its thread cannot be stopped: restart the process.
 
         Its place stays taken until then. A worker without a nanny has to finish the call first.
         """
-        task = asyncio.create_task(self._free_by_force(worker, future))
+        task = asyncio.create_task(self._free_by_force(worker, lost, future))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _free_by_force(self, worker: str, future: Future) -> None:
+    async def _free_by_force(self, worker: str, lost: asyncio.Event, future: Future) -> None:
         state = self._scheduler.workers.get(worker)
         if state is not None and state.nanny:
             await self._scheduler.restart_workers(
@@ -166,7 +173,7 @@ class Dispatcher:
             return
         await future.exception()
         future.release()
-        self._places.give_back(worker)
+        self._give_back(worker, lost)
 
 
 def call_by_path(path: str, arguments: tuple[Any, ...]) -> Any:

@@ -48,6 +48,7 @@ class Service(SchedulerPlugin):
         self._stopped: dict[str, str] = {}
         self._reserved: set[str] = set()
         self._starting: asyncio.Task[None] | None = None
+        self._failure: str | None = None
 
     def install(self) -> None:
         self._scheduler.add_plugin(self)
@@ -65,16 +66,31 @@ class Service(SchedulerPlugin):
 
     async def _start(self) -> None:
         """A client can connect only when the scheduler is up, so this is not part of its start."""
-        await self._scheduler
-        self._client = await Client(
-            self._scheduler.address, asynchronous=True, set_as_default=False, name="evodevo-service"
-        )
-        self._dispatcher = Dispatcher(self._scheduler, self._client)
-        self._ready.set()
-        if self._recover:
+        try:
+            await self._scheduler
+            self._client = await Client(
+                self._scheduler.address, asynchronous=True, set_as_default=False, name="evodevo-service"
+            )
+        except Exception as why:
+            logger.exception("the service could not start")
+            self._failure = f"the service in the scheduler could not start: {type(why).__name__}: {why}"
+        else:
+            self._dispatcher = Dispatcher(self._scheduler, self._client)
+        finally:
+            self._ready.set()
+        if self._recover and not self._failure:
             for name in await asyncio.to_thread(_unfinished, self.runs_dir):
                 logger.info("carrying on run %s", name)
                 self._carry_on(name, retry=False)
+
+    @property
+    def _is_up(self) -> bool:
+        return self._ready.is_set() and self._failure is None
+
+    async def _until_ready(self) -> None:
+        await self._ready.wait()
+        if self._failure:
+            raise UsageError(self._failure)
 
     async def before_close(self) -> None:
         """The scheduler closes: runs stop where they are and can be resumed."""
@@ -83,16 +99,16 @@ class Service(SchedulerPlugin):
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-        if self._ready.is_set():
+        if self._is_up:
             await self._dispatcher.close()
             await self._client.close()
 
     def add_worker(self, scheduler: Scheduler, worker: str) -> None:
-        if self._ready.is_set():
+        if self._is_up:
             self._dispatcher.worker_joined(worker)
 
     def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
-        if self._ready.is_set():
+        if self._is_up:
             self._dispatcher.worker_left(worker)
 
     async def evodevo_hello(self, versions: Mapping[str, str]) -> dict[str, Any]:
@@ -102,7 +118,7 @@ class Service(SchedulerPlugin):
             raise UsageError(
                 f"versions differ between client and scheduler (client/scheduler): {', '.join(differing)}"
             )
-        await self._ready.wait()
+        await self._until_ready()
         return {
             "runs_dir": str(self.runs_dir),
             "workers": self._dispatcher.workers,
@@ -138,7 +154,7 @@ class Service(SchedulerPlugin):
 
     async def evodevo_read(self, run: str, since: int) -> dict[str, Any]:
         """The journal from record `since` on, and how things stand; what `view.Reading` holds."""
-        await self._ready.wait()
+        await self._until_ready()
         directory = await asyncio.to_thread(self._directory, run)
         controller = self._controllers.get(run)
         problems = [self._stopped[run]] if run in self._stopped else []
@@ -168,7 +184,7 @@ class Service(SchedulerPlugin):
         directory = await asyncio.to_thread(self._directory, run)
         if run in self._tasks:
             raise UsageError(f"run {run!r} is running already")
-        await self._ready.wait()
+        await self._until_ready()
         history = History.of(await asyncio.to_thread(_records, directory / JOURNAL))
         if history.end == "done":
             raise UsageError(f"run {run!r} is done; there is nothing to carry on")
@@ -203,7 +219,7 @@ class Service(SchedulerPlugin):
 
     async def _describe(self, config: RunConfig) -> dict[str, Any]:
         """Ask a worker whether the workload works. Raises `UsageError`."""
-        await self._ready.wait()
+        await self._until_ready()
         hyperparameters = config.space().express(config.strategy().ask(0)[0].genome)
         job = job_of(config, self.runs_dir / config.run.name)
         attempts = config.limits.max_attempts

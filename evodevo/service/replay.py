@@ -47,7 +47,8 @@ def replay_config(config: RunConfig, schedule: Schedule, name: str, seed: int | 
         }
     )
     run = config.run.model_copy(update={"name": name})
-    return config.model_copy(update={"run": run, "search": search})
+    limits = config.limits.model_copy(update={"wall_time_s": None})  # a replay goes to its end
+    return config.model_copy(update={"run": run, "search": search, "limits": limits})
 
 
 def compare(schedule: Schedule, replayed: History) -> Comparison:

@@ -20,13 +20,14 @@ from workers.workload import Batch, Splits, Training, Workload
 class Digits(Workload):
     """`marks`: a directory in which each epoch leaves a file named after its process when it begins.
 
-    `pause_s`: how long each epoch sleeps after that. `raise_above`, `nan_above`, `hang_above`: what happens
-    when the learning rate is above it.
+    `hold`: a file; while it exists, epochs wait. `pause_s`: how long each sleeps after that. `raise_above`,
+    `nan_above`, `hang_above`, `out_of_memory_above`: what happens when the learning rate is above it.
     """
 
     def __init__(
         self,
         marks: str = "",
+        hold: str = "",
         pause_s: float = 0.0,
         raise_above: float = 10.0,
         nan_above: float = 10.0,
@@ -34,6 +35,7 @@ class Digits(Workload):
         out_of_memory_above: float = 10.0,
     ) -> None:
         self.marks = marks
+        self.hold = hold
         self.pause_s = pause_s
         self.raise_above = raise_above
         self.nan_above = nan_above
@@ -64,6 +66,8 @@ class Digits(Workload):
             time.sleep(3600)
         if learning_rate > self.out_of_memory_above:
             os.kill(os.getpid(), 9)
+        while self.hold and Path(self.hold).exists():
+            time.sleep(0.02)
         time.sleep(self.pause_s)
         yield from super().train_batches(training)
 

@@ -33,12 +33,17 @@ def test_two_detached_runs_share_the_workers_and_outlive_their_client(
     cluster.start_scheduler()
     cluster.start_worker()
     cluster.start_worker()
+    hold = tmp_path / "hold"  # while it is there nothing ends, however slow the machine is
+    submitted = []
     for name in ("one", "two"):
-        config = write_config(
-            tmp_path, name, workload__options={"pause_s": 0.2}, search__generations=6, search__population=6
-        )
-        submitted = evodevo("launch", str(config), "--detach", "--scheduler", cluster.address)
-        assert submitted.returncode == 0, submitted.stderr
+        options = {"hold": str(hold), "pause_s": 0.3}
+        config = write_config(tmp_path, name, workload__options=options, search__generations=10)
+        arguments = ("launch", str(config), "--detach", "--scheduler", cluster.address)
+        submitted.append(processes.start("-m", "evodevo", *arguments, log=name))
+    for name in ("one", "two"):
+        until(lambda n=name: history_of(cluster.runs_dir / n).generations, f"the first births of {name}")
+    hold.touch()
+    assert [client.wait(60) for client in submitted] == [0, 0]
 
     watcher = processes.start("-m", "evodevo", "watch", "two", "--scheduler", cluster.address, log="watch")
     until(lambda: "generation" in processes.log("watch"), "the watcher to say something")
@@ -52,6 +57,7 @@ def test_two_detached_runs_share_the_workers_and_outlive_their_client(
     cancelled = evodevo("cancel", "two", "--scheduler", cluster.address)
     assert cancelled.returncode == 0, cancelled.stderr
     assert status_of(cluster, "two")["state"] == "cancelled"
+    hold.unlink()
     resumed = evodevo("resume", "two", "--scheduler", cluster.address)
     assert resumed.returncode == 0, resumed.stderr
     assert "done" in resumed.stdout
@@ -68,11 +74,12 @@ def test_two_detached_runs_share_the_workers_and_outlive_their_client(
 def test_cancel_and_watch_find_the_scheduler_of_a_live_run_by_themselves(
     tmp_path: Path, processes: Processes
 ) -> None:
-    config = write_config(tmp_path, workload__options={"pause_s": 0.5})
+    config = write_config(tmp_path, workload__options={"hold": str(tmp_path / "hold"), "pause_s": 0.5})
     launched = processes.start(
         "-m", "evodevo", "launch", str(config), "--runs-dir", str(tmp_path), log="launch"
     )
     until(lambda: history_of(tmp_path / "digits").generations, "the first births")
+    (tmp_path / "hold").touch()
     assert "running" in evodevo("status", "digits", "--runs-dir", str(tmp_path)).stdout
     cancelled = evodevo("cancel", "digits", "--runs-dir", str(tmp_path))
     assert cancelled.returncode == 0, cancelled.stderr
@@ -104,9 +111,10 @@ def test_a_client_in_python_submits_waits_and_reads_what_was_found(
 
 
 def test_a_second_controller_of_a_live_run_is_refused(tmp_path: Path, processes: Processes) -> None:
-    config = write_config(tmp_path, workload__options={"pause_s": 0.5})
+    config = write_config(tmp_path, workload__options={"hold": str(tmp_path / "hold"), "pause_s": 0.5})
     processes.start("-m", "evodevo", "launch", str(config), "--runs-dir", str(tmp_path), log="launch")
     until(lambda: history_of(tmp_path / "digits").generations, "the first births")
+    (tmp_path / "hold").touch()
     second = evodevo("resume", "digits", "--runs-dir", str(tmp_path))
     assert second.returncode == 2
     assert "is running" in second.stderr

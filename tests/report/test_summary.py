@@ -106,7 +106,7 @@ def test_troubles_are_counted_each_by_its_kind(pen: Pen) -> None:
     facts = summary_of(pen.history)
     assert (facts["members"], facts["failed"], facts["diverged"], facts["lost_attempts"]) == (3, 2, 1, 1)
     told = dict(summary_lines(pen.history))["members"]
-    assert told.startswith("3, 1 diverged, 2 failed, 1 attempt")
+    assert told.startswith("3, diverged 1, failed 2, attempts lost 1")
 
 
 def test_members_without_trouble_are_only_counted(pen: Pen) -> None:

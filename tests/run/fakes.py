@@ -199,6 +199,23 @@ def carry_out(
     return history_of(directory)
 
 
+def stop(directory: Path, caller: FakeCaller, by_user: bool = False) -> asyncio.Task[None]:
+    """Begin or carry on a run, and cancel its task when a call hangs; returns the task, which is done."""
+
+    async def main() -> asyncio.Task[None]:
+        controller = Controller(directory, caller, {})
+        task = asyncio.create_task(controller.carry_out())
+        await asyncio.wait_for(caller.hanging.wait(), 10)
+        if by_user:
+            controller.mark_cancelled()
+        task.cancel()
+        await asyncio.wait([task])
+        return task
+
+    with small_machine():
+        return asyncio.run(main())
+
+
 def finished(directory: Path, config: RunConfig | None = None, caller: FakeCaller | None = None) -> History:
     """A new run, carried out to its end."""
     return carry_out(new_run(directory, config), caller or FakeCaller())

@@ -26,6 +26,7 @@ from run.fakes import (
 
 from evodevo.config import load
 from evodevo.errors import UsageError
+from evodevo.evolution.rng import training_seed
 from evodevo.run.controller import Controller, create_run
 from evodevo.run.dispatch import AttemptLost
 from evodevo.run.journal import Journal, Record, Tail
@@ -133,6 +134,7 @@ def test_an_assignment_comes_after_its_birth_is_on_disk_and_says_what_the_birth_
         assert history.completed() == life.generation
         assert assignment.hyperparameters == history.config.space().express(life.birth.genome)
         assert (assignment.epoch, assignment.training_seed) == (life.epoch, life.training_seed)
+        assert life.training_seed == training_seed(history.config.run.seed, life.generation, life.slot)
         assert assignment.parent == history.parent_checkpoint(life)
         assert (assignment.parent is None) == (life.generation == 0)
         waited.append(assignment.job)

@@ -17,6 +17,7 @@ from run.fakes import (
     finished,
     history_of,
     new_run,
+    stop,
 )
 
 from evodevo.run import controller
@@ -92,6 +93,20 @@ def test_when_a_generation_begins_only_its_alphas_and_the_best_are_there(tmp_pat
 
     carry_out(run, FakeCaller(watch=watch))
     assert begun == ["g001s000", "g002s000", "g003s000", "g004s000"]
+
+
+def test_what_an_attempt_in_flight_has_published_is_kept_until_its_member_has_an_outcome(
+    tmp_path: Path,
+) -> None:
+    """A worker of the controller before goes on with a member, while the controller after it begins."""
+    run = new_run(tmp_path / "run")
+    caller = FakeCaller(lambda a: "hang" if a.epoch else "done")
+    stop(run, caller)
+    late = CheckpointStore(str(run / "params")).publish("g001s002-a1", b"late").name
+    there = []
+    history = carry_out(run, FakeCaller(watch=lambda a: there.append((a.epoch, late in names_in(run)))))
+    assert set(there) == {(1, True), (2, False), (3, False)}
+    assert names_in(run) == history.needed_checkpoints()
 
 
 def test_the_best_checkpoint_is_kept_while_worse_generations_follow(tmp_path: Path) -> None:

@@ -17,28 +17,12 @@ from run.fakes import (
     history_of,
     new_run,
     small_machine,
+    stop,
     story,
 )
 
 from evodevo.run.controller import JOURNAL, Controller
 from evodevo.run.journal import Journal, JournalInUse, Record, Superseded, Tail, encode
-
-
-def stop(directory: Path, caller: FakeCaller, by_user: bool) -> asyncio.Task[None]:
-    """Begin or carry on a run, and cancel its task when a call hangs; returns the task, which is done."""
-
-    async def main() -> asyncio.Task[None]:
-        controller = Controller(directory, caller, {})
-        task = asyncio.create_task(controller.carry_out())
-        await asyncio.wait_for(caller.hanging.wait(), 10)
-        if by_user:
-            controller.mark_cancelled()
-        task.cancel()
-        await asyncio.wait([task])
-        return task
-
-    with small_machine():
-        return asyncio.run(main())
 
 
 def hang_at(number: int) -> FakeCaller:

@@ -1,0 +1,132 @@
+"""The dispatcher's bookkeeping, with a scheduler and a client that only seem to be."""
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from evodevo.errors import UsageError
+from evodevo.run.dispatch import Answer, AttemptLost, Dispatcher
+from evodevo.versions import own_versions
+
+GOOD = {"problem": None, "versions": own_versions(), "device": "cpu"}
+
+
+def on_a_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    @functools.wraps(test)
+    def run() -> None:
+        asyncio.run(test())
+
+    return run
+
+
+class FakeFuture:
+    """A Dask future that a test ends by hand."""
+
+    def __init__(self) -> None:
+        self.ending: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.released = False
+
+    def __await__(self) -> Any:
+        return self.ending.__await__()
+
+    def release(self) -> None:
+        self.released = True
+
+
+class Cluster:
+    """A scheduler's workers, and the calls that were submitted to them."""
+
+    def __init__(self) -> None:
+        self.workers: dict[str, Any] = {}
+        self.submitted: list[tuple[str, FakeFuture]] = []
+        self.dispatcher = Dispatcher(self, self)  # type: ignore[arg-type]
+
+    def join(self, worker: str, about: dict[str, Any] | None = GOOD) -> None:
+        self.workers[worker] = SimpleNamespace(extra={"evodevo": about} if about else {}, nanny=None)
+        self.dispatcher.worker_joined(worker)
+
+    def leave(self, worker: str) -> None:
+        del self.workers[worker]
+        self.dispatcher.worker_left(worker)
+
+    def submit(self, function: Any, *arguments: Any, workers: list[str], **_: Any) -> FakeFuture:
+        future = FakeFuture()
+        self.submitted.append((workers[0], future))
+        return future
+
+    async def call(self) -> asyncio.Task[Answer]:
+        task = asyncio.create_task(self.dispatcher.call("run", "module:function"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return task
+
+
+@on_a_loop
+async def test_a_call_answers_with_the_result_and_where_it_was_computed() -> None:
+    cluster = Cluster()
+    cluster.join("w")
+    call = await cluster.call()
+    worker, future = cluster.submitted[0]
+    future.ending.set_result(42)
+    answer = await call
+    assert (answer.result, answer.worker, worker) == (42, "w", "w")
+    assert future.released
+
+
+@on_a_loop
+async def test_a_worker_that_leaves_before_its_call_begins_is_a_lost_attempt() -> None:
+    cluster = Cluster()
+    call = await cluster.call()
+    cluster.join("w")
+    cluster.leave("w")
+    with pytest.raises(AttemptLost, match="worker w was lost"):
+        await call
+
+
+@on_a_loop
+async def test_a_worker_that_leaves_during_a_call_is_a_lost_attempt_and_the_call_is_released() -> None:
+    cluster = Cluster()
+    cluster.join("w")
+    call = await cluster.call()
+    cluster.leave("w")
+    with pytest.raises(AttemptLost, match="worker w was lost"):
+        await call
+    assert cluster.submitted[0][1].released
+
+
+@on_a_loop
+async def test_what_a_function_raises_is_a_lost_attempt_but_a_usage_error_is_passed_on() -> None:
+    cluster = Cluster()
+    cluster.join("w")
+    for error, expected in ((OSError("disk"), AttemptLost), (UsageError("wrong"), UsageError)):
+        call = await cluster.call()
+        cluster.submitted[-1][1].ending.set_exception(error)
+        with pytest.raises(expected, match=str(error)):
+            await call
+
+
+@on_a_loop
+async def test_a_call_that_the_scheduler_cancels_is_a_lost_attempt() -> None:
+    cluster = Cluster()
+    cluster.join("w")
+    call = await cluster.call()
+    cluster.submitted[0][1].ending.cancel()
+    with pytest.raises(AttemptLost, match="cancelled in the scheduler"):
+        await call
+
+
+@on_a_loop
+async def test_a_worker_without_the_preload_or_of_another_version_gets_no_work() -> None:
+    cluster = Cluster()
+    cluster.join("plain", None)
+    cluster.join("old", {**GOOD, "versions": {**own_versions(), "evodevo": "0.0"}})
+    cluster.join("full", {**GOOD, "problem": "all devices are taken"})
+    assert cluster.dispatcher.workers == 0
+    assert "without --preload workers.preload" in cluster.dispatcher.problems["plain"]
+    assert f"evodevo {own_versions()['evodevo']}/0.0" in cluster.dispatcher.problems["old"]
+    cluster.leave("full")
+    assert "full" not in cluster.dispatcher.problems

@@ -1,7 +1,9 @@
 """The command line: thin. What it does is in `service`, `run` and `report`."""
 
 import contextlib
+import functools
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,14 +23,16 @@ from evodevo.run.controller import DESCRIBE, JOURNAL, job_of
 from evodevo.run.dispatch import call_by_path
 from evodevo.run.journal import JournalError, is_live
 from evodevo.run.view import runs_in
-from evodevo.service.client import Client, Run, connect, local, open_run
+from evodevo.service.client import Client, Run, connect, local, open_run, statuses_of
 from evodevo.service.replay import compare, replay_config
 
-console = Console(width=None if sys.stdout.isatty() else 120)
+console = Console(width=None if sys.stdout and sys.stdout.isatty() else 120)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The program: exit status 0 done; 1 the run failed; 2 bad usage or config; 130 interrupted."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # where a user's own module is, as for workers
     try:
         evodevo.main(arguments, prog_name="evodevo", standalone_mode=False)
     except (UsageError, JournalError) as why:
@@ -106,8 +110,9 @@ def launch(
     with _client(scheduler, scheduler_file, workers, runs_dir, config) as client:
         run = _submit(client, config)
         if detach:
+            place = client.runs_dir / run.name
             console.print(
-                f"run {run.name} is in {client.runs_dir / run.name}; `evodevo watch {run.name}` follows it"
+                f"run {run.name} is in {place}; `evodevo watch {run.name} {client.options}` follows it"
             )
             return
         _follow(run, client, no_progress)
@@ -132,24 +137,13 @@ def check(
         with connect(scheduler, scheduler_file) as client:
             facts = client.check(config)
     else:
-        hyperparameters = config.space().express(config.strategy().ask(0)[0].genome)
+        hyperparameters = config.space().express(config.strategy().founder(0, 0).genome)
         job = job_of(config, Path("checkpoints", config.run.name))
         try:
             facts = call_by_path(DESCRIBE, (job, hyperparameters))
         except ModuleNotFoundError as why:
             raise UsageError(f"the config is good, but its workload cannot be tried here: {why}") from None
-    search = config.search
-    evolving = [name for name, locus in search.loci.items() if locus.evolves]
-    rows = [
-        ("run", f"{config.run.name}, seed {config.run.seed}"),
-        ("workload", config.workload.use or str(config.workload.command)),
-        *(("", fact) for fact in facts["facts"]),
-        ("objective", f"{config.objective.mode} {config.objective.metric}, of {', '.join(facts['metrics'])}"),
-        ("search", f"{search.strategy}, {search.population} members x {search.generations} generations"),
-        ("", f"= {search.population * search.generations:,} epochs of one member"),
-        ("evolving", ", ".join(evolving) or "nothing"),
-    ]
-    console.print(display.rows(f"{config_path} is good", rows), highlight=False)
+    console.print(display.rows(f"{config_path} is good", display.plan(config, facts)), highlight=False)
     for warning in facts["warnings"]:
         console.print(f"warning: {warning}", highlight=False)
 
@@ -166,18 +160,20 @@ def status(
     with contextlib.ExitStack() as stack:
         if scheduler or scheduler_file:
             client = stack.enter_context(connect(scheduler, scheduler_file))
-            runs = [client.run(run)] if run else client.runs()
+            names, open_one = client.names(), client.run
         else:
-            runs = (
-                [_open(run, runs_dir)] if run else [_open(name, runs_dir) for name in runs_in(Path(runs_dir))]
-            )
-        statuses = [one.status() for one in runs]
+            names, open_one = runs_in(Path(runs_dir)), functools.partial(_open, runs_dir=runs_dir)
+        if run:
+            names = [run]
+        statuses, problems = statuses_of(names, open_one)
+    if run and problems:
+        raise UsageError(problems[run])
     if as_json:
         print(json.dumps([one.to_json() for one in statuses], indent=2))
-    elif statuses:
-        console.print(display.status_table(statuses))
     else:
-        console.print(f"no runs in {runs_dir}")
+        console.print(display.status_table(statuses) if statuses else f"no runs in {runs_dir}")
+    for name, why in problems.items():
+        click.echo(f"evodevo: {name}: {why}", err=True)
 
 
 @evodevo.command()
@@ -209,9 +205,9 @@ def cancel(run: str, runs_dir: str, scheduler: str | None, scheduler_file: str |
     with connect(scheduler, scheduler_file) as client:
         cancelled = client.run(run)
         cancelled.cancel()
-        state = cancelled.status().state
+        state, options = cancelled.status().state, client.options
     if state == "cancelled":
-        console.print(f"run {run} is cancelled; `evodevo resume {run}` carries it on")
+        console.print(f"run {run} is cancelled; `evodevo resume {run} {options}` carries it on")
     else:
         console.print(f"too late: run {run} is {state}")
 
@@ -238,6 +234,9 @@ def resume(
         if not found.view.over:
             raise UsageError(f"run {found.name!r} is running; `evodevo watch {found.name}` follows it")
         config, name, runs_dir = found.view.history.config, found.name, str(directory.parent)
+        if found.status().state == "done":
+            console.print(f"run {name} is done already")
+            return
     with _client(scheduler, scheduler_file, workers, runs_dir, config) as client:
         carried_on = client.run(name)
         if carried_on.status().state == "done":
@@ -278,26 +277,17 @@ def replay(
     original = open_run(directory)
     schedule = Schedule.load(directory / "schedule.yaml")
     config = replay_config(
-        original.view.history.config, schedule, run_name or f"{original.name}-replay", seed
+        original.view.history.config,
+        schedule,
+        run_name or f"{original.name}-replay{'' if seed is None else f'-seed{seed}'}",
+        seed,
     )
     with _client(scheduler, scheduler_file, 1, str(directory.parent), config) as client:
         replayed = _submit(client, config)
         _follow(replayed, client, no_progress)
         _show_end(replayed, client.runs_dir / replayed.name)
     result = compare(schedule, replayed.view.history)
-    founder = schedule.entries[0].member
-    console.print(
-        f"lineage: unbroken, {schedule.epochs} epochs from the founder {founder} to {schedule.member}\n"
-        f"{schedule.metric}: original {result.original_fom}, replayed {result.replayed_fom}, "
-        f"gap {result.gap:+.6g}\n"
-        + (
-            "parameters: the same as the original's, bit for bit"
-            if result.identical
-            else "parameters: not the same as the original's"
-        ),
-        highlight=False,
-        soft_wrap=True,
-    )
+    console.print(result.text(schedule), highlight=False, soft_wrap=True)
 
 
 @evodevo.command()
@@ -353,29 +343,32 @@ def _follow(run: Run, client: Client, quiet: bool) -> None:
     try:
         display.show(run.follow(), client.dashboard, console, quiet)
     except KeyboardInterrupt:
-        if client.is_local:
+        if client.options is None:
             console.print(f"\ninterrupted; `evodevo resume {run.name}` carries the run on")
         else:
+            where = f"{run.name} {client.options}"
             console.print(
-                f"\nthe run goes on without this client; `evodevo watch {run.name}` follows it, "
-                f"`evodevo cancel {run.name}` stops it"
+                f"\nthe run goes on; `evodevo watch {where}` follows it, `evodevo cancel {where}` stops it"
             )
         raise
 
 
 def _show_end(run: Run, directory: Path | None) -> None:
-    """The summary table; raises `RunFailed` where the run failed."""
-    history = run.view.history
+    """The summary table; raises `RunFailed` where the run failed or stopped before its end."""
+    history, status = run.view.history, run.view.status()
     rows = summary_lines(history)
-    if directory is not None and history.best:
+    if directory is not None:
+        products = {"schedule": "schedule.yaml", "history": "history.csv", "report": "report/index.html"}
         rows += [
-            ("schedule", str(directory / "schedule.yaml")),
-            ("history", str(directory / "history.csv")),
-            ("report", str(directory / "report" / "index.html")),
+            (name, str(directory / file)) for name, file in products.items() if (directory / file).exists()
         ]
     console.print(display.rows(run.name, rows), highlight=False)
-    if history.end == "failed":
-        raise RunFailed(f"run {run.name} failed")
+    if status.state == "failed":
+        raise RunFailed(f"run {run.name} failed: {status.message}")
+    if status.state == "interrupted":
+        raise RunFailed(f"run {run.name} stopped: {status.message or 'no scheduler carries it on'}")
+    if status.message and status.state == "done":
+        click.echo(f"evodevo: {status.message}", err=True)
 
 
 def _directory(run: str, runs_dir: str) -> Path:

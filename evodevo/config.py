@@ -103,7 +103,7 @@ class Objective(_Section):
 class Search(_Section):
     strategy: str = "tri_parent"
     """tri_parent, truncation_pbt, random_search, or the import path of a `Strategy`."""
-    population: int = Field(ge=1)
+    population: int = Field(ge=1, le=100_000)
     generations: int = Field(ge=1)
     """A generation is one epoch of every member."""
     options: Plain = Field(default_factory=dict)
@@ -118,9 +118,18 @@ class Data(_Section):
 
 class Checkpoints(_Section):
     url: str | None = Field(default=None, min_length=1)
-    """Directory or fsspec URL in which the run keeps checkpoints, under its name; null: its own `params/`."""
+    """Directory or fsspec URL, shared by workers, under which the run keeps its checkpoints; or `params/`."""
     max_bytes: int | None = Field(default=None, gt=0)
     """A run that would need more for its checkpoints stops at once and says how much it needs."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_shared(cls, url: str | None) -> str | None:
+        if url is not None and url.startswith("memory:"):
+            raise ValueError(
+                f"{url!r} is in the memory of one process; give a directory or URL that workers share"
+            )
+        return url
 
 
 class Limits(_Section):

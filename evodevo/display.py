@@ -1,6 +1,7 @@
 """What a person sees of runs: a live display on a terminal, plain lines elsewhere, and tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -8,6 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from evodevo.config import RunConfig
 from evodevo.run.view import Status
 
 
@@ -40,7 +42,7 @@ def line(status: Status) -> str:
         parts.append(f"{status.failed} failed")
     parts.append(_time(status))
     if status.message:
-        parts.append(status.message)
+        parts.append(status.message.partition("\n")[0])
     return ", ".join(parts)
 
 
@@ -100,6 +102,21 @@ def status_table(statuses: Iterable[Status]) -> Table:
             f"{one.generation}/{one.generations}",
             *foms,
             str(one.failed),
-            one.message or "",
+            (one.message or "").partition("\n")[0],
         )
     return table
+
+
+def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a config would do, as labels and values; `facts` are what a worker found out of its workload."""
+    search = config.search
+    evolving = [name for name, locus in search.loci.items() if locus.evolves]
+    return [
+        ("run", f"{config.run.name}, seed {config.run.seed}"),
+        ("workload", config.workload.use or str(config.workload.command)),
+        *(("", fact) for fact in facts["facts"]),
+        ("objective", f"{config.objective.mode} {config.objective.metric}, of {', '.join(facts['metrics'])}"),
+        ("search", f"{search.strategy}, {search.population} members x {search.generations} generations"),
+        ("", f"= {search.population * search.generations:,} epochs of one member"),
+        ("evolving", ", ".join(evolving) or "nothing"),
+    ]

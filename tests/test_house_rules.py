@@ -52,7 +52,7 @@ ALLOWED = {
     "evodevo.config_errors": ["evodevo.evolution"],
     "evodevo.errors": [],
     "evodevo.versions": [],
-    "evodevo.display": ["evodevo.run"],
+    "evodevo.display": ["evodevo.config", "evodevo.run"],
     "workers": [
         "workers",
         "evodevo.run.records",

@@ -7,6 +7,7 @@ import torch
 
 from evodevo.config_errors import nearest
 from evodevo.errors import UsageError
+from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.records import Job
 from workers.build import place_of
 from workers.cache import workload_for
@@ -20,6 +21,10 @@ def describe(job: Job, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     batch, or does not report the objective's metric.
     """
     torch.set_num_threads(job.threads)
+    try:
+        CheckpointStore(job.checkpoints_url)
+    except (ValueError, ImportError) as why:
+        raise UsageError(f"checkpoints.url: {job.checkpoints_url}: {why}") from None
     name = job.workload["use"] or "command"
     try:
         workload = workload_for(job)

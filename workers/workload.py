@@ -98,6 +98,9 @@ class Workload(ABC):
             raise UsageError(f"workload.options.batch_size: should be 1 or more, not {self.batch_size}")
         self.device = device
         loaded = self.data(data_root)
+        for name in ("train", "validation"):
+            if not len(getattr(loaded, name)[0]):
+                raise UsageError(f"the {name} split of the data is empty")
         on_device = (split and tuple(t.to(device) for t in split) for split in _fields(loaded))
         self.splits = Splits(*on_device)  # type: ignore[arg-type]
 
@@ -165,6 +168,10 @@ class Workload(ABC):
         training.model.eval()
         with torch.no_grad():
             reported = self.metrics(training.model, next(iter(self.evaluation_batches("validation"))))
+            for name, value in reported.items():
+                if torch.as_tensor(value).numel() != 1:
+                    shape = tuple(torch.as_tensor(value).shape)
+                    raise ValueError(f"metric {name!r} should be one number, not a tensor of shape {shape}")
         return [f"validation_{name}" for name in reported], training.hyperparameters.read
 
     def facts(self) -> list[str]:

@@ -20,14 +20,13 @@ from evodevo.report.tables import history_csv
 from evodevo.run import files
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.controller import JOURNAL, job_of
-from evodevo.run.history import History
-from evodevo.run.journal import Tail
+from evodevo.run.history import History, load_history
 
 
 def write_products(directory: Path | str) -> list[Path]:
     """Write all products of the run in `directory`; returns their paths."""
     directory = Path(directory)
-    history = History.of(Tail(directory / JOURNAL).read())
+    history = load_history(directory / JOURNAL)
     report = directory / "report"
     report.mkdir(exist_ok=True)
     products: dict[Path, bytes] = {

@@ -8,6 +8,7 @@ already on disk. So a controller that is killed at any point is replaced by a ne
 
 import asyncio
 import logging
+import shutil
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -43,10 +44,16 @@ def create_run(directory: Path, config: RunConfig) -> None:
         raise FileExistsError(f"{directory} is there already")
     unborn = directory.with_name(f".{directory.name}.{uuid.uuid4().hex[:8]}")
     unborn.mkdir(parents=True)
-    files.write_new(unborn / "config.yaml", config.to_yaml().encode())
-    with Journal(unborn / JOURNAL) as journal:
-        journal.append({"kind": "run", "format": 1, "id": uuid.uuid4().hex[:8], "config": config.to_json()})
-    unborn.rename(directory)
+    try:
+        files.write_new(unborn / "config.yaml", config.to_yaml().encode())
+        with Journal(unborn / JOURNAL) as journal:
+            journal.append(
+                {"kind": "run", "format": 1, "id": uuid.uuid4().hex[:8], "config": config.to_json()}
+            )
+        unborn.rename(directory)
+    except BaseException:
+        shutil.rmtree(unborn, ignore_errors=True)
+        raise
     files.flush_directory(directory.parent)
 
 
@@ -81,6 +88,8 @@ class Controller:
         self.history = History()
         self._caller = caller
         self._about = {"kind": "controller", "retry": retry, **about}
+        self.warnings: list[str] = []
+        """What went wrong that did not stop the run."""
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="evodevo-disk")
         self._journal: Journal | None = None
         self._cancelled = False
@@ -118,9 +127,13 @@ class Controller:
         """The journal's records, all of them on disk; None before it is opened."""
         return self._journal.records if self._journal else None
 
-    def mark_cancelled(self) -> None:
-        """Say, before cancelling the task, that a user wants it: then the journal says so too."""
-        self._cancelled = True
+    def mark_cancelled(self) -> bool:
+        """Say, before cancelling the task, that a user wants it: then the journal says so too.
+
+        False where somebody said so before; cancelling a second time would interrupt the first.
+        """
+        first, self._cancelled = not self._cancelled, True
+        return first
 
     async def _end_for_user(self, opening: Future[Journal]) -> None:
         """What was on its way to the disk gets there first; a run that has ended stays as it ended."""
@@ -268,7 +281,8 @@ class Controller:
         try:
             await self._caller.call(self._job.run, RENDER, str(self.directory))
         except (AttemptLost, UsageError) as why:
-            logger.warning("run %s: no report (make it with `evodevo report`): %s", self._job.run, why)
+            logger.warning("run %s: no report: %s", self._job.run, why)
+            self.warnings.append(f"no report (`evodevo report {self._job.run}` makes it): {why}")
 
     async def _write(self, record: Mapping[str, Any]) -> None:
         """First to disk, then into the history."""

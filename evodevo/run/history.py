@@ -13,15 +13,24 @@ so a resumed run and a finished one are understood in the same way. The kinds of
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from evodevo.config import RunConfig, parse
 from evodevo.evolution.fitness import best_first
 from evodevo.evolution.strategies.base import Birth, Member
-from evodevo.run.journal import Record
+from evodevo.run.journal import JournalError, Record, Tail
 from evodevo.run.records import CheckpointRef, Outcome
 
 End = Literal["done", "failed", "cancelled"]
+
+
+def load_history(journal: Path) -> "History":
+    """The history in a journal's file. Raises `JournalError` where it is damaged or empty."""
+    records = Tail(journal).read()
+    if not records:
+        raise JournalError(f"{journal} is empty: the run was never begun")
+    return History.of(records)
 
 
 def member_id(generation: int, slot: int) -> str:

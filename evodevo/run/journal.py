@@ -85,7 +85,7 @@ class Journal:
             if length != self._length:
                 raise Superseded(
                     f"{self.path} has {length} bytes where this controller left {self._length}: "
-                    "another controller has taken the run over"
+                    "somebody else wrote to it, such as another controller that has taken the run over"
                 )
             _write_all(self._file, line)
             os.fsync(self._file)

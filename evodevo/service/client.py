@@ -11,7 +11,7 @@ with evodevo.local(workers=2) as client:
 import contextlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from evodevo.config import RunConfig, load, parse
 from evodevo.errors import RunFailed, UsageError
 from evodevo.report.schedule import Schedule
 from evodevo.report.tables import history_rows
+from evodevo.run.journal import JournalError
 from evodevo.run.view import FileSource, Reading, Source, Status, View
 from evodevo.service import cluster
 from evodevo.versions import own_versions
@@ -113,12 +114,13 @@ class Run:
 class Client:
     """A connection to the service of a scheduler. Use `connect` or `local`.
 
-    `is_local`: the cluster is this process' own and ends with it.
+    `options` are what the command line needs to reach the same cluster; None where it is this process' own
+    and ends with it.
     """
 
-    def __init__(self, dask_client: DaskClient, is_local: bool) -> None:
+    def __init__(self, dask_client: DaskClient, options: str | None) -> None:
         self._dask = dask_client
-        self.is_local = is_local
+        self.options = options
         about = self.ask("hello", versions=own_versions())
         self.runs_dir = Path(about["runs_dir"])
         self.workers: int = about["workers"]
@@ -147,9 +149,14 @@ class Client:
         self.ask("submit", config=checked.to_json())
         return self.run(checked.run.name)
 
+    def names(self) -> list[str]:
+        """The names of all runs in the scheduler's runs directory, oldest first."""
+        names: list[str] = self.ask("runs")
+        return names
+
     def runs(self) -> list[Run]:
         """All runs in the scheduler's runs directory, oldest first."""
-        return [self.run(name) for name in self.ask("runs")]
+        return [self.run(name) for name in self.names()]
 
     def run(self, name: str) -> Run:
         """One run by its name. Raises `UsageError` where there is none."""
@@ -191,14 +198,15 @@ def connect(address: str | None = None, scheduler_file: Path | str | None = None
     Raises `UsageError` where none answers, it has no service, or its versions differ.
     """
     with cluster.existing(address, scheduler_file) as dask_client:
-        yield Client(dask_client, is_local=False)
+        reached_by = f"--scheduler-file {scheduler_file}" if scheduler_file else f"--scheduler {address}"
+        yield Client(dask_client, reached_by)
 
 
 @contextlib.contextmanager
 def local(workers: int = 2, runs_dir: Path | str = "checkpoints") -> Iterator[Client]:
     """A client of a cluster of its own, on this machine: `with evodevo.local(workers=2) as client: ...`."""
     with cluster.local(workers, runs_dir) as dask_client:
-        yield Client(dask_client, is_local=True)
+        yield Client(dask_client, None)
 
 
 def open_run(directory: Path | str) -> Run:
@@ -206,6 +214,18 @@ def open_run(directory: Path | str) -> Run:
     run = Run(Path(directory).name, FileSource(Path(directory)))
     run.status()
     return run
+
+
+def statuses_of(names: list[str], open_one: Callable[[str], Run]) -> tuple[list[Status], dict[str, str]]:
+    """The status of each run that can be read, and why each of the others can't."""
+    statuses: list[Status] = []
+    problems: dict[str, str] = {}
+    for name in names:
+        try:
+            statuses.append(open_one(name).status())
+        except (UsageError, JournalError, OSError) as why:
+            problems[name] = str(why)
+    return statuses, problems
 
 
 def _config(config: RunConfig | Mapping[str, Any] | Path | str) -> RunConfig:

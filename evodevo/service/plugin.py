@@ -23,8 +23,8 @@ from evodevo.config import RunConfig, parse
 from evodevo.errors import UsageError
 from evodevo.run.controller import DESCRIBE, JOURNAL, Controller, create_run, job_of
 from evodevo.run.dispatch import Answer, AttemptLost, Dispatcher
-from evodevo.run.history import History
-from evodevo.run.journal import JournalError, JournalInUse, Record, Superseded, Tail
+from evodevo.run.history import load_history
+from evodevo.run.journal import JournalError, JournalInUse, Superseded, Tail
 from evodevo.run.view import runs_in
 from evodevo.versions import differences, own_versions
 
@@ -142,7 +142,12 @@ class Service(SchedulerPlugin):
         try:
             facts = await self._describe(checked)
             versions = {**own_versions(), "torch": facts["torch"]}
-            await asyncio.to_thread(create_run, directory, checked.model_copy(update={"versions": versions}))
+            try:
+                await asyncio.to_thread(
+                    create_run, directory, checked.model_copy(update={"versions": versions})
+                )
+            except OSError as why:
+                raise UsageError(f"cannot make the run's directory {directory}: {why}") from why
             self._carry_on(name, retry=False)
         finally:
             self._reserved.discard(name)
@@ -162,7 +167,9 @@ class Service(SchedulerPlugin):
             problems += [f"worker {worker}: {why}" for worker, why in self._dispatcher.problems.items()]
         records = controller.records if controller else None
         if records is None:
-            records = await asyncio.to_thread(_records, directory / JOURNAL)
+            records = await asyncio.to_thread(Tail(directory / JOURNAL).read)
+        if not records:
+            raise UsageError(f"{directory / JOURNAL} is empty: the run was never begun")
         return {
             "records": records[since:],
             "live": controller is not None,
@@ -172,24 +179,29 @@ class Service(SchedulerPlugin):
 
     async def evodevo_cancel(self, run: str) -> None:
         """Stop a run, keeping everything. Returns when it has stopped."""
-        await asyncio.to_thread(self._directory, run)
         if run not in self._tasks:
+            await asyncio.to_thread(self._directory, run)
             raise UsageError(f"run {run!r} is not running")
-        self._controllers[run].mark_cancelled()
-        self._tasks[run].cancel()
-        await asyncio.wait([self._tasks[run]])
+        task = self._tasks[run]
+        if self._controllers[run].mark_cancelled():
+            task.cancel()
+        await asyncio.wait([task])
 
     async def evodevo_resume(self, run: str) -> None:
         """Carry an unfinished, cancelled or failed run on."""
         directory = await asyncio.to_thread(self._directory, run)
-        if run in self._tasks:
-            raise UsageError(f"run {run!r} is running already")
         await self._until_ready()
-        history = History.of(await asyncio.to_thread(_records, directory / JOURNAL))
-        if history.end == "done":
-            raise UsageError(f"run {run!r} is done; there is nothing to carry on")
-        await self._describe(history.config)
-        self._carry_on(run, retry=history.end == "failed")
+        if run in self._tasks or run in self._reserved:
+            raise UsageError(f"run {run!r} is running already")
+        self._reserved.add(run)
+        try:
+            history = await asyncio.to_thread(load_history, directory / JOURNAL)
+            if history.end == "done":
+                raise UsageError(f"run {run!r} is done; there is nothing to carry on")
+            await self._describe(history.config)
+            self._carry_on(run, retry=history.end == "failed")
+        finally:
+            self._reserved.discard(run)
 
     def _carry_on(self, name: str, retry: bool) -> None:
         about = {
@@ -206,6 +218,8 @@ class Service(SchedulerPlugin):
     async def _watch(self, name: str, controller: Controller) -> None:
         try:
             await controller.carry_out()
+            if controller.warnings:
+                self._stopped[name] = "; ".join(controller.warnings)
         except (JournalError, JournalInUse, Superseded, OSError) as why:
             self._stopped[name] = f"{type(why).__name__}: {why}"
             logger.error("run %s stopped: %s", name, why)
@@ -220,7 +234,7 @@ class Service(SchedulerPlugin):
     async def _describe(self, config: RunConfig) -> dict[str, Any]:
         """Ask a worker whether the workload works. Raises `UsageError`."""
         await self._until_ready()
-        hyperparameters = config.space().express(config.strategy().ask(0)[0].genome)
+        hyperparameters = config.space().express(config.strategy().founder(0, 0).genome)
         job = job_of(config, self.runs_dir / config.run.name)
         attempts = config.limits.max_attempts
         for attempt in range(1, attempts + 1):
@@ -270,8 +284,8 @@ def _unfinished(runs_dir: Path) -> list[str]:
     found = []
     for name in runs_in(runs_dir):
         try:
-            history = History.of(_records(runs_dir / name / JOURNAL))
-        except (JournalError, UsageError) as why:
+            history = load_history(runs_dir / name / JOURNAL)
+        except (JournalError, UsageError, OSError) as why:
             logger.error("run %s cannot be carried on: %s", name, why)
             continue
         if history.end is None:
@@ -279,16 +293,12 @@ def _unfinished(runs_dir: Path) -> list[str]:
     return found
 
 
-def _records(path: Path) -> list[Record]:
-    return Tail(path).read()
-
-
 def _in_json(handler: Handler) -> Handler:
     @functools.wraps(handler)
     async def answer(arguments: str) -> str:
         try:
             return json.dumps({"result": await handler(**json.loads(arguments))})
-        except UsageError as why:
+        except (UsageError, JournalError) as why:
             return json.dumps({"error": str(why)})
 
     return answer

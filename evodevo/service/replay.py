@@ -24,6 +24,17 @@ class Comparison:
             return math.nan
         return self.replayed_fom - self.original_fom
 
+    def text(self, schedule: Schedule) -> str:
+        """The comparison in words."""
+        same = "the same as" if self.identical else "not the same as"
+        return (
+            f"lineage: unbroken, {schedule.epochs} epochs from the founder {schedule.entries[0].member} "
+            f"to {schedule.member}\n"
+            f"{schedule.metric}: original {self.original_fom}, replayed {self.replayed_fom}, "
+            f"gap {self.gap:+.6g}\n"
+            f"parameters: {same} the original's{', bit for bit' if self.identical else ''}"
+        )
+
 
 def replay_config(config: RunConfig, schedule: Schedule, name: str, seed: int | None = None) -> RunConfig:
     """The config of a run with one member that is trained along `schedule`.

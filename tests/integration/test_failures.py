@@ -38,9 +38,10 @@ def test_a_run_with_too_many_failures_stops_with_the_first_traceback_and_status_
     )
     failed = evodevo("launch", str(config), "--runs-dir", str(tmp_path))
     assert failed.returncode == 1
-    assert "ArithmeticError: learning rate" in failed.stdout
-    assert "digits.py" in failed.stdout
-    assert "Traceback" not in failed.stderr
+    assert failed.stderr.startswith("evodevo: run digits failed: ")
+    assert "ArithmeticError: learning rate" in failed.stderr
+    assert "digits.py" in failed.stderr
+    assert "Traceback" not in failed.stdout
     assert history_of(tmp_path / "digits").end == "failed"
 
 

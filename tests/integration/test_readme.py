@@ -33,7 +33,10 @@ def run(directory: Path, *arguments: str) -> str:
 def test_the_readers_own_model_is_checked_and_evolves(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(block("Save this as `mine.py`", "python"))
     (tmp_path / "mine.yaml").write_text(block("and this as `mine.yaml`", "yaml"))
-    assert "mine.yaml is good" in run(tmp_path, "-m", "evodevo", "check", "mine.yaml")
+    installed = str(
+        Path(sys.executable).with_name("evodevo")
+    )  # the script, which has no directory to import from
+    assert "mine.yaml is good" in run(tmp_path, installed, "check", "mine.yaml")
     run(tmp_path, "-m", "evodevo", "launch", "mine.yaml", "--set", "search.generations=2")
     summary = json.loads((tmp_path / "checkpoints" / "mine" / "summary.json").read_text())
     assert summary["status"] == "done"

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +120,30 @@ def test_a_second_controller_of_a_live_run_is_refused(tmp_path: Path, processes:
     second = evodevo("resume", "digits", "--runs-dir", str(tmp_path))
     assert second.returncode == 2
     assert "is running" in second.stderr
+
+
+def test_of_many_who_cancel_or_resume_at_once_all_are_told_the_truth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    hold = tmp_path / "hold"
+    config = write_config(tmp_path, workload__options={"hold": str(hold), "pause_s": 0.2})
+
+    def told(ask: Callable[[], None]) -> str:
+        try:
+            ask()
+        except package.UsageError as why:
+            return str(why)
+        return "ok"
+
+    with package.local(workers=2, runs_dir=tmp_path) as client, ThreadPoolExecutor(4) as people:
+        run = client.submit(config)
+        until(lambda: history_of(tmp_path / "digits").generations, "the first births")
+        hold.touch()
+        cancelled = list(people.map(told, [run.cancel] * 4))
+        assert set(cancelled) <= {"ok", "run 'digits' is not running"}
+        assert run.status().state == "cancelled"
+        hold.unlink()
+        resumed = list(people.map(told, [run.resume] * 4))
+        assert sorted(resumed) == ["ok", *["run 'digits' is running already"] * 3]
+        assert run.wait().state == "done"

@@ -142,6 +142,10 @@ class Command:
         clash = set(hyperparameters) & set(OWN_PLACEHOLDERS)
         if clash:
             raise UsageError(f"search.loci.{min(clash)}: is a placeholder's own name; choose another")
+        if "checkpoint_in" in self.placeholders and "checkpoint_out" not in self.placeholders:
+            raise UsageError(
+                "workload.command: {checkpoint_in} stays empty without {checkpoint_out}; give both"
+            )
         arguments = self.begin(hyperparameters, 0, None).arguments
         if shutil.which(arguments[0]) is None:
             if os.path.exists(arguments[0]):

@@ -197,7 +197,10 @@ def watch(run: str, runs_dir: str, scheduler: str | None, scheduler_file: str | 
 @_at_scheduler
 def cancel(run: str, runs_dir: str, scheduler: str | None, scheduler_file: str | None) -> None:
     """Stop RUN, keeping everything."""
-    if not (scheduler or scheduler_file):
+    options = ""  # a local cluster ends with its run: what is carried on is carried on elsewhere
+    if scheduler or scheduler_file:
+        options = f" --scheduler-file {scheduler_file}" if scheduler_file else f" --scheduler {scheduler}"
+    else:
         found = _open(run, runs_dir)
         if found.view.over:
             raise UsageError(f"run {found.name!r} is not running: it is {found.status().state}")
@@ -205,9 +208,9 @@ def cancel(run: str, runs_dir: str, scheduler: str | None, scheduler_file: str |
     with connect(scheduler, scheduler_file) as client:
         cancelled = client.run(run)
         cancelled.cancel()
-        state, options = cancelled.status().state, client.options
+        state = cancelled.status().state
     if state == "cancelled":
-        console.print(f"run {run} is cancelled; `evodevo resume {run} {options}` carries it on")
+        console.print(f"run {run} is cancelled; `evodevo resume {run}{options}` carries it on")
     else:
         console.print(f"too late: run {run} is {state}")
 

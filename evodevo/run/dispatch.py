@@ -77,9 +77,6 @@ class Dispatcher:
         """How many workers can be given work."""
         return len(self._places.workers)
 
-    def busy(self, run: str) -> int:
-        return self._places.busy(run)
-
     def worker_joined(self, worker: str) -> None:
         problem = _why_unusable(self._scheduler.workers[worker].extra.get("evodevo"))
         if problem:

@@ -87,7 +87,6 @@ class History:
         self.reason: str | None = None
         self.test: Mapping[str, float] = {}
         """Metrics of the best member on the test split; there when the run is done."""
-        self.began_at = 0.0
         self.elapsed_s = 0.0
         """Seconds during which a controller was at work; the time between two controllers does not count."""
         self.last_at = 0.0
@@ -155,7 +154,6 @@ class History:
     def _apply_run(self, record: Record) -> None:
         self.config = parse(record["config"], "journal")
         self.run_id = record.get("id", "")
-        self.began_at = record["time"]
 
     def _apply_controller(self, record: Record) -> None:
         self.controller = record

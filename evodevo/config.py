@@ -149,6 +149,18 @@ class Cluster(_Section):
     """Torch threads of each member's training on CPU; part of what makes a run repeatable."""
 
 
+class Arm(_Section):
+    """One of the ways to search that `evodevo compare` holds side by side."""
+
+    strategy: str
+    options: Plain = Field(default_factory=dict)
+
+
+class Compare(_Section):
+    arms: dict[str, Arm] = Field(default_factory=dict)
+    """By name; one that has the name of a built-in arm stands in its place."""
+
+
 class RunConfig(_Section):
     run: Run
     workload: Workload
@@ -158,16 +170,24 @@ class RunConfig(_Section):
     checkpoints: Checkpoints = Checkpoints()
     limits: Limits = Limits()
     cluster: Cluster = Cluster()
+    compare: Compare = Compare()
     versions: dict[str, str] = Field(default_factory=dict)
     """Filled in by evodevo when the run begins; what is given is overwritten."""
 
     def space(self) -> Space:
-        return Space(self.search.loci)
+        """The loci of the config, and those that the strategy has of its own. Raises `ValueError`."""
+        own = find(self.search.strategy).own_loci(self._options())
+        for name in own.keys() & self.search.loci.keys():
+            raise ValueError(f"{name}: {self.search.strategy} has a locus of that name of its own")
+        return Space({**self.search.loci, **own})
 
     def strategy(self) -> Strategy:
-        found = find(self.search.strategy)
-        options = found.Options.model_validate(self.search.options)
-        return found(self.space(), self.search.population, self.objective.mode, self.run.seed, options)
+        search = self.search
+        found = find(search.strategy)
+        return found(self.space(), search.population, self.objective.mode, self.run.seed, self._options())
+
+    def _options(self) -> BaseModel:
+        return find(self.search.strategy).Options.model_validate(self.search.options)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that `parse` takes back."""
@@ -213,6 +233,10 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
         space = config.space()
     except ValueError as why:
         raise _wrong(where, [f"search.loci.{why}"]) from None
+    try:
+        config.strategy()
+    except ValueError as why:
+        raise _wrong(where, [f"search.options.{why}"]) from None
     problems = []
     if search.population < strategy.smallest_population:
         problems.append(

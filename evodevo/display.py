@@ -31,6 +31,27 @@ def show(statuses: Iterable[Status], dashboard: str | None, console: Console, qu
     return last
 
 
+def show_all(
+    rounds: Iterable[list[Status]], total: int, dashboard: str | None, console: Console, quiet: bool = False
+) -> list[Status]:
+    """Show the statuses of several runs, of `total` in the end, until there are no more; returns the last."""
+    last: list[Status] = []
+    if console.is_terminal and not quiet:
+        with Live(console=console, refresh_per_second=4, transient=True) as live:
+            for last in rounds:
+                live.update(_display_all(last, total, dashboard))
+    else:
+        over: set[str] = set()
+        if dashboard and not quiet:
+            console.print(f"dashboard: {dashboard}", soft_wrap=True)
+        for last in rounds:
+            for status in last:
+                if status.state not in ("running", "waiting") and status.name not in over and not quiet:
+                    over.add(status.name)
+                    console.print(f"{len(over)}/{total} {line(status)}", soft_wrap=True, highlight=False)
+    return last
+
+
 def line(status: Status) -> str:
     """A run's status on one line."""
     parts = [f"{status.name}: {status.state}", f"generation {status.generation}/{status.generations}"]
@@ -61,6 +82,16 @@ def _display(status: Status, dashboard: str | None) -> Group:
     if dashboard:
         table.add_row("dashboard", dashboard)
     return Group(table, *([Text(status.message)] if status.message else []))
+
+
+def _display_all(statuses: list[Status], total: int, dashboard: str | None) -> Group:
+    """The runs at work, below how many are over."""
+    at_work = [one for one in statuses if one.state in ("running", "waiting")]
+    head = Table.grid(padding=(0, 2))
+    head.add_row("runs", _bar(len(statuses) - len(at_work), total))
+    if dashboard:
+        head.add_row("dashboard", dashboard)
+    return Group(head, status_table(at_work))
 
 
 def _bar(done: int, total: int) -> Table:

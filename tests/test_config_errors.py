@@ -8,11 +8,11 @@ import pytest
 from evodevo.config import parse
 from tests.configs import ABSENT, complaint, small
 
-SECTIONS = "Known: run, workload, objective, search, data, checkpoints, limits, cluster, versions"
+SECTIONS = "Known: run, workload, objective, search, data, checkpoints, limits, cluster, compare, versions"
 A_NAME = "use letters, digits, '_', '-' and single dots, beginning with a letter or digit, 100 at the most"
 FORM = "should have the form module:Class"
 ONE_OF_TWO = "workload: give either `use: module:Class` or `command: program ...`"
-STRATEGIES = "There are tri_parent, truncation_pbt, random_search, replay, or give an import path"
+STRATEGIES = "There are tri_parent, truncation_pbt, random_search, scheduled, replay, or give an import path"
 A_MAPPING = "should be a mapping of keys to values, not"
 
 UNKNOWN_KEYS = {

@@ -13,7 +13,7 @@ from evodevo.report.schedule import Schedule
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.controller import job_of
 from evodevo.run.history import History
-from evodevo.service.replay import Comparison, compare, replay_config
+from evodevo.service.replay import Comparison, compare_replay, replay_config
 
 BOLD = {"tri_parent": {"mutation_rate": 0.5}, "truncation_pbt": {}, "random_search": {}}
 
@@ -85,7 +85,7 @@ def test_a_replay_ends_in_the_originals_parameters(strategy: str, mode: str, tmp
         schedule.at(epoch) for epoch in range(schedule.epochs)
     ]
     assert [a.epoch for a in caller.assignments] == list(range(schedule.epochs))
-    result = compare(schedule, replayed)
+    result = compare_replay(schedule, replayed)
     assert result == Comparison(schedule.fom, schedule.fom, identical=True)
     assert result.gap == 0
 
@@ -93,7 +93,7 @@ def test_a_replay_ends_in_the_originals_parameters(strategy: str, mode: str, tmp
 def test_a_replay_with_another_seed_ends_elsewhere(run: tuple[RunConfig, Schedule], tmp_path: Path) -> None:
     config, schedule = run
     replayed = finished(tmp_path / "replay", replay_config(config, schedule, "replay", seed=99))
-    result = compare(schedule, replayed)
+    result = compare_replay(schedule, replayed)
     assert not result.identical
     assert result.original_fom == schedule.fom
     assert result.replayed_fom == replayed.generations[-1][0].fom
@@ -114,7 +114,7 @@ def test_the_last_member_is_compared_and_not_the_best(run: tuple[RunConfig, Sche
     pen = Pen()
     pen.generation(None, foms=(-5.0,))
     pen.generation("g000s000", foms=(7.0,))
-    assert compare(schedule, pen.history).replayed_fom == 7.0
+    assert compare_replay(schedule, pen.history).replayed_fom == 7.0
 
 
 @pytest.mark.parametrize("fate", ["failed", "diverged", "done"])
@@ -122,7 +122,7 @@ def test_a_replay_that_ended_in_no_checkpoint_is_not_identical(fate: str) -> Non
     pen = Pen()
     pen.founders(1)
     pen.done(g000s000=1.0) if fate == "done" else getattr(pen, fate)("g000s000")
-    result = compare(Schedule("small", "g000s000", "loss", 1.0, None, []), pen.history)
+    result = compare_replay(Schedule("small", "g000s000", "loss", 1.0, None, []), pen.history)
     assert not result.identical
     assert math.isnan(result.gap) == (fate != "done")
 

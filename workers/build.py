@@ -36,6 +36,8 @@ class Trainable(Protocol):
 
     def evaluate(self, state: Any, split: str) -> dict[str, float]: ...
 
+    def exhibits(self, state: Any) -> Mapping[str, bytes]: ...
+
     def rehearse(self, hyperparameters: Mapping[str, Any]) -> tuple[list[str], set[str]]:
         """Try one batch; returns the metrics that it reports and the hyperparameters that it read."""
 

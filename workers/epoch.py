@@ -5,10 +5,12 @@ import time
 import traceback
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from evodevo.run import files
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.records import Assignment, CheckpointRef, Job, Outcome
 from workers.build import Trainable
@@ -46,17 +48,19 @@ def _run_epoch(assignment: Assignment) -> Outcome:
     watch.lap("train")
 
     data = workload.checkpoint(state)
+
+    def publish() -> tuple[CheckpointRef | None, float]:
+        began = time.monotonic()
+        ref = None if data is None else store.publish(assignment.checkpoint_stem, data, workload.suffix)
+        return ref, time.monotonic() - began
+
     with ThreadPoolExecutor(1) as publisher:
-        publishing = (
-            publisher.submit(store.publish, assignment.checkpoint_stem, data, workload.suffix)
-            if data is not None
-            else None
-        )
+        publishing = publisher.submit(publish)
         watch.lap("save")
         metrics = {**train_loss, **workload.evaluate(state, "validation")}
         watch.lap("eval")
-        ref = publishing.result() if publishing else None
-        watch.lap("save")
+        ref, publish_s = publishing.result()
+        hidden_s = publish_s - watch.lap("save")
     if ref is not None and data is not None:
         remember_checkpoint(store, ref, data)
 
@@ -65,17 +69,25 @@ def _run_epoch(assignment: Assignment) -> Outcome:
     finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
     if job.metric not in finite:
         return Outcome("diverged", metrics=finite, seconds=watch.seconds)
-    return Outcome("done", finite[job.metric], finite, ref, watch.seconds)
+    return Outcome("done", finite[job.metric], finite, ref, watch.seconds, hidden_s=round(hidden_s, 6))
 
 
-def evaluate_checkpoint(
-    job: Job, ref: CheckpointRef, hyperparameters: Mapping[str, Any], split: str
+def examine(
+    job: Job, ref: CheckpointRef, hyperparameters: Mapping[str, Any], exhibits_dir: str
 ) -> dict[str, float]:
-    """The metrics of a published checkpoint on a split; empty where the workload has no such split."""
+    """The metrics of a published checkpoint on the test split; empty where the workload has none.
+
+    What the workload has to show of it (pictures, texts) is written to `exhibits_dir`.
+    """
     torch.set_num_threads(job.threads)
     workload = workload_for(job)
     state = workload.begin(hyperparameters, 0, read_checkpoint(CheckpointStore(job.checkpoints_url), ref))
-    return workload.evaluate(state, split)
+    metrics = workload.evaluate(state, "test")
+    for name, data in workload.exhibits(state).items():
+        path = Path(exhibits_dir, name)
+        path.parent.mkdir(exist_ok=True)
+        files.replace(path, data)
+    return metrics
 
 
 def _train(workload: Trainable, state: Any, timeout_s: float | None) -> dict[str, float]:
@@ -98,7 +110,9 @@ class _Stopwatch:
         self.seconds = dict.fromkeys(("load", "train", "eval", "save"), 0.0)
         self._last = time.monotonic()
 
-    def lap(self, part: str) -> None:
+    def lap(self, part: str) -> float:
+        """Count the time since the last lap as `part`; returns it."""
         now = time.monotonic()
-        self.seconds[part] = round(self.seconds[part] + now - self._last, 6)
-        self._last = now
+        lap, self._last = now - self._last, now
+        self.seconds[part] = round(self.seconds[part] + lap, 6)
+        return lap

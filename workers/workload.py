@@ -160,6 +160,13 @@ class Workload(ABC):
     def checkpoint(self, training: Training) -> bytes:
         return parameters.encode(training.model, training.optimizer)
 
+    def exhibits(self, training: Training) -> Mapping[str, bytes]:
+        """Something to look at of the run's best member, for its report: `.png` pictures, `.txt` texts.
+
+        File name -> content. Asked once, at the end; it may use any split.
+        """
+        return {}
+
     def rehearse(self, hyperparameters: Mapping[str, Any]) -> tuple[list[str], set[str]]:
         """Train and evaluate one batch; returns the metrics' names and the hyperparameters that were read."""
         training = self.begin(hyperparameters, 0, None)

@@ -1,8 +1,16 @@
 """How a value changes. Bounds and types are the locus' own business (`step` in space.py)."""
 
+import math
+from typing import Literal
+
 import numpy as np
 
-from evodevo.evolution.space import Genome, Space, Value
+from evodevo.evolution.space import Genome, Space, StepLocus, Value
+
+Kind = Literal["four_way", "log_normal", "self_adaptive"]
+STEP = "mutation_step"
+"""The gene of `self_adaptive`."""
+SMALLEST_STEP, LARGEST_STEP = 0.01, 2.0
 
 FOUR_WAYS = ((-0.01, 0.0), (0.0, 0.01), (0.10, 0.20), (-0.20, -0.10))
 
@@ -18,6 +26,39 @@ def four_way(space: Space, genome: Genome, rate: float, rng: np.random.Generator
             low, high = FOUR_WAYS[int(rng.integers(len(FOUR_WAYS)))]
             mutated[name] = locus.step(genome[name], 1.0 + rng.uniform(low, high), rng)
     return mutated
+
+
+def log_normal(
+    space: Space, genome: Genome, rate: float, step: float, rng: np.random.Generator
+) -> dict[str, Value]:
+    """Mutate each locus with probability `rate`: its value times exp(step * N(0, 1)).
+
+    Up and down by the same ratio are equally likely; two of three changes are within a factor of exp(step).
+    """
+    mutated = dict(genome)
+    for name, locus in space.loci.items():
+        if rng.random() < rate:
+            mutated[name] = locus.step(genome[name], math.exp(step * rng.standard_normal()), rng)
+    return mutated
+
+
+def self_adaptive(space: Space, genome: Genome, rate: float, rng: np.random.Generator) -> dict[str, Value]:
+    """Mutate the genome's own step, always, and then each other locus by `log_normal` with that step.
+
+    step' = step * exp(N(0, 1) / sqrt(n)) for n evolving loci: a step that finds good children is inherited
+    with them (Beyer and Schwefel 2002, "Evolution strategies", section 4.2.1).
+    """
+    others = Space({name: locus for name, locus in space.loci.items() if name != STEP})
+    count = sum(locus.evolves for locus in others.loci.values())
+    factor = math.exp(rng.standard_normal() / math.sqrt(max(1, count)))
+    step = space.loci[STEP].step(genome[STEP], factor, rng)
+    rest = {name: genome[name] for name in others.loci}
+    return {**genome, **log_normal(others, rest, rate, step, rng), STEP: step}
+
+
+def step_locus(initial: float) -> StepLocus:
+    """The locus of `self_adaptive`'s own step."""
+    return StepLocus(low=SMALLEST_STEP, high=LARGEST_STEP, initial=initial)
 
 
 def explore(

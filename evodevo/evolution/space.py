@@ -26,6 +26,8 @@ class _Locus(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
     evolves: ClassVar[bool] = True
+    expressed: ClassVar[bool] = True
+    """Whether the workload is given it; a gene that steers evolution itself is not."""
     when: dict[str, Value | list[Value]] = Field(default_factory=dict)
 
 
@@ -79,6 +81,14 @@ class FloatLocus(_Locus):
 
     def _clip(self, value: float) -> float:
         return float(min(max(value, self.low), self.high))
+
+
+class StepLocus(FloatLocus):
+    """The size of a member's own mutations: a gene like the others, but not for the workload."""
+
+    type: Literal["float"] = "float"
+    scale: Literal["linear", "log"] = "log"
+    expressed: ClassVar[bool] = False
 
 
 class IntLocus(_Locus):
@@ -219,7 +229,11 @@ class Space:
 
     def express(self, genome: Genome) -> dict[str, Value]:
         """The hyperparameters that `genome` stands for: those of its loci whose conditions hold."""
-        return {name: genome[name] for name in self.loci if self.active(name, genome)}
+        return {
+            name: genome[name]
+            for name, locus in self.loci.items()
+            if locus.expressed and self.active(name, genome)
+        }
 
     def active(self, name: str, genome: Genome) -> bool:
         return all(

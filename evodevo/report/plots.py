@@ -37,13 +37,13 @@ def fom_plot(history: History) -> bytes:
         if min(map(min, values)) > 0 and max(map(max, values)) > 10 * min(map(min, values)):
             axes.set_yscale("log")
         axes.legend(frameon=False)
-    _generations(axes, len(foms))
+    generation_axis(axes, len(foms))
     axes.set_ylabel(history.config.objective.metric.replace("_", " "))
     axes.set_title(
         f"{history.config.run.name}: {history.config.search.population} members, {len(foms)} generations",
         loc="left",
     )
-    return _png(figure)
+    return png(figure)
 
 
 def schedule_plot(history: History) -> bytes:
@@ -78,13 +78,13 @@ def schedule_plot(history: History) -> bytes:
             line = [life for life in history.line(history.best) if space.active(name, life.birth.genome)]
             _draw_line(axes, line, [height(life.birth.genome[name]) for life in line])
         axes.set_ylabel(name.replace("_", " "))
-        _generations(axes, len(history.generations))
+        generation_axis(axes, len(history.generations))
         axes.label_outer()
     if points is not None:
         figure.colorbar(points, ax=list(panels), label="relative fitness", shrink=0.6)
         best = f" of {history.best.id}" if history.best else ""
         panels[0].set_title(f"{history.config.run.name}: the schedule{best}", loc="left")
-    return _png(figure)
+    return png(figure)
 
 
 def _draw_line(axes: Axes, line: Sequence[Life], heights: Sequence[float]) -> None:
@@ -106,14 +106,16 @@ def _heights(axes: Axes, locus: Any) -> Any:
     return lambda value: value
 
 
-def _generations(axes: Axes, count: int) -> None:
+def generation_axis(axes: Axes, count: int) -> None:
+    """An x axis for `count` generations."""
     axes.set_xlabel("generation")
     axes.set_xlim(-0.5, max(1, count) - 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=110)
     return out.getvalue()

@@ -4,22 +4,19 @@ history.csv, schedule.yaml, best.safetensors, summary.json, and report/ with PNG
 deleted and made again at any time.
 """
 
-import base64
 import contextlib
-import html
 import json
-import string
-from importlib import resources
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from evodevo.report import web
 from evodevo.report.plots import fom_plot, schedule_plot
 from evodevo.report.schedule import Schedule
 from evodevo.report.summary import summary_lines, summary_of
 from evodevo.report.tables import history_csv
 from evodevo.run import files
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
-from evodevo.run.controller import JOURNAL, job_of
+from evodevo.run.controller import EXHIBITS, JOURNAL, job_of
 from evodevo.run.history import History, load_history
 
 
@@ -43,34 +40,34 @@ def write_products(directory: Path | str) -> list[Path]:
                 products[directory / f"best{Path(ref.name).suffix}"] = store.read(ref)
     plots = {"fom": fom_plot(history), "schedule": schedule_plot(history)}
     products |= {report / f"{name}.png": png for name, png in plots.items()}
-    products[report / "index.html"] = _page(history, plots).encode()
+    exhibits = {path.name: path.read_bytes() for path in sorted((directory / EXHIBITS).glob("*"))}
+    products[report / "index.html"] = _page(history, plots, exhibits).encode()
     for path, data in products.items():
         files.replace(path, data)
     return list(products)
 
 
-def _page(history: History, plots: dict[str, bytes]) -> str:
-    """One HTML file with its pictures inside, so that it can be sent to somebody."""
-    template = string.Template(resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
+def _page(history: History, plots: Mapping[str, bytes], exhibits: Mapping[str, bytes]) -> str:
     failures = [life for life in history.lives() if life.status == "failed" and life.outcome]
-    return template.substitute(
-        name=html.escape(history.config.run.name),
-        summary=_rows(summary_lines(history)),
-        pictures="\n".join(
-            f'<img alt="{name}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
-            for name, png in plots.items()
-        ),
-        failures="\n".join(
-            f"<h3>{life.id}</h3><pre>{html.escape(life.outcome.error or '')}</pre>"
+    parts = [
+        web.labelled(summary_lines(history)),
+        *(web.picture(name, png) for name, png in plots.items()),
+        *(part for name, data in exhibits.items() for part in _exhibit(name, data)),
+        web.heading("Failures"),
+        *(
+            f"<h3>{life.id}</h3>{web.preformatted(life.outcome.error or '')}"
             for life in failures[:20]
             if life.outcome
-        )
-        or "<p>None.</p>",
-        config=html.escape(history.config.to_yaml()),
-    )
+        ),
+        *([] if failures else [web.paragraph("None.")]),
+        web.heading("Config"),
+        web.preformatted(history.config.to_yaml()),
+    ]
+    return web.page(history.config.run.name, *parts)
 
 
-def _rows(lines: list[tuple[str, Any]]) -> str:
-    return "\n".join(
-        f"<tr><th>{html.escape(key)}</th><td>{html.escape(str(value))}</td></tr>" for key, value in lines
-    )
+def _exhibit(name: str, data: bytes) -> list[str]:
+    """What the workload had to show of the best member: a picture, or text."""
+    title = Path(name).stem.replace("_", " ").capitalize()
+    shown = web.picture(title, data) if name.endswith(".png") else web.preformatted(data.decode())
+    return [web.heading(title), shown]

@@ -7,7 +7,11 @@ from evodevo.run.history import History
 
 
 def summary_of(history: History) -> dict[str, Any]:
-    """What summary.json holds. `seconds` are of workers; `idle` is what `workers` at work did not use."""
+    """What summary.json holds.
+
+    `seconds` are of workers; `idle` is what `workers` at work did not use. `hidden_save_s` was spent on
+    publishing checkpoints while their members were evaluated, so it cost no time.
+    """
     best = history.best
     return {
         "name": history.config.run.name,
@@ -26,6 +30,7 @@ def summary_of(history: History) -> dict[str, Any]:
         "elapsed_s": round(history.elapsed_s, 3),
         "workers": most_at_once(history),
         "seconds": _account(history),
+        "hidden_save_s": round(sum(life.outcome.hidden_s for life in history.lives() if life.outcome), 3),
     }
 
 
@@ -38,7 +43,7 @@ def summary_lines(history: History) -> list[tuple[str, str]]:
         ("generations", f"{facts['generations']} of {history.config.search.generations}"),
         ("members", _members(facts)),
         ("time", f"{facts['elapsed_s']:.1f} s with {facts['workers']} at once"),
-        ("spent on", _shares(facts["seconds"])),
+        ("spent on", _shares(facts["seconds"], facts["hidden_save_s"])),
     ]
     if facts["best_member"]:
         found = [
@@ -72,6 +77,7 @@ def _members(facts: dict[str, Any]) -> str:
     return ", ".join([str(facts["members"]), *troubles])
 
 
-def _shares(seconds: dict[str, float]) -> str:
+def _shares(seconds: dict[str, float], hidden_s: float) -> str:
     whole = sum(seconds.values()) or 1.0
-    return ", ".join(f"{part} {100 * seconds[part] / whole:.0f} %" for part in (*SECONDS, "idle"))
+    shares = ", ".join(f"{part} {100 * seconds[part] / whole:.0f} %" for part in (*SECONDS, "idle"))
+    return f"{shares} (and {hidden_s:.1f} s of save while evaluating)"

@@ -29,8 +29,10 @@ from evodevo.run.records import Assignment, Job, Outcome
 logger = logging.getLogger("evodevo.controller")
 
 JOURNAL = "journal.jsonl"
+EXHIBITS = "exhibits"
+"""Directory, in the run's, for what the workload has to show of the best member: pictures and texts."""
 RUN_EPOCH = "workers.epoch:run_epoch"
-EVALUATE = "workers.epoch:evaluate_checkpoint"
+EXAMINE = "workers.epoch:examine"
 DESCRIBE = "workers.describe:describe"
 RENDER = "evodevo.report.products:write_products"
 
@@ -259,7 +261,7 @@ class Controller:
             logger.warning("run %s: could not delete old checkpoints: %s", self._job.run, why)
 
     async def _test(self, status: End) -> dict[str, float]:
-        """Metrics of the best member on the test split, which nothing was selected by."""
+        """Metrics of the best member on the test split, which nothing was selected by; and its exhibits."""
         best = self.history.best
         if status != "done" or best is None or best.outcome is None or best.outcome.checkpoint is None:
             return {}
@@ -267,7 +269,12 @@ class Controller:
         for _ in range(self._config.limits.max_attempts):
             try:
                 answer = await self._caller.call(
-                    self._job.run, EVALUATE, self._job, best.outcome.checkpoint, hyperparameters, "test"
+                    self._job.run,
+                    EXAMINE,
+                    self._job,
+                    best.outcome.checkpoint,
+                    hyperparameters,
+                    str(self.directory / EXHIBITS),
                 )
             except (AttemptLost, UsageError) as why:
                 logger.warning("run %s: test evaluation: %s", self._job.run, why)

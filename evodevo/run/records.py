@@ -63,7 +63,7 @@ class Outcome:
     status: done; diverged (the objective's metric was NaN or infinite); failed (the workload raised, and
     `error` is the traceback). `fom` and `checkpoint` are there when done, and only then. `seconds` has
     load, train, eval and save: together they are the time the worker was taken up, so save counts only
-    what evaluation did not hide.
+    what evaluation did not hide; `hidden_s` is what it did.
     """
 
     status: Status
@@ -72,6 +72,7 @@ class Outcome:
     checkpoint: CheckpointRef | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
+    hidden_s: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -62,7 +62,7 @@ def replay_config(config: RunConfig, schedule: Schedule, name: str, seed: int | 
     return config.model_copy(update={"run": run, "search": search, "limits": limits})
 
 
-def compare(schedule: Schedule, replayed: History) -> Comparison:
+def compare_replay(schedule: Schedule, replayed: History) -> Comparison:
     """Hold the last member of a replay against the one whose schedule it followed."""
     last = replayed.generations[-1][0]
     checkpoint = last.outcome.checkpoint if last.outcome else None

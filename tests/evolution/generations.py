@@ -12,7 +12,9 @@ def make(
     name: str, space: Space, population: int = 6, mode: Mode = "min", seed: int = 0, **options: Any
 ) -> Strategy:
     kind = STRATEGIES[name]
-    return kind(space, population, mode, seed, kind.Options(**options))
+    chosen = kind.Options(**options)
+    whole = Space({**space.loci, **kind.own_loci(chosen)})
+    return kind(whole, population, mode, seed, chosen)
 
 
 def evaluated(generation: int, births: Sequence[Birth], foms: Sequence[float | None]) -> list[Member]:

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evodevo.evolution.mutation import explore, four_way
+from evodevo.evolution.mutation import (
+    LARGEST_STEP,
+    SMALLEST_STEP,
+    STEP,
+    explore,
+    four_way,
+    log_normal,
+    self_adaptive,
+    step_locus,
+)
 from evodevo.evolution.space import Space
 from tests.evolution.spaces import (
     assert_legal,
@@ -23,7 +32,13 @@ from tests.evolution.spaces import (
 )
 
 LOCI, TRIALS, RATE = 20, 2000, 0.05
-OPERATORS: list[Callable[..., Any]] = [four_way, explore]
+
+
+def log_normal_by_half(space: Space, genome: Any, rate: float, rng: np.random.Generator) -> dict[str, Any]:
+    return log_normal(space, genome, rate, 0.5, rng)
+
+
+OPERATORS: list[Callable[..., Any]] = [four_way, log_normal_by_half, explore]
 
 
 def changes(rate: float, trials: int) -> np.ndarray:
@@ -90,7 +105,7 @@ def test_all_but_constants_change_also_a_locus_that_does_not_count(operator: Cal
         epochs={"type": "fixed", "value": 90},
     )
     genome = {"optimizer": "adam", "momentum": 0.5, "layers": 3, "nesterov": True, "epochs": 90}
-    rate = 1.0 if operator is four_way else 0.0  # for explore: the probability to draw anew
+    rate = 0.0 if operator is explore else 1.0  # for explore: the probability to draw anew
     child = operator(mixed, genome, rate, np.random.default_rng(0))
     assert [name for name in genome if child[name] == genome[name]] == ["epochs"]
 
@@ -112,3 +127,66 @@ def test_explore_draws_a_locus_anew_at_the_resampling_probability() -> None:
     anew = ~np.isclose(np.abs(explored - 0.5), 0.1, rtol=0, atol=1e-9)
     assert_rate(anew.sum(), anew.size, 0.25)
     assert_mean(explored[anew], 0.5, deviation=np.sqrt(1 / 12))
+
+
+def logarithms(operator: Callable[..., Any], space: Space, genome: Any, trials: int) -> np.ndarray:
+    """float (trials, loci): natural logarithm of each value's ratio to what it was."""
+    rng = np.random.default_rng(6)
+    children = [operator(space, genome, 1.0, rng) for _ in range(trials)]
+    return np.log([[child[name] / genome[name] for name in genome] for child in children])
+
+
+def test_a_log_normal_mutation_has_the_step_as_deviation_and_goes_up_and_down_alike() -> None:
+    wide = line(LOCI)
+    found = logarithms(log_normal_by_half, wide, dict.fromkeys(wide.loci, 100.0), 500)
+    count = found.size
+    assert abs(found.mean()) < 4 * 0.5 / count**0.5
+    assert abs(found.std() - 0.5) < 4 * 0.5 / (2 * count) ** 0.5
+    assert_rate((abs(found) < 0.5).sum(), count, 0.6827)
+
+
+def test_a_log_normal_mutation_happens_at_its_rate() -> None:
+    wide, rng = line(LOCI), np.random.default_rng(5)
+    start = dict.fromkeys(wide.loci, 100.0)
+    children = [log_normal(wide, start, 0.3, 0.5, rng) for _ in range(500)]
+    mutated = np.array([[child[name] != 100.0 for name in wide.loci] for child in children])
+    assert_rate(mutated.sum(), mutated.size, 0.3)
+
+
+def adaptive(count: int) -> Space:
+    """`count` float loci and the step."""
+    return Space({**line(count).loci, STEP: step_locus(0.1)})
+
+
+def test_a_self_adaptive_mutation_steps_by_the_genomes_own_new_step() -> None:
+    wide = adaptive(400)
+    before = {**dict.fromkeys(line(400).loci, 100.0), STEP: 0.1}
+    for seed in range(5):
+        child = self_adaptive(wide, before, 1.0, np.random.default_rng(seed))
+        step = float(child[STEP])  # type: ignore[arg-type]
+        found = np.log([float(child[name]) / 100.0 for name in line(400).loci])  # type: ignore[arg-type]
+        assert step != 0.1
+        assert abs(found.std() - step) < 4 * step / 800**0.5
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_step_changes_by_one_over_the_root_of_the_number_of_loci(count: int) -> None:
+    space = adaptive(count)
+    before = {**dict.fromkeys(line(count).loci, 100.0), STEP: 0.1}
+    found = logarithms(self_adaptive, space, before, 2000)[:, -1]
+    inside = found[(found > np.log(SMALLEST_STEP / 0.1)) & (found < np.log(LARGEST_STEP / 0.1))]
+    assert len(inside) > 0.97 * len(found)
+    assert abs(np.median(found)) < 5 * count**-0.5 / 2000**0.5
+    assert inside.std() == pytest.approx(count**-0.5, rel=0.1)
+
+
+def test_a_step_changes_also_where_no_locus_mutates_and_stays_in_its_bounds() -> None:
+    space, rng = adaptive(1), np.random.default_rng(7)
+    genome: dict[str, Any] = {"0": 100.0, STEP: 0.1}
+    steps = []
+    for _ in range(300):
+        genome = self_adaptive(space, genome, 0.0, rng)
+        assert genome["0"] == 100.0
+        steps.append(genome[STEP])
+    assert min(steps) == SMALLEST_STEP
+    assert max(steps) == LARGEST_STEP

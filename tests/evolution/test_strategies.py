@@ -31,6 +31,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("tri_parent", {"keep": "both", "crossover": "switch_following", "mutation_rate": 1.0, "sigma": 0.0}),
     ("truncation_pbt", {}),
     ("truncation_pbt", {"fraction": 0.5, "resample_probability": 1.0}),
+    ("tri_parent", {"mutation": "four_way", "alpha": "tied", "crossover_rate": 0.0}),
+    ("tri_parent", {"mutation": "self_adaptive", "mutation_rate": 1.0}),
     ("random_search", {}),
 ]
 FOMS: list[list[float | None]] = [
@@ -67,7 +69,7 @@ def test_every_birth_is_legal(
     for generation in play(strategy, three_generations):
         assert len(generation) == 5
         for member in generation:
-            assert_legal(space, member.birth.genome)
+            assert_legal(strategy.space, member.birth.genome)
 
 
 @each_variant
@@ -229,7 +231,7 @@ def test_every_strategy_is_found_by_its_name_or_by_an_import_path() -> None:
     [
         (
             "tri_parnet",
-            "no strategy 'tri_parnet'; did you mean tri_parent.*truncation_pbt, random_search, replay",
+            "no strategy 'tri_parnet'; did you mean tri_parent.*random_search, scheduled, replay",
         ),
         ("zzz", "no strategy 'zzz'; There are tri_parent, .*module:Class"),
         (

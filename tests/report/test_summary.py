@@ -51,6 +51,7 @@ def test_a_run_that_went_to_its_end_is_told_in_full(tmp_path: Path) -> None:
         "elapsed_s": 16 * sum(SECONDS.values()),
         "workers": 1,
         "seconds": {**{part: 16 * seconds for part, seconds in SECONDS.items()}, "idle": 0.0},
+        "hidden_save_s": 0.0,
     }
     assert json.loads(json.dumps(facts)) == facts
 

@@ -21,7 +21,7 @@ from configs import small
 from evodevo.config import RunConfig, parse
 from evodevo.run import controller
 from evodevo.run.checkpoints import CheckpointStore
-from evodevo.run.controller import DESCRIBE, EVALUATE, JOURNAL, RENDER, RUN_EPOCH, Controller, create_run
+from evodevo.run.controller import DESCRIBE, EXAMINE, JOURNAL, RENDER, RUN_EPOCH, Controller, create_run
 from evodevo.run.dispatch import Answer, AttemptLost
 from evodevo.run.history import History
 from evodevo.run.journal import Journal, Tail
@@ -104,7 +104,7 @@ class FakeCaller:
                 await self._hang()
             raise why or AssertionError("a hanging call went on")
         answers: dict[str, Callable[..., Any]] = {
-            EVALUATE: self._evaluate,
+            EXAMINE: self._examine,
             RENDER: lambda directory: [],
             DESCRIBE: lambda job, hyperparameters: {"torch": "0", "metrics": [], "facts": []},
         }
@@ -139,9 +139,11 @@ class FakeCaller:
         metrics = {assignment.job.metric: quality, "validation_accuracy": 1 / (1 + quality)}
         return Outcome("done", quality, metrics, ref, SECONDS)
 
-    def _evaluate(self, job: Job, ref: CheckpointRef, hyperparameters: Any, split: str) -> dict[str, float]:
+    def _examine(
+        self, job: Job, ref: CheckpointRef, hyperparameters: Any, directory: str
+    ) -> dict[str, float]:
         quality, _ = PARAMETERS.unpack(CheckpointStore(job.checkpoints_url).read(ref))
-        return {f"{split}_loss": quality + 0.5}
+        return {"test_loss": quality + 0.5}
 
     async def _turn(self) -> None:
         """Wait until all calls that come at this moment are here, and then for the own place among them."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from run.fakes import (
-    EVALUATE,
+    EXAMINE,
     RENDER,
     STRATEGIES,
     FakeCaller,
@@ -41,7 +41,7 @@ def test_a_run_goes_to_its_end(strategy: str, tmp_path: Path) -> None:
     assert (history.end, history.reason) == ("done", None)
     assert [[life.status for life in lives] for lives in history.generations] == [["done"] * 4] * 4
     assert Counter(assignment.member for assignment in caller.assignments) == Counter(history.by_id.keys())
-    assert [function for function, _ in caller.calls[16:]] == [EVALUATE, RENDER]
+    assert [function for function, _ in caller.calls[16:]] == [EXAMINE, RENDER]
     assert history.best is not None
     assert history.best.fom == min(life.fom for life in history.lives() if life.fom is not None)
 
@@ -49,12 +49,12 @@ def test_a_run_goes_to_its_end(strategy: str, tmp_path: Path) -> None:
 def test_the_test_split_is_asked_for_once_after_the_last_generation_and_of_the_best(tmp_path: Path) -> None:
     caller = FakeCaller()
     history = finished(tmp_path / "run", caller=caller)
-    ((_, arguments),) = [call for call in caller.calls if call[0] == EVALUATE]
+    ((_, arguments),) = [call for call in caller.calls if call[0] == EXAMINE]
     best = history.best
     assert best is not None
     assert best.outcome is not None
     hyperparameters = history.config.space().express(best.birth.genome)
-    assert arguments[1:] == (best.outcome.checkpoint, hyperparameters, "test")
+    assert arguments[1:] == (best.outcome.checkpoint, hyperparameters, str(tmp_path / "run" / "exhibits"))
     assert history.test == {"test_loss": best.fom + 0.5}
     assert not any(life.outcome and "test_loss" in life.outcome.metrics for life in history.lives())
 
@@ -156,7 +156,7 @@ def test_a_child_prefers_the_worker_that_trained_its_alpha(tmp_path: Path) -> No
     assert len(set(caller.prefers)) == 4
 
 
-@pytest.mark.parametrize("function", [RENDER, EVALUATE])
+@pytest.mark.parametrize("function", [RENDER, EXAMINE])
 @pytest.mark.parametrize(
     "why",
     [
@@ -170,13 +170,13 @@ def test_a_report_or_a_test_evaluation_that_fails_does_not_fail_the_run(
 ) -> None:
     history = finished(tmp_path / "run", caller=FakeCaller(trouble={function: why}))
     assert (history.end, history.reason, history.completed()) == ("done", None, 4)
-    assert bool(history.test) == (function != EVALUATE)
+    assert bool(history.test) == (function != EXAMINE)
 
 
 def test_a_test_evaluation_is_tried_as_often_as_an_epoch(tmp_path: Path) -> None:
-    caller = FakeCaller(trouble={EVALUATE: AttemptLost("no luck")})
+    caller = FakeCaller(trouble={EXAMINE: AttemptLost("no luck")})
     finished(tmp_path / "run", config_of(limits__max_attempts=2), caller)
-    assert [function for function, _ in caller.calls[16:]] == [EVALUATE, EVALUATE, RENDER]
+    assert [function for function, _ in caller.calls[16:]] == [EXAMINE, EXAMINE, RENDER]
 
 
 def test_the_controllers_record_says_where_it_is_before_anything_is_born(tmp_path: Path) -> None:

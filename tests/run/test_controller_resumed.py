@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import pytest
 from run.fakes import (
-    EVALUATE,
+    EXAMINE,
     RENDER,
     STRATEGIES,
     FakeCaller,
@@ -163,4 +163,4 @@ def test_a_done_run_that_is_carried_on_is_done_again_without_an_epoch(run: Path)
     caller = FakeCaller()
     again = carry_out(run, caller)
     assert (again.end, again.test, story(again)) == ("done", first.test, story(first))
-    assert [function for function, _ in caller.calls] == [EVALUATE, RENDER]
+    assert [function for function, _ in caller.calls] == [EXAMINE, RENDER]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from run.fakes import (
-    EVALUATE,
+    EXAMINE,
     RENDER,
     FakeCaller,
     carry_out,
@@ -58,7 +58,7 @@ def test_a_run_cancelled_at_any_call_can_be_carried_on_to_the_same_end(
 
 
 def test_a_run_cancelled_during_its_test_evaluation_is_tested_when_it_is_carried_on(run: Path) -> None:
-    stop(run, FakeCaller(trouble={EVALUATE: None}), by_user=True)
+    stop(run, FakeCaller(trouble={EXAMINE: None}), by_user=True)
     assert (history_of(run).end, history_of(run).completed()) == ("cancelled", 4)
     assert carry_out(run, FakeCaller()).test
 

@@ -45,6 +45,7 @@ def test_the_json_of_an_outcome_has_every_field_by_its_name() -> None:
         "checkpoint": {"name": "x", "size_bytes": 3, "sha256": "abc"},
         "seconds": {"load": 1.0},
         "error": None,
+        "hidden_s": 0.0,
     }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +16,7 @@ from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.records import Outcome
 from tests.workers.conftest import UserModule
 from tests.workers.toys import HYPERPARAMETERS, TOY, Toy, assignment, files, job, prepared, section, trained
-from workers.epoch import ERROR_TAIL_CHARACTERS, evaluate_checkpoint, run_epoch
+from workers.epoch import ERROR_TAIL_CHARACTERS, examine, run_epoch
 from workers.hyperparameters import Hyperparameters
 from workers.workload import Batch
 
@@ -182,22 +183,34 @@ def test_a_member_is_trained_with_the_threads_that_its_job_says(tmp_path: Path) 
     outcome = run_epoch(assignment(job(tmp_path, threads=2)))
     assert torch.get_num_threads() == 2
     assert outcome.checkpoint
-    evaluate_checkpoint(job(tmp_path, threads=1), outcome.checkpoint, HYPERPARAMETERS, "test")
+    examine(job(tmp_path, threads=1), outcome.checkpoint, HYPERPARAMETERS, str(tmp_path / "exhibits"))
     assert torch.get_num_threads() == 1
 
 
-def test_a_published_checkpoint_evaluates_to_the_figures_that_were_reported(tmp_path: Path) -> None:
+def test_a_published_checkpoint_is_examined_on_the_test_split(tmp_path: Path) -> None:
     outcome = run(tmp_path)
     assert outcome.checkpoint
-    again = evaluate_checkpoint(job(tmp_path), outcome.checkpoint, HYPERPARAMETERS, "validation")
-    assert {"train_loss": outcome.metrics["train_loss"], **again} == outcome.metrics
-    test = evaluate_checkpoint(job(tmp_path), outcome.checkpoint, HYPERPARAMETERS, "test")
+    exhibits = tmp_path / "exhibits"
+    test = examine(job(tmp_path), outcome.checkpoint, HYPERPARAMETERS, str(exhibits))
     assert test.keys() == {"test_loss", "test_accuracy"}
-    assert test["test_loss"] != again["validation_loss"]
+    assert test["test_loss"] != outcome.metrics["validation_loss"]
+    assert not exhibits.exists()
+
+
+def test_a_workload_shows_its_exhibits_of_the_checkpoint(tmp_path: Path) -> None:
+    shows = job(tmp_path, section("tests.workers.toys:Showing"))
+    outcome = run_epoch(assignment(shows))
+    assert outcome.checkpoint
+    for _ in range(2):  # a second examination replaces what the first wrote
+        examine(shows, outcome.checkpoint, HYPERPARAMETERS, str(tmp_path / "exhibits"))
+    ((name, text),) = [(path.name, path.read_text()) for path in (tmp_path / "exhibits").iterdir()]
+    assert name == "weights.txt"
+    model = safetensors.torch.load_file(tmp_path / "params" / outcome.checkpoint.name)
+    assert text == repr([float(model[key].sum()) for key in sorted(model) if key.startswith("model.")])
 
 
 def test_a_workload_without_a_test_split_has_no_test_figures(tmp_path: Path) -> None:
     outcome = run(tmp_path)
     assert outcome.checkpoint
     without = job(tmp_path, section("tests.workers.toys:Numbered"))
-    assert evaluate_checkpoint(without, outcome.checkpoint, HYPERPARAMETERS, "test") == {}
+    assert examine(without, outcome.checkpoint, HYPERPARAMETERS, str(tmp_path / "exhibits")) == {}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from evodevo.run.records import Assignment, CheckpointRef, Job
 from workers.hyperparameters import Hyperparameters
-from workers.workload import Batch, Splits, Workload
+from workers.workload import Batch, Splits, Training, Workload
 
 TOY = "tests.workers.toys:Toy"
 HYPERPARAMETERS = {"learning_rate": 0.05, "momentum": 0.9}
@@ -59,6 +59,14 @@ class Numbered(Toy):
 
     def metrics(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor | float]:
         return {"mean": batch[0].mean(), "mean_square": float((batch[0] ** 2).mean())}
+
+
+class Showing(Toy):
+    """Shows the sum of each parameter and buffer of its model."""
+
+    def exhibits(self, training: Training) -> Mapping[str, bytes]:
+        sums = {name: float(value.sum()) for name, value in training.model.state_dict().items()}
+        return {"weights.txt": repr([sums[name] for name in sorted(sums)]).encode()}
 
 
 class Clock:

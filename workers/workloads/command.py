@@ -137,6 +137,9 @@ class Command:
         """The fom that the program printed; it has no other split."""
         return {"fom": attempt.fom} if split == "validation" and attempt.fom is not None else {}
 
+    def exhibits(self, attempt: Attempt) -> dict[str, bytes]:
+        return {}
+
     def rehearse(self, hyperparameters: Mapping[str, Any]) -> tuple[list[str], set[str]]:
         """Check the command without running it: the program is there and the placeholders are known."""
         clash = set(hyperparameters) & set(OWN_PLACEHOLDERS)

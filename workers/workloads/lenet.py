@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from workers.augment import shifted
 from workers.data import mnist
 from workers.hyperparameters import Hyperparameters
 from workers.workload import Batch, Splits, Workload
@@ -41,23 +42,11 @@ class LeNet(Workload):
 
     def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
         images, labels = batch
-        return F.cross_entropy(model(shifted(images, hp.get("max_shift", 0))), labels)
+        moved = shifted(images, hp.get("max_shift", 0), fill=float(images.min()))
+        return F.cross_entropy(model(moved), labels)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         images, labels = batch
         logits = model(images)
         correct = logits.argmax(1) == labels
         return {"loss": F.cross_entropy(logits, labels), "accuracy": correct.double().mean()}
-
-
-def shifted(images: Tensor, max_shift: int) -> Tensor:
-    """Move each image of (n, 1, height, width) by -max_shift to max_shift pixels, both ways on its own."""
-    if max_shift == 0:
-        return images
-    count, _, height, width = images.shape
-    background = float(images.min())
-    padded = F.pad(images, (max_shift,) * 4, value=background)
-    top, left = torch.randint(0, 2 * max_shift + 1, (2, count)).to(images.device)
-    rows = (top[:, None] + torch.arange(height, device=images.device))[:, :, None]
-    columns = (left[:, None] + torch.arange(width, device=images.device))[:, None, :]
-    return padded[torch.arange(count, device=images.device)[:, None, None], 0, rows, columns].unsqueeze(1)

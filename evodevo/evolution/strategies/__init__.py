@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from evodevo.evolution.strategies.base import Birth, Member, Population, Strategy
 from evodevo.evolution.strategies.random_search import RandomSearch
 from evodevo.evolution.strategies.replay import Replay
+from evodevo.evolution.strategies.scheduled import Scheduled
 from evodevo.evolution.strategies.tri_parent import TriParent
 from evodevo.evolution.strategies.truncation_pbt import TruncationPBT
 
@@ -15,6 +16,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "tri_parent": TriParent,
     "truncation_pbt": TruncationPBT,
     "random_search": RandomSearch,
+    "scheduled": Scheduled,
     "replay": Replay,
 }
 

@@ -7,7 +7,7 @@ telling it again what the journal holds puts it back where it was.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -91,6 +91,11 @@ class Strategy(ABC):
         """Take in one whole generation, in the order of the slots."""
         foms = [member.fom for member in members]
         self._told = Population(tuple(members), self.fitness(foms), best_first(foms, self.mode))
+
+    @classmethod
+    def own_loci(cls, options: Any) -> dict[str, Any]:
+        """Loci that the strategy adds to those of the config, to steer itself."""
+        return {}
 
     @abstractmethod
     def birth(self, generation: int, slot: int, parents: Population) -> Birth:

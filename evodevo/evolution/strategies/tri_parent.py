@@ -4,14 +4,25 @@ Vose et al. 2019, "Recombination of Artificial Neural Networks", arXiv 1901.0390
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import BaseModel, Field
 
 from evodevo.evolution.crossover import Kind, complementary
 from evodevo.evolution.fitness import DEFAULT_SIGMA, relative_fitness
-from evodevo.evolution.mutation import four_way
+from evodevo.evolution.mutation import (
+    LARGEST_STEP,
+    SMALLEST_STEP,
+    STEP,
+    four_way,
+    log_normal,
+    self_adaptive,
+    step_locus,
+)
+from evodevo.evolution.mutation import Kind as MutationKind
 from evodevo.evolution.selection import proportional
+from evodevo.evolution.space import Genome, Value
 from evodevo.evolution.strategies import base
 
 
@@ -22,7 +33,14 @@ class TriParentOptions(base.CommonOptions):
     crossover: Kind = "single_locus"
     keep: Literal["one", "both"] = "one"
     """Of two complementary genotypes, one at random; or both, a child for each (neighbouring slots)."""
-    mutation_rate: float = Field(default=0.05, ge=0, le=1)
+    alpha: Literal["drawn", "tied"] = "drawn"
+    """The parent of the parameters: drawn for itself, or parent a, as in other PBT."""
+    mutation: MutationKind = "log_normal"
+    """four_way is the paper's; log_normal has `mutation_step`; self_adaptive evolves it, starting there."""
+    mutation_rate: float = Field(default=0.5, ge=0, le=1)
+    """Probability of each locus; the paper's 0.05 is for 100 members and 200 epochs."""
+    mutation_step: float = Field(default=0.2, ge=SMALLEST_STEP, le=LARGEST_STEP)
+    """Standard deviation of a value's natural logarithm: 0.2 is about 20 % up or down."""
 
 
 class TriParent(base.Strategy):
@@ -38,11 +56,24 @@ class TriParent(base.Strategy):
             a.birth.genome, b.birth.genome, self.options.crossover_rate, self.options.crossover, mating
         )
         kept = slot - pair if self.options.keep == "both" else int(mating.integers(2))
-        alpha = parents.members[proportional(parents.fitness, self.stream(generation, slot, "alpha"))]
-        genome = four_way(
-            self.space, genotypes[kept], self.options.mutation_rate, self.stream(generation, slot, "mutation")
-        )
+        drawn = parents.members[proportional(parents.fitness, self.stream(generation, slot, "alpha"))]
+        alpha = a if self.options.alpha == "tied" else drawn
+        genome = self._mutated(genotypes[kept], self.stream(generation, slot, "mutation"))
         return base.Birth(genome, parent_a=a.id, parent_b=b.id, parent_params=alpha.id)
+
+    @classmethod
+    def own_loci(cls, options: TriParentOptions) -> dict[str, Any]:
+        return {STEP: step_locus(options.mutation_step)} if options.mutation == "self_adaptive" else {}
+
+    def _mutated(self, genome: Genome, draw: np.random.Generator) -> dict[str, Value]:
+        rate = self.options.mutation_rate
+        match self.options.mutation:
+            case "four_way":
+                return four_way(self.space, genome, rate, draw)
+            case "log_normal":
+                return log_normal(self.space, genome, rate, self.options.mutation_step, draw)
+            case "self_adaptive":
+                return self_adaptive(self.space, genome, rate, draw)
 
     def fitness(self, foms: Sequence[float | None]) -> list[float]:
         return relative_fitness(foms, self.mode, self.options.sigma)

@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from evodevo.evolution.fitness import relative_fitness
+from evodevo.evolution.mutation import STEP
 from evodevo.evolution.strategies import Birth
 from tests.evolution.generations import children_of, make, play, slot_of
 from tests.evolution.spaces import assert_rate, line
@@ -47,10 +48,10 @@ def of_two(children: list[Birth]) -> list[Birth]:
     return [child for child in children if child.parent_a != child.parent_b]
 
 
-def test_the_rates_are_those_of_the_paper_unless_something_else_is_said() -> None:
-    options = make("tri_parent", SPACE).options
-    assert (options.crossover_rate, options.mutation_rate) == (0.33, 0.05)  # type: ignore[attr-defined]
-    assert (options.crossover, options.keep) == ("single_locus", "one")  # type: ignore[attr-defined]
+def test_the_recombination_is_the_papers_unless_something_else_is_said() -> None:
+    options: Any = make("tri_parent", SPACE).options
+    assert (options.crossover_rate, options.crossover) == (0.33, "single_locus")
+    assert (options.keep, options.alpha) == ("one", "drawn")
 
 
 @pytest.mark.parametrize("parent", ["parent_a", "parent_b", "parent_params"])
@@ -109,8 +110,9 @@ def test_crossover_switches_all_that_follows_where_it_is_told_to() -> None:
         assert_rate(hits, len(switched), 0.33)
 
 
-def test_values_mutate_at_the_rate_of_the_paper() -> None:
-    mutating = make("tri_parent", SPACE, 4)
+@pytest.mark.parametrize("mutation", ["four_way", "log_normal"])
+def test_values_mutate_at_the_rate_that_is_given(mutation: str) -> None:
+    mutating = make("tri_parent", SPACE, 4, mutation=mutation, mutation_rate=0.05)
     children = flat(list(children_of(mutating, [GENOMES[1]] * 4, FOMS, 400)))
     mutated = np.array([[value != 20.0 for value in child.genome.values()] for child in children])
     assert_rate(mutated.sum(), mutated.size, 0.05)
@@ -171,3 +173,49 @@ def test_keeping_both_works_with_an_odd_population() -> None:
 def test_a_senseless_option_is_refused(option: str, value: Any) -> None:
     with pytest.raises(ValidationError, match=option):
         make("tri_parent", SPACE, **{option: value})
+
+
+def test_the_parameters_come_from_parent_a_where_they_are_tied_to_it() -> None:
+    children = flat(births(alpha="tied"))
+    assert all(child.parent_params == child.parent_a for child in children)
+    drawn = flat(births())
+    assert 0 < sum(child.parent_params == child.parent_a for child in drawn) < len(drawn)
+
+
+def test_tying_the_parameters_leaves_the_hyperparameters_as_they_were() -> None:
+    tied, drawn = flat(births(alpha="tied")), flat(births())
+    assert [child.genome for child in tied] == [child.genome for child in drawn]
+
+
+def test_without_crossover_a_child_has_the_genome_of_one_parent() -> None:
+    for child in flat(births(crossover_rate=0.0)):
+        assert child.genome in (GENOMES[slot_of(child.parent_a)], GENOMES[slot_of(child.parent_b)])
+
+
+@pytest.mark.parametrize("mutation", ["four_way", "log_normal", "self_adaptive"])
+def test_a_value_mutates_in_the_way_that_is_asked_for(mutation: str) -> None:
+    strategy = make("tri_parent", SPACE, 4, mutation=mutation, mutation_rate=1.0, mutation_step=1.0)
+    genome = {**GENOMES[1], **({STEP: 1.0} if mutation == "self_adaptive" else {})}
+    ratios = [
+        float(child.genome[name]) / 20.0  # type: ignore[arg-type]
+        for generation in children_of(strategy, [genome] * 4, FOMS, 20)
+        for child in generation
+        for name in SPACE.loci
+    ]
+    assert (max(ratios) <= 1.2 and min(ratios) >= 0.8) == (mutation == "four_way")
+
+
+def test_a_step_of_its_own_is_inherited_from_a_hyperparameter_parent() -> None:
+    strategy = make("tri_parent", SPACE, 4, mutation="self_adaptive", crossover_rate=0.0)
+    genomes = [{**genome, STEP: 0.01 * 8**slot} for slot, genome in enumerate(GENOMES)]
+    for generation in children_of(strategy, genomes, FOMS, 50):
+        for child in generation:
+            steps = [genomes[slot_of(parent)][STEP] for parent in (child.parent_a, child.parent_b)]
+            assert min(abs(math.log(float(child.genome[STEP]) / step)) for step in steps) < 5 / LOCI**0.5  # type: ignore[arg-type]
+
+
+def test_the_workload_never_sees_the_step() -> None:
+    strategy = make("tri_parent", SPACE, 4, mutation="self_adaptive")
+    genome = strategy.ask(0)[1].genome
+    assert STEP in genome
+    assert list(strategy.space.express(genome)) == list(SPACE.loci)

@@ -10,7 +10,7 @@ import pytest
 from evodevo.run.records import Outcome
 from tests.workers.conftest import Program
 from tests.workers.toys import command_attempt, files
-from workers.epoch import evaluate_checkpoint, run_epoch
+from workers.epoch import examine, run_epoch
 from workers.workloads.command import Command
 
 
@@ -165,7 +165,7 @@ def test_a_command_reports_nothing_of_other_splits(tmp_path: Path, program: Prog
     done = command_attempt(tmp_path, command)
     ref = run_epoch(done).checkpoint
     assert ref
-    assert evaluate_checkpoint(done.job, ref, {}, "test") == {}
+    assert examine(done.job, ref, {}, "nowhere") == {}
     workload = Command(["echo", "FoM: 1"])
     state = workload.begin({}, 7, None)
     assert workload.evaluate(state, "validation") == {}

@@ -1,0 +1,129 @@
+"""What several commands of the command line share: options, the cluster, following a run to its end."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from evodevo import display
+from evodevo.config import RunConfig, load, parse_override
+from evodevo.errors import RunFailed, UsageError
+from evodevo.report.summary import summary_lines
+from evodevo.run.controller import JOURNAL
+from evodevo.run.view import runs_in
+from evodevo.service.client import Client, Run, connect, local, open_run
+
+console = Console(width=None if sys.stdout and sys.stdout.isatty() else 120)
+
+
+def at_scheduler(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that name an existing cluster."""
+    for option in (
+        click.option("--scheduler-file", metavar="FILE", help="An existing cluster's scheduler file."),
+        click.option("--scheduler", metavar="ADDRESS", help="An existing cluster, such as tcp://host:8786."),
+    ):
+        function = option(function)
+    return function
+
+
+config_argument = click.argument("config_path", metavar="CONFIG")
+overrides_option = click.option(
+    "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Set a config key; dots for sections."
+)
+in_runs_dir = click.option(
+    "--runs-dir",
+    metavar="DIR",
+    default="checkpoints",
+    show_default=True,
+    help="Where the runs' directories are.",
+)
+workers_option = click.option(
+    "--workers", metavar="N", type=click.IntRange(1), help="Workers of the local cluster."
+)
+no_progress_option = click.option("--no-progress", is_flag=True, help="Show nothing before the end.")
+
+
+def load_config(path: str, overrides: tuple[str, ...], run_name: str | None, seed: int | None) -> RunConfig:
+    """The config at `path` with what the command line says set over it."""
+    values = dict(parse_override(text) for text in overrides)
+    if run_name is not None:
+        values["run.name"] = run_name
+    if seed is not None:
+        values["run.seed"] = seed
+    return load(path, values)
+
+
+@contextlib.contextmanager
+def client_of(
+    scheduler: str | None,
+    scheduler_file: str | None,
+    workers: int | None,
+    runs_dir: str,
+    config: RunConfig | None,
+) -> Iterator[Client]:
+    """The cluster that the options name: an existing one, or else one of its own with `config`'s workers."""
+    if scheduler or scheduler_file:
+        with connect(scheduler, scheduler_file) as client:
+            yield client
+    else:
+        count = workers or (config.cluster.workers if config else 1)
+        with local(count, runs_dir) as client:
+            yield client
+
+
+def submit(client: Client, config: RunConfig) -> Run:
+    """Begin a run; says so where that has to wait for a worker."""
+    if client.workers == 0:
+        console.print("waiting for a worker: none is connected yet")
+    return client.submit(config)
+
+
+def follow(run: Run, client: Client, quiet: bool) -> None:
+    """Show a run until it is over; on Ctrl-C say how it is carried on or followed."""
+    try:
+        display.show(run.follow(), client.dashboard, console, quiet)
+    except KeyboardInterrupt:
+        if client.options is None:
+            console.print(f"\ninterrupted; `evodevo resume {run.name}` carries the run on")
+        else:
+            where = f"{run.name} {client.options}"
+            console.print(
+                f"\nthe run goes on; `evodevo watch {where}` follows it, `evodevo cancel {where}` stops it"
+            )
+        raise
+
+
+def show_end(run: Run, directory: Path | None) -> None:
+    """The summary table; raises `RunFailed` where the run failed or stopped before its end."""
+    history, status = run.view.history, run.view.status()
+    rows = summary_lines(history)
+    if directory is not None:
+        products = {"schedule": "schedule.yaml", "history": "history.csv", "report": "report/index.html"}
+        rows += [
+            (name, str(directory / file)) for name, file in products.items() if (directory / file).exists()
+        ]
+    console.print(display.rows(run.name, rows), highlight=False)
+    if status.state == "failed":
+        raise RunFailed(f"run {run.name} failed: {status.message}")
+    if status.state == "interrupted":
+        raise RunFailed(f"run {run.name} stopped: {status.message or 'no scheduler carries it on'}")
+    if status.message and status.state == "done":
+        click.echo(f"evodevo: {status.message}", err=True)
+
+
+def directory_of(run: str, runs_dir: str) -> Path:
+    """A run by its name in the runs directory, or by its own path."""
+    for directory in (Path(runs_dir, run), Path(run)):
+        if (directory / JOURNAL).exists():
+            return directory
+    known = ", ".join(runs_in(Path(runs_dir))) or "none"
+    raise UsageError(f"no run {run!r} in {Path(runs_dir).absolute()}; there are: {known}")
+
+
+def open_in(run: str, runs_dir: str) -> Run:
+    """A run by its name in the runs directory, or by its own path; without a scheduler."""
+    return open_run(directory_of(run, runs_dir))

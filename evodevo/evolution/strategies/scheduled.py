@@ -1,0 +1,102 @@
+"""Training by hand: hyperparameters follow fixed schedules, and every slot keeps its parameters to the end.
+
+The yardstick of what people do without evolution: a population of independent runs of one recipe, of which
+the best counts. With `initial: spread` or `random` the recipe's values are searched at the same time.
+"""
+
+import math
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from evodevo.evolution.fitness import Mode
+from evodevo.evolution.space import FloatLocus, Space, Value
+from evodevo.evolution.strategies import base
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    start: float | None = None
+    """The value that is multiplied; without it, the founder's own."""
+
+
+class Steps(_Shape):
+    """A factor from a point on, until the next: `at` are parts of the run, above 0 and below 1."""
+
+    shape: Literal["steps"]
+    at: list[float]
+    factors: list[float]
+    """Of the start value, one for each of `at`; not of the value before."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if len(self.at) != len(self.factors):
+            raise ValueError(f"at has {len(self.at)} points and factors has {len(self.factors)}")
+        if sorted(set(self.at)) != self.at or not all(0 < at < 1 for at in self.at):
+            raise ValueError(f"at {self.at} should be ascending parts of the run, above 0 and below 1")
+        return self
+
+    def factor(self, epoch: int, epochs: int) -> float:
+        passed = [factor for at, factor in zip(self.at, self.factors, strict=True) if epoch >= at * epochs]
+        return passed[-1] if passed else 1.0
+
+
+class Cosine(_Shape):
+    """Half a cosine from 1 towards `end`, after Loshchilov and Hutter 2017 (SGDR, arXiv 1608.03983)."""
+
+    shape: Literal["cosine"]
+    end: float = Field(default=0.0, ge=0, le=1)
+    """Factor that the epoch after the last one would have."""
+    warmup: float = Field(default=0.0, ge=0, lt=1)
+    """Part of the run in which the factor first rises linearly."""
+
+    def factor(self, epoch: int, epochs: int) -> float:
+        warm = self.warmup * epochs
+        if epoch < warm:
+            return (epoch + 1) / (warm + 1)
+        progress = (epoch - warm) / (epochs - warm)
+        return self.end + (1 - self.end) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+Shape = Annotated[Steps | Cosine, Field(discriminator="shape")]
+
+
+class ScheduledOptions(base.CommonOptions):
+    initial: Literal["given", "spread", "random"] = "given"
+    epochs: int = Field(ge=1)
+    """Over which the shapes are laid out: the run's generations."""
+    schedule: dict[str, Shape] = Field(default_factory=dict)
+    """A shape for each float locus that is not constant. Values may leave the locus' bounds."""
+
+
+class Scheduled(base.Strategy):
+    Options: ClassVar[type[BaseModel]] = ScheduledOptions
+    smallest_population = 1
+    options: ScheduledOptions
+
+    def __init__(self, space: Space, population: int, mode: Mode, seed: int, options: BaseModel) -> None:
+        """Raises `ValueError` where a schedule is for something that is no float locus."""
+        super().__init__(space, population, mode, seed, options)
+        floats = [name for name, locus in space.loci.items() if isinstance(locus, FloatLocus)]
+        for name in self.options.schedule:
+            if name not in floats:
+                raise ValueError(
+                    f"schedule: {name!r} is no float locus; there are {', '.join(floats) or 'none'}"
+                )
+
+    def founder(self, generation: int, slot: int) -> base.Birth:
+        return base.Birth(self._genome(generation, slot))
+
+    def birth(self, generation: int, slot: int, parents: base.Population) -> base.Birth:
+        if not parents.survives(slot):
+            return self.founder(generation, slot)
+        own = parents.members[slot].id
+        return base.Birth(self._genome(generation, slot), parent_a=own, parent_params=own)
+
+    def _genome(self, generation: int, slot: int) -> dict[str, Value]:
+        genome: dict[str, Any] = dict(super().founder(0, slot).genome)
+        for name, shape in self.options.schedule.items():
+            start = genome[name] if shape.start is None else shape.start
+            genome[name] = float(start * shape.factor(generation, self.options.epochs))
+        return genome

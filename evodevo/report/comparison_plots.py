@@ -1,0 +1,76 @@
+"""The two pictures of a comparison, in the manner of figure 9 of the method's paper (arXiv 1901.03900)."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from evodevo.config import RunConfig
+from evodevo.report.comparison import Histories, curves, schedules
+from evodevo.report.plots import generation_axis, png
+
+COLOURS = ("#444444", "#0369a1", "#15803d", "#a16207", "#c2410c", "#7e22ce", "#be123c", "#0f766e")
+
+
+def fom_picture(config: RunConfig, histories: Histories) -> bytes:
+    """The best fom of each generation: mean over seeds, and from the least to the greatest, as PNG."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    found = [curves(by_seed) for by_seed in histories.values()]
+    for colour, arm, values in zip(_colours(), histories, found, strict=False):
+        _mean_and_envelope(axes, values, colour, arm, np.nanmean)
+    finite = np.concatenate([values[np.isfinite(values)] for values in found])
+    if len(finite) and finite.min() > 0 and finite.max() > 5 * finite.min():
+        axes.set_yscale("log")
+    generation_axis(axes, config.search.generations)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(config.objective.metric.replace("_", " "))
+    seeds = len(next(iter(histories.values())))
+    axes.set_title(f"{config.run.name}: mean and range over {seeds} seeds", loc="left")
+    axes.legend(frameon=False)
+    return png(figure)
+
+
+def schedules_picture(config: RunConfig, histories: Histories) -> bytes:
+    """A panel a numeric hyperparameter: what the best members were trained with, over seeds, as PNG."""
+    names = [name for name, locus in config.space().loci.items() if locus.type in ("float", "int")]
+    figure = Figure(figsize=(8, 1 + 2.5 * max(1, len(names))), layout="constrained")
+    panels: Any = figure.subplots(max(1, len(names)), sharex=True, squeeze=False)[:, 0]
+    for axes, name in zip(panels, names, strict=False):
+        logarithmic = config.space().loci[name].scale == "log"
+        for colour, (arm, by_seed) in zip(_colours(), histories.items(), strict=False):
+            values = schedules(by_seed, name)
+            _mean_and_envelope(axes, values, colour, arm, _geometric_mean if logarithmic else np.nanmean)
+        axes.set_yscale("log" if logarithmic else "linear")
+        axes.set_ylabel(name.replace("_", " "))
+        generation_axis(axes, config.search.generations)
+        axes.set_xlabel("epoch")
+        axes.label_outer()
+    panels[0].set_title(
+        f"{config.run.name}: the best members' schedules, mean and range over seeds", loc="left"
+    )
+    panels[0].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return png(figure)
+
+
+def _mean_and_envelope(
+    axes: Axes, values: np.ndarray, colour: str, label: str, mean: Callable[..., np.ndarray]
+) -> None:
+    """Draw float (seeds, epochs), NaN where there is none."""
+    at = np.flatnonzero(np.isfinite(values).any(0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of epochs that few seeds have
+        low, middle, high = (f(values[:, at], axis=0) for f in (np.nanmin, mean, np.nanmax))
+    axes.fill_between(at, low, high, color=colour, alpha=0.12, lw=0)
+    axes.plot(at, middle, color=colour, lw=1.8, label=label.replace("_", " "))
+
+
+def _geometric_mean(values: np.ndarray, axis: int) -> Any:
+    return np.exp(np.nanmean(np.log(values), axis=axis))
+
+
+def _colours() -> list[str]:
+    return list(COLOURS) * 8

@@ -1,0 +1,47 @@
+"""Pages of HTML with everything inside one file, so that they can be sent to somebody."""
+
+import base64
+import html
+import string
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from typing import Any
+
+
+def page(title: str, *parts: str) -> str:
+    """A whole page; the parts are HTML already."""
+    template = string.Template(resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
+    return template.substitute(title=html.escape(title), body="\n".join(parts))
+
+
+def heading(text: str) -> str:
+    return f"<h2>{html.escape(text)}</h2>"
+
+
+def paragraph(text: str) -> str:
+    return f"<p>{html.escape(text)}</p>"
+
+
+def picture(name: str, png: bytes) -> str:
+    return f'<img alt="{html.escape(name)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+
+
+def preformatted(text: str) -> str:
+    return f"<pre>{html.escape(text)}</pre>"
+
+
+def labelled(pairs: Iterable[tuple[str, Any]]) -> str:
+    """A table of labels and values."""
+    rows = "\n".join(
+        f"<tr><th>{html.escape(key)}</th><td>{html.escape(str(value))}</td></tr>" for key, value in pairs
+    )
+    return f"<table>\n{rows}\n</table>"
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table with a row of headings."""
+    head = "".join(f"<th>{html.escape(text)}</th>" for text in headings)
+    body = "\n".join(
+        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f"<table>\n<tr>{head}</tr>\n{body}\n</table>"

@@ -1,0 +1,186 @@
+"""A comparison: the same epochs for several ways to search, as a set of runs on one cluster.
+
+Each arm and seed is a run of its own, so all that holds for runs holds here: a comparison that was
+interrupted is carried on by beginning it again.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from evodevo.config import RunConfig, parse
+from evodevo.errors import UsageError
+from evodevo.report.comparison_page import write_comparison
+from evodevo.run.controller import JOURNAL
+from evodevo.run.history import History, load_history
+from evodevo.run.view import Status
+from evodevo.service.client import POLL_S, Client, Run
+
+DEFAULT_ARMS = ("original", "cosine", "random_search", "truncation_pbt", "tri_parent")
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "no_crossover": {"crossover_rate": 0.0},
+    "tied_alpha": {"alpha": "tied"},
+    "single_parent": {"crossover_rate": 0.0, "alpha": "tied"},
+}
+"""Of tri_parent. Without crossover a child's genome is one parent's: so it is also one with one
+hyperparameter parent."""
+COSINE_LOCUS = "learning_rate"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a comparison."""
+
+    arm: str
+    seed: int
+    config: RunConfig
+
+
+def plan(config: RunConfig, arms: Sequence[str], seeds: int) -> list[Planned]:
+    """The runs of a comparison, seed by seed; the first seed is the config's own.
+
+    Raises `UsageError` for an arm that is not known or does not fit the config.
+    """
+    if len(set(arms)) < len(arms):
+        raise UsageError(f"--arms {','.join(arms)}: names an arm twice")
+    searches = {arm: _search(config, arm) for arm in arms}
+    return [
+        Planned(arm, seed, _config(config, arm, search, seed))
+        for seed in range(config.run.seed, config.run.seed + seeds)
+        for arm, search in searches.items()
+    ]
+
+
+def directory_of(config: RunConfig, runs_dir: Path) -> Path:
+    """Where a comparison is written."""
+    return runs_dir / f"{config.run.name}-compare"
+
+
+def carry_out(client: Client, config: RunConfig, planned: Sequence[Planned]) -> Iterator[list[Status]]:
+    """Bring every run to its end, a few at a time; yields the status of those begun, again and again.
+
+    Runs that are there are carried on. Whenever a run ends, what can be compared by then is written.
+    Raises `UsageError` where a run was made from another config.
+    """
+    known = set(client.names())
+    begun: dict[str, Run] = {}
+    waiting = deque(planned)
+    at_once = 1 + -(-client.workers // planned[0].config.search.population)
+    over = 0
+    while True:
+        while waiting and sum(not run.view.over for run in begun.values()) < at_once:
+            one = waiting.popleft()
+            begun[one.config.run.name] = _begin(client, one, known)
+        statuses = [run.status() for run in begun.values()]
+        if over < (over := sum(run.view.over for run in begun.values())):
+            write(config, planned, client.runs_dir)
+        yield statuses
+        if not waiting and all(run.view.over for run in begun.values()):
+            return
+        time.sleep(POLL_S)
+
+
+def all_done(planned: Sequence[Planned], runs_dir: Path) -> bool:
+    """Whether nothing is left to be carried out. Raises `UsageError` as `finished` does."""
+    return sum(map(len, finished(planned, runs_dir).values())) == len(planned)
+
+
+def finished(planned: Sequence[Planned], runs_dir: Path) -> dict[str, dict[int, History]]:
+    """Arm -> seed -> history, of the seeds that every arm is done with; empty where there is none.
+
+    Raises `UsageError` where a run was made from another config.
+    """
+    done: dict[int, dict[str, History]] = {}
+    for one in planned:
+        journal = runs_dir / one.config.run.name / JOURNAL
+        history = load_history(journal) if journal.exists() else None
+        if history:
+            _check_same(one, history.config, runs_dir)
+            if history.end == "done":
+                done.setdefault(one.seed, {})[one.arm] = history
+    arms = list(dict.fromkeys(one.arm for one in planned))
+    seeds = [seed for seed, by_arm in done.items() if len(by_arm) == len(arms)]
+    return {arm: {seed: done[seed][arm] for seed in seeds} for arm in arms} if seeds else {}
+
+
+def write(config: RunConfig, planned: Sequence[Planned], runs_dir: Path) -> list[Path]:
+    """Write what is finished; returns the files' paths, none where there is nothing yet."""
+    histories = finished(planned, runs_dir)
+    return write_comparison(directory_of(config, runs_dir), config, histories) if histories else []
+
+
+def _begin(client: Client, one: Planned, known: set[str]) -> Run:
+    name = one.config.run.name
+    if name not in known:
+        return client.submit(one.config)
+    run = client.run(name)
+    _check_same(one, run.view.history.config, client.runs_dir)
+    if run.view.over and run.view.history.end != "done":
+        run.resume()
+        run.status()
+    return run
+
+
+def _check_same(one: Planned, found: RunConfig, runs_dir: Path) -> None:
+    """How many workers there are, and their versions, is nothing that a result depends on."""
+    same = {"versions": {}, "cluster": found.cluster.model_copy(update={"workers": 1})}
+    wanted = one.config.model_copy(
+        update={"versions": {}, "cluster": one.config.cluster.model_copy(update={"workers": 1})}
+    )
+    if found.model_copy(update=same) != wanted:
+        raise UsageError(
+            f"{runs_dir / one.config.run.name} is a run with another config; remove it, or give this "
+            "comparison another name with --set run.name=NAME"
+        )
+
+
+def _config(config: RunConfig, arm: str, search: Mapping[str, Any], seed: int) -> RunConfig:
+    """The config of one run, checked as if it had been written by hand."""
+    data = config.to_json()
+    data["run"] = {"name": f"{config.run.name}-{arm}-s{seed}", "seed": seed}
+    data["search"].update(search)
+    data["compare"] = {}
+    return parse(data, f"arm {arm}")
+
+
+def _search(config: RunConfig, arm: str) -> dict[str, Any]:
+    """The strategy and its options of an arm. Founders are the config's own but where an arm says others."""
+    own = config.search.options if config.search.strategy == "tri_parent" else {}
+    founders = {key: own[key] for key in ("initial", "initial_spread") if key in own}
+    if arm in config.compare.arms:
+        given = config.compare.arms[arm]
+        return _laid_out(config, given.strategy, given.options)
+    match arm:
+        case "tri_parent":
+            return {"strategy": "tri_parent", "options": own}
+        case "truncation_pbt":
+            return {"strategy": "truncation_pbt", "options": founders}
+        case "random_search":
+            return {"strategy": "random_search", "options": {"initial": "random"}}
+        case "original":
+            return _laid_out(config, "scheduled", {})
+        case "cosine":
+            if COSINE_LOCUS not in config.search.loci:
+                raise UsageError(
+                    f"--arms cosine: there is no locus {COSINE_LOCUS}; "
+                    "give the config a compare.arms.cosine that says what follows the cosine"
+                )
+            return _laid_out(config, "scheduled", {"schedule": {COSINE_LOCUS: {"shape": "cosine"}}})
+        case _ if arm in ABLATIONS:
+            return {"strategy": "tri_parent", "options": {**own, **ABLATIONS[arm]}}
+    known = list(dict.fromkeys([*DEFAULT_ARMS, *ABLATIONS, *config.compare.arms]))
+    near = get_close_matches(arm, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UsageError(
+        f"--arms: no arm {arm!r}; {hint}There are {', '.join(known)}, and those of the config's compare.arms"
+    )
+
+
+def _laid_out(config: RunConfig, strategy: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """A schedule goes over the whole run unless something else is said."""
+    epochs = {"epochs": config.search.generations} if strategy == "scheduled" else {}
+    return {"strategy": strategy, "options": {**epochs, **options}}

@@ -1,0 +1,211 @@
+"""A comparison in numbers: paired differences and their intervals, and what a table says of them."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evodevo.evolution.fitness import Mode
+from evodevo.report.comparison import (
+    Difference,
+    curves,
+    mean_and_deviation,
+    paired_difference,
+    results_of,
+    schedules,
+)
+from evodevo.report.comparison_page import results_csv, tables, write_comparison
+from evodevo.run.history import History
+from tests.run.fakes import SECONDS, FakeCaller, carry_out, config_of, new_run
+
+SEEDS = (0, 1, 2)
+ARMS = {"original": "random_search", "tri_parent": "tri_parent", "truncation_pbt": "truncation_pbt"}
+
+
+@pytest.fixture(scope="module")
+def histories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[int, History]]:
+    runs = tmp_path_factory.mktemp("runs")
+    found: dict[str, dict[int, History]] = {}
+    for arm, strategy in ARMS.items():
+        for seed in SEEDS:
+            config = config_of(search__strategy=strategy, run__seed=seed)
+            run = new_run(runs / f"{arm}-{seed}", config)
+            found.setdefault(arm, {})[seed] = carry_out(run, FakeCaller())
+    return found
+
+
+@pytest.mark.parametrize(("mode", "relative"), [("min", 0.25), ("max", -0.25)])
+def test_an_improvement_is_the_part_of_the_references_mean_that_is_gained(
+    mode: Mode, relative: float
+) -> None:
+    found = paired_difference([1.0, 2.0, 3.0], [2.0, 3.0, 3.0], mode)
+    assert found.relative == pytest.approx(relative)
+
+
+def test_where_every_seed_gains_the_same_the_interval_is_narrow_however_much_the_seeds_differ() -> None:
+    found = paired_difference([9.0, 99.0, 999.0, 9999.0], [10.0, 100.0, 1000.0, 10000.0], "min")
+    assert found.separated
+    assert 0 < found.low < found.high <= 0.1
+    shuffled = paired_difference([99.0, 9.0, 9999.0, 999.0], [10.0, 100.0, 1000.0, 10000.0], "min")
+    assert not shuffled.separated
+
+
+def test_the_interval_of_many_pairs_is_that_of_the_normal_distribution() -> None:
+    gains = np.random.default_rng(1).normal(0.5, 1.0, size=400)
+    found = paired_difference(list(10.0 - gains), [10.0] * 400, "min")
+    half = 1.96 * gains.std() / 20 / 10
+    assert found.low == pytest.approx(gains.mean() / 10 - half, abs=0.1 * half)
+    assert found.high == pytest.approx(gains.mean() / 10 + half, abs=0.1 * half)
+
+
+def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    """95 % of the time with many pairs; with ten the percentile bootstrap is known to be a little narrow."""
+    rng = np.random.default_rng(2)
+    covered = 0
+    for _ in range(200):
+        found = paired_difference(list(rng.normal(9.0, 1.0, 10)), [10.0] * 10, "min")
+        covered += found.low <= 0.1 <= found.high
+    assert 0.84 < covered / 200 < 0.98
+
+
+def test_the_same_numbers_have_the_same_interval() -> None:
+    one, other = (paired_difference([1.0, 2.0, 4.0], [2.0, 2.0, 3.0], "min") for _ in range(2))
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "separated"),
+    [(0.1, 0.3, True), (-0.3, -0.1, True), (-0.1, 0.3, False), (0.0, 0.3, False)],
+)
+def test_a_difference_is_separated_where_its_interval_leaves_zero_out(
+    low: float, high: float, separated: bool
+) -> None:
+    difference = Difference((low + high) / 2, low, high)
+    assert difference.separated == separated
+    assert ("not separated from zero" in difference.text()) != separated
+
+
+def test_a_difference_is_told_in_percent() -> None:
+    assert Difference(0.123, 0.05, 0.2).text() == "+12.3 % [+5.0, +20.0]"
+    assert Difference(-0.1, -0.3, 0.1).text() == "-10.0 % [-30.0, +10.0], not separated from zero"
+
+
+def test_one_seed_shows_a_difference_and_separates_nothing() -> None:
+    found = paired_difference([1.0], [2.0], "min")
+    assert found.relative == 0.5
+    assert not found.separated
+    assert found.text() == "+50.0 % (one seed has no interval)"
+
+
+def test_a_mean_has_the_samples_deviation() -> None:
+    assert mean_and_deviation([1.0, 2.0, 3.0]) == "2 ± 1"
+    assert mean_and_deviation([0.5]) == "0.5"
+
+
+def test_every_arm_is_told_with_its_cost_and_what_its_chosen_members_reached(
+    histories: dict[str, dict[int, History]],
+) -> None:
+    for result in results_of(histories):
+        own = histories[result.arm]
+        best = [history.best for history in own.values()]
+        assert result.metrics["validation_loss"] == [life.fom if life else None for life in best]
+        assert result.metrics["test_loss"] == [history.test["test_loss"] for history in own.values()]
+        assert result.member_epochs == 3 * 16
+        assert result.seconds == pytest.approx(48 * sum(SECONDS.values()))
+
+
+def test_a_curve_is_the_best_of_each_generation(histories: dict[str, dict[int, History]]) -> None:
+    own = histories["tri_parent"]
+    found = curves(own)
+    assert found.shape == (3, 4)
+    for row, history in zip(found, own.values(), strict=True):
+        assert list(row) == [min(life.fom for life in lives if life.fom) for lives in history.generations]
+
+
+def test_a_schedule_is_that_of_the_best_members_line_and_nothing_after_it(
+    histories: dict[str, dict[int, History]],
+) -> None:
+    own = histories["tri_parent"]
+    locus = next(name for name, one in own[0].config.space().loci.items() if one.type == "float")
+    for row, history in zip(schedules(own, locus), own.values(), strict=True):
+        assert history.best
+        line = [life.birth.genome[locus] for life in history.line(history.best)]
+        assert list(row[: len(line)]) == line
+        assert np.isnan(row[len(line) :]).all()
+
+
+def test_the_tables_hold_every_arm_and_every_comparison_that_was_asked_for(
+    histories: dict[str, dict[int, History]],
+) -> None:
+    config = histories["original"][0].config
+    reached, over, against = tables(config, results_of(histories))
+    assert reached[0] == ["arm", "validation loss", "test loss", "member-epochs", "worker seconds"]
+    assert [row[0] for row in reached[1]] == list(ARMS)
+    assert (over[0][0], [row[0] for row in over[1]]) == (
+        "improvement over original",
+        ["tri_parent", "truncation_pbt"],
+    )
+    assert (against[0][0], [row[0] for row in against[1]]) == (
+        "improvement of tri_parent over",
+        ["truncation_pbt"],
+    )
+    only = tables(config, results_of({"truncation_pbt": histories["truncation_pbt"]}))
+    assert len(only) == 1
+
+
+def test_the_file_of_results_has_every_number_behind_the_tables(
+    histories: dict[str, dict[int, History]],
+) -> None:
+    results = results_of(histories)
+    rows = list(csv.DictReader(io.StringIO(results_csv(results, SEEDS))))
+    assert [(row["arm"], int(row["seed"])) for row in rows] == [(arm, seed) for arm in ARMS for seed in SEEDS]
+    read = [float(row["validation_loss"]) for row in rows]
+    assert read == [value for one in results for value in one.metrics["validation_loss"]]
+
+
+def test_a_comparison_is_a_page_with_its_pictures_inside(
+    tmp_path: Path, histories: dict[str, dict[int, History]]
+) -> None:
+    paths = write_comparison(tmp_path / "out", histories["original"][0].config, histories)
+    assert sorted(path.name for path in paths) == ["fom.png", "index.html", "results.csv", "schedules.png"]
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert "improvement over original" in page
+    assert "3 seeds (0, 1, 2)" in page
+    for name in ("fom", "schedules"):
+        assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def without_test(histories: dict[int, History]) -> dict[int, Any]:
+    for history in histories.values():
+        history.test = {}
+    return histories
+
+
+def test_runs_without_a_test_split_are_compared_by_validation_alone(tmp_path: Path) -> None:
+    alone: dict[str, dict[int, History]] = {}
+    for arm, strategy in list(ARMS.items())[:2]:
+        run = new_run(tmp_path / arm, config_of(search__strategy=strategy))
+        alone[arm] = without_test({0: carry_out(run, FakeCaller())})
+    reached, over = tables(alone["original"][0].config, results_of(alone))
+    assert reached[0] == ["arm", "validation loss", "member-epochs", "worker seconds"]
+    assert over[0] == ["improvement over original", "in validation loss"]
+
+
+def test_a_generation_without_a_fom_is_a_gap(histories: dict[str, dict[int, History]]) -> None:
+    own: Sequence[Any] = histories["original"][0].generations[1]
+    kept = [life.outcome for life in own]
+    for life in own:
+        life.outcome = None
+    try:
+        found = curves({0: histories["original"][0]})
+    finally:
+        for life, outcome in zip(own, kept, strict=True):
+            life.outcome = outcome
+    assert math.isnan(found[0, 1])
+    assert not np.isnan(found[0, [0, 2, 3]]).any()

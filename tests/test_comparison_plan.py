@@ -1,0 +1,164 @@
+"""What the runs of a comparison are, and which of them can be compared already."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from configs import complaint, small
+from evodevo.config import RunConfig, parse
+from evodevo.errors import UsageError
+from evodevo.run.controller import JOURNAL, create_run
+from evodevo.run.journal import Journal
+from evodevo.service.comparison import DEFAULT_ARMS, Planned, all_done, directory_of, finished, plan, write
+from tests.run.fakes import FakeCaller, carry_out
+
+LOCI = {
+    "learning_rate": {"type": "float", "low": 1e-4, "high": 1.0, "scale": "log", "initial": 0.02},
+    "momentum": {"type": "float", "low": 0.0, "high": 0.9, "initial": 0.5},
+}
+
+
+def config_of(**changes: Any) -> RunConfig:
+    """The small config; `changes` are dotted keys with `__` for the dots."""
+    defaults = {"search.loci": LOCI, "search.options": {"sigma": 7.0, "initial": "given"}}
+    return parse(small({**defaults, **{key.replace("__", "."): value for key, value in changes.items()}}))
+
+
+def searches(config: RunConfig, *arms: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Arm -> strategy and options."""
+    return {one.arm: (one.config.search.strategy, one.config.search.options) for one in plan(config, arms, 1)}
+
+
+def test_every_arm_has_every_seed_and_a_seed_is_finished_before_the_next_begins() -> None:
+    planned = plan(config_of(), ["original", "tri_parent"], 3)
+    assert [(one.arm, one.seed) for one in planned] == [
+        (arm, seed) for seed in (7, 8, 9) for arm in ("original", "tri_parent")
+    ]
+    assert [one.config.run.seed for one in planned] == [one.seed for one in planned]
+    assert [one.config.run.name for one in planned[:2]] == ["small-original-s7", "small-tri_parent-s7"]
+
+
+def test_all_arms_have_the_same_budget_and_differ_in_nothing_but_the_search() -> None:
+    config = config_of()
+    for one in plan(config, [*DEFAULT_ARMS, "no_crossover", "tied_alpha", "single_parent"], 1):
+        own, given = one.config.to_json(), config.to_json()
+        for both in (own, given):
+            both["run"] = both["search"]["strategy"] = both["search"]["options"] = None
+        assert own == given
+
+
+def test_the_built_in_arms_are_what_they_are_called() -> None:
+    own = {"sigma": 7.0, "initial": "given"}
+    assert searches(config_of(), *DEFAULT_ARMS, "no_crossover", "tied_alpha", "single_parent") == {
+        "original": ("scheduled", {"epochs": 2}),
+        "cosine": ("scheduled", {"epochs": 2, "schedule": {"learning_rate": {"shape": "cosine"}}}),
+        "random_search": ("random_search", {"initial": "random"}),
+        "truncation_pbt": ("truncation_pbt", {"initial": "given"}),
+        "tri_parent": ("tri_parent", own),
+        "no_crossover": ("tri_parent", {**own, "crossover_rate": 0.0}),
+        "tied_alpha": ("tri_parent", {**own, "alpha": "tied"}),
+        "single_parent": ("tri_parent", {**own, "crossover_rate": 0.0, "alpha": "tied"}),
+    }
+
+
+def test_an_arm_of_the_config_is_added_or_stands_in_a_built_in_ones_place() -> None:
+    config = config_of(
+        compare__arms={
+            "cosine": {
+                "strategy": "scheduled",
+                "options": {"schedule": {"momentum": {"shape": "cosine", "start": 0.9}}},
+            },
+            "bold": {"strategy": "tri_parent", "options": {"mutation_rate": 1.0}},
+        }
+    )
+    assert searches(config, "cosine", "bold", "original") == {
+        "cosine": (
+            "scheduled",
+            {"epochs": 2, "schedule": {"momentum": {"shape": "cosine", "start": 0.9}}},
+        ),
+        "bold": ("tri_parent", {"mutation_rate": 1.0}),
+        "original": ("scheduled", {"epochs": 2}),
+    }
+
+
+def test_the_subject_is_tri_parent_also_where_the_config_searches_in_another_way() -> None:
+    config = config_of(search__strategy="truncation_pbt", search__options={"fraction": 0.5})
+    assert searches(config, "tri_parent") == {"tri_parent": ("tri_parent", {})}
+
+
+@pytest.mark.parametrize(
+    ("arms", "changes", "message"),
+    [
+        (["tri_parnt"], {}, "no arm 'tri_parnt'; did you mean tri_parent? There are original, cosine"),
+        (["cosine", "cosine"], {}, "--arms cosine,cosine: names an arm twice"),
+        (["cosine"], {"search__loci": {"rate": LOCI["momentum"]}}, "there is no locus learning_rate"),
+        (
+            ["bold"],
+            {"compare__arms": {"bold": {"strategy": "tri_parent", "options": {"sigmas": 1.0}}}},
+            "arm bold: search.options.sigmas",
+        ),
+        (["bold"], {"compare__arms": {"bold": {"strategy": "nonsense"}}}, "arm bold: search.strategy"),
+        (
+            ["bold"],
+            {
+                "compare__arms": {
+                    "bold": {
+                        "strategy": "scheduled",
+                        "options": {"schedule": {"speed": {"shape": "cosine"}}},
+                    }
+                }
+            },
+            "arm bold: search.options.schedule: 'speed' is no float locus",
+        ),
+    ],
+    ids=str,
+)
+def test_an_arm_that_cannot_be_is_refused_and_named(
+    arms: list[str], changes: dict[str, Any], message: str
+) -> None:
+    assert message in complaint(lambda: plan(config_of(**changes), arms, 1))
+
+
+def carried_out(planned: list[Planned], runs_dir: Path) -> None:
+    for one in planned:
+        run = runs_dir / one.config.run.name
+        create_run(run, one.config)
+        carry_out(run, FakeCaller())
+
+
+def test_what_is_finished_are_the_seeds_that_every_arm_is_done_with(tmp_path: Path) -> None:
+    config = config_of()
+    planned = plan(config, ["original", "tri_parent"], 2)
+    assert finished(planned, tmp_path) == {}
+    assert write(config, planned, tmp_path) == []
+    carried_out(planned[:3], tmp_path)
+    found = finished(planned, tmp_path)
+    assert {arm: list(by_seed) for arm, by_seed in found.items()} == {"original": [7], "tri_parent": [7]}
+    assert not all_done(planned, tmp_path)
+    assert {path.parent for path in write(config, planned, tmp_path)} == {directory_of(config, tmp_path)}
+    carried_out(planned[3:], tmp_path)
+    assert all_done(planned, tmp_path)
+
+
+def test_a_run_that_was_cancelled_is_not_finished(tmp_path: Path) -> None:
+    planned = plan(config_of(), ["tri_parent"], 1)
+    carried_out(planned, tmp_path)
+    with Journal(tmp_path / planned[0].config.run.name / JOURNAL) as journal:
+        journal.append({"kind": "end", "status": "cancelled", "reason": "a user", "test": {}})
+    assert finished(planned, tmp_path) == {}
+
+
+def test_a_run_of_another_config_is_never_taken_for_ones_own(tmp_path: Path) -> None:
+    carried_out(plan(config_of(), ["tri_parent"], 1), tmp_path)
+    other = plan(config_of(search__options={"sigma": 8.0}), ["tri_parent"], 1)
+    with pytest.raises(UsageError, match="small-tri_parent-s7 is a run with another config; remove it"):
+        finished(other, tmp_path)
+
+
+def test_the_number_of_workers_makes_no_other_config(tmp_path: Path) -> None:
+    carried_out(plan(config_of(), ["tri_parent"], 1), tmp_path)
+    assert all_done(plan(config_of(cluster={"workers": 9}), ["tri_parent"], 1), tmp_path)
+    threads = plan(config_of(cluster={"threads_per_member": 9}), ["tri_parent"], 1)
+    with pytest.raises(UsageError, match="another config"):
+        finished(threads, tmp_path)

@@ -1,0 +1,186 @@
+"""Vietnamese and English sentences side by side: IWSLT'15 (talks) and EVBNews (news).
+
+Both are tokenised already: a sentence a line, its words parted by spaces, line n of one file the
+translation of line n of the other.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evodevo.errors import UsageError
+from workers.workload import Batch, Splits
+
+UNKNOWN, BEGIN, END = 0, 1, 2
+SPECIAL = ["<unk>", "<s>", "</s>"]
+"""The words that every vocabulary begins with."""
+PADDING = -1
+"""Follows the last word of a sentence, up to the longest one; it is no word of the vocabulary."""
+SPLIT_SEED = 2015
+LINES = {"tst2012": 1553, "tst2013": 1268}
+WORDS = {"vi": 7709, "en": 17191}
+"""Of the files of IWSLT'15."""
+EVBNEWS_TEST = 1000
+HOW = {
+    "iwslt15": "`python scripts/fetch_data.py iwslt15 --root DIR` downloads it",
+    "evbnews": "expected are evbnews.vi and evbnews.en, UTF-8, a tokenised sentence a line, "
+    "line n of one the translation of line n of the other",
+}
+
+Sentence = tuple[str, ...]
+Pair = tuple[Sentence, Sentence]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Numbers for the model, and the words they stand for.
+
+    Each split is a source, int64 (n, S), Vietnamese, and a target, int64 (n, T), English, which ends with
+    `END`; both are filled up with `PADDING`. Words that a vocabulary lacks are `UNKNOWN`.
+    """
+
+    splits: Splits
+    source_words: list[str]
+    target_words: list[str]
+    test: list[Pair]
+    """The test split in its own words, known to the vocabularies or not: what BLEU is taken against."""
+
+
+def load(
+    root: str | None,
+    corpus: str = "iwslt15",
+    train_examples: int | None = None,
+    validation_examples: int = 200,
+    test_examples: int | None = None,
+    max_length: int = 50,
+    min_count: int = 2,
+) -> Corpus:
+    """Read a corpus from `root`, the directory of that name or the one that holds it.
+
+    iwslt15: tst2012 is trained on, tst2013 is the test split, the vocabularies are those of the files.
+    evbnews: the last `test_examples` pairs of a fixed random order are the test split (1,000 where it is
+    None), and the vocabularies are the words seen `min_count` times or more in the training split.
+
+    The first `validation_examples` pairs, in a fixed random order, of what is not the test split are the
+    validation split. Of the others those that have more than `max_length` words on either side are left
+    out, and the first `train_examples` (None: all) are trained on. Validation and test pairs stay whole,
+    whatever their length. A pair that EVBNews has more than once (1,615 lines) counts once, so that none is
+    in two splits.
+    Raises `UsageError` where files are missing, damaged or out of step, or sizes cannot be had.
+    """
+    for name, value in (("validation_examples", validation_examples), ("max_length", max_length),
+                        ("min_count", min_count), ("train_examples", train_examples),
+                        ("test_examples", test_examples)):  # fmt: skip
+        if value is not None and value < 1:
+            raise UsageError(f"workload.options.{name}: should be 1 or more, not {value}")
+    if corpus not in HOW:
+        raise UsageError(f"workload.options.corpus: should be one of {', '.join(HOW)}, not {corpus!r}")
+    if root is None:
+        raise UsageError(f"data.root: names no directory, and the corpus {corpus} needs one; {HOW[corpus]}")
+    base = Path(root, corpus) if Path(root, corpus).is_dir() else Path(root)
+
+    if corpus == "iwslt15":
+        pairs, test = (read_pairs(base, name, corpus, LINES[name]) for name in ("tst2012", "tst2013"))
+        test = test[:test_examples]
+    else:
+        pairs, test = list(dict.fromkeys(read_pairs(base, "evbnews", corpus))), []
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(pairs))
+    shuffled = [pairs[place] for place in order]
+    if corpus == "evbnews":
+        wanted = test_examples or EVBNEWS_TEST
+        shuffled, test = shuffled[:-wanted], shuffled[-wanted:]
+    validation = shuffled[:validation_examples]
+    rest = [pair for pair in shuffled[validation_examples:] if max(map(len, pair)) <= max_length]
+    if not rest:
+        raise UsageError(
+            f"workload.options: of the {len(pairs):,} pairs of {corpus} none of at most "
+            f"{max_length} words (max_length) is left to train on, after {len(test):,} to test and "
+            f"{validation_examples:,} to validate"
+        )
+    train = rest[:train_examples]
+
+    if corpus == "iwslt15":
+        source_words, target_words = (read_vocabulary(base, language) for language in ("vi", "en"))
+    else:
+        source_words, target_words = (
+            make_vocabulary((pair[side] for pair in train), min_count) for side in (0, 1)
+        )
+    splits = Splits(*(to_tensors(part, source_words, target_words) for part in (train, validation, test)))
+    return Corpus(splits, source_words, target_words, test)
+
+
+def read_pairs(base: Path, name: str, corpus: str, lines: int | None = None) -> list[Pair]:
+    """The sentences of `name.vi` and `name.en` as words; there must be `lines`. Raises `UsageError`."""
+    paths = base / f"{name}.vi", base / f"{name}.en"
+    source, target = ([tuple(line.split()) for line in _read_lines(path, corpus)] for path in paths)
+    if len(source) != len(target):
+        raise UsageError(
+            f"{paths[0]} has {len(source):,} lines and {paths[1].name} has {len(target):,}: they are "
+            f"out of step; {HOW[corpus]}"
+        )
+    if lines is not None and len(source) != lines:
+        raise UsageError(f"{paths[0]}: has {len(source):,} lines instead of {lines:,}; {HOW[corpus]}")
+    for path, sentences in zip(paths, (source, target), strict=True):
+        if () in sentences:
+            raise UsageError(f"{path}: line {sentences.index(()) + 1:,} is empty; {HOW[corpus]}")
+    return list(zip(source, target, strict=True))
+
+
+def read_vocabulary(base: Path, language: str) -> list[str]:
+    """The words of IWSLT'15's `vocab.<language>`, in its order. Raises `UsageError`."""
+    path = base / f"vocab.{language}"
+    words = _read_lines(path, "iwslt15")
+    if words[:3] != SPECIAL:
+        raise UsageError(f"{path}: begins with {words[:3]} instead of {SPECIAL}; {HOW['iwslt15']}")
+    if len(set(words)) != WORDS[language] or len(words) != WORDS[language]:
+        raise UsageError(
+            f"{path}: has {len(words):,} lines and {len(set(words)):,} different words instead of "
+            f"{WORDS[language]:,}; {HOW['iwslt15']}"
+        )
+    return words
+
+
+def make_vocabulary(sentences: Iterable[Sentence], min_count: int) -> list[str]:
+    """The special words, and those seen `min_count` times or more: the more often the earlier."""
+    counts = Counter(word for sentence in sentences for word in sentence if word not in SPECIAL)
+    known = [word for word, count in counts.items() if count >= min_count]
+    return SPECIAL + sorted(known, key=lambda word: (-counts[word], word))
+
+
+def to_tensors(pairs: list[Pair], source_words: list[str], target_words: list[str]) -> Batch:
+    """Source (n, S) and target (n, T), int64; see `Corpus`."""
+    source_numbers, target_numbers = (
+        {word: number for number, word in enumerate(words)} for words in (source_words, target_words)
+    )
+    return (
+        pad([[source_numbers.get(word, UNKNOWN) for word in source] for source, _ in pairs]),
+        pad([[target_numbers.get(word, UNKNOWN) for word in target] + [END] for _, target in pairs]),
+    )
+
+
+def pad(sentences: list[list[int]]) -> Tensor:
+    """Int64 (n, longest), filled up with `PADDING` on the right."""
+    padded = torch.full((len(sentences), max(map(len, sentences), default=0)), PADDING)
+    for row, sentence in zip(padded, sentences, strict=True):
+        row[: len(sentence)] = torch.tensor(sentence)
+    return padded
+
+
+def lengths(sentences: Tensor) -> Tensor:
+    """Int64 (n,): how many words of each sentence of (n, longest) are no padding."""
+    return (sentences != PADDING).sum(1)
+
+
+def _read_lines(path: Path, corpus: str) -> list[str]:
+    """Parted at newlines only: `str.splitlines` would also part a sentence at rarer characters."""
+    try:
+        return path.read_bytes().decode().removesuffix("\n").split("\n")
+    except FileNotFoundError:
+        raise UsageError(f"data.root: {path.parent} has no {path.name}; {HOW[corpus]}") from None
+    except UnicodeDecodeError as why:
+        raise UsageError(f"{path}: is no UTF-8 text: {why}; {HOW[corpus]}") from None

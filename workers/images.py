@@ -1,0 +1,118 @@
+"""What the networks for CIFAR-10 share: data, normalisation, augmentation, precision and metrics."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from workers.augment import flipped, shifted
+from workers.data import cifar10
+from workers.hyperparameters import Hyperparameters
+from workers.workload import Batch, Splits, Training, Workload
+
+Precision = Literal["float32", "bfloat16"]
+LARGEST_SHIFT = 0.1
+"""Of the width and the height."""
+
+
+class ImageClassifier(Workload):
+    """A network of images, float32 (n, 3, pixels, pixels), to ten class scores (n, 10).
+
+    A subclass gives `model`, `optimizer`, and where it is not the cross entropy, `criterion`. Images stay on
+    the device as bytes. In every batch they are scaled to [0, 1], the mean of each pixel over the *training*
+    split is taken away, and in training they are shifted by up to 10 % each way and half of them mirrored
+    (He et al. 2015, section 4.2, and Keras' cifar10_resnet; the latter's figures).
+
+    precision: that of the network in training. bfloat16 is autocast, with parameters in float32; None is
+    bfloat16 on a GPU that has it and float32 elsewhere. Evaluation is in float32, so that figures of merit
+    can be compared. The other options are `workers.data.cifar10.load`'s.
+    """
+
+    mean: Tensor
+    """Of the training images, scaled to [0, 1]: float32 (3, pixels, pixels)."""
+
+    def __init__(
+        self,
+        batch_size: int,
+        train_examples: int | None,
+        validation_examples: int,
+        test_examples: int | None,
+        pixels: int,
+        precision: Precision | None,
+    ) -> None:
+        self.batch_size = batch_size
+        self.train_examples = train_examples
+        self.validation_examples = validation_examples
+        self.test_examples = test_examples
+        self.pixels = pixels
+        self.precision = precision
+
+    def data(self, root: str | None) -> Splits:
+        return cifar10.load(
+            root, self.train_examples, self.validation_examples, self.test_examples, self.pixels
+        )
+
+    def prepare(self, device: torch.device, data_root: str | None) -> None:
+        super().prepare(device, data_root)
+        self.mean = mean_image(self.splits.train[0])
+
+    def begin(self, hyperparameters: Mapping[str, Any], training_seed: int, parent: bytes | None) -> Training:
+        """As every workload does, with all tensors in the channels_last layout, which is the faster one.
+
+        Checkpoints know no layout. A restored momentum is given its parameter's: arithmetic on mixed layouts
+        is slower.
+        """
+        training = super().begin(hyperparameters, training_seed, parent)
+        training.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for parameter, state in training.optimizer.state.items():
+            for key, value in state.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    state[key] = torch.empty_like(parameter).copy_(value).detach()
+        return training
+
+    def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
+        images, labels = batch
+        inputs = flipped(shifted(self.normalised(images), round(LARGEST_SHIFT * self.pixels)))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.uses_bfloat16()):
+            outputs = model(inputs.contiguous(memory_format=torch.channels_last))
+        return self.criterion(outputs.float(), labels)
+
+    def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """`loss`, the criterion, and `error`, the part of the images that is given a wrong class."""
+        images, labels = batch
+        outputs = model(self.normalised(images).contiguous(memory_format=torch.channels_last))
+        wrong = outputs.argmax(1) != labels
+        return {"loss": self.criterion(outputs, labels), "error": wrong.double().mean()}
+
+    def criterion(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The mean loss of outputs float32 (n, 10) and labels int64 (n,)."""
+        return F.cross_entropy(outputs, labels)
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """float32 of bytes (n, 3, pixels, pixels)."""
+        return images.float().div_(255).sub_(self.mean)
+
+    def uses_bfloat16(self) -> bool:
+        if self.precision is not None:
+            return self.precision == "bfloat16"
+        return self.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def mean_image(images: Tensor) -> Tensor:
+    """The mean of bytes (n, 3, height, width), scaled to [0, 1]: float32 (3, height, width).
+
+    The sum is exact, so that every device has the same mean.
+    """
+    total = torch.zeros(images.shape[1:], dtype=torch.int64, device=images.device)
+    for start in range(0, len(images), 1000):
+        total += images[start : start + 1000].sum(0, dtype=torch.int64)
+    return (total.double() / (255 * len(images))).float()
+
+
+def decayed_kernels(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameter groups for an optimizer: only kernels (of convolutions and linear layers) decay."""
+    kernels = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
+    return [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -1,0 +1,129 @@
+"""A capsule network on CIFAR-10: Keras' example cifar10_cnn_capsule, routed as in Sabour et al. 2017."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from evodevo.errors import UsageError
+from workers.hyperparameters import Hyperparameters
+from workers.images import ImageClassifier, Precision, decayed_kernels
+from workers.workload import Training
+
+CLASSES, CAPSULE_SIZE = 10, 16
+MARGIN_PRESENT, MARGIN_ABSENT, ABSENT_WEIGHT = 0.9, 0.1, 0.5
+
+
+class CapsNet(ImageClassifier):
+    """280,640 parameters; the score of a class is the length of its 16-d capsule.
+
+    Evolvable: learning_rate, and where they are given weight_decay (torch's, for kernels only), q (else 1/2)
+    and routings (else 3), the number of iterations, 1 or more.
+    """
+
+    def __init__(
+        self,
+        batch_size: int = 128,
+        train_examples: int | None = None,
+        validation_examples: int = 5000,
+        test_examples: int | None = None,
+        pixels: int = 32,
+        precision: Precision | None = None,
+    ) -> None:
+        super().__init__(batch_size, train_examples, validation_examples, test_examples, pixels, precision)
+
+    def model(self) -> "CapsuleNetwork":
+        return CapsuleNetwork()
+
+    def optimizer(self, model: nn.Module, hp: Hyperparameters) -> torch.optim.Optimizer:
+        return torch.optim.Adam(decayed_kernels(model, hp.get("weight_decay", 0.0)), lr=hp["learning_rate"])
+
+    def begin(self, hyperparameters: Mapping[str, Any], training_seed: int, parent: bytes | None) -> Training:
+        """Raises `UsageError` for a q or a number of routings that cannot be."""
+        training = super().begin(hyperparameters, training_seed, parent)
+        hp, model = training.hyperparameters, training.model
+        assert isinstance(model, CapsuleNetwork)
+        # The model has them, because they belong to how it is evaluated, and `metrics` is given no more.
+        model.q, model.routings = checked(hp.get("q", model.q), hp.get("routings", model.routings))
+        return training
+
+    def criterion(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return margin_loss(outputs, labels)
+
+
+class CapsuleNetwork(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.q = 0.5
+        self.routings = 3
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 64, 3), nn.ReLU(),
+            nn.Conv2d(64, 64, 3), nn.ReLU(),
+            nn.AvgPool2d(2),
+            nn.Conv2d(64, 128, 3), nn.ReLU(),
+            nn.Conv2d(128, 128, 3), nn.ReLU(),
+        )  # fmt: skip
+        self.predictions = nn.Linear(128, CLASSES * CAPSULE_SIZE, bias=False)
+        self.apply(initialise)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Lengths float32 (n, 10) of images (n, 3, 32, 32), with 100 positions, or (n, 3, 16, 16), with 4."""
+        features = self.features(images).flatten(2).transpose(1, 2)  # (n, positions, 128)
+        predicted = self.predictions(features).unflatten(2, (CLASSES, CAPSULE_SIZE)).transpose(1, 2)
+        with torch.autocast(images.device.type, enabled=False):  # sums over positions need float32
+            capsules = route(predicted.float(), self.routings, self.q)
+            lengths: Tensor = torch.linalg.vector_norm(capsules, dim=2)
+        return lengths
+
+
+def route(predicted: Tensor, routings: int, q: float) -> Tensor:
+    """Dynamic routing (Sabour et al. 2017, arXiv 1710.09829, procedure 1).
+
+    predicted: what each position says of each output capsule, (n, capsules, positions, size).
+    Returns the output capsules, (n, capsules, size), each shorter than 1.
+    """
+    agreement = predicted.new_zeros(predicted.shape[:3])
+    for iteration in range(routings):
+        coupling = agreement.softmax(1)  # what a position gives to all capsules adds up to 1
+        capsules = squash((coupling.unsqueeze(2) @ predicted).squeeze(2), q)
+        if iteration < routings - 1:
+            agreement = agreement + (predicted @ capsules.unsqueeze(3)).squeeze(3)
+    return capsules
+
+
+def squash(vectors: Tensor, q: float) -> Tensor:
+    """Shorten each vector s, along the last dimension: |s|² / (q + |s|²) s / |s|; 0 stays 0.
+
+    Sabour et al. have q = 1, and Keras' example has 1/2. The gradient at 0 is 0.
+    """
+    length: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    return vectors * (length / (q + length.square()))
+
+
+def margin_loss(lengths: Tensor, labels: Tensor) -> Tensor:
+    """Sabour et al. 2017, equation 4, the sum over the classes and the mean over the batch.
+
+    lengths: float32 (n, 10); labels: int64 (n,).
+    """
+    present = F.one_hot(labels, lengths.shape[1])
+    missed = F.relu(MARGIN_PRESENT - lengths).square()
+    claimed = F.relu(lengths - MARGIN_ABSENT).square()
+    return (present * missed + ABSENT_WEIGHT * (1 - present) * claimed).sum(1).mean()
+
+
+def checked(q: float, routings: int) -> tuple[float, int]:
+    if not q > 0:
+        raise UsageError(f"search.loci.q: should be more than 0, not {q}")
+    if routings < 1 or routings != int(routings):
+        raise UsageError(f"search.loci.routings: should be a whole number, 1 or more, not {routings}")
+    return q, int(routings)
+
+
+def initialise(layer: nn.Module) -> None:
+    """As Keras does by default: Glorot's uniform, and no bias."""
+    if isinstance(layer, nn.Conv2d | nn.Linear):
+        nn.init.xavier_uniform_(layer.weight)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

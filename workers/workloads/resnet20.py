@@ -1,0 +1,112 @@
+"""ResNet-20 on CIFAR-10: He et al. 2015 (arXiv 1512.03385), section 4.2, with n = 3."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from workers.hyperparameters import Hyperparameters
+from workers.images import ImageClassifier, Precision, decayed_kernels
+
+Shortcut = Literal["identity", "projection"]
+WIDTHS = (16, 32, 64)
+BLOCKS = 3
+
+
+class ResNet20(ImageClassifier):
+    """269,722 parameters; with projection shortcuts 272,474.
+
+    shortcut: where a block halves the image and doubles the channels, `identity` takes every other pixel and
+    adds channels of zeros (option A, that of section 4.2); `projection` is a 1 x 1 convolution (option B).
+    optimizer: adam, or sgd with plain momentum, as in the paper.
+
+    Evolvable: learning_rate, and where they are given weight_decay and, of sgd, momentum (else 0.9).
+    weight_decay is torch's, and for kernels only: w times it is added to the gradient. Keras' l2(1e-4), whose
+    gradient is 2e-4 w, is a weight_decay of 2e-4.
+    """
+
+    def __init__(
+        self,
+        batch_size: int = 32,
+        shortcut: Shortcut = "identity",
+        optimizer: Literal["adam", "sgd"] = "adam",
+        train_examples: int | None = None,
+        validation_examples: int = 5000,
+        test_examples: int | None = None,
+        pixels: int = 32,
+        precision: Precision | None = None,
+    ) -> None:
+        super().__init__(batch_size, train_examples, validation_examples, test_examples, pixels, precision)
+        self.shortcut = shortcut
+        self.optimizer_name = optimizer
+
+    def model(self) -> nn.Module:
+        widths_in = (WIDTHS[0], *WIDTHS)
+        blocks = [
+            Block(widths_in[stage] if first else width, width, self.shortcut)
+            for stage, width in enumerate(WIDTHS)
+            for first in [True] + [False] * (BLOCKS - 1)
+        ]
+        model = nn.Sequential(
+            convolution(3, WIDTHS[0]), nn.BatchNorm2d(WIDTHS[0]), nn.ReLU(),
+            *blocks,
+            GlobalMean(), nn.Linear(WIDTHS[-1], 10),
+        )  # fmt: skip
+        model.apply(initialise)
+        return model
+
+    def optimizer(self, model: nn.Module, hp: Hyperparameters) -> torch.optim.Optimizer:
+        groups = decayed_kernels(model, hp.get("weight_decay", 0.0))
+        if self.optimizer_name == "adam":
+            return torch.optim.Adam(groups, lr=hp["learning_rate"])
+        return torch.optim.SGD(groups, lr=hp["learning_rate"], momentum=hp.get("momentum", 0.9))
+
+
+class Block(nn.Module):
+    """Two 3 x 3 convolutions and a shortcut past them; where the width changes, the image is halved."""
+
+    def __init__(self, width_in: int, width: int, shortcut: Shortcut) -> None:
+        super().__init__()
+        self.added = width - width_in
+        self.stride = 2 if self.added else 1
+        self.first, self.first_norm = convolution(width_in, width, self.stride), nn.BatchNorm2d(width)
+        self.second, self.second_norm = convolution(width, width), nn.BatchNorm2d(width)
+        self.projection = (
+            nn.Sequential(nn.Conv2d(width_in, width, 1, self.stride, bias=False), nn.BatchNorm2d(width))
+            if self.added and shortcut == "projection"
+            else None
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """float32 (n, width_in, height, width) to (n, width, height / stride, width / stride)."""
+        outputs = F.relu(self.first_norm(self.first(inputs)))
+        outputs = self.second_norm(self.second(outputs))
+        return F.relu(outputs + self.past(inputs))
+
+    def past(self, inputs: Tensor) -> Tensor:
+        if self.projection is not None:
+            projected: Tensor = self.projection(inputs)
+            return projected
+        if not self.added:
+            return inputs
+        return F.pad(inputs[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.added))
+
+
+class GlobalMean(nn.Module):
+    """Of each channel: (n, channels, height, width) to (n, channels)."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.mean((2, 3))
+
+
+def convolution(width_in: int, width: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(width_in, width, 3, stride, padding=1, bias=False)
+
+
+def initialise(layer: nn.Module) -> None:
+    """He et al. 2015 (arXiv 1502.01852): normal, with a variance of 2 / inputs."""
+    if isinstance(layer, nn.Conv2d | nn.Linear):
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    if isinstance(layer, nn.Linear):
+        nn.init.zeros_(layer.bias)

@@ -27,7 +27,7 @@ from workers import workload
 from workers.build import build
 from workers.epoch import run_epoch
 from workers.hyperparameters import Hyperparameters
-from workers.workload import Batch, Splits, Workload
+from workers.workload import Batch, Splits, Training, Workload
 
 IMPORTS = """\
 import torch
@@ -221,4 +221,35 @@ def test_the_facts_are_the_number_of_parameters_and_the_sizes_of_the_splits() ->
 def test_a_rehearsal_names_the_metrics_and_the_hyperparameters_that_were_read() -> None:
     metrics, read = prepared(Toy()).rehearse({**HYPERPARAMETERS, "unused": 1})
     assert metrics == ["validation_loss", "validation_accuracy"]
-    assert read == {"learning_rate", "momentum", "weight_decay"}
+    assert read == {"learning_rate", "momentum", "weight_decay", "anneal"}
+
+
+class Annealed(Toy):
+    """Remembers the learning rates that its steps were made with."""
+
+    def step(self, training: Training, batch: Batch) -> Tensor:
+        self.rates = [*getattr(self, "rates", []), training.optimizer.param_groups[0]["lr"]]
+        return super().step(training, batch)
+
+
+@pytest.mark.parametrize(("anneal", "last"), [(0.0, 0.05), (0.6, 0.025), (1.0, 0.05 / 6)])
+def test_a_learning_rate_falls_within_the_epoch_as_far_as_anneal_says(anneal: float, last: float) -> None:
+    toy = Annealed()
+    trained(prepared(toy), {**HYPERPARAMETERS, "anneal": anneal})
+    assert toy.rates == pytest.approx(np.linspace(0.05, last, 6))
+
+
+def test_every_epoch_begins_with_the_learning_rate_again() -> None:
+    toy = Annealed()
+    member = prepared(toy).begin({**HYPERPARAMETERS, "anneal": 1.0}, 7, None)
+    for _ in range(2):
+        assert len(list(toy.train(member))) == 6
+    assert toy.rates[:6] == toy.rates[6:]
+
+
+def test_without_anneal_training_is_what_it_would_be_with_an_anneal_of_zero() -> None:
+    assert trained(prepared(Toy())) == trained(prepared(Toy()), {**HYPERPARAMETERS, "anneal": 0.0})
+
+
+def test_a_rehearsal_reads_anneal() -> None:
+    assert "anneal" in prepared(Toy()).rehearse({**HYPERPARAMETERS, "anneal": 0.5})[1]

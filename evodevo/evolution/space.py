@@ -56,14 +56,15 @@ class FloatLocus(_Locus):
         return self.from_unit(_reflect(self.to_unit(value) + spread * rng.standard_normal()))
 
     def step(self, value: float, factor: float, rng: np.random.Generator) -> float:
-        """`value` changed by |factor - 1| of itself, up or down, and held at the bounds.
+        """`value` changed by |factor - 1| of itself, up or down, held at the bounds; from one it turns back.
 
-        Zero, which no factor moves, steps by that part of the whole range instead.
+        On a linear scale it is by that part of a quarter of the range at the least: near zero, steps that
+        are a part of the value would lead nowhere.
         """
-        if value == 0.0:
-            change = (factor - 1.0) * (self.high - self.low)
-            return self._clip(change if self.low <= change <= self.high else -change)
-        return self._clip(value + (factor - 1.0) * abs(value))
+        size = abs(value) if self.scale == "log" else max(abs(value), (self.high - self.low) / 4)
+        change = (factor - 1.0) * size
+        target = self._clip(value + change)
+        return target if target != value else self._clip(value - change)
 
     def to_unit(self, value: float) -> float:
         """The place of `value` between the bounds, in [0, 1], on this locus' scale."""

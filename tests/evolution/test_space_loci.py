@@ -154,17 +154,20 @@ def test_an_int_steps_by_its_part_and_by_one_at_least_and_turns_back_at_a_bound(
         (-1.0, 0.0, -0.5, 0.8, -0.6),
         (0.0, 1.0, 0.9, 1.2, 1.0),
         (0.4, 1.0, 0.45, 0.8, 0.4),
-        (0.0, 2.0, 0.0, 1.2, 0.4),
-        (0.0, 2.0, 0.0, 0.8, 0.4),
-        (-2.0, 0.0, 0.0, 1.2, -0.4),
-        (-2.0, 0.0, 0.0, 0.8, -0.4),
-        (-1.0, 1.0, 0.0, 1.2, 0.4),
-        (-1.0, 1.0, 0.0, 0.8, -0.4),
-        (-0.1, 9.9, 0.0, 0.8, 2.0),
-        (-9.9, 0.1, 0.0, 1.2, -2.0),
+        (0.0, 2.0, 0.0, 1.2, 0.1),
+        (0.0, 2.0, 0.0, 0.8, 0.1),
+        (-2.0, 0.0, 0.0, 1.2, -0.1),
+        (-2.0, 0.0, 0.0, 0.8, -0.1),
+        (-1.0, 1.0, 0.0, 1.2, 0.1),
+        (-1.0, 1.0, 0.0, 0.8, -0.1),
+        (0.0, 2.0, 0.01, 1.2, 0.11),
+        (0.0, 2.0, 0.2, 0.8, 0.1),
+        (0.0, 2.0, 0.05, 0.8, 0.0),
+        (0.0, 1.0, 1.0, 1.2, 0.8),
+        (0.5, 1.0, 0.5, 0.8, 0.6),
     ],
 )
-def test_a_float_steps_by_its_part_is_held_at_the_bounds_and_leaves_zero(
+def test_a_float_steps_by_its_part_or_a_quarter_of_the_ranges_and_turns_back_from_a_bound(
     low: float, high: float, value: float, factor: float, stepped: float
 ) -> None:
     made = locus("float", low=low, high=high)

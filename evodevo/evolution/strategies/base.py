@@ -61,7 +61,7 @@ class CommonOptions(BaseModel):
 
     initial: Literal["given", "spread", "random"] = "spread"
     """Founders: all at the loci's `initial`; one there and the rest around it; or anywhere."""
-    initial_spread: float = Field(default=0.1, gt=0, le=1)
+    initial_spread: float = Field(default=0.15, gt=0, le=1)
     """Standard deviation of that spread, as a part of each locus' range (on its scale)."""
 
 

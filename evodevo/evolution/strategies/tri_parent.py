@@ -39,8 +39,8 @@ class TriParentOptions(base.CommonOptions):
     """four_way is the paper's; log_normal has `mutation_step`; self_adaptive evolves it, starting there."""
     mutation_rate: float = Field(default=0.5, ge=0, le=1)
     """Probability of each locus; the paper's 0.05 is for 100 members and 200 epochs."""
-    mutation_step: float = Field(default=0.2, ge=SMALLEST_STEP, le=LARGEST_STEP)
-    """Standard deviation of a value's natural logarithm: 0.2 is about 20 % up or down."""
+    mutation_step: float = Field(default=0.3, ge=SMALLEST_STEP, le=LARGEST_STEP)
+    """Standard deviation of a value's natural logarithm: 0.3 is about 30 % up or down."""
 
 
 class TriParent(base.Strategy):

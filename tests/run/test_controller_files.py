@@ -111,7 +111,9 @@ def test_what_an_attempt_in_flight_has_published_is_kept_until_its_member_has_an
 
 def test_the_best_checkpoint_is_kept_while_worse_generations_follow(tmp_path: Path) -> None:
     """Without selection the fake's foms fall from generation to generation, which is bad here."""
-    config = config_of(objective__mode="max", search__generations=6, search__strategy="random_search")
+    config = config_of(
+        objective__mode="max", search__generations=6, search__strategy="random_search", run__seed=0
+    )
     history = finished(tmp_path / "run", config)
     best = history.best
     assert best is not None

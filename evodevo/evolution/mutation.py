@@ -34,11 +34,12 @@ def log_normal(
     """Mutate each locus with probability `rate`: its value times exp(step * N(0, 1)).
 
     Up and down by the same ratio are equally likely; two of three changes are within a factor of exp(step).
+    For what is no real number see `drift` of the loci in space.py.
     """
     mutated = dict(genome)
     for name, locus in space.loci.items():
         if rng.random() < rate:
-            mutated[name] = locus.step(genome[name], math.exp(step * rng.standard_normal()), rng)
+            mutated[name] = locus.drift(genome[name], step, rng)
     return mutated
 
 

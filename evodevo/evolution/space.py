@@ -66,6 +66,10 @@ class FloatLocus(_Locus):
         target = self._clip(value + change)
         return target if target != value else self._clip(value - change)
 
+    def drift(self, value: float, deviation: float, rng: np.random.Generator) -> float:
+        """`step` by a factor of exp(deviation * N(0, 1))."""
+        return self.step(value, math.exp(deviation * rng.standard_normal()), rng)
+
     def to_unit(self, value: float) -> float:
         """The place of `value` between the bounds, in [0, 1], on this locus' scale."""
         low, high, at = (self._on_scale(v) for v in (self.low, self.high, value))
@@ -124,6 +128,10 @@ class IntLocus(_Locus):
         target = self._clip(target if target != value else value + direction)
         return target if target != value else self._clip(value - direction)
 
+    def drift(self, value: int, deviation: float, rng: np.random.Generator) -> int:
+        """As a real number drifts, and rounded: it may stay."""
+        return self._clip(round(self._continuous().drift(float(value), deviation, rng)))
+
     def _continuous(self) -> FloatLocus:
         """The real numbers that round to this locus' values: every value has the same room."""
         return FloatLocus(type="float", low=self.low - 0.5, high=self.high + 0.5, scale=self.scale)
@@ -165,6 +173,10 @@ class ChoiceLocus(_Locus):
         others = [choice for choice in self.choices if not same(choice, value)]
         return others[int(rng.integers(len(others)))]
 
+    def drift(self, value: Value, deviation: float, rng: np.random.Generator) -> Value:
+        """`step`, with a probability of `deviation`: there are no small steps, so there are few."""
+        return self.step(value, 1.0, rng) if rng.random() < deviation else value
+
 
 class BoolLocus(_Locus):
     """True or false."""
@@ -184,6 +196,10 @@ class BoolLocus(_Locus):
 
     def step(self, value: bool, factor: float, rng: np.random.Generator) -> bool:
         return not value
+
+    def drift(self, value: bool, deviation: float, rng: np.random.Generator) -> bool:
+        """The other, with a probability of `deviation`."""
+        return not value if rng.random() < deviation else value
 
 
 class FixedLocus(_Locus):
@@ -207,6 +223,9 @@ class FixedLocus(_Locus):
         return self.value
 
     def step(self, value: Value, factor: float, rng: np.random.Generator) -> Value:
+        return self.value
+
+    def drift(self, value: Value, deviation: float, rng: np.random.Generator) -> Value:
         return self.value
 
 

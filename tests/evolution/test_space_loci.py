@@ -212,3 +212,36 @@ def test_1_and_true_and_1_0_are_three_values() -> None:
 def test_a_number_outside_its_bounds_is_not_contained(value: Any) -> None:
     assert not locus("float", low=0.0, high=1.0).contains(value)
     assert not locus("int", low=0, high=1).contains(value)
+
+
+def test_a_real_number_drifts_by_a_log_normal_factor() -> None:
+    made, rng = locus("float", low=1e-9, high=1e9, scale="log"), np.random.default_rng(0)
+    found = np.log([made.drift(2.0, 0.3, rng) / 2.0 for _ in range(DRAWS)])
+    assert_mean(found, 0.0, deviation=0.3)
+    assert found.std() == pytest.approx(0.3, rel=0.05)
+
+
+@given(data=st.data(), a_locus=loci(), deviation=st.floats(0.01, 2.0), rng=rngs)
+def test_a_drift_never_leaves_the_legal_values(
+    data: st.DataObject, a_locus: Any, deviation: float, rng: np.random.Generator
+) -> None:
+    value = data.draw(legal_values(a_locus))
+    assert is_legal(a_locus, a_locus.drift(value, deviation, rng))
+
+
+def test_a_whole_number_drifts_both_ways_as_far_as_a_real_one_and_often_stays() -> None:
+    made, rng = locus("int", low=0, high=100), np.random.default_rng(0)
+    found = np.array([made.drift(50, 0.1, rng) for _ in range(DRAWS)])
+    assert found.std() == pytest.approx(5.0, rel=0.05)
+    small = [locus("int", low=0, high=6).drift(0, 0.3, rng) for _ in range(DRAWS)]
+    assert set(small) >= {0, 1}
+    assert 0.5 < small.count(0) / DRAWS < 0.9
+
+
+def test_a_choice_and_a_bool_drift_as_often_as_the_deviation_says() -> None:
+    rng = np.random.default_rng(0)
+    choice, flag = locus("choice", choices=["a", "b", "c"]), locus("bool")
+    drawn = [choice.drift("b", 0.3, rng) for _ in range(DRAWS)]
+    for value, expected in (("a", 0.15), ("b", 0.7), ("c", 0.15)):
+        assert_rate(drawn.count(value), DRAWS, expected)
+    assert_rate(sum(flag.drift(False, 0.3, rng) for _ in range(DRAWS)), DRAWS, 0.3)

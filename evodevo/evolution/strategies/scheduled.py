@@ -66,8 +66,8 @@ class ScheduledOptions(base.CommonOptions):
     initial: Literal["given", "spread", "random"] = "given"
     epochs: int = Field(ge=1)
     """Over which the shapes are laid out: the run's generations."""
-    schedule: dict[str, Shape] = Field(default_factory=dict)
-    """A shape for each float locus that is not constant. Values may leave the locus' bounds."""
+    schedule: dict[str, float | Shape] = Field(default_factory=dict)
+    """Float locus -> a shape, or a constant in place of the founder's value; they may leave the bounds."""
 
 
 class Scheduled(base.Strategy):
@@ -97,6 +97,9 @@ class Scheduled(base.Strategy):
     def _genome(self, generation: int, slot: int) -> dict[str, Value]:
         genome: dict[str, Any] = dict(super().founder(0, slot).genome)
         for name, shape in self.options.schedule.items():
-            start = genome[name] if shape.start is None else shape.start
-            genome[name] = float(start * shape.factor(generation, self.options.epochs))
+            if isinstance(shape, float):
+                genome[name] = shape
+            else:
+                start = genome[name] if shape.start is None else shape.start
+                genome[name] = float(start * shape.factor(generation, self.options.epochs))
         return genome

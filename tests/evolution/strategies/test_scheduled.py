@@ -55,6 +55,12 @@ def test_a_start_of_its_own_takes_the_place_of_the_given_value_and_of_no_other_l
     assert started[0][0].birth.genome == {"rate": 0.8, "layers": 3, "decay": 0.25}
 
 
+def test_a_number_takes_the_place_of_the_given_value_in_all_epochs() -> None:
+    found = [members[0].birth.genome for members in history({"decay": 0.75, **COSINE})]
+    assert [genome["decay"] for genome in found] == [0.75] * 4
+    assert found[0] == {"rate": 0.5, "layers": 3, "decay": 0.75}
+
+
 def test_every_slot_keeps_its_parameters() -> None:
     founders, *later = history(COSINE)
     assert all(identical(member.birth, Birth(member.birth.genome)) for member in founders)
@@ -101,9 +107,10 @@ def test_a_schedule_of_what_is_no_float_locus_is_refused(name: str) -> None:
         ({"shape": "cosine", "warmup": 1.0}, "less than 1"),
         ({"shape": "cosine", "end": -0.1}, "greater than or equal to 0"),
         ({"shape": "line"}, "shape"),
+        ("cosine", "valid number"),
     ],
     ids=str,
 )
-def test_a_shape_that_makes_no_sense_is_refused(shape: dict[str, Any], message: str) -> None:
+def test_a_shape_that_makes_no_sense_is_refused(shape: Any, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         make("scheduled", SPACE, 3, epochs=4, schedule={"rate": shape})

@@ -17,11 +17,13 @@ from evodevo.cli_common import (
     console,
     directory_of,
     follow,
+    heeding_interrupts,
     in_runs_dir,
     load_config,
     no_progress_option,
     open_in,
     overrides_option,
+    remembered_interrupts,
     show_end,
     submit,
     workers_option,
@@ -44,7 +46,8 @@ def main(arguments: list[str] | None = None) -> None:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # where a user's own module is, as for workers
     try:
-        evodevo.main(arguments, prog_name="evodevo", standalone_mode=False)
+        with remembered_interrupts():
+            evodevo.main(arguments, prog_name="evodevo", standalone_mode=False)
     except (UsageError, JournalError) as why:
         _fail(2, str(why))
     except click.ClickException as why:
@@ -171,7 +174,7 @@ def watch(run: str, runs_dir: str, scheduler: str | None, scheduler_file: str | 
             watched = stack.enter_context(connect(scheduler, scheduler_file)).run(run)
         else:
             watched = open_in(run, runs_dir)
-        display.show(watched.follow(), None, console)
+        display.show(heeding_interrupts(watched.follow()), None, console)
         show_end(watched, None)
 
 
@@ -315,7 +318,7 @@ def compare(
     if scheduler or scheduler_file or not comparison.all_done(planned, place):
         with client_of(scheduler, scheduler_file, workers, runs_dir, config) as client:
             place = client.runs_dir
-            carrying_out = comparison.carry_out(client, config, planned)
+            carrying_out = heeding_interrupts(comparison.carry_out(client, config, planned))
             try:
                 statuses = display.show_all(
                     carrying_out, len(planned), client.dashboard, console, no_progress

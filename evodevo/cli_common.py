@@ -1,10 +1,12 @@
 """What several commands of the command line share: options, the cluster, following a run to its end."""
 
 import contextlib
+import signal
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
@@ -17,6 +19,8 @@ from evodevo.run.controller import JOURNAL
 from evodevo.run.view import runs_in
 from evodevo.service.client import Client, Run, connect, local, open_run
 
+Each = TypeVar("Each")
+_interrupted = threading.Event()
 console = Console(width=None if sys.stdout and sys.stdout.isatty() else 120)
 
 
@@ -45,6 +49,36 @@ workers_option = click.option(
     "--workers", metavar="N", type=click.IntRange(1), help="Workers of the local cluster."
 )
 no_progress_option = click.option("--no-progress", is_flag=True, help="Show nothing before the end.")
+
+
+@contextlib.contextmanager
+def remembered_interrupts() -> Iterator[None]:
+    """Ctrl-C raises `KeyboardInterrupt` as ever, and is remembered too.
+
+    It may come while a callback of the interpreter's is at work (distributed has one in the garbage
+    collector), where what is raised is lost.
+    """
+
+    def handle(number: int, frame: Any) -> None:
+        _interrupted.set()
+        raise KeyboardInterrupt
+
+    _interrupted.clear()
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # not where it is ignored, as under nohup
+        signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def heeding_interrupts(rounds: Iterable[Each]) -> Iterator[Each]:
+    """The same, until there was a Ctrl-C: then `KeyboardInterrupt`, if it was not raised already."""
+    for each in rounds:
+        if _interrupted.is_set():
+            raise KeyboardInterrupt
+        yield each
 
 
 def load_config(path: str, overrides: tuple[str, ...], run_name: str | None, seed: int | None) -> RunConfig:
@@ -85,7 +119,7 @@ def submit(client: Client, config: RunConfig) -> Run:
 def follow(run: Run, client: Client, quiet: bool) -> None:
     """Show a run until it is over; on Ctrl-C say how it is carried on or followed."""
     try:
-        display.show(run.follow(), client.dashboard, console, quiet)
+        display.show(heeding_interrupts(run.follow()), client.dashboard, console, quiet)
     except KeyboardInterrupt:
         if client.options is None:
             console.print(f"\ninterrupted; `evodevo resume {run.name}` carries the run on")

@@ -196,4 +196,4 @@ def test_a_rehearsal_reads_the_hyperparameters_and_reports_loss_and_error() -> N
     given = {**HYPERPARAMETERS, "q": 0.5, "routings": 3}
     metrics, read = prepared(CapsNet).rehearse(given)
     assert metrics == ["validation_loss", "validation_error"]
-    assert read == set(given)
+    assert read == {*given, "anneal"}

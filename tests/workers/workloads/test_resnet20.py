@@ -96,4 +96,4 @@ def test_a_rehearsal_reads_the_hyperparameters_and_reports_loss_and_error() -> N
     given = {"learning_rate": 0.1, "weight_decay": 0.0, "momentum": 0.9}
     metrics, read = prepared(ResNet20, optimizer="sgd").rehearse(given)
     assert metrics == ["validation_loss", "validation_error"]
-    assert read == set(given)
+    assert read == {*given, "anneal"}

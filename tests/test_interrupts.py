@@ -1,0 +1,58 @@
+"""A Ctrl-C that is lost in a callback of the interpreter's is still heeded."""
+
+import gc
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from evodevo.cli_common import heeding_interrupts, remembered_interrupts
+
+
+class Interrupts:
+    """Interrupts this process while it is deleted, where no exception gets out."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):  # the handler runs here, between two instructions
+            pass
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_was_lost_is_raised_in_the_next_round() -> None:
+    rounds = []
+
+    def two() -> Iterator[int]:
+        yield 1
+        thing: Any = Interrupts()
+        del thing
+        gc.collect()
+        yield 2
+
+    with remembered_interrupts(), pytest.raises(KeyboardInterrupt):
+        for number in heeding_interrupts(two()):
+            rounds.append(number)
+    assert rounds == [1]
+
+
+def test_an_interrupt_is_raised_at_once_where_it_can_be_and_forgotten_by_the_next_command() -> None:
+    with remembered_interrupts(), pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+    with remembered_interrupts():
+        assert list(heeding_interrupts([1, 2])) == [1, 2]
+
+
+def test_the_handler_is_put_back_and_an_ignored_signal_stays_ignored() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with suppress(ValueError), remembered_interrupts():
+        raise ValueError
+    assert signal.getsignal(signal.SIGINT) is before
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with remembered_interrupts():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

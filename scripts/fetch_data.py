@@ -26,6 +26,7 @@ from typing import Any
 
 import click
 import fsspec
+import yaml
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -52,86 +53,18 @@ class DataSet:
     archive: File | None = None
 
 
-SETS = {
-    "cifar10": DataSet(
-        "https://www.cs.toronto.edu/~kriz",
-        (
-            File("cifar-10-batches-py/batches.meta", 158, "md5:5ff9c542aee3614f3951f8cda6e48888"),
-            File("cifar-10-batches-py/data_batch_1", 31_035_704, "md5:c99cafc152244af753f735de768cd75f"),
-            File("cifar-10-batches-py/data_batch_2", 31_035_320, "md5:d4bba439e000b95fd0a9bffe97cbabec"),
-            File("cifar-10-batches-py/data_batch_3", 31_035_999, "md5:54ebc095f3ab1f0389bbae665268c751"),
-            File("cifar-10-batches-py/data_batch_4", 31_035_696, "md5:634d18415352ddfa80567beed471001a"),
-            File("cifar-10-batches-py/data_batch_5", 31_035_623, "md5:482c414d41f54cd18b22e5b47cb7c3cb"),
-            File("cifar-10-batches-py/test_batch", 31_035_526, "md5:40351d587109b95175f43aff81a1287e"),
-        ),
-        archive=File(
-            "cifar-10-python.tar.gz",
-            170_498_071,
-            "sha256:6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
-        ),
-    ),
-    "mnist": DataSet(
-        # not yann.lecun.com, which turns programs away
-        "https://ossci-datasets.s3.amazonaws.com/mnist",
-        (
-            File(
-                "train-images-idx3-ubyte.gz",
-                9_912_422,
-                "sha256:440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-            ),
-            File(
-                "train-labels-idx1-ubyte.gz",
-                28_881,
-                "sha256:3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-            ),
-            File(
-                "t10k-images-idx3-ubyte.gz",
-                1_648_877,
-                "sha256:8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-            ),
-            File(
-                "t10k-labels-idx1-ubyte.gz",
-                4_542,
-                "sha256:f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-            ),
-        ),
-    ),
-    "iwslt15": DataSet(
-        "https://nlp.stanford.edu/projects/nmt/data/iwslt15.en-vi",
-        (
-            File(
-                "tst2012.en",
-                140_250,
-                "sha256:b8fbcd0d4199d41276421d1f7228298df67dd9e2c5c134c2ee8cdf3ec27801e2",
-            ),
-            File(
-                "tst2012.vi",
-                188_396,
-                "sha256:01004078b3f36b0c46e81b65fc6851230b3c823405c76d1d82ef3b786b512ff0",
-            ),
-            File(
-                "tst2013.en",
-                132_264,
-                "sha256:3860ce60bc5b85d96cc2d3d580cf1bc9d62440e939c1b964676d3607c4e8f1df",
-            ),
-            File(
-                "tst2013.vi",
-                183_855,
-                "sha256:29af16842808da2812b8fd4d47fc05d082ba870e60ab7755090ad04b380994cd",
-            ),
-            File(
-                "vocab.en",
-                139_741,
-                "sha256:827ac2c6d51c50014376cefc1d7b6b01c412f227c4dfbc6dbcb0e88891c0b759",
-            ),
-            File(
-                "vocab.vi",
-                46_767,
-                "sha256:383628b92b1dcbce472fa9857724add8b2976c2ed2bbe1d76ea8dca108c3396a",
-            ),
-        ),
-    ),
-}
+def _read_sets(path: Path) -> dict[str, DataSet]:
+    return {
+        name: DataSet(
+            found["home"],
+            tuple(File(**file) for file in found["files"]),
+            File(**found["archive"]) if "archive" in found else None,
+        )
+        for name, found in yaml.safe_load(path.read_text(encoding="utf-8")).items()
+    }
+
+
+SETS = _read_sets(Path(__file__).with_name("data_sets.yaml"))
 PAUSES_S = (1.0, 2.0, 4.0)
 """Before the second, third and fourth try to get one file."""
 CONNECT_S, SILENCE_S = 30.0, 60.0

@@ -120,6 +120,7 @@ def check(
     Its workload is tried in this process, or on a worker of an existing cluster.
     """
     config = load_config(config_path, overrides, None, None)
+    comparison.plan(config, list(config.compare.arms), seeds=1)
     if scheduler or scheduler_file:
         with connect(scheduler, scheduler_file) as client:
             facts = client.check(config)

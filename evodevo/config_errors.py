@@ -7,12 +7,22 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from evodevo.evolution.space import Locus
+from evodevo.evolution.strategies.scheduled import Shape
 
-LOCUS_TYPES: dict[str, type[BaseModel]] = {
-    model.model_fields["type"].annotation.__args__[0]: model for model in get_args(get_args(Locus)[0])
+Path = tuple[Any, ...]
+Kinds = dict[str, type[BaseModel]]
+
+
+def _kinds(union: Any, tag: str) -> Kinds:
+    models = get_args(get_args(union)[0])
+    return {model.model_fields[tag].annotation.__args__[0]: model for model in models}
+
+
+TAGGED: dict[Path, tuple[str, Kinds]] = {
+    ("search", "loci"): ("type", _kinds(Locus, "type")),
+    ("search", "options", "schedule"): ("shape", _kinds(Shape, "shape")),
 }
-
-
+"""Where a mapping's values are of several kinds: the key that says which, and the kinds."""
 _KINDS = ("str", "int", "float", "bool")
 
 
@@ -21,9 +31,9 @@ def describe(error: ValidationError, model: type[BaseModel], prefix: Sequence[st
 
     `model` is what was validated; `prefix` is where in the config it stands.
     """
-    at: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    at: dict[Path, list[dict[str, Any]]] = {}
     for problem in error.errors():
-        at.setdefault(_without_branch(problem["loc"]), []).append(dict(problem))
+        at.setdefault(_without_branch(problem["loc"], tuple(prefix)), []).append(dict(problem))
     return [_sentence(path, problems, model, tuple(prefix)) for path, problems in at.items()]
 
 
@@ -34,23 +44,24 @@ def nearest(name: str, known: Sequence[str]) -> str:
     return f"{hint}Known: {', '.join(known)}" if known else "there are none"
 
 
-def _sentence(
-    path: tuple[Any, ...], problems: list[dict[str, Any]], model: type[BaseModel], prefix: tuple[str, ...]
-) -> str:
+def _sentence(path: Path, problems: list[dict[str, Any]], model: type[BaseModel], prefix: Path) -> str:
     problem, *others = problems
-    key = ".".join((*prefix, *map(str, _without_tag(path)))) or "config"
+    whole = (*prefix, *path)
+    key = ".".join(map(str, _without_tag(whole))) or "config"
     given = problem["input"]
     match problem["type"]:
         case "extra_forbidden":
-            owner = _model_at(path[:-1], model)
+            owner = _owner(path[:-1], model, prefix)
             return f"{key}: unknown key; {nearest(str(path[-1]), list(owner.model_fields))}"
         case "missing":
             return f"{key}: is missing"
         case "union_tag_invalid":
+            name, kinds = TAGGED[whole[:-1]]
             tag = problem["ctx"]["tag"]
-            return f"{key}.type: unknown type {tag!r}; {nearest(tag, list(LOCUS_TYPES))}"
+            return f"{key}.{name}: unknown {name} {tag!r}; {nearest(tag, list(kinds))}"
         case "union_tag_not_found":
-            return f"{key}: has no type; {nearest('', list(LOCUS_TYPES))}"
+            name, kinds = TAGGED[whole[:-1]]
+            return f"{key}: has no {name}; {nearest('', list(kinds))}"
         case "value_error":
             return f"{key}: {problem['ctx']['error']}"
         case "model_type" | "model_attributes_type" | "dict_type":
@@ -58,29 +69,36 @@ def _sentence(
         case "too_short":
             return f"{key}: is empty"
     if others:
-        kinds = dict.fromkeys(one["msg"].removeprefix("Input should be a valid ") for one in problems)
-        return f"{key}: value should be a {' or '.join(kinds)}, not {given!r}"
+        valid = dict.fromkeys(one["msg"].removeprefix("Input should be a valid ") for one in problems)
+        return f"{key}: value should be a {' or '.join(valid)}, not {given!r}"
     message = problem["msg"][0].lower() + problem["msg"][1:]
     return f"{key}: {message.replace('input', 'value')}, not {given!r}"
 
 
-def _without_branch(path: tuple[Any, ...]) -> tuple[Any, ...]:
+def _tag_at(whole: Path) -> int | None:
+    """Where in a path pydantic has put the kind of a value, if it has."""
+    return next((len(at) + 1 for at in TAGGED if whole[: len(at)] == at and len(whole) > len(at) + 1), None)
+
+
+def _without_branch(path: Path, prefix: Path) -> Path:
     """Cut off where pydantic goes on with the alternatives of a value instead of keys of the config."""
+    tag = _tag_at((*prefix, *path))
     ends = (i for i, step in enumerate(path) if i > 0 and (step in _KINDS or "[" in str(step)))
-    end = next((i for i in ends if not (path[:2] == ("search", "loci") and i == 3)), len(path))
+    end = next((i for i in ends if tag is None or i + len(prefix) != tag), len(path))
     return path[:end]
 
 
-def _without_tag(path: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Drop the locus' type, which pydantic puts into the path of a discriminated union."""
-    if path[:2] == ("search", "loci") and len(path) > 3:
-        return (*path[:3], *path[4:])
-    return path
+def _without_tag(whole: Path) -> Path:
+    tag = _tag_at(whole)
+    return whole if tag is None else (*whole[:tag], *whole[tag + 1 :])
 
 
-def _model_at(path: tuple[Any, ...], model: type[BaseModel]) -> type[BaseModel]:
-    if path[:2] == ("search", "loci") and len(path) == 4:
-        return LOCUS_TYPES[path[3]]
+def _owner(path: Path, model: type[BaseModel], prefix: Path) -> type[BaseModel]:
+    """The model whose key is meant by what comes after `path`."""
+    whole = (*prefix, *path)
+    tag = _tag_at(whole)
+    if tag is not None:
+        return TAGGED[whole[: tag - 1]][1][whole[tag]]
     for step in path:
         inner = model.model_fields[str(step)].annotation
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):

@@ -7,7 +7,7 @@ the best counts. With `initial: spread` or `random` the recipe's values are sear
 import math
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from evodevo.evolution.fitness import Mode
 from evodevo.evolution.space import FloatLocus, Space, Value
@@ -19,6 +19,15 @@ class _Shape(BaseModel):
 
     start: float | None = None
     """The value that is multiplied; without it, the founder's own."""
+
+
+class Constant(_Shape):
+    """The start value; in a config the number alone says as much."""
+
+    shape: Literal["constant"]
+
+    def factor(self, epoch: int, epochs: int) -> float:
+        return 1.0
 
 
 class Steps(_Shape):
@@ -59,15 +68,20 @@ class Cosine(_Shape):
         return self.end + (1 - self.end) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-Shape = Annotated[Steps | Cosine, Field(discriminator="shape")]
+def _constant(value: Any) -> Any:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return {"shape": "constant", "start": float(value)} if is_number else value
+
+
+Shape = Annotated[Constant | Steps | Cosine, Field(discriminator="shape")]
 
 
 class ScheduledOptions(base.CommonOptions):
     initial: Literal["given", "spread", "random"] = "given"
     epochs: int = Field(ge=1)
     """Over which the shapes are laid out: the run's generations."""
-    schedule: dict[str, float | Shape] = Field(default_factory=dict)
-    """Float locus -> a shape, or a constant in place of the founder's value; they may leave the bounds."""
+    schedule: dict[str, Annotated[Shape, BeforeValidator(_constant)]] = Field(default_factory=dict)
+    """Float locus -> its shape, or a number that stays; values may leave the locus' bounds."""
 
 
 class Scheduled(base.Strategy):
@@ -97,9 +111,6 @@ class Scheduled(base.Strategy):
     def _genome(self, generation: int, slot: int) -> dict[str, Value]:
         genome: dict[str, Any] = dict(super().founder(0, slot).genome)
         for name, shape in self.options.schedule.items():
-            if isinstance(shape, float):
-                genome[name] = shape
-            else:
-                start = genome[name] if shape.start is None else shape.start
-                genome[name] = float(start * shape.factor(generation, self.options.epochs))
+            start = genome[name] if shape.start is None else shape.start
+            genome[name] = float(start * shape.factor(generation, self.options.epochs))
         return genome

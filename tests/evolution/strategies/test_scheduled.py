@@ -107,7 +107,7 @@ def test_a_schedule_of_what_is_no_float_locus_is_refused(name: str) -> None:
         ({"shape": "cosine", "warmup": 1.0}, "less than 1"),
         ({"shape": "cosine", "end": -0.1}, "greater than or equal to 0"),
         ({"shape": "line"}, "shape"),
-        ("cosine", "valid number"),
+        ("cosine", "valid dictionary"),
     ],
     ids=str,
 )

@@ -125,6 +125,14 @@ def test_set_changes_the_config_that_check_speaks_of(capsys: pytest.CaptureFixtu
     assert "61,706 parameters" in out
 
 
+def test_check_tries_the_arms_of_a_comparison_too(capsys: pytest.CaptureFixture[str]) -> None:
+    arm = "compare.arms.bold={strategy: tri_parent, options: {sigmas: 1.0}}"
+    with pytest.raises(SystemExit) as ended:
+        main(["check", str(QUICKSTART), "--set", arm])
+    assert ended.value.code == 2
+    assert "arm bold: search.options.sigmas: unknown key; did you mean sigma?" in capsys.readouterr().err
+
+
 def test_check_warns_of_a_locus_that_the_workload_does_not_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

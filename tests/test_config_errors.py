@@ -13,6 +13,14 @@ A_NAME = "use letters, digits, '_', '-' and single dots, beginning with a letter
 FORM = "should have the form module:Class"
 ONE_OF_TWO = "workload: give either `use: module:Class` or `command: program ...`"
 STRATEGIES = "There are tri_parent, truncation_pbt, random_search, scheduled, replay, or give an import path"
+
+
+def scheduled(shape: Any) -> dict[str, Any]:
+    """Changes that put the learning rate of the small config on a schedule."""
+    options = {"epochs": 2, "schedule": {"rate": shape}}
+    return {"search.strategy": "scheduled", "search.options": options}
+
+
 A_MAPPING = "should be a mapping of keys to values, not"
 
 UNKNOWN_KEYS = {
@@ -100,6 +108,33 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
         ["search.loci", "optimizer.when goes round in a circle: optimizer -> momentum -> optimizer"],
     ),
     ({"search.loci.momentum.when": "sgd"}, [f"search.loci.momentum.when: {A_MAPPING} 'sgd'"]),
+    # schedules
+    (
+        scheduled({"shape": "line"}),
+        ["search.options.schedule.rate.shape: unknown shape 'line'; ", "Known: constant, steps, cosine"],
+    ),
+    (scheduled({"end": 0.1}), ["search.options.schedule.rate: has no shape; Known: constant, steps, cosine"]),
+    (
+        scheduled({"shape": "cosine", "ends": 0.1}),
+        ["search.options.schedule.rate.ends: unknown key; did you mean end? ", "warmup"],
+    ),
+    (
+        scheduled({"shape": "steps", "at": [0.5]}),
+        ["search.options.schedule.rate.factors: is missing"],
+    ),
+    (
+        scheduled({"shape": "cosine", "end": 2.0}),
+        ["search.options.schedule.rate.end: ", "less than or equal to 1", "not 2.0"],
+    ),
+    (scheduled("cosine"), [f"search.options.schedule.rate: {A_MAPPING} 'cosine'"]),
+    (
+        {**scheduled(0.5), "search.loci": {"layers": {"type": "int", "low": 1, "high": 6, "initial": 3}}},
+        ["search.options.schedule: 'rate' is no float locus; there are none"],
+    ),
+    (
+        {"search.options": {"mutation": "self_adaptive"}, "search.loci.mutation_step": {"type": "bool"}},
+        ["search.loci.mutation_step: tri_parent has a locus of that name of its own"],
+    ),
     # the strategy and the population
     (
         {"search.strategy": "tri_parents"},

@@ -209,3 +209,17 @@ def test_a_search_in_which_nothing_evolves_has_products(tmp_path: Path) -> None:
     pen.births(None, None, genomes=[{"constant": 3}] * 2)
     pen.outcome("g000s000", Outcome("done", 1.0))
     check(pen.save(tmp_path / "run"), ALWAYS | {"schedule.yaml"})
+
+
+def test_what_the_workload_has_to_show_is_in_the_page(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    finished(run)
+    (run / "exhibits").mkdir()
+    (run / "exhibits" / "some_translations.txt").write_text(NASTY)
+    png = (run / "report" / "fom.png").read_bytes() if (run / "report" / "fom.png").exists() else b"\x89PNG"
+    (run / "exhibits" / "boxes.png").write_bytes(png)
+    write_products(run)
+    page = Page(run / "report" / "index.html")
+    assert NASTY in page.texts
+    assert {"Some translations", "Boxes"} <= set(page.texts)
+    assert page.tags.count("img") == 3

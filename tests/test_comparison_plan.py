@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from configs import complaint, small
-from evodevo.config import RunConfig, parse
+from evodevo.config import RunConfig, load, parse
 from evodevo.errors import UsageError
 from evodevo.run.controller import JOURNAL, create_run
 from evodevo.run.journal import Journal
 from evodevo.service.comparison import DEFAULT_ARMS, Planned, all_done, directory_of, finished, plan, write
 from tests.run.fakes import FakeCaller, carry_out
 
+CONFIGS = Path(__file__).parents[1] / "configs"
 LOCI = {
     "learning_rate": {"type": "float", "low": 1e-4, "high": 1.0, "scale": "log", "initial": 0.02},
     "momentum": {"type": "float", "low": 0.0, "high": 0.9, "initial": 0.5},
@@ -162,3 +163,12 @@ def test_the_number_of_workers_makes_no_other_config(tmp_path: Path) -> None:
     threads = plan(config_of(cluster={"threads_per_member": 9}), ["tri_parent"], 1)
     with pytest.raises(UsageError, match="another config"):
         finished(threads, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONFIGS))
+)
+def test_every_config_here_is_good_and_so_are_its_arms(path: Path) -> None:
+    config = load(path)
+    arms = {*DEFAULT_ARMS, *config.compare.arms}
+    assert len(plan(config, sorted(arms), 2)) == 2 * len(arms)

@@ -60,7 +60,7 @@ def _run_epoch(assignment: Assignment) -> Outcome:
         metrics = {**train_loss, **workload.evaluate(state, "validation")}
         watch.lap("eval")
         ref, publish_s = publishing.result()
-        hidden_s = publish_s - watch.lap("save")
+        hidden_s = max(0.0, publish_s - watch.lap("save"))
     if ref is not None and data is not None:
         remember_checkpoint(store, ref, data)
 

@@ -128,7 +128,7 @@ class Workload(ABC):
         batches = max(1, len(self.splits.train[0]) // self.batch_size)
         for number, batch in enumerate(self.train_batches(training)):
             for group, peak in zip(groups, peaks, strict=True):
-                group["lr"] = peak * (1.0 - anneal * number / batches)
+                group["lr"] = peak * (1.0 - anneal * min(1.0, number / batches))
             yield self.step(training, batch)
         for group, peak in zip(groups, peaks, strict=True):
             group["lr"] = peak

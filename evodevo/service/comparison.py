@@ -126,16 +126,18 @@ def _begin(client: Client, one: Planned, known: set[str]) -> Run:
 
 
 def _check_same(one: Planned, found: RunConfig, runs_dir: Path) -> None:
-    """How many workers there are, and their versions, is nothing that a result depends on."""
-    same = {"versions": {}, "cluster": found.cluster.model_copy(update={"workers": 1})}
-    wanted = one.config.model_copy(
-        update={"versions": {}, "cluster": one.config.cluster.model_copy(update={"workers": 1})}
-    )
-    if found.model_copy(update=same) != wanted:
+    if _what_counts(found) != _what_counts(one.config):
         raise UsageError(
             f"{runs_dir / one.config.run.name} is a run with another config; remove it, or give this "
             "comparison another name with --set run.name=NAME"
         )
+
+
+def _what_counts(config: RunConfig) -> RunConfig:
+    """Without what a result does not depend on: the number of workers, and the versions filled in later."""
+    return config.model_copy(
+        update={"versions": {}, "cluster": config.cluster.model_copy(update={"workers": 1})}
+    )
 
 
 def _config(config: RunConfig, arm: str, search: Mapping[str, Any], seed: int) -> RunConfig:

@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import random
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -253,3 +254,15 @@ def test_without_anneal_training_is_what_it_would_be_with_an_anneal_of_zero() ->
 
 def test_a_rehearsal_reads_anneal() -> None:
     assert "anneal" in prepared(Toy()).rehearse({**HYPERPARAMETERS, "anneal": 0.5})[1]
+
+
+def test_a_learning_rate_never_turns_negative_however_many_batches_there_are() -> None:
+    class Longer(Annealed):
+        def train_batches(self, training: Training) -> Iterator[Batch]:
+            for _ in range(2):
+                yield from super().train_batches(training)
+
+    toy = Longer()
+    trained(prepared(toy), {**HYPERPARAMETERS, "anneal": 1.0})
+    assert len(toy.rates) == 12
+    assert min(toy.rates) == 0.0

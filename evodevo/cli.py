@@ -11,7 +11,9 @@ import click
 
 from evodevo import display
 from evodevo.cli_common import (
+    Where,
     at_scheduler,
+    carry_on,
     client_of,
     config_argument,
     console,
@@ -21,12 +23,13 @@ from evodevo.cli_common import (
     in_runs_dir,
     load_config,
     no_progress_option,
+    on_cluster,
     open_in,
     overrides_option,
+    refuse_another,
     remembered_interrupts,
     show_end,
     submit,
-    workers_option,
 )
 from evodevo.errors import RunFailed, UsageError
 from evodevo.report.products import write_products
@@ -37,7 +40,7 @@ from evodevo.run.dispatch import call_by_path
 from evodevo.run.journal import JournalError, is_live
 from evodevo.run.view import runs_in
 from evodevo.service import comparison
-from evodevo.service.client import connect, open_run, statuses_of
+from evodevo.service.client import open_run, statuses_of
 from evodevo.service.replay import compare_replay, replay_config
 
 
@@ -71,32 +74,35 @@ def evodevo() -> None:
 @click.option("--run-name", metavar="NAME", help="The same as --set run.name=NAME.")
 @click.option("--seed", metavar="S", type=int, help="The same as --set run.seed=S.")
 @click.option("--detach", is_flag=True, help="Submit and leave; needs a cluster that outlives this command.")
+@click.option("--resume", "resuming", is_flag=True, help="Carry the run on where there is one of its name.")
 @no_progress_option
-@workers_option
 @in_runs_dir
-@at_scheduler
+@on_cluster
 def launch(
     config_path: str,
     overrides: tuple[str, ...],
     run_name: str | None,
     seed: int | None,
     detach: bool,
+    resuming: bool,
     no_progress: bool,
-    workers: int | None,
     runs_dir: str,
-    scheduler: str | None,
-    scheduler_file: str | None,
+    where: Where,
 ) -> None:
     """Carry out the run of CONFIG and show its progress.
 
     On a cluster of its own on this machine, or on an existing one.
     """
     config = load_config(config_path, overrides, run_name, seed)
-    if detach and not (scheduler or scheduler_file):
+    if detach and not where.exists:
         raise UsageError(
             "--detach needs a cluster that outlives this command: give --scheduler or --scheduler-file"
         )
-    with client_of(scheduler, scheduler_file, workers, runs_dir, config) as client:
+    with client_of(where, runs_dir, config) as client:
+        if resuming and config.run.name in client.names():
+            refuse_another(client.run(config.run.name), config)
+            carry_on(client, config.run.name, no_progress)
+            return
         run = submit(client, config)
         if detach:
             place = client.runs_dir / run.name
@@ -112,17 +118,15 @@ def launch(
 @config_argument
 @overrides_option
 @at_scheduler
-def check(
-    config_path: str, overrides: tuple[str, ...], scheduler: str | None, scheduler_file: str | None
-) -> None:
+def check(config_path: str, overrides: tuple[str, ...], where: Where) -> None:
     """Say whether CONFIG is good and what it would do, without doing it.
 
     Its workload is tried in this process, or on a worker of an existing cluster.
     """
     config = load_config(config_path, overrides, None, None)
     comparison.plan(config, list(config.compare.arms), seeds=1)
-    if scheduler or scheduler_file:
-        with connect(scheduler, scheduler_file) as client:
+    if where.exists:
+        with where.connect() as client:
             facts = client.check(config)
     else:
         hyperparameters = config.space().express(config.strategy().founder(0, 0).genome)
@@ -141,13 +145,11 @@ def check(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a list of runs.")
 @in_runs_dir
 @at_scheduler
-def status(
-    run: str | None, as_json: bool, runs_dir: str, scheduler: str | None, scheduler_file: str | None
-) -> None:
+def status(run: str | None, as_json: bool, runs_dir: str, where: Where) -> None:
     """Say where RUN stands, or all runs."""
     with contextlib.ExitStack() as stack:
-        if scheduler or scheduler_file:
-            client = stack.enter_context(connect(scheduler, scheduler_file))
+        if where.exists:
+            client = stack.enter_context(where.connect())
             names, open_one = client.names(), client.run
         else:
             names, open_one = runs_in(Path(runs_dir)), functools.partial(open_in, runs_dir=runs_dir)
@@ -168,13 +170,11 @@ def status(
 @click.argument("run")
 @in_runs_dir
 @at_scheduler
-def watch(run: str, runs_dir: str, scheduler: str | None, scheduler_file: str | None) -> None:
+def watch(run: str, runs_dir: str, where: Where) -> None:
     """Follow RUN until it is over."""
     with contextlib.ExitStack() as stack:
-        if scheduler or scheduler_file:
-            watched = stack.enter_context(connect(scheduler, scheduler_file)).run(run)
-        else:
-            watched = open_in(run, runs_dir)
+        client = stack.enter_context(where.connect()) if where.exists else None
+        watched = client.run(run) if client else open_in(run, runs_dir)
         display.show(heeding_interrupts(watched.follow()), None, console)
         show_end(watched, None)
 
@@ -183,22 +183,20 @@ def watch(run: str, runs_dir: str, scheduler: str | None, scheduler_file: str | 
 @click.argument("run")
 @in_runs_dir
 @at_scheduler
-def cancel(run: str, runs_dir: str, scheduler: str | None, scheduler_file: str | None) -> None:
+def cancel(run: str, runs_dir: str, where: Where) -> None:
     """Stop RUN, keeping everything."""
-    options = ""  # a local cluster ends with its run: what is carried on is carried on elsewhere
-    if scheduler or scheduler_file:
-        options = f" --scheduler-file {scheduler_file}" if scheduler_file else f" --scheduler {scheduler}"
-    else:
+    options = where.options  # a local cluster ends with its run: it is carried on elsewhere
+    if not where.exists:
         found = open_in(run, runs_dir)
         if found.view.over:
             raise UsageError(f"run {found.name!r} is not running: it is {found.status().state}")
-        scheduler, run = str(found.view.history.controller["scheduler"]), found.name
-    with connect(scheduler, scheduler_file) as client:
+        where, run = Where(str(found.view.history.controller["scheduler"])), found.name
+    with where.connect() as client:
         cancelled = client.run(run)
         cancelled.cancel()
         state = cancelled.status().state
     if state == "cancelled":
-        console.print(f"run {run} is cancelled; `evodevo resume {run}{options}` carries it on")
+        console.print(f"run {run} is cancelled; `{f'evodevo resume {run} {options}'.strip()}` carries it on")
     else:
         console.print(f"too late: run {run} is {state}")
 
@@ -206,36 +204,28 @@ def cancel(run: str, runs_dir: str, scheduler: str | None, scheduler_file: str |
 @evodevo.command()
 @click.argument("run")
 @no_progress_option
-@workers_option
 @in_runs_dir
-@at_scheduler
+@on_cluster
 def resume(
     run: str,
     no_progress: bool,
-    workers: int | None,
     runs_dir: str,
-    scheduler: str | None,
-    scheduler_file: str | None,
+    where: Where,
 ) -> None:
     """Carry RUN on from where its journal ends."""
-    config, name = None, run
-    if not (scheduler or scheduler_file):
-        directory = directory_of(run, runs_dir)
-        found = open_run(directory)
-        if not found.view.over:
-            raise UsageError(f"run {found.name!r} is running; `evodevo watch {found.name}` follows it")
-        config, name, runs_dir = found.view.history.config, found.name, str(directory.parent)
-        if found.status().state == "done":
-            console.print(f"run {name} is done already")
-            return
-    with client_of(scheduler, scheduler_file, workers, runs_dir, config) as client:
-        carried_on = client.run(name)
-        if carried_on.status().state == "done":
-            console.print(f"run {name} is done already")
-        else:
-            carried_on.resume()
-            follow(carried_on, client, no_progress)
-        show_end(carried_on, client.runs_dir / name)
+    if where.exists:
+        with where.connect() as client:
+            carry_on(client, run, no_progress)
+        return
+    directory = directory_of(run, runs_dir)
+    found = open_run(directory)
+    if not found.view.over:
+        raise UsageError(f"run {found.name!r} is running; `evodevo watch {found.name}` follows it")
+    if found.status().state == "done":
+        console.print(f"run {found.name} is done already")
+        return
+    with client_of(where, str(directory.parent), found.view.history.config) as client:
+        carry_on(client, found.name, no_progress)
 
 
 @evodevo.command()
@@ -260,8 +250,7 @@ def replay(
     run_name: str | None,
     no_progress: bool,
     runs_dir: str,
-    scheduler: str | None,
-    scheduler_file: str | None,
+    where: Where,
 ) -> None:
     """Train once from scratch along RUN's schedule and say how far it ends from the original."""
     directory = directory_of(run, runs_dir)
@@ -273,7 +262,7 @@ def replay(
         run_name or f"{original.name}-replay{'' if seed is None else f'-seed{seed}'}",
         seed,
     )
-    with client_of(scheduler, scheduler_file, 1, str(directory.parent), config) as client:
+    with client_of(where, str(directory.parent), config) as client:
         replayed = submit(client, config)
         follow(replayed, client, no_progress)
         show_end(replayed, client.runs_dir / replayed.name)
@@ -295,19 +284,16 @@ def replay(
 )
 @overrides_option
 @no_progress_option
-@workers_option
 @in_runs_dir
-@at_scheduler
+@on_cluster
 def compare(
     config_path: str,
     arms: str,
     seeds: int,
     overrides: tuple[str, ...],
     no_progress: bool,
-    workers: int | None,
     runs_dir: str,
-    scheduler: str | None,
-    scheduler_file: str | None,
+    where: Where,
 ) -> None:
     """Hold several ways to search side by side: the same epochs, validation data and final test.
 
@@ -316,8 +302,8 @@ def compare(
     config = load_config(config_path, overrides, None, None)
     planned = comparison.plan(config, [arm.strip() for arm in arms.split(",")], seeds)
     place = Path(runs_dir)
-    if scheduler or scheduler_file or not comparison.all_done(planned, place):
-        with client_of(scheduler, scheduler_file, workers, runs_dir, config) as client:
+    if where.exists or not comparison.all_done(planned, place):
+        with client_of(where, runs_dir, config) as client:
             place = client.runs_dir
             carrying_out = heeding_interrupts(comparison.carry_out(client, config, planned))
             try:

@@ -1,10 +1,12 @@
 """What several commands of the command line share: options, the cluster, following a run to its end."""
 
 import contextlib
+import functools
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,21 +19,77 @@ from evodevo.errors import RunFailed, UsageError
 from evodevo.report.summary import summary_lines
 from evodevo.run.controller import JOURNAL
 from evodevo.run.view import runs_in
-from evodevo.service.client import Client, Run, connect, local, open_run
+from evodevo.service.client import Client, Run, connect, local, open_run, slurm
 
 Each = TypeVar("Each")
 _interrupted = threading.Event()
 console = Console(width=None if sys.stdout and sys.stdout.isatty() else 120)
 
 
+@dataclass(frozen=True)
+class Where:
+    """The cluster that the options name; a local one where they name none."""
+
+    scheduler: str | None = None
+    scheduler_file: str | None = None
+    slurm: bool = False
+    workers: int | None = None
+
+    @property
+    def exists(self) -> bool:
+        """It is there already, and outlives this command."""
+        return bool(self.scheduler or self.scheduler_file)
+
+    @property
+    def options(self) -> str:
+        """What the command line needs to reach the same existing cluster."""
+        if not self.exists:
+            return ""
+        by_file = f"--scheduler-file {self.scheduler_file}"
+        return by_file if self.scheduler_file else f"--scheduler {self.scheduler}"
+
+    def connect(self) -> contextlib.AbstractContextManager[Client]:
+        """A client of the existing cluster. Raises `UsageError`."""
+        return connect(self.scheduler, self.scheduler_file)
+
+
 def at_scheduler(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that name an existing cluster."""
-    for option in (
-        click.option("--scheduler-file", metavar="FILE", help="An existing cluster's scheduler file."),
-        click.option("--scheduler", metavar="ADDRESS", help="An existing cluster, such as tcp://host:8786."),
-    ):
-        function = option(function)
-    return function
+    """The options that name an existing cluster; the command gets `where`."""
+
+    @click.option("--scheduler", metavar="ADDRESS", help="An existing cluster, such as tcp://host:8786.")
+    @click.option("--scheduler-file", metavar="FILE", help="An existing cluster's scheduler file.")
+    @functools.wraps(function)
+    def command(*arguments: Any, scheduler: str | None, scheduler_file: str | None, **options: Any) -> Any:
+        return function(*arguments, where=Where(scheduler, scheduler_file), **options)
+
+    return command
+
+
+def on_cluster(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for commands that can have a cluster of their own as well."""
+
+    @click.option("--scheduler", metavar="ADDRESS", help="An existing cluster, such as tcp://host:8786.")
+    @click.option("--scheduler-file", metavar="FILE", help="An existing cluster's scheduler file.")
+    @click.option("--slurm", is_flag=True, help="Workers are Slurm jobs, as in the config's cluster.slurm.")
+    @click.option("--workers", metavar="N", type=click.IntRange(1), help="Workers of a local cluster.")
+    @functools.wraps(function)
+    def command(
+        *arguments: Any,
+        scheduler: str | None,
+        scheduler_file: str | None,
+        slurm: bool,
+        workers: int | None,
+        **options: Any,
+    ) -> Any:
+        where = Where(scheduler, scheduler_file, slurm, workers)
+        if slurm and (where.exists or workers):
+            raise UsageError(
+                "--slurm has workers of its own (cluster.slurm.max_workers); "
+                "leave out --scheduler, --scheduler-file and --workers"
+            )
+        return function(*arguments, where=where, **options)
+
+    return command
 
 
 config_argument = click.argument("config_path", metavar="CONFIG")
@@ -44,9 +102,6 @@ in_runs_dir = click.option(
     default="checkpoints",
     show_default=True,
     help="Where the runs' directories are.",
-)
-workers_option = click.option(
-    "--workers", metavar="N", type=click.IntRange(1), help="Workers of the local cluster."
 )
 no_progress_option = click.option("--no-progress", is_flag=True, help="Show nothing before the end.")
 
@@ -92,21 +147,16 @@ def load_config(path: str, overrides: tuple[str, ...], run_name: str | None, see
 
 
 @contextlib.contextmanager
-def client_of(
-    scheduler: str | None,
-    scheduler_file: str | None,
-    workers: int | None,
-    runs_dir: str,
-    config: RunConfig | None,
-) -> Iterator[Client]:
-    """The cluster that the options name: an existing one, or else one of its own with `config`'s workers."""
-    if scheduler or scheduler_file:
-        with connect(scheduler, scheduler_file) as client:
-            yield client
+def client_of(where: Where, runs_dir: str, config: RunConfig) -> Iterator[Client]:
+    """A client of the cluster that the options name; one of its own is as `config` has it."""
+    if where.exists:
+        cluster = where.connect()
+    elif where.slurm:
+        cluster = slurm(config, runs_dir)
     else:
-        count = workers or (config.cluster.workers if config else 1)
-        with local(count, runs_dir) as client:
-            yield client
+        cluster = local(where.workers or config.cluster.workers, runs_dir)
+    with cluster as client:
+        yield client
 
 
 def submit(client: Client, config: RunConfig) -> Run:
@@ -114,6 +164,28 @@ def submit(client: Client, config: RunConfig) -> Run:
     if client.workers == 0:
         console.print("waiting for a worker: none is connected yet")
     return client.submit(config)
+
+
+def refuse_another(run: Run, config: RunConfig) -> None:
+    """Raise `UsageError` where the run was begun with another config than this one."""
+    if sections := config.differs_from(run.view.history.config):
+        raise UsageError(
+            f"run {run.name!r} was begun with another config (another {', '.join(sections)}): carry it on as "
+            f"it is with `evodevo resume {run.name}`, or choose another name with --run-name"
+        )
+
+
+def carry_on(client: Client, name: str, no_progress: bool) -> None:
+    """Carry a run on from where its journal ends, unless it is done; one that is running is followed."""
+    run = client.run(name)
+    state = run.status().state
+    if state == "done":
+        console.print(f"run {name} is done already")
+    else:
+        if state not in ("running", "waiting"):
+            run.resume()
+        follow(run, client, no_progress)
+    show_end(run, client.runs_dir / name)
 
 
 def follow(run: Run, client: Client, quiet: bool) -> None:

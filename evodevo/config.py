@@ -142,11 +142,43 @@ class Limits(_Section):
     """The run stops when more than this part of a generation failed (divergence does not count)."""
 
 
+class Slurm(_Section):
+    """The worker jobs of `evodevo launch --slurm`; each job is one worker."""
+
+    partition: str | None = None
+    account: str | None = None
+    walltime: str = Field(default="04:00:00", pattern=r"^(\d+-)?\d{1,2}(:\d{2}){1,2}$")
+    """As sbatch takes it: [days-]hours:minutes:seconds."""
+    gpus: int = Field(default=1, ge=0, le=1)
+    """Of each worker: 1, or 0 to train on the CPU."""
+    cpus: int = Field(default=1, ge=1)
+    """Of each worker: for the training, and for data loaders."""
+    memory: str = Field(default="8GB", pattern=r"^\d+(\.\d+)?\s*[KMGT]?i?B$")
+    min_workers: int = Field(default=1, ge=1)
+    max_workers: int = Field(default=8, ge=1)
+    """There are never more workers than members to train, either."""
+    interface: str | None = None
+    """The network interface by which workers and scheduler reach each other, such as ib0."""
+    prologue: list[str] = Field(default_factory=list)
+    """Lines of shell in each job before its worker starts, such as `module load cuda`."""
+    directives: list[str] = Field(default_factory=list)
+    """Further options of sbatch, such as `--constraint=a100`."""
+
+    @model_validator(mode="after")
+    def _has_room(self) -> Self:
+        if self.max_workers < self.min_workers:
+            raise ValueError(f"max_workers is {self.max_workers}, less than min_workers, {self.min_workers}")
+        return self
+
+
 class Cluster(_Section):
     workers: int = Field(default=2, ge=1)
     """Workers of a local cluster; an existing cluster has its own number."""
     threads_per_member: int = Field(default=1, ge=1)
     """Torch threads of each member's training on CPU; part of what makes a run repeatable."""
+    device: Literal["any", "gpu"] = "any"
+    """gpu: workers that see none take no part in the run."""
+    slurm: Slurm = Slurm()
 
 
 class Arm(_Section):
@@ -188,6 +220,16 @@ class RunConfig(_Section):
 
     def _options(self) -> BaseModel:
         return find(self.search.strategy).Options.model_validate(self.search.options)
+
+    def differs_from(self, other: Self) -> list[str]:
+        """The sections in which a result of this config could differ from the other's.
+
+        Where it runs does not count (but the threads of a member do), nor do comparisons and versions.
+        """
+        results = ("run", "workload", "objective", "search", "data", "checkpoints", "limits")
+        found = [section for section in results if getattr(self, section) != getattr(other, section)]
+        threads = self.cluster.threads_per_member == other.cluster.threads_per_member
+        return found if threads else [*found, "cluster.threads_per_member"]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that `parse` takes back."""

@@ -153,7 +153,8 @@ def test_a_run_that_was_cancelled_is_not_finished(tmp_path: Path) -> None:
 def test_a_run_of_another_config_is_never_taken_for_ones_own(tmp_path: Path) -> None:
     carried_out(plan(config_of(), ["tri_parent"], 1), tmp_path)
     other = plan(config_of(search__options={"sigma": 8.0}), ["tri_parent"], 1)
-    with pytest.raises(UsageError, match="small-tri_parent-s7 is a run with another config; remove it"):
+    other_search = r"small-tri_parent-s7 is a run with another config \(another search\); remove it"
+    with pytest.raises(UsageError, match=other_search):
         finished(other, tmp_path)
 
 

@@ -129,8 +129,29 @@ def test_a_resolved_config_has_every_default_filled_in() -> None:
         "max_attempts": 3,
         "max_failed_fraction": 0.5,
     }
-    assert resolved["cluster"] == {"workers": 2, "threads_per_member": 1}
+    slurm = resolved["cluster"].pop("slurm")
+    assert resolved["cluster"] == {"workers": 2, "threads_per_member": 1, "device": "any"}
+    assert (slurm["gpus"], slurm["min_workers"], slurm["max_workers"]) == (1, 1, 8)
     assert list(resolved) == list(RunConfig.model_fields)
+
+
+def test_configs_differ_in_what_a_result_depends_on_and_in_nothing_else() -> None:
+    here = parse(small())
+    elsewhere = {"cluster.workers": 7, "cluster.device": "gpu", "cluster.slurm": {"max_workers": 99}}
+    assert here.differs_from(parse(small(elsewhere))) == []
+    other = parse(small({"search.population": 11, "cluster.threads_per_member": 2}))
+    assert here.differs_from(other) == ["search", "cluster.threads_per_member"]
+
+
+@pytest.mark.parametrize("walltime", ["4", "4h", "00:30:00:00", "-1:00"])
+def test_a_walltime_that_sbatch_would_not_take_is_refused(walltime: str) -> None:
+    with pytest.raises(UsageError, match=r"cluster\.slurm\.walltime"):
+        parse(small({"cluster.slurm": {"walltime": walltime}}))
+
+
+def test_fewer_workers_at_most_than_at_least_are_refused() -> None:
+    with pytest.raises(UsageError, match="max_workers is 2, less than min_workers, 3"):
+        parse(small({"cluster.slurm": {"min_workers": 3, "max_workers": 2}}))
 
 
 def test_a_run_name_may_have_a_hundred_characters_with_dots_and_dashes(tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 It pins the process to one GPU, or to the CPU, before CUDA starts; loads torch, so that the first epoch
 does not pay for it; asks torch for the deterministic algorithms; has freed memory kept for the next batch;
-and tells the scheduler what this worker is. The directory it was started in is importable, so
-`module:Class` finds a user's own file there.
+heeds the signals that announce an end; and tells the scheduler what this worker is. The directory it was
+started in is importable, so `module:Class` finds a user's own file there.
 """
 
 import ctypes
+import functools
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ import torch
 from distributed import Worker
 
 from evodevo.versions import own_versions
-from workers import devices
+from workers import departure, devices
 
 _claim = devices.Claim("cpu")  # replaced when the worker starts; lives as long as the process
 
@@ -39,8 +40,10 @@ def dask_setup(worker: Worker) -> None:
     _keep_freed_memory()
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
+    departure.on_signals(functools.partial(departure.tell_scheduler, worker))
     about = {
         "device": _claim.device,
+        "ends_at": departure.ends_at(),
         "problem": _claim.problem,
         "versions": {**own_versions(), "torch": torch.__version__},
     }

@@ -21,7 +21,7 @@ from evodevo.evolution.rng import training_seed
 from evodevo.evolution.strategies import Strategy
 from evodevo.run import files
 from evodevo.run.checkpoints import CheckpointStore
-from evodevo.run.dispatch import AttemptLost, Caller
+from evodevo.run.dispatch import AttemptLost, Caller, Needs, Preempted
 from evodevo.run.history import End, History, Life
 from evodevo.run.journal import Journal, JournalError, Record
 from evodevo.run.records import Assignment, Job, Outcome
@@ -76,6 +76,11 @@ def job_of(config: RunConfig, directory: Path, run_id: str = "") -> Job:
     )
 
 
+def needs_of(config: RunConfig, epoch_s: float | None = None) -> Needs:
+    """What a worker must have to train the run's members, whose epochs take so many seconds."""
+    return Needs(gpu=config.cluster.device == "gpu", seconds=epoch_s)
+
+
 class Controller:
     """Carries out the run in `directory`, from wherever its journal ends.
 
@@ -128,6 +133,20 @@ class Controller:
     def records(self) -> Sequence[Record] | None:
         """The journal's records, all of them on disk; None before it is opened."""
         return self._journal.records if self._journal else None
+
+    @property
+    def needs(self) -> Needs:
+        """What a worker must have to train a member of this run, as far as is known yet."""
+        return needs_of(self.history.config, self.history.epoch_s()) if self.history.run_id else Needs()
+
+    def wanted_workers(self) -> int:
+        """How many workers the run could use from now on; between two generations still all."""
+        if not self.history.run_id:
+            return 1
+        search, done = self.history.config.search, self.history.completed()
+        if done < search.generations - 1 or len(self.history.generations) == done < search.generations:
+            return search.population
+        return max(1, sum(life.outcome is None for life in self.history.generations[-1]))
 
     def mark_cancelled(self) -> bool:
         """Say, before cancelling the task, that a user wants it: then the journal says so too.
@@ -213,10 +232,14 @@ class Controller:
                     assignment,
                     prefer=parent.worker if parent else None,
                     timeout_s=self._job.epoch_timeout_s,
+                    needs=self.needs,
                 )
             except AttemptLost as why:
-                await self._write({"kind": "lost", "member": life.id, "why": str(why)})
-                if len(life.lost) >= self._config.limits.max_attempts:
+                preempted = isinstance(why, Preempted)
+                await self._write(
+                    {"kind": "lost", "member": life.id, "why": str(why), "preempted": preempted}
+                )
+                if len(life.lost) - life.preempted >= self._config.limits.max_attempts:
                     error = "no attempt came to an end:\n" + "\n".join(life.lost)
                     await self._write(_outcome(life, Outcome("failed", error=error), None, None))
             else:
@@ -275,6 +298,7 @@ class Controller:
                     best.outcome.checkpoint,
                     hyperparameters,
                     str(self.directory / EXHIBITS),
+                    needs=self.needs,
                 )
             except (AttemptLost, UsageError) as why:
                 logger.warning("run %s: test evaluation: %s", self._job.run, why)

@@ -11,8 +11,8 @@ import importlib
 import logging
 import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from distributed import Client, Future, Scheduler
@@ -25,10 +25,27 @@ logger = logging.getLogger("evodevo.dispatch")
 
 KILL_AFTER_S = 10.0
 """A worker that overran its time by so much does not heed it and is restarted."""
+ROOM = 1.25
+"""A call begins on a worker whose end is known only if this many times its expected seconds are left."""
 
 
 class AttemptLost(Exception):
     """A call came to no result (lost worker, failing disk, time limit); it may do better next time."""
+
+
+class Preempted(AttemptLost):
+    """The worker had said that it must go: a preempted job, or its time was over. Nobody is to blame."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a worker must have to be given a call: a GPU, and time for `seconds` (None: not known yet)."""
+
+    gpu: bool = False
+    seconds: float | None = None
+
+
+ANYTHING = Needs()
 
 
 @dataclass(frozen=True)
@@ -50,47 +67,79 @@ class Caller(Protocol):
         *arguments: Any,
         prefer: str | None = None,
         timeout_s: float | None = None,
+        needs: Needs = ANYTHING,
     ) -> Answer:
-        """Call `module:function` on the next free worker, `prefer` if that is one.
+        """Call `module:function` on the next free worker that has what it needs, `prefer` if that is one.
 
         Raises `AttemptLost`, or the `UsageError` that the function raised.
         """
         ...
 
 
+@dataclass(eq=False)
+class _Presence:
+    """One worker, as long as it is connected. Another one may come with its address."""
+
+    device: str
+    ends_at: float | None
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
+    leaving: str | None = None
+
+
 class Dispatcher:
     """Calls on the workers of one scheduler, for all its runs. Lives in the scheduler's event loop."""
 
-    def __init__(self, scheduler: Scheduler, client: Client) -> None:
+    def __init__(self, scheduler: Scheduler, client: Client, clock: Callable[[], float] = time.time) -> None:
         self._scheduler = scheduler
         self._client = client
+        self._clock = clock
         self._places = Places()
-        self._lost: dict[str, asyncio.Event] = {}
+        self._present: dict[str, _Presence] = {}
         self._background: set[asyncio.Task[None]] = set()
-        self.problems: dict[str, str] = {}
-        """Why each of the workers that are connected but get no work does not."""
+        self._unusable: dict[str, str] = {}
         for worker in scheduler.workers:
             self.worker_joined(worker)
 
-    @property
-    def workers(self) -> int:
-        """How many workers can be given work."""
-        return len(self._places.workers)
+    def workers(self, needs: Needs = ANYTHING) -> list[str]:
+        """The workers that can be given such calls, now or when they are free."""
+        return [worker for worker in sorted(self._places.workers) if not self._why_unfit(worker, needs)]
+
+    def problems(self, needs: Needs = ANYTHING) -> list[str]:
+        """Why each of the workers that are here to stay but are not given such calls is not."""
+        unfit = {worker: self._why_unfit(worker, needs) for worker in sorted(self._places.workers)}
+        found = {**self._unusable, **unfit}
+        return [f"worker {worker}: {why}" for worker, why in found.items() if why]
+
+    def idle(self) -> set[str]:
+        """The workers that do nothing now."""
+        return set(self._places.free)
 
     def worker_joined(self, worker: str) -> None:
-        problem = _why_unusable(self._scheduler.workers[worker].extra.get("evodevo"))
-        if problem:
-            self.problems[worker] = problem
+        about = self._scheduler.workers[worker].extra.get("evodevo")
+        problem = _why_unusable(about)
+        if about is None or problem:
+            self._unusable[worker] = str(problem)
             logger.warning("worker %s gets no work: %s", worker, problem)
             return
-        self._lost[worker] = asyncio.Event()
+        self._present[worker] = _Presence(about["device"], about["ends_at"])
         self._places.join(worker)
 
-    def worker_left(self, worker: str) -> None:
-        self.problems.pop(worker, None)
+    def worker_leaves(self, worker: str, why: str) -> None:
+        """A worker says that it must go: it may finish its call, gets no other, and is closed."""
+        present = self._present.get(worker)
+        if present is None or present.leaving:
+            return
+        logger.info("worker %s leaves: %s", worker, why)
+        present.leaving = why
+        if worker in self._places.free:
+            self._scheduler.close_worker(worker)
         self._places.leave(worker)
-        if lost := self._lost.pop(worker, None):
-            lost.set()
+
+    def worker_left(self, worker: str) -> None:
+        self._unusable.pop(worker, None)
+        self._places.leave(worker)
+        if present := self._present.pop(worker, None):
+            present.lost.set()
 
     async def call(
         self,
@@ -99,11 +148,12 @@ class Dispatcher:
         *arguments: Any,
         prefer: str | None = None,
         timeout_s: float | None = None,
+        needs: Needs = ANYTHING,
     ) -> Answer:
-        worker = await self._places.take(run, prefer)
-        started_at = round(time.time(), 3)
-        lost = self._lost.get(worker)
-        if lost is None:
+        worker = await self._places.take(run, prefer, lambda worker: not self._why_unfit(worker, needs))
+        started_at = round(self._clock(), 3)
+        present = self._present.get(worker)
+        if present is None:
             raise AttemptLost(f"worker {worker} was lost before it was given the call")
         future = self._client.submit(
             call_by_path,
@@ -116,51 +166,65 @@ class Dispatcher:
         )
         result = asyncio.create_task(_result_of(future))
         try:
-            await _first(result, lost, timeout_s and timeout_s + KILL_AFTER_S)
+            await _first(result, present.lost, timeout_s and timeout_s + KILL_AFTER_S)
         except asyncio.CancelledError:
             result.cancel()
-            self._abandon(worker, lost, future)
+            self._abandon(worker, present, future)
             raise
         if not result.done():
             result.cancel()
-            if lost.is_set():
+            if present.lost.is_set():
                 future.release()
-                raise AttemptLost(f"worker {worker} was lost")
-            self._abandon(worker, lost, future)
+                raise _loss(worker, present)
+            self._abandon(worker, present, future)
             raise AttemptLost(
                 f"worker {worker} overran limits.epoch_timeout_s = {timeout_s:g} and was restarted"
             )
         future.release()
-        self._give_back(worker, lost)
+        self._give_back(worker, present)
         if result.cancelled():
-            raise AttemptLost(f"the call on {worker} was cancelled in the scheduler")
+            raise _loss(worker, present, f"the call on {worker} was cancelled in the scheduler")
         try:
             return Answer(result.result(), worker, started_at)
         except UsageError:
             raise
         except Exception as why:
-            raise AttemptLost(f"{type(why).__name__} on {worker}: {why}") from why
+            raise _loss(worker, present, f"{type(why).__name__} on {worker}: {why}") from why
 
     async def close(self) -> None:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
 
-    def _give_back(self, worker: str, lost: asyncio.Event) -> None:
+    def _why_unfit(self, worker: str, needs: Needs) -> str | None:
+        present = self._present[worker]
+        if needs.gpu and present.device == "cpu":
+            return "it sees no GPU, and the config demands one (cluster.device: gpu)"
+        if present.ends_at is not None and needs.seconds is not None:
+            left = present.ends_at - self._clock()
+            if left < ROOM * needs.seconds:
+                return f"it ends in {left:.0f} s, too soon for another epoch ({needs.seconds:.0f} s)"
+        return None
+
+    def _give_back(self, worker: str, present: _Presence) -> None:
         """Free the worker, unless it is gone and another one came with its address."""
-        if self._lost.get(worker) is lost:
+        if self._present.get(worker) is not present:
+            return
+        if present.leaving:
+            self._scheduler.close_worker(worker)
+        else:
             self._places.give_back(worker)
 
-    def _abandon(self, worker: str, lost: asyncio.Event, future: Future) -> None:
+    def _abandon(self, worker: str, present: _Presence, future: Future) -> None:
         """Nobody waits for this call any more, but its thread cannot be stopped: restart the process.
 
         Its place stays taken until then. A worker without a nanny has to finish the call first.
         """
-        task = asyncio.create_task(self._free_by_force(worker, lost, future))
+        task = asyncio.create_task(self._free_by_force(worker, present, future))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _free_by_force(self, worker: str, lost: asyncio.Event, future: Future) -> None:
+    async def _free_by_force(self, worker: str, present: _Presence, future: Future) -> None:
         state = self._scheduler.workers.get(worker)
         if state is not None and state.nanny:
             await self._scheduler.restart_workers(
@@ -170,13 +234,19 @@ class Dispatcher:
             return
         await future.exception()
         future.release()
-        self._give_back(worker, lost)
+        self._give_back(worker, present)
 
 
 def call_by_path(path: str, arguments: tuple[Any, ...]) -> Any:
     """On the worker: import `module:function` and call it."""
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)(*arguments)
+
+
+def _loss(worker: str, present: _Presence, why: str | None = None) -> AttemptLost:
+    """What came of an attempt whose worker was lost, or failed it on its way out."""
+    why = why or f"worker {worker} was lost"
+    return Preempted(f"{why} ({present.leaving})") if present.leaving else AttemptLost(why)
 
 
 async def _result_of(future: Future) -> Any:

@@ -6,7 +6,7 @@ so a resumed run and a finished one are understood in the same way. The kinds of
   run         what the run is: its whole config
   controller  a controller takes over: host, pid, scheduler address, versions; `retry`: failed members again
   births      the members of one generation
-  lost        an attempt that was given up, and why
+  lost        an attempt that was given up, and why; `preempted`: its worker had said that it must go
   outcome     what came of a member; from here on it is true
   end         done, failed or cancelled, and why; a `controller` record may follow it
 """
@@ -51,6 +51,8 @@ class Life:
     born_at: float
     lost: list[str] = field(default_factory=list)
     """Why each attempt that was given up was."""
+    preempted: int = 0
+    """How many of those were nobody's fault: their workers had to go."""
     outcome: Outcome | None = None
     worker: str | None = None
     started_at: float | None = None
@@ -125,6 +127,11 @@ class History:
         for generation in self.generations:
             yield from generation
 
+    def epoch_s(self) -> float | None:
+        """Seconds of the longest epoch in the last two generations; None before there was one."""
+        recent = (life for generation in self.generations[-2:] for life in generation)
+        return max((sum(life.outcome.seconds.values()) for life in recent if life.outcome), default=None)
+
     def line(self, life: Life) -> list[Life]:
         """The α-line of a member, founder first: how its parameters were really trained."""
         line = [life]
@@ -162,7 +169,7 @@ class History:
             for life in self.generations[-1]:
                 if life.status == "failed":
                     life.outcome = life.started_at = life.worker = None
-                    life.lost = []
+                    life.lost, life.preempted = [], 0
 
     def _apply_births(self, record: Record) -> None:
         lives = []
@@ -189,7 +196,9 @@ class History:
         self.generations.append(lives)
 
     def _apply_lost(self, record: Record) -> None:
-        self.by_id[record["member"]].lost.append(record["why"])
+        life = self.by_id[record["member"]]
+        life.lost.append(record["why"])
+        life.preempted += record.get("preempted", False)
 
     def _apply_outcome(self, record: Record) -> None:
         life = self.by_id[record["member"]]

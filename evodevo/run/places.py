@@ -5,6 +5,7 @@ Pure bookkeeping on an event loop: it knows nothing of Dask.
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -12,24 +13,26 @@ from dataclasses import dataclass
 class _Waiting:
     run: str
     prefer: str | None
+    suits: Callable[[str], bool]
     worker: asyncio.Future[str]
 
 
 class Places:
     """The workers of a cluster, shared fairly by runs.
 
-    The next free worker goes to the run that has the fewest; of its waiting calls, to the first whose
-    preferred worker is free, or else to the first.
+    The next free worker goes to the run that has the fewest and has a call that it suits; of those calls, to
+    the first whose preferred worker is free, or else to the first. What suits may cease to, never begin to.
     """
 
     def __init__(self) -> None:
-        self._free: list[str] = []
+        self.free: list[str] = []
+        """The workers that nobody has, the one that was free first in front."""
         self._taken: dict[str, str] = {}
         self._waiting: list[_Waiting] = []
 
     @property
     def workers(self) -> set[str]:
-        return {*self._free, *self._taken}
+        return {*self.free, *self._taken}
 
     def busy(self, run: str) -> int:
         """How many workers the run has now."""
@@ -37,18 +40,20 @@ class Places:
 
     def join(self, worker: str) -> None:
         if worker not in self.workers:
-            self._free.append(worker)
+            self.free.append(worker)
             self._match()
 
     def leave(self, worker: str) -> None:
         """The worker is gone, whatever it was doing."""
         self._taken.pop(worker, None)
-        if worker in self._free:
-            self._free.remove(worker)
+        if worker in self.free:
+            self.free.remove(worker)
 
-    async def take(self, run: str, prefer: str | None = None) -> str:
-        """Wait for a worker; give it back when done with it."""
-        call = _Waiting(run, prefer, asyncio.get_running_loop().create_future())
+    async def take(
+        self, run: str, prefer: str | None = None, suits: Callable[[str], bool] = lambda worker: True
+    ) -> str:
+        """Wait for a worker that suits; give it back when done with it."""
+        call = _Waiting(run, prefer, suits, asyncio.get_running_loop().create_future())
         self._waiting.append(call)
         self._match()
         try:
@@ -62,23 +67,28 @@ class Places:
 
     def give_back(self, worker: str) -> None:
         if self._taken.pop(worker, None) is not None:
-            self._free.append(worker)
+            self.free.append(worker)
             self._match()
 
     def _match(self) -> None:
-        while self._free and (call := self._next()) is not None:
-            worker = call.prefer if call.prefer in self._free else self._free[0]
-            assert worker is not None
+        while (found := self._next()) is not None:
+            call, worker = found
             self._waiting.remove(call)
-            self._free.remove(worker)
+            self.free.remove(worker)
             self._taken[worker] = call.run
             call.worker.set_result(worker)
 
-    def _next(self) -> _Waiting | None:
-        waiting = [call for call in self._waiting if not call.worker.done()]
-        if not waiting:
-            return None
+    def _next(self) -> tuple[_Waiting, str] | None:
+        """The next call to be served, and by which free worker."""
         busy = Counter(self._taken.values())
-        run = min(waiting, key=lambda call: busy[call.run]).run
-        calls = [call for call in waiting if call.run == run]
-        return next((call for call in calls if call.prefer in self._free), calls[0])
+        calls = [call for call in self._waiting if not call.worker.done()]
+        for run in sorted({call.run: None for call in calls}, key=lambda run: busy[run]):
+            pairs = [(call, self._best_for(call)) for call in calls if call.run == run]
+            suited = [(call, worker) for call, worker in pairs if worker is not None]
+            if suited:
+                return next(((call, worker) for call, worker in suited if worker == call.prefer), suited[0])
+        return None
+
+    def _best_for(self, call: _Waiting) -> str | None:
+        suiting = [worker for worker in self.free if call.suits(worker)]
+        return call.prefer if call.prefer in suiting else next(iter(suiting), None)

@@ -25,6 +25,7 @@ from evodevo.report.tables import history_rows
 from evodevo.run.journal import JournalError
 from evodevo.run.view import FileSource, Reading, Source, Status, View
 from evodevo.service import cluster
+from evodevo.service import slurm as slurm_jobs
 from evodevo.versions import own_versions
 
 POLL_S = 0.25
@@ -206,6 +207,16 @@ def connect(address: str | None = None, scheduler_file: Path | str | None = None
 def local(workers: int = 2, runs_dir: Path | str = "checkpoints") -> Iterator[Client]:
     """A client of a cluster of its own, on this machine: `with evodevo.local(workers=2) as client: ...`."""
     with cluster.local(workers, runs_dir) as dask_client:
+        yield Client(dask_client, None)
+
+
+@contextlib.contextmanager
+def slurm(config: RunConfig, runs_dir: Path | str = "checkpoints") -> Iterator[Client]:
+    """A client of a scheduler in this process, whose workers are Slurm jobs as in `config.cluster.slurm`.
+
+    Raises `UsageError` where there is no Slurm, or it refuses such jobs.
+    """
+    with slurm_jobs.slurm(config, runs_dir) as dask_client:
         yield Client(dask_client, None)
 
 

@@ -126,18 +126,11 @@ def _begin(client: Client, one: Planned, known: set[str]) -> Run:
 
 
 def _check_same(one: Planned, found: RunConfig, runs_dir: Path) -> None:
-    if _what_counts(found) != _what_counts(one.config):
+    if sections := one.config.differs_from(found):
         raise UsageError(
-            f"{runs_dir / one.config.run.name} is a run with another config; remove it, or give this "
-            "comparison another name with --set run.name=NAME"
+            f"{runs_dir / one.config.run.name} is a run with another config (another {', '.join(sections)}); "
+            "remove it, or give this comparison another name with --set run.name=NAME"
         )
-
-
-def _what_counts(config: RunConfig) -> RunConfig:
-    """Without what a result does not depend on: the number of workers, and the versions filled in later."""
-    return config.model_copy(
-        update={"versions": {}, "cluster": config.cluster.model_copy(update={"workers": 1})}
-    )
 
 
 def _config(config: RunConfig, arm: str, search: Mapping[str, Any], seed: int) -> RunConfig:

@@ -21,8 +21,8 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from evodevo.config import RunConfig, parse
 from evodevo.errors import UsageError
-from evodevo.run.controller import DESCRIBE, JOURNAL, Controller, create_run, job_of
-from evodevo.run.dispatch import Answer, AttemptLost, Dispatcher
+from evodevo.run.controller import DESCRIBE, JOURNAL, Controller, create_run, job_of, needs_of
+from evodevo.run.dispatch import ANYTHING, Answer, AttemptLost, Dispatcher, Needs
 from evodevo.run.history import load_history
 from evodevo.run.journal import JournalError, JournalInUse, Superseded, Tail
 from evodevo.run.view import runs_in
@@ -49,11 +49,14 @@ class Service(SchedulerPlugin):
         self._reserved: set[str] = set()
         self._starting: asyncio.Task[None] | None = None
         self._failure: str | None = None
+        self.notices: dict[str, str] = {}
+        """What those who provide workers have to say, by their names; shown while there are none."""
 
     def install(self) -> None:
         self._scheduler.add_plugin(self)
         for handler in (
             self.evodevo_hello,
+            self.evodevo_leave,
             self.evodevo_check,
             self.evodevo_submit,
             self.evodevo_runs,
@@ -82,6 +85,16 @@ class Service(SchedulerPlugin):
             for name in await asyncio.to_thread(_unfinished, self.runs_dir):
                 logger.info("carrying on run %s", name)
                 self._carry_on(name, retry=False)
+
+    def wanted_workers(self) -> int:
+        """How many workers the runs could use, from now on."""
+        return len(self._reserved) + sum(
+            controller.wanted_workers() for controller in self._controllers.values()
+        )
+
+    def idle_workers(self) -> set[str]:
+        """The addresses of the workers that do nothing now."""
+        return self._dispatcher.idle() if self._is_up else set()
 
     @property
     def _is_up(self) -> bool:
@@ -121,8 +134,13 @@ class Service(SchedulerPlugin):
         await self._until_ready()
         return {
             "runs_dir": str(self.runs_dir),
-            "workers": self._dispatcher.workers,
+            "workers": len(self._dispatcher.workers()),
         }
+
+    async def evodevo_leave(self, worker: str, why: str) -> None:
+        """A worker must go (preempted, out of time): it may finish what it does and gets nothing new."""
+        if self._is_up:
+            self._dispatcher.worker_leaves(worker, why)
 
     async def evodevo_check(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Try the workload of a config on a worker; nothing is written."""
@@ -163,8 +181,10 @@ class Service(SchedulerPlugin):
         directory = await asyncio.to_thread(self._directory, run)
         controller = self._controllers.get(run)
         problems = [self._stopped[run]] if run in self._stopped else []
-        if not self._dispatcher.workers:
-            problems += [f"worker {worker}: {why}" for worker, why in self._dispatcher.problems.items()]
+        needs = controller.needs if controller else ANYTHING
+        workers = self._dispatcher.workers(needs)
+        if not workers:
+            problems += [*self.notices.values(), *self._dispatcher.problems(needs)]
         records = controller.records if controller else None
         if records is None:
             records = await asyncio.to_thread(Tail(directory / JOURNAL).read)
@@ -173,7 +193,7 @@ class Service(SchedulerPlugin):
         return {
             "records": records[since:],
             "live": controller is not None,
-            "workers": self._dispatcher.workers,
+            "workers": len(workers),
             "problems": problems,
         }
 
@@ -236,11 +256,11 @@ class Service(SchedulerPlugin):
         await self._until_ready()
         hyperparameters = config.space().express(config.strategy().founder(0, 0).genome)
         job = job_of(config, self.runs_dir / config.run.name)
-        attempts = config.limits.max_attempts
+        attempts, needs = config.limits.max_attempts, needs_of(config)
         for attempt in range(1, attempts + 1):
             try:
                 facts = await self._while_workers_can(
-                    self._dispatcher.call(config.run.name, DESCRIBE, job, hyperparameters)
+                    self._dispatcher.call(config.run.name, DESCRIBE, job, hyperparameters, needs=needs), needs
                 )
             except AttemptLost as why:
                 if attempt == attempts:
@@ -249,27 +269,27 @@ class Service(SchedulerPlugin):
                 break
         return facts
 
-    async def _while_workers_can(self, call: Coroutine[Any, Any, Answer]) -> dict[str, Any]:
+    async def _while_workers_can(self, call: Coroutine[Any, Any, Answer], needs: Needs) -> dict[str, Any]:
         """Wait for a call's result, but not for workers that will never do."""
         task = asyncio.create_task(call)
         try:
             while not task.done():
-                self._refuse_unlike_workers()
+                self._refuse_unlike_workers(needs)
                 await asyncio.wait([task], timeout=1)
         finally:
             task.cancel()
         result: dict[str, Any] = task.result().result
         return result
 
-    def _refuse_unlike_workers(self) -> None:
+    def _refuse_unlike_workers(self, needs: Needs) -> None:
         """Different versions give different histories; and nobody waits for workers that will never do."""
         abouts = [state.extra.get("evodevo") for state in self._scheduler.workers.values()]
         unlike = any(about and differences(own_versions(), about["versions"]) for about in abouts)
         torches = sorted({about["versions"]["torch"] for about in abouts if about})
-        problems = [f"worker {worker}: {why}" for worker, why in self._dispatcher.problems.items()]
+        problems = self._dispatcher.problems(needs)
         if len(torches) > 1:
             raise UsageError(f"workers have different versions of torch: {', '.join(torches)}")
-        if unlike or (problems and not self._dispatcher.workers):
+        if unlike or (problems and not self._dispatcher.workers(needs)):
             raise UsageError("\n  ".join(["the workers cannot take part:", *problems]))
 
     def _directory(self, run: str) -> Path:

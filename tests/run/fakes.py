@@ -22,12 +22,12 @@ from evodevo.config import RunConfig, parse
 from evodevo.run import controller
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.controller import DESCRIBE, EXAMINE, JOURNAL, RENDER, RUN_EPOCH, Controller, create_run
-from evodevo.run.dispatch import Answer, AttemptLost
+from evodevo.run.dispatch import ANYTHING, Answer, AttemptLost, Needs, Preempted
 from evodevo.run.history import History
 from evodevo.run.journal import Journal, Tail
 from evodevo.run.records import Assignment, CheckpointRef, Job, Outcome
 
-Fate = Literal["done", "diverged", "failed", "lost", "lost_late", "hang"]
+Fate = Literal["done", "diverged", "failed", "lost", "lost_late", "preempted", "hang"]
 """What becomes of an attempt; lost_late: its worker is lost after it has published."""
 
 STRATEGIES = ["tri_parent", "truncation_pbt", "random_search"]
@@ -78,6 +78,7 @@ class FakeCaller:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.assignments: list[Assignment] = []
         self.prefers: list[str | None] = []
+        self.needs: list[Needs] = []
         self.hanging = asyncio.Event()
         self._fate = fate
         self._watch = watch
@@ -93,6 +94,7 @@ class FakeCaller:
         *arguments: Any,
         prefer: str | None = None,
         timeout_s: float | None = None,
+        needs: Needs = ANYTHING,
     ) -> Answer:
         self.calls.append((function, arguments))
         worker = WORKERS[len(self.calls) % len(WORKERS)]
@@ -113,6 +115,7 @@ class FakeCaller:
         assignment: Assignment = arguments[0]
         self.assignments.append(assignment)
         self.prefers.append(prefer)
+        self.needs.append(needs)
         self._watch(assignment)
         fate = self._fate(assignment)
         if fate == "hang":
@@ -125,6 +128,8 @@ class FakeCaller:
         if assignment.parent:
             inherited, epochs = PARAMETERS.unpack(store.read(assignment.parent))
         assert epochs == assignment.epoch, f"{assignment.member} inherits {epochs} epochs"
+        if fate == "preempted":
+            raise Preempted(f"attempt {assignment.attempt} of {assignment.member} had to go")
         if fate == "lost":
             raise AttemptLost(f"attempt {assignment.attempt} of {assignment.member} was lost")
         self._clock.now += sum(SECONDS.values())

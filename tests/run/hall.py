@@ -31,8 +31,10 @@ class Hall:
         for worker in workers:
             self.places.join(worker)
 
-    def ask(self, run: str, prefer: str | None = None) -> Call:
-        call = Call(run, prefer, asyncio.create_task(self.places.take(run, prefer)))
+    def ask(self, run: str, prefer: str | None = None, suits: str | None = None) -> Call:
+        """`suits`: the workers that do, as one text; all of them where nothing is said."""
+        fit = (lambda worker: True) if suits is None else (lambda worker: worker in suits)
+        call = Call(run, prefer, asyncio.create_task(self.places.take(run, prefer, fit)))
         self.calls.append(call)
         return call
 

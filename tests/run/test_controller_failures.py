@@ -45,6 +45,22 @@ def test_lost_attempts_are_journaled_one_by_one_and_numbered(tmp_path: Path) -> 
     assert kinds == ["lost", "lost", "outcome"]
 
 
+def test_preempted_attempts_are_nobodys_fault_and_do_not_count(tmp_path: Path) -> None:
+    caller = FakeCaller(lambda a: "preempted" if a.member == "g001s002" and a.attempt < 9 else "done")
+    history = finished(tmp_path / "run", config_of(limits__max_attempts=1), caller)
+    life = history.by_id["g001s002"]
+    assert (life.status, life.attempts, life.preempted) == ("done", 9, 8)
+    assert story(history) == story(finished(tmp_path / "undisturbed", config_of(limits__max_attempts=1)))
+
+
+def test_a_run_asks_for_workers_with_a_gpu_and_with_time_for_its_longest_epoch(tmp_path: Path) -> None:
+    caller = FakeCaller()
+    finished(tmp_path / "run", config_of(cluster__device="gpu"), caller)
+    assert {one.gpu for one in caller.needs} == {True}
+    assert caller.needs[0].seconds is None
+    assert caller.needs[-1].seconds == sum(SECONDS.values())
+
+
 @pytest.mark.parametrize("attempts", [1, 2])
 def test_attempts_that_are_all_lost_end_in_a_failed_member_and_the_run_goes_on(
     attempts: int, tmp_path: Path

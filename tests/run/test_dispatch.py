@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from evodevo.errors import UsageError
-from evodevo.run.dispatch import Answer, AttemptLost, Dispatcher
+from evodevo.run.dispatch import Answer, AttemptLost, Dispatcher, Needs, Preempted
 from evodevo.versions import own_versions
 
-GOOD = {"problem": None, "versions": own_versions(), "device": "cpu"}
+GOOD = {"problem": None, "versions": own_versions(), "device": "cpu", "ends_at": None}
 
 
 def on_a_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
@@ -43,7 +43,9 @@ class Cluster:
     def __init__(self) -> None:
         self.workers: dict[str, Any] = {}
         self.submitted: list[tuple[str, FakeFuture]] = []
-        self.dispatcher = Dispatcher(self, self)  # type: ignore[arg-type]
+        self.closed: list[str] = []
+        self.now = 1000.0
+        self.dispatcher = Dispatcher(self, self, lambda: self.now)  # type: ignore[arg-type]
 
     def join(self, worker: str, about: dict[str, Any] | None = GOOD) -> None:
         self.workers[worker] = SimpleNamespace(extra={"evodevo": about} if about else {}, nanny=None)
@@ -58,8 +60,11 @@ class Cluster:
         self.submitted.append((workers[0], future))
         return future
 
-    async def call(self) -> asyncio.Task[Answer]:
-        task = asyncio.create_task(self.dispatcher.call("run", "module:function"))
+    def close_worker(self, worker: str) -> None:
+        self.closed.append(worker)
+
+    async def call(self, **needs: Any) -> asyncio.Task[Answer]:
+        task = asyncio.create_task(self.dispatcher.call("run", "module:function", needs=Needs(**needs)))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         return task
@@ -125,8 +130,79 @@ async def test_a_worker_without_the_preload_or_of_another_version_gets_no_work()
     cluster.join("plain", None)
     cluster.join("old", {**GOOD, "versions": {**own_versions(), "evodevo": "0.0"}})
     cluster.join("full", {**GOOD, "problem": "all devices are taken"})
-    assert cluster.dispatcher.workers == 0
-    assert "without --preload workers.preload" in cluster.dispatcher.problems["plain"]
-    assert f"evodevo {own_versions()['evodevo']}/0.0" in cluster.dispatcher.problems["old"]
+    assert cluster.dispatcher.workers() == []
+    plain, old, full = cluster.dispatcher.problems()
+    assert "worker plain: it was started without --preload workers.preload" in plain
+    assert f"evodevo {own_versions()['evodevo']}/0.0" in old
+    assert "worker full: all devices are taken" in full
     cluster.leave("full")
-    assert "full" not in cluster.dispatcher.problems
+    assert cluster.dispatcher.problems() == [plain, old]
+
+
+@on_a_loop
+async def test_a_worker_that_leaves_finishes_its_call_and_is_closed() -> None:
+    cluster = Cluster()
+    cluster.join("w")
+    call = await cluster.call()
+    cluster.dispatcher.worker_leaves("w", "it got SIGTERM")
+    waiting = await cluster.call()
+    assert (cluster.closed, cluster.dispatcher.workers()) == ([], [])
+    cluster.submitted[0][1].ending.set_result(42)
+    assert (await call).result == 42
+    assert (cluster.closed, len(cluster.submitted)) == (["w"], 1)
+    waiting.cancel()
+
+
+@on_a_loop
+async def test_a_worker_that_leaves_while_it_is_idle_is_closed_at_once_and_only_once() -> None:
+    cluster = Cluster()
+    cluster.join("w")
+    cluster.dispatcher.worker_leaves("w", "it got SIGTERM")
+    cluster.dispatcher.worker_leaves("w", "it got SIGUSR1")
+    cluster.dispatcher.worker_leaves("unknown", "it got SIGTERM")
+    assert cluster.closed == ["w"]
+    cluster.leave("w")
+
+
+@on_a_loop
+async def test_an_attempt_whose_worker_had_to_go_was_preempted() -> None:
+    cluster = Cluster()
+    cluster.join("w")
+    call = await cluster.call()
+    cluster.dispatcher.worker_leaves("w", "it got SIGTERM")
+    cluster.leave("w")
+    with pytest.raises(Preempted, match=r"worker w was lost \(it got SIGTERM\)"):
+        await call
+    cluster.join("w")
+    assert cluster.dispatcher.workers() == ["w"]
+
+
+@on_a_loop
+async def test_no_call_begins_on_a_worker_that_cannot_finish_it_before_its_end() -> None:
+    cluster = Cluster()
+    cluster.join("w", {**GOOD, "ends_at": 1100.0})
+    short = await cluster.call(seconds=80.0)
+    cluster.submitted[0][1].ending.set_result(None)
+    await short
+    cluster.now += 1
+    long = await cluster.call(seconds=80.0)
+    assert len(cluster.submitted) == 1
+    assert cluster.dispatcher.workers(Needs(seconds=80.0)) == []
+    (problem,) = cluster.dispatcher.problems(Needs(seconds=80.0))
+    assert problem == "worker w: it ends in 99 s, too soon for another epoch (80 s)"
+    assert cluster.dispatcher.workers(Needs(seconds=70.0)) == ["w"]
+    long.cancel()
+
+
+@on_a_loop
+async def test_a_worker_without_a_gpu_takes_no_call_that_demands_one_and_says_so() -> None:
+    cluster = Cluster()
+    cluster.join("cpu")
+    call = await cluster.call(gpu=True)
+    assert cluster.submitted == []
+    assert "worker cpu: it sees no GPU" in cluster.dispatcher.problems(Needs(gpu=True))[0]
+    cluster.join("gpu", {**GOOD, "device": "0"})
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert cluster.submitted[0][0] == "gpu"
+    call.cancel()

@@ -277,3 +277,36 @@ def test_whatever_happens_no_worker_is_lost_shared_or_idle_while_a_call_waits(
     batches: list[list[tuple[str, int]]],
 ) -> None:
     asyncio.run(anything(batches))
+
+
+@on_a_loop
+async def test_a_call_waits_for_a_worker_that_suits_it_and_others_do_not_wait_behind_it() -> None:
+    hall = Hall("a", "b")
+    picky, other = hall.ask("one", suits="c"), hall.ask("one")
+    late = hall.ask("one", suits="b")
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert (picky.worker, other.worker, late.worker) == (None, "a", "b")
+    hall.places.join("c")
+    await hall.settled()
+    assert picky.worker == "c"
+
+
+@on_a_loop
+async def test_a_run_that_no_free_worker_suits_does_not_keep_it_from_another() -> None:
+    hall = Hall("a", "b")
+    first = hall.ask("one")
+    await hall.settled()
+    hall.ask("two", suits="c")
+    mine = hall.ask("one")
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert (first.worker, mine.worker) == ("a", "b")
+    hall.places.join("c")
+    await hall.settled()
+
+
+@on_a_loop
+async def test_a_preferred_worker_that_does_not_suit_is_not_given() -> None:
+    hall = Hall("a", "b")
+    assert await hall.ask("one", prefer="a", suits="b").task == "b"

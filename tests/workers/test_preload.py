@@ -15,7 +15,7 @@ import torch
 from distributed.protocol import core
 
 from evodevo.versions import own_versions
-from workers import devices, preload
+from workers import departure, devices, preload
 
 
 class Stub:
@@ -45,9 +45,10 @@ def restored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
-    interrupt = signal.getsignal(signal.SIGINT)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *departure.SIGNALS)}
     yield
-    signal.signal(signal.SIGINT, interrupt)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
     torch.backends.cudnn.benchmark = benchmark
     for one in claims:
@@ -70,6 +71,7 @@ def start(
 def test_a_worker_tells_the_scheduler_its_device_and_its_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     assert start(monkeypatch) == {
         "device": "cpu",
+        "ends_at": None,
         "problem": None,
         "versions": {**own_versions(), "torch": torch.__version__},
     }

@@ -1,0 +1,192 @@
+"""Workers as Slurm jobs: a scheduler in this process, and as many jobs as its runs can use.
+
+dask-jobqueue writes and submits the job scripts. Which jobs there should be is decided here, from what Slurm
+says: Dask's own replacement gives up jobs that die before their worker registers, and gives a worker that is
+restarting no time; its scaling down may end a worker in mid-epoch.
+"""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import subprocess
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask
+from distributed import Client, Security
+
+from evodevo.config import RunConfig, Slurm
+from evodevo.errors import UsageError
+from evodevo.service.plugin import Service
+
+logger = logging.getLogger("evodevo.slurm")
+
+PERIOD_S = 5.0
+LONGEST_PAUSE_S = 300.0
+"""Between submissions, when job after job ends before its worker has registered."""
+ENDS_AT = 'export EVODEVO_ENDS_AT=$(date -d "$(squeue -h -j $SLURM_JOB_ID -o %e)" +%s 2>/dev/null)'
+
+
+@contextlib.contextmanager
+def slurm(config: RunConfig, runs_dir: Path | str) -> Iterator[Client]:
+    """A scheduler in this process, with the service in it; workers are jobs as in `config.cluster.slurm`.
+
+    Raises `UsageError` where there is no Slurm or it refuses such jobs.
+    """
+    try:
+        from dask_jobqueue.slurm import SLURMCluster
+    except ImportError:
+        raise UsageError("--slurm needs dask-jobqueue: pip install 'evodevo[slurm]'") from None
+    if shutil.which("sbatch") is None:
+        raise UsageError("--slurm: there is no sbatch here; is this a login node of a Slurm cluster?")
+    settings = {"distributed.deploy.lost-worker-timeout": "1 day"}  # `_keep_up` decides what is replaced
+    with dask.config.set(settings):
+        cluster = SLURMCluster(n_workers=0, **_arguments(config, Path(runs_dir).absolute()))
+        with cluster, Client(cluster, set_as_default=False) as client:
+            _refuse_bad_jobs(cluster.job_script())
+            keeper = client.sync(_start, cluster, config.cluster.slurm)
+            try:
+                yield client
+            finally:
+                client.sync(_stop, keeper)
+
+
+def _arguments(config: RunConfig, runs_dir: Path) -> dict[str, Any]:
+    """What dask-jobqueue's `SLURMCluster` is given."""
+    wanted = config.cluster.slurm
+    security = Security()  # as Dask's own configuration has it
+    directives = ["--no-requeue", *(["--gres=gpu:1"] if wanted.gpus else []), *wanted.directives]
+    return {
+        "cores": 1,  # of the Dask worker: one epoch at a time
+        "processes": 1,
+        "memory": wanted.memory,
+        "queue": wanted.partition,
+        "account": wanted.account,
+        "walltime": wanted.walltime,
+        "job_cpu": wanted.cpus,
+        "interface": wanted.interface,
+        "job_name": f"evodevo-{config.run.name}",
+        "log_directory": str(runs_dir / "slurm"),
+        "python": sys.executable,
+        "job_extra_directives": directives,
+        "job_script_prologue": [
+            "export DASK_DISTRIBUTED__WORKER__DAEMON=False",
+            ENDS_AT,
+            *wanted.prologue,
+        ],
+        "worker_extra_args": [
+            "--memory-limit", "0", "--preload", "workers.preload", "--preload-nanny", "workers.nanny",
+        ],
+        "scheduler_options": {
+            "dashboard_address": "127.0.0.1:8787",
+            "preload": ["evodevo.service"],
+            "preload_argv": ["--runs-dir", str(runs_dir), "--no-recover"],
+        },
+        "silence_logs": logging.CRITICAL,
+        **({"security": security, "protocol": "tls://"} if getattr(security, "tls_ca_file", None) else {}),
+    }  # fmt: skip
+
+
+def _refuse_bad_jobs(script: str) -> None:
+    tried = subprocess.run(["sbatch", "--test-only"], input=script, capture_output=True, text=True)
+    if tried.returncode:
+        raise UsageError(f"cluster.slurm: sbatch refuses such jobs: {tried.stderr.strip()}")
+
+
+@dataclass(frozen=True)
+class Change:
+    """Which jobs to give up (by the names of their workers), and how many there shall be then."""
+
+    drop: frozenset[Any]
+    target: int
+
+
+def plan(
+    jobs: Mapping[Any, str | None], queued: Collection[str], registered: set[Any], idle: set[Any], wanted: int
+) -> Change:
+    """What has to change.
+
+    `jobs` are Slurm's numbers of the jobs that there should be, by their workers' names, None before they
+    are submitted; `queued` the numbers that Slurm knows as waiting or running. Others are given up. Of more
+    than are `wanted`, the ones are given up whose workers have not come yet, and then idle ones.
+    """
+    gone = {name for name, number in jobs.items() if number is not None and number not in queued}
+    there = [name for name in jobs if name not in gone]
+    idle_ones = [name for name in there if name in idle]
+    spare = [name for name in there if name not in registered] + idle_ones
+    surplus = spare[: max(0, len(there) - wanted)]
+    return Change(frozenset(gone.union(surplus)), max(wanted, len(there) - len(surplus)))
+
+
+class _Keeper:
+    """Keeps a cluster's jobs as its runs need them."""
+
+    def __init__(self, cluster: Any, limits: Slurm) -> None:
+        self._cluster = cluster
+        self._limits = limits
+        self._failures = 0
+        self._seen: set[Any] = set()
+        self._service: Service = cluster.scheduler.plugins[Service.name]
+
+    async def keep_up(self) -> None:
+        while True:
+            try:
+                await self._round()
+            except (OSError, RuntimeError) as why:  # Slurm may be away for a while
+                logger.warning("Slurm: %s", why)
+                self._service.notices["slurm"] = f"Slurm does not answer: {why}"
+            await asyncio.sleep(min(PERIOD_S * 2**self._failures, LONGEST_PAUSE_S))
+
+    async def _round(self) -> None:
+        cluster, limits = self._cluster, self._limits
+        states = {state.name: address for address, state in cluster.scheduler.workers.items()}
+        idle = self._service.idle_workers()
+        jobs = {name: getattr(cluster.workers.get(name), "job_id", None) for name in cluster.worker_spec}
+        change = plan(
+            jobs,
+            await _queued(),
+            registered=set(states),
+            idle={name for name, address in states.items() if address in idle},
+            wanted=min(limits.max_workers, max(limits.min_workers, self._service.wanted_workers())),
+        )
+        self._note_failures(change, set(states))
+        for name in change.drop:
+            cluster.worker_spec.pop(name, None)
+        cluster.scale(change.target)
+
+    def _note_failures(self, change: Change, registered: set[Any]) -> None:
+        self._service.notices.pop("slurm", None)
+        self._seen |= registered
+        unborn = [name for name in change.drop if name not in self._seen]
+        self._failures = 0 if registered else self._failures + bool(unborn)
+        if self._failures > 1:
+            self._service.notices["slurm"] = (
+                f"worker jobs end before their workers have registered; their output is in "
+                f"{self._cluster._dummy_job.log_directory}"
+            )
+
+
+async def _start(cluster: Any, limits: Slurm) -> asyncio.Task[None]:
+    return asyncio.create_task(_Keeper(cluster, limits).keep_up())
+
+
+async def _stop(keeper: asyncio.Task[None]) -> None:
+    keeper.cancel()
+    await asyncio.gather(keeper, return_exceptions=True)
+
+
+async def _queued() -> set[str]:
+    """The numbers of this user's jobs that wait or run."""
+    process = await asyncio.create_subprocess_exec(
+        "squeue", "-h", "--me", "-o", "%i %t",
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(err.decode().strip())
+    states = (line.split() for line in out.decode().splitlines())
+    return {number for number, state in states if state != "CG"}

@@ -1,0 +1,32 @@
+"""Which Slurm jobs there should be, from what Slurm and the scheduler say."""
+
+from evodevo.service.slurm import plan
+
+
+def change(
+    jobs: dict[str, str | None], wanted: int, queued: str, registered: str = "", idle: str = ""
+) -> tuple[set[str], int]:
+    found = plan(jobs, set(queued.split()), set(registered.split()), set(idle.split()), wanted)
+    return set(found.drop), found.target
+
+
+def test_what_is_missing_is_submitted() -> None:
+    assert change({}, 3, "") == (set(), 3)
+    assert change({"a": "1"}, 3, "1") == (set(), 3)
+
+
+def test_a_job_that_slurm_does_not_know_any_more_is_replaced_whether_its_worker_came_or_not() -> None:
+    assert change({"a": "1", "b": "2"}, 2, "2", registered="b") == ({"a"}, 2)
+    assert change({"a": "1", "b": "2"}, 2, "2", registered="a b") == ({"a"}, 2)
+
+
+def test_a_job_that_is_being_submitted_is_waited_for() -> None:
+    assert change({"a": None, "b": "2"}, 2, "2") == (set(), 2)
+
+
+def test_of_too_many_those_go_that_have_not_come_yet_and_then_the_idle_but_no_busy_one() -> None:
+    jobs = {"busy": "1", "idle": "2", "coming": "3"}
+    assert change(jobs, 2, "1 2 3", "busy idle", "idle") == ({"coming"}, 2)
+    assert change(jobs, 1, "1 2 3", "busy idle", "idle") == ({"coming", "idle"}, 1)
+    busy = {"a": "1", "b": "2"}
+    assert change(busy, 1, "1 2", "a b") == (set(), 2)

@@ -193,13 +193,13 @@ def follow(run: Run, client: Client, quiet: bool) -> None:
     try:
         display.show(heeding_interrupts(run.follow()), client.dashboard, console, quiet)
     except KeyboardInterrupt:
-        if client.options is None:
-            console.print(f"\ninterrupted; `evodevo resume {run.name}` carries the run on")
-        else:
-            where = f"{run.name} {client.options}"
+        where = f"{run.name} {client.options}".strip()
+        if client.outlives:
             console.print(
                 f"\nthe run goes on; `evodevo watch {where}` follows it, `evodevo cancel {where}` stops it"
             )
+        else:
+            console.print(f"\ninterrupted; `evodevo resume {where}` carries the run on")
         raise
 
 

@@ -129,7 +129,7 @@ class Dispatcher:
         present = self._present.get(worker)
         if present is None or present.leaving:
             return
-        logger.info("worker %s leaves: %s", worker, why)
+        logger.warning("worker %s leaves: %s", worker, why)
         present.leaving = why
         if worker in self._places.free:
             self._scheduler.close_worker(worker)

@@ -113,15 +113,16 @@ class Run:
 
 
 class Client:
-    """A connection to the service of a scheduler. Use `connect` or `local`.
+    """A connection to the service of a scheduler. Use `connect`, `local` or `slurm`.
 
-    `options` are what the command line needs to reach the same cluster; None where it is this process' own
-    and ends with it.
+    `options` are what the command line needs for the same cluster, or another one like it; `outlives`: it
+    does not end with this process.
     """
 
-    def __init__(self, dask_client: DaskClient, options: str | None) -> None:
+    def __init__(self, dask_client: DaskClient, options: str, outlives: bool) -> None:
         self._dask = dask_client
         self.options = options
+        self.outlives = outlives
         about = self.ask("hello", versions=own_versions())
         self.runs_dir = Path(about["runs_dir"])
         self.workers: int = about["workers"]
@@ -200,14 +201,14 @@ def connect(address: str | None = None, scheduler_file: Path | str | None = None
     """
     with cluster.existing(address, scheduler_file) as dask_client:
         reached_by = f"--scheduler-file {scheduler_file}" if scheduler_file else f"--scheduler {address}"
-        yield Client(dask_client, reached_by)
+        yield Client(dask_client, reached_by, outlives=True)
 
 
 @contextlib.contextmanager
 def local(workers: int = 2, runs_dir: Path | str = "checkpoints") -> Iterator[Client]:
     """A client of a cluster of its own, on this machine: `with evodevo.local(workers=2) as client: ...`."""
     with cluster.local(workers, runs_dir) as dask_client:
-        yield Client(dask_client, None)
+        yield Client(dask_client, "", outlives=False)
 
 
 @contextlib.contextmanager
@@ -217,7 +218,7 @@ def slurm(config: RunConfig, runs_dir: Path | str = "checkpoints") -> Iterator[C
     Raises `UsageError` where there is no Slurm, or it refuses such jobs.
     """
     with slurm_jobs.slurm(config, runs_dir) as dask_client:
-        yield Client(dask_client, None)
+        yield Client(dask_client, "--slurm", outlives=False)
 
 
 def open_run(directory: Path | str) -> Run:

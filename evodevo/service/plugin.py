@@ -88,9 +88,7 @@ class Service(SchedulerPlugin):
 
     def wanted_workers(self) -> int:
         """How many workers the runs could use, from now on."""
-        return len(self._reserved) + sum(
-            controller.wanted_workers() for controller in self._controllers.values()
-        )
+        return sum(controller.wanted_workers() for controller in self._controllers.values())
 
     def idle_workers(self) -> set[str]:
         """The addresses of the workers that do nothing now."""

@@ -11,6 +11,7 @@ import logging
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 import dask
 from distributed import Client, Security
 
-from evodevo.config import RunConfig, Slurm
+from evodevo.config import RunConfig
 from evodevo.errors import UsageError
 from evodevo.service.plugin import Service
 
@@ -44,11 +45,12 @@ def slurm(config: RunConfig, runs_dir: Path | str) -> Iterator[Client]:
     if shutil.which("sbatch") is None:
         raise UsageError("--slurm: there is no sbatch here; is this a login node of a Slurm cluster?")
     settings = {"distributed.deploy.lost-worker-timeout": "1 day"}  # `_keep_up` decides what is replaced
-    with dask.config.set(settings):
+    with dask.config.set(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Port .* is already in use")
         cluster = SLURMCluster(n_workers=0, **_arguments(config, Path(runs_dir).absolute()))
         with cluster, Client(cluster, set_as_default=False) as client:
             _refuse_bad_jobs(cluster.job_script())
-            keeper = client.sync(_start, cluster, config.cluster.slurm)
+            keeper = client.sync(_start, cluster, config)
             try:
                 yield client
             finally:
@@ -125,9 +127,11 @@ def plan(
 class _Keeper:
     """Keeps a cluster's jobs as its runs need them."""
 
-    def __init__(self, cluster: Any, limits: Slurm) -> None:
+    def __init__(self, cluster: Any, config: RunConfig) -> None:
         self._cluster = cluster
-        self._limits = limits
+        self._limits = config.cluster.slurm
+        self._population = config.search.population
+        self._first_run_came = False
         self._failures = 0
         self._seen: set[Any] = set()
         self._service: Service = cluster.scheduler.plugins[Service.name]
@@ -151,12 +155,17 @@ class _Keeper:
             await _queued(),
             registered=set(states),
             idle={name for name, address in states.items() if address in idle},
-            wanted=min(limits.max_workers, max(limits.min_workers, self._service.wanted_workers())),
+            wanted=min(limits.max_workers, max(limits.min_workers, self._wanted())),
         )
         self._note_failures(change, set(states))
         for name in change.drop:
             cluster.worker_spec.pop(name, None)
         cluster.scale(change.target)
+
+    def _wanted(self) -> int:
+        """What the runs can use; before there is one, what the one that is coming will."""
+        self._first_run_came |= self._service.wanted_workers() > 0
+        return self._service.wanted_workers() if self._first_run_came else self._population
 
     def _note_failures(self, change: Change, registered: set[Any]) -> None:
         self._service.notices.pop("slurm", None)
@@ -170,8 +179,8 @@ class _Keeper:
             )
 
 
-async def _start(cluster: Any, limits: Slurm) -> asyncio.Task[None]:
-    return asyncio.create_task(_Keeper(cluster, limits).keep_up())
+async def _start(cluster: Any, config: RunConfig) -> asyncio.Task[None]:
+    return asyncio.create_task(_Keeper(cluster, config).keep_up())
 
 
 async def _stop(keeper: asyncio.Task[None]) -> None:

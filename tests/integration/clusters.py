@@ -90,11 +90,12 @@ class Cluster:
         )  # fmt: skip
         return self.scheduler
 
-    def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
+    def start_worker(self, *more: str, **environment: str) -> subprocess.Popen[bytes]:
         worker = self.processes.start(
             "-m", "dask", "worker", self.address, "--host", "127.0.0.1", "--nthreads", "1",
             "--memory-limit", "0", "--dashboard-address", "127.0.0.1:0",
             "--local-directory", str(self.processes.directory), "--preload", "workers.preload",
+            "--preload-nanny", "workers.nanny", *more,
             log="worker", **environment,
         )  # fmt: skip
         self.workers.append(worker)

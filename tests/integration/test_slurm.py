@@ -1,0 +1,170 @@
+"""Runs on a real Slurm of three nodes; jobs are cancelled, preempted, out of time and dead on arrival."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from integration.clusters import (
+    HERE,
+    Processes,
+    evodevo,
+    history_of,
+    until,
+    untimed_history,
+    write_config,
+)
+from integration.slurm import MISSING, PrivateSlurm
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(MISSING is not None, reason=f"no {MISSING} here: apt-get install slurm-wlm munge"),
+    pytest.mark.skipif(os.getuid() != 0, reason="a private Slurm needs root"),
+]
+SBATCH = HERE.parent.parent / "scripts" / "slurm" / "evodevo.sbatch"
+JOBS = {"gpus": 0, "memory": "500MB", "walltime": "00:05:00", "max_workers": 2, "interface": "lo"}
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[PrivateSlurm]:
+    found = PrivateSlurm()
+    try:
+        found.start()
+        yield found
+    finally:
+        found.stop()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+    """The history of a run with local workers that nothing happens to."""
+    directory = tmp_path_factory.mktemp("undisturbed")
+    done = evodevo("launch", str(write_config(directory)), "--runs-dir", str(directory))
+    assert done.returncode == 0, done.stderr
+    return untimed_history(directory / "digits")
+
+
+class Held:
+    """Epochs that wait while a file is there, each with a mark that it has begun."""
+
+    def __init__(self, directory: Path) -> None:
+        self.file, self.marks = directory / "hold", directory / "marks"
+        self.marks.mkdir()
+        self.file.touch()
+        self.processes: set[int] = set()
+        self.options = {"hold": str(self.file), "marks": str(self.marks)}
+
+    def until_epochs_began(self, count: int) -> None:
+        until(lambda: len(list(self.marks.iterdir())) >= count, f"{count} epochs that have begun")
+        for mark in self.marks.iterdir():
+            self.processes.add(int(mark.name))
+            mark.unlink()
+
+    def kill(self) -> None:
+        """End the processes of all these epochs, as Slurm does after KillWait where it has cgroups."""
+        for process in self.processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+
+def test_worker_jobs_are_replaced_whatever_becomes_of_them_and_the_history_is_the_same(
+    slurm: PrivateSlurm, tmp_path: Path, processes: Processes, undisturbed: list[dict[str, str]]
+) -> None:
+    held = Held(tmp_path)
+    first = tmp_path / "first"
+    dead_on_arrival = f"[ -e {first} ] || {{ touch {first}; exit 1; }}"
+    config = write_config(
+        tmp_path,
+        workload__options=held.options,
+        limits__max_attempts=1,  # nothing of all this is a member's failure
+        cluster__slurm={**JOBS, "prologue": [dead_on_arrival]},
+    )
+    launched = processes.start(
+        "-m", "evodevo", "launch", str(config), "--slurm", "--runs-dir", str(tmp_path), log="launch"
+    )
+    held.until_epochs_began(2)
+    assert first.exists()
+    cancelled, out_of_time = slurm.jobs("R")
+
+    slurm.run("scancel", cancelled)
+    until(lambda: cancelled not in slurm.jobs(), "the cancelled job's end")
+    until(lambda: len(slurm.jobs("R")) == 2, "a job in its place")
+    held.until_epochs_began(1)
+
+    slurm.run("scontrol", "update", f"jobid={out_of_time}", "endtime=now")
+    until(lambda: out_of_time not in slurm.jobs(), "the end of a job's time")
+    until(lambda: len(slurm.jobs("R")) == 2, "a job in its place")
+    held.until_epochs_began(1)
+
+    preempted = slurm.jobs("R")
+    slurm.run("sbatch", "-p", "urgent", "-N", "3", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 2")
+    until(lambda: not set(preempted) & set(slurm.jobs()), "the preempted jobs' end")
+    held.kill()
+    held.file.unlink()
+    assert launched.wait(120) == 0, processes.log("launch")
+
+    assert untimed_history(tmp_path / "digits") == undisturbed
+    lives = list(history_of(tmp_path / "digits").lives())
+    assert sum(life.preempted for life in lives) == sum(len(life.lost) for life in lives) >= 3
+    until(lambda: not slurm.jobs(), "all jobs to be gone")
+
+
+def test_a_run_in_one_batch_job_goes_on_when_the_job_is_submitted_again_or_queued_again(
+    slurm: PrivateSlurm, tmp_path: Path, undisturbed: list[dict[str, str]]
+) -> None:
+    held, runs, output = Held(tmp_path), tmp_path / "runs", tmp_path / "job.out"
+    config = write_config(tmp_path, workload__options=held.options, limits__max_attempts=1)
+
+    def submit() -> str:
+        environment = {
+            **os.environ,
+            "EVODEVO_RUNS_DIR": str(runs),
+            "EVODEVO_INTERFACE": "lo",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+        done = subprocess.run(
+            [
+                "sbatch", "--parsable", "--gres=none", "--cpus-per-task=1", "--mem=1G", "--time=5",
+                f"--output={output}", f"--chdir={HERE}", str(SBATCH), str(config),
+            ],
+            env=environment, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return done.stdout.strip()
+
+    killed = submit()
+    held.until_epochs_began(2)
+    slurm.run("scancel", killed)
+    until(lambda: not slurm.jobs(), "the end of the cancelled job")
+
+    job = submit()
+    held.until_epochs_began(2)
+    slurm.run("scancel", "--signal=USR1", "--batch", job)  # as Slurm warns of the end
+    until(lambda: "finish their epochs" in output.read_text(), "the warning to arrive")
+    held.file.unlink()
+    until(lambda: slurm.jobs("PD") == [job], "the job to queue itself again")
+    assert any(life.outcome for life in history_of(runs / "digits").lives())
+
+    def begun() -> bool:
+        subprocess.run(["scontrol", "update", f"jobid={job}", "starttime=now"], capture_output=True)
+        return slurm.jobs("PD") == []
+
+    until(begun, "the job to begin again")
+    until(lambda: not slurm.jobs(), "the end of the job")
+    assert untimed_history(runs / "digits") == undisturbed
+    assert not any(life.lost for life in history_of(runs / "digits").lives())
+
+
+def test_jobs_that_sbatch_refuses_are_one_message_and_nothing_is_written(
+    slurm: PrivateSlurm, tmp_path: Path
+) -> None:
+    config = write_config(tmp_path, cluster__slurm={**JOBS, "partition": "nowhere"})
+    refused = evodevo("launch", str(config), "--slurm", "--runs-dir", str(tmp_path / "runs"))
+    assert refused.returncode == 2
+    assert "cluster.slurm: sbatch refuses such jobs: " in refused.stderr
+    assert "invalid partition specified: nowhere" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "runs" / "digits").exists()

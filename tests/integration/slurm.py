@@ -1,5 +1,6 @@
 """A Slurm of one's own: three nodes that are processes of this machine, in a directory, on loopback only."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -7,6 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import psutil
 from integration.clusters import free_port, until
 
 NODES = 3
@@ -98,8 +100,11 @@ class PrivateSlurm:
         subprocess.run(["scancel", "--full", "-u", "root"], capture_output=True, timeout=60)
         for file in sorted(self.directory.glob("*.pid"), reverse=True):  # slurmds, slurmctld, munged
             subprocess.run(["kill", "-9", file.read_text().strip()], capture_output=True)
-        subprocess.run(["pkill", "-9", "-f", f"slurmstepd.*{self.directory}"], capture_output=True)
-        os.environ.pop("SLURM_CONF", None)
+        conf = os.environ.pop("SLURM_CONF", None)
+        for process in psutil.process_iter():  # jobs and their keepers, which have it from the daemons
+            with contextlib.suppress(psutil.Error):
+                if conf and process.environ().get("SLURM_CONF") == conf:
+                    process.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
 
 

@@ -21,6 +21,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from evodevo.config import RunConfig, parse
 from evodevo.errors import UsageError
+from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.controller import DESCRIBE, JOURNAL, Controller, create_run, job_of, needs_of
 from evodevo.run.dispatch import ANYTHING, Answer, AttemptLost, Dispatcher, Needs
 from evodevo.run.history import load_history
@@ -252,10 +253,17 @@ class Service(SchedulerPlugin):
             del self._tasks[name], self._controllers[name]
 
     async def _describe(self, config: RunConfig) -> dict[str, Any]:
-        """Ask a worker whether the workload works. Raises `UsageError`."""
+        """Ask a worker whether the workload works, and see here whether checkpoints can be deleted.
+
+        Raises `UsageError`.
+        """
         await self._until_ready()
         hyperparameters = config.space().express(config.strategy().founder(0, 0).genome)
         job = job_of(config, self.runs_dir / config.run.name)
+        try:
+            await asyncio.to_thread(lambda: CheckpointStore(job.checkpoints_url).check())
+        except CheckpointError as why:
+            raise UsageError(f"checkpoints.url, on the scheduler's machine: {why}") from None
         attempts, needs = config.limits.max_attempts, needs_of(config)
         for attempt in range(1, attempts + 1):
             try:

@@ -7,6 +7,7 @@ not appear as a traceback in the scheduler's log.
 """
 
 import asyncio
+import copy
 import functools
 import json
 import logging
@@ -16,7 +17,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, Scheduler
+from distributed import Client, Scheduler, Security
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from evodevo.config import RunConfig, parse
@@ -73,7 +74,11 @@ class Service(SchedulerPlugin):
         try:
             await self._scheduler
             self._client = await Client(
-                self._scheduler.address, asynchronous=True, set_as_default=False, name="evodevo-service"
+                self._scheduler.address,
+                asynchronous=True,
+                set_as_default=False,
+                name="evodevo-service",
+                security=_security_of(self._scheduler),
             )
         except Exception as why:
             logger.exception("the service could not start")
@@ -306,6 +311,15 @@ class Service(SchedulerPlugin):
             known = ", ".join(runs_in(self.runs_dir)) or "none"
             raise UsageError(f"no run {run!r} in {self.runs_dir}; there are: {known}")
         return directory
+
+
+def _security_of(scheduler: Scheduler) -> Security:
+    """For a client in the scheduler's process: with TLS it shows the scheduler's own certificate."""
+    security: Any = copy.copy(scheduler.security)
+    security.tls_client_cert = security.tls_scheduler_cert
+    security.tls_client_key = security.tls_scheduler_key
+    found: Security = security
+    return found
 
 
 def _unfinished(runs_dir: Path) -> list[str]:

@@ -94,23 +94,23 @@ class Distant:
     processes: Processes
     directory: Path
 
-    def start_scheduler(self) -> None:
+    def start_scheduler(self, **environment: str) -> None:
         self.processes.start(
             "-m", "dask", "scheduler", "--host", self.hosts.scheduler_ip,
             "--scheduler-file", str(self.directory / "scheduler.json"),
             "--dashboard-address", "127.0.0.1:0",
             "--preload", "evodevo.service", "--runs-dir", str(self.directory),
-            log="scheduler", namespace=self.hosts.head, **HASTY,
+            log="scheduler", namespace=self.hosts.head, **environment,
         )  # fmt: skip
         until((self.directory / "scheduler.json").exists, "the scheduler's file")
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
+    def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
         return self.processes.start(
             "-m", "dask", "worker", "--scheduler-file", str(self.directory / "scheduler.json"),
             "--host", self.hosts.worker_ip, "--nthreads", "1",
             "--memory-limit", "0", "--dashboard-address", "127.0.0.1:0",
             "--local-directory", str(self.directory), "--preload", "workers.preload",
-            log="worker", namespace=self.hosts.nodes, **HASTY,
+            log="worker", namespace=self.hosts.nodes, **environment,
         )  # fmt: skip
 
     def launch(self, config: Path) -> subprocess.Popen[bytes]:
@@ -142,11 +142,10 @@ def test_hosts_that_share_only_a_directory_come_to_the_history_of_one(
 def test_a_link_that_breaks_in_mid_epoch_changes_nothing_but_the_attempts(
     tmp_path: Path, distant: Distant, undisturbed: list[dict[str, str]]
 ) -> None:
-    """The workers that were cut off train on meanwhile, unheard; new ones take their place."""
+    """The workers that were cut off train on, unheard; then they end, and others take their place."""
     run, hold = tmp_path / "digits", tmp_path / "hold"
-    distant.start_scheduler()
-    for _ in range(2):
-        distant.start_worker()
+    distant.start_scheduler(**HASTY)
+    cut_off = [distant.start_worker(**HASTY) for _ in range(2)]
     config = write_config(tmp_path, workload__options={"hold": str(hold), "pause_s": 0.3}, **SMALL)
     launched = distant.launch(config)
     until(lambda: history_of(run).completed() >= 1, "the first generation")
@@ -157,8 +156,9 @@ def test_a_link_that_breaks_in_mid_epoch_changes_nothing_but_the_attempts(
     unheard = until(lambda: list((run / "params").glob("g001s*-a1-*.safetensors")), "what nobody hears of")
     until(lambda: sum(len(life.lost) for life in history_of(run).lives()) >= 2, "two lost attempts")
     distant.hosts.mend()
-    for _ in range(2):
-        distant.start_worker()
+    for worker in cut_off:
+        worker.wait(60)
+        distant.start_worker(**HASTY)  # as a restart loop does
     assert launched.wait(90) == 0, distant.processes.log("launch")
     assert untimed_history(run) == undisturbed
     assert [life.outcome for life in history_of(run).generations[1] if life.outcome and life.lost]

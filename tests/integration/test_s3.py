@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 URL = f"s3://{BUCKET}/some/where"
 QUICKSTART = str(Path(__file__).parents[2] / "configs" / "quickstart.yaml")
-SHORT = ("--set", "search.generations=3", "--set", "search.population=4")
+SHORT = ("--set", "search.generations=3", "--set", "search.population=3")
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_a_run_that_was_killed_is_carried_on_from_s3_and_comes_to_the_history_of
 ) -> None:
     local = tmp_path / "local" / "digits"
     small = {"search__generations": 3, "search__population": 4}
-    succeed("launch", str(write_config(tmp_path, **small)), "--runs-dir", str(local.parent))
+    succeed("launch", str(write_config(tmp_path, **small)), "--workers", "1", "--runs-dir", str(local.parent))
     run = tmp_path / "digits"
     config = write_config(tmp_path, workload__options={"pause_s": 0.3}, checkpoints__url=URL, **small)
     kill_in_mid_run(processes, run, str(config))
@@ -94,7 +94,7 @@ def test_the_quickstart_is_killed_and_carried_on_with_its_checkpoints_on_s3(
     tmp_path: Path, processes: Processes, s3: str
 ) -> None:
     local = tmp_path / "local" / "quickstart"
-    succeed("launch", QUICKSTART, *SHORT, "--runs-dir", str(local.parent))
+    succeed("launch", QUICKSTART, *SHORT, "--workers", "1", "--runs-dir", str(local.parent))
     run = tmp_path / "quickstart"
     kill_in_mid_run(processes, run, QUICKSTART, *SHORT, "--set", f"checkpoints.url={URL}")
     succeed("resume", "quickstart", "--runs-dir", str(tmp_path))

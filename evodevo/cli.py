@@ -34,7 +34,7 @@ from evodevo.cli_common import (
 from evodevo.errors import RunFailed, UsageError
 from evodevo.report.products import write_products
 from evodevo.report.schedule import Schedule
-from evodevo.run.checkpoints import CheckpointStore
+from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.controller import DESCRIBE, JOURNAL, job_of
 from evodevo.run.dispatch import call_by_path
 from evodevo.run.journal import JournalError, is_live
@@ -333,9 +333,12 @@ def prune(run: str, runs_dir: str) -> None:
     history = open_run(directory).view.history
     best = history.best.outcome.checkpoint if history.best and history.best.outcome else None
     keep = ({best.name} if best else set()) if history.end == "done" else history.needed_checkpoints()
-    store = CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url)
-    deleted = store.collect(keep, in_flight=())
-    console.print(f"deleted {len(deleted)} checkpoints, kept {len(store.names())}")
+    try:
+        store = CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url)
+        deleted = store.collect(keep, in_flight=())
+        console.print(f"deleted {len(deleted)} checkpoints, kept {len(store.names())}")
+    except CheckpointError as why:
+        raise UsageError(str(why)) from None
 
 
 def _fail(code: int, message: str) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from evodevo.config_errors import nearest
 from evodevo.errors import UsageError
-from evodevo.run.checkpoints import CheckpointStore
+from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.records import Job
 from workers.build import place_of
 from workers.cache import workload_for
@@ -17,14 +17,14 @@ from workers.hyperparameters import UnknownHyperparameter
 def describe(job: Job, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     """Facts about the job's workload: `facts` and `warnings` (lines), `metrics` (names), `torch` (version).
 
-    Raises `UsageError` where the workload cannot be imported, cannot load its data, fails in its first
-    batch, or does not report the objective's metric.
+    Raises `UsageError` where no checkpoints can be kept, or the workload cannot be imported, cannot load its
+    data, fails in its first batch, or does not report the objective's metric.
     """
     torch.set_num_threads(job.threads)
     try:
-        CheckpointStore(job.checkpoints_url)
-    except (ValueError, ImportError) as why:
-        raise UsageError(f"checkpoints.url: {job.checkpoints_url}: {why}") from None
+        CheckpointStore(job.checkpoints_url).check()
+    except CheckpointError as why:
+        raise UsageError(f"checkpoints.url: {why}") from None
     name = job.workload["use"] or "command"
     try:
         workload = workload_for(job)

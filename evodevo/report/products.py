@@ -35,9 +35,9 @@ def write_products(directory: Path | str) -> list[Path]:
         products[directory / "schedule.yaml"] = Schedule.of(history, best).to_yaml().encode()
         if best.outcome and best.outcome.checkpoint:
             ref = best.outcome.checkpoint
-            store = CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url)
+            url = job_of(history.config, directory, history.run_id).checkpoints_url
             with contextlib.suppress(CheckpointError):  # the rest can be had without it
-                products[directory / f"best{Path(ref.name).suffix}"] = store.read(ref)
+                products[directory / f"best{Path(ref.name).suffix}"] = CheckpointStore(url).read(ref)
     plots = {"fom": fom_plot(history), "schedule": schedule_plot(history)}
     products |= {report / f"{name}.png": png for name, png in plots.items()}
     exhibits = {path.name: path.read_bytes() for path in sorted((directory / EXHIBITS).glob("*"))}

@@ -7,10 +7,12 @@ Not for many writers of one file, and not a cache: every read is checked against
 """
 
 import contextlib
+import errno
 import hashlib
+import inspect
 import re
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +26,38 @@ _OURS = re.compile(r"(?P<member>g\d+s\d+)-a\d+-[0-9a-f]{12}\.(safetensors|checkp
 
 
 class CheckpointError(OSError):
-    """A checkpoint that is missing, cut short or altered."""
+    """A checkpoint that is missing, cut short or altered, or a store that cannot be used; in one line.
+
+    It is all that a store raises: what its file system's library does is not always an `OSError`.
+    """
 
 
 class CheckpointStore:
-    """The checkpoints of one run, in the directory or under the fsspec URL `url`."""
+    """The checkpoints of one run, in the directory or under the fsspec URL `url`.
+
+    Its directory is made when it is needed, unlike the one above it or a bucket. Raises `CheckpointError`
+    where there is no file system for such a URL.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
         # A plain path is taken as it stands: fsspec would find a meaning in "::" and the like.
-        fs, path = fsspec.core.url_to_fs(url) if "://" in url else (LocalFileSystem(), url)
+        with _raised_as(f"no file system for {url}"):
+            fs, path = fsspec.core.url_to_fs(url) if "://" in url else (LocalFileSystem(), url)
         self._fs: Any = fs
         self._root = path.rstrip("/")
 
     def publish(self, stem: str, data: bytes, suffix: str = ".safetensors") -> CheckpointRef:
         """Write `data` under a new name that begins with `stem`; it is durable when this returns."""
         name = f"{stem}-{uuid.uuid4().hex[:12]}{suffix}"
-        if isinstance(self._fs, LocalFileSystem):
-            Path(self._root).mkdir(parents=True, exist_ok=True)
-            files.write_new(Path(self._root, name), data)
-        else:
-            self._fs.pipe_file(f"{self._root}/{name}", data)
+        path = f"{self._root}/{name}"
+        with _raised_as(f"checkpoint {self.url}/{name} cannot be written"):
+            try:
+                self._put(path, data)
+            except FileExistsError:
+                # A put whose answer was lost is sent again by its library, and finds that it was done.
+                if self._fs.cat_file(path) != data:
+                    raise
         return CheckpointRef(name, len(data), hashlib.sha256(data).hexdigest())
 
     def read(self, ref: CheckpointRef) -> bytes:
@@ -52,24 +65,26 @@ class CheckpointStore:
 
         Raises `CheckpointError` where the file is missing or is not what was published.
         """
-        path = f"{self._root}/{ref.name}"
-        try:
-            data: bytes = self._fs.cat_file(path)
-        except FileNotFoundError as why:
-            raise CheckpointError(f"checkpoint {path} is missing") from why
+        where = f"checkpoint {self.url}/{ref.name}"
+        with _raised_as(f"{where} cannot be read"):
+            try:
+                data: bytes = self._fs.cat_file(f"{self._root}/{ref.name}")
+            except FileNotFoundError as why:
+                raise CheckpointError(f"{where} is missing") from why
         if len(data) != ref.size_bytes:
-            raise CheckpointError(f"checkpoint {path} has {len(data)} bytes instead of {ref.size_bytes}")
+            raise CheckpointError(f"{where} has {len(data)} bytes instead of {ref.size_bytes}")
         if hashlib.sha256(data).hexdigest() != ref.sha256:
-            raise CheckpointError(f"checkpoint {path} was altered: its sha256 is not the one published")
+            raise CheckpointError(f"{where} was altered: its sha256 is not the one published")
         return data
 
     def names(self) -> list[str]:
         """The checkpoints that are there, and what unfinished writes have left; nobody else's files."""
-        self._fs.invalidate_cache(self._root)
-        try:
-            found = self._fs.ls(self._root, detail=False)
-        except FileNotFoundError:
-            return []
+        with _raised_as(f"checkpoints in {self.url} cannot be listed"):
+            self._fs.invalidate_cache(self._root)
+            try:
+                found = self._fs.ls(self._root, detail=False)
+            except FileNotFoundError:
+                return []
         names = (path.rsplit("/", 1)[-1] for path in found)
         return sorted(name for name in names if _OURS.fullmatch(name))
 
@@ -81,9 +96,69 @@ class CheckpointStore:
         """
         doomed = [name for name in self.names() if name not in keep and member_of(name) not in in_flight]
         for name in doomed:
-            with contextlib.suppress(FileNotFoundError):  # gone meanwhile, which is what was wanted
-                self._fs.rm_file(f"{self._root}/{name}")
+            with _raised_as(f"checkpoint {self.url}/{name} cannot be deleted"):
+                self._remove(f"{self._root}/{name}")
         return doomed
+
+    def check(self) -> None:
+        """Do once what a run will do, with a file that is gone afterwards. Raises `CheckpointError`.
+
+        The file is where the store's directory will be made: in the nearest directory that is there, or under
+        the URL above.
+        """
+        home = self._root.rpartition("/")[0]
+        if isinstance(self._fs, LocalFileSystem):
+            home = str(next(above for above in Path(self._root).absolute().parents if above.exists()))
+        path = f"{home}/evodevo-check-{uuid.uuid4().hex[:12]}"
+        with _raised_as(f"no checkpoints can be kept in {self.url}"):
+            self._put(path, b"evodevo")
+            try:
+                intact = self._fs.cat_file(path) == b"evodevo"
+            finally:
+                self._remove(path)
+            if not intact:
+                raise CheckpointError(f"{path} was altered")
+            self.names()
+
+    def _put(self, path: str, data: bytes) -> None:
+        """Write a file that is durable then. Raises `FileExistsError` where the store can tell."""
+        if isinstance(self._fs, LocalFileSystem):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            files.write_new(Path(path), data)
+            return
+        known = inspect.signature(self._fs.pipe_file).parameters
+        mode = {"mode": "create"} if "mode" in known else {}
+        try:
+            self._fs.pipe_file(path, data, **mode)
+        except FileNotFoundError:
+            home, _, _ = path.rpartition("/")
+            if not self._fs.isdir(home.rpartition("/")[0]):
+                raise  # there is no such bucket, or not the directory that the user named
+            with contextlib.suppress(FileExistsError):
+                self._fs.mkdir(home, create_parents=False)
+            self._fs.pipe_file(path, data, **mode)
+        except OSError as why:
+            if why.errno != errno.ENOSYS:  # an S3 of another make that has no conditional put
+                raise
+            self._fs.pipe_file(path, data)
+
+    def _remove(self, path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):  # gone meanwhile, which is what was wanted
+            self._fs.rm_file(path)
+
+
+@contextlib.contextmanager
+def _raised_as(what: str) -> Iterator[None]:
+    """Raise whatever is raised as a `CheckpointError` that begins with `what`."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as why:
+        reason = " ".join(f"{type(why).__name__}: {why}".split())
+        if isinstance(why, ImportError) and "s3fs" in reason:
+            reason += ": pip install 'evodevo[s3]'"
+        raise CheckpointError(f"{what}: {reason}") from why
 
 
 def member_of(name: str) -> str:

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Security
+from distributed.comm.addressing import parse_address
+from distributed.comm.core import CommClosedError
 
 from evodevo.errors import UsageError
 
@@ -47,14 +49,53 @@ def local(workers: int, runs_dir: Path | str) -> Iterator[Client]:
 
 @contextlib.contextmanager
 def existing(address: str | None = None, scheduler_file: Path | str | None = None) -> Iterator[Client]:
-    """A scheduler that is there already, by its address or its scheduler file. Raises `UsageError`."""
-    where = _address_in(Path(scheduler_file)) if scheduler_file else address
+    """A scheduler that is there already, by its address or its scheduler file. Raises `UsageError`.
+
+    At tls:// with the certificates that Dask's configuration names for clients.
+    """
+    where = _address_in(Path(scheduler_file)) if scheduler_file else address or ""
+    security = _security_for(where)
     try:
-        client = Client(where, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+        client = Client(where or None, timeout=CONNECT_TIMEOUT_S, set_as_default=False, security=security)
+    except CommClosedError as why:
+        advice = (
+            f"the two must accept each other's certificates; this client has {_files(security)}"
+            if where.startswith("tls:")
+            else "if it uses TLS, its address begins with tls://"
+        )
+        raise UsageError(f"the scheduler at {where} and this client cannot talk: {advice} ({why})") from None
     except (OSError, ValueError) as why:
         raise UsageError(f"no scheduler answers at {where}: {why}") from None
     with client:
         yield client
+
+
+def _security_for(address: str) -> Security:
+    """What Dask's configuration has for a client at that address. Raises `UsageError` where it will not do.
+
+    Dask would say so too, but a client of its that fails in this way takes 20 s to end.
+    """
+    security = Security()
+    try:
+        arguments = security.get_connection_args("client")
+        encrypted = parse_address(address)[0] == "tls"
+    except (OSError, ValueError) as why:
+        raise UsageError(f"cannot connect to {address} with {_files(security)}: {why}") from None
+    if encrypted and arguments["ssl_context"] is None:
+        raise UsageError(
+            f"the scheduler at {address} wants a certificate: set distributed.comm.tls.ca-file, "
+            f"distributed.comm.tls.client.cert and .key in Dask's configuration; there is {_files(security)}"
+        )
+    if not encrypted and arguments["require_encryption"]:
+        raise UsageError(
+            f"distributed.comm.require-encryption is set, and {address} is without: it must begin with tls://"
+        )
+    return security
+
+
+def _files(security: Security) -> str:
+    files = security.get_tls_config_for_role("client")
+    return ", ".join(f"{key} {files[key] or 'not set'}" for key in ("ca_file", "cert", "key"))
 
 
 def _address_in(file: Path) -> str:

@@ -7,6 +7,7 @@ not appear as a traceback in the scheduler's log.
 """
 
 import asyncio
+import copy
 import functools
 import json
 import logging
@@ -16,11 +17,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, Scheduler
+from distributed import Client, Scheduler, Security
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from evodevo.config import RunConfig, parse
 from evodevo.errors import UsageError
+from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.controller import DESCRIBE, JOURNAL, Controller, create_run, job_of, needs_of
 from evodevo.run.dispatch import ANYTHING, Answer, AttemptLost, Dispatcher, Needs
 from evodevo.run.history import load_history
@@ -72,7 +74,11 @@ class Service(SchedulerPlugin):
         try:
             await self._scheduler
             self._client = await Client(
-                self._scheduler.address, asynchronous=True, set_as_default=False, name="evodevo-service"
+                self._scheduler.address,
+                asynchronous=True,
+                set_as_default=False,
+                name="evodevo-service",
+                security=_security_of(self._scheduler),
             )
         except Exception as why:
             logger.exception("the service could not start")
@@ -250,10 +256,17 @@ class Service(SchedulerPlugin):
             del self._tasks[name], self._controllers[name]
 
     async def _describe(self, config: RunConfig) -> dict[str, Any]:
-        """Ask a worker whether the workload works. Raises `UsageError`."""
+        """Ask a worker whether the workload works, and see here whether checkpoints can be deleted.
+
+        Raises `UsageError`.
+        """
         await self._until_ready()
         hyperparameters = config.space().express(config.strategy().founder(0, 0).genome)
         job = job_of(config, self.runs_dir / config.run.name)
+        try:
+            await asyncio.to_thread(lambda: CheckpointStore(job.checkpoints_url).check())
+        except CheckpointError as why:
+            raise UsageError(f"checkpoints.url, on the scheduler's machine: {why}") from None
         attempts, needs = config.limits.max_attempts, needs_of(config)
         for attempt in range(1, attempts + 1):
             try:
@@ -296,6 +309,15 @@ class Service(SchedulerPlugin):
             known = ", ".join(runs_in(self.runs_dir)) or "none"
             raise UsageError(f"no run {run!r} in {self.runs_dir}; there are: {known}")
         return directory
+
+
+def _security_of(scheduler: Scheduler) -> Security:
+    """For a client in the scheduler's process: with TLS it shows the scheduler's own certificate."""
+    security: Any = copy.copy(scheduler.security)
+    security.tls_client_cert = security.tls_scheduler_cert
+    security.tls_client_key = security.tls_scheduler_key
+    found: Security = security
+    return found
 
 
 def _unfinished(runs_dir: Path) -> list[str]:

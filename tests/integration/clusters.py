@@ -40,10 +40,14 @@ class Processes:
         self.directory = directory
         self._started: list[subprocess.Popen[bytes]] = []
 
-    def start(self, *arguments: str, log: str, **environment: str) -> subprocess.Popen[bytes]:
+    def start(
+        self, *arguments: str, log: str, namespace: str | None = None, **environment: str
+    ) -> subprocess.Popen[bytes]:
+        """Start Python with these arguments, in a network namespace where one is given."""
+        inside = ["ip", "netns", "exec", namespace] if namespace else []
         with open(self.directory / f"{log}.log", "ab") as output:
             process = subprocess.Popen(
-                [sys.executable, *arguments],
+                [*inside, sys.executable, *arguments],
                 cwd=HERE,
                 env={**os.environ, "DASK_DISTRIBUTED__WORKER__DAEMON": "False", **environment},
                 stdout=output,

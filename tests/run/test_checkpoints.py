@@ -12,6 +12,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore, member_of
 from evodevo.run.records import CheckpointRef
+from tests.object_store import BUCKET, s3_server
 
 DATA = bytes(range(256)) * 20
 PART = "g1s2-a0-0123456789ab.safetensors.4711.part"
@@ -48,7 +49,24 @@ class Remembering(MemoryFileSystem):  # type: ignore[misc]
         self.__dict__["known"] = {}
 
 
+class Directories(MemoryFileSystem):  # type: ignore[misc]
+    """Has directories that somebody must make, as sftp has, and knows nothing of conditional puts."""
+
+    protocol = "directories"
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> Any:
+        return super()._strip_protocol(path.removeprefix("directories://"))
+
+    def pipe_file(self, path: str, value: bytes) -> None:
+        if not self.isdir(self._parent(path)):
+            raise FileNotFoundError(path)
+        super().pipe_file(path, value)
+
+
 fsspec.register_implementation("remembering", Remembering, clobber=True)
+fsspec.register_implementation("directories", Directories, clobber=True)
+KINDS = ["directory", "file", "memory", "remembering", "directories", "s3"]
 
 
 @dataclass
@@ -74,15 +92,27 @@ class Place:
         return {path.rsplit("/", 1)[-1] for path in self.fs.ls(self.root, detail=False)}
 
 
-@pytest.fixture(params=["directory", "file", "memory", "remembering"])
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    with s3_server() as address:
+        yield address
+
+
+@pytest.fixture(params=KINDS)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    if request.param == "s3":
+        request.getfixturevalue("s3")
     urls = {
         "directory": str(tmp_path / "run" / "params"),
         "file": f"file://{tmp_path}/run/params",
         "memory": f"memory://{uuid.uuid4()}/run/params",
         "remembering": f"remembering://{uuid.uuid4()}/run/params",
+        "directories": f"directories://{uuid.uuid4()}/run/params",
+        "s3": f"s3://{BUCKET}/{uuid.uuid4()}/run/params",
     }
     made = Place(urls[request.param])
+    if request.param == "directories":
+        made.fs.makedirs(made.root.rpartition("/")[0])
     yield made
     if made.fs.exists(made.root):
         made.fs.rm(made.root, recursive=True)
@@ -114,16 +144,37 @@ def test_two_publishes_with_one_stem_get_two_names_and_both_stay(store: Checkpoi
     assert (store.read(one), store.read(other)) == (b"one", b"other")
 
 
-def test_a_name_that_is_drawn_twice_overwrites_nothing_on_a_local_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("place", [kind for kind in KINDS if kind != "directories"], indirect=True)
+def test_a_name_that_is_drawn_twice_overwrites_nothing(
+    store: CheckpointStore, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = uuid.uuid4()
     monkeypatch.setattr(uuid, "uuid4", lambda: drawn)
-    store = CheckpointStore(str(tmp_path))
     first = store.publish("g0s0-a0", b"first")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(CheckpointError, match=f"{first.name} cannot be written: FileExistsError"):
         store.publish("g0s0-a0", b"other")
     assert store.read(first) == b"first"
+
+
+def test_what_a_library_puts_twice_as_the_answer_was_lost_is_published(
+    store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = uuid.uuid4()
+    monkeypatch.setattr(uuid, "uuid4", lambda: drawn)
+    assert store.publish("g0s0-a0", DATA) == store.publish("g0s0-a0", DATA)
+    assert len(store.names()) == 1
+
+
+def test_the_check_of_a_store_that_works_leaves_nothing_behind(store: CheckpointStore, place: Place) -> None:
+    above = place.root.rpartition("/")[0]
+    store.check()
+    place.fs.invalidate_cache()
+    assert not place.fs.exists(place.root)
+    assert not place.fs.exists(above) or place.fs.ls(above) == []
+    kept = store.publish("g0s0-a0", DATA)
+    store.check()
+    assert store.names() == [kept.name]
+    assert len(place.fs.ls(above)) == 1
 
 
 def test_a_store_whose_directory_is_not_there_is_empty(store: CheckpointStore) -> None:
@@ -213,7 +264,7 @@ def test_a_file_that_vanishes_while_collecting_does_no_harm(
         raced.append(path)
         remove(path)
 
-    monkeypatch.setattr(type(place.fs), "rm_file", lambda _, path: another_was_first(path))
+    monkeypatch.setattr(place.fs, "rm_file", another_was_first)
     store.collect(keep=(), in_flight=())
     assert len(raced) == 3
     assert store.names() == []

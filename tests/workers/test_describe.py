@@ -188,3 +188,22 @@ def test_the_text_of_a_users_module_does_not_matter_to_the_place(
     name = user_module(text)
     message = refusal(tmp_path, section(f"{name}:Net"))
     assert message.endswith(f"KeyError: 'absent' (in inner, {tmp_path / name}.py:3)")
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("s4://bucket/run", "Protocol not known: s4"),
+        ("gs://bucket/run", "gcsfs"),
+        ("{file}/params", "File exists"),
+    ],
+)
+def test_where_no_checkpoints_can_be_kept_nothing_else_is_tried(
+    tmp_path: Path, url: str, reason: str
+) -> None:
+    (tmp_path / "file").touch()
+    url = url.format(file=tmp_path / "file")
+    message = refusal(tmp_path, section("nowhere:Nothing"), checkpoints_url=url)
+    assert message.startswith("checkpoints.url: no ")
+    assert url in message
+    assert reason in message

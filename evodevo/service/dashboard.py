@@ -19,6 +19,7 @@ TEMPLATE = """\
 {% extends "simple.html" %}
 {% block extra_resources %}
 <style>
+  html { background: white; }
   .content { height: auto; max-width: 1600px; margin: 0 auto; padding: 8px 0 32px; }
 </style>
 {% endblock %}

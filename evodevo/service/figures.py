@@ -7,6 +7,7 @@ from typing import Any
 
 from bokeh.core.properties import value
 from bokeh.models import (
+    AdaptiveTicker,
     Column,
     ColumnDataSource,
     CustomJS,
@@ -22,7 +23,6 @@ from bokeh.models import (
     PreText,
     Range1d,
     Row,
-    StringFormatter,
     TableColumn,
 )
 from bokeh.palettes import Viridis256
@@ -33,6 +33,8 @@ from evodevo.report.colours import ACCENT, INK
 from evodevo.report.live import Columns, Drawing, Panel
 
 PALE, NOT_YET = "#d6d3d1", "#e0d8c8"
+MANY_GENERATIONS = 60
+"""With more, points are drawn smaller."""
 PARTS = {
     "load": "#c9a227",
     "train": "#3b6ea5",
@@ -54,9 +56,12 @@ TABLE_STYLE = """
 :host { font: 13px Helvetica, Arial, sans-serif; color: #222; border: 1px solid #e4e4e2; background: white; }
 .slick-header-column.ui-state-default { background: #f5f5f4; color: #666; font-weight: 500; border: none; }
 .slick-cell { border: none; border-bottom: 1px solid #f0f0ee; line-height: 20px; padding: 3px 8px; }
+.slick-header-column.ui-state-default { padding: 4px 8px; }
 .slick-row.odd { background: white; }
 .slick-cell.selected, .slick-row.odd .slick-cell.selected { background: #fdf1e7; }
 """
+PRE_STYLE = "pre { font-size: 12px; background: #f5f5f4; padding: 10px; max-height: 320px; }"
+ROW_HEIGHT, MOST_ROWS = 27, 8
 TEXT_OF_SELECTED = """
 const row = failures.selected.indices[0], of = failures.data
 text.visible = row !== undefined
@@ -73,10 +78,18 @@ class RunFigures:
         self._sources = {name: ColumnDataSource(data=dict(data), name=name) for name, data in columns.items()}
         self._generations = Range1d(-0.5, _right_end(columns))
         self._drawing = drawing
-        self._failures = self._failures_table()
+        self._by_fitness = linear_cmap("fitness", Viridis256, 0, 1, nan_color=NOT_YET)
+        many = drawing.generations > MANY_GENERATIONS
+        self._point_size, self._dot_size = (3, 2) if many else (5, 4)
         self._no_failures = _text("Failures", "None: no attempt was lost, and no member failed or diverged.")
-        self._failures.visible = self._any_failures()
-        self._no_failures.visible = not self._failures.visible
+        self._failures_table = _failures_table(self._sources["failures"])
+        self._failures = Column(
+            _text("Failures", _ABOUT_FAILURES),
+            self._failures_table,
+            _text_of_selected(self._sources["failures"]),
+            sizing_mode="stretch_width",
+        )
+        self._fit_failures()
         panels = [self._hyperparameter(panel) for panel in drawing.panels]
         if len(panels) % 2:
             panels.append(Div(sizing_mode="stretch_width"))
@@ -105,8 +118,7 @@ class RunFigures:
             if data is not self._shown[name]:
                 self._sources[name].data = dict(data)
         self._shown = columns
-        self._failures.visible = self._any_failures()
-        self._no_failures.visible = not self._failures.visible
+        self._fit_failures()
         if self._generations.end != (end := _right_end(columns)):
             self._generations.end = end
 
@@ -135,7 +147,7 @@ class RunFigures:
         band = made.varea("generation", "low", "high", source=source, color=INK, alpha=0.13)
         median = made.line("generation", "median", source=source, color=INK, line_width=1.5)
         best = made.line("generation", "best", source=source, color=ACCENT, line_width=2)
-        dots = made.scatter("generation", "best", source=source, color=ACCENT, size=4)
+        dots = made.scatter("generation", "best", source=source, color=ACCENT, size=self._dot_size)
         _legend(made, {"best": [best, dots], "median": [median], "all members": [band]})
         numbers = ["best", "median", "low", "high"]
         made.add_tools(
@@ -161,6 +173,7 @@ class RunFigures:
             x_axis_label="h:mm:ss",
         )
         made.x_range.start = 0
+        made.xaxis.ticker = AdaptiveTicker(base=60, mantissas=[1, 2, 5, 10, 15, 20, 30], num_minor_ticks=0)
         made.xaxis.formatter = NumeralTickFormatter(format="00:00:00")
         bars = made.hbar_stack(
             list(PARTS),
@@ -181,11 +194,16 @@ class RunFigures:
         made = self._figure(210, y_axis_type=panel.scale, y_axis_label=_words(panel.locus))
         column = f"hp.{panel.locus}"
         points = made.scatter(
-            "generation", column, source=self._sources["population"], size=5, color=_BY_FITNESS, alpha=0.8
+            "generation",
+            column,
+            source=self._sources["population"],
+            size=self._point_size,
+            color=self._by_fitness,
+            alpha=0.8,
         )
         best = self._sources["best_line"]
         made.line("generation", column, source=best, color=ACCENT, line_width=2)
-        made.scatter("generation", column, source=best, color=ACCENT, size=4)
+        made.scatter("generation", column, source=best, color=ACCENT, size=self._dot_size)
         if panel.labels:
             made.y_range = Range1d(-0.5, len(panel.labels) - 0.5)
             made.yaxis.ticker = FixedTicker(ticks=list(range(len(panel.labels))))
@@ -218,10 +236,10 @@ class RunFigures:
             "generation",
             "place",
             source=self._sources["population"],
-            color=_BY_FITNESS,
+            color=self._by_fitness,
             size={
                 "field": "children",
-                "transform": LinearInterpolator(x=[0, 1, 5, 25, 100], y=[3, 5, 8, 12, 18]),
+                "transform": LinearInterpolator(x=[0, 1, 5, 25, 100], y=[4, 6, 9, 13, 18]),
             },
         )
         _legend(made, dict(reversed(items.items())))
@@ -238,39 +256,49 @@ class RunFigures:
         )
         return made
 
-    def _any_failures(self) -> bool:
-        return bool(self._shown["failures"]["member"])
-
-    def _failures_table(self) -> Column:
-        source = self._sources["failures"]
-        text = PreText(
-            visible=False,
-            sizing_mode="stretch_width",
-            stylesheets=["pre { font-size: 12px; background: #f5f5f4; padding: 10px; max-height: 320px; }"],
-        )
-        widths = {"member": 90, "what": 70, "attempt": 60, "message": 900}
-        table = DataTable(
-            source=source,
-            columns=[
-                TableColumn(field=name, title=name, width=width, formatter=StringFormatter())
-                for name, width in widths.items()
-            ],
-            index_position=None,
-            height=200,
-            row_height=27,
-            autosize_mode="force_fit",
-            reorderable=False,
-            sizing_mode="stretch_width",
-            stylesheets=[TABLE_STYLE],
-        )
-        source.selected.js_on_change(
-            "indices", CustomJS(args={"failures": source, "text": text}, code=TEXT_OF_SELECTED)
-        )
-        about = "Lost attempts, failed and diverged members, newest first; select one to read all of it."
-        return Column(_text("Failures", about), table, text, sizing_mode="stretch_width")
+    def _fit_failures(self) -> None:
+        rows = len(self._shown["failures"]["member"])
+        self._failures.visible = rows > 0
+        self._no_failures.visible = rows == 0
+        self._failures_table.height = table_height(rows)
 
 
-_BY_FITNESS = linear_cmap("fitness", Viridis256, 0, 1, nan_color=NOT_YET)
+def table_height(rows: int) -> int:
+    """The height of a table in pixels; long ones scroll."""
+    return 32 + ROW_HEIGHT * max(1, min(MOST_ROWS, rows))
+
+
+def table_of(source: ColumnDataSource, *columns: TableColumn) -> DataTable:
+    """A table in this page's style."""
+    return DataTable(
+        source=source,
+        columns=list(columns),
+        index_position=None,
+        row_height=ROW_HEIGHT,
+        height=table_height(0),
+        autosize_mode="force_fit",
+        reorderable=False,
+        sizing_mode="stretch_width",
+        stylesheets=[TABLE_STYLE],
+    )
+
+
+def _failures_table(source: ColumnDataSource) -> DataTable:
+    widths = {"member": 90, "what": 70, "attempt": 60, "message": 900}
+    return table_of(
+        source, *(TableColumn(field=name, title=name, width=width) for name, width in widths.items())
+    )
+
+
+def _text_of_selected(failures: ColumnDataSource) -> PreText:
+    text = PreText(visible=False, sizing_mode="stretch_width", stylesheets=[PRE_STYLE])
+    failures.selected.js_on_change(
+        "indices", CustomJS(args={"failures": failures, "text": text}, code=TEXT_OF_SELECTED)
+    )
+    return text
+
+
+_ABOUT_FAILURES = "Lost attempts, failed and diverged members, newest first; select one to read all of it."
 _FOM_AND_FITNESS = [("fom", "@fom{%.6g}"), ("fitness", "@fitness{%.3f}")]
 _ABOUT_SECONDS = (
     "Where each worker's seconds went",

@@ -33,7 +33,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from evodevo.report.live import Drawing, Picture, brief
 from evodevo.run.view import Status
 from evodevo.service import dashboard
-from evodevo.service.figures import TABLE_STYLE, TEXT_STYLE, RunFigures
+from evodevo.service.figures import TEXT_STYLE, RunFigures, table_height, table_of
 from evodevo.service.metrics import RunMetrics
 from evodevo.service.plugin import Service
 from evodevo.service.routes import routes
@@ -44,7 +44,6 @@ logger = logging.getLogger("evodevo.page")
 PAGE = "evodevo"
 PERIOD_MS = 1000
 SOON_MS = 150
-MOST_ROWS = 8
 AT_WORK = ("running", "waiting")
 STATE_COLOURS = {
     "running": "#15803d",
@@ -164,7 +163,7 @@ class Page:
         if statuses != self._statuses:
             self._statuses = statuses
             self._runs.data = _rows(statuses)
-            self._table.height = 30 + 27 * min(MOST_ROWS, len(statuses))
+            self._table.height = table_height(len(statuses))
         chosen = [row for row, status in enumerate(statuses) if status.name == self._run]
         if self._runs.selected.indices != chosen:
             self._runs.selected.indices = chosen
@@ -226,18 +225,12 @@ def _runs_table(source: ColumnDataSource) -> DataTable:
         ("remaining", "left", 75, text),
         ("message", "message", 260, text),
     ]
-    return DataTable(
-        source=source,
-        columns=[
+    return table_of(
+        source,
+        *(
             TableColumn(field=field, title=title, width=width, formatter=formatter)
             for field, title, width, formatter in columns
-        ],
-        index_position=None,
-        row_height=27,
-        autosize_mode="force_fit",
-        reorderable=False,
-        sizing_mode="stretch_width",
-        stylesheets=[TABLE_STYLE],
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from bokeh.models import (
     Column,
     ColumnDataSource,
     CustomJS,
+    CustomJSTicker,
     DataTable,
     Div,
     FactorRange,
@@ -62,6 +63,17 @@ TABLE_STYLE = """
 """
 PRE_STYLE = "pre { font-size: 12px; background: #f5f5f4; padding: 10px; max-height: 320px; }"
 ROW_HEIGHT, MOST_ROWS = 27, 8
+LOG_TICKS = """
+const {start, end} = cb_data.range
+const [low, high] = start < end ? [start, end] : [end, start]
+const decades = Math.log10(high / low)
+const every = Math.ceil(decades / 6), ticks = []
+for (let exponent = Math.floor(Math.log10(low)); exponent <= Math.log10(high); exponent++)
+    for (const mantissa of decades > 2 ? [1] : decades > 1 ? [1, 3] : [1, 1.5, 2, 3, 5, 7])
+        if (exponent % every == 0)
+            ticks.push(mantissa * 10 ** exponent)
+return ticks
+"""
 TEXT_OF_SELECTED = """
 const row = failures.selected.indices[0], of = failures.data
 text.visible = row !== undefined
@@ -79,8 +91,8 @@ class RunFigures:
         self._generations = Range1d(-0.5, _right_end(columns))
         self._drawing = drawing
         self._by_fitness = linear_cmap("fitness", Viridis256, 0, 1, nan_color=NOT_YET)
-        many = drawing.generations > MANY_GENERATIONS
-        self._point_size, self._dot_size = (3, 2) if many else (5, 4)
+        self._many = drawing.generations > MANY_GENERATIONS
+        self._point_size, self._dot_size = (3, 2) if self._many else (5, 4)
         self._no_failures = _text("Failures", "None: no attempt was lost, and no member failed or diverged.")
         self._failures_table = _failures_table(self._sources["failures"])
         self._failures = Column(
@@ -137,6 +149,9 @@ class RunFigures:
             **options,
         )
         made.xaxis.ticker.min_interval = 1
+        made.min_border_left = 66  # so that the generations of all figures are below each other
+        if options.get("y_axis_type") == "log":
+            made.yaxis.ticker = CustomJSTicker(major_code=LOG_TICKS)
         return _calm(made)
 
     def _fom(self) -> figure:
@@ -222,27 +237,23 @@ class RunFigures:
         population = self._drawing.population
         made = self._figure(min(560, max(240, 60 + 14 * population)), y_axis_label="members")
         made.y_range = Range1d(population - 0.2, -0.8)
-        looks: dict[str, tuple[str, dict[str, Any]]] = {
-            "hyperparameter_parents": ("gave hyperparameters (a, b)", {"color": "#0f766e", "alpha": 0.18}),
-            "died_out": ("gave parameters (α), died out", {"color": PALE}),
-            "ancestors": ("gave parameters, line lives", {"color": INK, "line_width": 1.3}),
-            "best_steps": ("best line", {"color": ACCENT, "line_width": 2.5}),
-        }
-        items = {
-            label: [made.segment("x0", "y0", "x1", "y1", source=self._sources[name], **look)]
-            for name, (label, look) in looks.items()
+        sizes = [2, 3, 5, 8, 12] if self._many else [4, 6, 9, 13, 18]
+        links = {
+            "gave hyperparameters (a, b)": self._links(
+                made, "hyperparameter_parents", "#0f766e", 0.6, alpha=0.3
+            ),
+            "gave parameters (α), died out": self._links(made, "died_out", PALE, 1),
         }
         points = made.scatter(
             "generation",
             "place",
             source=self._sources["population"],
             color=self._by_fitness,
-            size={
-                "field": "children",
-                "transform": LinearInterpolator(x=[0, 1, 5, 25, 100], y=[4, 6, 9, 13, 18]),
-            },
+            size={"field": "children", "transform": LinearInterpolator(x=[0, 1, 5, 25, 100], y=sizes)},
         )
-        _legend(made, dict(reversed(items.items())))
+        links["gave parameters, line lives"] = self._links(made, "ancestors", INK, 1.3)
+        links["best line"] = self._links(made, "best_steps", ACCENT, 2.5)
+        _legend(made, {label: [link] for label, link in reversed(links.items())})
         made.yaxis.major_label_text_font_size = "0pt"
         made.yaxis.major_tick_line_color = None
         made.yaxis.minor_tick_line_color = None
@@ -255,6 +266,12 @@ class RunFigures:
             )
         )
         return made
+
+    def _links(self, made: figure, name: str, color: str, line_width: float, alpha: float = 1.0) -> Any:
+        source = self._sources[name]
+        return made.segment(
+            "x0", "y0", "x1", "y1", source=source, color=color, line_width=line_width, alpha=alpha
+        )
 
     def _fit_failures(self) -> None:
         rows = len(self._shown["failures"]["member"])

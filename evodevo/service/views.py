@@ -150,6 +150,7 @@ class _Seen:
         self._source = _Source(journal)
         self._view: View | None = None
         self._drawn = 0
+        self._draw_next = 0.0
         self._reason: str | None = None
 
     def look(self, standing: Standing, wanted: bool) -> None:
@@ -163,7 +164,7 @@ class _Seen:
         if wanted:
             self._draw()
         else:
-            self.picture, self._drawn = None, 0
+            self.picture, self._drawn, self._draw_next = None, 0, 0.0
             if not standing.live:
                 self._view = None
 
@@ -176,10 +177,14 @@ class _Seen:
         self._reason = self._view.history.reason
 
     def _draw(self) -> None:
-        if self._view is not None and self._drawn != self._source.count:
-            self._drawn = self._source.count
-            new = picture_of(self._view.history)
-            self.picture = _with_what_is_equal(new, self.picture) if self.picture else new
+        """Not more often than that a tenth of the time goes into it."""
+        began = time.monotonic()
+        if self._view is None or self._drawn == self._source.count or began < self._draw_next:
+            return
+        self._drawn = self._source.count
+        new = picture_of(self._view.history)
+        self.picture = _with_what_is_equal(new, self.picture) if self.picture else new
+        self._draw_next = began + 10 * (time.monotonic() - began)
 
 
 class _Source:

@@ -137,7 +137,8 @@ class Service(SchedulerPlugin):
     def _is_up(self) -> bool:
         return self._ready.is_set() and self._failure is None
 
-    async def _until_ready(self) -> None:
+    async def until_ready(self) -> None:
+        """Wait until runs can be carried out. Raises `UsageError` where the service could not start."""
         await self._ready.wait()
         if self._failure:
             raise UsageError(self._failure)
@@ -168,7 +169,7 @@ class Service(SchedulerPlugin):
             raise UsageError(
                 f"versions differ between client and scheduler (client/scheduler): {', '.join(differing)}"
             )
-        await self._until_ready()
+        await self.until_ready()
         return {
             "runs_dir": str(self.runs_dir),
             "workers": len(self._dispatcher.workers()),
@@ -214,7 +215,7 @@ class Service(SchedulerPlugin):
 
     async def evodevo_read(self, run: str, since: int) -> dict[str, Any]:
         """The journal from record `since` on, and how things stand; what `view.Reading` holds."""
-        await self._until_ready()
+        await self.until_ready()
         directory = await asyncio.to_thread(self._directory, run)
         standing = self.standings([run])[run]
         records = standing.records
@@ -242,7 +243,7 @@ class Service(SchedulerPlugin):
     async def evodevo_resume(self, run: str) -> None:
         """Carry an unfinished, cancelled or failed run on."""
         directory = await asyncio.to_thread(self._directory, run)
-        await self._until_ready()
+        await self.until_ready()
         if run in self._tasks or run in self._reserved:
             raise UsageError(f"run {run!r} is running already")
         self._reserved.add(run)
@@ -285,7 +286,7 @@ class Service(SchedulerPlugin):
 
     async def _describe(self, config: RunConfig) -> dict[str, Any]:
         """Ask a worker whether the workload works. Raises `UsageError`."""
-        await self._until_ready()
+        await self.until_ready()
         hyperparameters = config.space().express(config.strategy().founder(0, 0).genome)
         job = job_of(config, self.runs_dir / config.run.name)
         attempts, needs = config.limits.max_attempts, needs_of(config)

@@ -83,6 +83,8 @@ class Views:
             await asyncio.gather(self._rounds, return_exceptions=True)
 
     async def _go_round(self) -> None:
+        with contextlib.suppress(UsageError):  # what `standings` say then, too
+            await self._service.until_ready()
         while self._clock() - self._looked_at < PATIENCE_S:
             self._due.clear()
             self._begun += 1

@@ -191,8 +191,7 @@ def test_a_run_is_cancelled_on_the_page_by_who_knows_the_token(
 ) -> None:
     cluster.start_scheduler("--page-token", "sesame")
     cluster.start_worker()
-    config = write_config(tmp_path, workload__options={"hold": str(tmp_path / "hold")})
-    (tmp_path / "hold").touch()
+    config = write_config(tmp_path, workload__options={"pause_s": 0.5}, search__generations=100)
     launched = evodevo("launch", str(config), "--detach", "--scheduler", cluster.address)
     assert launched.returncode == 0, launched.stderr
     address = dashboard(cluster)

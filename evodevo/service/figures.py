@@ -287,7 +287,7 @@ def table_height(rows: int) -> int:
 
 def table_of(source: ColumnDataSource, *columns: TableColumn) -> DataTable:
     """A table in this page's style."""
-    return DataTable(
+    table = DataTable(
         source=source,
         columns=list(columns),
         index_position=None,
@@ -298,6 +298,9 @@ def table_of(source: ColumnDataSource, *columns: TableColumn) -> DataTable:
         sizing_mode="stretch_width",
         stylesheets=[TABLE_STYLE],
     )
+    # Bokeh 3.9 draws a table anew only when its view changes, and new data of as many rows leave that equal.
+    source.js_on_change("data", CustomJS(args={"table": table}, code="table.view.change.emit()"))
+    return table
 
 
 def _failures_table(source: ColumnDataSource) -> DataTable:

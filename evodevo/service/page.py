@@ -4,15 +4,14 @@ Each viewer has a document of his own; what it shows is made once for all of the
 only the columns that changed are sent.
 """
 
+import asyncio
 import html
-import logging
 import math
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
 from bokeh.document import Document
-from bokeh.io import curdoc
 from bokeh.models import (
     Button,
     Column,
@@ -38,8 +37,6 @@ from evodevo.service.metrics import RunMetrics
 from evodevo.service.plugin import Service
 from evodevo.service.routes import routes
 from evodevo.service.views import Views
-
-logger = logging.getLogger("evodevo.page")
 
 PAGE = "evodevo"
 PERIOD_MS = 1000
@@ -123,9 +120,9 @@ class Pages(SchedulerPlugin):
         where = f"{self._service.runs_dir}"
         page = Page(self._views, where, self._scheduler.address, asked or None, self._token is not None)
         document.add_root(page.root)
-        document.add_periodic_callback(page.update, PERIOD_MS)
-        page.update()
+        document.add_next_tick_callback(page.update)
         document.add_timeout_callback(page.update, SOON_MS)
+        document.add_periodic_callback(page.update, PERIOD_MS)
 
 
 class Page:
@@ -152,8 +149,8 @@ class Page:
             self._note, self._table, self._about, self._cancel, self._body, sizing_mode="stretch_width"
         )
 
-    def update(self) -> None:
-        """Bring everything up to date with what was seen last."""
+    async def update(self) -> None:
+        """Bring everything up to date with what was seen last. Bokeh lets no two of these overlap."""
         sight = self._views.look(self._run)
         newest_first = list(sight.statuses.values())[::-1]
         statuses = sorted(newest_first, key=lambda status: status.state not in AT_WORK)
@@ -172,16 +169,16 @@ class Page:
         status = sight.statuses.get(self._run or "")
         self._cancel.visible = status is not None and status.state in AT_WORK
         _say(self._about, _about(status) if status else self._about_nothing(sight.whole))
-        self._draw(sight.pictures.get(self._run or ""))
+        await self._draw(sight.pictures.get(self._run or ""))
 
-    def _draw(self, picture: Picture | None) -> None:
+    async def _draw(self, picture: Picture | None) -> None:
         if picture is None or not picture.columns["population"]["generation"].size:
             self._drawing = self._figures = None
             if self._body.children:
                 self._body.children = []
         elif self._figures is None or picture.drawing != self._drawing:
             self._drawing = picture.drawing
-            self._figures = RunFigures(picture.drawing, picture.columns)
+            self._figures = await asyncio.to_thread(RunFigures, picture.drawing, picture.columns)
             self._body.children = [self._figures.root]
         else:
             self._figures.show(picture.columns)
@@ -190,8 +187,8 @@ class Page:
         """A viewer has clicked on a row, or this page has selected one."""
         if rows and self._statuses[rows[0]].name != self._run:
             self._run = self._statuses[rows[0]].name
-            self.update()
-            curdoc().add_timeout_callback(self.update, SOON_MS)
+            self.root.document.add_next_tick_callback(self.update)
+            self.root.document.add_timeout_callback(self.update, SOON_MS)
 
     def _heading(self, count: int, problems: Iterable[str], whole: bool) -> str:
         where = html.escape(self._runs_dir)

@@ -36,6 +36,19 @@ model.selected.indices = [arguments[1]]
 """
 
 
+ROWS = """
+const rows = []
+const look = root => root.querySelectorAll("*").forEach(element => {
+    if (element.classList.contains("slick-row"))
+        rows.push(element.innerText.replace(/\\s+/g, " "))
+    if (element.shadowRoot)
+        look(element.shadowRoot)
+})
+look(document)
+return rows
+"""
+
+
 class Browser:
     """A browser with a tab for each viewer; the first is there from the beginning."""
 
@@ -66,6 +79,11 @@ class Browser:
     def texts(self) -> str:
         """All texts of the page that are not in tables or figures."""
         found: str = self.driver.execute_script(TEXTS)
+        return found
+
+    def rows(self) -> list[str]:
+        """The rows of all tables as a person sees them."""
+        found: list[str] = self.driver.execute_script(ROWS)
         return found
 
     def select(self, source: str, row: int) -> None:

@@ -133,6 +133,7 @@ def test_two_viewers_see_a_live_run_as_its_journal_has_it(
         assert_shows(browser, history)
         runs = browser.columns("runs")
         assert (runs["state"], runs["generation"]) == (["running"], [history.completed()])
+        assert f"digits ● running {history.completed()} / 4" in browser.rows()[0]
         assert browser.driver.current_url == f"{address}/evodevo?run=digits"
 
     facts = {key: value for key, value in status_of(cluster)[0].items() if not key.endswith("_s")}
@@ -147,7 +148,7 @@ def test_two_viewers_see_a_live_run_as_its_journal_has_it(
     until(lambda: history_of(run).end == "done", "the run to be done")
     for viewer in (0, other):
         browser.become(viewer)
-        until(lambda: browser.columns("runs")["state"] == ["done"], "the end to be seen")
+        until(lambda: any("digits ● done 4 / 4" in row for row in browser.rows()), "the end to be seen")
         until(lambda: len(without_nan(browser.columns("fom")["best"])) == 4, "the last generation")
         until(lambda: None not in without_nan(browser.columns("population")["fitness"]), "its fitness")
         assert_shows(browser, history_of(run))

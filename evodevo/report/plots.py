@@ -9,9 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from evodevo.report.colours import ACCENT, INK
 from evodevo.run.history import History, Life
-
-INK, ACCENT = "#444444", "#c2410c"
 
 
 def fom_plot(history: History) -> bytes:

@@ -11,8 +11,18 @@ from distributed import Scheduler
 @click.option(
     "--recover/--no-recover", default=True, help="Carry on the unfinished runs that are found there."
 )
-def dask_setup(scheduler: Scheduler, runs_dir: str, recover: bool) -> None:
+@click.option(
+    "--page-token",
+    envvar="EVODEVO_PAGE_TOKEN",
+    help="Who knows it can cancel runs on the page; without one nobody can, there.",
+)
+def dask_setup(scheduler: Scheduler, runs_dir: str, recover: bool, page_token: str | None) -> None:
     """Called by Dask when the scheduler starts."""
     from evodevo.service.plugin import Service
 
-    Service(scheduler, runs_dir, recover).install()
+    service = Service(scheduler, runs_dir, recover)
+    service.install()
+
+    from evodevo.service.page import Pages
+
+    Pages(scheduler, service, page_token).install()

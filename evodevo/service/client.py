@@ -129,8 +129,8 @@ class Client:
 
     @property
     def dashboard(self) -> str:
-        """The address of the Dask dashboard."""
-        return str(self._dask.dashboard_link)
+        """The address of the live page on the Dask dashboard."""
+        return f"{str(self._dask.dashboard_link).removesuffix('status')}evodevo"
 
     @property
     def address(self) -> str:

@@ -13,7 +13,8 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,26 @@ from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.controller import DESCRIBE, JOURNAL, Controller, create_run, job_of, needs_of
 from evodevo.run.dispatch import ANYTHING, Answer, AttemptLost, Dispatcher, Needs
 from evodevo.run.history import load_history
-from evodevo.run.journal import JournalError, JournalInUse, Superseded, Tail
+from evodevo.run.journal import JournalError, JournalInUse, Record, Superseded, Tail
 from evodevo.run.view import runs_in
 from evodevo.versions import differences, own_versions
 
 logger = logging.getLogger("evodevo.service")
 
 Handler = Callable[..., Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How things stand around a run; but for its records, what `view.Reading` holds.
+
+    `records` are a live controller's, who appends to them; None where they are to be read from the file.
+    """
+
+    live: bool
+    workers: int | None
+    problems: Sequence[str]
+    records: Sequence[Record] | None = None
 
 
 class Service(SchedulerPlugin):
@@ -100,11 +114,35 @@ class Service(SchedulerPlugin):
         """The addresses of the workers that do nothing now."""
         return self._dispatcher.idle() if self._is_up else set()
 
+    def standings(self, runs: Iterable[str]) -> dict[str, Standing]:
+        """How things stand around each of these runs."""
+        if not self._is_up:
+            return {run: Standing(False, None, [self._failure] if self._failure else []) for run in runs}
+        for_any = self._standing(ANYTHING)
+        return {run: self._standing_of(run, for_any) for run in runs}
+
+    def _standing_of(self, run: str, at_rest: Standing) -> Standing:
+        controller = self._controllers.get(run)
+        base = self._standing(controller.needs) if controller else at_rest
+        return Standing(
+            live=controller is not None,
+            workers=base.workers,
+            problems=[*([self._stopped[run]] if run in self._stopped else []), *base.problems],
+            records=controller.records if controller else None,
+        )
+
+    def _standing(self, needs: Needs) -> Standing:
+        """That of a run with such needs that has no controller."""
+        workers = len(self._dispatcher.workers(needs))
+        problems = [] if workers else [*self.notices.values(), *self._dispatcher.problems(needs)]
+        return Standing(live=False, workers=workers, problems=problems)
+
     @property
     def _is_up(self) -> bool:
         return self._ready.is_set() and self._failure is None
 
-    async def _until_ready(self) -> None:
+    async def until_ready(self) -> None:
+        """Wait until runs can be carried out. Raises `UsageError` where the service could not start."""
         await self._ready.wait()
         if self._failure:
             raise UsageError(self._failure)
@@ -135,7 +173,7 @@ class Service(SchedulerPlugin):
             raise UsageError(
                 f"versions differ between client and scheduler (client/scheduler): {', '.join(differing)}"
             )
-        await self._until_ready()
+        await self.until_ready()
         return {
             "runs_dir": str(self.runs_dir),
             "workers": len(self._dispatcher.workers()),
@@ -181,24 +219,19 @@ class Service(SchedulerPlugin):
 
     async def evodevo_read(self, run: str, since: int) -> dict[str, Any]:
         """The journal from record `since` on, and how things stand; what `view.Reading` holds."""
-        await self._until_ready()
+        await self.until_ready()
         directory = await asyncio.to_thread(self._directory, run)
-        controller = self._controllers.get(run)
-        problems = [self._stopped[run]] if run in self._stopped else []
-        needs = controller.needs if controller else ANYTHING
-        workers = self._dispatcher.workers(needs)
-        if not workers:
-            problems += [*self.notices.values(), *self._dispatcher.problems(needs)]
-        records = controller.records if controller else None
+        standing = self.standings([run])[run]
+        records = standing.records
         if records is None:
             records = await asyncio.to_thread(Tail(directory / JOURNAL).read)
         if not records:
             raise UsageError(f"{directory / JOURNAL} is empty: the run was never begun")
         return {
             "records": records[since:],
-            "live": controller is not None,
-            "workers": len(workers),
-            "problems": problems,
+            "live": standing.live,
+            "workers": standing.workers,
+            "problems": standing.problems,
         }
 
     async def evodevo_cancel(self, run: str) -> None:
@@ -214,7 +247,7 @@ class Service(SchedulerPlugin):
     async def evodevo_resume(self, run: str) -> None:
         """Carry an unfinished, cancelled or failed run on."""
         directory = await asyncio.to_thread(self._directory, run)
-        await self._until_ready()
+        await self.until_ready()
         if run in self._tasks or run in self._reserved:
             raise UsageError(f"run {run!r} is running already")
         self._reserved.add(run)
@@ -260,7 +293,7 @@ class Service(SchedulerPlugin):
 
         Raises `UsageError`.
         """
-        await self._until_ready()
+        await self.until_ready()
         hyperparameters = config.space().express(config.strategy().founder(0, 0).genome)
         job = job_of(config, self.runs_dir / config.run.name)
         try:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from integration.clusters import Cluster, Processes, evodevo, history_of, until, write_config
@@ -100,6 +101,8 @@ def test_a_client_in_python_submits_waits_and_reads_what_was_found(
         run = client.submit(write_config(tmp_path, search__generations=2, search__population=3))
         assert run.wait().state == "done"
         assert [other.name for other in client.runs()] == ["digits"]
+        with urlopen(client.dashboard) as page:
+            assert b'<a href="evodevo">' in page.read()
     frame = run.view.history
     best = package.open_run(tmp_path / "digits").best
     assert best is not None

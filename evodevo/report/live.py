@@ -1,0 +1,304 @@
+"""A run as columns of numbers, for a page that draws it while it goes on: much history, few points.
+
+Of a large run a part of the members is shown, about `MOST` of them: always those of the newest generation,
+their ancestors, and the best one's line; of the others one in so many, evenly over generations and slots.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from evodevo.report.tables import SECONDS
+from evodevo.run.history import History, Life
+
+MOST = 4000
+"""Members that are drawn, and links of one kind, of a large run; a little more when they matter."""
+MOST_WORKERS = 40
+MOST_FAILURES = 200
+LONGEST_TEXT = 4000
+
+Columns = Mapping[str, Any]
+"""Arrays of floats, or lists of strings; all of one length."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The axis of one hyperparameter. `labels` are those of a choice, whose values are 0, 1, ... then."""
+
+    locus: str
+    scale: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What figures a run needs. As long as it stays equal, new columns are enough."""
+
+    run: str
+    metric: str
+    mode: str
+    fom_scale: str
+    panels: tuple[Panel, ...]
+    generations: int
+    population: int
+    workers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A run to be drawn. The columns, by what they are of:
+
+    fom           generation, best, median, low, high
+    population    generation, slot, place, fom, fitness, children, hp.<locus>: a row for each member shown
+    best_line     the same, of the best member and its α-line, founder first
+    died_out, ancestors, best_steps
+                  x0, y0, x1, y1: from parent α to child, at their generations and places; of the lines
+                  that ended, those that lead to the newest generation, and the best one's
+    hyperparameter_parents
+                  the same, from parents a and b
+    seconds       worker, load, train, eval, save, idle
+    failures      member, what, attempt, message, text: newest first
+
+    A member's `place` puts it beside those with the same α, so that α-lines never cross. NaN where there is
+    nothing (yet): fom and fitness of a generation at work, a hyperparameter whose condition does not hold.
+    """
+
+    drawing: Drawing
+    columns: Mapping[str, Columns]
+
+
+def picture_of(history: History) -> Picture:
+    """The picture of a run as it stands."""
+    fom, seconds = _fom(history), _seconds(history)
+    panels = tuple(_panels(history))
+    config = history.config
+    drawing = Drawing(
+        run=config.run.name,
+        metric=config.objective.metric,
+        mode=config.objective.mode,
+        fom_scale=_fom_scale(fom),
+        panels=panels,
+        generations=config.search.generations,
+        population=config.search.population,
+        workers=tuple(seconds["worker"]),
+    )
+    line = history.line(history.best) if history.best else []
+    ancestors = _ancestors(history)
+    shown = _shown(history, {life.id for life in line} | ancestors)
+    places = _places(history)
+    points = _Points(history, panels, places)
+    columns = {
+        "fom": fom,
+        "population": points.of(shown),
+        "best_line": points.of(line),
+        **_steps(history, shown, places, ancestors, {life.id for life in line}),
+        "seconds": seconds,
+        "failures": _failures(history),
+    }
+    return Picture(drawing, columns)
+
+
+def _fom(history: History) -> Columns:
+    foms = [[life.fom for life in lives if life.fom is not None] for lives in history.generations]
+    at = [generation for generation, values in enumerate(foms) if values]
+    lows, highs = [min(foms[g]) for g in at], [max(foms[g]) for g in at]
+    return {
+        "generation": _floats(at),
+        "best": _floats(lows if history.config.objective.mode == "min" else highs),
+        "median": _floats(float(np.median(foms[g])) for g in at),
+        "low": _floats(lows),
+        "high": _floats(highs),
+    }
+
+
+def _fom_scale(fom: Columns) -> str:
+    if len(fom["low"]) and fom["low"].min() > 0 and fom["high"].max() > 10 * fom["low"].min():
+        return "log"
+    return "linear"
+
+
+def _panels(history: History) -> Iterable[Panel]:
+    for name, locus in history.config.space().loci.items():
+        if not locus.evolves:
+            continue
+        if locus.type in ("choice", "bool"):
+            labels = tuple(str(value) for value in getattr(locus, "choices", (False, True)))
+            yield Panel(name, "linear", labels)
+        else:
+            yield Panel(name, locus.scale)
+
+
+def _ancestors(history: History) -> set[str]:
+    """The α-lines of the newest generation, without its own members."""
+    found: set[str] = set()
+    for life in history.generations[-1] if history.generations else []:
+        parent = life.birth.parent_params
+        while parent is not None and parent not in found:
+            found.add(parent)
+            parent = history.by_id[parent].birth.parent_params
+    return found
+
+
+def _shown(history: History, wanted: set[str]) -> list[Life]:
+    """The members that are drawn, oldest first. Which they are changes seldom while the run grows."""
+    every = math.ceil(sum(map(len, history.generations)) / MOST)
+    newest = len(history.generations) - 1
+    return [
+        life
+        for life in history.lives()
+        if every == 1
+        or life.generation == newest
+        or (life.slot - life.generation) % every == 0
+        or life.id in wanted
+    ]
+
+
+def _places(history: History) -> dict[str, int]:
+    """Where each member stands in its generation: in the order of their αs, then of their slots."""
+    places: dict[str, int] = {}
+    for lives in history.generations:
+        keys = [(places.get(life.birth.parent_params or "", len(places)), life.slot) for life in lives]
+        order = sorted(range(len(lives)), key=keys.__getitem__)
+        places.update((lives[index].id, place) for place, index in enumerate(order))
+    return places
+
+
+class _Points:
+    """Makes rows of members."""
+
+    def __init__(self, history: History, panels: Sequence[Panel], places: Mapping[str, int]) -> None:
+        self._panels = panels
+        self._places = places
+        self._space = history.config.space()
+        self._fitness = _fitness(history)
+        self._children = Counter(life.birth.parent_params for life in history.lives())
+
+    def of(self, lives: Sequence[Life]) -> Columns:
+        return {
+            "generation": _floats(life.generation for life in lives),
+            "slot": _floats(life.slot for life in lives),
+            "place": _floats(self._places[life.id] for life in lives),
+            "fom": _floats(math.nan if life.fom is None else life.fom for life in lives),
+            "fitness": _floats(self._fitness.get(life.id, math.nan) for life in lives),
+            "children": _floats(self._children[life.id] for life in lives),
+            **{
+                f"hp.{panel.locus}": _floats(self._height(panel, life) for life in lives)
+                for panel in self._panels
+            },
+        }
+
+    def _height(self, panel: Panel, life: Life) -> float:
+        genome = life.birth.genome
+        if not self._space.active(panel.locus, genome):
+            return math.nan
+        value: Any = genome[panel.locus]
+        return panel.labels.index(str(value)) if panel.labels else value
+
+
+def _fitness(history: History) -> dict[str, float]:
+    """Fitness of the members of complete generations: it is relative to all of them."""
+    strategy = history.config.strategy()
+    return {
+        life.id: fitness
+        for lives in history.generations[: history.completed()]
+        for life, fitness in zip(lives, strategy.fitness([life.fom for life in lives]), strict=True)
+    }
+
+
+def _steps(
+    history: History, shown: Sequence[Life], places: Mapping[str, int], ancestors: set[str], best: set[str]
+) -> dict[str, Columns]:
+    newest = len(history.generations) - 1
+    links: dict[str, list[tuple[str, Life]]] = {
+        "died_out": [], "ancestors": [], "best_steps": [], "hyperparameter_parents": []
+    }  # fmt: skip
+    for life in shown:
+        birth = life.birth
+        if birth.parent_params is not None:
+            lives_on = life.id in ancestors or life.generation == newest
+            kind = "best_steps" if life.id in best else "ancestors" if lives_on else "died_out"
+            links[kind].append((birth.parent_params, life))
+        givers = {birth.parent_a, birth.parent_b} - {birth.parent_params, None}
+        links["hyperparameter_parents"] += [(giver, life) for giver in sorted(filter(None, givers))]
+    every = math.ceil(len(links["hyperparameter_parents"]) / MOST) or 1
+    links["hyperparameter_parents"] = links["hyperparameter_parents"][::-every]
+    return {
+        kind: {
+            "x0": _floats(history.by_id[parent].generation for parent, _ in found),
+            "y0": _floats(places[parent] for parent, _ in found),
+            "x1": _floats(child.generation for _, child in found),
+            "y1": _floats(places[child.id] for _, child in found),
+        }
+        for kind, found in links.items()
+    }
+
+
+def _seconds(history: History) -> Columns:
+    """Where each worker's seconds went, of the attempts that count, most at work first.
+
+    A worker idles between its first and its last member, while it has none; attempts that were lost count
+    as that. The workers beyond `MOST_WORKERS` are summed up.
+    """
+    spent: dict[str, dict[str, float]] = {}
+    spans: dict[str, tuple[float, float]] = {}
+    for life in history.lives():
+        if life.outcome is None or life.worker is None or life.started_at is None:
+            continue
+        parts = spent.setdefault(life.worker, dict.fromkeys((*SECONDS, "idle"), 0.0))
+        for part in SECONDS:
+            parts[part] += life.outcome.seconds.get(part, 0.0)
+        end = life.started_at + sum(life.outcome.seconds.values())
+        first, last = spans.get(life.worker, (life.started_at, end))
+        spans[life.worker] = (min(first, life.started_at), max(last, end))
+    for worker, parts in spent.items():
+        first, last = spans[worker]
+        parts["idle"] = max(0.0, min(last - first, history.elapsed_s) - sum(parts.values()))
+    order = sorted(spent, key=lambda worker: -sum(spent[worker].values()))
+    shown = order if len(order) <= MOST_WORKERS else order[: MOST_WORKERS - 1]
+    rows = {worker.rpartition("://")[2]: spent[worker] for worker in shown}
+    if rest := order[len(shown) :]:
+        rows[f"{len(rest)} others"] = {
+            part: sum(spent[worker][part] for worker in rest) for part in spent[rest[0]]
+        }
+    return {
+        "worker": list(rows),
+        **{part: _floats(parts[part] for parts in rows.values()) for part in (*SECONDS, "idle")},
+    }
+
+
+def _failures(history: History) -> Columns:
+    """Lost attempts, failed and diverged members, newest first."""
+    rows: list[tuple[str, str, str, str]] = []
+    for life in reversed(list(history.lives())):
+        if life.outcome and life.outcome.status == "failed":
+            rows.append((life.id, "failed", str(life.attempts), life.outcome.error or ""))
+        if life.outcome and life.outcome.status == "diverged":
+            metric = history.config.objective.metric
+            rows.append((life.id, "diverged", str(life.attempts), f"{metric} was NaN or infinite"))
+        rows += [(life.id, "lost", str(n), why) for n, why in reversed(list(enumerate(life.lost, 1)))]
+        if len(rows) > MOST_FAILURES:
+            break
+    rows = rows[:MOST_FAILURES]
+    return {
+        "member": [member for member, _, _, _ in rows],
+        "what": [what for _, what, _, _ in rows],
+        "attempt": [attempt for _, _, attempt, _ in rows],
+        "message": [brief(text) for _, _, _, text in rows],
+        "text": [text[-LONGEST_TEXT:] for _, _, _, text in rows],
+    }
+
+
+def brief(text: str) -> str:
+    """The first line of a message, and its last one; of a traceback the last says it all."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [""]
+    if len(lines) == 1 or lines[0].startswith("Traceback"):
+        return lines[-1]
+    return f"{lines[0]} … {lines[-1]}"
+
+
+def _floats(values: Iterable[float]) -> Any:
+    return np.array(list(values), dtype=float)

@@ -1,0 +1,63 @@
+"""What Prometheus reads at Dask's `/metrics` of the runs: the facts of `evodevo status`, as gauges."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from evodevo.service.views import Views
+
+STATES = ("running", "waiting", "done", "failed", "cancelled", "interrupted")
+GAUGES = {
+    "generation": ("generation", "Complete generations"),
+    "generations": ("generations", "Generations that the run is to have"),
+    "members_done": ("members_done", "Members with an outcome, of the generation at work"),
+    "population": ("population", "Members of a generation"),
+    "best_fom": ("best_fom", "Best figure of merit of the whole run"),
+    "median_fom": ("median_fom", "Median figure of merit of the last generation with outcomes"),
+    "failed": ("failed_members", "Members that failed or diverged"),
+    "lost_attempts": ("lost_attempts", "Attempts that were given up"),
+    "elapsed_s": ("elapsed_seconds", "Seconds during which a controller was at work"),
+    "workers": ("workers", "Workers that the run can use"),
+}
+"""Fields of `view.Status`: the names of their gauges, after `evodevo_run_`, and what they are."""
+
+
+class RunMetrics:
+    """A collector for `prometheus_client`; a scrape is a look, and gives what was seen last."""
+
+    def __init__(self, views: Views) -> None:
+        self._views = views
+
+    def install(self) -> bool:
+        """False where `prometheus_client` is not installed; Dask has no metrics then either."""
+        try:
+            from prometheus_client import REGISTRY
+        except ImportError:
+            return False
+        REGISTRY.register(self)
+        return True
+
+    def remove(self) -> None:
+        from prometheus_client import REGISTRY
+
+        REGISTRY.unregister(self)
+
+    def describe(self) -> list[Any]:
+        """Nothing: so registering does not collect."""
+        return []
+
+    def collect(self) -> Iterator[Any]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        statuses = self._views.look().statuses.values()
+        states = GaugeMetricFamily("evodevo_run_state", "1 for the state of a run", labels=["run", "state"])
+        for status in statuses:
+            for state in STATES:
+                states.add_metric([status.name, state], status.state == state)
+        yield states
+        for field, (name, help_text) in GAUGES.items():
+            gauge = GaugeMetricFamily(f"evodevo_run_{name}", help_text, labels=["run"])
+            for status in statuses:
+                value = getattr(status, field)
+                if value is not None:
+                    gauge.add_metric([status.name], value)
+            yield gauge

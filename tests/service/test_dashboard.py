@@ -1,0 +1,163 @@
+"""What `service.dashboard` takes from distributed without its promise, and what it makes of it."""
+
+import asyncio
+import inspect
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from distributed import Scheduler
+from run.handmade import Pen
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPResponse
+
+from evodevo.run.view import FileSource, View
+
+CHANGED = (
+    "this version of distributed has changed its dashboard: see {} in distributed/dashboard, and make "
+    "evodevo/service/dashboard.py do what distributed.dashboard.scheduler.connect does now"
+)
+Fetch = Callable[..., Awaitable[HTTPResponse]]
+
+
+def test_distributed_still_has_what_the_page_is_hung_up_on() -> None:
+    from distributed.dashboard import core, scheduler
+    from distributed.dashboard.components import scheduler as components
+
+    assert list(inspect.signature(core.BokehApplication).parameters) == [
+        "applications",
+        "server",
+        "prefix",
+        "template_variables",
+    ], CHANGED.format("core.BokehApplication")
+    assert "add_application(bokeh_app)" in inspect.getsource(scheduler.connect), CHANGED.format("connect")
+    assert "extra" in inspect.signature(components.status_doc).parameters, CHANGED.format("status_doc")
+    for template in ("simple.html", "base.html"):
+        assert template in components.env.list_templates(), CHANGED.format(template)
+    source, _, _ = components.env.loader.get_source(components.env, "base.html")
+    for needed in ("block extra_resources", "for page in pages", 'class="content"'):
+        assert needed in source, CHANGED.format("base.html")
+
+
+def on_scheduler(
+    runs_dir: Path, look: Callable[[Fetch], Awaitable[None]], *arguments: str, prefix: str = "/"
+) -> None:
+    """Start a scheduler with the service in this process; `look` is given what fetches from its dashboard."""
+
+    async def go() -> None:
+        async with Scheduler(
+            host="127.0.0.1",
+            port=0,
+            dashboard_address="127.0.0.1:0",
+            http_prefix=prefix,
+            preload=["evodevo.service"],
+            preload_argv=["--runs-dir", str(runs_dir), "--no-recover", *arguments],
+        ) as scheduler:
+            assert {"evodevo", "evodevo-page"} <= scheduler.plugins.keys(), CHANGED.format("connect")
+            root = f"http://127.0.0.1:{scheduler.http_server.port}"
+
+            def fetch(path: str, **options: object) -> Awaitable[HTTPResponse]:
+                return AsyncHTTPClient().fetch(f"{root}/{path}", **options)  # type: ignore[arg-type]
+
+            await look(fetch)
+
+    asyncio.run(go())
+
+
+def saved(runs_dir: Path) -> Path:
+    pen = Pen()
+    pen.generation(None, None, foms=(2.0, 1.0))
+    pen.end("failed", "<b>why</b>")
+    return pen.save(runs_dir / "small")
+
+
+@pytest.mark.parametrize("prefix", ["/", "/some/where"])
+def test_every_page_of_the_dashboard_links_to_the_page(prefix: str, tmp_path: Path) -> None:
+    async def look(fetch: Fetch) -> None:
+        for page in ("status", "evodevo"):
+            text = (await fetch(f"{prefix.strip('/')}/{page}".lstrip("/"))).body.decode()
+            assert text.count('<a href="evodevo">') == 1, CHANGED.format("template_variables")
+        told = await fetch(f"{prefix.strip('/')}/evodevo/runs.json".lstrip("/"))
+        assert json.loads(told.body) == []
+
+    on_scheduler(tmp_path, look, prefix=prefix)
+
+
+def test_a_second_scheduler_in_the_same_process_has_a_page_of_its_own(tmp_path: Path) -> None:
+    async def look(fetch: Fetch) -> None:
+        assert (await fetch("evodevo")).body.decode().count('<a href="evodevo">') == 1
+        assert b"evodevo_run_state" in (await fetch("metrics")).body
+
+    for name in ("one", "two"):
+        on_scheduler(tmp_path / name, look)
+
+
+def test_runs_as_json_are_what_the_status_says(tmp_path: Path) -> None:
+    expected = View("small", FileSource(saved(tmp_path))).refresh().to_json() | {"workers": 0}
+
+    async def look(fetch: Fetch) -> None:
+        answer = await fetch("evodevo/runs.json")
+        assert answer.headers["Content-Type"] == "application/json"
+        assert json.loads(answer.body) == [expected]
+
+    on_scheduler(tmp_path, look)
+
+
+def test_gauges_have_the_facts_of_the_status(tmp_path: Path) -> None:
+    saved(tmp_path)
+
+    async def look(fetch: Fetch) -> None:
+        await fetch("evodevo/runs.json")
+        lines = (await fetch("metrics")).body.decode().splitlines()
+        gauges = {line for line in lines if line.startswith("evodevo_run")}
+        assert {
+            'evodevo_run_state{run="small",state="failed"} 1.0',
+            'evodevo_run_state{run="small",state="running"} 0.0',
+            'evodevo_run_generation{run="small"} 1.0',
+            'evodevo_run_best_fom{run="small"} 1.0',
+            'evodevo_run_median_fom{run="small"} 1.5',
+            'evodevo_run_failed_members{run="small"} 0.0',
+            'evodevo_run_workers{run="small"} 0.0',
+        } <= gauges
+
+    on_scheduler(tmp_path, look)
+
+
+async def refusal(fetch: Fetch, path: str, **options: object) -> tuple[int, str]:
+    with pytest.raises(HTTPClientError) as raised:
+        await fetch(path, method="POST", **options)
+    response = raised.value.response
+    return raised.value.code, response.body.decode() if response else ""
+
+
+def test_without_a_token_there_is_nothing_that_cancels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVODEVO_PAGE_TOKEN", "")
+    saved(tmp_path)
+
+    async def look(fetch: Fetch) -> None:
+        code, _ = await refusal(fetch, "evodevo/cancel?run=small", body="token=")
+        assert code == 404
+
+    on_scheduler(tmp_path, look)
+
+
+@pytest.mark.parametrize("from_environment", [False, True])
+def test_with_a_token_only_who_knows_it_is_heard(
+    from_environment: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(tmp_path)
+    if from_environment:
+        monkeypatch.setenv("EVODEVO_PAGE_TOKEN", "sésame")
+
+    async def look(fetch: Fetch) -> None:
+        path = "evodevo/cancel?run=small"
+        for body in ("", "token=", "token=Sesame", "token=s%C3%A9sam"):
+            assert (await refusal(fetch, path, body=body))[0] == 403
+        assert (await refusal(fetch, path, body="", headers={"X-EvoDevo-Token": "x"}))[0] == 403
+        heard = await refusal(fetch, path, body="token=s%C3%A9same")
+        assert heard == (409, json.dumps({"error": "run 'small' is not running"}))
+        assert (await refusal(fetch, "evodevo/cancel", body="token=s%C3%A9same"))[0] == 400
+
+    on_scheduler(tmp_path, look, *([] if from_environment else ["--page-token", "sésame"]))

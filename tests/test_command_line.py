@@ -82,6 +82,26 @@ def test_detach_without_a_cluster_that_outlives_the_command_is_refused(
     assert "--detach needs a cluster that outlives this command" in err
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--workers", "2"], "--slurm has workers of its own"),
+        (["--scheduler", "tcp://127.0.0.1:1"], "leave out --scheduler"),
+        ([], "--slurm: there is no sbatch here"),
+    ],
+)
+def test_slurm_where_it_cannot_be_is_refused(
+    options: list[str],
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    status, _, err = run(capsys, "launch", str(QUICKSTART), "--slurm", *options)
+    assert status == 2
+    assert expected in err
+
+
 def test_a_scheduler_that_is_not_there_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

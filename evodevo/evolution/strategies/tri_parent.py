@@ -29,6 +29,11 @@ from evodevo.evolution.strategies import base
 class TriParentOptions(base.CommonOptions):
     sigma: float = Field(default=DEFAULT_SIGMA, ge=0, le=700)
     """Selection pressure: the worst has fitness exp(-sigma), above 0 up to 700. The paper gives no value."""
+    survivors: float = Field(default=0.0, ge=0, lt=1)
+    """The part of the population that goes on as it is, the best of each generation; the paper has none.
+
+    Selection after one epoch is short-sighted: a line that goes on shows what its hyperparameters come to.
+    """
     crossover_rate: float = Field(default=0.33, ge=0, le=1)
     crossover: Kind = "single_locus"
     keep: Literal["one", "both"] = "one"
@@ -48,6 +53,9 @@ class TriParent(base.Strategy):
     options: TriParentOptions
 
     def birth(self, generation: int, slot: int, parents: base.Population) -> base.Birth:
+        own = parents.members[slot]
+        if slot in parents.ranking[: self._survivors] and parents.survives(slot):
+            return base.Birth(own.birth.genome, parent_a=own.id, parent_b=own.id, parent_params=own.id)
         pair = slot - slot % 2 if self.options.keep == "both" else slot
         mating = self.stream(generation, pair, "mating")
         a = parents.members[proportional(parents.fitness, mating)]
@@ -60,6 +68,10 @@ class TriParent(base.Strategy):
         alpha = a if self.options.alpha == "tied" else drawn
         genome = self._mutated(genotypes[kept], self.stream(generation, slot, "mutation"))
         return base.Birth(genome, parent_a=a.id, parent_b=b.id, parent_params=alpha.id)
+
+    @property
+    def _survivors(self) -> int:
+        return int(self.options.survivors * self.population + 1e-9)  # 0.29 of 100 is 29
 
     @classmethod
     def own_loci(cls, options: TriParentOptions) -> dict[str, Any]:

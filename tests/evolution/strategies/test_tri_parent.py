@@ -219,3 +219,27 @@ def test_the_workload_never_sees_the_step() -> None:
     genome = strategy.ask(0)[1].genome
     assert STEP in genome
     assert list(strategy.space.express(genome)) == list(SPACE.loci)
+
+
+def test_survivors_go_on_as_they_are_in_their_own_slots_and_the_others_are_children() -> None:
+    for generation in births(survivors=0.5, times=200):  # FOMS: slots 0 and 3 are the best of four
+        for slot, child in enumerate(generation):
+            own = (child.parent_a, child.parent_b, child.parent_params)
+            if slot in (0, 3):
+                assert {slot_of(parent) for parent in own} == {slot}
+                assert child.genome == GENOMES[slot]
+    children = [generation[slot] for generation in births(survivors=0.5) for slot in (1, 2)]
+    drawn = [slot_of(child.parent_params) for child in children]
+    for slot, own in enumerate(FITNESS):
+        assert_rate(drawn.count(slot), len(drawn), own / sum(FITNESS))
+
+
+def test_a_failed_member_does_not_survive_however_few_are_left() -> None:
+    for generation in births((1.0, None, None, None), survivors=0.75, times=20):
+        assert {slot_of(child.parent_params) for child in generation} == {0}
+
+
+@pytest.mark.parametrize(("part", "of_four"), [(0.0, 0), (0.24, 0), (0.25, 1), (0.5, 2), (0.99, 3)])
+def test_the_part_that_survives_is_rounded_down(part: float, of_four: int) -> None:
+    strategy: Any = make("tri_parent", SPACE, 4, survivors=part)
+    assert strategy._survivors == of_four

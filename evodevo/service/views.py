@@ -92,8 +92,8 @@ class Views:
             try:
                 names = await asyncio.to_thread(runs_in, self._service.runs_dir)
                 standings = self._service.standings(names)
-                wanted = {run for run, at in self._wanted.items() if began - at < PATIENCE_S}
-                self._sight = await asyncio.to_thread(self._round, standings, wanted)
+                self._wanted = {run: at for run, at in self._wanted.items() if began - at < PATIENCE_S}
+                self._sight = await asyncio.to_thread(self._round, standings, set(self._wanted))
             except Exception:
                 logger.exception("the runs could not be read for the page")
             async with self._round_over:

@@ -56,6 +56,7 @@ class Views:
         self._due = asyncio.Event()
         self._begun = self._ended = 0
         self._round_over = asyncio.Condition()
+        self._closed = False
 
     def look(self, run: str | None = None) -> Sight:
         """What was seen last, at once; looking keeps it up to date, with a picture of `run`."""
@@ -64,7 +65,7 @@ class Views:
             if run not in self._sight.pictures:
                 self._due.set()
             self._wanted[run] = self._looked_at
-        if self._rounds is None or self._rounds.done():
+        if not self._closed and (self._rounds is None or self._rounds.done()):
             self._rounds = asyncio.create_task(self._go_round())
         return self._sight
 
@@ -78,6 +79,8 @@ class Views:
         return self._sight
 
     async def close(self) -> None:
+        """End the rounds. Viewers' pages may go on looking for a while and see what was seen last."""
+        self._closed = True
         if self._rounds:
             self._rounds.cancel()
             await asyncio.gather(self._rounds, return_exceptions=True)
@@ -92,8 +95,8 @@ class Views:
             try:
                 names = await asyncio.to_thread(runs_in, self._service.runs_dir)
                 standings = self._service.standings(names)
-                wanted = {run for run, at in self._wanted.items() if began - at < PATIENCE_S}
-                self._sight = await asyncio.to_thread(self._round, standings, wanted)
+                self._wanted = {run: at for run, at in self._wanted.items() if began - at < PATIENCE_S}
+                self._sight = await asyncio.to_thread(self._round, standings, set(self._wanted))
             except Exception:
                 logger.exception("the runs could not be read for the page")
             async with self._round_over:

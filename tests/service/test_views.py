@@ -198,3 +198,18 @@ def test_when_nobody_looks_any_more_nothing_is_read(house: House) -> None:
         await views.close()
 
     asyncio.run(look())
+
+
+def test_after_its_end_who_looks_sees_what_was_seen_last_and_nothing_is_read(house: House) -> None:
+    pen().save(house.runs_dir / "small")
+
+    async def look() -> None:
+        views = views_of(house)
+        last = await views.fresh()
+        await views.close()
+        asked = house.asked
+        assert views.look("small") is last
+        await asyncio.sleep(0.1)
+        assert house.asked == asked
+
+    asyncio.run(look())

@@ -114,6 +114,11 @@ class Service(SchedulerPlugin):
         """The addresses of the workers that do nothing now."""
         return self._dispatcher.idle() if self._is_up else set()
 
+    def dismiss(self, worker: str) -> None:
+        """Whoever provides this worker takes it away: it gets nothing new."""
+        if self._is_up:
+            self._dispatcher.worker_leaves(worker, "it is not needed any more, or its job has ended")
+
     def standings(self, runs: Iterable[str]) -> dict[str, Standing]:
         """How things stand around each of these runs."""
         if not self._is_up:

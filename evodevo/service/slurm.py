@@ -26,6 +26,8 @@ from evodevo.service.plugin import Service
 
 logger = logging.getLogger("evodevo.slurm")
 
+LOGS = "slurm"
+"""Directory, in that of the runs, for what jobs print."""
 PERIOD_S = 5.0
 LONGEST_PAUSE_S = 300.0
 """Between submissions, when job after job ends before its worker has registered."""
@@ -72,7 +74,7 @@ def _arguments(config: RunConfig, runs_dir: Path) -> dict[str, Any]:
         "job_cpu": wanted.cpus,
         "interface": wanted.interface,
         "job_name": f"evodevo-{config.run.name}",
-        "log_directory": str(runs_dir / "slurm"),
+        "log_directory": str(runs_dir / LOGS),
         "python": sys.executable,
         "job_extra_directives": directives,
         "job_script_prologue": [
@@ -159,6 +161,8 @@ class _Keeper:
         )
         self._note_failures(change, set(states))
         for name in change.drop:
+            if name in states:
+                self._service.dismiss(states[name])
             cluster.worker_spec.pop(name, None)
         cluster.scale(change.target)
 
@@ -173,9 +177,9 @@ class _Keeper:
         unborn = [name for name in change.drop if name not in self._seen]
         self._failures = 0 if registered else self._failures + bool(unborn)
         if self._failures > 1:
+            logs = self._service.runs_dir / LOGS
             self._service.notices["slurm"] = (
-                f"worker jobs end before their workers have registered; their output is in "
-                f"{self._cluster._dummy_job.log_directory}"
+                f"worker jobs end before their workers have registered; their output is in {logs}"
             )
 
 

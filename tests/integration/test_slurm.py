@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from distributed import Client
 from integration.clusters import (
     HERE,
     Processes,
@@ -19,6 +21,8 @@ from integration.clusters import (
     write_config,
 )
 from integration.slurm import MISSING, PrivateSlurm
+
+from workers.departure import ends_at
 
 pytestmark = [
     pytest.mark.slow,
@@ -89,6 +93,9 @@ def test_worker_jobs_are_replaced_whatever_becomes_of_them_and_the_history_is_th
     held.until_epochs_began(2)
     assert first.exists()
     cancelled, out_of_time = slurm.jobs("R")
+    with Client(history_of(tmp_path / "digits").controller["scheduler"], set_as_default=False) as client:
+        ends = client.run(ends_at)
+    assert all(0 < end - time.time() <= 300 for end in ends.values()), "workers know their jobs' walltime"
 
     slurm.run("scancel", cancelled)
     until(lambda: cancelled not in slurm.jobs(), "the cancelled job's end")

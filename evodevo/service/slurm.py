@@ -160,10 +160,9 @@ class _Keeper:
             wanted=min(limits.max_workers, max(limits.min_workers, self._wanted())),
         )
         self._note_failures(change, set(states))
-        for name in change.drop:
-            if name in states:
-                self._service.dismiss(states[name])
-            cluster.worker_spec.pop(name, None)
+        for name in change.drop & states.keys():
+            self._service.dismiss(states[name])
+        await cluster.scale_down(change.drop)  # to its end: names are used again
         cluster.scale(change.target)
 
     def _wanted(self) -> int:

@@ -106,6 +106,29 @@ class Cluster:
         return worker
 
 
+class Held:
+    """Epochs that wait while a file is there, each with a mark that it has begun."""
+
+    def __init__(self, directory: Path) -> None:
+        self.file, self.marks = directory / "hold", directory / "marks"
+        self.marks.mkdir()
+        self.file.touch()
+        self.processes: set[int] = set()
+        self.options = {"hold": str(self.file), "marks": str(self.marks)}
+
+    def until_epochs_began(self, count: int) -> None:
+        until(lambda: len(list(self.marks.iterdir())) >= count, f"{count} epochs that have begun")
+        for mark in self.marks.iterdir():
+            self.processes.add(int(mark.name))
+            mark.unlink()
+
+    def kill(self) -> None:
+        """End the processes of all these epochs, as Slurm does after KillWait where it has cgroups."""
+        for process in self.processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+
 def write_config(path: Path, name: str = "digits", **changes: Any) -> Path:
     """A small config for `digits:Digits`; `changes` are dotted keys with `__` for the dots."""
     config: dict[str, Any] = {

@@ -1,8 +1,6 @@
 """Runs on a real Slurm of three nodes; jobs are cancelled, preempted, out of time and dead on arrival."""
 
-import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -13,6 +11,7 @@ import pytest
 from distributed import Client
 from integration.clusters import (
     HERE,
+    Held,
     Processes,
     evodevo,
     history_of,
@@ -50,29 +49,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]
     done = evodevo("launch", str(write_config(directory)), "--runs-dir", str(directory))
     assert done.returncode == 0, done.stderr
     return untimed_history(directory / "digits")
-
-
-class Held:
-    """Epochs that wait while a file is there, each with a mark that it has begun."""
-
-    def __init__(self, directory: Path) -> None:
-        self.file, self.marks = directory / "hold", directory / "marks"
-        self.marks.mkdir()
-        self.file.touch()
-        self.processes: set[int] = set()
-        self.options = {"hold": str(self.file), "marks": str(self.marks)}
-
-    def until_epochs_began(self, count: int) -> None:
-        until(lambda: len(list(self.marks.iterdir())) >= count, f"{count} epochs that have begun")
-        for mark in self.marks.iterdir():
-            self.processes.add(int(mark.name))
-            mark.unlink()
-
-    def kill(self) -> None:
-        """End the processes of all these epochs, as Slurm does after KillWait where it has cgroups."""
-        for process in self.processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
 
 
 def test_worker_jobs_are_replaced_whatever_becomes_of_them_and_the_history_is_the_same(
@@ -157,9 +133,10 @@ def test_a_run_in_one_batch_job_goes_on_when_the_job_is_submitted_again_or_queue
 
     def begun() -> bool:
         subprocess.run(["scontrol", "update", f"jobid={job}", "starttime=now"], capture_output=True)
-        return slurm.jobs("PD") == []
+        return slurm.jobs("R") == [job]
 
     until(begun, "the job to begin again")
+    until(lambda: (runs / "digits" / "history.csv").exists(), "the end of the run")
     until(lambda: not slurm.jobs(), "the end of the job")
     assert untimed_history(runs / "digits") == undisturbed
     assert not any(life.lost for life in history_of(runs / "digits").lives())

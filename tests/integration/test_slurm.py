@@ -73,15 +73,11 @@ def test_worker_jobs_are_replaced_whatever_becomes_of_them_and_the_history_is_th
         ends = client.run(ends_at)
     assert all(0 < end - time.time() <= 300 for end in ends.values()), "workers know their jobs' walltime"
 
+    slurm.run("scontrol", "update", f"jobid={out_of_time}", "endtime=now")  # it looks every 30 s
     slurm.run("scancel", cancelled)
-    until(lambda: cancelled not in slurm.jobs(), "the cancelled job's end")
-    until(lambda: len(slurm.jobs("R")) == 2, "a job in its place")
-    held.until_epochs_began(1)
-
-    slurm.run("scontrol", "update", f"jobid={out_of_time}", "endtime=now")
-    until(lambda: out_of_time not in slurm.jobs(), "the end of a job's time")
-    until(lambda: len(slurm.jobs("R")) == 2, "a job in its place")
-    held.until_epochs_began(1)
+    until(lambda: not {cancelled, out_of_time} & set(slurm.jobs()), "the end of both jobs")
+    until(lambda: len(slurm.jobs("R")) == 2, "jobs in their places")
+    held.until_epochs_began(2)
 
     preempted = slurm.jobs("R")
     slurm.run("sbatch", "-p", "urgent", "-N", "3", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 2")

@@ -20,6 +20,8 @@ LEAST_SIDE = 2.0
 """Of a box that counts, in pixels."""
 LEAST_VISIBLE = 0.1
 """Part of a box that has to be inside the image; both are YOLOv5's."""
+NEAREST = 0.1
+"""A corner that perspective brings nearer to the eye than this part of the distance counts as behind it."""
 
 
 def translations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -116,8 +118,11 @@ def warped(
 def warped_labels(labels: Tensor, matrices: np.ndarray, size: tuple[int, int]) -> Tensor:
     boxes = labels[..., :4]
     corners = torch.stack([boxes[..., [0, 1]], boxes[..., [2, 1]], boxes[..., [2, 3]], boxes[..., [0, 3]]], 2)
-    found = transform_points(_tensor(matrices, labels), corners.flatten(1, 2)).view(corners.shape)
+    matrix = _tensor(matrices, labels)
+    found = transform_points(matrix, corners.flatten(1, 2)).view(corners.shape)
     moved = torch.cat([found.amin(2), found.amax(2)], -1)
+    distance = (corners * matrix[:, None, None, 2, :2]).sum(-1) + matrix[:, None, None, 2, 2]
+    labels = emptied(labels, distance.amin(2) < NEAREST)
     return visible(torch.cat([moved, labels[..., 4:]], -1), size)
 
 

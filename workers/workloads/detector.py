@@ -50,7 +50,8 @@ class YOLO(Workload):
 
     The loss is that of YOLOv5 and, as there, its gradient that of a batch's sum, for which the usual learning
     rates (0.01 with SGD) are made. Metrics: precision, recall, map50 and map (see `evaluation.Judged`), and
-    the parts of the loss with their gains, box_loss, obj_loss and cls_loss.
+    the parts of the loss with the member's gains, box_loss, obj_loss and cls_loss, and their sum, loss; so
+    that losses of members whose gains differ do not compare.
     """
 
     def __init__(
@@ -129,6 +130,8 @@ class YOLO(Workload):
 
     def model_of(self, hp: Hyperparameters) -> nn.Module:
         values = {name: hp.get(name, self.plan[name]) for name in EVOLVABLE_PLAN}
+        if not 0 <= values["dropblock"] < 1:
+            raise UsageError(f"dropblock: should be 0 or more and below 1, not {values['dropblock']:g}")
         plan = Plan(len(self.found.classes), **values)
         model = Detector(plan, self.anchors.view(len(STRIDES), -1, 2))
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

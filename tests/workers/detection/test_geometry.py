@@ -10,7 +10,7 @@ from torch import Tensor
 from tests.workers.detection.painted import HEIGHT, WIDTH, colour, paint, seen
 from workers.detection import recipe
 from workers.detection.augmenter import augmented
-from workers.detection.geometry import GREY, compact, drawn, shape_for, visible, warped
+from workers.detection.geometry import GREY, compact, drawn, shape_for, visible, warped, warped_labels
 from workers.detection.mixing import scenes
 
 OFF = {**recipe.GEOMETRIC, **recipe.MIXING, **recipe.PHOTOMETRIC, **recipe.OCCLUSION}
@@ -127,6 +127,13 @@ def test_a_box_of_which_little_is_left_becomes_an_empty_row() -> None:
     left = visible(rows, (HEIGHT, WIDTH))
     assert left[0, :, 4].tolist() == [-1, 0, -1, -1]
     assert left[0, 1, :4].tolist() == [0, 10, 20, 20]
+
+
+def test_a_box_that_perspective_brings_behind_the_eye_becomes_an_empty_row() -> None:
+    matrix = np.eye(3)[None].copy()
+    matrix[0, 2, 0] = -0.01  # the eye is at x = 100
+    rows = torch.tensor([[[10.0, 10, 20, 20, 0], [80, 10, 120, 20, 0]]])
+    assert warped_labels(rows, matrix, (HEIGHT, WIDTH))[0, :, 4].tolist() == [0, -1]
 
 
 def test_compact_keeps_objects_in_order_and_drops_empty_rows_and_regions() -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from evodevo.config import load
 from evodevo.errors import UsageError
 from tests.configs import complaint
+from workers.build import build
 from workers.data.detection import DetectionData, padded
 from workers.detection import recipe
 from workers.detection.network import Detector
@@ -237,7 +238,18 @@ def test_bad_options_are_named(options: dict[str, Any], says: str) -> None:
     assert says in complaint(lambda: YOLO(**options))
 
 
+def test_options_are_given_as_in_a_config() -> None:
+    options = {"anchors": [[10, 10], [20, 20.5], [30, 30]], "training_sizes": [64, 96], "test": None}
+    made = build({"use": "workers.workloads.detector:YOLO", "command": None, "options": options})
+    assert isinstance(made, YOLO)
+    assert made.given_anchors == [(10, 10), (20, 20.5), (30, 30)]
+    wrong = {"use": "workers.workloads.detector:YOLO", "command": None, "options": {"activation": "mash"}}
+    assert "mish" in complaint(lambda: build(wrong))
+
+
 def test_a_bad_hyperparameter_is_named() -> None:
+    with pytest.raises(UsageError, match="dropblock: should be 0 or more and below 1, not 1"):
+        prepared().begin({"dropblock": 1.0}, 0, None)
     with pytest.raises(UsageError, match="mosaic: should be from 0 to 1"):
         prepared().rehearse({"mosaic": 1.5})
 

@@ -80,6 +80,10 @@ class Workload(ABC):
     def model(self) -> nn.Module:
         """A new model with freshly drawn parameters (torch's generators are seeded)."""
 
+    def model_of(self, hp: Hyperparameters) -> nn.Module:
+        """The model of a member; overridden where hyperparameters have a say in its topology."""
+        return self.model()
+
     @abstractmethod
     def optimizer(self, model: nn.Module, hp: Hyperparameters) -> torch.optim.Optimizer:
         """An optimizer with the child's hyperparameters; what its α's had accumulated is set into it."""
@@ -108,7 +112,7 @@ class Workload(ABC):
         """A member, fresh or with the parameters and optimizer state of `parent`."""
         _seed_all(training_seed)
         hp = Hyperparameters(hyperparameters)
-        model = self.model().to(self.device)
+        model = self.model_of(hp).to(self.device)
         optimizer = self.optimizer(model, hp)
         if parent is not None:
             parameters.restore(parent, model, optimizer)

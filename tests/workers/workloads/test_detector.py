@@ -1,0 +1,260 @@
+"""The detector as a workload: what a training is made of, on small painted images."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from evodevo.config import load
+from evodevo.errors import UsageError
+from tests.configs import complaint
+from workers.build import build
+from workers.data.detection import DetectionData, padded
+from workers.detection import recipe
+from workers.detection.network import Detector
+from workers.hyperparameters import Hyperparameters
+from workers.workload import Splits
+from workers.workloads.detector import YOLO
+
+CPU = torch.device("cpu")
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+AUGMENTATIONS = {**recipe.GEOMETRIC, **recipe.MIXING, **recipe.PHOTOMETRIC, **recipe.OCCLUSION}
+
+
+def squares(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images of 64 x 64 with up to three squares, bright ones of class 0 and dark ones of class 1."""
+    rng = np.random.default_rng(seed)
+    images = np.full((count, 3, 64, 64), 114, np.uint8)
+    labels = []
+    for number in range(count):
+        own = []
+        for _ in range(rng.integers(0, 4)):
+            side, kind = int(rng.integers(10, 24)), int(rng.integers(2))
+            left, top = rng.integers(0, 64 - side, 2)
+            images[number, :, top : top + side, left : left + side] = 30 if kind else 220
+            own.append([left, top, left + side, top + side, kind])
+        labels.append(torch.tensor(own, dtype=torch.float32).reshape(-1, 5))
+    return torch.from_numpy(images), padded(labels)
+
+
+def prepared(splits: Splits | None = None, **options: Any) -> YOLO:
+    workload = YOLO(**{"batch_size": 8, "pixels": 64, "width": 0.125, "activation": "silu", **options})
+    found = splits or Splits(squares(24, 0), squares(16, 1), squares(8, 2))
+
+    def data(root: str | None) -> Splits:
+        workload.found = DetectionData(found, ["bright", "dark"], 0)
+        return found
+
+    workload.data = data  # type: ignore[method-assign]
+    workload.prepare(CPU, None)
+    return workload
+
+
+def test_a_rehearsal_reports_the_metrics_and_reads_every_name_of_the_recipe() -> None:
+    every = {**recipe.DEFAULTS, "sam": True, "dropblock": 0.1, "cross_iterations": 2}
+    metrics, read = prepared(epochs=3).rehearse(every)
+    names = ["precision", "recall", "map50", "map", "box_loss", "obj_loss", "cls_loss", "loss"]
+    assert metrics == [f"validation_{name}" for name in names]
+    assert set(every) <= read
+
+
+def test_a_training_of_one_epoch_reads_no_schedule_but_anneals() -> None:
+    _, read = prepared().rehearse(recipe.DEFAULTS)
+    assert not read & recipe.SCHEDULE.keys()
+    assert "anneal" in read
+
+
+def test_it_learns_to_find_squares() -> None:
+    workload = prepared(epochs=30, optimizer="adamw")
+    training = workload.begin({"lr0": 0.004, "warmup_bias_lr": 0.0, "fliplr": 0.5}, 0, None)
+    before = workload.evaluate(training, "validation")
+    losses = torch.stack(list(workload.train(training)))
+    after = workload.evaluate(training, "validation")
+    assert len(losses) == 30 * 3
+    assert losses[-3:].mean() < 0.75 * losses[:3].mean()
+    assert after["validation_map50"] > max(0.3, before["validation_map50"] + 0.2)
+    assert after["validation_loss"] < before["validation_loss"]
+    assert workload.evaluate(training, "test").keys() == {
+        name.replace("validation", "test") for name in after
+    }
+
+
+def test_equal_seeds_train_to_equal_bytes_and_others_do_not() -> None:
+    workload = prepared()
+    every = dict.fromkeys(AUGMENTATIONS, 0.3) | {"perspective": 1e-4, "dropblock": 0.1, "adversarial": 0.01}
+
+    def trained(seed: int, parent: bytes | None = None) -> bytes:
+        training = workload.begin(every, seed, parent)
+        list(workload.train(training))
+        return workload.checkpoint(training)
+
+    first = trained(1)
+    assert first == trained(1)
+    assert first != trained(2)
+    assert trained(3, first) == trained(3, first)
+
+
+def test_a_child_goes_on_from_its_parents_parameters_and_momentum() -> None:
+    workload = prepared()
+    parent = workload.begin({}, 0, None)
+    list(workload.train(parent))
+    data = workload.checkpoint(parent)
+    child = workload.begin({"lr0": 0.002}, 1, data)
+    assert workload.checkpoint(child) == data
+    assert {group["lr"] for group in child.optimizer.param_groups} == {0.002}
+
+
+def test_with_one_epoch_the_learning_rate_is_what_the_hyperparameter_says() -> None:
+    workload = prepared()
+    training = workload.begin({"lr0": 0.002, "momentum": 0.8}, 0, None)
+    for _ in workload.train(training):
+        assert [group["lr"] for group in training.optimizer.param_groups] == [0.002] * 3
+        assert [group["momentum"] for group in training.optimizer.param_groups] == [0.8] * 3
+
+
+def test_with_more_epochs_it_warms_up_and_falls() -> None:
+    workload = prepared(epochs=4)
+    hp = {"lr0": 0.01, "lrf": 0.1, "warmup_epochs": 1.0, "warmup_bias_lr": 0.05}
+    training = workload.begin(hp, 0, None)
+    rates = [
+        (training.optimizer.param_groups[0]["lr"], training.optimizer.param_groups[2]["lr"])
+        for _ in workload.train(training)
+    ]
+    assert rates[0] == (0, 0.05)
+    assert max(rate for rate, _ in rates) == pytest.approx(0.01 * (1 - 0.9 * 0.1464), rel=0.01)  # at epoch 1
+    assert rates[-1][0] < 0.002
+    assert rates[-1][0] == pytest.approx(rates[-1][1])
+
+
+def test_biases_are_the_last_group_and_only_kernels_decay() -> None:
+    workload = prepared()
+    model = workload.model()
+    groups = workload.optimizer(model, Hyperparameters({"weight_decay": 0.1})).param_groups
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.0, 0.0]
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+    assert all(parameter.ndim == 1 for parameter in groups[2]["params"])
+
+
+def test_batches_have_about_as_many_pixels_whatever_their_shape() -> None:
+    workload = prepared(Splits(squares(200, 0), squares(4, 1)), training_sizes=[32, 64, 96])
+    training = workload.begin({}, 0, None)
+    shapes = [tuple(images.shape) for images, _ in workload.train_batches(training)]
+    assert {shape[2:] for shape in shapes} == {(32, 32), (64, 64), (96, 96)}
+    for count, _, height, width in shapes:
+        assert count * height * width == pytest.approx(8 * 64 * 64, rel=0.15)
+
+
+def test_an_epoch_shows_every_image_once() -> None:
+    workload = prepared()
+    training = workload.begin({}, 0, None)
+    shown = torch.cat([images for images, _ in workload.train_batches(training)])
+    assert torch.equal(
+        (shown * 255).round().flatten(1).sum(1).sort().values,
+        workload.splits.train[0].float().flatten(1).sum(1).sort().values,
+    )
+
+
+def test_a_split_smaller_than_a_batch_is_one_batch() -> None:
+    workload = prepared(Splits(squares(3, 0), squares(2, 1)))
+    assert len(list(workload.train(workload.begin({}, 0, None)))) == 1
+
+
+def test_self_adversarial_training_raises_the_loss_within_its_bound_and_changes_nothing_else() -> None:
+    workload = prepared(epochs=10, optimizer="adamw")
+    training = workload.begin({"lr0": 0.004, "warmup_epochs": 0}, 0, None)
+    list(workload.train(training))
+    before = workload.checkpoint(training)
+    images, labels = next(iter(workload.train_batches(training)))
+    harder = workload.perturbed(training, images, labels, 0.05)
+    assert workload.checkpoint(training) == before
+    assert training.model.training
+    assert float((harder - images).abs().max()) <= 0.05 + 1e-6
+    training.model.eval()
+    with torch.no_grad():
+        losses = [
+            float(workload.loss(training.model, (one, labels), Hyperparameters({})))
+            for one in (images, harder)
+        ]
+    assert losses[1] > 1.01 * losses[0]
+
+
+def test_a_hyperparameter_of_an_options_name_goes_before_it() -> None:
+    workload = prepared(sam=False, dropblock=0.2)
+    model = workload.begin(
+        {"sam": True, "width": 0.25, "dropblock": 0.1, "activation": "relu"}, 0, None
+    ).model
+    assert isinstance(model, Detector)
+    assert (model.plan.sam, model.plan.width, model.plan.dropblock) == (True, 0.25, 0.1)
+    assert isinstance(workload.model(), Detector)
+    assert not workload.model().plan.sam  # type: ignore[union-attr]
+
+
+def test_anchors_may_be_given_and_are_part_of_the_checkpoint() -> None:
+    given = [(30.0, 30.0), (10.0, 10.0), (20.0, 20.0)]
+    model = prepared(anchors=given).model()
+    assert model.state_dict()["anchors"].tolist() == [[[10, 10]], [[20, 20]], [[30, 30]]]
+    assert prepared(anchors_per_scale=2).model().state_dict()["anchors"].shape == (3, 2, 2)
+
+
+def test_images_without_any_object_can_be_trained_and_evaluated() -> None:
+    images = squares(8, 0)[0]
+    nothing = padded([torch.zeros(0, 5)] * 8)
+    workload = prepared(Splits((images, nothing), (images, nothing)), anchors=[(9.0, 9.0)] * 3)
+    training = workload.begin(dict.fromkeys(recipe.MIXING, 1.0), 0, None)
+    assert all(torch.isfinite(loss) for loss in workload.train(training))
+    assert workload.evaluate(training, "validation")["validation_map"] == 0.0
+    assert set(workload.exhibits(training)) == {"boxes.png", "precision-recall.png"}
+
+
+def test_the_exhibits_are_two_pictures() -> None:
+    workload = prepared()
+    training = workload.begin({}, 0, None)
+    for data in workload.exhibits(training).values():
+        with Image.open(io.BytesIO(data)) as picture:
+            assert picture.format == "PNG"
+            assert picture.width > 500
+
+
+def test_the_facts_name_classes_and_anchors() -> None:
+    text = "\n".join(prepared().facts())
+    for part in ("parameters on cpu", "train 24, validation 16, test 8", "bright, dark", "mean IoU of 0."):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"epochs": 0}, "workload.options.epochs: should be 1 or more"),
+        ({"training_sizes": [64, 16]}, "workload.options.training_sizes: should be 32 or more"),
+        ({"anchors": [(1.0, 1.0)]}, "workload.options.anchors: should be 3, 6, 9 ... pairs, not 1"),
+        ({"cross_iterations": 0}, "workload.options.cross_iterations: should be 1 or more"),
+    ],
+)
+def test_bad_options_are_named(options: dict[str, Any], says: str) -> None:
+    assert says in complaint(lambda: YOLO(**options))
+
+
+def test_options_are_given_as_in_a_config() -> None:
+    options = {"anchors": [[10, 10], [20, 20.5], [30, 30]], "training_sizes": [64, 96], "test": None}
+    made = build({"use": "workers.workloads.detector:YOLO", "command": None, "options": options})
+    assert isinstance(made, YOLO)
+    assert made.given_anchors == [(10, 10), (20, 20.5), (30, 30)]
+    wrong = {"use": "workers.workloads.detector:YOLO", "command": None, "options": {"activation": "mash"}}
+    assert "mish" in complaint(lambda: build(wrong))
+
+
+def test_a_bad_hyperparameter_is_named() -> None:
+    with pytest.raises(UsageError, match="dropblock: should be 0 or more and below 1, not 1"):
+        prepared().begin({"dropblock": 1.0}, 0, None)
+    with pytest.raises(UsageError, match="mosaic: should be from 0 to 1"):
+        prepared().rehearse({"mosaic": 1.5})
+
+
+@pytest.mark.parametrize("config", sorted(CONFIGS.glob("**/detector*.yaml")), ids=lambda path: path.name)
+def test_the_loci_of_the_configs_are_known_hyperparameters(config: Path) -> None:
+    known = {*recipe.DEFAULTS, "anneal", "sam", "weighted_residual", "dropblock", "cross_iterations"}
+    assert set(load(config).search.loci) <= known

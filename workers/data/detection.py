@@ -1,0 +1,244 @@
+"""Images with boxes in the layouts of Pascal VOC and COCO, as tensors of one size.
+
+VOC:  ImageSets/Main/SPLIT.txt  Annotations/NAME.xml  JPEGImages/NAME.jpg
+COCO: annotations/instances_SPLIT.json (or SPLIT/_annotations.coco.json), images in SPLIT/, images/SPLIT/,
+      images/ or beside annotations/
+"""
+
+import json
+import math
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from evodevo.errors import UsageError
+from workers.workload import Splits
+
+Layout = Literal["voc", "coco"]
+FETCH = "`git clone https://github.com/Shenggan/BCCD_Dataset DIR/bccd` downloads BCCD for data.root DIR"
+SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG")
+GREY = 114
+"""Of what is beside an image; YOLOv5's."""
+MULTIPLE = 32
+"""Of the sides of the images: the coarsest scale of the network."""
+
+
+@dataclass
+class Example:
+    """An image file and its objects, boxes in the file's own pixels: left, top, right, bottom."""
+
+    path: Path
+    boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+    ignored: list[bool] = field(default_factory=list)
+
+    def add(self, box: tuple[float, float, float, float], name: str, ignored: bool) -> None:
+        self.boxes.append(box)
+        self.classes.append(name)
+        self.ignored.append(ignored)
+
+
+@dataclass(frozen=True)
+class DetectionData:
+    splits: Splits
+    """Each images uint8 (n, 3, height, width) and labels float32 (n, most, 5); see `workers.detection`."""
+    classes: list[str]
+    left_out: int
+    """Boxes without area, which no split has."""
+
+
+def load(
+    root: str | None,
+    dataset: str,
+    layout: Layout,
+    names: Sequence[str | None],
+    limits: Sequence[int | None],
+    pixels: int,
+) -> DetectionData:
+    """The splits `names` (to train, to validate and, unless it is None, to test), the first `limits` of each.
+
+    dataset: the directory of the layout under `root`; `root` may also be that directory itself.
+    The longer side of each image becomes `pixels`. All have the size of the smallest canvas that holds each
+    of them, with sides that are multiples of 32: an image is in its middle, on grey. The classes are those of
+    the training split, by name in VOC, in the order of their ids in COCO.
+    Raises `UsageError` where files are missing or damaged, or have classes that training has not.
+    """
+    if pixels < MULTIPLE:
+        raise UsageError(f"workload.options.pixels: should be {MULTIPLE} or more, not {pixels}")
+    base = _find(root, dataset, layout)
+    parts: list[list[Example]] = []
+    classes: list[str] = []
+    for name, limit in zip(names, limits, strict=True):
+        if name is None:
+            continue
+        examples, known = read_voc(base, name) if layout == "voc" else read_coco(base, name)
+        classes = classes or known
+        parts.append(examples[:limit])
+        for example in parts[-1]:
+            if unknown := set(example.classes) - set(classes):
+                raise UsageError(
+                    f"{example.path}: has an object of class {min(unknown)!r}, which the training split has "
+                    f"not: {', '.join(classes) or 'none'}"
+                )
+    images = [[_image(example.path, pixels) for example in part] for part in parts]
+    canvas = _canvas([image.shape[1:] for part in images for image in part])
+    splits, left_out = [], 0
+    for part, own in zip(parts, images, strict=True):
+        pairs = [_placed(image, example, classes, canvas) for image, example in zip(own, part, strict=True)]
+        left_out += sum(len(e.boxes) - len(labels) for e, (_, labels) in zip(part, pairs, strict=True))
+        splits.append((torch.stack([image for image, _ in pairs]), padded([found for _, found in pairs])))
+    return DetectionData(Splits(*splits), classes, left_out)
+
+
+def read_voc(base: Path, split: str) -> tuple[list[Example], list[str]]:
+    """A split's examples, in its order, and the names of their classes in order. Raises `UsageError`.
+
+    VOC counts pixels from 1 and includes the last one. Objects marked as difficult are ignored ones.
+    """
+    path = base / "ImageSets" / "Main" / f"{split}.txt"
+    names = [line.split()[0] for line in _text(path).splitlines() if line.strip()]
+    if not names:
+        raise UsageError(f"{path}: names no image")
+    examples = [_read_xml(base, name) for name in names]
+    return examples, sorted({name for example in examples for name in example.classes})
+
+
+def _read_xml(base: Path, name: str) -> Example:
+    path = base / "Annotations" / f"{name}.xml"
+    try:
+        tree = ElementTree.fromstring(_text(path))
+        example = Example(_image_path([base / "JPEGImages"], name, path))
+        for found in tree.iter("object"):
+            left, top, right, bottom = (
+                _number(found.findtext(f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax")
+            )
+            difficult = (found.findtext("difficult") or "0").strip() == "1"
+            example.add((left - 1, top - 1, right, bottom), str(found.findtext("name")).strip(), difficult)
+    except (ElementTree.ParseError, ValueError) as why:
+        raise UsageError(f"{path}: is no annotation of VOC: {why}") from None
+    return example
+
+
+def read_coco(base: Path, split: str) -> tuple[list[Example], list[str]]:
+    """A split's examples, in its order, and the names of all categories by id. Raises `UsageError`.
+
+    A box is left, top, width and height. Crowds are ignored objects.
+    """
+    choices = [base / "annotations" / f"instances_{split}.json", base / split / "_annotations.coco.json"]
+    path = next((choice for choice in choices if choice.is_file()), choices[0])
+    try:
+        found = json.loads(_text(path))
+        names = {entry["id"]: str(entry["name"]) for entry in found["categories"]}
+        folders = [base / split, base / "images" / split, base / "images", base]
+        examples = {
+            entry["id"]: Example(_image_path(folders, entry["file_name"], path)) for entry in found["images"]
+        }
+        for entry in found["annotations"]:
+            left, top, width, height = (_number(value) for value in entry["bbox"])
+            box = (left, top, left + width, top + height)
+            crowd = bool(entry.get("iscrowd", 0))
+            examples[entry["image_id"]].add(box, names[entry["category_id"]], crowd)
+    except KeyError as why:
+        raise UsageError(f"{path}: is no annotation file of COCO: it has no {why}") from None
+    except (ValueError, TypeError, AttributeError) as why:
+        raise UsageError(f"{path}: is no annotation file of COCO: {why}") from None
+    if not examples:
+        raise UsageError(f"{path}: names no image")
+    return list(examples.values()), [names[number] for number in sorted(names)]
+
+
+def padded(labels: Sequence[Tensor]) -> Tensor:
+    """Labels (m, 5) of each image as one (images, most, 5), with empty rows where others have more."""
+    most = max([1, *(len(own) for own in labels)])
+    rows = torch.zeros(len(labels), most, 5)
+    rows[..., 4] = -1
+    for number, own in enumerate(labels):
+        rows[number, : len(own)] = own
+    return rows
+
+
+def _placed(
+    image: np.ndarray, example: Example, classes: Sequence[str], canvas: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """The image uint8 (3, *canvas), in the middle of the canvas, and its labels (m, 5)."""
+    height, width = image.shape[1:]
+    top, left = (canvas[0] - height) // 2, (canvas[1] - width) // 2
+    whole = np.full((3, *canvas), GREY, np.uint8)
+    whole[:, top : top + height, left : left + width] = image
+    original_width, original_height = _size(example.path)
+    rows = []
+    for box, name, ignored in zip(example.boxes, example.classes, example.ignored, strict=True):
+        x = [min(max(side, 0.0), original_width) * width / original_width + left for side in box[::2]]
+        y = [min(max(side, 0.0), original_height) * height / original_height + top for side in box[1::2]]
+        number = classes.index(name)
+        if x[1] > x[0] and y[1] > y[0]:
+            rows.append([x[0], y[0], x[1], y[1], -2 - number if ignored else number])
+    return torch.from_numpy(whole), torch.tensor(rows).reshape(-1, 5)
+
+
+def _image(path: Path, pixels: int) -> np.ndarray:
+    """uint8 (3, height, width), the longer side of which is `pixels`."""
+    try:
+        with Image.open(path) as image:
+            factor = pixels / max(image.size)
+            width, height = (max(1, round(side * factor)) for side in image.size)
+            resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+            return np.asarray(resized).transpose(2, 0, 1)
+    except OSError as why:  # Pillow's for damaged images too
+        raise UsageError(f"{path}: cannot be read as an image: {why}") from None
+
+
+def _size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
+
+
+def _canvas(sizes: Sequence[tuple[int, ...]]) -> tuple[int, int]:
+    height, width = (math.ceil(max(side) / MULTIPLE) * MULTIPLE for side in zip(*sizes, strict=True))
+    return height, width
+
+
+def _image_path(folders: Sequence[Path], name: str, named_in: Path) -> Path:
+    """Of the image of that name, which may lack its suffix."""
+    for folder in folders:
+        for suffix in ("", *SUFFIXES):
+            path = folder / f"{name}{suffix}"
+            if path.is_file():
+                return path
+    raise UsageError(f"{folders[0]} has no image {name}, which {named_in} names; {FETCH}")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"data.root: {path.parent} has no {path.name}; {FETCH}") from None
+
+
+def _number(value: Any) -> float:
+    if not math.isfinite(number := float(value)):
+        raise ValueError(f"{value!r} is no coordinate")
+    return number
+
+
+def _find(root: str | None, dataset: str, layout: Layout) -> Path:
+    marks: Mapping[Layout, Sequence[str]] = {
+        "voc": ("Annotations",),
+        "coco": ("annotations", "*/_annotations.coco.json"),
+    }
+    if root is None:
+        raise UsageError(f"data.root: should name the directory of the data; {FETCH}")
+    for base in (Path(root, dataset), Path(root)):
+        if any(any(base.glob(mark)) for mark in marks[layout]):
+            return base
+    raise UsageError(
+        f"data.root: neither {Path(root, dataset)} nor {root} has the layout of {layout.upper()} "
+        f"({marks[layout][0]}/ is missing); {FETCH}"
+    )

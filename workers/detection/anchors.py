@@ -1,0 +1,58 @@
+"""Anchor sizes that fit the data: k-means with 1 - IoU as the distance (YOLO9000, arXiv 1612.08242)."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evodevo.errors import UsageError
+from workers.detection.boxes import size_iou
+
+ROUNDS = 100
+SEED = 2017
+
+
+def fitted(sizes: Tensor, count: int, seed: int = SEED) -> Tensor:
+    """`count` anchors, float32 (count, 2), from small to large, for objects of sizes (n, 2): width, height.
+
+    Lloyd's rounds from an initial choice as k-means++ makes it, until nothing changes. Sizes without an area
+    are left out. With fewer different sizes than anchors, the last ones are scaled up from the largest.
+    Raises `UsageError` where there is no object at all.
+    """
+    sizes = sizes[(sizes > 0).all(-1)].double().cpu()
+    if not len(sizes):
+        raise UsageError("the training split has no object to fit anchors to; give workload.options.anchors")
+    different: Tensor = torch.unique(sizes, dim=0)
+    if len(different) <= count:
+        missing = count - len(different)
+        grown = different[different.prod(-1).argmax()] * 1.5 ** torch.arange(1, missing + 1)[:, None]
+        return _ordered(torch.cat([different, grown]))
+    centres = _spread(sizes, count, np.random.default_rng(seed))
+    nearest = None
+    for _ in range(ROUNDS):
+        now = size_iou(sizes[:, None], centres).argmax(1)
+        if nearest is not None and torch.equal(now, nearest):
+            break
+        nearest = now
+        members = [sizes[nearest == number] for number in range(count)]
+        centres = torch.stack(
+            [own.mean(0) if len(own) else old for own, old in zip(members, centres, strict=True)]
+        )
+    return _ordered(centres)
+
+
+def mean_best_iou(sizes: Tensor, anchors: Tensor) -> float:
+    """How well anchors (count, 2) fit objects of sizes (n, 2): the mean IoU with the best one; 0 of none."""
+    return float(size_iou(sizes[:, None], anchors).amax(1).mean()) if len(sizes) else 0.0
+
+
+def _spread(sizes: Tensor, count: int, rng: np.random.Generator) -> Tensor:
+    """Each next one drawn in proportion to its squared distance to the nearest so far."""
+    chosen = [int(rng.integers(len(sizes)))]
+    while len(chosen) < count:
+        distance = (1 - size_iou(sizes[:, None], sizes[chosen]).amax(1)).clamp(min=0) ** 2
+        chosen.append(int(rng.choice(len(sizes), p=(distance / distance.sum()).numpy())))
+    return sizes[chosen]
+
+
+def _ordered(anchors: Tensor) -> Tensor:
+    return anchors[anchors.prod(-1).argsort(stable=True)].float()

@@ -1,0 +1,160 @@
+"""What the detector's network is made of. All take and give (n, channels, height, width)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from workers.detection.norm import CrossIterationNorm
+
+Activation = Literal["mish", "silu", "leaky_relu", "relu"]
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "mish": lambda: nn.Mish(inplace=True),
+    "silu": lambda: nn.SiLU(inplace=True),
+    "leaky_relu": lambda: nn.LeakyReLU(0.1, inplace=True),
+    "relu": lambda: nn.ReLU(inplace=True),
+}
+POOLS = (5, 9, 13)
+
+
+@dataclass(frozen=True)
+class Style:
+    """What is the same in every block.
+
+    activation: Mish is x * tanh(ln(1 + e^x)) (Misra 2019, arXiv 1908.08681).
+    window: iterations that cross-iteration batch normalisation is over; with 1 it is the ordinary one.
+    """
+
+    activation: Activation = "mish"
+    weighted_residual: bool = False
+    window: int = 1
+
+
+class Convolution(nn.Module):
+    """A convolution, its norm and activation; the image gets smaller by `stride`."""
+
+    def __init__(self, width_in: int, width: int, kernel: int, style: Style, stride: int = 1) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(width_in, width, kernel, stride, (kernel - 1) // 2, bias=False)
+        self.norm = (
+            CrossIterationNorm(width, style.window)
+            if style.window > 1
+            else nn.BatchNorm2d(width, eps=1e-3)
+        )  # fmt: skip
+        self.activation = ACTIVATIONS[style.activation]()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs = self.convolution(inputs)
+        if isinstance(self.norm, CrossIterationNorm):
+            outputs = self.norm.across(outputs, self.convolution.weight)
+        else:
+            outputs = self.norm(outputs)
+        activated: Tensor = self.activation(outputs)
+        return activated
+
+
+class WeightedSum(nn.Module):
+    """Of two inputs of one shape, with weights that are learnt, and normalised to add up to 1.
+
+    YOLOv4's weighted residual connection, in the form of EfficientDet's fast normalised fusion (Tan et al.
+    2020, arXiv 1911.09070, section 3.3).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.ones(2))
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        weights = self.weights.relu()
+        weights = weights / (weights.sum() + 1e-4)
+        return weights[0] * first + weights[1] * second
+
+
+class Bottleneck(nn.Module):
+    """A 1 x 1 and a 3 x 3 convolution, and with `shortcut` the input added."""
+
+    def __init__(self, width: int, style: Style, shortcut: bool) -> None:
+        super().__init__()
+        self.first = Convolution(width, width, 1, style)
+        self.second = Convolution(width, width, 3, style)
+        self.shortcut = shortcut
+        self.sum = WeightedSum() if shortcut and style.weighted_residual else None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.second(self.first(inputs))
+        if self.sum is not None:
+            summed: Tensor = self.sum(inputs, outputs)
+            return summed
+        return inputs + outputs if self.shortcut else outputs
+
+
+class CrossStage(nn.Module):
+    """Half of the channels go through bottlenecks, half past them (CSPNet, arXiv 1911.11929)."""
+
+    def __init__(self, width_in: int, width: int, depth: int, style: Style, shortcut: bool = True) -> None:
+        super().__init__()
+        half = width // 2
+        self.through, self.past = Convolution(width_in, half, 1, style), Convolution(width_in, half, 1, style)
+        self.blocks = nn.Sequential(*(Bottleneck(half, style, shortcut) for _ in range(depth)))
+        self.join = Convolution(2 * half, width, 1, style)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        joined: Tensor = self.join(torch.cat([self.blocks(self.through(inputs)), self.past(inputs)], 1))
+        return joined
+
+
+class PyramidPooling(nn.Module):
+    """Maxima over windows of several sizes beside the inputs (SPP, He et al. 2015, arXiv 1406.4729)."""
+
+    def __init__(self, width_in: int, width: int, style: Style) -> None:
+        super().__init__()
+        half = width_in // 2
+        self.reduce = Convolution(width_in, half, 1, style)
+        self.join = Convolution(half * (1 + len(POOLS)), width, 1, style)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        parts = [self.reduce(inputs)]
+        # windows of 9 and 13 are those of 5 once and twice more: the same maxima, for less
+        for before, now in zip((1, *POOLS), POOLS, strict=False):
+            parts.append(F.max_pool2d(parts[-1], now - before + 1, 1, (now - before) // 2))
+        joined: Tensor = self.join(torch.cat(parts, 1))
+        return joined
+
+
+class SpatialAttention(nn.Module):
+    """Each value times a number from 0 to 1 that a convolution finds for it: YOLOv4's SAM block."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.attention = nn.Conv2d(width, width, 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        attention: Tensor = self.attention(inputs)
+        return inputs * attention.sigmoid()
+
+
+class DropBlock(nn.Module):
+    """In training, squares of `size` cells become zero, a part `rate` of all cells; the rest is scaled up.
+
+    Ghiasi et al. 2018 (arXiv 1810.12890), equation 1, with one mask for all channels of an image. A side
+    that is smaller than the square makes the square that small.
+    """
+
+    def __init__(self, rate: float, size: int) -> None:
+        super().__init__()
+        self.rate, self.size = rate, size
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return inputs
+        count, _, height, width = inputs.shape
+        size = min(self.size, height, width)
+        rows, columns = height - size + 1, width - size + 1
+        seeds = self.rate / size**2 * (height * width) / (rows * columns)
+        corners = (torch.rand(count, 1, rows, columns) < seeds).to(inputs)
+        dropped = F.max_pool2d(F.pad(corners, (size - 1,) * 4), size, 1)
+        kept = 1 - dropped
+        return inputs * kept * (kept.numel() / kept.sum().clamp(min=1))

@@ -1,0 +1,133 @@
+"""Images made of several: mosaic, copy-paste, mixup and cutmix. Pixels are float32 in [0, 1]."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workers.detection.boxes import areas
+from workers.detection.geometry import GREY, compact, emptied, visible
+
+MOST_COVERED = 0.6
+"""Part of a box that something may hide before it is no object any more (YOLOv5's, of its cutout)."""
+MOST_PASTED_OVER = 0.3
+"""Part of an object that a pasted one may hide."""
+MIXUP_BETA = 32.0
+
+
+def scenes(
+    images: Tensor, labels: Tensor, chosen: np.ndarray, others: np.ndarray, mosaic: np.ndarray,
+    centres: np.ndarray,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Twice as high and wide as the images: mosaics of four (Bochkovskiy et al. 2020), or one in the middle.
+
+    images: uint8 (all, 3, height, width), labels (all, most, 5). chosen: (n,), which images to make; others:
+    (n, 3), the rest of each one's mosaic; mosaic: bool (n,). centres: (n, 2), in [0, 1]: x and y of the point
+    in which the four meet, between a quarter and three quarters of the scene.
+    Returns float32 (n, 3, 2 height, 2 width) in [0, 1] and labels (n, 4 most, 5).
+    """
+    height, width = images.shape[2:]
+    size = (2 * height, 2 * width)
+    made = torch.full((len(chosen), 3, *size), round(255 * GREY), dtype=torch.uint8, device=images.device)
+    most = labels.shape[1]
+    boxes = labels.new_full((len(chosen), 4 * most, 5), -1)
+    for number, first in enumerate(chosen):
+        if mosaic[number]:
+            x, y = (centres[number] + 0.5) * (width, height)
+            corners = [(y - height, x - width), (y - height, x), (y, x - width), (y, x)]
+            parts = zip((first, *others[number]), corners, strict=True)
+        else:
+            parts = zip((first,), ((height / 2, width / 2),), strict=True)
+        for place, (which, (top, left)) in enumerate(parts):
+            top, left = int(top), int(left)
+            rows = slice(max(0, top), min(size[0], top + height))
+            columns = slice(max(0, left), min(size[1], left + width))
+            made[number, :, rows, columns] = images[
+                which, :, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
+            ]
+            own = labels[which].clone()
+            own[:, :4] += torch.tensor([left, top, left, top], device=own.device)
+            boxes[number, place * most : (place + 1) * most] = own
+    return made.float() / 255, compact(visible(boxes, size))
+
+
+def pasted(
+    images: Tensor, labels: Tensor, rng: np.random.Generator, probability: float
+) -> tuple[Tensor, Tensor]:
+    """Objects of the next image of the batch, each with that probability, in their places (arXiv 2012.07177).
+
+    Without outlines a box is all that is known of an object, so that its rectangle is pasted. One that would
+    hide much of an object stays away.
+    """
+    from_images, from_labels = images.roll(1, 0), labels.roll(1, 0)
+    wanted = torch.from_numpy(rng.uniform(size=from_labels.shape[:2]) < probability).to(images.device)
+    real = labels[:, None, :, 4] >= 0
+    hidden = (covered(labels[:, None, :, :4], from_labels[:, :, None, :4]) * real).amax(2)
+    wanted &= (from_labels[..., 4] >= 0) & (hidden <= MOST_PASTED_OVER)
+    inside = torch.zeros_like(images[:, :1], dtype=torch.bool)
+    for place in range(wanted.shape[1]):
+        if wanted[:, place].any():
+            inside |= rectangle(from_labels[:, place, :4], images) & wanted[:, place, None, None, None]
+    together = torch.cat([labels, emptied(from_labels, ~wanted)], 1)
+    return torch.where(inside, from_images, images), compact(together)
+
+
+def mixed(
+    images: Tensor, labels: Tensor, rng: np.random.Generator, probability: float
+) -> tuple[Tensor, Tensor]:
+    """The mean of an image and the next, with weights from Beta(32, 32), with that probability.
+
+    Zhang et al. 2018 (arXiv 1710.09412); both images' objects count, as in YOLOv5.
+    """
+    which = torch.from_numpy(rng.uniform(size=len(images)) < probability).to(images.device)
+    share = torch.from_numpy(rng.beta(MIXUP_BETA, MIXUP_BETA, len(images))).to(images)
+    share = torch.where(which, share, 1.0)[:, None, None, None]
+    together = torch.cat([labels, emptied(labels.roll(1, 0), ~which[:, None])], 1)
+    return images * share + images.roll(1, 0) * (1 - share), compact(together)
+
+
+def cut(
+    images: Tensor, labels: Tensor, rng: np.random.Generator, probability: float
+) -> tuple[Tensor, Tensor]:
+    """A rectangle of the next image in each, with that probability (CutMix, arXiv 1905.04899).
+
+    Its part of the area is uniform. Of the other's objects those count that are in it, as far as they are,
+    and of its own those of which enough is left.
+    """
+    height, width = images.shape[2:]
+    which = torch.from_numpy(rng.uniform(size=len(images)) < probability).to(images.device)
+    side = np.sqrt(rng.uniform(0, 1, len(images)))
+    middle = rng.uniform(0, 1, (2, len(images)))
+    edges = [middle[0] - side / 2, middle[1] - side / 2, middle[0] + side / 2, middle[1] + side / 2]
+    rectangles = torch.from_numpy(np.stack(edges, -1).clip(0, 1) * (width, height, width, height)).round()
+    rectangles = rectangles.to(labels)
+    inside = rectangle(rectangles, images) & which[:, None, None, None]
+    own = hidden(labels, rectangles, which)
+    theirs = labels.roll(1, 0)
+    corners = torch.maximum(theirs[..., :2], rectangles[:, None, :2])
+    opposites = torch.minimum(theirs[..., 2:4], rectangles[:, None, 2:])
+    part = torch.cat([corners, opposites], -1)
+    little = covered(theirs[..., :4], rectangles[:, None]) < 1 - MOST_COVERED
+    theirs = emptied(torch.cat([part, theirs[..., 4:]], -1), little | ~which[:, None])
+    return torch.where(inside, images.roll(1, 0), images), compact(torch.cat([own, theirs], 1))
+
+
+def hidden(labels: Tensor, rectangles: Tensor, which: Tensor) -> Tensor:
+    """The labels (n, most, 5) without those that rectangles (n, 4) hide in the images `which`, bool (n,)."""
+    return emptied(labels, (covered(labels[..., :4], rectangles[:, None]) > MOST_COVERED) & which[:, None])
+
+
+def covered(boxes: Tensor, by: Tensor) -> Tensor:
+    """The part of boxes (..., 4) that others hide, broadcast; 0 of a box without area."""
+    corner = torch.maximum(boxes[..., :2], by[..., :2])
+    opposite = torch.minimum(boxes[..., 2:], by[..., 2:])
+    return (opposite - corner).clamp(min=0).prod(-1) / areas(boxes).clamp(min=1e-7)
+
+
+def rectangle(boxes: Tensor, images: Tensor) -> Tensor:
+    """Which pixels of images (n, 3, h, w) have their middle in boxes (n, 4): bool (n, 1, h, w)."""
+    height, width = images.shape[2:]
+    left, top, right, bottom = boxes[:, :, None].unbind(1)
+    x = torch.arange(width, device=boxes.device) + 0.5
+    y = torch.arange(height, device=boxes.device) + 0.5
+    across, down = (x > left) & (x < right), (y > top) & (y < bottom)
+    return (down[:, :, None] & across[:, None])[:, None]

@@ -1,0 +1,80 @@
+"""Cross-iteration batch normalisation (Yao et al. 2020, arXiv 2002.05712)."""
+
+from collections import deque
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class _Past(NamedTuple):
+    """One iteration's statistics of a layer, and how they would change with its kernel."""
+
+    mean: Tensor
+    """(channels,), as mean_square"""
+    mean_square: Tensor
+    kernel: Tensor
+    """(channels, inputs, height, width), as the next two"""
+    mean_slope: Tensor
+    mean_square_slope: Tensor
+
+    def now(self, kernel: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and mean square, carried over to the kernel of today: equations 4 and 5, to first order."""
+        moved = kernel - self.kernel
+        mean = self.mean + (self.mean_slope * moved).sum((1, 2, 3))
+        return mean, self.mean_square + (self.mean_square_slope * moved).sum((1, 2, 3))
+
+
+class CrossIterationNorm(nn.BatchNorm2d):
+    """Batch normalisation whose statistics in training are those of this batch and the `window` - 1 before.
+
+    The earlier ones are corrected for the change of the kernel of the convolution before this layer; those of
+    its other layers are neglected, as in the paper. A channel whose corrected variance would be negative
+    leaves that iteration out (as the authors' code does). What is remembered is no part of a checkpoint: the
+    first batch after one is loaded is normalised by itself.
+    """
+
+    def __init__(self, channels: int, window: int, eps: float = 1e-3) -> None:
+        super().__init__(channels, eps=eps)
+        self.past: deque[_Past] = deque(maxlen=window - 1)
+
+    def across(self, inputs: Tensor, kernel: Tensor) -> Tensor:
+        """inputs: (n, channels, height, width), a convolution's outputs with `kernel`."""
+        if not self.training or not inputs.requires_grad:
+            return self(inputs)  # type: ignore[no-any-return]
+        own = inputs.float()
+        mean, square = own.mean((0, 2, 3)), own.square().mean((0, 2, 3))
+        slopes = [
+            torch.autograd.grad(value.sum(), kernel, retain_graph=True)[0].detach()
+            for value in (mean, square)
+        ]
+        means, squares = [mean], [square]
+        for one in self.past:
+            carried = one.now(kernel.detach())
+            means.append(carried[0])
+            squares.append(carried[1])
+        all_means, all_squares = torch.stack(means), torch.stack(squares)
+        good = (all_squares >= all_means.square()).float()
+        count = good.sum(0).clamp(min=1)
+        mean_all = (all_means * good).sum(0) / count
+        square_all = (all_squares * good).sum(0) / count
+        variance = (square_all - mean_all.square()).clamp(min=0)
+        self._remember(mean, square, kernel, slopes)
+        self._run_on(mean_all, variance, inputs.numel() // inputs.shape[1])
+        scale = self.weight * (variance + self.eps).rsqrt()
+        shift = self.bias - mean_all * scale
+        return (own * scale[:, None, None] + shift[:, None, None]).to(inputs.dtype)
+
+    def _remember(self, mean: Tensor, square: Tensor, kernel: Tensor, slopes: list[Tensor]) -> None:
+        if self.past.maxlen:
+            self.past.appendleft(_Past(mean.detach(), square.detach(), kernel.detach().clone(), *slopes))
+
+    @torch.no_grad()
+    def _run_on(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        """Update what evaluation normalises with."""
+        momentum = self.momentum or 0.1
+        assert self.running_mean is not None and self.running_var is not None
+        self.running_mean.lerp_(mean, momentum)
+        self.running_var.lerp_(variance * count / max(1, count - 1), momentum)
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)

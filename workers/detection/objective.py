@@ -1,0 +1,97 @@
+"""The loss: CIoU of boxes, and cross entropies of there being an object and of its class."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from workers.detection.assign import Assigned, assign
+from workers.detection.boxes import ciou
+from workers.detection.network import STRIDES, grids, placed
+
+BALANCE = (4.0, 1.0, 0.4)
+"""Of the scales' object losses, from fine to coarse: there are more cells where they are finer (YOLOv5)."""
+FOCAL_ALPHA = 0.25
+
+
+class Losses(NamedTuple):
+    """Scalars, each with its gain."""
+
+    box: Tensor
+    obj: Tensor
+    cls: Tensor
+
+    def total(self) -> Tensor:
+        return self.box + self.obj + self.cls
+
+
+def losses(
+    outputs: Sequence[Tensor], labels: Tensor, anchors: Tensor, pixels: int, recipe: Mapping[str, float]
+) -> Losses:
+    """Of a batch, a mean over its images: those of YOLOv5, with its gains.
+
+    outputs: see `Detector.forward`. labels: (images, most, 5). recipe: the names of `recipe.LOSS`. As there,
+    `obj` is times (pixels / 640)^2 for images whose longer side has so many, and `cls` times classes / 80, so
+    that one value means the same for any size and number of classes.
+    """
+    classes = outputs[0].shape[-1] - 5
+    targets = assign(labels, anchors, STRIDES, grids(outputs), recipe["anchor_t"], recipe["iou_t"])
+    parts = [
+        _scale_losses(scale, target, own, stride, recipe)
+        for scale, target, own, stride in zip(outputs, targets, anchors, STRIDES, strict=True)
+    ]
+    box, obj, cls = (torch.stack(part) for part in zip(*parts, strict=True))
+    balance = obj.new_tensor(BALANCE)
+    return Losses(
+        box.sum() * recipe["box"],
+        (obj * balance).sum() * recipe["obj"] * (pixels / 640) ** 2,
+        cls.sum() * recipe["cls"] * classes / 80,
+    )
+
+
+def _scale_losses(
+    outputs: Tensor, target: Assigned, anchors: Tensor, stride: int, recipe: Mapping[str, float]
+) -> tuple[Tensor, Tensor, Tensor]:
+    places = (target.image, target.anchor, target.row, target.column)
+    chosen = outputs[places]
+    cells = torch.stack([target.column, target.row], -1)
+    overlap = ciou(placed(chosen[:, :4], cells, anchors[target.anchor], stride), target.boxes)
+    none = outputs.new_zeros(())
+    box = (1 - overlap).mean() if len(chosen) else none
+    obj = cross_entropy(outputs[..., 4], _objectness(outputs, places, overlap), recipe["obj_pw"], recipe)
+    classes = outputs.shape[-1] - 5
+    if classes == 1 or not len(chosen):
+        return box, obj, none
+    wanted = smoothed(F.one_hot(target.classes, classes).to(outputs), recipe["label_smoothing"])
+    return box, obj, cross_entropy(chosen[:, 5:], wanted, recipe["cls_pw"], recipe)
+
+
+def _objectness(outputs: Tensor, places: tuple[Tensor, ...], overlap: Tensor) -> Tensor:
+    """What a prediction should say: its CIoU with its object, the best of several, and else 0."""
+    shape = outputs.shape[:-1]
+    flat = torch.zeros(shape, device=outputs.device).view(-1)
+    image, anchor, row, column = places
+    index = ((image * shape[1] + anchor) * shape[2] + row) * shape[3] + column
+    return flat.scatter_reduce(0, index, overlap.detach().clamp(min=0), "amax").view(shape)
+
+
+def smoothed(wanted: Tensor, amount: float) -> Tensor:
+    """Label smoothing: y (1 - a) + a / C of targets (n, C) (arXiv 1512.00567, section 7)."""
+    return wanted * (1 - amount) + amount / wanted.shape[-1]
+
+
+def cross_entropy(
+    logits: Tensor, wanted: Tensor, positive_weight: float, recipe: Mapping[str, float]
+) -> Tensor:
+    """The mean binary cross entropy, focal where `fl_gamma` is above 0 (arXiv 1708.02002)."""
+    each = F.binary_cross_entropy_with_logits(
+        logits, wanted, reduction="none", pos_weight=logits.new_tensor(positive_weight)
+    )
+    if recipe["fl_gamma"] > 0:
+        found = logits.sigmoid()
+        right = wanted * found + (1 - wanted) * (1 - found)
+        alpha = wanted * FOCAL_ALPHA + (1 - wanted) * (1 - FOCAL_ALPHA)
+        each = each * alpha * (1 - right) ** recipe["fl_gamma"]
+    return each.mean()

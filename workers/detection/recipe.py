@@ -1,0 +1,80 @@
+"""The hyperparameters of the training recipe: their names and what a missing one means.
+
+Names and values are those of YOLOv5's hyp.scratch-low.yaml where it has them; its augmentations are off here
+unless they are asked for. A probability is of each image.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from evodevo.errors import UsageError
+
+OPTIMISER: dict[str, float] = {
+    "lr0": 0.01,  # learning rate at first; of every epoch, where a call of train() is one
+    "momentum": 0.937,  # of SGD; Adam's first beta
+    "weight_decay": 5e-4,
+}
+SCHEDULE: dict[str, float] = {  # read where a call of train() is a whole training
+    "lrf": 0.01,  # the last learning rate as a part of lr0
+    "warmup_epochs": 3.0,
+    "warmup_momentum": 0.8,
+    "warmup_bias_lr": 0.1,
+    "restart_epochs": 0.0,  # of the first cycle of cosine annealing with warm restarts; 0: one cycle
+    "restart_multiplier": 1.0,  # each cycle's length over that before
+    "restart_decay": 1.0,  # each cycle's first learning rate over that before
+}
+LOSS: dict[str, float] = {
+    "box": 0.05,  # gains of the three parts
+    "cls": 0.5,
+    "obj": 1.0,
+    "cls_pw": 1.0,  # weights of the positive examples
+    "obj_pw": 1.0,
+    "iou_t": 0.20,  # see workers.detection.assign
+    "anchor_t": 4.0,
+    "fl_gamma": 0.0,  # exponent of the focal loss
+    "label_smoothing": 0.0,  # a in y (1 - a) + a / C
+    "adversarial": 0.0,  # bound of self-adversarial training's change of a pixel, of [0, 1]
+}
+PHOTOMETRIC: dict[str, float] = {
+    "hsv_h": 0.0,  # hue, saturation and value times 1 +- up to this much
+    "hsv_s": 0.0,
+    "hsv_v": 0.0,
+    "contrast": 0.0,  # distance from the mean times 1 +- up to this much
+    "noise": 0.0,  # normal, with a standard deviation of up to this much of [0, 1]
+    "blur": 0.0,  # Gaussian, of a standard deviation of up to so many pixels
+}
+GEOMETRIC: dict[str, float] = {
+    "degrees": 0.0,  # rotation by up to so many, either way
+    "translate": 0.0,  # by up to this part of width and height
+    "scale": 0.0,  # times 1 +- up to this much
+    "crop": 0.0,  # a window that is up to this much smaller, somewhere in the image, becomes the image
+    "shear": 0.0,  # degrees, of each axis
+    "perspective": 0.0,  # of 0 to 0.001, the change of scale a pixel
+    "flipud": 0.0,  # probability of a mirror image
+    "fliplr": 0.0,
+}
+MIXING: dict[str, float] = {  # probabilities
+    "mosaic": 0.0,  # four images as one
+    "mixup": 0.0,  # a mean of two
+    "cutmix": 0.0,  # a rectangle of another
+    "copy_paste": 0.0,  # of each object, to be pasted into the next image
+}
+OCCLUSION: dict[str, float] = {  # probabilities
+    "erase": 0.0,  # a rectangle of noise
+    "cutout": 0.0,  # a grey square
+    "gridmask": 0.0,  # a grid of grey squares
+}
+DEFAULTS = {**OPTIMISER, **SCHEDULE, **LOSS, **PHOTOMETRIC, **GEOMETRIC, **MIXING, **OCCLUSION}
+PROBABILITIES = {*MIXING, *OCCLUSION, "flipud", "fliplr"}
+
+
+def read(hyperparameters: Mapping[str, Any], names: Mapping[str, float]) -> dict[str, float]:
+    """The values of those names, their defaults where they are missing. Raises `UsageError` for bad ones."""
+    found = {name: hyperparameters.get(name, default) for name, default in names.items()}
+    for name, value in found.items():
+        if isinstance(value, str) or not isinstance(value, int | float):
+            raise UsageError(f"search.loci.{name}: should be a number, not {value!r}")
+        if value < 0 or (name in PROBABILITIES and value > 1):
+            limit = "from 0 to 1" if name in PROBABILITIES else "0 or more"
+            raise UsageError(f"search.loci.{name}: should be {limit}, not {value:g}")
+    return found

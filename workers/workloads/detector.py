@@ -1,0 +1,309 @@
+"""A single-stage object detector with YOLO's recipe; its parts are in workers/detection."""
+
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import fields
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from evodevo.errors import UsageError
+from workers.data import detection
+from workers.data.detection import Layout
+from workers.detection import pictures, recipe
+from workers.detection.anchors import fitted, mean_best_iou
+from workers.detection.augmenter import augmented
+from workers.detection.blocks import Activation
+from workers.detection.boxes import to_centres
+from workers.detection.evaluation import Detections, Judged, detections, judge
+from workers.detection.geometry import shape_for
+from workers.detection.network import STRIDES, Detector, Plan
+from workers.detection.objective import Losses, losses
+from workers.detection.schedule import Settings, Shape, settings
+from workers.hyperparameters import Hyperparameters
+from workers.workload import Batch, Splits, Training, Workload
+
+EVALUATION_BATCH = 32
+EXHIBITED = 9
+MAX_GRADIENT_NORM = 10.0
+AUGMENTATION = {**recipe.GEOMETRIC, **recipe.MIXING, **recipe.PHOTOMETRIC, **recipe.OCCLUSION}
+RATES = {**recipe.OPTIMISER, **recipe.SCHEDULE}
+EVOLVABLE_PLAN = [field.name for field in fields(Plan) if field.name != "classes"]
+
+
+class YOLO(Workload):
+    """Evolvable: every name of `workers.detection.recipe`; where one is missing its default there holds. Also
+    the options from `width` to `cross_iterations`: a hyperparameter of that name goes before the option. One
+    that changes the parameters (all but activation, the dropblock ones and cross_iterations) is for searches
+    that train each member from scratch.
+
+    dataset, layout, train, validation, test: where the data are, and their splits; `test` may be null. See
+    `workers.data.detection.load`, as for pixels.
+    training_sizes: the longer sides, in pixels, of which each batch of training has a random one; its number
+    of images is such that batches have about as many pixels as `batch_size` images of size `pixels` have.
+    epochs: of one call of train(). With 1, as in PBT, the learning rate is lr0, annealed as in any workload.
+    With more, a call is a whole training: from lr0 to lrf as `schedule` has it, with warm-up.
+    anchors: width and height of each, in pixels of the training images; else as many as 3 * anchors_per_scale
+    are fitted to the training split. nms_t: the DIoU above which non-maximum suppression drops detections.
+    precision: of the network in training; None is bfloat16 on a GPU that has it and float32 elsewhere.
+
+    The loss is that of YOLOv5 and, as there, its gradient that of a batch's sum, for which the usual learning
+    rates (0.01 with SGD) are made. Metrics: precision, recall, map50 and map (see `evaluation.Judged`), and
+    the parts of the loss with the member's gains, box_loss, obj_loss and cls_loss, and their sum, loss; so
+    that losses of members whose gains differ do not compare.
+    """
+
+    def __init__(
+        self,
+        batch_size: int = 16,
+        dataset: str = "bccd/BCCD",
+        layout: Layout = "voc",
+        train: str = "train",
+        validation: str = "val",
+        test: str | None = "test",
+        train_examples: int | None = None,
+        validation_examples: int | None = None,
+        test_examples: int | None = None,
+        pixels: int = 224,
+        training_sizes: list[int] | None = None,
+        epochs: int = 1,
+        schedule: Shape = "cosine",
+        optimizer: Literal["sgd", "adamw"] = "sgd",
+        anchors: list[tuple[float, float]] | None = None,
+        anchors_per_scale: int = 3,
+        nms_t: float = 0.45,
+        width: float = 0.1875,
+        depth: float = 0.33,
+        activation: Activation = "mish",
+        spp: bool = True,
+        sam: bool = False,
+        weighted_residual: bool = False,
+        dropblock: float = 0.0,
+        dropblock_size: int = 5,
+        cross_iterations: int = 1,
+        precision: Literal["float32", "bfloat16"] | None = None,
+    ) -> None:
+        least = {
+            "epochs": epochs,
+            "anchors_per_scale": anchors_per_scale,
+            "cross_iterations": cross_iterations,
+        }
+        for size in training_sizes or []:
+            least["training_sizes"] = min(size // STRIDES[-1], least.get("training_sizes", 1))
+        for name, value in least.items():
+            if value < 1:
+                limit = STRIDES[-1] if name == "training_sizes" else 1
+                raise UsageError(f"workload.options.{name}: should be {limit} or more")
+        if anchors is not None and (not anchors or len(anchors) % len(STRIDES)):
+            raise UsageError(f"workload.options.anchors: should be 3, 6, 9 ... pairs, not {len(anchors)}")
+        self.batch_size, self.epochs, self.schedule = batch_size, epochs, schedule
+        self.optimizer_name = optimizer
+        self.source = (dataset, layout, (train, validation, test))
+        self.limits = (train_examples, validation_examples, test_examples)
+        self.pixels, self.training_sizes = pixels, training_sizes or [pixels]
+        self.given_anchors, self.anchors_per_scale = anchors, anchors_per_scale
+        self.nms_t, self.precision = nms_t, precision
+        self.plan: dict[str, Any] = {
+            "width": width, "depth": depth, "activation": activation, "spp": spp, "sam": sam,
+            "weighted_residual": weighted_residual, "dropblock": dropblock,
+            "dropblock_size": dropblock_size, "cross_iterations": cross_iterations,
+        }  # fmt: skip
+
+    def data(self, root: str | None) -> Splits:
+        self.found = detection.load(root, *self.source, self.limits, self.pixels)
+        return self.found.splits
+
+    def prepare(self, device: torch.device, data_root: str | None) -> None:
+        super().prepare(device, data_root)
+        images, labels = self.splits.train
+        self.canvas = (images.shape[2], images.shape[3])
+        self.sizes = to_centres(labels[labels[..., 4] >= 0][:, :4])[:, 2:]
+        if self.given_anchors is None:
+            self.anchors = fitted(self.sizes, len(STRIDES) * self.anchors_per_scale)
+        else:
+            self.anchors = torch.tensor(self.given_anchors)
+            self.anchors = self.anchors[self.anchors.prod(-1).argsort(stable=True)]
+
+    def model(self) -> nn.Module:
+        return self.model_of(Hyperparameters({}))
+
+    def model_of(self, hp: Hyperparameters) -> nn.Module:
+        values = {name: hp.get(name, self.plan[name]) for name in EVOLVABLE_PLAN}
+        if not 0 <= values["dropblock"] < 1:
+            raise UsageError(f"dropblock: should be 0 or more and below 1, not {values['dropblock']:g}")
+        plan = Plan(len(self.found.classes), **values)
+        model = Detector(plan, self.anchors.view(len(STRIDES), -1, 2))
+        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def optimizer(self, model: nn.Module, hp: Hyperparameters) -> torch.optim.Optimizer:
+        """Kernels decay; the last group is that of the biases, which warm up in another way."""
+        values = recipe.read(hp, recipe.OPTIMISER)
+        named = list(model.named_parameters())
+        biases = [parameter for name, parameter in named if name.endswith("bias")]
+        kernels = [parameter for name, parameter in named if parameter.ndim > 1]
+        others = [p for name, p in named if p.ndim <= 1 and not name.endswith("bias")]
+        groups = [
+            {"params": kernels, "weight_decay": values["weight_decay"]},
+            {"params": others, "weight_decay": 0.0},
+            {"params": biases, "weight_decay": 0.0},
+        ]
+        if self.optimizer_name == "adamw":
+            return torch.optim.AdamW(groups, lr=values["lr0"], betas=(values["momentum"], 0.999))
+        return torch.optim.SGD(
+            groups, lr=values["lr0"], momentum=values["momentum"], nesterov=values["momentum"] > 0
+        )
+
+    def train(self, training: Training) -> Generator[Tensor, None, None]:
+        """One epoch, or with the option `epochs` all of a training; yields the mean loss of each batch."""
+        training.model.train()
+        values = recipe.read(training.hyperparameters, RATES if self.epochs > 1 else recipe.OPTIMISER)
+        anneal = training.hyperparameters.get("anneal", 0.0) if self.epochs == 1 else 0.0
+        for epoch in range(self.epochs):
+            count = 0
+            for batch in self.train_batches(training):
+                position = epoch + count / len(self.splits.train[0])
+                if self.epochs > 1:
+                    now = settings(position, self.epochs, self.schedule, values)
+                else:
+                    rate = values["lr0"] * (1 - anneal * position)
+                    now = Settings(rate, rate, values["momentum"])
+                self._apply(training.optimizer, now)
+                yield self.step(training, batch)
+                count += len(batch[0])
+
+    def train_batches(self, training: Training) -> Iterator[Batch]:
+        """Augmented batches of the training split in a random order, whole ones only (but for the first)."""
+        values = recipe.read(training.hyperparameters, AUGMENTATION)
+        images, labels = self.splits.train
+        seed = torch.randint(2**62, (1,), generator=training.generator)
+        rng = np.random.default_rng(int(seed))
+        order = rng.permutation(len(images))
+        start = 0
+        while True:
+            size = shape_for(int(rng.choice(self.training_sizes)), self.canvas)
+            share = self.canvas[0] * self.canvas[1] / (size[0] * size[1])
+            count = max(1, round(self.batch_size * share))
+            if start and start + count > len(order):
+                return
+            yield augmented(images, labels, order[start : start + count], size, rng, values)
+            start += count
+
+    def step(self, training: Training, batch: Batch) -> Tensor:
+        """One optimizer step; returns the loss of an image, detached."""
+        images, labels = batch
+        bound = recipe.read(training.hyperparameters, recipe.LOSS)["adversarial"]
+        if bound > 0:
+            images = self.perturbed(training, images, labels, bound)
+        training.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss(training.model, (images, labels), training.hyperparameters)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(training.model.parameters(), MAX_GRADIENT_NORM)
+        training.optimizer.step()
+        return loss.detach() / len(images)
+
+    def perturbed(self, training: Training, images: Tensor, labels: Tensor, bound: float) -> Tensor:
+        """The images, each pixel moved by `bound` to where the loss rises, with the weights as they are.
+
+        Self-adversarial training (Bochkovskiy et al. 2020) by the fast gradient sign (Goodfellow et al. 2015,
+        arXiv 1412.6572). Norms are as in evaluation, so that this counts nowhere.
+        """
+        training.model.eval()
+        moving = images.clone().requires_grad_()
+        loss = self.loss(training.model, (moving, labels), training.hyperparameters)
+        (slope,) = torch.autograd.grad(loss, moving)
+        training.model.train()
+        return (images + bound * slope.sign()).clamp(0, 1)
+
+    def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
+        """The sum over a batch of augmented images float32 (n, 3, height, width) and labels (n, most, 5)."""
+        images, labels = batch
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._uses_bfloat16()):
+            outputs = model(images.contiguous(memory_format=torch.channels_last))
+        return self._losses(outputs, labels, hp).total() * len(images)
+
+    def metrics(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor | float]:
+        """Of one batch; `evaluate` has the figures of a split."""
+        return self._figures(model, [batch], Hyperparameters({}))[0]
+
+    @torch.no_grad()
+    def evaluate(self, training: Training, split: str) -> dict[str, float]:
+        if not getattr(self.splits, split):
+            return {}
+        training.model.eval()
+        batches = list(self.evaluation_batches(split))
+        figures, _ = self._figures(training.model, batches, training.hyperparameters)
+        return {f"{split}_{name}": value for name, value in figures.items()}
+
+    def evaluation_batches(self, split: str) -> Iterator[Batch]:
+        tensors = getattr(self.splits, split)
+        for start in range(0, len(tensors[0]) if tensors else 0, EVALUATION_BATCH):
+            yield tuple(tensor[start : start + EVALUATION_BATCH] for tensor in tensors)
+
+    @torch.no_grad()
+    def exhibits(self, training: Training) -> Mapping[str, bytes]:
+        """Validation images from all over the split with their boxes, and the precision-recall curves."""
+        training.model.eval()
+        batches = list(self.evaluation_batches("validation"))
+        _, judged = self._figures(training.model, batches, training.hyperparameters)
+        images, labels = self.splits.validation
+        shown = torch.linspace(0, len(images) - 1, min(EXHIBITED, len(images))).long().to(self.device)
+        found, _ = self._detect(training.model, images[shown])
+        names = self.found.classes
+        return {
+            "boxes.png": pictures.boxes(images[shown], labels[shown], found, names, judged.confidence),
+            "precision-recall.png": pictures.curves(judged, names),
+        }
+
+    def facts(self) -> list[str]:
+        fit = mean_best_iou(self.sizes.cpu(), self.anchors)
+        shapes = ", ".join(f"{width:.0f} x {height:.0f}" for width, height in self.anchors.tolist())
+        lines = [
+            f"images of {self.canvas[1]} x {self.canvas[0]} with {len(self.sizes):,} objects to train on; "
+            f"classes: {', '.join(self.found.classes)}",
+            f"anchors {shapes}: a mean IoU of {fit:.3f} with the objects' sizes",
+        ]
+        if self.found.left_out:
+            lines.append(f"left out: {self.found.left_out} boxes without area")
+        return [*super().facts(), *lines]
+
+    def _figures(
+        self, model: nn.Module, batches: list[Batch], hp: Hyperparameters
+    ) -> tuple[dict[str, float], Judged]:
+        found, parts, weights = [], [], []
+        for images, labels in batches:
+            detected, outputs = self._detect(model, images)
+            found.append(detected)
+            parts.append(torch.stack(self._losses(outputs, labels, hp)))
+            weights.append(len(images))
+        judged = judge([labels for _, labels in batches], found, len(self.found.classes))
+        shares = torch.tensor(weights, device=self.device)[:, None] / sum(weights)
+        box, obj, cls = (torch.stack(parts) * shares).sum(0).tolist()
+        figures = {"precision": judged.precision, "recall": judged.recall, "map50": judged.map50,
+                   "map": judged.map, "box_loss": box, "obj_loss": obj, "cls_loss": cls}  # fmt: skip
+        return {**figures, "loss": box + obj + cls}, judged
+
+    def _detect(self, model: nn.Module, images: Tensor) -> tuple[Detections, list[Tensor]]:
+        """In bytes (n, 3, height, width); also the network's outputs, float32."""
+        inputs = (images.float() / 255).contiguous(memory_format=torch.channels_last)
+        outputs: list[Tensor] = model(inputs)
+        return detections(outputs, self._scales(), self.nms_t), outputs
+
+    def _losses(self, outputs: list[Tensor], labels: Tensor, hp: Hyperparameters) -> Losses:
+        return losses(outputs, labels, self._scales(), self.pixels, recipe.read(hp, recipe.LOSS))
+
+    def _scales(self) -> Tensor:
+        return self.anchors.view(len(STRIDES), -1, 2).to(self.device)
+
+    def _apply(self, optimizer: torch.optim.Optimizer, now: Settings) -> None:
+        for number, group in enumerate(optimizer.param_groups):
+            group["lr"] = now.bias_rate if number == len(optimizer.param_groups) - 1 else now.rate
+            if "betas" in group:
+                group["betas"] = (now.momentum, group["betas"][1])
+            else:
+                group["momentum"] = now.momentum
+
+    def _uses_bfloat16(self) -> bool:
+        if self.precision is not None:
+            return self.precision == "bfloat16"
+        return self.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

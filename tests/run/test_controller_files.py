@@ -39,7 +39,9 @@ def unlucky(assignment: Assignment) -> Fate:
 def test_ten_children_of_one_alpha_are_ten_references_to_one_file(tmp_path: Path) -> None:
     run = new_run(
         tmp_path / "run",
-        config_of(search__population=10, search__generations=2, search__options={"sigma": 700.0}),
+        config_of(
+            search__population=10, search__generations=2, search__options={"sigma": 700.0, "survivors": 0.0}
+        ),
     )
     there = []
 

@@ -29,7 +29,7 @@ from evodevo.evolution.strategies import base
 class TriParentOptions(base.CommonOptions):
     sigma: float = Field(default=DEFAULT_SIGMA, ge=0, le=700)
     """Selection pressure: the worst has fitness exp(-sigma), above 0 up to 700. The paper gives no value."""
-    survivors: float = Field(default=0.0, ge=0, lt=1)
+    survivors: float = Field(default=0.5, ge=0, lt=1)
     """The part of the population that goes on as it is, the best of each generation; the paper has none.
 
     Selection after one epoch is short-sighted: a line that goes on shows what its hyperparameters come to.

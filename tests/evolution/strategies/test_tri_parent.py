@@ -26,7 +26,9 @@ FITNESS = relative_fitness(FOMS, "min", 2.0)
 @cache
 def births(foms: tuple[float | None, ...] = FOMS, times: int = TIMES, **options: Any) -> list[list[Birth]]:
     """Generations of four children of GENOMES, unmutated unless the options say otherwise."""
-    strategy = make("tri_parent", SPACE, 4, **{"sigma": 2.0, "mutation_rate": 0.0, **options})
+    strategy = make(
+        "tri_parent", SPACE, 4, **{"sigma": 2.0, "mutation_rate": 0.0, "survivors": 0.0, **options}
+    )
     return list(children_of(strategy, GENOMES, foms, times))
 
 
@@ -112,7 +114,7 @@ def test_crossover_switches_all_that_follows_where_it_is_told_to() -> None:
 
 @pytest.mark.parametrize("mutation", ["four_way", "log_normal"])
 def test_values_mutate_at_the_rate_that_is_given(mutation: str) -> None:
-    mutating = make("tri_parent", SPACE, 4, mutation=mutation, mutation_rate=0.05)
+    mutating = make("tri_parent", SPACE, 4, mutation=mutation, mutation_rate=0.05, survivors=0.0)
     children = flat(list(children_of(mutating, [GENOMES[1]] * 4, FOMS, 400)))
     mutated = np.array([[value != 20.0 for value in child.genome.values()] for child in children])
     assert_rate(mutated.sum(), mutated.size, 0.05)
@@ -143,7 +145,7 @@ def test_where_one_genotype_is_kept_every_slot_has_parents_of_its_own() -> None:
 
 
 def test_children_mutate_independently_of_each_other() -> None:
-    mutating = make("tri_parent", SPACE, 4, mutation_rate=0.5)
+    mutating = make("tri_parent", SPACE, 4, mutation_rate=0.5, survivors=0.0)
     generations = children_of(mutating, [GENOMES[1]] * 4, FOMS, 200)
     mutated = np.array([[[v != 20.0 for v in c.genome.values()] for c in g] for g in generations])
     for one, other in combinations(range(4), 2):
@@ -152,7 +154,7 @@ def test_children_mutate_independently_of_each_other() -> None:
 
 
 def test_keeping_both_works_with_an_odd_population() -> None:
-    strategy = make("tri_parent", SPACE, 5, keep="both", mutation_rate=0.0, initial="random")
+    strategy = make("tri_parent", SPACE, 5, keep="both", survivors=0.0, mutation_rate=0.0, initial="random")
     history = play(strategy, [[1.0, 2.0, 3.0, 4.0, 5.0]] * 3)
     assert [len(generation) for generation in history] == [5, 5, 5]
     assert len(strategy.ask(3)) == 5
@@ -194,7 +196,9 @@ def test_without_crossover_a_child_has_the_genome_of_one_parent() -> None:
 
 @pytest.mark.parametrize("mutation", ["four_way", "log_normal", "self_adaptive"])
 def test_a_value_mutates_in_the_way_that_is_asked_for(mutation: str) -> None:
-    strategy = make("tri_parent", SPACE, 4, mutation=mutation, mutation_rate=1.0, mutation_step=1.0)
+    strategy = make(
+        "tri_parent", SPACE, 4, mutation=mutation, survivors=0.0, mutation_rate=1.0, mutation_step=1.0
+    )
     genome = {**GENOMES[1], **({STEP: 1.0} if mutation == "self_adaptive" else {})}
     ratios = [
         float(child.genome[name]) / 20.0  # type: ignore[arg-type]
@@ -206,7 +210,7 @@ def test_a_value_mutates_in_the_way_that_is_asked_for(mutation: str) -> None:
 
 
 def test_a_step_of_its_own_is_inherited_from_a_hyperparameter_parent() -> None:
-    strategy = make("tri_parent", SPACE, 4, mutation="self_adaptive", crossover_rate=0.0)
+    strategy = make("tri_parent", SPACE, 4, mutation="self_adaptive", survivors=0.0, crossover_rate=0.0)
     genomes = [{**genome, STEP: 0.01 * 8**slot} for slot, genome in enumerate(GENOMES)]
     for generation in children_of(strategy, genomes, FOMS, 50):
         for child in generation:
@@ -215,7 +219,7 @@ def test_a_step_of_its_own_is_inherited_from_a_hyperparameter_parent() -> None:
 
 
 def test_the_workload_never_sees_the_step() -> None:
-    strategy = make("tri_parent", SPACE, 4, mutation="self_adaptive")
+    strategy = make("tri_parent", SPACE, 4, mutation="self_adaptive", survivors=0.0)
     genome = strategy.ask(0)[1].genome
     assert STEP in genome
     assert list(strategy.space.express(genome)) == list(SPACE.loci)

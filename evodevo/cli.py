@@ -107,7 +107,8 @@ def launch(
         if detach:
             place = client.runs_dir / run.name
             console.print(
-                f"run {run.name} is in {place}; `evodevo watch {run.name} {client.options}` follows it"
+                f"run {run.name} is in {place}; `evodevo watch {run.name} {client.options}` follows it",
+                soft_wrap=True,
             )
             return
         follow(run, client, no_progress)

@@ -196,7 +196,8 @@ def follow(run: Run, client: Client, quiet: bool) -> None:
         where = f"{run.name} {client.options}".strip()
         if client.outlives:
             console.print(
-                f"\nthe run goes on; `evodevo watch {where}` follows it, `evodevo cancel {where}` stops it"
+                f"\nthe run goes on; `evodevo watch {where}` follows it, `evodevo cancel {where}` stops it",
+                soft_wrap=True,
             )
         else:
             console.print(f"\ninterrupted; `evodevo resume {where}` carries the run on")

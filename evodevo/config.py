@@ -67,6 +67,8 @@ class Run(_Section):
     @field_validator("name")
     @classmethod
     def _is_a_file_name(cls, name: str) -> str:
+        if name == "slurm":
+            raise ValueError("'slurm' is where the jobs' output is kept; choose another name")
         if not RUN_NAME.fullmatch(name) or ".." in name:
             raise ValueError(
                 f"{name!r} cannot name a directory; use letters, digits, '_', '-' and single dots, "
@@ -147,13 +149,13 @@ class Slurm(_Section):
 
     partition: str | None = None
     account: str | None = None
-    walltime: str = Field(default="04:00:00", pattern=r"^(\d+-)?\d{1,2}(:\d{2}){1,2}$")
+    walltime: str = "04:00:00"
     """As sbatch takes it: [days-]hours:minutes:seconds."""
     gpus: int = Field(default=1, ge=0, le=1)
     """Of each worker: 1, or 0 to train on the CPU."""
     cpus: int = Field(default=1, ge=1)
     """Of each worker: for the training, and for data loaders."""
-    memory: str = Field(default="8GB", pattern=r"^\d+(\.\d+)?\s*[KMGT]?i?B$")
+    memory: str = "8GB"
     min_workers: int = Field(default=1, ge=1)
     max_workers: int = Field(default=8, ge=1)
     """There are never more workers than members to train, either."""
@@ -163,6 +165,20 @@ class Slurm(_Section):
     """Lines of shell in each job before its worker starts, such as `module load cuda`."""
     directives: list[str] = Field(default_factory=list)
     """Further options of sbatch, such as `--constraint=a100`."""
+
+    @field_validator("walltime")
+    @classmethod
+    def _is_a_time(cls, walltime: str) -> str:
+        if not re.fullmatch(r"(\d+-)?\d{1,3}:[0-5]\d(:[0-5]\d)?", walltime):
+            raise ValueError(f"{walltime!r} should be a time such as 04:00:00, or 2-00:00:00 with days")
+        return walltime
+
+    @field_validator("memory")
+    @classmethod
+    def _is_an_amount(cls, memory: str) -> str:
+        if not re.fullmatch(r"0*[1-9]\d*(\.\d+)?\s*[KMGT]i?B", memory):
+            raise ValueError(f"{memory!r} should be an amount such as 8GB")
+        return memory
 
     @model_validator(mode="after")
     def _has_room(self) -> Self:

@@ -143,7 +143,18 @@ def test_configs_differ_in_what_a_result_depends_on_and_in_nothing_else() -> Non
     assert here.differs_from(other) == ["search", "cluster.threads_per_member"]
 
 
-@pytest.mark.parametrize("walltime", ["4", "4h", "00:30:00:00", "-1:00"])
+@pytest.mark.parametrize("memory", ["8", "lots", "0GB", "-1GB"])
+def test_an_amount_of_memory_that_is_none_is_refused(memory: str) -> None:
+    with pytest.raises(UsageError, match=r"cluster\.slurm\.memory: .* should be an amount such as 8GB"):
+        parse(small({"cluster.slurm": {"memory": memory}}))
+
+
+def test_a_run_cannot_have_the_name_of_the_directory_of_slurms_logs() -> None:
+    with pytest.raises(UsageError, match="'slurm' is where the jobs' output is kept"):
+        parse(small({"run.name": "slurm"}))
+
+
+@pytest.mark.parametrize("walltime", ["4", "4h", "00:30:00:00", "-1:00", "99:99:99"])
 def test_a_walltime_that_sbatch_would_not_take_is_refused(walltime: str) -> None:
     with pytest.raises(UsageError, match=r"cluster\.slurm\.walltime"):
         parse(small({"cluster.slurm": {"walltime": walltime}}))

@@ -1,6 +1,17 @@
 """Which Slurm jobs there should be, from what Slurm and the scheduler say."""
 
+import subprocess
+import sys
+
 from evodevo.service.slurm import plan
+
+CTRL_C = """\
+import signal
+signal.signal(signal.SIGINT, handler := lambda number, frame: None)
+from evodevo.service.slurm import _cluster_class
+_cluster_class()
+assert signal.getsignal(signal.SIGINT) is handler
+"""
 
 
 def change(
@@ -30,3 +41,7 @@ def test_of_too_many_those_go_that_have_not_come_yet_and_then_the_idle_but_no_bu
     assert change(jobs, 1, "1 2 3", "busy idle", "idle") == ({"coming", "idle"}, 1)
     busy = {"a": "1", "b": "2"}
     assert change(busy, 1, "1 2", "a b") == (set(), 2)
+
+
+def test_dask_jobqueue_does_not_take_ctrl_c_away() -> None:
+    subprocess.run([sys.executable, "-c", CTRL_C], check=True)

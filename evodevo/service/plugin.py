@@ -65,6 +65,8 @@ class Service(SchedulerPlugin):
         self._reserved: set[str] = set()
         self._starting: asyncio.Task[None] | None = None
         self._failure: str | None = None
+        self.no_workers: str | None = None
+        """Why none will come, where whoever provides them has found out; then no run is begun."""
         self.notices: dict[str, str] = {}
         """What those who provide workers have to say, by their names; shown while there are none."""
 
@@ -139,7 +141,8 @@ class Service(SchedulerPlugin):
     def _standing(self, needs: Needs) -> Standing:
         """That of a run with such needs that has no controller."""
         workers = len(self._dispatcher.workers(needs))
-        problems = [] if workers else [*self.notices.values(), *self._dispatcher.problems(needs)]
+        hopeless = [self.no_workers] if self.no_workers else []
+        problems = [] if workers else [*hopeless, *self.notices.values(), *self._dispatcher.problems(needs)]
         return Standing(live=False, workers=workers, problems=problems)
 
     @property
@@ -336,6 +339,8 @@ class Service(SchedulerPlugin):
         unlike = any(about and differences(own_versions(), about["versions"]) for about in abouts)
         torches = sorted({about["versions"]["torch"] for about in abouts if about})
         problems = self._dispatcher.problems(needs)
+        if self.no_workers and not self._dispatcher.workers(needs):
+            raise UsageError(self.no_workers)
         if len(torches) > 1:
             raise UsageError(f"workers have different versions of torch: {', '.join(torches)}")
         if unlike or (problems and not self._dispatcher.workers(needs)):

@@ -9,8 +9,10 @@ import asyncio
 import contextlib
 import logging
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +30,8 @@ logger = logging.getLogger("evodevo.slurm")
 
 LOGS = "slurm"
 """Directory, in that of the runs, for what jobs print."""
+HOPELESS = 3
+"""When so many jobs, one after the other, have ended before their workers registered, it is said."""
 PERIOD_S = 5.0
 LONGEST_PAUSE_S = 300.0
 """Between submissions, when job after job ends before its worker has registered."""
@@ -40,16 +44,22 @@ def slurm(config: RunConfig, runs_dir: Path | str) -> Iterator[Client]:
 
     Raises `UsageError` where there is no Slurm or it refuses such jobs.
     """
-    try:
-        from dask_jobqueue.slurm import SLURMCluster
-    except ImportError:
-        raise UsageError("--slurm needs dask-jobqueue: pip install 'evodevo[slurm]'") from None
+    cluster_class = _cluster_class()
     if shutil.which("sbatch") is None:
         raise UsageError("--slurm: there is no sbatch here; is this a login node of a Slurm cluster?")
+    runs_dir = Path(runs_dir).absolute()
+    try:
+        (runs_dir / LOGS).mkdir(parents=True, exist_ok=True)
+    except OSError as why:
+        raise UsageError(f"cannot make the directory for the output of jobs: {why}") from None
     settings = {"distributed.deploy.lost-worker-timeout": "1 day"}  # `_keep_up` decides what is replaced
     with dask.config.set(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Port .* is already in use")
-        cluster = SLURMCluster(n_workers=0, **_arguments(config, Path(runs_dir).absolute()))
+        try:
+            cluster = cluster_class(n_workers=0, **_arguments(config, runs_dir))
+        except (OSError, RuntimeError, ValueError) as why:
+            reason = why.__cause__ or why
+            raise UsageError(f"cluster.slurm: no scheduler for such jobs can be started: {reason}") from None
         with cluster, Client(cluster, set_as_default=False) as client:
             _refuse_bad_jobs(cluster.job_script())
             keeper = client.sync(_start, cluster, config)
@@ -57,6 +67,19 @@ def slurm(config: RunConfig, runs_dir: Path | str) -> Iterator[Client]:
                 yield client
             finally:
                 client.sync(_stop, keeper)
+
+
+def _cluster_class() -> Any:
+    """dask-jobqueue's; to import it takes Ctrl-C away, so that is put back."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        from dask_jobqueue.slurm import SLURMCluster
+    except ImportError:
+        raise UsageError("--slurm needs dask-jobqueue: pip install 'evodevo[slurm]'") from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
+    return SLURMCluster
 
 
 def _arguments(config: RunConfig, runs_dir: Path) -> dict[str, Any]:
@@ -175,9 +198,11 @@ class _Keeper:
         self._seen |= registered
         unborn = [name for name in change.drop if name not in self._seen]
         self._failures = 0 if registered else self._failures + bool(unborn)
-        if self._failures > 1:
+        if self._failures < HOPELESS:
+            self._service.no_workers = None
+        else:
             logs = self._service.runs_dir / LOGS
-            self._service.notices["slurm"] = (
+            self._service.no_workers = (
                 f"worker jobs end before their workers have registered; their output is in {logs}"
             )
 

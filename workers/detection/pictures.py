@@ -11,7 +11,7 @@ from torch import Tensor
 from workers.detection.evaluation import Detections, Judged
 
 COLUMNS = 3
-DPI = 110
+DPI = 85
 
 
 def boxes(

@@ -11,7 +11,7 @@ from torch import Tensor
 from workers.detection.evaluation import Detections, Judged
 
 COLUMNS = 3
-DPI = 110
+DPI = 85
 
 
 def boxes(
@@ -30,7 +30,7 @@ def boxes(
         axes.axis("off")
         for *box, kind in labels[number].tolist():
             if kind >= 0:
-                axes.add_patch(_rectangle(box, "white", "--"))
+                axes.add_patch(_rectangle(box, "black", "--", above=True))
         parts = (part[number].tolist() for part in (found.boxes, found.scores, found.classes))
         for box, score, kind in zip(*parts, strict=True):
             if score > 0 and score >= confidence:
@@ -62,18 +62,18 @@ def curves(judged: Judged, names: Sequence[str]) -> bytes:
         axes.legend(loc="lower left")
     axes.plot(judged.recall, judged.precision, "k*", markersize=9)
     axes.annotate(f"confidence {judged.confidence:.2f}", (judged.recall, judged.precision),
-                  textcoords="offset points", xytext=(-8, 8), ha="right", fontsize=8)  # fmt: skip
+                  textcoords="offset points", xytext=(0, 9), ha="center", fontsize=8)  # fmt: skip
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.05),
              title="validation: precision and recall at an IoU of 0.5")  # fmt: skip
     axes.grid(alpha=0.3)
     return _png(figure)
 
 
-def _rectangle(box: Sequence[float], colour: str, style: str) -> Rectangle:
+def _rectangle(box: Sequence[float], colour: str, style: str, above: bool = False) -> Rectangle:
     left, top, right, bottom = box
     return Rectangle(
         (left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor=colour, linestyle=style,
-        linewidth=1.3,
+        linewidth=0.9 if above else 1.5, zorder=3 if above else 2,
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The command line: thin. What it does is in `service`, `run` and `report`."""
 
 import contextlib
+import dataclasses
 import functools
 import json
 import os
@@ -263,7 +264,8 @@ def replay(
         run_name or f"{original.name}-replay{'' if seed is None else f'-seed{seed}'}",
         seed,
     )
-    with client_of(where, str(directory.parent), config) as client:
+    alone = dataclasses.replace(where, workers=1)  # there is one member
+    with client_of(alone, str(directory.parent), config) as client:
         replayed = submit(client, config)
         follow(replayed, client, no_progress)
         show_end(replayed, client.runs_dir / replayed.name)

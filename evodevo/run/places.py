@@ -71,7 +71,7 @@ class Places:
             self._match()
 
     def _match(self) -> None:
-        while (found := self._next()) is not None:
+        while self.free and (found := self._next()) is not None:
             call, worker = found
             self._waiting.remove(call)
             self.free.remove(worker)

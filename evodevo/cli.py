@@ -36,9 +36,9 @@ from evodevo.errors import RunFailed, UsageError
 from evodevo.report.products import write_products
 from evodevo.report.schedule import Schedule
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
-from evodevo.run.controller import DESCRIBE, JOURNAL, job_of
 from evodevo.run.dispatch import call_by_path
 from evodevo.run.journal import JournalError, is_live
+from evodevo.run.setup import DESCRIBE, JOURNAL, job_of
 from evodevo.run.view import runs_in
 from evodevo.service import comparison
 from evodevo.service.client import open_run, statuses_of

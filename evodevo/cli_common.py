@@ -17,7 +17,7 @@ from evodevo import display
 from evodevo.config import RunConfig, load, parse_override
 from evodevo.errors import RunFailed, UsageError
 from evodevo.report.summary import summary_lines
-from evodevo.run.controller import JOURNAL
+from evodevo.run.setup import JOURNAL
 from evodevo.run.view import runs_in
 from evodevo.service.client import Client, Run, connect, local, open_run, slurm
 

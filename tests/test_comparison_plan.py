@@ -8,8 +8,8 @@ import pytest
 from configs import complaint, small
 from evodevo.config import RunConfig, load, parse
 from evodevo.errors import UsageError
-from evodevo.run.controller import JOURNAL, create_run
 from evodevo.run.journal import Journal
+from evodevo.run.setup import JOURNAL, create_run
 from evodevo.service.comparison import DEFAULT_ARMS, Planned, all_done, directory_of, finished, plan, write
 from tests.run.fakes import FakeCaller, carry_out
 

@@ -253,7 +253,7 @@ def test_the_module_that_may_import_pickle_only_derives_an_unpickler_with_a_find
 
 def test_a_worker_function_that_the_library_names_is_there() -> None:
     """They are named by import path, and nothing else would notice a wrong one."""
-    from evodevo.run.controller import DESCRIBE, EXAMINE, RENDER, RUN_EPOCH
+    from evodevo.run.setup import DESCRIBE, EXAMINE, RENDER, RUN_EPOCH
 
     for path in (DESCRIBE, EXAMINE, RENDER, RUN_EPOCH):
         module, _, function = path.partition(":")

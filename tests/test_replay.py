@@ -11,8 +11,8 @@ from evodevo.config import RunConfig, parse
 from evodevo.evolution.rng import training_seed
 from evodevo.report.schedule import Schedule
 from evodevo.run.checkpoints import CheckpointStore
-from evodevo.run.controller import job_of
 from evodevo.run.history import History
+from evodevo.run.setup import job_of
 from evodevo.service.replay import Comparison, compare_replay, replay_config
 
 BOLD = {"tri_parent": {"mutation_rate": 0.5}, "truncation_pbt": {}, "random_search": {}}

@@ -16,8 +16,8 @@ from evodevo.report.summary import summary_lines, summary_of
 from evodevo.report.tables import history_csv
 from evodevo.run import files
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
-from evodevo.run.controller import EXHIBITS, JOURNAL, job_of
 from evodevo.run.history import History, load_history
+from evodevo.run.setup import EXHIBITS, JOURNAL, job_of
 
 
 def write_products(directory: Path | str) -> list[Path]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from evodevo.errors import UsageError
-from evodevo.run.controller import JOURNAL
 from evodevo.run.history import History
 from evodevo.run.journal import Record, Tail, is_live
+from evodevo.run.setup import JOURNAL
 
 State = Literal["running", "waiting", "done", "failed", "cancelled", "interrupted"]
 

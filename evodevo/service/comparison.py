@@ -15,8 +15,8 @@ from typing import Any
 from evodevo.config import RunConfig, parse
 from evodevo.errors import UsageError
 from evodevo.report.comparison_page import write_comparison
-from evodevo.run.controller import JOURNAL
 from evodevo.run.history import History, load_history
+from evodevo.run.setup import JOURNAL
 from evodevo.run.view import Status
 from evodevo.service.client import POLL_S, Client, Run
 

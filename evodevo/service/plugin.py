@@ -24,10 +24,11 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from evodevo.config import RunConfig, parse
 from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
-from evodevo.run.controller import DESCRIBE, JOURNAL, Controller, create_run, job_of, needs_of
+from evodevo.run.controller import Controller
 from evodevo.run.dispatch import ANYTHING, Answer, AttemptLost, Dispatcher, Needs
 from evodevo.run.history import load_history
 from evodevo.run.journal import JournalError, JournalInUse, Record, Superseded, Tail
+from evodevo.run.setup import DESCRIBE, JOURNAL, create_run, job_of, needs_of
 from evodevo.run.view import runs_in
 from evodevo.versions import differences, own_versions
 

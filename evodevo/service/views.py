@@ -17,8 +17,8 @@ import numpy as np
 
 from evodevo.errors import UsageError
 from evodevo.report.live import Columns, Picture, picture_of
-from evodevo.run.controller import JOURNAL
 from evodevo.run.journal import JournalError, Tail
+from evodevo.run.setup import JOURNAL
 from evodevo.run.view import Reading, Status, View, runs_in
 from evodevo.service.plugin import Service, Standing
 

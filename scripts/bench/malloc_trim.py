@@ -19,7 +19,7 @@ CHILD = f"""
 import sys, tempfile
 import torch
 from evodevo.config import load
-from evodevo.run.controller import job_of
+from evodevo.run.setup import job_of
 from evodevo.run.records import Assignment
 from pathlib import Path
 from workers import preload

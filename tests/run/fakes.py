@@ -21,11 +21,12 @@ from configs import small
 from evodevo.config import RunConfig, parse
 from evodevo.run import controller
 from evodevo.run.checkpoints import CheckpointStore
-from evodevo.run.controller import DESCRIBE, EXAMINE, JOURNAL, RENDER, RUN_EPOCH, Controller, create_run
+from evodevo.run.controller import Controller
 from evodevo.run.dispatch import ANYTHING, Answer, AttemptLost, Needs, Preempted
 from evodevo.run.history import History
 from evodevo.run.journal import Journal, Tail
 from evodevo.run.records import Assignment, CheckpointRef, Job, Outcome
+from evodevo.run.setup import DESCRIBE, EXAMINE, JOURNAL, RENDER, RUN_EPOCH, create_run
 
 Fate = Literal["done", "diverged", "failed", "lost", "lost_late", "preempted", "hang"]
 """What becomes of an attempt; lost_late: its worker is lost after it has published."""

@@ -8,10 +8,10 @@ from typing import Any
 from run.fakes import SECONDS, config_of
 
 from evodevo.config import RunConfig
-from evodevo.run.controller import JOURNAL
 from evodevo.run.history import History, member_id
 from evodevo.run.journal import Journal, Record
 from evodevo.run.records import CheckpointRef, Outcome
+from evodevo.run.setup import JOURNAL
 
 
 def checkpoint(member: str) -> CheckpointRef:

@@ -27,10 +27,11 @@ from run.fakes import (
 from evodevo.config import load
 from evodevo.errors import UsageError
 from evodevo.evolution.rng import training_seed
-from evodevo.run.controller import Controller, create_run
+from evodevo.run.controller import Controller
 from evodevo.run.dispatch import AttemptLost
 from evodevo.run.journal import Journal, Record, Tail
 from evodevo.run.records import Assignment
+from evodevo.run.setup import create_run
 from evodevo.run.view import runs_in
 
 

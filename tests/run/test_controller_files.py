@@ -22,9 +22,10 @@ from run.fakes import (
 
 from evodevo.run import controller
 from evodevo.run.checkpoints import CheckpointStore
-from evodevo.run.controller import JOURNAL, Controller, job_of
+from evodevo.run.controller import Controller
 from evodevo.run.journal import Journal, JournalError, JournalInUse
 from evodevo.run.records import Assignment
+from evodevo.run.setup import JOURNAL, job_of
 
 
 def names_in(run: Path) -> set[str]:

@@ -22,9 +22,9 @@ from run.fakes import (
 
 from evodevo.config import RunConfig
 from evodevo.run.checkpoints import CheckpointStore
-from evodevo.run.controller import JOURNAL
 from evodevo.run.history import History
 from evodevo.run.journal import Journal, JournalError, Record
+from evodevo.run.setup import JOURNAL
 
 ACCIDENTS: dict[tuple[str, int], Fate] = {
     ("g000s002", 1): "diverged",

@@ -21,8 +21,9 @@ from run.fakes import (
     story,
 )
 
-from evodevo.run.controller import JOURNAL, Controller
+from evodevo.run.controller import Controller
 from evodevo.run.journal import Journal, JournalInUse, Record, Superseded, Tail, encode
+from evodevo.run.setup import JOURNAL
 
 
 def hang_at(number: int) -> FakeCaller:

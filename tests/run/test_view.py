@@ -10,8 +10,8 @@ from run.fakes import FakeCaller, carry_out, config_of, new_run
 from run.handmade import Pen
 
 from evodevo.errors import UsageError
-from evodevo.run.controller import JOURNAL
 from evodevo.run.journal import Journal
+from evodevo.run.setup import JOURNAL
 from evodevo.run.view import FileSource, Reading, State, Status, View, runs_in
 
 

@@ -10,8 +10,8 @@ import pytest
 from run.fakes import FakeClock, config_of
 from run.handmade import Pen
 
-from evodevo.run.controller import JOURNAL
 from evodevo.run.journal import Record
+from evodevo.run.setup import JOURNAL
 from evodevo.service.plugin import Standing
 from evodevo.service.views import PATIENCE_S, Views
 

@@ -1,0 +1,63 @@
+"""What a run is before it moves: its directory, and what its calls to workers have in common."""
+
+import shutil
+import uuid
+from pathlib import Path
+
+from evodevo.config import RunConfig
+from evodevo.run import files
+from evodevo.run.dispatch import Needs
+from evodevo.run.journal import Journal
+from evodevo.run.records import Job
+
+JOURNAL = "journal.jsonl"
+EXHIBITS = "exhibits"
+"""Directory, in the run's, for what the workload has to show of the best member: pictures and texts."""
+RUN_EPOCH = "workers.epoch:run_epoch"
+EXAMINE = "workers.epoch:examine"
+DESCRIBE = "workers.describe:describe"
+RENDER = "evodevo.report.products:write_products"
+
+
+def create_run(directory: Path, config: RunConfig) -> None:
+    """Make the directory of a new run, with its journal begun: all of it or nothing.
+
+    Raises `FileExistsError` where there is one.
+    """
+    if directory.exists():
+        raise FileExistsError(f"{directory} is there already")
+    unborn = directory.with_name(f".{directory.name}.{uuid.uuid4().hex[:8]}")
+    unborn.mkdir(parents=True)
+    try:
+        files.write_new(unborn / "config.yaml", config.to_yaml().encode())
+        with Journal(unborn / JOURNAL) as journal:
+            journal.append(
+                {"kind": "run", "format": 1, "id": uuid.uuid4().hex[:8], "config": config.to_json()}
+            )
+        unborn.rename(directory)
+    except BaseException:
+        shutil.rmtree(unborn, ignore_errors=True)
+        raise
+    files.flush_directory(directory.parent)
+
+
+def job_of(config: RunConfig, directory: Path, run_id: str = "") -> Job:
+    """What every assignment of the run has in common.
+
+    At a url that runs share, each has a directory of its own, also where two have the same name.
+    """
+    url = config.checkpoints.url
+    return Job(
+        run=config.run.name,
+        workload=config.workload.model_dump(),
+        metric=config.objective.metric,
+        checkpoints_url=f"{url.rstrip('/')}/{config.run.name}-{run_id}" if url else str(directory / "params"),
+        data_root=config.data.root,
+        threads=config.cluster.threads_per_member,
+        epoch_timeout_s=config.limits.epoch_timeout_s,
+    )
+
+
+def needs_of(config: RunConfig, epoch_s: float | None = None) -> Needs:
+    """What a worker must have to train the run's members, whose epochs take so many seconds."""
+    return Needs(gpu=config.cluster.device == "gpu", seconds=epoch_s)

@@ -100,17 +100,35 @@ class Objective(_Section):
     metric: str
     """A metric that the workload reports of the validation split, such as `validation_loss`."""
     mode: Literal["min", "max"]
+    weights: dict[str, float] | None = Field(default=None, min_length=1)
+    """Metric of the workload -> weight; `metric` is then a new name, for the weighted sum."""
+
+    @model_validator(mode="after")
+    def _has_a_name_of_its_own(self) -> Self:
+        if self.weights and self.metric in self.weights:
+            raise ValueError(f"metric {self.metric!r} is one of the weights; give their sum another name")
+        return self
 
 
 class Search(_Section):
     strategy: str = "tri_parent"
-    """tri_parent, truncation_pbt, random_search, or the import path of a `Strategy`."""
+    """The name of one in evolution/strategies, or the import path of a `Strategy`."""
     population: int = Field(ge=1, le=100_000)
     generations: int = Field(ge=1)
     """A generation is one epoch of every member."""
     options: Plain = Field(default_factory=dict)
     """The strategy's own."""
     loci: dict[str, Locus] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled_in_by_the_strategy(cls, data: Any) -> Any:
+        """What is not given and the strategy has a value of its own for; who it is, is checked later."""
+        try:
+            defaults = find(data.get("strategy", "tri_parent")).default_search
+        except (ValueError, AttributeError):
+            return data
+        return {**defaults, **data}
 
 
 class Data(_Section):
@@ -237,13 +255,22 @@ class RunConfig(_Section):
     def _options(self) -> BaseModel:
         return find(self.search.strategy).Options.model_validate(self.search.options)
 
+    def complete(self) -> Self:
+        """The same config with the defaults of the strategy's options filled in.
+
+        A run has them in its journal: what it does next must not change with the defaults of a new version.
+        """
+        options = self._options().model_dump(mode="json")
+        return self.model_copy(update={"search": self.search.model_copy(update={"options": options})})
+
     def differs_from(self, other: Self) -> list[str]:
         """The sections in which a result of this config could differ from the other's.
 
         Where it runs does not count (but the threads of a member do), nor do comparisons and versions.
         """
         results = ("run", "workload", "objective", "search", "data", "checkpoints", "limits")
-        found = [section for section in results if getattr(self, section) != getattr(other, section)]
+        one, two = self.complete(), other.complete()
+        found = [section for section in results if getattr(one, section) != getattr(two, section)]
         threads = self.cluster.threads_per_member == other.cluster.threads_per_member
         return found if threads else [*found, "cluster.threads_per_member"]
 
@@ -300,6 +327,11 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
         problems.append(
             f"search.population: {search.population} is too small for {search.strategy}, "
             f"which needs {strategy.smallest_population} or more"
+        )
+    if strategy.steady and search.population > 1:
+        problems.append(
+            f"search.population: is {search.population}, but a generation of {search.strategy} is one "
+            "member; leave population out, and give generations the number of members"
         )
     if getattr(options, "initial", "random") != "random":
         problems += [

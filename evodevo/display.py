@@ -72,7 +72,8 @@ def _display(status: Status, dashboard: str | None) -> Group:
     workers = "" if status.workers is None else f" on {status.workers} workers"
     table.add_row("[bold]" + status.name, f"{status.state}{workers}, {_time(status)}")
     table.add_row("generation", _bar(status.generation, status.generations))
-    table.add_row("members", _bar(status.members_done, status.population))
+    if status.population > 1:
+        table.add_row("members", _bar(status.members_done, status.population))
     if status.best_fom is not None:
         table.add_row("best", f"[bold green]{status.best_fom:.6g}[/] {status.metric} ({status.best_member})")
     if status.median_fom is not None:

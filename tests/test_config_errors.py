@@ -12,7 +12,10 @@ SECTIONS = "Known: run, workload, objective, search, data, checkpoints, limits, 
 A_NAME = "use letters, digits, '_', '-' and single dots, beginning with a letter or digit, 100 at the most"
 FORM = "should have the form module:Class"
 ONE_OF_TWO = "workload: give either `use: module:Class` or `command: program ...`"
-STRATEGIES = "There are tri_parent, truncation_pbt, random_search, scheduled, replay, or give an import path"
+STRATEGIES = (
+    "There are tri_parent, truncation_pbt, random_search, scheduled, mutate_best, replay, "
+    "or give an import path"
+)
 
 
 def scheduled(shape: Any) -> dict[str, Any]:
@@ -136,6 +139,26 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
         ["search.loci.mutation_step: tri_parent has a locus of that name of its own"],
     ),
     # the strategy and the population
+    (
+        {"search.strategy": "mutate_best", "search.options": {}},
+        ["search.population: is 4, but a generation of mutate_best is one member; leave population out"],
+    ),
+    (
+        {"search.strategy": "mutate_best", "search.options": {"gains": {"rat": 1.0}}, "search.population": 1},
+        ["search.options.gains: there is no locus 'rat'; there are rate, layers, optimizer, momentum"],
+    ),
+    (
+        {"search.population": ABSENT},
+        ["search.population: is missing"],
+    ),
+    (
+        {"objective.weights": {}},
+        ["objective.weights: is empty"],
+    ),
+    (
+        {"objective.weights": {"validation_loss": 1.0}},
+        ["objective: metric 'validation_loss' is one of the weights; give their sum another name"],
+    ),
     (
         {"search.strategy": "tri_parents"},
         ["search.strategy: no strategy 'tri_parents'; did you mean tri_parent? "],

@@ -38,10 +38,12 @@ def describe(job: Job, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError(
             f"{name} fails before its first epoch: {type(why).__name__}: {why}{place_of(why)}"
         ) from why
-    if job.metric not in metrics:
-        raise UsageError(
-            f"objective.metric: {name} does not report {job.metric!r}; {nearest(job.metric, sorted(metrics))}"
-        )
+    key = "objective.weights" if job.weights else "objective.metric"
+    for metric in job.weights or [job.metric]:
+        if metric not in metrics:
+            raise UsageError(f"{key}: {name} does not report {metric!r}; {nearest(metric, sorted(metrics))}")
+    if job.weights and job.metric in metrics:
+        raise UsageError(f"objective.metric: {name} has a metric {job.metric!r}; give the sum another name")
     unread = [locus for locus in hyperparameters if locus not in read]
     warnings = [f"{name} did not read the hyperparameter {locus!r}" for locus in unread]
     return {"facts": facts, "warnings": warnings, "metrics": metrics, "torch": torch.__version__}

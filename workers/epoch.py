@@ -64,8 +64,11 @@ def _run_epoch(assignment: Assignment) -> Outcome:
     if ref is not None and data is not None:
         remember_checkpoint(store, ref, data)
 
-    if job.metric not in metrics:
-        raise KeyError(f"the workload reports {', '.join(metrics)}, and not the objective {job.metric!r}")
+    for name in job.weights or [job.metric]:
+        if name not in metrics:
+            raise KeyError(f"the workload reports {', '.join(metrics)}, and not the objective {name!r}")
+    if job.weights:
+        metrics[job.metric] = sum(weight * metrics[name] for name, weight in job.weights.items())
     finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
     if job.metric not in finite:
         return Outcome("diverged", metrics=finite, seconds=watch.seconds)

@@ -204,7 +204,8 @@ def _fitness(history: History) -> dict[str, float]:
     strategy = history.config.strategy()
     return {
         life.id: fitness
-        for lives in history.generations[: history.completed()]
+        for generation, lives in enumerate(history.generations)
+        if history.complete(generation)
         for life, fitness in zip(lives, strategy.fitness([life.fom for life in lives]), strict=True)
     }
 

@@ -8,8 +8,9 @@ already on disk. So a controller that is killed at any point is replaced by a ne
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from evodevo.run.records import Assignment, Outcome
 from evodevo.run.setup import EXAMINE, EXHIBITS, JOURNAL, RENDER, RUN_EPOCH, job_of, needs_of
 
 logger = logging.getLogger("evodevo.controller")
+
+ENOUGH_TO_JUDGE = 5
+"""Of fewer members, `limits.max_failed_fraction` in a steady run is a part of so many."""
 
 
 class Controller:
@@ -44,6 +48,8 @@ class Controller:
         """What went wrong that did not stop the run."""
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="evodevo-disk")
         self._journal: Journal | None = None
+        self._in_turn = asyncio.Lock()
+        """Births, outcomes and the deletion of what nobody needs go one after the other."""
         self._cancelled = False
 
     async def carry_out(self) -> None:
@@ -89,6 +95,8 @@ class Controller:
         if not self.history.run_id:
             return 1
         search, done = self.history.config.search, self.history.completed()
+        if self.history.steady:
+            return max(1, search.generations - done)
         if done < search.generations - 1 or len(self.history.generations) == done < search.generations:
             return search.population
         return max(1, sum(life.outcome is None for life in self.history.generations[-1]))
@@ -113,31 +121,76 @@ class Controller:
         strategy = self._config.strategy()
         await self._collect()
         try:
-            for generation in range(self.history.completed()):
-                self._stop_if_too_many_failed(generation)
-                self._tell(strategy, generation)
-            while (generation := self.history.completed()) < self._config.search.generations:
-                limit = self._config.limits.wall_time_s
-                if limit is not None and self.history.elapsed_s > limit:
-                    return "done", f"limits.wall_time_s = {limit:g} is used up"
-                await self._generation(strategy, generation)
+            await (self._steadily(strategy) if strategy.steady else self._by_generations(strategy))
         except RunFailed as why:
             return "failed", str(why)
+        if self.history.completed() < self._config.search.generations:
+            return "done", f"limits.wall_time_s = {self._config.limits.wall_time_s:g} is used up"
         return "done", None
 
-    async def _generation(self, strategy: Strategy, generation: int) -> None:
-        if generation == len(self.history.generations):
-            await self._write(self._births(strategy, generation))
-        await self._collect()
-        try:
-            async with asyncio.TaskGroup() as members:
+    async def _by_generations(self, strategy: Strategy) -> None:
+        """The members of a generation are at work together; the next is born when all of them are done."""
+        for generation in range(self.history.completed()):
+            self._take_in(strategy, generation)
+        while (generation := self.history.completed()) < self._config.search.generations:
+            if self._time_is_up():
+                return
+            if generation == len(self.history.generations):
+                await self._write(self._births(strategy, generation))
+            await self._collect()
+            async with _together() as members:
                 for life in self.history.generations[generation]:
                     if life.outcome is None:
                         members.create_task(self._live(life))
-        except BaseExceptionGroup as several:
-            raise several.exceptions[0] from several
-        self._stop_if_too_many_failed(generation)
-        self._tell(strategy, generation)
+            self._take_in(strategy, generation)
+            await self._collect()
+
+    def _take_in(self, strategy: Strategy, generation: int) -> None:
+        lives = self.history.generations[generation]
+        self._stop_if_too_many_failed(lives, len(lives), f"of generation {generation}")
+        strategy.tell([life.as_member() for life in lives])
+
+    async def _steadily(self, strategy: Strategy) -> None:
+        """One child at a time waits for a worker, and is born when it has one, of what is known by then."""
+        strategy.tell([life.as_member() for life in self.history.lives() if life.outcome])
+        self._stop_if_too_many_failed_so_far()
+        async with _together() as members:
+            for life in list(self.history.lives()):
+                if life.outcome is None:
+                    members.create_task(self._live_steadily(strategy, life))
+            while len(self.history.generations) < self._config.search.generations:
+                if self._time_is_up():
+                    return
+                placed = asyncio.Event()
+                members.create_task(self._be_born_and_live(strategy, placed))
+                await placed.wait()
+
+    async def _be_born_and_live(self, strategy: Strategy, placed: asyncio.Event) -> None:
+        """With no birth where the time is up before there is a worker."""
+        life: Life | None = None
+
+        async def born() -> Life:
+            nonlocal life
+            if self._time_is_up():
+                raise _TimeIsUp
+            async with self._in_turn:  # after the outcome that has freed its worker
+                await self._write(self._births(strategy, len(self.history.generations)))
+            life = self.history.generations[-1][0]
+            placed.set()
+            return life
+
+        try:
+            while life is None:
+                await self._attempt(born)
+        except _TimeIsUp:
+            placed.set()
+        else:
+            await self._live_steadily(strategy, life)
+
+    async def _live_steadily(self, strategy: Strategy, life: Life) -> None:
+        await self._live(life)
+        strategy.tell([life.as_member()])
+        self._stop_if_too_many_failed_so_far()
         await self._collect()
 
     def _births(self, strategy: Strategy, generation: int) -> dict[str, Any]:
@@ -158,55 +211,82 @@ class Controller:
 
     async def _live(self, life: Life) -> None:
         """Attempt after attempt, until one comes to an outcome or there were enough."""
+
+        async def itself() -> Life:
+            return life
+
         parent = self.history.by_id.get(life.birth.parent_params or "")
-        hyperparameters = self._config.space().express(life.birth.genome)
         while life.outcome is None:
-            assignment = Assignment(
-                job=self._job,
-                member=life.id,
-                attempt=len(life.lost) + 1,
-                hyperparameters=hyperparameters,
-                parent=self.history.parent_checkpoint(life),
-                epoch=life.epoch,
-                training_seed=life.training_seed,
+            await self._attempt(itself, parent.worker if parent else None)
+
+    async def _attempt(self, member: Callable[[], Awaitable[Life]], prefer: str | None = None) -> None:
+        """One attempt at the epoch of a member, who is asked for when there is a worker."""
+        life: Life | None = None
+
+        async def assignment() -> Sequence[Assignment]:
+            nonlocal life
+            life = await member()
+            return [self._assignment(life)]
+
+        try:
+            answer = await self._caller.call_when_free(
+                self._job.run,
+                RUN_EPOCH,
+                assignment,
+                prefer=prefer,
+                timeout_s=self._job.epoch_timeout_s,
+                needs=self.needs,
             )
-            try:
-                answer = await self._caller.call(
-                    self._job.run,
-                    RUN_EPOCH,
-                    assignment,
-                    prefer=parent.worker if parent else None,
-                    timeout_s=self._job.epoch_timeout_s,
-                    needs=self.needs,
-                )
-            except AttemptLost as why:
-                preempted = isinstance(why, Preempted)
-                await self._write(
-                    {"kind": "lost", "member": life.id, "why": str(why), "preempted": preempted}
-                )
-                if len(life.lost) - life.preempted >= self._config.limits.max_attempts:
-                    error = "no attempt came to an end:\n" + "\n".join(life.lost)
-                    await self._write(_outcome(life, Outcome("failed", error=error), None, None))
-            else:
+        except AttemptLost as why:
+            if life is not None:
+                await self._lose(life, why)
+        else:
+            assert life is not None
+            async with self._in_turn:
                 await self._write(_outcome(life, answer.result, answer.worker, answer.started_at))
-                self._stop_if_over_budget(answer.result)
+            self._stop_if_over_budget(answer.result)
 
-    def _tell(self, strategy: Strategy, generation: int) -> None:
-        strategy.tell([life.as_member() for life in self.history.generations[generation]])
+    def _assignment(self, life: Life) -> Assignment:
+        return Assignment(
+            job=self._job,
+            member=life.id,
+            attempt=len(life.lost) + 1,
+            hyperparameters=self._config.space().express(life.birth.genome),
+            parent=self.history.parent_checkpoint(life),
+            epoch=life.epoch,
+            training_seed=life.training_seed,
+        )
 
-    def _stop_if_too_many_failed(self, generation: int) -> None:
-        lives = self.history.generations[generation]
+    async def _lose(self, life: Life, why: AttemptLost) -> None:
+        preempted = isinstance(why, Preempted)
+        await self._write({"kind": "lost", "member": life.id, "why": str(why), "preempted": preempted})
+        if len(life.lost) - life.preempted >= self._config.limits.max_attempts:
+            error = "no attempt came to an end:\n" + "\n".join(life.lost)
+            await self._write(_outcome(life, Outcome("failed", error=error), None, None))
+
+    def _time_is_up(self) -> bool:
+        limit = self._config.limits.wall_time_s
+        return limit is not None and self.history.elapsed_s > limit
+
+    def _stop_if_too_many_failed_so_far(self) -> None:
+        """In a steady run, whose generations have one member each."""
+        done = [life for life in self.history.lives() if life.outcome]
+        if len(done) >= ENOUGH_TO_JUDGE or len(done) == self._config.search.generations:
+            self._stop_if_too_many_failed(done, len(done), "so far")
+        elif done:
+            self._stop_if_too_many_failed(done, ENOUGH_TO_JUDGE, "at the beginning")
+
+    def _stop_if_too_many_failed(self, lives: Sequence[Life], of: int, which: str) -> None:
+        """Raises `RunFailed`, with the first one's error."""
         failed = [life for life in lives if life.status == "failed"]
-        if len(failed) > self._config.limits.max_failed_fraction * len(lives):
+        if len(failed) > self._config.limits.max_failed_fraction * of:
             raise RunFailed(
-                f"{len(failed)} of {len(lives)} members of generation {generation} failed "
+                f"{len(failed)} of {len(lives)} members {which} failed "
                 f"(limits.max_failed_fraction = {self._config.limits.max_failed_fraction:g}); "
                 f"the first, {failed[0].id}:\n{failed[0].outcome.error if failed[0].outcome else ''}"
             )
-        if not any(life.fom is not None for life in lives):
-            raise RunFailed(
-                f"no member of generation {generation} has a finite {self._job.metric}: all diverged"
-            )
+        if of == len(lives) and not any(life.fom is not None for life in lives):
+            raise RunFailed(f"no member {which} has a finite {self._job.metric}: all diverged")
 
     def _stop_if_over_budget(self, outcome: Outcome) -> None:
         """Two generations and the best can be there at once; better said at the first checkpoint."""
@@ -222,11 +302,12 @@ class Controller:
 
     async def _collect(self) -> None:
         """Delete the checkpoints that nothing needs. A store that fails now is tried again next time."""
-        pending = [life.id for life in self.history.lives() if life.outcome is None]
-        try:
-            await self._on_disk(self._store.collect, self.history.needed_checkpoints(), pending)
-        except OSError as why:
-            logger.warning("run %s: could not delete old checkpoints: %s", self._job.run, why)
+        async with self._in_turn:  # who is born meanwhile could publish, and is not among the pending
+            pending = [life.id for life in self.history.lives() if life.outcome is None]
+            try:
+                await self._on_disk(self._store.collect, self.history.needed_checkpoints(), pending)
+            except OSError as why:
+                logger.warning("run %s: could not delete old checkpoints: %s", self._job.run, why)
 
     async def _test(self, status: End) -> dict[str, float]:
         """Metrics of the best member on the test split, which nothing was selected by; and its exhibits."""
@@ -270,6 +351,20 @@ class Controller:
         return await asyncio.shield(
             asyncio.get_running_loop().run_in_executor(self._disk, function, *arguments)
         )
+
+
+class _TimeIsUp(Exception):
+    pass
+
+
+@asynccontextmanager
+async def _together() -> AsyncIterator[asyncio.TaskGroup]:
+    """A task group that raises what the first of its tasks raised."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            yield tasks
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from several
 
 
 def _close(opening: Future[Journal]) -> None:

@@ -11,7 +11,7 @@ import importlib
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -72,6 +72,22 @@ class Caller(Protocol):
         """Call `module:function` on the next free worker that has what it needs, `prefer` if that is one.
 
         Raises `AttemptLost`, or the `UsageError` that the function raised.
+        """
+        ...
+
+    async def call_when_free(
+        self,
+        run: str,
+        function: str,
+        prepare: Callable[[], Awaitable[Sequence[Any]]],
+        *,
+        prefer: str | None = None,
+        timeout_s: float | None = None,
+        needs: Needs = ANYTHING,
+    ) -> Answer:
+        """`call`, with arguments that `prepare` gives as soon as there is a worker and not before.
+
+        What it raises is raised, and nothing is called.
         """
         ...
 
@@ -150,11 +166,35 @@ class Dispatcher:
         timeout_s: float | None = None,
         needs: Needs = ANYTHING,
     ) -> Answer:
+        async def given() -> Sequence[Any]:
+            return arguments
+
+        return await self.call_when_free(
+            run, function, given, prefer=prefer, timeout_s=timeout_s, needs=needs
+        )
+
+    async def call_when_free(
+        self,
+        run: str,
+        function: str,
+        prepare: Callable[[], Awaitable[Sequence[Any]]],
+        *,
+        prefer: str | None = None,
+        timeout_s: float | None = None,
+        needs: Needs = ANYTHING,
+    ) -> Answer:
         worker = await self._places.take(run, prefer, lambda worker: not self._why_unfit(worker, needs))
-        started_at = round(self._clock(), 3)
         present = self._present.get(worker)
         if present is None:
             raise AttemptLost(f"worker {worker} was lost before it was given the call")
+        try:
+            arguments = tuple(await prepare())
+        except BaseException:
+            self._give_back(worker, present)
+            raise
+        if present.lost.is_set():
+            raise _loss(worker, present)
+        started_at = round(self._clock(), 3)
         future = self._client.submit(
             call_by_path,
             function,

@@ -13,11 +13,13 @@ so a resumed run and a finished one are understood in the same way. The kinds of
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from evodevo.config import RunConfig, parse
 from evodevo.evolution.fitness import best_first
+from evodevo.evolution.strategies import find
 from evodevo.evolution.strategies.base import Birth, Member
 from evodevo.run.journal import JournalError, Record, Tail
 from evodevo.run.records import CheckpointRef, Outcome
@@ -80,6 +82,8 @@ class History:
     """The state of a run, after all records so far; nothing is known before the first one."""
 
     config: RunConfig
+    steady: bool
+    """Whether generations, of one member each, do not wait for each other."""
 
     def __init__(self) -> None:
         self.run_id = ""
@@ -119,8 +123,10 @@ class History:
         )
 
     def completed(self) -> int:
-        """How many generations are complete; only the last can be incomplete."""
+        """How many generations are complete; only the last can be incomplete, but in a steady run any."""
         count = len(self.generations)
+        if count and self.steady:
+            return sum(map(self.complete, range(count)))
         return count if count == 0 or self.complete(count - 1) else count - 1
 
     def lives(self) -> Iterator[Life]:
@@ -128,8 +134,9 @@ class History:
             yield from generation
 
     def epoch_s(self) -> float | None:
-        """Seconds of the longest epoch in the last two generations; None before there was one."""
-        recent = (life for generation in self.generations[-2:] for life in generation)
+        """Seconds of the longest epoch in the last two generations that had one; None before that."""
+        begun = (lives for lives in reversed(self.generations) if any(life.outcome for life in lives))
+        recent = (life for lives in islice(begun, 2) for life in lives)
         return max((sum(life.outcome.seconds.values()) for life in recent if life.outcome), default=None)
 
     def line(self, life: Life) -> list[Life]:
@@ -160,13 +167,14 @@ class History:
 
     def _apply_run(self, record: Record) -> None:
         self.config = parse(record["config"], "journal")
+        self.steady = find(self.config.search.strategy).steady
         self.run_id = record.get("id", "")
 
     def _apply_controller(self, record: Record) -> None:
         self.controller = record
         self.end = self.reason = None
         if record["retry"] and self.generations:
-            for life in self.generations[-1]:
+            for life in self.lives() if self.steady else self.generations[-1]:
                 if life.status == "failed":
                     life.outcome = life.started_at = life.worker = None
                     life.lost, life.preempted = [], 0

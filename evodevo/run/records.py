@@ -33,6 +33,8 @@ class Job:
     data_root: str | None
     threads: int
     epoch_timeout_s: float | None
+    weights: Mapping[str, float] | None = None
+    """Where `metric` is a weighted sum of the workload's metrics: its terms."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ def create_run(directory: Path, config: RunConfig) -> None:
 
     Raises `FileExistsError` where there is one.
     """
+    config = config.complete()
     if directory.exists():
         raise FileExistsError(f"{directory} is there already")
     unborn = directory.with_name(f".{directory.name}.{uuid.uuid4().hex[:8]}")
@@ -51,6 +52,7 @@ def job_of(config: RunConfig, directory: Path, run_id: str = "") -> Job:
         run=config.run.name,
         workload=config.workload.model_dump(),
         metric=config.objective.metric,
+        weights=config.objective.weights,
         checkpoints_url=f"{url.rstrip('/')}/{config.run.name}-{run_id}" if url else str(directory / "params"),
         data_root=config.data.root,
         threads=config.cluster.threads_per_member,

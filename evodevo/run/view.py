@@ -107,11 +107,9 @@ class View:
     def status(self) -> Status:
         history, search = self.history, self.history.config.search
         done = history.completed()
-        at_work = history.generations[done] if done < len(history.generations) else []
+        at_work = [] if history.steady or done == len(history.generations) else history.generations[done]
         members_done = sum(life.outcome is not None for life in at_work)
-        latest = next(
-            (g for g in (at_work, *history.generations[:done][::-1]) if any(life.outcome for life in g)), []
-        )
+        latest = next((g for g in reversed(history.generations) if any(life.outcome for life in g)), [])
         foms = [life.fom for life in latest if life.fom is not None]
         total, behind = search.generations * search.population, done * search.population + members_done
         state = self._state()

@@ -11,7 +11,7 @@ import random
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -87,6 +87,20 @@ class FakeCaller:
         self._clock = clock or FakeClock()
         self._trouble = trouble or {}
         self._turns: list[asyncio.Future[None]] = []
+
+    async def call_when_free(
+        self,
+        run: str,
+        function: str,
+        prepare: Callable[[], Awaitable[Sequence[Any]]],
+        *,
+        prefer: str | None = None,
+        timeout_s: float | None = None,
+        needs: Needs = ANYTHING,
+    ) -> Answer:
+        return await self.call(
+            run, function, *await prepare(), prefer=prefer, timeout_s=timeout_s, needs=needs
+        )
 
     async def call(
         self,

@@ -26,6 +26,7 @@ from run.fakes import (
 
 from evodevo.config import load
 from evodevo.errors import UsageError
+from evodevo.evolution.fitness import DEFAULT_SIGMA
 from evodevo.evolution.rng import training_seed
 from evodevo.run.controller import Controller
 from evodevo.run.dispatch import AttemptLost
@@ -76,8 +77,8 @@ def test_the_report_is_drawn_of_the_runs_directory_when_the_end_is_journaled(tmp
 def test_a_new_run_holds_its_config_and_an_older_one_is_not_begun_again(tmp_path: Path) -> None:
     config = config_of(run__seed=11)
     new_run(tmp_path / "run", config)
-    assert load(tmp_path / "run" / "config.yaml") == config
-    assert history_of(tmp_path / "run").config == config
+    assert load(tmp_path / "run" / "config.yaml") == history_of(tmp_path / "run").config == config.complete()
+    assert config.complete().search.options["sigma"] == DEFAULT_SIGMA
     before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     with pytest.raises(FileExistsError):
         create_run(tmp_path / "run", config_of(run__seed=12))
@@ -185,7 +186,7 @@ def test_the_controllers_record_says_where_it_is_before_anything_is_born(tmp_pat
     records = Tail(tmp_path / "run" / "journal.jsonl").read()
     assert [record["kind"] for record in records[:3]] == ["run", "controller", "births"]
     assert (records[1]["host"], records[1]["retry"]) == ("here", False)
-    assert json.dumps(records[0]["config"]) == json.dumps(config_of().to_json())
+    assert json.dumps(records[0]["config"]) == json.dumps(config_of().complete().to_json())
 
 
 def test_the_records_of_a_live_controller_are_those_of_its_journal(tmp_path: Path) -> None:

@@ -83,6 +83,47 @@ async def test_a_call_answers_with_the_result_and_where_it_was_computed() -> Non
 
 
 @on_a_loop
+async def test_arguments_are_asked_for_when_there_is_a_worker_and_what_they_raise_frees_it() -> None:
+    cluster = Cluster()
+    asked: list[str] = []
+
+    async def prepare() -> list[int]:
+        asked.append("yes")
+        if len(asked) == 1:
+            raise ValueError("nothing to do")
+        return [1]
+
+    def begin() -> asyncio.Task[Answer]:
+        return asyncio.create_task(cluster.dispatcher.call_when_free("run", "module:function", prepare))
+
+    first = begin()
+    await asyncio.sleep(0)
+    assert not asked
+    cluster.join("w")
+    with pytest.raises(ValueError, match="nothing to do"):
+        await first
+    assert cluster.dispatcher.idle() == {"w"}
+    begin().add_done_callback(lambda task: task.exception())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert [worker for worker, _ in cluster.submitted] == ["w"]
+
+
+@on_a_loop
+async def test_a_worker_that_is_lost_while_its_call_is_prepared_is_a_lost_attempt() -> None:
+    cluster = Cluster()
+    cluster.join("w")
+
+    async def prepare() -> list[int]:
+        cluster.leave("w")
+        return []
+
+    with pytest.raises(AttemptLost, match="worker w was lost"):
+        await cluster.dispatcher.call_when_free("run", "module:function", prepare)
+    assert not cluster.submitted
+
+
+@on_a_loop
 async def test_a_worker_that_leaves_before_its_call_begins_is_a_lost_attempt() -> None:
     cluster = Cluster()
     call = await cluster.call()

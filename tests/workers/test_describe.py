@@ -41,6 +41,15 @@ def test_a_metric_that_is_not_reported_is_named_with_those_that_are(tmp_path: Pa
     assert message.endswith("validation_accuracy, validation_loss")
 
 
+def test_weights_are_of_metrics_that_are_reported_and_their_sum_is_none_of_them(tmp_path: Path) -> None:
+    good = {"validation_loss": -1.0, "validation_accuracy": 1.0}
+    assert describe(job(tmp_path, metric="fitness", weights=good), HYPERPARAMETERS)["warnings"] == []
+    message = refusal(tmp_path, section(), metric="fitness", weights={"accuracy": 1.0})
+    assert message.startswith(f"objective.weights: {TOY} does not report 'accuracy'; ")
+    message = refusal(tmp_path, section(), metric="validation_accuracy", weights={"validation_loss": 1.0})
+    assert "has a metric 'validation_accuracy'; give the sum another name" in message
+
+
 def test_a_hyperparameter_that_no_locus_gives_is_named_with_those_that_there_are(tmp_path: Path) -> None:
     assert refusal(tmp_path, section(), {"learning_rate": 0.1, "moment": 0.9}) == (
         f"{TOY}: the workload asks for hyperparameter 'momentum'; search.loci gives learning_rate, moment"

@@ -89,6 +89,20 @@ def test_a_loss_that_is_nan_makes_a_diverged_member_without_fom_or_checkpoint(tm
     assert outcome.metrics.keys() == {"validation_accuracy"}
 
 
+def test_an_objective_with_weights_is_the_weighted_sum_and_is_reported_with_the_rest(tmp_path: Path) -> None:
+    weights = {"validation_loss": 0.1, "validation_other": 0.9}
+
+    def outcome(**given: float) -> Outcome:
+        about = job(tmp_path, section(f"{HERE}:Reports", given=given), metric="fitness", weights=weights)
+        return run_epoch(assignment(about))
+
+    good = outcome(loss=2.0, other=3.0)
+    assert good.fom == good.metrics["fitness"] == pytest.approx(2.9)
+    assert good.metrics["validation_other"] == 3.0
+    assert outcome(loss=2.0, other=math.nan).status == "diverged"
+    assert "not the objective 'validation_other'" in str(outcome(loss=2.0).error)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_an_objective_that_is_not_finite_is_divergence_and_another_metric_is_not(
     tmp_path: Path, value: float

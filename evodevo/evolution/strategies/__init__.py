@@ -4,6 +4,7 @@ import importlib
 from difflib import get_close_matches
 
 from evodevo.evolution.strategies.base import Birth, Member, Population, Strategy
+from evodevo.evolution.strategies.mutate_best import MutateBest
 from evodevo.evolution.strategies.random_search import RandomSearch
 from evodevo.evolution.strategies.replay import Replay
 from evodevo.evolution.strategies.scheduled import Scheduled
@@ -17,6 +18,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "truncation_pbt": TruncationPBT,
     "random_search": RandomSearch,
     "scheduled": Scheduled,
+    "mutate_best": MutateBest,
     "replay": Replay,
 }
 

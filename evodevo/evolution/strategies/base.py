@@ -5,7 +5,7 @@ telling it again what the journal holds puts it back where it was.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -70,6 +70,13 @@ class Strategy(ABC):
 
     Options: ClassVar[type[BaseModel]] = CommonOptions
     smallest_population: ClassVar[int] = 2
+    steady: ClassVar[bool] = False
+    """No generation waits for another: each is one member, which is born as soon as a worker is free for it.
+
+    Such a strategy is told of members as they are done, each by itself, in any order.
+    """
+    default_search: ClassVar[Mapping[str, int]] = {}
+    """Values of `search.population` and `search.generations` where a config gives none."""
 
     def __init__(self, space: Space, population: int, mode: Mode, seed: int, options: BaseModel) -> None:
         self.space = space

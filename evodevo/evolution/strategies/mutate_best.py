@@ -1,0 +1,144 @@
+"""Mutation of the best so far, as users of YOLOv5's `--evolve` know it; every member trains from scratch.
+
+A parent is drawn from the five best members, or is their weighted mean, and each hyperparameter is multiplied
+by a factor around 1 (Jocher 2020, "Hyperparameter Evolution", docs.ultralytics.com/yolov5). There are no
+generations: a child is born whenever a worker is free, from what is known then.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from evodevo.evolution import rng
+from evodevo.evolution.fitness import Mode, best_first, is_usable
+from evodevo.evolution.space import FloatLocus, Genome, IntLocus, Space, Value
+from evodevo.evolution.strategies import base
+
+SMALLEST_FACTOR, LARGEST_FACTOR = 0.3, 3.0
+SMALLEST_WEIGHT = 1e-6
+SMALLEST_GAIN = 0.01
+DIGITS = 5
+
+
+class MutateBestOptions(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    initial: Literal["given"] = "given"
+    """The first member has the loci's `initial` values; children that know no other are mutants of it."""
+    parents: int = Field(default=5, ge=1)
+    """So many of the best may be parents."""
+    parent: Literal["drawn", "weighted_mean"] = "drawn"
+    """One of them, or their mean; both by weights: how far each is better than the worst of them."""
+    mutation_rate: float = Field(default=0.8, gt=0, le=1)
+    """Probability of each locus; at least one changes."""
+    mutation_step: float = Field(default=0.2, gt=0)
+    """A value is multiplied by 1 + gain * N(0, 1) * U(0, 1) * mutation_step, from 0.3 to 3."""
+    gains: dict[str, Annotated[float, Field(ge=0, le=10)]] = Field(default_factory=dict)
+    """Locus -> how much it changes, 1 where nothing is said; with 0 it stays as it is."""
+
+
+class MutateBest(base.Strategy):
+    Options: ClassVar[type[BaseModel]] = MutateBestOptions
+    smallest_population = 1
+    steady = True
+    default_search: ClassVar[Mapping[str, int]] = {"population": 1, "generations": 300}
+    options: MutateBestOptions
+
+    def __init__(self, space: Space, population: int, mode: Mode, seed: int, options: BaseModel) -> None:
+        """Raises `ValueError` for gains of loci that there are not, and where nothing can change."""
+        super().__init__(space, population, mode, seed, options)
+        for name, gain in self.options.gains.items():
+            if name not in space.loci:
+                raise ValueError(f"gains: there is no locus {name!r}; there are {', '.join(space.loci)}")
+            if 0 < gain < SMALLEST_GAIN:
+                raise ValueError(f"gains: {name} is {gain:g}; give 0 to fix it, or {SMALLEST_GAIN} or more")
+        if not any(self._can_change(name) for name in space.loci):
+            raise ValueError("gains: no hyperparameter can change: all are fixed, or zero with low: 0")
+        self._best: list[base.Member] = []
+
+    def ask(self, generation: int) -> list[base.Birth]:
+        """The next child, given all members that were told so far."""
+        return [
+            self.birth(generation, 0, base.Population(self._best, self._weights(), range(len(self._best))))
+        ]
+
+    def tell(self, members: Sequence[base.Member]) -> None:
+        """Take in members as they are done, in any order; of equals the first born is the better."""
+        known = sorted(
+            (one for one in (*self._best, *members) if is_usable(one.fom)), key=lambda one: one.generation
+        )
+        ranking = best_first([one.fom for one in known], self.mode)
+        self._best = [known[place] for place in ranking[: self.options.parents]]
+
+    def birth(self, generation: int, slot: int, parents: base.Population) -> base.Birth:
+        """All members are trained with one seed: what differs between them is their hyperparameters."""
+        seed = rng.training_seed(self.seed, 0, 0)
+        if generation == 0:
+            return base.Birth(self.space.given(), training_seed=seed)
+        draw = self.stream(generation, slot, "mutation")
+        if not parents.members:
+            return base.Birth(self._mutated(self.space.given(), draw), training_seed=seed)
+        weights = np.array(parents.fitness) / sum(parents.fitness)
+        if self.options.parent == "weighted_mean":
+            a, *others = parents.members
+            genome = self._mutated(self._mean(parents.members, weights), draw)
+            return base.Birth(genome, a.id, others[0].id if others else None, training_seed=seed)
+        a = parents.members[int(draw.choice(len(weights), p=weights))]
+        return base.Birth(self._mutated(a.birth.genome, draw), parent_a=a.id, training_seed=seed)
+
+    def _weights(self) -> list[float]:
+        """fitness - min + 1e-6 of the best, where fitness is the fom that is maximised."""
+        sign = 1.0 if self.mode == "max" else -1.0
+        fitness = [sign * one.fom for one in self._best if one.fom is not None]
+        return [value - min(fitness) + SMALLEST_WEIGHT for value in fitness]
+
+    def _mean(self, members: Sequence[base.Member], weights: np.ndarray) -> dict[str, Value]:
+        """The weighted mean of numbers; what is no number is as the best member has it."""
+        mean = dict(members[0].birth.genome)
+        for name, locus in self.space.loci.items():
+            if isinstance(locus, FloatLocus | IntLocus):
+                value = float(np.dot(weights, [float(one.birth.genome[name]) for one in members]))  # type: ignore[arg-type]
+                mean[name] = _legal(locus, value, 0.5)
+        return mean
+
+    def _mutated(self, genome: Genome, draw: np.random.Generator) -> dict[str, Value]:
+        """Try until something has changed. N is drawn for each locus and U for all of them together."""
+        while True:
+            strength = self.options.mutation_step * draw.random()
+            child: dict[str, Value] = {}
+            for name, locus in self.space.loci.items():
+                drawn, normal = draw.random() < self.options.mutation_rate, draw.standard_normal()
+                gain = self.options.gains.get(name, 1.0)
+                child[name] = genome[name]
+                if not (drawn and gain and locus.evolves):
+                    continue
+                if isinstance(locus, FloatLocus | IntLocus):
+                    factor = np.clip(1.0 + gain * normal * strength, SMALLEST_FACTOR, LARGEST_FACTOR)
+                    value = float(genome[name] * factor)
+                    child[name] = _legal(locus, value, draw.random())
+                else:
+                    child[name] = locus.drift(genome[name], min(1.0, gain * strength), draw)
+            if child != dict(genome):
+                return child
+
+    def _can_change(self, name: str) -> bool:
+        """A number that is zero stays so when it is multiplied, unless its lower bound lifts it."""
+        locus = self.space.loci[name]
+        if not locus.evolves or self.options.gains.get(name, 1.0) == 0:
+            return False
+        return not isinstance(locus, FloatLocus | IntLocus) or bool(locus.initial)
+
+
+def _legal(locus: FloatLocus | IntLocus, value: float, chance: float) -> Value:
+    """Within the bounds, with five significant digits.
+
+    A whole number is rounded up where its fraction and `chance`, in [0, 1), come to 1: where that is drawn
+    evenly, small steps add up that would be lost by rounding to the nearest.
+    """
+    if isinstance(locus, IntLocus):
+        return int(min(max(math.floor(value + chance), locus.low), locus.high))
+    clipped = min(max(value, locus.low), locus.high)
+    return float(min(max(float(f"{clipped:.{DIGITS}g}"), locus.low), locus.high))

@@ -1,0 +1,172 @@
+"""Mutation of the best: who is a parent, how values change, and what never does."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from evodevo.evolution.fitness import Mode
+from evodevo.evolution.space import Space
+from evodevo.evolution.strategies import Birth, Member, find
+from evodevo.evolution.strategies.mutate_best import MutateBest
+from tests.evolution.spaces import assert_legal, assert_rate, line, space_of
+
+SPACE = line(4, high=1e6)
+
+
+def strategy(space: Space = SPACE, mode: Mode = "max", seed: int = 0, **options: Any) -> MutateBest:
+    made = find("mutate_best")(space, 1, mode, seed, MutateBest.Options.model_validate(options))
+    assert isinstance(made, MutateBest)
+    return made
+
+
+def members(foms: Sequence[float | None], space: Space = SPACE) -> list[Member]:
+    """Evaluated ones; member i has 100 (i + 1) everywhere."""
+    genomes = [dict.fromkeys(space.loci, 100.0 * (i + 1)) for i in range(len(foms))]
+    return [Member(f"g{i:03}s000", i, 0, Birth(genomes[i]), fom) for i, fom in enumerate(foms)]
+
+
+def parents(foms: Sequence[float | None], times: int = 2000, **options: Any) -> list[int]:
+    """The generations of the parents of so many children."""
+    asked = strategy(**options)
+    asked.tell(members(foms))
+    born = [asked.ask(generation)[0] for generation in range(10, 10 + times)]
+    assert all(birth.parent_b is birth.parent_params is None for birth in born)
+    return [int(str(birth.parent_a)[1:4]) for birth in born]
+
+
+def test_the_first_member_has_the_given_values_and_others_that_know_nobody_are_its_mutants() -> None:
+    asked = strategy()
+    assert asked.ask(0)[0].genome == SPACE.given()
+    early = [asked.ask(generation)[0] for generation in (1, 2)]
+    assert early[0].genome != early[1].genome
+    assert all(birth.genome != SPACE.given() and birth.parent_a is None for birth in early)
+
+
+def test_a_parent_is_one_of_the_five_best_by_how_much_better_it_is_than_the_worst_of_them() -> None:
+    foms = [0.1, 0.5, None, 0.3, 0.2, 0.45, 0.4, 0.25]  # best: 1, 5, 6, 3, 7
+    drawn = parents(foms)
+    weights = {1: 0.25, 5: 0.20, 6: 0.15, 3: 0.05, 7: 0.0}
+    assert set(drawn) == {1, 5, 6, 3}
+    for place in set(drawn):
+        assert_rate(drawn.count(place), len(drawn), weights[place] / sum(weights.values()))
+
+
+def test_where_the_fom_is_minimised_the_least_are_the_best() -> None:
+    assert set(parents([9.0, 5.0, 1.0, 7.0], mode="min", parents=2)) == {2}
+
+
+def test_equal_parents_are_equally_likely_and_of_equals_the_first_born_are_kept() -> None:
+    drawn = parents([0.5, 0.5, 0.5, 0.5], parents=2)
+    assert set(drawn) == {0, 1}
+    assert_rate(drawn.count(0), len(drawn), 0.5)
+
+
+def test_the_best_are_the_same_in_whatever_order_members_are_told() -> None:
+    told = members([0.1, 0.5, None, 0.3, 0.5, 0.45, 0.4, 0.25, 0.5])
+    expected = strategy()
+    expected.tell(told)
+    for order in ([8, 1, 4, 0, 7, 2, 3, 6, 5], [4, 8, 1, 6, 5, 3, 7, 0, 2]):
+        one_by_one = strategy()
+        for place in order:
+            one_by_one.tell([told[place]])
+        assert one_by_one.ask(20) == expected.ask(20)
+
+
+def test_the_mean_of_the_parents_is_weighted_and_names_the_two_best() -> None:
+    asked = strategy(parent="weighted_mean", mutation_step=1e-9, parents=3)
+    asked.tell(members([1.0, 2.0, 4.0]))  # weights 0, 1, 3 of the values 100, 200, 300
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MutateBest, "_mutated", lambda self, genome, draw: dict(genome))
+        (birth,) = asked.ask(3)
+    assert (birth.parent_a, birth.parent_b, birth.parent_params) == ("g002s000", "g001s000", None)
+    assert birth.genome == dict.fromkeys(SPACE.loci, 275.0)
+
+
+def test_values_are_multiplied_by_normal_factors_with_one_strength_for_each_child() -> None:
+    asked = strategy(line(50, high=1e6, initial=100.0), mutation_rate=1.0)
+    factors = np.array([[value / 100 for value in asked.ask(g)[0].genome.values()] for g in range(1, 401)])
+    strengths = (factors - 1).std(axis=1) / 0.2
+    assert abs(factors.mean() - 1) < 0.005
+    assert 0.45 < strengths.mean() < 0.55
+    assert strengths.min() < 0.05 < 0.95 < strengths.max() < 1.4
+    assert factors.min() >= 0.3
+
+
+def test_eight_of_ten_loci_change_and_at_least_one() -> None:
+    asked = strategy(line(50, high=1e6, initial=123.456))
+    changed = [sum(v != 123.456 for v in asked.ask(g)[0].genome.values()) for g in range(1, 201)]
+    assert 0.77 < sum(changed) / (50 * 200) <= 0.801
+    lonely = strategy(line(1), mutation_rate=0.01)
+    assert all(lonely.ask(g)[0].genome["0"] != 1.0 for g in range(1, 50))
+
+
+def test_a_gain_scales_the_change_and_zero_fixes_the_value() -> None:
+    space = line(3, high=1e6, initial=100.0)
+    asked = strategy(space, gains={"0": 0.0, "1": 0.1}, mutation_rate=1.0)
+    values = np.array([list(asked.ask(g)[0].genome.values()) for g in range(1, 501)])
+    assert set(values[:, 0]) == {100.0}
+    assert 7 < values[:, 2].std() / values[:, 1].std() < 14
+
+
+def test_values_have_five_digits_and_stay_within_the_bounds() -> None:
+    space = space_of(
+        near={"type": "float", "low": 0.99, "high": 1.00008, "initial": 1.0},
+        rate={"type": "float", "low": 1e-9, "high": 1.0, "initial": 1.23456789e-5},
+    )
+    born = [strategy(space).ask(generation)[0].genome for generation in range(1, 300)]
+    for genome in born:
+        assert_legal(space, genome)
+        assert genome["rate"] in (float(f"{genome['rate']:.5g}"), 1.23456789e-5)
+    assert max(genome["near"] for genome in born) > 1.0 > min(genome["near"] for genome in born)  # type: ignore[type-var]
+
+
+def test_whole_numbers_drift_and_choices_change_now_and_then() -> None:
+    space = space_of(
+        layers={"type": "int", "low": 1, "high": 9, "initial": 4},
+        kind={"type": "choice", "choices": ["a", "b", "c"], "initial": "a"},
+        flag={"type": "bool", "initial": False},
+        constant={"type": "fixed", "value": 7},
+    )
+    asked = strategy(space)
+    born = [asked.ask(generation)[0].genome for generation in range(1, 301)]
+    for genome in born:
+        assert_legal(space, genome)
+    assert {genome["layers"] for genome in born} >= {3, 4, 5}
+    assert {genome["kind"] for genome in born} == {"a", "b", "c"}
+    assert {genome["flag"] for genome in born} == {False, True}
+
+
+def test_all_members_are_trained_from_scratch_with_the_same_seed() -> None:
+    asked = strategy()
+    asked.tell(members([0.5, 0.6]))
+    born = [asked.ask(generation)[0] for generation in range(5)]
+    assert {birth.parent_params for birth in born} == {None}
+    assert len({birth.training_seed for birth in born}) == 1
+    assert strategy(seed=1).ask(0)[0].training_seed != born[0].training_seed
+
+
+@pytest.mark.parametrize(
+    ("gains", "message"),
+    [
+        ({"lr0": 1.0}, "gains: there is no locus 'lr0'; there are 0, 1, 2, 3"),
+        ({"0": 0.001}, "gains: 0 is 0.001; give 0 to fix it, or 0.01 or more"),
+        (dict.fromkeys(SPACE.loci, 0.0), "gains: no hyperparameter can change"),
+    ],
+)
+def test_gains_that_make_no_sense_are_refused(gains: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        strategy(gains=gains)
+
+
+def test_a_search_in_which_all_is_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="no hyperparameter can change"):
+        strategy(space_of(mixup={"type": "float", "low": 0.0, "high": 1.0, "initial": 0.0}))
+
+
+def test_options_out_of_range_are_refused() -> None:
+    for options in ({"parents": 0}, {"mutation_rate": 0.0}, {"gains": {"0": -1.0}}, {"parent": "both"}):
+        with pytest.raises(ValidationError):
+            strategy(**options)

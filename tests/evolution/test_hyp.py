@@ -1,5 +1,6 @@
 """A hyp.yaml of YOLOv5's as loci."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,38 +17,39 @@ EVOLVED = """\
 # Best generation: 11
 # Last generation: 299
 #    metrics/precision,       metrics/recall
-#              0.54634,              0.55625
+#              0.61803,              0.41421
 
-lr0: 0.0104
-lrf: 0.155
-momentum: 0.874
-weight_decay: 5.0e-06
+lr0: 0.0071
+lrf: 0.093
+momentum: 0.912
+weight_decay: 4.0e-06
 warmup_epochs: 3  # a whole number
-warmup_momentum: 0.613
-warmup_bias_lr: 1.9e-1
-box: 0.0212
-cls: 0.245
-cls_pw: 0.51
-obj: 0.518
-obj_pw: 0.671
-iou_t: 0.21
-anchor_t: 3.36
-anchors: 3.41
+warmup_momentum: 0.52
+warmup_bias_lr: 1.1e-1
+box: 0.041
+cls: 0.37
+cls_pw: 0.85
+obj: 0.9
+obj_pw: 1.2
+iou_t: 0.25
+anchor_t: 5.2
+anchors: 4.62
 fl_gamma: 0.0
-hsv_h: 0.0105
-hsv_s: 0.551
-hsv_v: 0.281
+hsv_h: 0.021
+hsv_s: 0.44
+hsv_v: 0.35
 degrees: 0.0
-translate: 0.0461
-scale: 0.744
+translate: 0.16
+scale: 0.38
 shear: 0.0
 perspective: 0.0
 flipud: 0.0
 fliplr: 0.5
-mosaic: 0.859
-mixup: 0.0427
+mosaic: 0.71
+mixup: 0.064
 copy_paste: 0
 """
+HYP = Path(__file__).resolve().parents[2] / "configs" / "hyp.yaml"
 
 
 def file(**changes: Any) -> dict[str, Any]:
@@ -68,8 +70,16 @@ def test_a_file_of_yolov5s_is_read_as_it_is() -> None:
     space = parse(small({"search.loci": loci})).space()
     assert space.given() == values
     assert list(space.loci) == list(gains) == list(values)
-    assert loci["scale"] == {"type": "float", "low": 0.0, "high": 0.9, "initial": 0.744}
+    assert loci["scale"] == {"type": "float", "low": 0.0, "high": 0.9, "initial": 0.38}
     assert isinstance(space.loci["copy_paste"], FloatLocus)
+
+
+def test_the_file_to_begin_with_has_yolov5s_names_within_its_bounds() -> None:
+    values = yaml_text.read(HYP)
+    assert list(values) == REQUIRED
+    assert loci_of(values)
+    outside = [name for name, value in values.items() if not KNOWN[name].low <= value <= KNOWN[name].high]
+    assert outside == []
 
 
 def test_those_with_a_gain_of_zero_are_fixed_and_no_others_are() -> None:

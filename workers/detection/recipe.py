@@ -64,7 +64,10 @@ OCCLUSION: dict[str, float] = {  # probabilities
     "cutout": 0.0,  # a grey square
     "gridmask": 0.0,  # a grid of grey squares
 }
-DEFAULTS = {**OPTIMISER, **SCHEDULE, **LOSS, **PHOTOMETRIC, **GEOMETRIC, **MIXING, **OCCLUSION}
+ANCHORS: dict[str, float] = {
+    "anchors": 0.0,  # so many a scale, rounded, fitted to the training split; 0: what the options say
+}
+DEFAULTS = {**OPTIMISER, **SCHEDULE, **LOSS, **PHOTOMETRIC, **GEOMETRIC, **MIXING, **OCCLUSION, **ANCHORS}
 PROBABILITIES = {*MIXING, *OCCLUSION, "flipud", "fliplr"}
 
 

@@ -36,7 +36,7 @@ class YOLO(Workload):
     """Evolvable: every name of `workers.detection.recipe`; where one is missing its default there holds. Also
     the options from `width` to `cross_iterations`: a hyperparameter of that name goes before the option. One
     that changes the parameters (all but activation, the dropblock ones and cross_iterations) is for searches
-    that train each member from scratch.
+    that train each member from scratch; so is `anchors`.
 
     dataset, layout, train, validation, test: where the data are, and their splits; `test` may be null. See
     `workers.data.detection.load`, as for pixels.
@@ -45,7 +45,8 @@ class YOLO(Workload):
     epochs: of one call of train(). With 1, as in PBT, the learning rate is lr0, annealed as in any workload.
     With more, a call is a whole training: from lr0 to lrf as `schedule` has it, with warm-up.
     anchors: width and height of each, in pixels of the training images; else as many as 3 * anchors_per_scale
-    are fitted to the training split. nms_t: the DIoU above which non-maximum suppression drops detections.
+    are fitted to the training split. A hyperparameter `anchors` of 1 or more goes before both: it is a number
+    of anchors per scale. nms_t: the DIoU above which non-maximum suppression drops detections.
     precision: of the network in training; None is bfloat16 on a GPU that has it and float32 elsewhere.
 
     The loss is that of YOLOv5 and, as there, its gradient that of a batch's sum, for which the usual learning
@@ -124,6 +125,7 @@ class YOLO(Workload):
         else:
             self.anchors = torch.tensor(self.given_anchors)
             self.anchors = self.anchors[self.anchors.prod(-1).argsort(stable=True)]
+        self.fits: dict[int, Tensor] = {}
 
     def model(self) -> nn.Module:
         return self.model_of(Hyperparameters({}))
@@ -133,8 +135,17 @@ class YOLO(Workload):
         if not 0 <= values["dropblock"] < 1:
             raise UsageError(f"dropblock: should be 0 or more and below 1, not {values['dropblock']:g}")
         plan = Plan(len(self.found.classes), **values)
-        model = Detector(plan, self.anchors.view(len(STRIDES), -1, 2))
+        model = Detector(plan, self.anchors_of(hp).view(len(STRIDES), -1, 2))
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def anchors_of(self, hp: Hyperparameters) -> Tensor:
+        """float32 (anchors, 2), from small to large. A worker fits each number of them once."""
+        count = len(STRIDES) * round(recipe.read(hp, recipe.ANCHORS)["anchors"])
+        if not count:
+            return self.anchors
+        if count not in self.fits:
+            self.fits[count] = fitted(self.sizes, count)
+        return self.fits[count]
 
     def optimizer(self, model: nn.Module, hp: Hyperparameters) -> torch.optim.Optimizer:
         """Kernels decay; the last group is that of the biases, which warm up in another way."""
@@ -220,7 +231,7 @@ class YOLO(Workload):
         images, labels = batch
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._uses_bfloat16()):
             outputs = model(images.contiguous(memory_format=torch.channels_last))
-        return self._losses(outputs, labels, hp).total() * len(images)
+        return self._losses(model, outputs, labels, hp).total() * len(images)
 
     def metrics(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor | float]:
         """Of one batch; `evaluate` has the figures of a split."""
@@ -274,7 +285,7 @@ class YOLO(Workload):
         for images, labels in batches:
             detected, outputs = self._detect(model, images)
             found.append(detected)
-            parts.append(torch.stack(self._losses(outputs, labels, hp)))
+            parts.append(torch.stack(self._losses(model, outputs, labels, hp)))
             weights.append(len(images))
         judged = judge([labels for _, labels in batches], found, len(self.found.classes))
         shares = torch.tensor(weights, device=self.device)[:, None] / sum(weights)
@@ -287,13 +298,11 @@ class YOLO(Workload):
         """In bytes (n, 3, height, width); also the network's outputs, float32."""
         inputs = (images.float() / 255).contiguous(memory_format=torch.channels_last)
         outputs: list[Tensor] = model(inputs)
-        return detections(outputs, self._scales(), self.nms_t), outputs
+        return detections(outputs, model.get_buffer("anchors"), self.nms_t), outputs
 
-    def _losses(self, outputs: list[Tensor], labels: Tensor, hp: Hyperparameters) -> Losses:
-        return losses(outputs, labels, self._scales(), self.pixels, recipe.read(hp, recipe.LOSS))
-
-    def _scales(self) -> Tensor:
-        return self.anchors.view(len(STRIDES), -1, 2).to(self.device)
+    def _losses(self, model: nn.Module, outputs: list[Tensor], labels: Tensor, hp: Hyperparameters) -> Losses:
+        anchors = model.get_buffer("anchors")
+        return losses(outputs, labels, anchors, self.pixels, recipe.read(hp, recipe.LOSS))
 
     def _apply(self, optimizer: torch.optim.Optimizer, now: Settings) -> None:
         for number, group in enumerate(optimizer.param_groups):

@@ -15,6 +15,7 @@ from tests.configs import complaint
 from workers.build import build
 from workers.data.detection import DetectionData, padded
 from workers.detection import recipe
+from workers.detection.anchors import fitted
 from workers.detection.network import Detector
 from workers.hyperparameters import Hyperparameters
 from workers.workload import Splits
@@ -200,6 +201,37 @@ def test_anchors_may_be_given_and_are_part_of_the_checkpoint() -> None:
     assert prepared(anchors_per_scale=2).model().state_dict()["anchors"].shape == (3, 2, 2)
 
 
+@pytest.mark.parametrize("options", [{"anchors_per_scale": 3}, {"anchors": [(9.0, 9.0)] * 3}])
+def test_a_number_of_anchors_as_a_hyperparameter_goes_before_the_options(options: dict[str, Any]) -> None:
+    results = []
+    for workload, hp in [(prepared(**options), {"anchors": 2.4}), (prepared(anchors_per_scale=2), {})]:
+        training = workload.begin(hp, 0, None)
+        list(workload.train(training))
+        metrics = workload.evaluate(training, "validation")
+        results.append((metrics, workload.checkpoint(training)))
+        assert training.model.state_dict()["anchors"].shape == (3, 2, 2)
+    assert results[0] == results[1]
+
+
+def test_less_than_half_an_anchor_leaves_the_options_as_they_are() -> None:
+    given = [(10.0, 10.0), (20.0, 20.0), (30.0, 30.0)]
+    model = prepared(anchors=given).begin({"anchors": 0.4}, 0, None).model
+    assert model.state_dict()["anchors"].flatten(0, 1).tolist() == [list(pair) for pair in given]
+
+
+def test_anchors_are_fitted_once_for_each_number_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    workload, fits = prepared(), []
+
+    def fit(sizes: torch.Tensor, count: int) -> torch.Tensor:
+        fits.append(count)
+        return fitted(sizes, count)
+
+    monkeypatch.setattr("workers.workloads.detector.fitted", fit)
+    for anchors in (4.4, 3.6, 5.0, 4.0):
+        workload.begin({"anchors": anchors}, 0, None)
+    assert fits == [12, 15]
+
+
 def test_images_without_any_object_can_be_trained_and_evaluated() -> None:
     images = squares(8, 0)[0]
     nothing = padded([torch.zeros(0, 5)] * 8)
@@ -252,6 +284,8 @@ def test_a_bad_hyperparameter_is_named() -> None:
         prepared().begin({"dropblock": 1.0}, 0, None)
     with pytest.raises(UsageError, match="mosaic: should be from 0 to 1"):
         prepared().rehearse({"mosaic": 1.5})
+    with pytest.raises(UsageError, match="anchors: should be a number, not 'three'"):
+        prepared().begin({"anchors": "three"}, 0, None)
 
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("**/detector*.yaml")), ids=lambda path: path.name)

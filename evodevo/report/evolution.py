@@ -1,0 +1,209 @@
+"""An evolution as YOLOv5's users know it: evolve.csv, hyp_evolved.yaml and evolve.png.
+
+They are made for runs in which every member is trained from scratch, so that its fom is a function of its
+hyperparameters alone. Members that failed or diverged are left out.
+"""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+from evodevo import yaml_text
+from evodevo.report.colours import ACCENT, INK
+from evodevo.report.plots import png
+from evodevo.run.history import History
+
+YOLOV5_METRICS = {
+    "validation_precision": "metrics/precision",
+    "validation_recall": "metrics/recall",
+    "validation_map50": "metrics/mAP_0.5",
+    "validation_map": "metrics/mAP_0.5:0.95",
+    "validation_box_loss": "val/box_loss",
+    "validation_obj_loss": "val/obj_loss",
+    "validation_cls_loss": "val/cls_loss",
+}
+"""Our names, and theirs."""
+MOST_COLUMNS = 5
+COLOURS = "viridis"
+BINS = 40
+SPREAD = 2.5
+"""Of a point in the density, in bins: a standard deviation."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A member that is done. `hyperparameters` are those that counted."""
+
+    generation: int
+    fom: float
+    metrics: Mapping[str, float]
+    hyperparameters: Mapping[str, Any]
+    best: bool
+
+
+def evolution_products(history: History) -> dict[str, bytes]:
+    """The three files by name; none before there is a member that is done."""
+    if history.best is None:
+        return {}
+    return {
+        "evolve.csv": evolve_csv(history).encode(),
+        "hyp_evolved.yaml": hyp_evolved_yaml(history).encode(),
+        "evolve.png": evolve_plot(history),
+    }
+
+
+def evolve_csv(history: History) -> str:
+    """A row a member that is done, oldest first: metrics and hyperparameters, each 20 characters wide.
+
+    The metrics are YOLOv5's seven by its names where all of them are reported, else the workload's own.
+    """
+    evaluations = _evaluations(history)
+    metrics = _metrics(evaluations)
+    names = [name for name, locus in history.config.space().loci.items() if locus.expressed]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(_cell, [*metrics.values(), *names]))
+    for one in evaluations:
+        values = [*map(one.metrics.get, metrics), *map(one.hyperparameters.get, names)]
+        writer.writerow(map(_cell, values))
+    return text.getvalue()
+
+
+def hyp_evolved_yaml(history: History) -> str:
+    """The best member's hyperparameters, exactly, under a header that says how far evolution came.
+
+    Raises `ValueError` where no member is done.
+    """
+    evaluations = _evaluations(history)
+    best = next((one for one in evaluations if one.best), None)
+    if best is None:
+        raise ValueError("no member is done, so that none is the best")
+    metrics = _metrics(evaluations)
+    header = [
+        f"EvoDevo hyperparameter evolution: {history.config.run.name}",
+        f"Best generation: {best.generation}",
+        f"Last generation: {evaluations[-1].generation}",
+        ", ".join(map(_cell, metrics.values())),
+        ", ".join(map(_cell, map(best.metrics.get, metrics))),
+    ]
+    return "".join(f"# {line}\n" for line in header) + "\n" + yaml_text.dump(dict(best.hyperparameters))
+
+
+def evolve_plot(history: History) -> bytes:
+    """A panel a numeric hyperparameter, as PNG: the fom of each member against the value that it had.
+
+    Points have the colour of how many are around them. The best member is marked, and its value is in the
+    title. What is fixed is a line.
+    """
+    evaluations = _evaluations(history)
+    loci = {
+        name: locus
+        for name, locus in history.config.space().loci.items()
+        if locus.type in ("float", "int") or (locus.type == "fixed" and _is_number(locus.value))
+        if locus.expressed
+    }
+    columns = max(1, min(MOST_COLUMNS, len(loci)))
+    rows = max(1, -(-len(loci) // columns))
+    figure = Figure(figsize=(max(6.0, 3.0 * columns), 0.8 + 2.3 * rows), layout="constrained")
+    panels = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
+    for number, (axes, (name, locus)) in enumerate(zip(panels, loci.items(), strict=False)):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8)
+        if number % columns == 0:
+            axes.set_ylabel(history.config.objective.metric.replace("_", " "))
+        if locus.type == "fixed":
+            _draw_fixed(axes, name, locus.value)
+        else:
+            _draw_evolved(axes, name, locus, [one for one in evaluations if name in one.hyperparameters])
+    for axes in panels[len(loci) :]:
+        axes.remove()
+    if loci:
+        shown = panels[: len(loci)]
+        colours = ScalarMappable(cmap=COLOURS)
+        figure.colorbar(colours, ax=shown, label="density", shrink=0.5, fraction=0.02, pad=0.01)
+    best = f", the best (+) of generation {history.best.generation}" if history.best else ""
+    count = f"{len(evaluations)} evaluation{'' if len(evaluations) == 1 else 's'}"
+    figure.suptitle(f"{history.config.run.name}: {count}{best}", x=0.01, ha="left", fontsize=11)
+    return png(figure)
+
+
+def density(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """How many points are around each, float (n,) in (0, 1], 1 being the most; of one or more points.
+
+    They are counted in a grid over their range, and the counts smoothed with a Gaussian.
+    """
+    counts, *edges = np.histogram2d(x, y, bins=BINS)
+    steps = np.arange(BINS)
+    kernel = np.exp(-0.5 * ((steps[:, None] - steps) / SPREAD) ** 2)
+    row, column = (np.digitize(values, edge[1:-1]) for values, edge in zip((x, y), edges, strict=True))
+    found: np.ndarray = (kernel @ counts @ kernel)[row, column]
+    found /= found.max()
+    return found
+
+
+def _draw_fixed(axes: Axes, name: str, value: float) -> None:
+    around = abs(value) or 1.0
+    axes.axvline(value, color=INK, lw=1.5)
+    axes.set_xlim(value - around, value + around)
+    axes.set_xticks([value], [f"{value:.4g}"])
+    axes.set_title(f"{name} = {value:.4g}, fixed", fontsize=9)
+
+
+def _draw_evolved(axes: Axes, name: str, locus: Any, evaluations: Sequence[Evaluation]) -> None:
+    axes.set_xscale(locus.scale)
+    if locus.scale == "linear":
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=locus.type == "int"))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:.4g}"))
+    axes.set_title(name, fontsize=9)
+    if not evaluations:
+        return
+    x = np.array([one.hyperparameters[name] for one in evaluations], float)
+    y = np.array([one.fom for one in evaluations])
+    crowd = density(np.log(x) if locus.scale == "log" else x, y)
+    order = crowd.argsort(kind="stable")
+    axes.scatter(x[order], y[order], c=crowd[order], cmap=COLOURS, vmin=0, vmax=1, s=18, alpha=0.8, lw=0)
+    for one in evaluations:
+        if one.best:
+            value = one.hyperparameters[name]
+            axes.plot([value], [one.fom], "P", color=ACCENT, ms=9, mec="white", mew=0.8)
+            axes.set_title(f"{name} = {value:.4g}", fontsize=9)
+
+
+def _evaluations(history: History) -> list[Evaluation]:
+    space = history.config.space()
+    return [
+        Evaluation(
+            life.generation,
+            life.outcome.fom,
+            life.outcome.metrics,
+            space.express(life.birth.genome),
+            life is history.best,
+        )
+        for life in history.lives()
+        if life.outcome and life.outcome.status == "done" and life.outcome.fom is not None
+    ]
+
+
+def _metrics(evaluations: Sequence[Evaluation]) -> dict[str, str]:
+    """The metrics that are shown, and the names of their columns."""
+    reported = dict.fromkeys(name for one in evaluations for name in one.metrics)
+    return YOLOV5_METRICS if YOLOV5_METRICS.keys() <= reported.keys() else {name: name for name in reported}
+
+
+def _cell(value: Any) -> str:
+    """Right-aligned: a number with five digits, text as it is, nothing for None."""
+    if _is_number(value):
+        return f"{value:20.5g}"
+    return f"{'' if value is None else str(value):>20}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

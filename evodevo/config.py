@@ -23,6 +23,7 @@ from pydantic import (
 from evodevo import yaml_text
 from evodevo.config_errors import describe
 from evodevo.errors import UsageError
+from evodevo.evolution.hyp import loci_of
 from evodevo.evolution.space import Locus, Space
 from evodevo.evolution.strategies import Strategy, find
 
@@ -285,18 +286,36 @@ class RunConfig(_Section):
 def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> RunConfig:
     """Read the config at `path`, set `overrides` (dotted key -> value) over it, and validate it.
 
-    Relative paths in `data.root` and `checkpoints.url` are taken from the current directory and made
-    absolute, as workers stand elsewhere. Raises `UsageError`.
+    Relative paths in `search.hyp`, `data.root` and `checkpoints.url` are taken from the current directory;
+    the last two are made absolute, as workers stand elsewhere. Raises `UsageError`.
     """
     data = yaml_text.read(Path(path))
     for key, value in (overrides or {}).items():
         _set(data, key, value)
+    _read_hyp(data)
     for section, key in (("data", "root"), ("checkpoints", "url")):
         inner = data.get(section)
         value = inner.get(key) if isinstance(inner, dict) else None
         if isinstance(inner, dict) and isinstance(value, str) and "://" not in value:
             inner[key] = str(Path(value).expanduser().absolute())
     return parse(data, str(path))
+
+
+def _read_hyp(data: dict[str, Any]) -> None:
+    """Put the loci of `search.hyp`, a hyp.yaml of YOLOv5's, beside those that are given, which go first."""
+    search = data.get("search")
+    if not isinstance(search, dict) or search.get("hyp") is None:
+        return
+    path = Path(str(search.pop("hyp")))
+    try:
+        loci, gains = loci_of(yaml_text.read(path))
+    except ValueError as why:
+        raise UsageError(f"{path}: {why}") from None
+    given = _section(search, "loci")
+    if search.get("strategy") == "mutate_best":
+        chosen = _section(_section(search, "options"), "gains")
+        chosen |= {name: gain for name, gain in gains.items() if name not in {*given, *chosen}}
+    search["loci"] = {**loci, **given}
 
 
 def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
@@ -358,11 +377,19 @@ def parse_override(text: str) -> tuple[str, Any]:
 def _set(data: dict[str, Any], key: str, value: Any) -> None:
     *sections, last = key.split(".")
     for section in sections:
-        inner = data.setdefault(section, {})
-        if not isinstance(inner, dict):
-            raise UsageError(f"--set {key}: {section} is {inner!r}, not a section with keys")
-        data = inner
+        try:
+            data = _section(data, section)
+        except UsageError as why:
+            raise UsageError(f"--set {key}: {why}") from None
     data[last] = value
+
+
+def _section(data: dict[str, Any], name: str) -> dict[str, Any]:
+    """The section of that name, made where there is none. Raises `UsageError` for what is no section."""
+    inner = data.setdefault(name, {})
+    if not isinstance(inner, dict):
+        raise UsageError(f"{name} is {inner!r}, not a section with keys")
+    return inner
 
 
 def _wrong(where: str, problems: Iterable[str]) -> UsageError:

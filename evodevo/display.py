@@ -142,13 +142,14 @@ def status_table(statuses: Iterable[Status]) -> Table:
 def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a config would do, as labels and values; `facts` are what a worker found out of its workload."""
     search = config.search
+    members = "1 member" if search.population == 1 else f"{search.population} members"
     evolving = [name for name, locus in search.loci.items() if locus.evolves]
     return [
         ("run", f"{config.run.name}, seed {config.run.seed}"),
         ("workload", config.workload.use or str(config.workload.command)),
         *(("", fact) for fact in facts["facts"]),
         ("objective", f"{config.objective.mode} {config.objective.metric}, of {', '.join(facts['metrics'])}"),
-        ("search", f"{search.strategy}, {search.population} members x {search.generations} generations"),
+        ("search", f"{search.strategy}, {members} x {search.generations} generations"),
         ("", f"= {search.population * search.generations:,} epochs of one member"),
         ("evolving", ", ".join(evolving) or "nothing"),
     ]

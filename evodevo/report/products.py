@@ -1,7 +1,7 @@
 """Everything that is made from a run's journal when it ends, or when somebody asks: written to its directory.
 
-history.csv, schedule.yaml, best.safetensors, summary.json, and report/ with PNGs and index.html. They can be
-deleted and made again at any time.
+history.csv, schedule.yaml, best.safetensors, summary.json, and report/ with PNGs and index.html; of a steady
+run also evolve.csv, hyp_evolved.yaml and evolve.png. They can be deleted and made again at any time.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from evodevo.report import web
+from evodevo.report.evolution import evolution_products
 from evodevo.report.plots import fom_plot, schedule_plot
 from evodevo.report.schedule import Schedule
 from evodevo.report.summary import summary_lines, summary_of
@@ -40,6 +41,9 @@ def write_products(directory: Path | str) -> list[Path]:
                 products[directory / f"best{Path(ref.name).suffix}"] = CheckpointStore(url).read(ref)
     plots = {"fom": fom_plot(history), "schedule": schedule_plot(history)}
     products |= {report / f"{name}.png": png for name, png in plots.items()}
+    evolution = evolution_products(history) if history.steady else {}
+    products |= {directory / name: data for name, data in evolution.items()}
+    plots |= {name.removesuffix(".png"): data for name, data in evolution.items() if name.endswith(".png")}
     exhibits = {path.name: path.read_bytes() for path in sorted((directory / EXHIBITS).glob("*"))}
     products[report / "index.html"] = _page(history, plots, exhibits).encode()
     for path, data in products.items():

@@ -56,7 +56,8 @@ class Status:
     """Where a run stands.
 
     `generation` counts complete ones; `members_done` those of the one at work, out of `population`.
-    `best_fom` is the best of the whole run, `median_fom` that of the last generation with outcomes.
+    `best_fom` is the best of the whole run, `median_fom` that of the last generation with outcomes, if it can
+    have more than one.
     `remaining_s` is an estimate, from the seconds per member so far.
     """
 
@@ -110,7 +111,7 @@ class View:
         at_work = [] if history.steady or done == len(history.generations) else history.generations[done]
         members_done = sum(life.outcome is not None for life in at_work)
         latest = next((g for g in reversed(history.generations) if any(life.outcome for life in g)), [])
-        foms = [life.fom for life in latest if life.fom is not None]
+        foms = [life.fom for life in latest if life.fom is not None and not history.steady]
         total, behind = search.generations * search.population, done * search.population + members_done
         state = self._state()
         return Status(

@@ -222,3 +222,16 @@ def test_what_the_workload_has_to_show_is_in_the_page(tmp_path: Path) -> None:
     assert NASTY in page.texts
     assert {"Some translations", "Boxes"} <= set(page.texts)
     assert page.tags.count("img") == 3
+
+
+def test_a_steady_run_has_the_files_of_an_evolution_too_and_its_plot_on_the_page(tmp_path: Path) -> None:
+    config = config_of(
+        search__strategy="mutate_best", search__population=1, search__generations=3, search__options={}
+    )
+    finished(tmp_path / "run", config)
+    write_products(tmp_path / "run")
+    found = products_in(tmp_path / "run")
+    evolution = {"evolve.csv", "hyp_evolved.yaml", "evolve.png"}
+    assert found.keys() == ALWAYS | OF_THE_BEST | evolution
+    encoded = base64.b64encode(found["evolve.png"]).decode()
+    assert any(encoded in reference for reference in Page(tmp_path / "run" / "report/index.html").references)

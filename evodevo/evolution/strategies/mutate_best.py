@@ -59,6 +59,9 @@ class MutateBest(base.Strategy):
             raise ValueError("gains: no hyperparameter can change: all are fixed, or zero with low: 0")
         self._best: list[base.Member] = []
 
+    def founder(self, generation: int, slot: int) -> base.Birth:
+        return base.Birth(self.space.given(), training_seed=rng.training_seed(self.seed, 0, 0))
+
     def ask(self, generation: int) -> list[base.Birth]:
         """The next child, given all members that were told so far."""
         return [
@@ -75,9 +78,9 @@ class MutateBest(base.Strategy):
 
     def birth(self, generation: int, slot: int, parents: base.Population) -> base.Birth:
         """All members are trained with one seed: what differs between them is their hyperparameters."""
-        seed = rng.training_seed(self.seed, 0, 0)
         if generation == 0:
-            return base.Birth(self.space.given(), training_seed=seed)
+            return self.founder(generation, slot)
+        seed = rng.training_seed(self.seed, 0, 0)
         draw = self.stream(generation, slot, "mutation")
         if not parents.members:
             return base.Birth(self._mutated(self.space.given(), draw), training_seed=seed)

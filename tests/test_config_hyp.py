@@ -1,0 +1,86 @@
+"""`search.hyp`: the loci of a config from a hyp.yaml of YOLOv5's."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from configs import complaint
+from evodevo.config import RunConfig, load
+from evodevo.evolution.space import FixedLocus, FloatLocus
+
+HYP = Path(__file__).resolve().parents[1] / "configs" / "hyp.yaml"
+VALUES: dict[str, Any] = yaml.safe_load(HYP.read_text())
+
+
+def load_with(folder: Path, values: dict[str, Any], **search: Any) -> RunConfig:
+    """A config of `mutate_best`, or another strategy, that names a hyp.yaml with these values."""
+    (folder / "hyp.yaml").write_text(yaml.safe_dump(values))
+    config = {
+        "run": {"name": "evolve"},
+        "workload": {"use": "workers.workloads.detector:YOLO"},
+        "objective": {"metric": "validation_map", "mode": "max"},
+        "search": {"strategy": "mutate_best", "hyp": str(folder / "hyp.yaml"), **search},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return load(folder / "config.yaml")
+
+
+def test_the_loci_and_gains_are_those_of_the_file(tmp_path: Path) -> None:
+    config = load_with(tmp_path, VALUES)
+    assert list(config.search.loci) == sorted(VALUES)  # in the file's order, which safe_dump sorts
+    assert config.space().given() == VALUES
+    assert config.search.options["gains"]["momentum"] == 0.3
+    assert isinstance(config.search.loci["iou_t"], FixedLocus)
+    assert isinstance(config.search.loci["lr0"], FloatLocus)
+
+
+def test_what_the_config_gives_itself_goes_before_the_file(tmp_path: Path) -> None:
+    own = {
+        "fliplr": {"type": "float", "low": 0.0, "high": 1.0, "initial": 0.5},  # fixed in the file
+        "blur": {"type": "float", "low": 0.0, "high": 2.0, "initial": 1.0},
+    }
+    config = load_with(tmp_path, VALUES, loci=own, options={"gains": {"lr0": 0.0}})
+    assert config.space().given() == {**VALUES, "blur": 1.0}
+    assert isinstance(config.search.loci["fliplr"], FloatLocus)
+    assert config.search.options["gains"]["lr0"] == 0.0
+    assert not {"fliplr", "blur"} & config.search.options["gains"].keys()
+
+
+def test_another_strategy_takes_the_loci_and_no_gains(tmp_path: Path) -> None:
+    config = load_with(tmp_path, VALUES, strategy="tri_parent", population=4, generations=2)
+    assert config.space().given() == VALUES
+    assert config.search.options == {}
+
+
+def test_a_resolved_config_stands_for_itself(tmp_path: Path) -> None:
+    config = load_with(tmp_path, VALUES)
+    (tmp_path / "hyp.yaml").unlink()
+    (tmp_path / "resolved.yaml").write_text(config.to_yaml())
+    assert load(tmp_path / "resolved.yaml") == config
+
+
+def test_a_bad_file_is_one_message_that_names_it_and_all_that_is_wrong(tmp_path: Path) -> None:
+    values = {**VALUES, "learning": 0.01, "momentun": 0.9, "box": "much"}
+    del values["lr0"]
+    message = complaint(lambda: load_with(tmp_path, values))
+    assert message.startswith(f"{tmp_path / 'hyp.yaml'}: ")
+    for part in (
+        "momentun: is no",
+        "did you mean momentum?",
+        "known: lr0, lrf",
+        "missing: lr0",
+        "box: should be a finite number, not 'much'",
+    ):
+        assert part in message
+
+
+@pytest.mark.parametrize("search", [{"loci": [1]}, {"options": "none"}, {"options": {"gains": 1.0}}])
+def test_sections_that_are_none_are_one_message(search: dict[str, Any], tmp_path: Path) -> None:
+    assert "not a section with keys" in complaint(lambda: load_with(tmp_path, VALUES, **search))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    message = complaint(lambda: load_with(tmp_path, VALUES, hyp="nowhere.yaml"))
+    assert message.startswith("nowhere.yaml: no such file")

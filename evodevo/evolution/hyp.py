@@ -73,6 +73,10 @@ OFF_AT_ZERO = {"anchors", "restart_epochs"}
 """Where zero is no little of it but none, and no place to evolve from."""
 
 
+WIDE = 100
+"""Bounds further apart than by this factor are of a logarithmic scale."""
+
+
 def loci_of(values: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
     """What a config has as `search.loci`, and the gain of each locus, in the order of `values`.
 
@@ -108,7 +112,8 @@ def _locus(name: str, value: float, gain: float) -> dict[str, Any]:
     if gain == 0:
         return {"type": "fixed", "value": value}
     low, high = min(KNOWN[name].low, value), max(KNOWN[name].high, value)
-    return {"type": "float", "low": low, "high": high, "initial": value}
+    scale = "log" if 0 < WIDE * low <= high else "linear"
+    return {"type": "float", "low": low, "high": high, "scale": scale, "initial": value}
 
 
 def _is_finite(value: Any) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 from evodevo.config import RunConfig, parse
 from evodevo.errors import UsageError
+from evodevo.evolution.strategies import find
 from evodevo.report.comparison_page import write_comparison
 from evodevo.run.history import History, load_history
 from evodevo.run.setup import JOURNAL
@@ -45,6 +46,11 @@ def plan(config: RunConfig, arms: Sequence[str], seeds: int) -> list[Planned]:
 
     Raises `UsageError` for an arm that is not known or does not fit the config.
     """
+    if find(config.search.strategy).steady:
+        raise UsageError(
+            f"search.strategy: {config.search.strategy} trains every member to its end, and the arms share epochs; "
+            "compare a config with a population"
+        )
     if len(set(arms)) < len(arms):
         raise UsageError(f"--arms {','.join(arms)}: names an arm twice")
     searches = {arm: _search(config, arm) for arm in arms}

@@ -70,7 +70,8 @@ def test_a_file_of_yolov5s_is_read_as_it_is() -> None:
     space = parse(small({"search.loci": loci})).space()
     assert space.given() == values
     assert list(space.loci) == list(gains) == list(values)
-    assert loci["scale"] == {"type": "float", "low": 0.0, "high": 0.9, "initial": 0.38}
+    linear = {"type": "float", "low": 0.0, "high": 0.9, "scale": "linear", "initial": 0.38}
+    assert (loci["scale"], loci["lr0"]["scale"]) == (linear, "log")
     assert isinstance(space.loci["copy_paste"], FloatLocus)
 
 

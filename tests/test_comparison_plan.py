@@ -177,6 +177,6 @@ def test_every_config_here_is_good_and_so_are_its_arms(path: Path, monkeypatch: 
     arms = {*DEFAULT_ARMS, *config.compare.arms}
     if config.strategy().steady:
         message = complaint(lambda: plan(config, sorted(arms), 2))
-        assert message.startswith("search.strategy: mutate_best trains every member to its end")
+        assert message.startswith("search.strategy: mutate_best trains each member to its end")
     else:
         assert len(plan(config, sorted(arms), 2)) == 2 * len(arms)

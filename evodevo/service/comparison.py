@@ -48,7 +48,7 @@ def plan(config: RunConfig, arms: Sequence[str], seeds: int) -> list[Planned]:
     """
     if find(config.search.strategy).steady:
         raise UsageError(
-            f"search.strategy: {config.search.strategy} trains every member to its end, and the arms share epochs; "
+            f"search.strategy: {config.search.strategy} trains each member to its end, arms share epochs; "
             "compare a config with a population"
         )
     if len(set(arms)) < len(arms):

@@ -20,7 +20,7 @@ from evodevo.run.journal import Tail
 
 HERE = Path(__file__).parent
 TIMED_COLUMNS = ("attempt", "worker", "load_s", "train_s", "eval_s", "save_s", "wait_s")
-PATIENCE_S = 90
+PATIENCE_S = 180
 
 
 def until(condition: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> Any:
@@ -165,7 +165,7 @@ def evodevo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=300,
     )
 
 

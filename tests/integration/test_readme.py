@@ -24,7 +24,7 @@ def block(after: str, language: str) -> str:
 
 def run(directory: Path, *arguments: str) -> str:
     told = subprocess.run(
-        [sys.executable, *arguments], cwd=directory, capture_output=True, text=True, timeout=150, check=False
+        [sys.executable, *arguments], cwd=directory, capture_output=True, text=True, timeout=300, check=False
     )
     assert told.returncode == 0, told.stdout + told.stderr
     return told.stdout

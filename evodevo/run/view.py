@@ -145,6 +145,14 @@ class View:
         return "waiting" if self._last.workers == 0 else "running"
 
 
+def brief(text: str) -> str:
+    """The first line of a message, and its last one; of a traceback the last says it all."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [""]
+    if len(lines) == 1 or lines[0].startswith("Traceback"):
+        return lines[-1]
+    return f"{lines[0]} … {lines[-1]}"
+
+
 def runs_in(runs_dir: Path) -> list[str]:
     """The names of the runs that have their directories in `runs_dir`, oldest first."""
     runs = [path.parent for path in runs_dir.glob(f"[!.]*/{JOURNAL}")]

@@ -12,7 +12,7 @@ from run.handmade import Pen
 from evodevo.errors import UsageError
 from evodevo.run.controller import JOURNAL
 from evodevo.run.journal import Journal
-from evodevo.run.view import FileSource, Reading, State, Status, View, runs_in
+from evodevo.run.view import FileSource, Reading, State, Status, View, brief, runs_in
 
 
 class Window:
@@ -220,6 +220,19 @@ def test_a_run_that_was_killed_before_its_first_record_is_named(tmp_path: Path) 
     (tmp_path / JOURNAL).write_bytes(b"")
     with pytest.raises(UsageError, match=str(tmp_path)):
         View("run", FileSource(tmp_path)).refresh()
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("", ""),
+        ("one line", "one line"),
+        ("first\nsecond\n\n  last  \n", "first … last"),
+        ("Traceback (most recent call last):\n  File ...\nKeyError: 3", "KeyError: 3"),
+    ],
+)
+def test_a_message_is_cut_to_what_says_most(text: str, short: str) -> None:
+    assert brief(text) == short
 
 
 def test_the_runs_of_a_directory_are_those_with_a_journal(tmp_path: Path, pen: Pen) -> None:

@@ -166,6 +166,18 @@ def submit(client: Client, config: RunConfig) -> Run:
     return client.submit(config)
 
 
+def submit_new(client: Client, config: RunConfig) -> Run | None:
+    """Begin a run; None where there is one of its name, also where somebody else began it just now."""
+    if config.run.name in client.names():
+        return None
+    try:
+        return submit(client, config)
+    except UsageError:
+        if config.run.name in client.names():
+            return None
+        raise
+
+
 def refuse_another(run: Run, config: RunConfig) -> None:
     """Raise `UsageError` where the run was begun with another config than this one."""
     if sections := config.differs_from(run.view.history.config):

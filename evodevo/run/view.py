@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from evodevo.errors import UsageError
 from evodevo.run.controller import JOURNAL
-from evodevo.run.history import History
+from evodevo.run.history import History, load_history
 from evodevo.run.journal import Record, Tail, is_live
 
 State = Literal["running", "waiting", "done", "failed", "cancelled", "interrupted"]
@@ -143,6 +143,20 @@ class View:
         if not self._last.live:
             return "interrupted"
         return "waiting" if self._last.workers == 0 else "running"
+
+
+def refuse_live(directory: Path) -> None:
+    """Raise `UsageError` where a controller is at work on the run in `directory`; says which.
+
+    One that has only just begun may not be in the journal yet; then the last one before it is named.
+    """
+    if is_live(directory / JOURNAL):
+        about = load_history(directory / JOURNAL).controller
+        who = ", ".join(f"{key} {about[key]}" for key in ("host", "pid", "scheduler") if key in about)
+        raise UsageError(
+            f"run {directory.name!r} is being carried on by another controller ({who}); "
+            f"`evodevo watch {directory.name}` follows it"
+        )
 
 
 def brief(text: str) -> str:

@@ -28,7 +28,7 @@ from evodevo.run.controller import DESCRIBE, JOURNAL, Controller, create_run, jo
 from evodevo.run.dispatch import ANYTHING, Answer, AttemptLost, Dispatcher, Needs
 from evodevo.run.history import load_history
 from evodevo.run.journal import JournalError, JournalInUse, Record, Superseded, Tail
-from evodevo.run.view import runs_in
+from evodevo.run.view import refuse_live, runs_in
 from evodevo.versions import differences, own_versions
 
 logger = logging.getLogger("evodevo.service")
@@ -201,11 +201,12 @@ class Service(SchedulerPlugin):
         checked = parse(config)
         name = checked.run.name
         directory = self.runs_dir / name
+        exists = UsageError(
+            f"run {name!r} exists already in {self.runs_dir}: carry it on with `evodevo resume {name}`, "
+            "or choose another name with --run-name"
+        )
         if name in self._reserved or await asyncio.to_thread(directory.exists):
-            raise UsageError(
-                f"run {name!r} exists already in {self.runs_dir}: carry it on with `evodevo resume {name}`, "
-                "or choose another name with --run-name"
-            )
+            raise exists
         self._reserved.add(name)
         try:
             facts = await self._describe(checked)
@@ -214,6 +215,8 @@ class Service(SchedulerPlugin):
                 await asyncio.to_thread(
                     create_run, directory, checked.model_copy(update={"versions": versions})
                 )
+            except FileExistsError:  # another scheduler's service made it meanwhile
+                raise exists from None
             except OSError as why:
                 raise UsageError(f"cannot make the run's directory {directory}: {why}") from why
             self._carry_on(name, retry=False)
@@ -260,6 +263,7 @@ class Service(SchedulerPlugin):
             raise UsageError(f"run {run!r} is running already")
         self._reserved.add(run)
         try:
+            await asyncio.to_thread(refuse_live, directory)
             history = await asyncio.to_thread(load_history, directory / JOURNAL)
             if history.end == "done":
                 raise UsageError(f"run {run!r} is done; there is nothing to carry on")

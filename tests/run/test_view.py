@@ -12,7 +12,7 @@ from run.handmade import Pen
 from evodevo.errors import UsageError
 from evodevo.run.controller import JOURNAL
 from evodevo.run.journal import Journal
-from evodevo.run.view import FileSource, Reading, State, Status, View, brief, runs_in
+from evodevo.run.view import FileSource, Reading, State, Status, View, brief, refuse_live, runs_in
 
 
 class Window:
@@ -205,6 +205,17 @@ def test_a_finished_run_is_seen_from_its_directory_alone(tmp_path: Path) -> None
     assert (status.state, status.generation, status.members_done, status.failed) == ("done", 4, 0, 0)
     assert history.best is not None
     assert (status.best_fom, status.best_member) == (history.best.fom, history.best.id)
+
+
+def test_who_carries_a_run_on_is_said_by_host_process_and_scheduler(tmp_path: Path, pen: Pen) -> None:
+    run = pen.save(tmp_path / "run")
+    refuse_live(run)
+    with Journal(run / JOURNAL) as journal:
+        about = {"host": "n7", "pid": 42, "scheduler": "tcp://n7:1"}
+        journal.append({"kind": "controller", "retry": False, **about})
+        with pytest.raises(UsageError, match=r"'run'.*\(host n7, pid 42, scheduler tcp://n7:1\)"):
+            refuse_live(run)
+    refuse_live(run)
 
 
 @pytest.mark.parametrize("what", ["nothing there", "an empty directory"])

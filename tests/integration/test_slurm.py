@@ -1,6 +1,7 @@
 """Runs on a real Slurm of three nodes; jobs are cancelled, preempted, out of time and dead on arrival."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from integration.clusters import (
     Held,
     Processes,
     evodevo,
+    free_port,
     history_of,
     until,
     untimed_history,
@@ -134,6 +136,18 @@ def test_a_run_in_one_batch_job_goes_on_when_the_job_is_submitted_again_or_queue
     until(lambda: not slurm.jobs(), "the end of the job")
     assert untimed_history(runs / "digits") == undisturbed
     assert not any(life.lost for life in history_of(runs / "digits").lives())
+
+
+def test_a_slurm_whose_controller_is_down_is_one_message(slurm: PrivateSlurm, tmp_path: Path) -> None:
+    port = f"SlurmctldPort={free_port()}"
+    text = (slurm.directory / "slurm.conf").read_text()
+    (tmp_path / "slurm.conf").write_text(re.sub(r"SlurmctldPort=\d+", port, text))
+    config = write_config(tmp_path, cluster__slurm=JOBS)
+    options = ("--slurm", "--runs-dir", str(tmp_path / "runs"))
+    refused = evodevo("launch", str(config), *options, SLURM_CONF=str(tmp_path / "slurm.conf"))
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("evodevo: cluster.slurm: Slurm does not answer (Slurmctld(primary)")
+    assert len(refused.stderr.splitlines()) == 1
 
 
 def test_jobs_that_sbatch_refuses_are_one_message_and_nothing_is_written(

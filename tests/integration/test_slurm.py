@@ -90,7 +90,9 @@ def test_worker_jobs_are_replaced_whatever_becomes_of_them_and_the_history_is_th
 
     assert untimed_history(tmp_path / "digits") == undisturbed
     lives = list(history_of(tmp_path / "digits").lives())
-    assert sum(life.preempted for life in lives) == sum(len(life.lost) for life in lives) >= 3
+    lost = [why for life in lives for why in life.lost]
+    assert sum(life.preempted for life in lives) == len(lost) >= 3
+    assert any(f"Slurm ends its job {cancelled} (SIG" in why for why in lost)
     until(lambda: not slurm.jobs(), "all jobs to be gone")
 
 

@@ -84,8 +84,7 @@ said.text = `cancelling ${run} ...`
 fetch("evodevo/cancel?run=" + encodeURIComponent(run), {
     method: "POST", body: new URLSearchParams({token: token.value}),
 }).then(async answer => {
-    const told = await answer.json()
-    said.text = told.error ?? `${run} is cancelled; "evodevo resume ${run}" carries it on`
+    said.text = (await answer.text()).trim()
 }).catch(why => { said.text = `${why}` })
 """
 

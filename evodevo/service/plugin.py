@@ -67,8 +67,8 @@ class Service(SchedulerPlugin):
         self._failure: str | None = None
         self.no_workers: str | None = None
         """Why none will come, where whoever provides them has found out; then no run is begun."""
-        self.notices: dict[str, str] = {}
-        """What those who provide workers have to say, by their names; shown while there are none."""
+        self.notice: str | None = None
+        """What whoever provides workers has to say; shown while there are none."""
 
     def install(self) -> None:
         self._scheduler.add_plugin(self)
@@ -141,8 +141,8 @@ class Service(SchedulerPlugin):
     def _standing(self, needs: Needs) -> Standing:
         """That of a run with such needs that has no controller."""
         workers = len(self._dispatcher.workers(needs))
-        hopeless = [self.no_workers] if self.no_workers else []
-        problems = [] if workers else [*hopeless, *self.notices.values(), *self._dispatcher.problems(needs)]
+        said = [text for text in (self.no_workers, self.notice) if text]
+        problems = [] if workers else [*said, *self._dispatcher.problems(needs)]
         return Standing(live=False, workers=workers, problems=problems)
 
     @property

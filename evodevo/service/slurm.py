@@ -199,7 +199,7 @@ class _Keeper:
                 await self._round()
             except (OSError, RuntimeError) as why:  # Slurm may be away for a while
                 logger.warning("Slurm: %s", why)
-                self._service.notices["slurm"] = f"Slurm does not answer: {why}"
+                self._service.notice = f"Slurm does not answer: {why}"
             await asyncio.sleep(min(PERIOD_S * 2**self._failures, LONGEST_PAUSE_S))
 
     async def _round(self) -> None:
@@ -226,7 +226,7 @@ class _Keeper:
         return self._service.wanted_workers() if self._first_run_came else self._population
 
     def _note_failures(self, change: Change, registered: set[Any]) -> None:
-        self._service.notices.pop("slurm", None)
+        self._service.notice = None
         self._seen |= registered
         unborn = [name for name in change.drop if name not in self._seen]
         self._failures = 0 if registered else self._failures + bool(unborn)

@@ -131,11 +131,15 @@ def test_a_run_in_one_batch_job_goes_on_when_the_job_is_submitted_again_or_queue
     until(lambda: slurm.jobs("PD") == [job], "the job to queue itself again")
     assert any(life.outcome for life in history_of(runs / "digits").lives())
 
+    said = len(output.read_text())
     # Slurm lets two minutes pass; a node takes no job back within the second in which it ended it.
     slurm.run("scontrol", "update", f"jobid={job}", "starttime=now+5")
     until(lambda: slurm.jobs("R") == [job], "the job to begin again")
     until(lambda: (runs / "digits" / "history.csv").exists(), "the end of the run")
     until(lambda: not slurm.jobs(), "the end of the job")
+    assert "done, generation 4/4" in output.read_text()[said:]
+    for noise in ("srun", "slurmstepd", "CANCELLED", "Killed"):
+        assert noise not in output.read_text()[said:]
     assert untimed_history(runs / "digits") == undisturbed
     assert not any(life.lost for life in history_of(runs / "digits").lives())
 

@@ -31,6 +31,7 @@ from evodevo.cli_common import (
     remembered_interrupts,
     show_end,
     submit,
+    submit_new,
 )
 from evodevo.errors import RunFailed, UsageError
 from evodevo.report.products import write_products
@@ -100,11 +101,11 @@ def launch(
             "--detach needs a cluster that outlives this command: give --scheduler or --scheduler-file"
         )
     with client_of(where, runs_dir, config) as client:
-        if resuming and config.run.name in client.names():
+        run = submit_new(client, config) if resuming else submit(client, config)
+        if run is None:
             refuse_another(client.run(config.run.name), config)
             carry_on(client, config.run.name, no_progress)
             return
-        run = submit(client, config)
         if detach:
             place = client.runs_dir / run.name
             console.print(

@@ -1,12 +1,12 @@
 """What several commands of the command line share: options, the cluster, following a run to its end."""
 
 import contextlib
+import dataclasses
 import functools
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +26,7 @@ _interrupted = threading.Event()
 console = Console(width=None if sys.stdout and sys.stdout.isatty() else 120)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Where:
     """The cluster that the options name; a local one where they name none."""
 
@@ -68,25 +68,17 @@ def at_scheduler(function: Callable[..., Any]) -> Callable[..., Any]:
 def on_cluster(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same for commands that can have a cluster of their own as well."""
 
-    @click.option("--scheduler", metavar="ADDRESS", help="An existing cluster, such as tcp://host:8786.")
-    @click.option("--scheduler-file", metavar="FILE", help="An existing cluster's scheduler file.")
+    @at_scheduler
     @click.option("--slurm", is_flag=True, help="Workers are Slurm jobs, as in the config's cluster.slurm.")
     @click.option("--workers", metavar="N", type=click.IntRange(1), help="Workers of a local cluster.")
     @functools.wraps(function)
-    def command(
-        *arguments: Any,
-        scheduler: str | None,
-        scheduler_file: str | None,
-        slurm: bool,
-        workers: int | None,
-        **options: Any,
-    ) -> Any:
-        where = Where(scheduler, scheduler_file, slurm, workers)
+    def command(*arguments: Any, where: Where, slurm: bool, workers: int | None, **options: Any) -> Any:
         if slurm and (where.exists or workers):
             raise UsageError(
                 "--slurm has workers of its own (cluster.slurm.max_workers); "
                 "leave out --scheduler, --scheduler-file and --workers"
             )
+        where = dataclasses.replace(where, slurm=slurm, workers=workers)
         return function(*arguments, where=where, **options)
 
     return command
@@ -164,6 +156,18 @@ def submit(client: Client, config: RunConfig) -> Run:
     if client.workers == 0:
         console.print("waiting for a worker: none is connected yet")
     return client.submit(config)
+
+
+def submit_new(client: Client, config: RunConfig) -> Run | None:
+    """Begin a run; None where there is one of its name, also where somebody else began it just now."""
+    if config.run.name in client.names():
+        return None
+    try:
+        return submit(client, config)
+    except UsageError:
+        if config.run.name in client.names():
+            return None
+        raise
 
 
 def refuse_another(run: Run, config: RunConfig) -> None:

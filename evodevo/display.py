@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evodevo.config import RunConfig
-from evodevo.run.view import Status
+from evodevo.run.view import Status, brief
 
 
 def show(statuses: Iterable[Status], dashboard: str | None, console: Console, quiet: bool = False) -> Status:
@@ -26,7 +26,7 @@ def show(statuses: Iterable[Status], dashboard: str | None, console: Console, qu
             console.print(f"dashboard: {dashboard}", soft_wrap=True)
         for last in statuses:
             if said != (said := (last.generation, last.state)) and not quiet:
-                console.print(line(last), soft_wrap=True, highlight=False)
+                console.print(line(last), soft_wrap=True, highlight=False, markup=False)
     assert last is not None
     return last
 
@@ -48,7 +48,8 @@ def show_all(
             for status in last:
                 if status.state not in ("running", "waiting") and status.name not in over and not quiet:
                     over.add(status.name)
-                    console.print(f"{len(over)}/{total} {line(status)}", soft_wrap=True, highlight=False)
+                    said = f"{len(over)}/{total} {line(status)}"
+                    console.print(said, soft_wrap=True, highlight=False, markup=False)
     return last
 
 
@@ -63,7 +64,7 @@ def line(status: Status) -> str:
         parts.append(f"{status.failed} failed")
     parts.append(_time(status))
     if status.message:
-        parts.append(status.message.partition("\n")[0])
+        parts.append(brief(status.message))
     return ", ".join(parts)
 
 
@@ -116,7 +117,7 @@ def rows(title: str, pairs: Iterable[tuple[str, str]]) -> Table:
     """A table of labels and values."""
     table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
     for pair in pairs:
-        table.add_row(*pair)
+        table.add_row(*(Text(cell) for cell in pair))
     return table
 
 
@@ -134,7 +135,7 @@ def status_table(statuses: Iterable[Status]) -> Table:
             f"{one.generation}/{one.generations}",
             *foms,
             str(one.failed),
-            (one.message or "").partition("\n")[0],
+            Text(brief(one.message or "")),
         )
     return table
 

@@ -87,7 +87,7 @@ def test_detach_without_a_cluster_that_outlives_the_command_is_refused(
     [
         (["--workers", "2"], "--slurm has workers of its own"),
         (["--scheduler", "tcp://127.0.0.1:1"], "leave out --scheduler"),
-        ([], "--slurm: there is no sbatch here"),
+        ([], "cluster.slurm: there is no sbatch here; --slurm needs a login node"),
     ],
 )
 def test_slurm_where_it_cannot_be_is_refused(
@@ -100,6 +100,37 @@ def test_slurm_where_it_cannot_be_is_refused(
     status, _, err = run(capsys, "launch", str(QUICKSTART), "--slurm", *options)
     assert status == 2
     assert expected in err
+
+
+@pytest.mark.parametrize(
+    ("conf", "scontrol", "problem"),
+    [
+        ("nowhere.conf", "exit 0", "SLURM_CONF names nowhere.conf, which is not there"),
+        ("", "echo ctl at n is DOWN; echo '****'; exit 1", "Slurm does not answer (ctl at n is DOWN)"),
+        ("", "echo a >&2; echo fatal: no source >&2; exit 1", "Slurm does not answer (fatal: no source)"),
+        ("", "exec /bin/sleep 60", "Slurm has not answered within 0.1 s"),
+    ],
+)
+def test_a_slurm_that_does_not_answer_is_one_message_that_says_what_to_do(
+    conf: str,
+    scontrol: str,
+    problem: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for program in ("sbatch", "squeue", "scontrol"):
+        (tmp_path / program).write_text(f"#!/bin/sh\n{scontrol}\n")
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("SLURM_CONF", conf)
+    if "sleep" in scontrol:
+        monkeypatch.setattr("evodevo.service.slurm.PING_TIMEOUT_S", 0.1)
+    status, out, err = run(capsys, "launch", str(QUICKSTART), "--slurm", "--runs-dir", str(tmp_path / "runs"))
+    assert (status, out) == (2, "")
+    assert err.startswith(f"evodevo: cluster.slurm: {problem}; --slurm needs a login node")
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_scheduler_that_is_not_there_is_named(

@@ -32,10 +32,16 @@ def on_signals(leave: Callable[[str], Any]) -> None:
     def handle(number: int, frame: Any) -> None:
         signal.signal(signal.SIGTERM, before)
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-        leave(f"it got {signal.Signals(number).name}")
+        leave(_meaning_of(signal.Signals(number).name))
 
     for number in SIGNALS:
         signal.signal(number, handle)
+
+
+def _meaning_of(signal_name: str) -> str:
+    """In a job of Slurm's it is Slurm that sends such signals: scancel, preemption, the end of its time."""
+    job = os.environ.get("SLURM_JOB_ID")
+    return f"Slurm ends its job {job} ({signal_name})" if job else f"it got {signal_name}"
 
 
 def tell_scheduler(worker: Worker, why: str) -> None:

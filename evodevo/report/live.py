@@ -14,6 +14,7 @@ import numpy as np
 
 from evodevo.report.tables import SECONDS
 from evodevo.run.history import History, Life
+from evodevo.run.view import brief
 
 MOST = 4000
 """Members that are drawn, and links of one kind, of a large run; a little more when they matter."""
@@ -291,14 +292,6 @@ def _failures(history: History) -> Columns:
         "message": [brief(text) for _, _, _, text in rows],
         "text": [text[-LONGEST_TEXT:] for _, _, _, text in rows],
     }
-
-
-def brief(text: str) -> str:
-    """The first line of a message, and its last one; of a traceback the last says it all."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()] or [""]
-    if len(lines) == 1 or lines[0].startswith("Traceback"):
-        return lines[-1]
-    return f"{lines[0]} … {lines[-1]}"
 
 
 def _floats(values: Iterable[float]) -> Any:

@@ -4,6 +4,7 @@ from typing import Any
 
 from evodevo.report.tables import SECONDS, busy_seconds, most_at_once
 from evodevo.run.history import History
+from evodevo.run.view import brief
 
 
 def summary_of(history: History) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def summary_of(history: History) -> dict[str, Any]:
 def summary_lines(history: History) -> list[tuple[str, str]]:
     """The summary in words, a pair of label and value a line."""
     facts = summary_of(history)
-    reason = f": {facts['reason'].partition(chr(10))[0]}" if facts["reason"] else ""
+    reason = f": {brief(facts['reason'])}" if facts["reason"] else ""
     lines = [
         ("status", f"{facts['status']}{reason}"),
         ("generations", f"{facts['generations']} of {history.config.search.generations}"),

@@ -35,11 +35,21 @@ def create_run(directory: Path, config: RunConfig) -> None:
             journal.append(
                 {"kind": "run", "format": 1, "id": uuid.uuid4().hex[:8], "config": config.to_json()}
             )
-        unborn.rename(directory)
+        _rename_to_new(unborn, directory)
     except BaseException:
         shutil.rmtree(unborn, ignore_errors=True)
         raise
     files.flush_directory(directory.parent)
+
+
+def _rename_to_new(unborn: Path, directory: Path) -> None:
+    """Of two who make the same directory at once the kernel refuses one, by an error of several names."""
+    try:
+        unborn.rename(directory)
+    except OSError as why:
+        if directory.exists():
+            raise FileExistsError(f"{directory} is there already") from why
+        raise
 
 
 def job_of(config: RunConfig, directory: Path, run_id: str = "") -> Job:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from evodevo.errors import UsageError
-from evodevo.run.history import History
+from evodevo.run.history import History, load_history
 from evodevo.run.journal import Record, Tail, is_live
 from evodevo.run.setup import JOURNAL
 
@@ -142,6 +142,28 @@ class View:
         if not self._last.live:
             return "interrupted"
         return "waiting" if self._last.workers == 0 else "running"
+
+
+def refuse_live(directory: Path) -> None:
+    """Raise `UsageError` where a controller is at work on the run in `directory`; says which.
+
+    One that has only just begun may not be in the journal yet; then the last one before it is named.
+    """
+    if is_live(directory / JOURNAL):
+        about = load_history(directory / JOURNAL).controller
+        who = ", ".join(f"{key} {about[key]}" for key in ("host", "pid", "scheduler") if key in about)
+        raise UsageError(
+            f"run {directory.name!r} is being carried on by another controller ({who}); "
+            f"`evodevo watch {directory.name}` follows it"
+        )
+
+
+def brief(text: str) -> str:
+    """The first line of a message, and its last one; of a traceback the last says it all."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [""]
+    if len(lines) == 1 or lines[0].startswith("Traceback"):
+        return lines[-1]
+    return f"{lines[0]} … {lines[-1]}"
 
 
 def runs_in(runs_dir: Path) -> list[str]:

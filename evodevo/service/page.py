@@ -29,8 +29,8 @@ from bokeh.models import (
 from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from evodevo.report.live import Drawing, Picture, brief
-from evodevo.run.view import Status
+from evodevo.report.live import Drawing, Picture
+from evodevo.run.view import Status, brief
 from evodevo.service import dashboard
 from evodevo.service.figures import TEXT_STYLE, RunFigures, table_height, table_of
 from evodevo.service.metrics import RunMetrics
@@ -84,8 +84,7 @@ said.text = `cancelling ${run} ...`
 fetch("evodevo/cancel?run=" + encodeURIComponent(run), {
     method: "POST", body: new URLSearchParams({token: token.value}),
 }).then(async answer => {
-    const told = await answer.json()
-    said.text = told.error ?? `${run} is cancelled; "evodevo resume ${run}" carries it on`
+    said.text = (await answer.text()).trim()
 }).catch(why => { said.text = `${why}` })
 """
 

@@ -29,7 +29,7 @@ from evodevo.run.dispatch import ANYTHING, Answer, AttemptLost, Dispatcher, Need
 from evodevo.run.history import load_history
 from evodevo.run.journal import JournalError, JournalInUse, Record, Superseded, Tail
 from evodevo.run.setup import DESCRIBE, JOURNAL, create_run, job_of, needs_of
-from evodevo.run.view import runs_in
+from evodevo.run.view import refuse_live, runs_in
 from evodevo.versions import differences, own_versions
 
 logger = logging.getLogger("evodevo.service")
@@ -68,8 +68,8 @@ class Service(SchedulerPlugin):
         self._failure: str | None = None
         self.no_workers: str | None = None
         """Why none will come, where whoever provides them has found out; then no run is begun."""
-        self.notices: dict[str, str] = {}
-        """What those who provide workers have to say, by their names; shown while there are none."""
+        self.notice: str | None = None
+        """What whoever provides workers has to say; shown while there are none."""
 
     def install(self) -> None:
         self._scheduler.add_plugin(self)
@@ -142,8 +142,8 @@ class Service(SchedulerPlugin):
     def _standing(self, needs: Needs) -> Standing:
         """That of a run with such needs that has no controller."""
         workers = len(self._dispatcher.workers(needs))
-        hopeless = [self.no_workers] if self.no_workers else []
-        problems = [] if workers else [*hopeless, *self.notices.values(), *self._dispatcher.problems(needs)]
+        said = [text for text in (self.no_workers, self.notice) if text]
+        problems = [] if workers else [*said, *self._dispatcher.problems(needs)]
         return Standing(live=False, workers=workers, problems=problems)
 
     @property
@@ -202,11 +202,12 @@ class Service(SchedulerPlugin):
         checked = parse(config)
         name = checked.run.name
         directory = self.runs_dir / name
+        exists = UsageError(
+            f"run {name!r} exists already in {self.runs_dir}: carry it on with `evodevo resume {name}`, "
+            "or choose another name with --run-name"
+        )
         if name in self._reserved or await asyncio.to_thread(directory.exists):
-            raise UsageError(
-                f"run {name!r} exists already in {self.runs_dir}: carry it on with `evodevo resume {name}`, "
-                "or choose another name with --run-name"
-            )
+            raise exists
         self._reserved.add(name)
         try:
             facts = await self._describe(checked)
@@ -215,6 +216,8 @@ class Service(SchedulerPlugin):
                 await asyncio.to_thread(
                     create_run, directory, checked.model_copy(update={"versions": versions})
                 )
+            except FileExistsError:  # another scheduler's service made it meanwhile
+                raise exists from None
             except OSError as why:
                 raise UsageError(f"cannot make the run's directory {directory}: {why}") from why
             self._carry_on(name, retry=False)
@@ -261,6 +264,7 @@ class Service(SchedulerPlugin):
             raise UsageError(f"run {run!r} is running already")
         self._reserved.add(run)
         try:
+            await asyncio.to_thread(refuse_live, directory)
             history = await asyncio.to_thread(load_history, directory / JOURNAL)
             if history.end == "done":
                 raise UsageError(f"run {run!r} is done; there is nothing to carry on")

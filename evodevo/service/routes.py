@@ -32,7 +32,11 @@ class Runs(RequestHandler):
 
 
 class Cancel(RequestHandler):
-    """POST ?run=NAME, with the token in the header `X-EvoDevo-Token` or in the form field `token`."""
+    """POST ?run=NAME, with the token in the header `X-EvoDevo-Token` or in the form field `token`.
+
+    Every answer is a line of plain text: 200 it is cancelled; 400 malformed; 403 not the token; 404 no such
+    run; 409 it is not running.
+    """
 
     def initialize(self, service: Service, token: str) -> None:
         self._service = service
@@ -41,16 +45,27 @@ class Cancel(RequestHandler):
     async def post(self) -> None:
         given = self.request.headers.get("X-EvoDevo-Token") or self.get_body_argument("token", "")
         if not hmac.compare_digest(given.encode(), self._token.encode()):
-            self._answer(403, {"error": "this is not the token"})
+            self._answer(403, "this is not the token")
             return
-        run = self.get_query_argument("run")
+        run = self.get_query_argument("run", "")
+        if not run:
+            self._answer(400, "which run? POST to evodevo/cancel?run=NAME")
+            return
+        if run not in await self._service.evodevo_runs():
+            self._answer(404, f"there is no run {run!r}")
+            return
         try:
             await self._service.evodevo_cancel(run)
         except UsageError as why:
-            self._answer(409, {"error": str(why)})
+            self._answer(409, str(why))
         else:
-            self._answer(200, {"cancelled": run})
+            self._answer(200, f'{run} is cancelled; "evodevo resume {run}" carries it on')
 
-    def _answer(self, status: int, told: dict[str, str]) -> None:
+    def write_error(self, status_code: int, **_: Any) -> None:
+        """What Tornado refuses by itself: a body or an argument that is malformed, another method."""
+        self._answer(status_code, f"{status_code} {self._reason}")
+
+    def _answer(self, status: int, line: str) -> None:
         self.set_status(status)
-        self.write(told)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(f"{line}\n")

@@ -8,6 +8,7 @@ restarting no time; its scaling down may end a worker in mid-epoch.
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
 import signal
 import subprocess
@@ -35,6 +36,7 @@ HOPELESS = 3
 PERIOD_S = 5.0
 LONGEST_PAUSE_S = 300.0
 """Between submissions, when job after job ends before its worker has registered."""
+PING_TIMEOUT_S = 30.0
 ENDS_AT = 'export EVODEVO_ENDS_AT=$(date -d "$(squeue -h -j $SLURM_JOB_ID -o %e)" +%s 2>/dev/null)'
 
 
@@ -45,8 +47,7 @@ def slurm(config: RunConfig, runs_dir: Path | str) -> Iterator[Client]:
     Raises `UsageError` where there is no Slurm or it refuses such jobs.
     """
     cluster_class = _cluster_class()
-    if shutil.which("sbatch") is None:
-        raise UsageError("--slurm: there is no sbatch here; is this a login node of a Slurm cluster?")
+    _refuse_no_slurm()
     runs_dir = Path(runs_dir).absolute()
     try:
         (runs_dir / LOGS).mkdir(parents=True, exist_ok=True)
@@ -118,6 +119,37 @@ def _arguments(config: RunConfig, runs_dir: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _refuse_no_slurm() -> None:
+    """Raise `UsageError` where no Slurm can be reached.
+
+    sbatch would say so too, after up to a minute and in many lines, none of which says what to do.
+    """
+    if problem := _why_no_slurm():
+        raise UsageError(
+            f"cluster.slurm: {problem}; --slurm needs a login node of a Slurm cluster, where `scontrol ping` "
+            "says UP (SLURM_CONF names the cluster's slurm.conf where it is not in its usual place). "
+            "Without --slurm the workers are processes of this machine"
+        )
+
+
+def _why_no_slurm() -> str | None:
+    """What is missing, in a line; None where Slurm answers (of two controllers one is enough)."""
+    for program in ("sbatch", "squeue", "scontrol"):
+        if shutil.which(program) is None:
+            return f"there is no {program} here"
+    conf = os.environ.get("SLURM_CONF")
+    if conf and not Path(conf).exists():
+        return f"SLURM_CONF names {conf}, which is not there"
+    try:
+        told = subprocess.run(["scontrol", "ping"], capture_output=True, text=True, timeout=PING_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        return f"Slurm has not answered within {PING_TIMEOUT_S:g} s"
+    if told.returncode == 0 or " is UP" in told.stdout:
+        return None
+    lines = told.stderr.strip().splitlines()[-1:] or told.stdout.strip().splitlines()[:1]
+    return f"Slurm does not answer ({''.join(lines)})"
+
+
 def _refuse_bad_jobs(script: str) -> None:
     tried = subprocess.run(["sbatch", "--test-only"], input=script, capture_output=True, text=True)
     if tried.returncode:
@@ -167,7 +199,7 @@ class _Keeper:
                 await self._round()
             except (OSError, RuntimeError) as why:  # Slurm may be away for a while
                 logger.warning("Slurm: %s", why)
-                self._service.notices["slurm"] = f"Slurm does not answer: {why}"
+                self._service.notice = f"Slurm does not answer: {why}"
             await asyncio.sleep(min(PERIOD_S * 2**self._failures, LONGEST_PAUSE_S))
 
     async def _round(self) -> None:
@@ -194,7 +226,7 @@ class _Keeper:
         return self._service.wanted_workers() if self._first_run_came else self._population
 
     def _note_failures(self, change: Change, registered: set[Any]) -> None:
-        self._service.notices.pop("slurm", None)
+        self._service.notice = None
         self._seen |= registered
         unborn = [name for name in change.drop if name not in self._seen]
         self._failures = 0 if registered else self._failures + bool(unborn)

@@ -42,6 +42,9 @@ def test_a_run_with_too_many_failures_stops_with_the_first_traceback_and_status_
     assert "ArithmeticError: learning rate" in failed.stderr
     assert "digits.py" in failed.stderr
     assert "Traceback" not in failed.stdout
+    told = evodevo("status", "digits", "--runs-dir", str(tmp_path))
+    for shown in (failed.stdout, told.stdout):
+        assert "ArithmeticError:" in shown
     assert history_of(tmp_path / "digits").end == "failed"
 
 

@@ -125,6 +125,26 @@ def test_a_second_controller_of_a_live_run_is_refused(tmp_path: Path, processes:
     assert "is running" in second.stderr
 
 
+def test_of_two_who_launch_a_run_with_resume_at_once_one_carries_it_out_and_the_other_is_told_who(
+    tmp_path: Path, processes: Processes
+) -> None:
+    hold = tmp_path / "hold"
+    hold.touch()
+    config = write_config(tmp_path, workload__options={"hold": str(hold)}, cluster={"workers": 1})
+    options = ("launch", str(config), "--resume", "--runs-dir", str(tmp_path))
+    launched = {log: processes.start("-m", "evodevo", *options, log=log) for log in ("one", "two")}
+    until(lambda: any(one.poll() is not None for one in launched.values()), "one of them to end")
+    loser, winner = sorted(launched, key=lambda log: launched[log].poll() is None)
+    said = processes.log(loser).splitlines()[-1]
+    assert launched[loser].returncode == 2, said
+    assert "run 'digits' is being carried on by another controller" in said
+    scheduler = history_of(tmp_path / "digits").controller["scheduler"]
+    assert f"pid {launched[winner].pid}, scheduler {scheduler}" in said
+    hold.unlink()
+    assert launched[winner].wait(60) == 0, processes.log(winner)
+    assert history_of(tmp_path / "digits").end == "done"
+
+
 def test_of_many_who_cancel_or_resume_at_once_all_are_told_the_truth(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """Runs on a real Slurm of three nodes; jobs are cancelled, preempted, out of time and dead on arrival."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from integration.clusters import (
     Held,
     Processes,
     evodevo,
+    free_port,
     history_of,
     until,
     untimed_history,
@@ -88,7 +90,9 @@ def test_worker_jobs_are_replaced_whatever_becomes_of_them_and_the_history_is_th
 
     assert untimed_history(tmp_path / "digits") == undisturbed
     lives = list(history_of(tmp_path / "digits").lives())
-    assert sum(life.preempted for life in lives) == sum(len(life.lost) for life in lives) >= 3
+    lost = [why for life in lives for why in life.lost]
+    assert sum(life.preempted for life in lives) == len(lost) >= 3
+    assert any(f"Slurm ends its job {cancelled} (SIG" in why for why in lost)
     until(lambda: not slurm.jobs(), "all jobs to be gone")
 
 
@@ -127,13 +131,29 @@ def test_a_run_in_one_batch_job_goes_on_when_the_job_is_submitted_again_or_queue
     until(lambda: slurm.jobs("PD") == [job], "the job to queue itself again")
     assert any(life.outcome for life in history_of(runs / "digits").lives())
 
+    said = len(output.read_text())
     # Slurm lets two minutes pass; a node takes no job back within the second in which it ended it.
     slurm.run("scontrol", "update", f"jobid={job}", "starttime=now+5")
     until(lambda: slurm.jobs("R") == [job], "the job to begin again")
     until(lambda: (runs / "digits" / "history.csv").exists(), "the end of the run")
     until(lambda: not slurm.jobs(), "the end of the job")
+    assert "done, generation 4/4" in output.read_text()[said:]
+    for noise in ("srun", "slurmstepd", "CANCELLED", "Killed"):
+        assert noise not in output.read_text()[said:]
     assert untimed_history(runs / "digits") == undisturbed
     assert not any(life.lost for life in history_of(runs / "digits").lives())
+
+
+def test_a_slurm_whose_controller_is_down_is_one_message(slurm: PrivateSlurm, tmp_path: Path) -> None:
+    port = f"SlurmctldPort={free_port()}"
+    text = (slurm.directory / "slurm.conf").read_text()
+    (tmp_path / "slurm.conf").write_text(re.sub(r"SlurmctldPort=\d+", port, text))
+    config = write_config(tmp_path, cluster__slurm=JOBS)
+    options = ("--slurm", "--runs-dir", str(tmp_path / "runs"))
+    refused = evodevo("launch", str(config), *options, SLURM_CONF=str(tmp_path / "slurm.conf"))
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("evodevo: cluster.slurm: Slurm does not answer (Slurmctld(primary)")
+    assert len(refused.stderr.splitlines()) == 1
 
 
 def test_jobs_that_sbatch_refuses_are_one_message_and_nothing_is_written(

@@ -8,7 +8,7 @@ from run.fakes import config_of
 from run.handmade import Pen
 
 from evodevo.evolution.rng import stream
-from evodevo.report.live import MOST, MOST_FAILURES, MOST_WORKERS, Panel, Picture, brief, picture_of
+from evodevo.report.live import MOST, MOST_FAILURES, MOST_WORKERS, Panel, Picture, picture_of
 from evodevo.run.history import member_id
 from evodevo.run.records import Outcome
 
@@ -250,19 +250,6 @@ def test_of_very_many_failures_the_newest_are_told() -> None:
     failures = columns_of(pen)["failures"]
     assert len(failures["member"]) == MOST_FAILURES
     assert failures["member"][0] == member_id(0, MOST_FAILURES + 49)
-
-
-@pytest.mark.parametrize(
-    ("text", "short"),
-    [
-        ("", ""),
-        ("one line", "one line"),
-        ("first\nsecond\n\n  last  \n", "first … last"),
-        ("Traceback (most recent call last):\n  File ...\nKeyError: 3", "KeyError: 3"),
-    ],
-)
-def test_a_message_is_cut_to_what_says_most(text: str, short: str) -> None:
-    assert brief(text) == short
 
 
 def test_a_drawing_stays_equal_while_only_numbers_change() -> None:

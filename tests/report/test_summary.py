@@ -121,6 +121,14 @@ def test_the_reason_stands_beside_the_status(pen: Pen) -> None:
     assert dict(summary_lines(pen.history))["status"] == "failed: all diverged"
 
 
+def test_of_a_traceback_the_last_line_stands_beside_the_status(pen: Pen) -> None:
+    reason = "2 of 4 failed; the first, g000s000:\nTraceback (most recent call last):\n  ...\nKeyError: 3\n"
+    pen.end("failed", reason)
+    assert summary_of(pen.history)["reason"] == reason
+    told = dict(summary_lines(pen.history))["status"]
+    assert told == "failed: 2 of 4 failed; the first, g000s000: … KeyError: 3"
+
+
 def test_the_best_its_metrics_and_the_test_figures_follow_the_status(tmp_path: Path) -> None:
     history = finished(tmp_path / "run", config_of())
     lines = summary_lines(history)

@@ -28,6 +28,7 @@ from evodevo.config import load
 from evodevo.errors import UsageError
 from evodevo.evolution.fitness import DEFAULT_SIGMA
 from evodevo.evolution.rng import training_seed
+from evodevo.run import files
 from evodevo.run.controller import Controller
 from evodevo.run.dispatch import AttemptLost
 from evodevo.run.journal import Journal, Record, Tail
@@ -83,6 +84,24 @@ def test_a_new_run_holds_its_config_and_an_older_one_is_not_begun_again(tmp_path
     with pytest.raises(FileExistsError):
         create_run(tmp_path / "run", config_of(run__seed=12))
     assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_of_two_who_begin_a_run_at_the_same_moment_one_is_told_that_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one's run comes between the look whether there is one and the making of it."""
+    write_new, theirs = files.write_new, config_of(run__seed=12)
+
+    def meanwhile(path: Path, data: bytes) -> None:
+        monkeypatch.undo()
+        new_run(tmp_path / "run", theirs)
+        write_new(path, data)
+
+    monkeypatch.setattr(files, "write_new", meanwhile)
+    with pytest.raises(FileExistsError):
+        create_run(tmp_path / "run", config_of(run__seed=11))
+    assert history_of(tmp_path / "run").config == theirs
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_run_is_there_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

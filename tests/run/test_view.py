@@ -12,7 +12,7 @@ from run.handmade import Pen
 from evodevo.errors import UsageError
 from evodevo.run.journal import Journal
 from evodevo.run.setup import JOURNAL
-from evodevo.run.view import FileSource, Reading, State, Status, View, runs_in
+from evodevo.run.view import FileSource, Reading, State, Status, View, brief, refuse_live, runs_in
 
 
 class Window:
@@ -207,6 +207,17 @@ def test_a_finished_run_is_seen_from_its_directory_alone(tmp_path: Path) -> None
     assert (status.best_fom, status.best_member) == (history.best.fom, history.best.id)
 
 
+def test_who_carries_a_run_on_is_said_by_host_process_and_scheduler(tmp_path: Path, pen: Pen) -> None:
+    run = pen.save(tmp_path / "run")
+    refuse_live(run)
+    with Journal(run / JOURNAL) as journal:
+        about = {"host": "n7", "pid": 42, "scheduler": "tcp://n7:1"}
+        journal.append({"kind": "controller", "retry": False, **about})
+        with pytest.raises(UsageError, match=r"'run'.*\(host n7, pid 42, scheduler tcp://n7:1\)"):
+            refuse_live(run)
+    refuse_live(run)
+
+
 @pytest.mark.parametrize("what", ["nothing there", "an empty directory"])
 def test_a_directory_that_is_no_run_is_named(what: str, tmp_path: Path) -> None:
     directory = tmp_path / "it"
@@ -220,6 +231,19 @@ def test_a_run_that_was_killed_before_its_first_record_is_named(tmp_path: Path) 
     (tmp_path / JOURNAL).write_bytes(b"")
     with pytest.raises(UsageError, match=str(tmp_path)):
         View("run", FileSource(tmp_path)).refresh()
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("", ""),
+        ("one line", "one line"),
+        ("first\nsecond\n\n  last  \n", "first … last"),
+        ("Traceback (most recent call last):\n  File ...\nKeyError: 3", "KeyError: 3"),
+    ],
+)
+def test_a_message_is_cut_to_what_says_most(text: str, short: str) -> None:
+    assert brief(text) == short
 
 
 def test_the_runs_of_a_directory_are_those_with_a_journal(tmp_path: Path, pen: Pen) -> None:

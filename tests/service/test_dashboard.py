@@ -124,10 +124,12 @@ def test_gauges_have_the_facts_of_the_status(tmp_path: Path) -> None:
 
 
 async def refusal(fetch: Fetch, path: str, **options: object) -> tuple[int, str]:
+    """The status and the line of a request that is refused."""
     with pytest.raises(HTTPClientError) as raised:
-        await fetch(path, method="POST", **options)
+        await fetch(path, **{"method": "POST", **options})
     response = raised.value.response
-    return raised.value.code, response.body.decode() if response else ""
+    assert response is not None
+    return raised.value.code, response.body.decode()
 
 
 def test_without_a_token_there_is_nothing_that_cancels(
@@ -154,10 +156,29 @@ def test_with_a_token_only_who_knows_it_is_heard(
     async def look(fetch: Fetch) -> None:
         path = "evodevo/cancel?run=small"
         for body in ("", "token=", "token=Sesame", "token=s%C3%A9sam"):
-            assert (await refusal(fetch, path, body=body))[0] == 403
+            assert await refusal(fetch, path, body=body) == (403, "this is not the token\n")
         assert (await refusal(fetch, path, body="", headers={"X-EvoDevo-Token": "x"}))[0] == 403
         heard = await refusal(fetch, path, body="token=s%C3%A9same")
-        assert heard == (409, json.dumps({"error": "run 'small' is not running"}))
-        assert (await refusal(fetch, "evodevo/cancel", body="token=s%C3%A9same"))[0] == 400
+        assert heard == (409, "run 'small' is not running\n")
 
     on_scheduler(tmp_path, look, *([] if from_environment else ["--page-token", "sésame"]))
+
+
+def test_what_is_wrong_with_a_request_to_cancel_is_told_in_a_line_of_text(tmp_path: Path) -> None:
+    saved(tmp_path)
+
+    async def look(fetch: Fetch) -> None:
+        await fetch("evodevo/runs.json")
+
+        async def told(query: str, **options: object) -> tuple[int, str]:
+            return await refusal(fetch, f"evodevo/cancel{query}", **{"body": "token=x", **options})
+
+        assert await told("?run=large") == (404, "there is no run 'large'\n")
+        assert await told("?run=<b>%0A../small") == (404, "there is no run '<b>\\n../small'\n")
+        for query in ("", "?run="):
+            assert await told(query) == (400, "which run? POST to evodevo/cancel?run=NAME\n")
+        assert await told("?run=%ff") == (400, "400 Bad Request\n")
+        assert await told("?run=small", body="token=%ff") == (400, "400 Bad Request\n")
+        assert await told("?run=small", method="GET", body=None) == (405, "405 Method Not Allowed\n")
+
+    on_scheduler(tmp_path, look, "--page-token", "x")

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -19,23 +20,40 @@ while True:
 """
 
 
+Start = Callable[[str | None], subprocess.Popen[str]]
+
+
 @pytest.fixture
-def heeding() -> subprocess.Popen[str]:
-    process = subprocess.Popen([sys.executable, "-c", HEEDING], stdout=subprocess.PIPE, text=True)
-    assert process.stdout and process.stdout.readline() == "ready\n"
-    return process
+def heeding(monkeypatch: pytest.MonkeyPatch) -> Start:
+    def start(job: str | None) -> subprocess.Popen[str]:
+        monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+        if job:
+            monkeypatch.setenv("SLURM_JOB_ID", job)
+        process = subprocess.Popen([sys.executable, "-c", HEEDING], stdout=subprocess.PIPE, text=True)
+        assert process.stdout and process.stdout.readline() == "ready\n"
+        return process
+
+    return start
 
 
-@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGUSR1])
-def test_the_first_signal_is_a_warning_and_the_next_sigterm_ends_the_process(
-    heeding: subprocess.Popen[str], first: signal.Signals
+@pytest.mark.parametrize(
+    ("first", "job", "said"),
+    [
+        (signal.SIGTERM, None, "it got SIGTERM"),
+        (signal.SIGUSR1, None, "it got SIGUSR1"),
+        (signal.SIGTERM, "123", "Slurm ends its job 123 (SIGTERM)"),
+    ],
+)
+def test_the_first_signal_is_a_warning_in_words_and_the_next_sigterm_ends_the_process(
+    heeding: Start, first: signal.Signals, job: str | None, said: str
 ) -> None:
-    heeding.send_signal(first)
-    assert heeding.stdout and heeding.stdout.readline() == f"it got {first.name}\n"
-    heeding.send_signal(signal.SIGUSR1)
-    heeding.send_signal(signal.SIGTERM)
-    rest, _ = heeding.communicate(timeout=30)
-    assert (heeding.returncode, rest) == (7, "")
+    process = heeding(job)
+    process.send_signal(first)
+    assert process.stdout and process.stdout.readline() == f"{said}\n"
+    process.send_signal(signal.SIGUSR1)
+    process.send_signal(signal.SIGTERM)
+    rest, _ = process.communicate(timeout=30)
+    assert (process.returncode, rest) == (7, "")
 
 
 def test_a_worker_knows_its_end_from_slurm_or_from_whoever_says_it(monkeypatch: pytest.MonkeyPatch) -> None:

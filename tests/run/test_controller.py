@@ -100,7 +100,7 @@ def test_of_two_who_begin_a_run_at_the_same_moment_one_is_told_that_it_is_there(
     monkeypatch.setattr(files, "write_new", meanwhile)
     with pytest.raises(FileExistsError):
         create_run(tmp_path / "run", config_of(run__seed=11))
-    assert history_of(tmp_path / "run").config == theirs
+    assert history_of(tmp_path / "run").config == theirs.complete()
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 

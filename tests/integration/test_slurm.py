@@ -138,7 +138,7 @@ def test_a_run_in_one_batch_job_goes_on_when_the_job_is_submitted_again_or_queue
     until(lambda: (runs / "digits" / "history.csv").exists(), "the end of the run")
     until(lambda: not slurm.jobs(), "the end of the job")
     assert "done, generation 4/4" in output.read_text()[said:]
-    for noise in ("srun", "slurmstepd", "CANCELLED", "Killed"):
+    for noise in ("Job step aborted", "slurmstepd", "CANCELLED", "Killed"):
         assert noise not in output.read_text()[said:]
     assert untimed_history(runs / "digits") == undisturbed
     assert not any(life.lost for life in history_of(runs / "digits").lives())

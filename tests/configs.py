@@ -11,7 +11,14 @@ from evodevo.config import RunConfig, load
 from evodevo.errors import UsageError
 
 QUICKSTART = Path(__file__).resolve().parents[1] / "configs" / "quickstart.yaml"
-ABSENT = object()
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "ABSENT"  # the same in every process that names a test after it
+
+
+ABSENT = _Absent()
 SMALL = """\
 run: {name: small, seed: 7}
 workload:

@@ -148,10 +148,6 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
         ["search.options.gains: there is no locus 'rat'; there are rate, layers, optimizer, momentum"],
     ),
     (
-        {"search.population": ABSENT},
-        ["search.population: is missing"],
-    ),
-    (
         {"objective.weights": {}},
         ["objective.weights: is empty"],
     ),

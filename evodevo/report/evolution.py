@@ -34,6 +34,7 @@ YOLOV5_METRICS = {
 MOST_COLUMNS = 5
 COLOURS = "viridis"
 BINS = 40
+DECADE = 10.0
 SPREAD = 2.5
 """Of a point in the density, in bins: a standard deviation."""
 
@@ -158,16 +159,18 @@ def _draw_fixed(axes: Axes, name: str, value: float) -> None:
 
 
 def _draw_evolved(axes: Axes, name: str, locus: Any, evaluations: Sequence[Evaluation]) -> None:
-    axes.set_xscale(locus.scale)
-    if locus.scale == "linear":
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=locus.type == "int"))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:.4g}"))
     axes.set_title(name, fontsize=9)
     if not evaluations:
         return
     x = np.array([one.hyperparameters[name] for one in evaluations], float)
     y = np.array([one.fom for one in evaluations])
-    crowd = density(np.log(x) if locus.scale == "log" else x, y)
+    wide = locus.scale == "log" and x.max() >= DECADE * x.min()
+    if wide:
+        axes.set_xscale("log")
+    else:  # within a decade a logarithmic axis has no room for its labels
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=locus.type == "int"))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:.4g}"))
+    crowd = density(np.log(x) if wide else x, y)
     order = crowd.argsort(kind="stable")
     axes.scatter(x[order], y[order], c=crowd[order], cmap=COLOURS, vmin=0, vmax=1, s=18, alpha=0.8, lw=0)
     for one in evaluations:

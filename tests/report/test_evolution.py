@@ -260,6 +260,14 @@ def test_a_panel_has_every_value_with_its_fom_and_the_best_marked(figures: list[
     assert Looked(figures).panels["rate"].get_xscale() == "log"
 
 
+def test_values_within_a_decade_have_an_even_axis(figures: list[Figure]) -> None:
+    evolution = Evolution()
+    for rate in (0.02, 0.03):
+        evolution.evaluated(0.5, rate=rate)
+    evolve_plot(evolution.history)
+    assert Looked(figures).panels["rate"].get_xscale() == "linear"
+
+
 def test_what_is_fixed_is_a_vertical_line_that_can_be_seen(figures: list[Figure]) -> None:
     evolution = Evolution()
     evolution.evaluated(0.5)

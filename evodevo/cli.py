@@ -127,7 +127,8 @@ def check(config_path: str, overrides: tuple[str, ...], where: Where) -> None:
     Its workload is tried in this process, or on a worker of an existing cluster.
     """
     config = load_config(config_path, overrides, None, None)
-    comparison.plan(config, list(config.compare.arms), seeds=1)
+    if config.compare.arms:
+        comparison.plan(config, list(config.compare.arms), seeds=1)
     if where.exists:
         with where.connect() as client:
             facts = client.check(config)

@@ -14,7 +14,8 @@ import click
 from rich.console import Console
 
 from evodevo import display
-from evodevo.config import RunConfig, load, parse_override
+from evodevo.config import RunConfig
+from evodevo.config_file import load, parse_override
 from evodevo.errors import RunFailed, UsageError
 from evodevo.report.summary import summary_lines
 from evodevo.run.setup import JOURNAL

@@ -1,4 +1,4 @@
-"""The config of a run: YAML in, validated and frozen models out.
+"""The config of a run: plain data in, validated and frozen models out. For files see config_file.py.
 
 Everything is checked here once. What is wrong becomes one `UsageError` that names each key, repeats its
 value and says what would be right.
@@ -7,7 +7,6 @@ value and says what would be right.
 import math
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -23,7 +22,6 @@ from pydantic import (
 from evodevo import yaml_text
 from evodevo.config_errors import describe
 from evodevo.errors import UsageError
-from evodevo.evolution.hyp import loci_of
 from evodevo.evolution.space import Locus, Space
 from evodevo.evolution.strategies import Strategy, find
 
@@ -108,6 +106,8 @@ class Objective(_Section):
     def _has_a_name_of_its_own(self) -> Self:
         if self.weights and self.metric in self.weights:
             raise ValueError(f"metric {self.metric!r} is one of the weights; give their sum another name")
+        if self.weights and not any(self.weights.values()):
+            raise ValueError("weights are all zero, so that no member would be better than another")
         return self
 
 
@@ -124,12 +124,18 @@ class Search(_Section):
     @model_validator(mode="before")
     @classmethod
     def _filled_in_by_the_strategy(cls, data: Any) -> Any:
-        """What is not given and the strategy has a value of its own for; who it is, is checked later."""
+        """What is not given and the strategy has a value of its own for; what is wrong is said later."""
         try:
             defaults = find(data.get("strategy", "tri_parent")).default_search
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, TypeError):
             return data
         return {**defaults, **data}
+
+    @field_validator("strategy")
+    @classmethod
+    def _is_known(cls, strategy: str) -> str:
+        find(strategy)
+        return strategy
 
 
 class Data(_Section):
@@ -283,41 +289,6 @@ class RunConfig(_Section):
         return yaml_text.dump(self.to_json())
 
 
-def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> RunConfig:
-    """Read the config at `path`, set `overrides` (dotted key -> value) over it, and validate it.
-
-    Relative paths in `search.hyp`, `data.root` and `checkpoints.url` are taken from the current directory;
-    the last two are made absolute, as workers stand elsewhere. Raises `UsageError`.
-    """
-    data = yaml_text.read(Path(path))
-    for key, value in (overrides or {}).items():
-        _set(data, key, value)
-    _read_hyp(data)
-    for section, key in (("data", "root"), ("checkpoints", "url")):
-        inner = data.get(section)
-        value = inner.get(key) if isinstance(inner, dict) else None
-        if isinstance(inner, dict) and isinstance(value, str) and "://" not in value:
-            inner[key] = str(Path(value).expanduser().absolute())
-    return parse(data, str(path))
-
-
-def _read_hyp(data: dict[str, Any]) -> None:
-    """Put the loci of `search.hyp`, a hyp.yaml of YOLOv5's, beside those that are given, which go first."""
-    search = data.get("search")
-    if not isinstance(search, dict) or search.get("hyp") is None:
-        return
-    path = Path(str(search.pop("hyp")))
-    try:
-        loci, gains = loci_of(yaml_text.read(path))
-    except ValueError as why:
-        raise UsageError(f"{path}: {why}") from None
-    given = _section(search, "loci")
-    if search.get("strategy") == "mutate_best":
-        chosen = _section(_section(search, "options"), "gains")
-        chosen |= {name: gain for name, gain in gains.items() if name not in {*given, *chosen}}
-    search["loci"] = {**loci, **given}
-
-
 def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
     """Validate a config that is plain data. Raises `UsageError`, naming `where` it came from."""
     try:
@@ -325,10 +296,7 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
     except ValidationError as why:
         raise _wrong(where, describe(why, RunConfig)) from None
     search = config.search
-    try:
-        strategy = find(search.strategy)
-    except ValueError as why:
-        raise _wrong(where, [f"search.strategy: {why}"]) from None
+    strategy = find(search.strategy)
     try:
         options: Any = strategy.Options.model_validate(search.options)
     except ValidationError as why:
@@ -337,10 +305,6 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
         space = config.space()
     except ValueError as why:
         raise _wrong(where, [f"search.loci.{why}"]) from None
-    try:
-        config.strategy()
-    except ValueError as why:
-        raise _wrong(where, [f"search.options.{why}"]) from None
     problems = []
     if search.population < strategy.smallest_population:
         problems.append(
@@ -360,36 +324,11 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
         ]
     if problems:
         raise _wrong(where, problems)
-    return config
-
-
-def parse_override(text: str) -> tuple[str, Any]:
-    """Split `key=value` of `--set`, the value being YAML. Raises `UsageError`."""
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise UsageError(f"--set {text!r}: should have the form key=value, such as search.population=8")
     try:
-        return key, yaml_text.load(value)
+        config.strategy()
     except ValueError as why:
-        raise UsageError(f"--set {text!r}: the value is not YAML: {why}") from None
-
-
-def _set(data: dict[str, Any], key: str, value: Any) -> None:
-    *sections, last = key.split(".")
-    for section in sections:
-        try:
-            data = _section(data, section)
-        except UsageError as why:
-            raise UsageError(f"--set {key}: {why}") from None
-    data[last] = value
-
-
-def _section(data: dict[str, Any], name: str) -> dict[str, Any]:
-    """The section of that name, made where there is none. Raises `UsageError` for what is no section."""
-    inner = data.setdefault(name, {})
-    if not isinstance(inner, dict):
-        raise UsageError(f"{name} is {inner!r}, not a section with keys")
-    return inner
+        raise _wrong(where, [f"search.options.{why}"]) from None
+    return config
 
 
 def _wrong(where: str, problems: Iterable[str]) -> UsageError:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from evodevo.config import RunConfig, load
+from evodevo.config import RunConfig
+from evodevo.config_file import load
 from evodevo.errors import UsageError
 
 QUICKSTART = Path(__file__).resolve().parents[1] / "configs" / "quickstart.yaml"

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from configs import complaint, small
-from evodevo.config import RunConfig, load, parse
+from evodevo.config import RunConfig, parse
+from evodevo.config_file import load
 from evodevo.errors import UsageError
 from evodevo.run.journal import Journal
 from evodevo.run.setup import JOURNAL, create_run

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from evodevo.config import RunConfig, load, parse
+from evodevo.config import RunConfig, parse
+from evodevo.config_file import load
 from evodevo.errors import UsageError
 from evodevo.evolution.space import Space
 from evodevo.evolution.strategies.random_search import RandomSearch

@@ -148,6 +148,27 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
         ["search.options.gains: there is no locus 'rat'; there are rate, layers, optimizer, momentum"],
     ),
     (
+        {"search.strategy": "mutate_bets", "search.population": ABSENT},
+        [
+            "search.strategy: no strategy 'mutate_bets'; did you mean mutate_best? ",
+            "search.population: is missing",
+        ],
+    ),
+    ({"search.strategy": ["a"]}, ["search.strategy: ", "['a']"]),
+    (
+        {
+            "search.strategy": "mutate_best",
+            "search.options": {},
+            "search.population": ABSENT,
+            "search.loci.rate.initial": ABSENT,
+        },
+        ["search.loci.rate: initial is missing"],
+    ),
+    (
+        {"objective.metric": "sum", "objective.weights": {"validation_loss": 0.0}},
+        ["objective: weights are all zero, so that no member would be better than another"],
+    ),
+    (
         {"objective.weights": {}},
         ["objective.weights: is empty"],
     ),

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from configs import complaint
-from evodevo.config import RunConfig, load
+from evodevo.config import RunConfig
+from evodevo.config_file import load
 from evodevo.evolution.space import FixedLocus, FloatLocus
 
 HYP = Path(__file__).resolve().parents[1] / "configs" / "hyp.yaml"
@@ -71,7 +72,7 @@ def test_a_bad_file_is_one_message_that_names_it_and_all_that_is_wrong(tmp_path:
         "did you mean momentum?",
         "known: lr0, lrf",
         "missing: lr0",
-        "box: should be a finite number, not 'much'",
+        "box: should be a finite number of 0 or more, not 'much'",
     ):
         assert part in message
 
@@ -79,6 +80,22 @@ def test_a_bad_file_is_one_message_that_names_it_and_all_that_is_wrong(tmp_path:
 @pytest.mark.parametrize("search", [{"loci": [1]}, {"options": "none"}, {"options": {"gains": 1.0}}])
 def test_sections_that_are_none_are_one_message(search: dict[str, Any], tmp_path: Path) -> None:
     assert "not a section with keys" in complaint(lambda: load_with(tmp_path, VALUES, **search))
+
+
+@pytest.mark.parametrize("hyp", [5, False, ["a"], ""])
+def test_what_is_no_path_is_refused(hyp: Any, tmp_path: Path) -> None:
+    message = complaint(lambda: load_with(tmp_path, VALUES, hyp=hyp))
+    assert message == f"search.hyp: should be the path of a hyp.yaml, not {hyp!r}"
+
+
+def test_a_name_beyond_the_known_ones_is_good_where_the_config_has_its_locus(tmp_path: Path) -> None:
+    ema = {"type": "float", "low": 0.9, "high": 1.0, "initial": 0.99}
+    assert load_with(tmp_path, {**VALUES, "ema": 0.95}, loci={"ema": ema}).space().given()["ema"] == 0.99
+
+
+def test_a_negative_value_is_refused(tmp_path: Path) -> None:
+    message = complaint(lambda: load_with(tmp_path, {**VALUES, "lr0": -0.01}))
+    assert "lr0: should be a finite number of 0 or more, not -0.01" in message
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from evodevo.config import load, parse_override
+from evodevo.config_file import load, parse_override
 from tests.configs import SMALL, complaint, load_text
 from tests.evolution.spaces import identical
 

@@ -39,9 +39,11 @@ ALLOWED = {
         "evodevo.evolution",
         "evodevo.config",
         "evodevo.config_errors",
+        "evodevo.config_file",
         "evodevo.errors",
         "evodevo.versions",
     ],
+    "evodevo.config_file": ["evodevo.config", "evodevo.errors", "evodevo.evolution", "evodevo.yaml_text"],
     "evodevo.config": [
         "evodevo.config_errors",
         "evodevo.errors",

@@ -42,7 +42,7 @@ def describe(job: Job, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     for metric in job.weights or [job.metric]:
         if metric not in metrics:
             raise UsageError(f"{key}: {name} does not report {metric!r}; {nearest(metric, sorted(metrics))}")
-    if job.weights and job.metric in metrics:
+    if job.weights and job.metric in {*metrics, "train_loss"}:
         raise UsageError(f"objective.metric: {name} has a metric {job.metric!r}; give the sum another name")
     unread = [locus for locus in hyperparameters if locus not in read]
     warnings = [f"{name} did not read the hyperparameter {locus!r}" for locus in unread]

@@ -95,9 +95,9 @@ def loci_of(values: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], dict[
     if missing:
         problems.append(f"missing: {', '.join(missing)}")
     problems += [
-        f"{name}: should be a finite number, not {value!r}"
+        f"{name}: should be a finite number of 0 or more, not {value!r}"
         for name, value in values.items()
-        if name in KNOWN and not _is_finite(value)
+        if name in KNOWN and not (_is_finite(value) and value >= 0)
     ]
     if not all(near.values()):
         problems.append(f"known: {', '.join(KNOWN)}")

@@ -171,9 +171,9 @@ class Controller:
 
         async def born() -> Life:
             nonlocal life
-            if self._time_is_up():
-                raise _TimeIsUp
             async with self._in_turn:  # after the outcome that has freed its worker
+                if self._time_is_up():
+                    raise _TimeIsUp
                 await self._write(self._births(strategy, len(self.history.generations)))
             life = self.history.generations[-1][0]
             placed.set()

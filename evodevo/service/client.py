@@ -18,7 +18,8 @@ from typing import Any
 
 from distributed import Client as DaskClient
 
-from evodevo.config import RunConfig, load, parse
+from evodevo.config import RunConfig, parse
+from evodevo.config_file import load
 from evodevo.errors import RunFailed, UsageError
 from evodevo.report.schedule import Schedule
 from evodevo.report.tables import history_rows

@@ -18,7 +18,7 @@ EPOCHS = 3
 CHILD = f"""
 import sys, tempfile
 import torch
-from evodevo.config import load
+from evodevo.config_file import load
 from evodevo.run.setup import job_of
 from evodevo.run.records import Assignment
 from pathlib import Path

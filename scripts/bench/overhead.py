@@ -16,13 +16,14 @@ import tempfile
 from pathlib import Path
 
 import evodevo
-from evodevo.config import RunConfig, load
+from evodevo.config import RunConfig
+from evodevo.config_file import load
 
 POPULATION, GENERATIONS = 6, 5
 CHILD = """
 import sys, time
 import torch
-from evodevo.config import load
+from evodevo.config_file import load
 from workers import preload
 from workers.workloads.lenet import LeNet
 preload._keep_freed_memory()

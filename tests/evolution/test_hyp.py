@@ -142,11 +142,11 @@ def test_the_missing_names_are_told() -> None:
 
 @pytest.mark.parametrize("value", ["much", "0.1x", True, [0.1], {}, float("nan"), -float("inf"), 10**400])
 def test_a_value_that_is_no_finite_number_is_told(value: Any) -> None:
-    assert refusal(box=value) == f"box: should be a finite number, not {value!r}"
+    assert refusal(box=value) == f"box: should be a finite number of 0 or more, not {value!r}"
 
 
 def test_an_empty_value_is_not_a_missing_name() -> None:
-    with pytest.raises(ValueError, match=r"^box: should be a finite number, not None$"):
+    with pytest.raises(ValueError, match=r"^box: should be a finite number of 0 or more, not None$"):
         loci_of({**file(), "box": None})
 
 

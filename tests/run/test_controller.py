@@ -24,7 +24,7 @@ from run.fakes import (
     story,
 )
 
-from evodevo.config import load
+from evodevo.config_file import load
 from evodevo.errors import UsageError
 from evodevo.evolution.fitness import DEFAULT_SIGMA
 from evodevo.evolution.rng import training_seed

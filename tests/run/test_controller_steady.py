@@ -182,6 +182,8 @@ def test_when_the_time_is_up_nobody_is_born_and_those_at_work_come_to_their_end(
     history = carry_out(run, Workshop(2, clock=clock), clock=clock)
     assert (history.end, history.reason) == ("done", "limits.wall_time_s = 20 is used up")
     assert 5 <= history.completed() == len(history.generations) < 12
+    births = [life.born_at for life in history.lives()]
+    assert max(births) - min(births) <= 20
 
 
 def test_only_the_best_and_the_last_checkpoints_are_kept(tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ def test_weights_are_of_metrics_that_are_reported_and_their_sum_is_none_of_them(
     assert message.startswith(f"objective.weights: {TOY} does not report 'accuracy'; ")
     message = refusal(tmp_path, section(), metric="validation_accuracy", weights={"validation_loss": 1.0})
     assert "has a metric 'validation_accuracy'; give the sum another name" in message
+    message = refusal(tmp_path, section(), metric="train_loss", weights={"validation_loss": 1.0})
+    assert "has a metric 'train_loss'; give the sum another name" in message
 
 
 def test_a_hyperparameter_that_no_locus_gives_is_named_with_those_that_there_are(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from evodevo.config import load
+from evodevo.config_file import load
 from evodevo.errors import UsageError
 from tests.workers.conftest import REPOSITORY
 from tests.workers.made_images import CPU, HYPERPARAMETERS, NETWORKS, Seen, bands, prepared

@@ -14,13 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from evodevo.evolution import rng
 from evodevo.evolution.fitness import Mode, best_first, is_usable
-from evodevo.evolution.space import FloatLocus, Genome, IntLocus, Space, Value
+from evodevo.evolution.space import FloatLocus, Genome, IntLocus, Space, Value, same
 from evodevo.evolution.strategies import base
 
 SMALLEST_FACTOR, LARGEST_FACTOR = 0.3, 3.0
 SMALLEST_WEIGHT = 1e-6
 SMALLEST_GAIN = 0.01
 DIGITS = 5
+TRIES = 100
 
 
 class MutateBestOptions(BaseModel):
@@ -93,10 +94,14 @@ class MutateBest(base.Strategy):
         return base.Birth(self._mutated(a.birth.genome, draw), parent_a=a.id, training_seed=seed)
 
     def _weights(self) -> list[float]:
-        """fitness - min + 1e-6 of the best, where fitness is the fom that is maximised."""
+        """fitness - min + 1e-6 of the best, where fitness is the fom that is maximised; the largest is 1.
+
+        The halves keep differences finite where the foms lie further apart than the largest float.
+        """
         sign = 1.0 if self.mode == "max" else -1.0
-        fitness = [sign * one.fom for one in self._best if one.fom is not None]
-        return [value - min(fitness) + SMALLEST_WEIGHT for value in fitness]
+        halves = [sign * one.fom / 2 for one in self._best if one.fom is not None]
+        weights = [half - min(halves) + SMALLEST_WEIGHT / 2 for half in halves]
+        return [weight / max(weights) for weight in weights]
 
     def _mean(self, members: Sequence[base.Member], weights: np.ndarray) -> dict[str, Value]:
         """The weighted mean of numbers; what is no number is as the best member has it."""
@@ -108,31 +113,37 @@ class MutateBest(base.Strategy):
         return mean
 
     def _mutated(self, genome: Genome, draw: np.random.Generator) -> dict[str, Value]:
-        """Try until something has changed. N is drawn for each locus and U for all of them together."""
-        while True:
+        """Try until something has changed. N is drawn for each locus and U for all of them together.
+
+        Rounding and bounds can swallow every small step: after many tries one locus takes a step that shows.
+        """
+        for _ in range(TRIES):
             strength = self.options.mutation_step * draw.random()
-            child: dict[str, Value] = {}
-            for name, locus in self.space.loci.items():
-                drawn, normal = draw.random() < self.options.mutation_rate, draw.standard_normal()
-                gain = self.options.gains.get(name, 1.0)
-                child[name] = genome[name]
-                if not (drawn and gain and locus.evolves):
-                    continue
-                if isinstance(locus, FloatLocus | IntLocus):
-                    factor = np.clip(1.0 + gain * normal * strength, SMALLEST_FACTOR, LARGEST_FACTOR)
-                    value = float(genome[name] * factor)
-                    child[name] = _legal(locus, value, draw.random())
-                else:
-                    child[name] = locus.drift(genome[name], min(1.0, gain * strength), draw)
-            if child != dict(genome):
+            child = {name: self._multiplied(name, genome[name], strength, draw) for name in genome}
+            if not all(same(child[name], genome[name]) for name in genome):
                 return child
+        free = [name for name in self.space.loci if self._evolves(name)]
+        name = free[int(draw.integers(len(free)))]
+        factor = 1.0 + self.options.mutation_step * draw.choice([-1, 1])
+        return {**genome, name: self.space.loci[name].step(genome[name], factor, draw)}
+
+    def _multiplied(self, name: str, value: Value, strength: float, draw: np.random.Generator) -> Value:
+        locus, gain = self.space.loci[name], self.options.gains.get(name, 1.0)
+        drawn, normal = draw.random() < self.options.mutation_rate, draw.standard_normal()
+        if not (drawn and self._evolves(name)):
+            return value
+        if not isinstance(locus, FloatLocus | IntLocus):
+            return locus.drift(value, min(1.0, gain * strength), draw)  # type: ignore[no-any-return]
+        factor = np.clip(1.0 + gain * normal * strength, SMALLEST_FACTOR, LARGEST_FACTOR)
+        return _legal(locus, float(value * factor), draw.random())
+
+    def _evolves(self, name: str) -> bool:
+        return self.space.loci[name].evolves and self.options.gains.get(name, 1.0) > 0
 
     def _can_change(self, name: str) -> bool:
-        """A number that is zero stays so when it is multiplied, unless its lower bound lifts it."""
+        """A number that is zero stays so when it is multiplied."""
         locus = self.space.loci[name]
-        if not locus.evolves or self.options.gains.get(name, 1.0) == 0:
-            return False
-        return not isinstance(locus, FloatLocus | IntLocus) or bool(locus.initial)
+        return self._evolves(name) and (not isinstance(locus, FloatLocus | IntLocus) or bool(locus.initial))
 
 
 def _legal(locus: FloatLocus | IntLocus, value: float, chance: float) -> Value:

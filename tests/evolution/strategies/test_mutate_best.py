@@ -11,7 +11,7 @@ from evodevo.evolution.fitness import Mode
 from evodevo.evolution.space import Space
 from evodevo.evolution.strategies import Birth, Member, find
 from evodevo.evolution.strategies.mutate_best import MutateBest
-from tests.evolution.spaces import assert_legal, assert_rate, line, space_of
+from tests.evolution.spaces import assert_legal, assert_rate, identical, line, space_of
 
 SPACE = line(4, high=1e6)
 
@@ -137,6 +137,37 @@ def test_whole_numbers_drift_and_choices_change_now_and_then() -> None:
     assert {genome["layers"] for genome in born} >= {3, 4, 5}
     assert {genome["kind"] for genome in born} == {"a", "b", "c"}
     assert {genome["flag"] for genome in born} == {False, True}
+
+
+@pytest.mark.parametrize(
+    ("loci", "options"),
+    [
+        ({"n": {"type": "int", "low": 0, "high": 1, "initial": 1}}, {}),
+        ({"n": {"type": "int", "low": 0, "high": 9, "initial": 1}}, {"parent": "weighted_mean"}),
+        ({"n": {"type": "int", "low": 1, "high": 3, "initial": 2}}, {"gains": {"n": 0.01}}),
+        ({"x": {"type": "float", "low": 0.9999991, "high": 0.9999999, "initial": 0.9999999}}, {}),
+        ({"x": {"type": "float", "low": 1000.01, "high": 1000.02, "initial": 1000.01}}, {}),
+        ({"x": {"type": "float", "low": 0.0, "high": 1.0, "initial": 0.5}}, {"mutation_step": 1e-7}),
+        ({"x": {"type": "float", "low": 0.0, "high": 1.0, "initial": 0.5}}, {"mutation_rate": 1e-9}),
+        ({"c": {"type": "choice", "choices": [1, True], "initial": 1}}, {}),
+    ],
+)
+def test_a_child_differs_however_little_room_there_is(loci: dict[str, Any], options: dict[str, Any]) -> None:
+    space = space_of(**loci)
+    asked = strategy(space, mode="min", **options)
+    for generation in range(1, 30):
+        (birth,) = asked.ask(generation)
+        assert_legal(space, birth.genome)
+        (value,) = birth.genome.values()
+        given = asked.space.given() if generation == 1 else None
+        assert given is None or not identical(birth.genome, given)
+        fom = float(value)  # type: ignore[arg-type]
+        asked.tell([Member(f"g{generation:03}s000", generation, 0, birth, fom)])
+
+
+def test_foms_at_the_ends_of_what_a_float_can_be_still_have_weights() -> None:
+    assert set(parents([-1.5e308, 1.5e308, 0.0], times=200)) == {1, 2}
+    assert set(parents([1e-320, 0.0], times=200)) == {0, 1}
 
 
 def test_all_members_are_trained_from_scratch_with_the_same_seed() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from evodevo.config import load
+from evodevo.config_file import load
 from evodevo.errors import UsageError
 from tests.configs import complaint
 from workers.build import build

@@ -1,0 +1,80 @@
+"""The file of a config: read, with what `--set` says over it, and with what it names in other files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evodevo import yaml_text
+from evodevo.config import RunConfig, parse
+from evodevo.errors import UsageError
+from evodevo.evolution.hyp import KNOWN, loci_of
+
+
+def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+    """Read the config at `path`, set `overrides` (dotted key -> value) over it, and validate it.
+
+    Relative paths in `search.hyp`, `data.root` and `checkpoints.url` are taken from the current directory;
+    the last two are made absolute, as workers stand elsewhere. Raises `UsageError`.
+    """
+    data = yaml_text.read(Path(path))
+    for key, value in (overrides or {}).items():
+        _set(data, key, value)
+    _read_hyp(data)
+    for section, key in (("data", "root"), ("checkpoints", "url")):
+        inner = data.get(section)
+        value = inner.get(key) if isinstance(inner, dict) else None
+        if isinstance(inner, dict) and isinstance(value, str) and "://" not in value:
+            inner[key] = str(Path(value).expanduser().absolute())
+    return parse(data, str(path))
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split `key=value` of `--set`, the value being YAML. Raises `UsageError`."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"--set {text!r}: should have the form key=value, such as search.population=8")
+    try:
+        return key, yaml_text.load(value)
+    except ValueError as why:
+        raise UsageError(f"--set {text!r}: the value is not YAML: {why}") from None
+
+
+def _read_hyp(data: dict[str, Any]) -> None:
+    """Put the loci of `search.hyp`, a hyp.yaml of YOLOv5's, beside those that are given, which go first."""
+    search = data.get("search")
+    if not isinstance(search, dict) or search.get("hyp") is None:
+        return
+    name = search.pop("hyp")
+    if not isinstance(name, str) or not name:
+        raise UsageError(f"search.hyp: should be the path of a hyp.yaml, not {name!r}")
+    path = Path(name).expanduser()
+    given = _section(search, "loci", "search.")
+    values = {
+        name: value for name, value in yaml_text.read(path).items() if name in KNOWN or name not in given
+    }
+    try:
+        loci, gains = loci_of(values)
+    except ValueError as why:
+        raise UsageError(f"{path}: {why}") from None
+    if search.get("strategy") == "mutate_best":
+        chosen = _section(_section(search, "options", "search."), "gains", "search.options.")
+        chosen |= {name: gain for name, gain in gains.items() if name not in {*given, *chosen}}
+    search["loci"] = {**loci, **given}
+
+
+def _set(data: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        try:
+            data = _section(data, section)
+        except UsageError as why:
+            raise UsageError(f"--set {key}: {why}") from None
+    data[last] = value
+
+
+def _section(data: dict[str, Any], name: str, within: str = "") -> dict[str, Any]:
+    """The section of that name, made where there is none. Raises `UsageError` for what is no section."""
+    inner = data.setdefault(name, {})
+    if not isinstance(inner, dict):
+        raise UsageError(f"{within}{name} is {inner!r}, not a section with keys")
+    return inner

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dask
-from distributed import Client, LocalCluster, Security
+from distributed import Client, LocalCluster, Scheduler, Security
 from distributed.comm.addressing import parse_address
 from distributed.comm.core import CommClosedError
 
@@ -44,7 +44,15 @@ def local(workers: int, runs_dir: Path | str) -> Iterator[Client]:
             silence_logs=logging.CRITICAL,
         )
         with cluster, Client(cluster, set_as_default=False) as client:
-            yield client
+            try:
+                yield client
+            finally:
+                client.sync(stop_runs, cluster.scheduler)
+
+
+async def stop_runs(scheduler: Scheduler) -> None:
+    """Before a cluster ends with its workers: these are no attempts that were lost, and nobody's failure."""
+    await scheduler.plugins["evodevo"].before_close()
 
 
 @contextlib.contextmanager

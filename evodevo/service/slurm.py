@@ -25,6 +25,7 @@ from distributed import Client, Security
 
 from evodevo.config import RunConfig
 from evodevo.errors import UsageError
+from evodevo.service.cluster import stop_runs
 from evodevo.service.plugin import Service
 
 logger = logging.getLogger("evodevo.slurm")
@@ -68,6 +69,7 @@ def slurm(config: RunConfig, runs_dir: Path | str) -> Iterator[Client]:
                 yield client
             finally:
                 client.sync(_stop, keeper)
+                client.sync(stop_runs, cluster.scheduler)
 
 
 def _cluster_class() -> Any:

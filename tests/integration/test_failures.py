@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_leaves_a_run_that_can_be_resumed(
     tmp_path: Path, processes: Processes
 ) -> None:
-    config = write_config(tmp_path, workload__options={"pause_s": 0.3})
+    config = write_config(tmp_path, workload__options={"pause_s": 1.0}, limits={"max_attempts": 1})
     launched = processes.start(
         "-m", "evodevo", "launch", str(config), "--runs-dir", str(tmp_path), log="launch"
     )
@@ -23,6 +23,7 @@ def test_ctrl_c_ends_with_130_and_leaves_a_run_that_can_be_resumed(
     log = processes.log("launch")
     assert "Traceback" not in log
     assert "evodevo resume digits" in log
+    assert not any(life.lost for life in history_of(tmp_path / "digits").lives()), "it is nobody's failure"
     assert "interrupted" in evodevo("status", "digits", "--runs-dir", str(tmp_path)).stdout
     resumed = evodevo("resume", "digits", "--runs-dir", str(tmp_path))
     assert resumed.returncode == 0, resumed.stderr

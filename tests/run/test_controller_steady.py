@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from run.fakes import (
     RUN_EPOCH,
+    SECONDS,
     FakeCaller,
     FakeClock,
     Fate,
@@ -182,8 +183,13 @@ def test_when_the_time_is_up_nobody_is_born_and_those_at_work_come_to_their_end(
     history = carry_out(run, Workshop(2, clock=clock), clock=clock)
     assert (history.end, history.reason) == ("done", "limits.wall_time_s = 20 is used up")
     assert 5 <= history.completed() == len(history.generations) < 12
-    births = [life.born_at for life in history.lives()]
-    assert max(births) - min(births) <= 20
+
+
+def test_a_birth_counts_the_time_of_the_member_that_was_before_it(tmp_path: Path) -> None:
+    clock = FakeClock()
+    run = new_run(tmp_path / "run", config_steady(limits__wall_time_s=5 * sum(SECONDS.values())))
+    history = carry_out(run, Workshop(1, clock=clock), clock=clock)
+    assert (history.end, history.completed()) == ("done", 6)  # the sixth begins when the time is just used up
 
 
 def test_only_the_best_and_the_last_checkpoints_are_kept(tmp_path: Path) -> None:

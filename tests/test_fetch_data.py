@@ -255,10 +255,10 @@ def test_a_download_that_breaks_off_too_often_says_how_it_is_carried_on_and_is(
     with pytest.raises(UsageError, match=r"broke off 4 times.*running the same command again carries on"):
         bring(two_files(server.url), tmp_path, lambda _: None)
     assert contents(tmp_path).keys() == {"big.bin.part"}
-    have = (tmp_path / "big.bin.part").stat().st_size
+    have = (tmp_path / "big.bin.part").stat().st_size  # 0 where the breaks took what was on its way with them
     server.asked.clear()
     bring(two_files(server.url), tmp_path)
-    assert server.asked[0] == ("big.bin", f"bytes={have}-")
+    assert server.asked[0] == ("big.bin", f"bytes={have}-" if have else None)
     assert contents(tmp_path) == {"big.bin": BIG, "small.txt": SMALL}
 
 

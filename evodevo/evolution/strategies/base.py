@@ -73,7 +73,8 @@ class Strategy(ABC):
     steady: ClassVar[bool] = False
     """No generation waits for another: each is one member, which is born as soon as a worker is free for it.
 
-    Such a strategy is told of members as they are done, each by itself, in any order.
+    Such a strategy is told of members as they are done, each by itself, in any order. Its members start from
+    scratch: no checkpoint is kept for children to come.
     """
     default_search: ClassVar[Mapping[str, int]] = {}
     """Values of `search.population` and `search.generations` where a config gives none."""

@@ -30,6 +30,11 @@ class _Locus(BaseModel):
     """Whether the workload is given it; a gene that steers evolution itself is not."""
     when: dict[str, Value | list[Value]] = Field(default_factory=dict)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the values, where they are counted and not measured; as `str` makes them."""
+        return ()
+
 
 class FloatLocus(_Locus):
     """A real number in [low, high], laid out linearly or logarithmically."""
@@ -147,6 +152,10 @@ class ChoiceLocus(_Locus):
     choices: list[Value]
     initial: Value = None
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(map(str, self.choices))
+
     @model_validator(mode="after")
     def _choices_make_sense(self) -> Self:
         if len(self.choices) < 2:
@@ -183,6 +192,10 @@ class BoolLocus(_Locus):
 
     type: Literal["bool"]
     initial: bool | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return ("False", "True")
 
     def contains(self, value: Value) -> bool:
         return isinstance(value, bool)

@@ -1,3 +1,3 @@
 """The colours that plots and pages have in common."""
 
-INK, ACCENT = "#444444", "#c2410c"
+INK, ACCENT, NOT_YET = "#444444", "#c2410c", "#e0d8c8"

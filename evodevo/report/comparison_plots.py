@@ -24,8 +24,7 @@ def fom_picture(config: RunConfig, histories: Histories) -> bytes:
     finite = np.concatenate([values[np.isfinite(values)] for values in found])
     if len(finite) and finite.min() > 0 and finite.max() > 5 * finite.min():
         axes.set_yscale("log")
-    generation_axis(axes, config.search.generations)
-    axes.set_xlabel("epoch")
+    generation_axis(axes, config.search.generations, "epoch")
     axes.set_ylabel(config.objective.metric.replace("_", " "))
     seeds = len(next(iter(histories.values())))
     axes.set_title(f"{config.run.name}: mean and range over {seeds} seeds", loc="left")
@@ -45,8 +44,7 @@ def schedules_picture(config: RunConfig, histories: Histories) -> bytes:
             _mean_and_envelope(axes, values, colour, arm, _geometric_mean if logarithmic else np.nanmean)
         axes.set_yscale("log" if logarithmic else "linear")
         axes.set_ylabel(name.replace("_", " "))
-        generation_axis(axes, config.search.generations)
-        axes.set_xlabel("epoch")
+        generation_axis(axes, config.search.generations, "epoch")
         axes.label_outer()
     panels[0].set_title(
         f"{config.run.name}: the best members' schedules, mean and range over seeds", loc="left"

@@ -99,17 +99,16 @@ def hyp_evolved_yaml(history: History) -> str:
 
 
 def evolve_plot(history: History) -> bytes:
-    """A panel a numeric hyperparameter, as PNG: the fom of each member against the value that it had.
+    """A panel a hyperparameter, as PNG: the fom of each member against the value that it had.
 
     Points have the colour of how many are around them. The best member is marked, and its value is in the
-    title. What is fixed is a line.
+    title. A fixed number is a line; what is fixed and no number is left out.
     """
     evaluations = _evaluations(history)
     loci = {
         name: locus
         for name, locus in history.config.space().loci.items()
-        if locus.type in ("float", "int") or (locus.type == "fixed" and _is_number(locus.value))
-        if locus.expressed
+        if locus.expressed and (locus.evolves or _is_number(locus.value))
     }
     columns = max(1, min(MOST_COLUMNS, len(loci)))
     rows = max(1, -(-len(loci) // columns))
@@ -162,10 +161,17 @@ def _draw_evolved(axes: Axes, name: str, locus: Any, evaluations: Sequence[Evalu
     axes.set_title(name, fontsize=9)
     if not evaluations:
         return
-    x = np.array([one.hyperparameters[name] for one in evaluations], float)
+
+    def place(value: Any) -> float:
+        return float(locus.labels.index(str(value)) if locus.labels else value)
+
+    x = np.array([place(one.hyperparameters[name]) for one in evaluations], float)
     y = np.array([one.fom for one in evaluations])
-    wide = locus.scale == "log" and x.max() >= DECADE * x.min()
-    if wide:
+    wide = not locus.labels and locus.scale == "log" and x.max() >= DECADE * x.min()
+    if locus.labels:
+        axes.set_xticks(range(len(locus.labels)), locus.labels)
+        axes.set_xlim(-0.5, len(locus.labels) - 0.5)
+    elif wide:
         axes.set_xscale("log")
     else:  # within a decade a logarithmic axis has no room for its labels
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=locus.type == "int"))
@@ -176,8 +182,8 @@ def _draw_evolved(axes: Axes, name: str, locus: Any, evaluations: Sequence[Evalu
     for one in evaluations:
         if one.best:
             value = one.hyperparameters[name]
-            axes.plot([value], [one.fom], "P", color=ACCENT, ms=9, mec="white", mew=0.8)
-            axes.set_title(f"{name} = {value:.4g}", fontsize=9)
+            axes.plot([place(value)], [one.fom], "P", color=ACCENT, ms=9, mec="white", mew=0.8)
+            axes.set_title(f"{name} = {value if locus.labels else format(value, '.4g')}", fontsize=9)
 
 
 def _evaluations(history: History) -> list[Evaluation]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from evodevo.report.standing import fitness_by_member, fom_scale, foms_by_generation
 from evodevo.report.tables import SECONDS
 from evodevo.run.history import History, Life
 from evodevo.run.view import brief
@@ -42,6 +43,7 @@ class Drawing:
     run: str
     metric: str
     mode: str
+    steady: bool
     fom_scale: str
     panels: tuple[Panel, ...]
     generations: int
@@ -53,7 +55,7 @@ class Drawing:
 class Picture:
     """A run to be drawn. The columns, by what they are of:
 
-    fom           generation, best, median, low, high
+    fom           generation, best, median, low, high; in a steady run of all members so far
     population    generation, slot, place, fom, fitness, children, hp.<locus>: a row for each member shown
     best_line     the same, of the best member and its α-line, founder first
     died_out, ancestors, best_steps
@@ -74,14 +76,16 @@ class Picture:
 
 def picture_of(history: History) -> Picture:
     """The picture of a run as it stands."""
-    fom, seconds = _fom(history), _seconds(history)
+    fom = {name: _floats(values) for name, values in foms_by_generation(history).items()}
+    seconds = _seconds(history)
     panels = tuple(_panels(history))
     config = history.config
     drawing = Drawing(
         run=config.run.name,
         metric=config.objective.metric,
         mode=config.objective.mode,
-        fom_scale=_fom_scale(fom),
+        steady=history.steady,
+        fom_scale=fom_scale(fom["low"], fom["high"]),
         panels=panels,
         generations=config.search.generations,
         population=config.search.population,
@@ -103,34 +107,11 @@ def picture_of(history: History) -> Picture:
     return Picture(drawing, columns)
 
 
-def _fom(history: History) -> Columns:
-    foms = [[life.fom for life in lives if life.fom is not None] for lives in history.generations]
-    at = [generation for generation, values in enumerate(foms) if values]
-    lows, highs = [min(foms[g]) for g in at], [max(foms[g]) for g in at]
-    return {
-        "generation": _floats(at),
-        "best": _floats(lows if history.config.objective.mode == "min" else highs),
-        "median": _floats(float(np.median(foms[g])) for g in at),
-        "low": _floats(lows),
-        "high": _floats(highs),
-    }
-
-
-def _fom_scale(fom: Columns) -> str:
-    if len(fom["low"]) and fom["low"].min() > 0 and fom["high"].max() > 10 * fom["low"].min():
-        return "log"
-    return "linear"
-
-
 def _panels(history: History) -> Iterable[Panel]:
     for name, locus in history.config.space().loci.items():
         if not locus.evolves:
             continue
-        if locus.type in ("choice", "bool"):
-            labels = tuple(str(value) for value in getattr(locus, "choices", (False, True)))
-            yield Panel(name, "linear", labels)
-        else:
-            yield Panel(name, locus.scale)
+        yield Panel(name, "linear" if locus.labels else locus.scale, locus.labels)
 
 
 def _ancestors(history: History) -> set[str]:
@@ -175,7 +156,7 @@ class _Points:
         self._panels = panels
         self._places = places
         self._space = history.config.space()
-        self._fitness = _fitness(history)
+        self._fitness = fitness_by_member(history)
         self._children = Counter(life.birth.parent_params for life in history.lives())
 
     def of(self, lives: Sequence[Life]) -> Columns:
@@ -198,17 +179,6 @@ class _Points:
             return math.nan
         value: Any = genome[panel.locus]
         return panel.labels.index(str(value)) if panel.labels else value
-
-
-def _fitness(history: History) -> dict[str, float]:
-    """Fitness of the members of complete generations: it is relative to all of them."""
-    strategy = history.config.strategy()
-    return {
-        life.id: fitness
-        for generation, lives in enumerate(history.generations)
-        if history.complete(generation)
-        for life, fitness in zip(lives, strategy.fitness([life.fom for life in lives]), strict=True)
-    }
 
 
 def _steps(

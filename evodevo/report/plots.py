@@ -1,47 +1,42 @@
 """Plots of a run: its foms, and each hyperparameter's population with the best line drawn through it."""
 
 import io
+import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from evodevo.report.colours import ACCENT, INK
+from evodevo.report.colours import ACCENT, INK, NOT_YET
+from evodevo.report.standing import fitness_by_member, fom_scale, foms_by_generation
 from evodevo.run.history import History, Life
 
 
 def fom_plot(history: History) -> bytes:
-    """Best, median and envelope of each generation's foms, as PNG."""
+    """Best, median and envelope of each generation's foms, as PNG; of a steady run all foms, and the best."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    foms = [[life.fom for life in lives if life.fom is not None] for lives in history.generations]
-    at = [generation for generation, values in enumerate(foms) if values]
-    values = [foms[generation] for generation in at]
-    if values:
-        best = min if history.config.objective.mode == "min" else max
-        axes.fill_between(
-            at,
-            [min(v) for v in values],
-            [max(v) for v in values],
-            color=INK,
-            alpha=0.15,
-            lw=0,
-            label="all members",
-        )
-        axes.plot(at, [float(np.median(v)) for v in values], color=INK, lw=1.5, label="median")
-        axes.plot(at, [best(v) for v in values], color=ACCENT, lw=2, label="best")
-        if min(map(min, values)) > 0 and max(map(max, values)) > 10 * min(map(min, values)):
-            axes.set_yscale("log")
+    foms, config, count = foms_by_generation(history), history.config, len(history.generations)
+    at = foms["generation"]
+    if history.steady:
+        found = [life.fom for life in history.lives() if life.fom is not None]
+        axes.plot(at, found, "o", color=INK, ms=4, alpha=0.6, label="a member")
+        axes.step(at, foms["best"], where="post", color=ACCENT, lw=2, label="best so far")
+        size = f"{count} members"
+    else:
+        axes.fill_between(at, foms["low"], foms["high"], color=INK, alpha=0.15, lw=0, label="all members")
+        axes.plot(at, foms["median"], color=INK, lw=1.5, label="median")
+        axes.plot(at, foms["best"], color=ACCENT, lw=2, label="best")
+        size = f"{config.search.population} members, {count} generations"
+    if at:
         axes.legend(frameon=False)
-    generation_axis(axes, len(foms))
-    axes.set_ylabel(history.config.objective.metric.replace("_", " "))
-    axes.set_title(
-        f"{history.config.run.name}: {history.config.search.population} members, {len(foms)} generations",
-        loc="left",
-    )
+        axes.set_yscale(fom_scale(foms["low"], foms["high"]))
+    generation_axis(axes, count, "member" if history.steady else "generation")
+    axes.set_ylabel(config.objective.metric.replace("_", " "))
+    axes.set_title(f"{config.run.name}: {size}", loc="left")
     return png(figure)
 
 
@@ -51,13 +46,9 @@ def schedule_plot(history: History) -> bytes:
     names = [name for name, locus in space.loci.items() if locus.evolves]
     figure = Figure(figsize=(8, 1 + 2.3 * max(1, len(names))), layout="constrained")
     panels: Any = figure.subplots(max(1, len(names)), sharex=True, squeeze=False)[:, 0]
-    strategy = history.config.strategy()
     lives = [life for life in history.lives() if life.outcome]
-    fitness = {
-        life.id: fit
-        for members in history.generations
-        for life, fit in zip(members, strategy.fitness([life.fom for life in members]), strict=True)
-    }
+    fitness = fitness_by_member(history)
+    colours = matplotlib.colormaps["viridis"].with_extremes(bad=NOT_YET)
     points = None
     for axes, name in zip(panels, names, strict=False):
         height = _heights(axes, space.loci[name])
@@ -65,8 +56,9 @@ def schedule_plot(history: History) -> bytes:
         points = axes.scatter(
             [life.generation for life in shown],
             [height(life.birth.genome[name]) for life in shown],
-            c=[fitness[life.id] for life in shown],
-            cmap="viridis",
+            c=[fitness.get(life.id, math.nan) for life in shown],
+            plotnonfinite=True,
+            cmap=colours,
             vmin=0,
             vmax=1,
             s=14,
@@ -94,20 +86,19 @@ def _draw_line(axes: Axes, line: Sequence[Life], heights: Sequence[float]) -> No
 
 def _heights(axes: Axes, locus: Any) -> Any:
     """Set up the y axis for a locus; returns what maps its values to heights."""
-    if locus.type in ("choice", "bool"):
-        values = [str(value) for value in getattr(locus, "choices", (False, True))]
-        axes.set_yticks(range(len(values)), values)
-        axes.set_ylim(-0.5, len(values) - 0.5)
-        return lambda value: values.index(str(value))
+    if locus.labels:
+        axes.set_yticks(range(len(locus.labels)), locus.labels)
+        axes.set_ylim(-0.5, len(locus.labels) - 0.5)
+        return lambda value: locus.labels.index(str(value))
     axes.set_yscale(locus.scale)
     if locus.type == "int" and locus.scale == "linear":
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     return lambda value: value
 
 
-def generation_axis(axes: Axes, count: int) -> None:
+def generation_axis(axes: Axes, count: int, label: str = "generation") -> None:
     """An x axis for `count` generations."""
-    axes.set_xlabel("generation")
+    axes.set_xlabel(label)
     axes.set_xlim(-0.5, max(1, count) - 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)

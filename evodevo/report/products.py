@@ -1,7 +1,8 @@
 """Everything that is made from a run's journal when it ends, or when somebody asks: written to its directory.
 
 history.csv, schedule.yaml, best.safetensors, summary.json, and report/ with PNGs and index.html; of a steady
-run also evolve.csv, hyp_evolved.yaml and evolve.png. They can be deleted and made again at any time.
+run evolve.csv, hyp_evolved.yaml and evolve.png in place of the picture of its schedule. They can be deleted
+and made again at any time.
 """
 
 import contextlib
@@ -39,11 +40,12 @@ def write_products(directory: Path | str) -> list[Path]:
             url = job_of(history.config, directory, history.run_id).checkpoints_url
             with contextlib.suppress(CheckpointError):  # the rest can be had without it
                 products[directory / f"best{Path(ref.name).suffix}"] = CheckpointStore(url).read(ref)
-    plots = {"fom": fom_plot(history), "schedule": schedule_plot(history)}
-    products |= {report / f"{name}.png": png for name, png in plots.items()}
-    evolution = evolution_products(history) if history.steady else {}
-    products |= {directory / name: data for name, data in evolution.items()}
-    plots |= {name.removesuffix(".png"): data for name, data in evolution.items() if name.endswith(".png")}
+    products[report / "fom.png"] = fom_plot(history)
+    if history.steady:
+        products |= {directory / name: data for name, data in evolution_products(history).items()}
+    else:
+        products[report / "schedule.png"] = schedule_plot(history)
+    plots = {path.stem: data for path, data in products.items() if path.suffix == ".png"}
     exhibits = {path.name: path.read_bytes() for path in sorted((directory / EXHIBITS).glob("*"))}
     products[report / "index.html"] = _page(history, plots, exhibits).encode()
     for path, data in products.items():

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
+from evodevo.report.standing import fitness_by_member
 from evodevo.run.history import History, Life
 
 SECONDS = ("load", "train", "eval", "save")
@@ -20,33 +21,30 @@ def history_rows(history: History) -> list[dict[str, Any]]:
     """
     if not history.generations:
         return []
-    strategy, space = history.config.strategy(), history.config.space()
+    space, fitness = history.config.space(), fitness_by_member(history)
     metrics = sorted({name for life in history.lives() if life.outcome for name in life.outcome.metrics})
     rows = []
-    for generation, lives in enumerate(history.generations):
-        complete = history.complete(generation)
-        fitness = strategy.fitness([life.fom for life in lives]) if complete else [None] * len(lives)
-        for life, fit in zip(lives, fitness, strict=True):
-            hyperparameters = space.express(life.birth.genome)
-            reported = life.outcome.metrics if life.outcome else {}
-            rows.append(
-                {
-                    "generation": generation,
-                    "slot": life.slot,
-                    "member": life.id,
-                    "parent_a": life.birth.parent_a,
-                    "parent_b": life.birth.parent_b,
-                    "parent_params": life.birth.parent_params,
-                    "status": life.status,
-                    "fom": life.fom,
-                    "fitness": fit,
-                    "attempt": life.attempts,
-                    "worker": life.worker,
-                    **_seconds(life),
-                    **{f"hp.{name}": hyperparameters.get(name) for name in space.loci},
-                    **{f"metric.{name}": reported.get(name) for name in metrics},
-                }
-            )
+    for life in history.lives():
+        hyperparameters = space.express(life.birth.genome)
+        reported = life.outcome.metrics if life.outcome else {}
+        rows.append(
+            {
+                "generation": life.generation,
+                "slot": life.slot,
+                "member": life.id,
+                "parent_a": life.birth.parent_a,
+                "parent_b": life.birth.parent_b,
+                "parent_params": life.birth.parent_params,
+                "status": life.status,
+                "fom": life.fom,
+                "fitness": fitness.get(life.id),
+                "attempt": life.attempts,
+                "worker": life.worker,
+                **_seconds(life),
+                **{f"hp.{name}": hyperparameters.get(name) for name in space.loci},
+                **{f"metric.{name}": reported.get(name) for name in metrics},
+            }
+        )
     return rows
 
 

@@ -30,10 +30,10 @@ from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
 from bokeh.transform import linear_cmap
 
-from evodevo.report.colours import ACCENT, INK
+from evodevo.report.colours import ACCENT, INK, NOT_YET
 from evodevo.report.live import Columns, Drawing, Panel
 
-PALE, NOT_YET = "#d6d3d1", "#e0d8c8"
+PALE = "#d6d3d1"
 MANY_GENERATIONS = 60
 """With more, points are drawn smaller."""
 PARTS = {
@@ -90,6 +90,7 @@ class RunFigures:
         self._sources = {name: ColumnDataSource(data=dict(data), name=name) for name, data in columns.items()}
         self._generations = Range1d(-0.5, _right_end(columns))
         self._drawing = drawing
+        self._step = "member" if drawing.steady else "generation"
         self._by_fitness = linear_cmap("fitness", Viridis256, 0, 1, nan_color=NOT_YET)
         self._many = drawing.generations > MANY_GENERATIONS
         self._point_size, self._dot_size = (3, 2) if self._many else (5, 4)
@@ -117,8 +118,7 @@ class RunFigures:
                 Row(*panels[at : at + 2], sizing_mode="stretch_width", spacing=24)
                 for at in range(0, len(panels), 2)
             ),
-            _text("Lineage", _ABOUT_LINEAGE),
-            self._lineage(),
+            *([] if drawing.steady else [_text("Lineage", _ABOUT_LINEAGE), self._lineage()]),
             self._no_failures,
             self._failures,
             sizing_mode="stretch_width",
@@ -137,7 +137,8 @@ class RunFigures:
     def _about_fom(self) -> tuple[str, str]:
         least = "lowest" if self._drawing.mode == "min" else "highest"
         metric = html.escape(_words(self._drawing.metric))
-        return "Figure of merit", f"{metric} of each generation; the {least} is the best."
+        whose = "all members so far" if self._drawing.steady else "each generation"
+        return "Figure of merit", f"{metric} of {whose}; the {least} is the best."
 
     def _figure(self, height: int, **options: Any) -> figure:
         made = figure(
@@ -145,7 +146,7 @@ class RunFigures:
             sizing_mode="stretch_width",
             tools=TOOLS,
             x_range=self._generations,
-            x_axis_label="generation",
+            x_axis_label=self._step,
             **options,
         )
         made.xaxis.ticker.min_interval = 1
@@ -170,7 +171,7 @@ class RunFigures:
                 renderers=[dots],
                 mode="vline",
                 tooltips=[
-                    ("generation", "@generation{%d}"),
+                    (self._step, "@generation{%d}"),
                     *((name, f"@{name}{{%.6g}}") for name in numbers),
                 ],
                 formatters={f"@{name}": "printf" for name in ("generation", *numbers)},

@@ -236,11 +236,28 @@ def test_the_best_is_what_the_objective_says(mode: str, best: float) -> None:
     assert yaml_text.load(hyp_evolved_yaml(evolution.history))["rate"] == best
 
 
-def test_there_is_a_panel_for_every_number_and_for_nothing_else(figures: list[Figure]) -> None:
+def test_there_is_a_panel_for_all_that_evolves_and_for_fixed_numbers(figures: list[Figure]) -> None:
     evolution = Evolution()
     evolution.evaluated(0.5)
     evolve_plot(evolution.history)
-    assert Looked(figures).panels.keys() == {"rate", "layers", "momentum", "constant"}
+    assert Looked(figures).panels.keys() == set(LOCI) - {"nesterov"}
+
+
+def test_choices_are_drawn_at_their_names(figures: list[Figure]) -> None:
+    flag = {"type": "bool", "initial": False}
+    evolution = Evolution({**LOCI, "flag": flag})
+    evolution.evaluated(0.5, flag=True)
+    evolution.evaluated(0.75, kind="s,g,d")
+    evolve_plot(evolution.history)
+    for name, labels, points, best in [
+        ("kind", ["adam", "s,g,d"], {(0, 0.5), (1, 0.75)}, "s,g,d"),
+        ("flag", ["False", "True"], {(1, 0.5), (0, 0.75)}, "False"),
+    ]:
+        axes = Looked(figures).panels[name]
+        assert [label.get_text() for label in axes.get_xticklabels()] == labels
+        assert {tuple(map(float, at)) for at in axes.collections[0].get_offsets()} == points  # type: ignore[union-attr]
+        assert list(axes.get_lines()[0].get_xdata()) == [labels.index(best)]
+        assert axes.get_title() == f"{name} = {best}"
 
 
 def test_a_panel_has_every_value_with_its_fom_and_the_best_marked(figures: list[Figure]) -> None:
@@ -301,7 +318,7 @@ def test_any_foms_make_a_picture(foms: list[float]) -> None:
 
 
 def test_a_run_without_any_number_among_its_hyperparameters_makes_a_picture() -> None:
-    evolution = Evolution({"kind": LOCI["kind"]})
+    evolution = Evolution({"kind": LOCI["kind"], "nesterov": LOCI["nesterov"]})
     evolution.evaluated(0.5)
     assert evolve_plot(evolution.history).startswith(b"\x89PNG")
 

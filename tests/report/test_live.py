@@ -1,5 +1,6 @@
 """The columns that the live page draws."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from evodevo.evolution.rng import stream
 from evodevo.report.live import MOST, MOST_FAILURES, MOST_WORKERS, Panel, Picture, picture_of
 from evodevo.run.history import member_id
 from evodevo.run.records import Outcome
+from tests.report.steady import steady
 
 STEPS = ("died_out", "ancestors", "best_steps", "hyperparameter_parents")
 
@@ -59,6 +61,14 @@ def test_a_run_without_members_has_a_picture_with_nothing_in_it() -> None:
     assert {len(next(iter(data.values()))) for data in columns_of(Pen()).values()} == {0}
 
 
+def test_the_foms_of_a_steady_run_are_of_all_members_so_far_and_so_is_fitness() -> None:
+    picture = picture_of(steady(2.0, 3.0, None, 1.0).history)
+    assert picture.drawing.steady
+    assert rows(picture.columns["fom"], "generation", "best", "high") == [(0, 2, 2), (1, 2, 3), (3, 1, 3)]
+    fitness = [fit for (fit,) in rows(picture.columns["population"], "fitness")]
+    assert fitness == [pytest.approx(math.exp(-2.5)), pytest.approx(math.exp(-5.0)), None, 1.0]
+
+
 @pytest.mark.parametrize(("mode", "best"), [("min", 1.0), ("max", 4.0)])
 def test_foms_of_a_generation_are_its_best_its_median_and_its_envelope(mode: str, best: float) -> None:
     pen = Pen(config_of(objective__mode=mode))
@@ -67,18 +77,6 @@ def test_foms_of_a_generation_are_its_best_its_median_and_its_envelope(mode: str
     assert rows(columns_of(pen)["fom"], "generation", "best", "median", "low", "high") == [
         (0, best, 2.5, 1.0, 4.0)
     ]
-
-
-@pytest.mark.parametrize(
-    ("foms", "scale"),
-    [((1.0, 2.0, 3.0, 11.0), "log"), ((1.0, 2.0, 3.0, 9.0), "linear"), ((-1.0, 2.0, 3.0, 50.0), "linear")],
-)
-def test_the_axis_of_foms_is_a_log_one_where_they_span_more_than_a_factor_of_ten(
-    foms: tuple[float, ...], scale: str
-) -> None:
-    pen = Pen()
-    pen.generation(None, None, None, None, foms=foms)
-    assert picture_of(pen.history).drawing.fom_scale == scale
 
 
 def test_each_locus_that_evolves_has_a_panel_and_a_column() -> None:

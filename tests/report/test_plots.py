@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,6 +11,7 @@ from run.fakes import config_of
 from run.handmade import Pen
 
 from evodevo.report.plots import fom_plot, schedule_plot
+from tests.report.steady import steady
 
 LOCI: dict[str, Any] = {
     "learning_rate": {"type": "float", "low": 1e-4, "high": 1.0, "scale": "log", "initial": 0.02},
@@ -19,6 +21,9 @@ LOCI: dict[str, Any] = {
     "momentum": {"type": "float", "low": 0.0, "high": 1.0, "initial": 0.5, "when": {"kind": "adam"}},
     "constant": {"type": "fixed", "value": 3},
 }
+
+
+LOCI_GIVEN = {name: locus.get("initial", locus.get("value")) for name, locus in LOCI.items()}
 
 
 class Drawn:
@@ -133,3 +138,27 @@ def test_the_foms_are_drawn_with_their_best_and_their_median(
         str(one.get_label()): list(one.get_ydata()) for one in drawn.panels["validation loss"].get_lines()
     }
     assert lines == {"median": [2.5, 1.0], "best": best}
+
+
+def test_of_a_steady_run_every_fom_is_drawn_and_the_best_so_far(drawn: Drawn) -> None:
+    fom_plot(steady(3.0, 4.0, None, 2.0, 5.0).history)
+    axes = drawn.panels["validation loss"]
+    found = {str(one.get_label()): list(zip(*one.get_data(), strict=True)) for one in axes.get_lines()}
+    assert found == {
+        "a member": [(0, 3.0), (1, 4.0), (3, 2.0), (4, 5.0)],
+        "best so far": [(0, 3.0), (1, 3.0), (3, 2.0), (4, 2.0)],
+    }
+    assert axes.get_xlabel() == "member"
+    assert axes.get_title(loc="left") == "small: 5 members"
+
+
+def test_members_of_a_generation_at_work_are_drawn_without_fitness(drawn: Drawn) -> None:
+    pen = pen_of_loci()
+    pen.births(None, None, genomes=[LOCI_GIVEN] * 2)
+    pen.done(g002s000=1.0)
+    schedule_plot(pen.history)
+    (scatter,) = drawn.panels["width"].collections
+    assert points(drawn.panels["width"])[-1] == (2, LOCI_GIVEN["width"])
+    colours = scatter.get_array()
+    assert colours is not None
+    assert list(np.isnan(np.ma.filled(colours, np.nan))) == [False] * 4 + [True]

@@ -113,16 +113,17 @@ class MutateBest(base.Strategy):
         return mean
 
     def _mutated(self, genome: Genome, draw: np.random.Generator) -> dict[str, Value]:
-        """Try until something has changed. N is drawn for each locus and U for all of them together.
+        """Try until something that counts has changed. N is drawn for each locus, U for all of them together.
 
         Rounding and bounds can swallow every small step: after many tries one locus takes a step that shows.
         """
         for _ in range(TRIES):
             strength = self.options.mutation_step * draw.random()
             child = {name: self._multiplied(name, genome[name], strength, draw) for name in genome}
-            if not all(same(child[name], genome[name]) for name in genome):
+            if any(not same(child[n], genome[n]) and self.space.active(n, child) for n in genome):
                 return child
         free = [name for name in self.space.loci if self._evolves(name)]
+        free = [name for name in free if self.space.active(name, genome)] or free
         name = free[int(draw.integers(len(free)))]
         factor = 1.0 + self.options.mutation_step * draw.choice([-1, 1])
         return {**genome, name: self.space.loci[name].step(genome[name], factor, draw)}

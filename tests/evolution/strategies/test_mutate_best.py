@@ -165,6 +165,19 @@ def test_a_child_differs_however_little_room_there_is(loci: dict[str, Any], opti
         asked.tell([Member(f"g{generation:03}s000", generation, 0, birth, fom)])
 
 
+@pytest.mark.parametrize("rate", [0.3, 1e-9])
+def test_what_changes_in_a_child_counts(rate: float) -> None:
+    space = space_of(
+        gate={"type": "choice", "choices": ["off", "on"], "initial": "off"},
+        behind={"type": "float", "low": 0.1, "high": 9.0, "initial": 1.0, "when": {"gate": "on"}},
+        rate={"type": "float", "low": 0.1, "high": 9.0, "initial": 1.0},
+    )
+    asked = strategy(space, mutation_rate=rate, gains={"gate": 0.01})
+    for generation in range(1, 100):
+        (birth,) = asked.ask(generation)
+        assert space.express(birth.genome) != space.express(space.given())
+
+
 def test_foms_at_the_ends_of_what_a_float_can_be_still_have_weights() -> None:
     assert set(parents([-1.5e308, 1.5e308, 0.0], times=200)) == {1, 2}
     assert set(parents([1e-320, 0.0], times=200)) == {0, 1}

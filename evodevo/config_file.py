@@ -8,6 +8,7 @@ from evodevo import yaml_text
 from evodevo.config import RunConfig, parse
 from evodevo.errors import UsageError
 from evodevo.evolution.hyp import KNOWN, loci_of
+from evodevo.evolution.strategies import find
 
 
 def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> RunConfig:
@@ -16,7 +17,7 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> RunCon
     Relative paths in `search.hyp`, `data.root` and `checkpoints.url` are taken from the current directory;
     the last two are made absolute, as workers stand elsewhere. Raises `UsageError`.
     """
-    data = yaml_text.read(Path(path))
+    data = yaml_text.read(Path(path), "configs/quickstart.yaml")
     for key, value in (overrides or {}).items():
         _set(data, key, value)
     _read_hyp(data)
@@ -49,17 +50,24 @@ def _read_hyp(data: dict[str, Any]) -> None:
         raise UsageError(f"search.hyp: should be the path of a hyp.yaml, not {name!r}")
     path = Path(name).expanduser()
     given = _section(search, "loci", "search.")
-    values = {
-        name: value for name, value in yaml_text.read(path).items() if name in KNOWN or name not in given
-    }
+    read = yaml_text.read(path, "configs/hyp.yaml")
+    values = {name: value for name, value in read.items() if name in KNOWN or name not in given}
     try:
         loci, gains = loci_of(values)
     except ValueError as why:
         raise UsageError(f"{path}: {why}") from None
-    if search.get("strategy") == "mutate_best":
+    if _has_gains(search.get("strategy")):
         chosen = _section(_section(search, "options", "search."), "gains", "search.options.")
         chosen |= {name: gain for name, gain in gains.items() if name not in {*given, *chosen}}
     search["loci"] = {**loci, **given}
+
+
+def _has_gains(strategy: Any) -> bool:
+    """Whether the strategy of that name or import path has an option `gains`; one that is none has not."""
+    try:
+        return "gains" in find(strategy).Options.model_fields
+    except (ValueError, TypeError, AttributeError):  # what is wrong with it is said with all the rest
+        return False
 
 
 def _set(data: dict[str, Any], key: str, value: Any) -> None:

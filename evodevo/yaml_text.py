@@ -21,8 +21,8 @@ class _Dumper(yaml.SafeDumper):
     """Quotes what `_Loader` would take for a float."""
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises `UsageError` where there is none."""
+def read(path: Path, example: str) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises `UsageError` where there is none, naming an example of one."""
     try:
         data = load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -34,9 +34,10 @@ def read(path: Path) -> dict[str, Any]:
     except ValueError as why:
         raise UsageError(f"{path}: is not YAML: {why}") from None
     if data is None:
-        raise UsageError(f"{path}: is empty; see configs/quickstart.yaml for an example")
+        raise UsageError(f"{path}: is empty; see {example} for an example")
     if not isinstance(data, dict):
-        raise UsageError(f"{path}: should be a mapping of sections, not {type(data).__name__}")
+        kind = type(data).__name__
+        raise UsageError(f"{path}: should be a mapping of names, not {kind}; see {example} for an example")
     return data
 
 

@@ -98,6 +98,29 @@ def test_a_negative_value_is_refused(tmp_path: Path) -> None:
     assert "lr0: should be a finite number of 0 or more, not -0.01" in message
 
 
+@pytest.mark.parametrize(
+    ("text", "what"), [("", "is empty"), ("- lr0", "should be a mapping of names, not list")]
+)
+def test_what_is_no_hyp_yaml_is_said_with_an_example(text: str, what: str, tmp_path: Path) -> None:
+    (tmp_path / "none.yaml").write_text(text)
+    message = complaint(lambda: load_with(tmp_path, VALUES, hyp=str(tmp_path / "none.yaml")))
+    assert message == f"{tmp_path / 'none.yaml'}: {what}; see configs/hyp.yaml for an example"
+
+
+def test_a_strategy_by_its_import_path_has_the_gains_too(tmp_path: Path) -> None:
+    path = "evodevo.evolution.strategies.mutate_best:MutateBest"
+    by_path, by_name = (
+        load_with(tmp_path, VALUES, strategy=name).strategy().options for name in (path, "mutate_best")
+    )
+    assert by_path == by_name
+    assert by_name.gains["momentum"] == 0.3
+
+
+@pytest.mark.parametrize("strategy", ["none", 5, ["a"], None, "json:dumps"])
+def test_a_strategy_that_is_none_is_one_message(strategy: Any, tmp_path: Path) -> None:
+    assert "search.strategy" in complaint(lambda: load_with(tmp_path, VALUES, strategy=strategy))
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     message = complaint(lambda: load_with(tmp_path, VALUES, hyp="nowhere.yaml"))
     assert message.startswith("nowhere.yaml: no such file")

@@ -17,8 +17,8 @@ IS_NOT_YAML = "config.yaml: is not YAML: "
     [
         ("", ["is empty", "see configs/quickstart.yaml"]),
         ("# only a comment\n", ["is empty"]),
-        ("- run\n- search\n", ["should be a mapping of sections, not list"]),
-        ("quickstart", ["should be a mapping of sections, not str"]),
+        ("- run\n- search\n", ["should be a mapping of names, not list"]),
+        ("quickstart", ["should be a mapping of names, not str"]),
         ("run: {name: [small", ["is not YAML: ", "line 1"]),
         ("run:\n\tname: small", ["is not YAML: ", "line 2"]),
         ("run: {name: a}\n---\nrun: {name: b}", ["is not YAML: ", "but found another document"]),

@@ -76,7 +76,7 @@ class Schedule:
     @classmethod
     def load(cls, path: Path | str) -> Self:
         """Read a schedule.yaml. Raises `UsageError` where it is none."""
-        data = yaml_text.read(Path(path))
+        data = yaml_text.read(Path(path), "the schedule.yaml of a run")
         try:
             return cls(entries=[_entry(**epoch) for epoch in data.pop("epochs")], **data)
         except (KeyError, TypeError, AttributeError) as why:

@@ -12,6 +12,7 @@ from bokeh.models import (
     ColumnDataSource,
     CustomJS,
     CustomJSTicker,
+    CustomJSTickFormatter,
     DataTable,
     Div,
     FactorRange,
@@ -32,6 +33,7 @@ from bokeh.transform import linear_cmap
 
 from evodevo.report.colours import ACCENT, INK, NOT_YET
 from evodevo.report.live import Columns, Drawing, Panel
+from evodevo.service.tables import table_height, table_of
 
 PALE = "#d6d3d1"
 MANY_GENERATIONS = 60
@@ -53,16 +55,7 @@ p { color: #666; margin: 0 0 4px; }
 .scale { display: inline-block; width: 120px; height: 9px; border-radius: 2px; margin: 0 5px; }
 .best { color: #c2410c; font-weight: 600; }
 """
-TABLE_STYLE = """
-:host { font: 13px Helvetica, Arial, sans-serif; color: #222; border: 1px solid #e4e4e2; background: white; }
-.slick-header-column.ui-state-default { background: #f5f5f4; color: #666; font-weight: 500; border: none; }
-.slick-cell { border: none; border-bottom: 1px solid #f0f0ee; line-height: 20px; padding: 3px 8px; }
-.slick-header-column.ui-state-default { padding: 4px 8px; }
-.slick-row.odd { background: white; }
-.slick-cell.selected, .slick-row.odd .slick-cell.selected { background: #fdf1e7; }
-"""
 PRE_STYLE = "pre { font-size: 12px; background: #f5f5f4; padding: 10px; max-height: 320px; }"
-ROW_HEIGHT, MOST_ROWS = 27, 8
 LOG_TICKS = """
 const {start, end} = cb_data.range
 const [low, high] = start < end ? [start, end] : [end, start]
@@ -72,8 +65,14 @@ for (let exponent = Math.floor(Math.log10(low)); exponent <= Math.log10(high); e
     for (const mantissa of decades > 2 ? [1] : decades > 1 ? [1, 3] : [1, 1.5, 2, 3, 5, 7])
         if (exponent % every == 0)
             ticks.push(mantissa * 10 ** exponent)
-return ticks
+if (ticks.filter(tick => low <= tick && tick <= high).length > 1)
+    return ticks
+const least = (high - low) / 5, decade = 10 ** Math.floor(Math.log10(least))
+const step = decade * [1, 2, 5, 10].find(mantissa => mantissa * decade >= least)
+return Array.from({length: 7}, (_, number) => (Math.floor(low / step) + number) * step)
 """
+LOG_LABEL = "return String(Number(tick.toPrecision(6)))"
+"""Bokeh's own writes powers of ten, rounded, where no two ticks round to the same: 0.003 is 10^-3 there."""
 TEXT_OF_SELECTED = """
 const row = failures.selected.indices[0], of = failures.data
 text.visible = row !== undefined
@@ -113,7 +112,7 @@ class RunFigures:
                 sizing_mode="stretch_width",
                 spacing=24,
             ),
-            _text("Hyperparameters", _ABOUT_COLOURS),
+            _text("Hyperparameters", self._about_colours()),
             *(
                 Row(*panels[at : at + 2], sizing_mode="stretch_width", spacing=24)
                 for at in range(0, len(panels), 2)
@@ -140,6 +139,12 @@ class RunFigures:
         whose = "all members so far" if self._drawing.steady else "each generation"
         return "Figure of merit", f"{metric} of {whose}; the {least} is the best."
 
+    def _about_colours(self) -> str:
+        if self._drawing.steady:
+            return f'{_GRADIENT}, pale while it is at work; <span class="best">●</span> the best'
+        best = '<span class="best">—●—</span> the schedule of the best line'
+        return f"{_GRADIENT}, pale while its generation is at work; {best}"
+
     def _figure(self, height: int, **options: Any) -> figure:
         made = figure(
             height=height,
@@ -153,6 +158,7 @@ class RunFigures:
         made.min_border_left = 66  # so that the generations of all figures are below each other
         if options.get("y_axis_type") == "log":
             made.yaxis.ticker = CustomJSTicker(major_code=LOG_TICKS)
+            made.yaxis.formatter = CustomJSTickFormatter(code=LOG_LABEL)
         return _calm(made)
 
     def _fom(self) -> figure:
@@ -281,29 +287,6 @@ class RunFigures:
         self._failures_table.height = table_height(rows)
 
 
-def table_height(rows: int) -> int:
-    """The height of a table in pixels; long ones scroll."""
-    return 32 + ROW_HEIGHT * max(1, min(MOST_ROWS, rows))
-
-
-def table_of(source: ColumnDataSource, *columns: TableColumn) -> DataTable:
-    """A table in this page's style."""
-    table = DataTable(
-        source=source,
-        columns=list(columns),
-        index_position=None,
-        row_height=ROW_HEIGHT,
-        height=table_height(0),
-        autosize_mode="force_fit",
-        reorderable=False,
-        sizing_mode="stretch_width",
-        stylesheets=[TABLE_STYLE],
-    )
-    # Bokeh 3.9 draws a table anew only when its view changes, and new data of as many rows leave that equal.
-    source.js_on_change("data", CustomJS(args={"table": table}, code="table.view.change.emit()"))
-    return table
-
-
 def _failures_table(source: ColumnDataSource) -> DataTable:
     widths = {"member": 90, "what": 70, "attempt": 60, "message": 900}
     return table_of(
@@ -325,11 +308,9 @@ _ABOUT_SECONDS = (
     "Where each worker's seconds went",
     "Of the attempts that count. Idle: with none of them, between its first and its last.",
 )
-_GRADIENT = ", ".join(Viridis256[::51])
-_ABOUT_COLOURS = (
-    f'fitness 0 <span class="scale" style="background: linear-gradient(to right, {_GRADIENT})"></span> 1, '
-    "pale while its generation is at work; "
-    '<span class="best">—●—</span> the schedule of the best line'
+_GRADIENT = (
+    'fitness 0 <span class="scale" style="background: linear-gradient(to right, '
+    f'{", ".join(Viridis256[::51])})"></span> 1'
 )
 _ABOUT_LINEAGE = (
     "Who gave parameters and hyperparameters to whom. Members stand beside those with the same α; larger: "

@@ -32,10 +32,11 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from evodevo.report.live import Drawing, Picture
 from evodevo.run.view import Status, brief
 from evodevo.service import dashboard
-from evodevo.service.figures import TEXT_STYLE, RunFigures, table_height, table_of
+from evodevo.service.figures import TEXT_STYLE, RunFigures
 from evodevo.service.metrics import RunMetrics
 from evodevo.service.plugin import Service
 from evodevo.service.routes import routes
+from evodevo.service.tables import table_height, table_of
 from evodevo.service.views import Views
 
 PAGE = "evodevo"
@@ -268,9 +269,9 @@ def _about(status: Status) -> str:
         ("lost attempts", str(status.lost_attempts)),
     ]
     if status.state not in AT_WORK:
-        facts = [
-            fact for fact in facts if fact[0] not in ("members of this generation", "workers it can use")
-        ]
+        facts = [fact for fact in facts if fact[0] != "workers it can use"]
+    if status.state not in AT_WORK or status.population == 1:
+        facts = [fact for fact in facts if fact[0] != "members of this generation"]
     tiles = "".join(f"<div><dt>{label}</dt><dd>{text}</dd></div>" for label, text in facts if text)
     dot = f'<span style="color: {STATE_COLOURS[status.state]}">● {status.state}</span>'
     message = f"<pre>{html.escape(status.message)}</pre>" if status.message else ""

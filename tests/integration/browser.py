@@ -30,6 +30,13 @@ TEXTS = """
 const texts = [...Bokeh.documents[0]._all_models.values()].map(model => model.text)
 return texts.filter(text => typeof text == "string").join("\\n")
 """
+TICKS = """
+const axis = [...Bokeh.documents[0]._all_models.values()].find(model => model.axis_label == arguments[0])
+const view = Bokeh.index.find_one(axis)
+const ticks = Array.from(view.tick_coords.major[view.dimension])
+const labels = axis.formatter.doFormat(ticks, {loc: 0})
+return ticks.map((tick, number) => [tick, labels[number]])
+"""
 SELECT = """
 const model = [...Bokeh.documents[0]._all_models.values()].find(model => model.name == arguments[0])
 model.selected.indices = [arguments[1]]
@@ -85,6 +92,10 @@ class Browser:
         """The rows of all tables as a person sees them."""
         found: list[str] = self.driver.execute_script(ROWS)
         return found
+
+    def ticks(self, axis_label: str) -> list[tuple[float, str]]:
+        """The values at the ticks of an axis, and how they are labelled."""
+        return [(value, text) for value, text in self.driver.execute_script(TICKS, axis_label)]
 
     def select(self, source: str, row: int) -> None:
         self.driver.execute_script(SELECT, source, row)

@@ -187,6 +187,22 @@ def test_runs_at_rest_are_shown_and_what_they_say_is_text(cluster: Cluster, brow
     assert browser.errors() == []
 
 
+@pytest.mark.parametrize("rates", [(0.003, 0.0046), (0.0101, 0.0102), (1e-7, 3e-3), (0.5, 4.0), (0.02, 0.02)])
+def test_the_ticks_of_a_log_axis_say_where_they_are(
+    rates: tuple[float, float], cluster: Cluster, browser: Browser
+) -> None:
+    locus = {"type": "float", "low": 1e-9, "high": 10.0, "scale": "log", "initial": 0.01}
+    pen = Pen(config_of(run__name="old", search__loci={"rate": locus}, search__population=2))
+    pen.births(None, None, genomes=[{"rate": rate} for rate in rates])
+    pen.save(cluster.runs_dir / "old")
+    cluster.start_scheduler("--no-recover")
+    browser.open(f"{dashboard(cluster)}/evodevo?run=old")
+    until(lambda: len(browser.columns("population").get("hp.rate", [])) == 2, "the run")
+    ticks = browser.ticks("rate")
+    assert 2 <= len(ticks) <= 9
+    assert all(float(text) == pytest.approx(value, rel=1e-5) for value, text in ticks)
+
+
 def test_a_run_is_cancelled_on_the_page_by_who_knows_the_token(
     tmp_path: Path, cluster: Cluster, browser: Browser
 ) -> None:

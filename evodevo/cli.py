@@ -55,6 +55,10 @@ def main(arguments: list[str] | None = None) -> None:
             evodevo.main(arguments, prog_name="evodevo", standalone_mode=False)
     except (UsageError, JournalError) as why:
         _fail(2, str(why))
+    except OSError as why:
+        if why.filename is None:
+            raise
+        _fail(2, f"{why.filename}: {why.strerror}")
     except click.ClickException as why:
         why.show()
         sys.exit(2)
@@ -285,7 +289,12 @@ def replay(
     help=f"Ways to search; also {', '.join(comparison.ABLATIONS)}, and those of the config's compare.arms.",
 )
 @click.option(
-    "--seeds", metavar="N", type=click.IntRange(1), default=3, show_default=True, help="Runs of each arm."
+    "--seeds",
+    metavar="N",
+    type=click.IntRange(1, 1000),
+    default=3,
+    show_default=True,
+    help="Runs of each arm.",
 )
 @overrides_option
 @no_progress_option

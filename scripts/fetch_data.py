@@ -254,6 +254,7 @@ def fetch(
     """
     url, path = source.url(file), directory / file.name
     part = path.with_name(f"{path.name}.part")
+    was_begun = part.exists()
     for tried, pause_s in enumerate((*PAUSES_S, None)):
         try:
             _carry_on(file, source, part, show)
@@ -274,6 +275,9 @@ def fetch(
     found = digest(part, file)
     if found != file.checksum:
         part.unlink()
+        if was_begun:
+            click.echo(f"fetch_data: {part} was no part of {url}; beginning afresh", err=True)
+            return fetch(file, source, directory, show, pause)
         raise UsageError(
             f"{url}: expected {file.checksum}, found {found}; what was downloaded is deleted, and running "
             "the same command again begins afresh"

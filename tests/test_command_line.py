@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from run.fakes import finished
 
 from evodevo.cli import main
 
@@ -162,6 +163,14 @@ def test_a_run_that_is_not_there_is_named(
     assert status == 2
     assert "no run 'nosuchrun'" in err
     assert "there are: none" in err
+
+
+def test_what_cannot_be_written_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    finished(tmp_path / "run")
+    (tmp_path / "run" / "report").write_text("in the way")
+    status, out, err = run(capsys, "report", "run", "--runs-dir", str(tmp_path))
+    assert (status, out) == (2, "")
+    assert err == f"evodevo: {tmp_path / 'run' / 'report'}: File exists\n"
 
 
 def test_an_unknown_option_or_command_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:

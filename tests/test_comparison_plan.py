@@ -102,6 +102,11 @@ def test_the_subject_is_tri_parent_also_where_the_config_searches_in_another_way
         ),
         (["bold"], {"compare__arms": {"bold": {"strategy": "nonsense"}}}, "arm bold: search.strategy"),
         (
+            ["original", "bold"],
+            {"compare__arms": {"bold": {"strategy": "mutate_best"}}},
+            "compare.arms.bold.strategy: mutate_best trains each member to its end",
+        ),
+        (
             ["bold"],
             {
                 "compare__arms": {

@@ -62,8 +62,9 @@ class Server(ThreadingHTTPServer):
         """Headers that go with every file."""
         self.status = 200
         self.breaks = 0
-        """How many answers break off, each after `breaks_after` bytes."""
+        """How many answers break off, each after `breaks_after` bytes, when something has `arrived`."""
         self.breaks_after = MIB
+        self.arrived: Callable[[], bool] = lambda: True
         self.stalls = threading.Event()
         """When it is not set, an answer sends `breaks_after` bytes and waits for it."""
         self.stalls.set()
@@ -102,6 +103,8 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body[start : (start := start + server.breaks_after)])
             server.stalls.wait(60)
         self.wfile.write(body[start:end])
+        while end < len(body) and not server.arrived():
+            time.sleep(0.001)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -156,6 +159,10 @@ def in_an_archive(server: Server, members: dict[str, bytes]) -> Any:
 
 
 WHOLE = {"batches/big.bin": BIG, "batches/small.txt": SMALL, "batches/readme.html": b"more"}
+
+
+def size_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -228,10 +235,12 @@ def test_a_download_that_breaks_off_is_carried_on_from_what_it_has(
     server.breaks, server.says_length = 2, says_length
     had: list[int] = []
     pauses: list[float] = []
+    part = tmp_path / "big.bin.part"
+    server.arrived = lambda: size_of(part) > (had[-1] if had else 0)
 
     def pause(pause_s: float) -> None:
         assert [path.name for path in tmp_path.iterdir() if path.name != ".lock"] == ["big.bin.part"]
-        had.append((tmp_path / "big.bin.part").stat().st_size)
+        had.append(size_of(part))
         pauses.append(pause_s)
 
     bring(two_files(server.url), tmp_path, pause)
@@ -252,13 +261,15 @@ def test_a_download_that_breaks_off_too_often_says_how_it_is_carried_on_and_is(
     server: Server, tmp_path: Path
 ) -> None:
     server.breaks, server.breaks_after = 4, MIB // 2
+    part = tmp_path / "big.bin.part"
+    server.arrived = lambda: size_of(part) > 0
     with pytest.raises(UsageError, match=r"broke off 4 times.*running the same command again carries on"):
         bring(two_files(server.url), tmp_path, lambda _: None)
     assert contents(tmp_path).keys() == {"big.bin.part"}
-    have = (tmp_path / "big.bin.part").stat().st_size  # 0 where the breaks took what was on its way with them
     server.asked.clear()
+    have = size_of(part)
     bring(two_files(server.url), tmp_path)
-    assert server.asked[0] == ("big.bin", f"bytes={have}-" if have else None)
+    assert server.asked[0] == ("big.bin", f"bytes={have}-")
     assert contents(tmp_path) == {"big.bin": BIG, "small.txt": SMALL}
 
 
@@ -302,6 +313,13 @@ def test_wrong_bytes_are_deleted_and_both_checksums_are_told(
     assert contents(tmp_path) == {}
     server.published["big.bin"] = BIG
     assert run(capsys, "mnist", "--root", str(tmp_path))[0] == 0
+
+
+def test_a_part_of_another_file_costs_no_more_than_to_begin_afresh(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "big.bin.part").write_bytes(b"x" * MIB)
+    bring(two_files(server.url), tmp_path)
+    assert server.asked[:2] == [("big.bin", f"bytes={MIB}-"), ("big.bin", None)]
+    assert contents(tmp_path) == {"big.bin": BIG, "small.txt": SMALL}
 
 
 def test_a_page_instead_of_the_file_is_refused_before_it_is_read(server: Server, tmp_path: Path) -> None:

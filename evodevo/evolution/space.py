@@ -163,6 +163,8 @@ class ChoiceLocus(_Locus):
         for i, choice in enumerate(self.choices):
             if any(same(choice, other) for other in self.choices[:i]):
                 raise ValueError(f"choices {self.choices} name {choice!r} twice")
+            if str(choice) in map(str, self.choices[:i]):
+                raise ValueError(f"choices {self.choices}: two of them read {choice}; give others")
         if self.initial is not None and not self.contains(self.initial):
             raise ValueError(f"initial {self.initial!r} is not one of the choices {self.choices}")
         return self

@@ -24,12 +24,13 @@ Histories = Mapping[str, Mapping[int, History]]
 class Difference:
     """How much better one arm is than another, as parts of the other's mean; negative is worse.
 
-    `low` and `high` bound the interval; NaN with one seed, which has none.
+    `low` and `high` bound the interval; NaN where there is none: with one seed, or where the other is zero.
     """
 
     relative: float
     low: float
     high: float
+    seeds: int
 
     @property
     def separated(self) -> bool:
@@ -38,8 +39,11 @@ class Difference:
 
     def text(self) -> str:
         """In percent, with the interval, and in words where it is none."""
+        if not np.isfinite(self.relative):
+            return "no relative difference: what it is held against is zero"
         if np.isnan(self.low):
-            return f"{100 * self.relative:+.1f} % (one seed has no interval)"
+            why = "one seed has" if self.seeds == 1 else "what is zero on some seeds has"
+            return f"{100 * self.relative:+.1f} % ({why} no interval)"
         interval = f"[{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
         verdict = "" if self.separated else ", not separated from zero"
         return f"{100 * self.relative:+.1f} % {interval}{verdict}"
@@ -74,10 +78,10 @@ def paired_difference(values: Sequence[float], reference: Sequence[float], mode:
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = gains.mean() / abs(theirs.mean())
         resampled = gains[picks].mean(1) / abs(theirs[picks].mean(1))
+    if len(ours) < 2 or not np.isfinite(resampled).all():
+        return Difference(float(relative), np.nan, np.nan, len(ours))
     low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    if len(ours) < 2:
-        low = high = np.nan
-    return Difference(float(relative), float(low), float(high))
+    return Difference(float(relative), float(low), float(high), len(ours))
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:

@@ -15,6 +15,7 @@ from evodevo.report.comparison import (
     results_of,
 )
 from evodevo.report.comparison_plots import fom_picture, schedules_picture
+from evodevo.report.plots import drawn
 from evodevo.run import files
 
 BASELINE, SUBJECT = "original", "tri_parent"
@@ -27,7 +28,10 @@ def write_comparison(directory: Path, config: RunConfig, histories: Histories) -
     """Write the comparison of runs that are done, every arm with the same seeds; returns the paths."""
     directory.mkdir(parents=True, exist_ok=True)
     results = results_of(histories)
-    pictures = {"fom": fom_picture(config, histories), "schedules": schedules_picture(config, histories)}
+    pictures = {
+        "fom": drawn(lambda: fom_picture(config, histories)),
+        "schedules": drawn(lambda: schedules_picture(config, histories)),
+    }
     seeds = list(next(iter(histories.values())))
     parts = [
         web.paragraph(how(config, seeds)),
@@ -38,7 +42,7 @@ def write_comparison(directory: Path, config: RunConfig, histories: Histories) -
     ]
     products = {
         directory / "results.csv": results_csv(results, seeds).encode(),
-        **{directory / f"{name}.png": data for name, data in pictures.items()},
+        **{directory / f"{name}.png": png for name, png in pictures.items() if isinstance(png, bytes)},
         directory / "index.html": web.page(f"{config.run.name}: comparison", *parts).encode(),
     }
     for path, data in products.items():

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from evodevo.config import RunConfig
 from evodevo.report.comparison import Histories, curves, schedules
-from evodevo.report.plots import generation_axis, png
+from evodevo.report.plots import generation_axis, png, words
 
 COLOURS = ("#444444", "#0369a1", "#15803d", "#a16207", "#c2410c", "#7e22ce", "#be123c", "#0f766e")
 
@@ -25,7 +25,7 @@ def fom_picture(config: RunConfig, histories: Histories) -> bytes:
     if len(finite) and finite.min() > 0 and finite.max() > 5 * finite.min():
         axes.set_yscale("log")
     generation_axis(axes, config.search.generations, "epoch")
-    axes.set_ylabel(config.objective.metric.replace("_", " "))
+    axes.set_ylabel(words(config.objective.metric))
     seeds = len(next(iter(histories.values())))
     axes.set_title(f"{config.run.name}: mean and range over {seeds} seeds", loc="left")
     axes.legend(frameon=False)
@@ -43,7 +43,7 @@ def schedules_picture(config: RunConfig, histories: Histories) -> bytes:
             values = schedules(by_seed, name)
             _mean_and_envelope(axes, values, colour, arm, _geometric_mean if logarithmic else np.nanmean)
         axes.set_yscale("log" if logarithmic else "linear")
-        axes.set_ylabel(name.replace("_", " "))
+        axes.set_ylabel(words(name))
         generation_axis(axes, config.search.generations, "epoch")
         axes.label_outer()
     panels[0].set_title(

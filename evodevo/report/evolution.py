@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from evodevo import yaml_text
 from evodevo.report.colours import ACCENT, INK
-from evodevo.report.plots import png
+from evodevo.report.plots import labels, plain, png, words
 from evodevo.run.history import History
 
 YOLOV5_METRICS = {
@@ -35,6 +35,10 @@ MOST_COLUMNS = 5
 COLOURS = "viridis"
 BINS = 40
 DECADE = 10.0
+ABREAST = 20
+"""So many characters of labels have room beside each other below a panel."""
+LARGEST = 1e300
+"""What is beyond is written as it is, and not drawn."""
 SPREAD = 2.5
 """Of a point in the density, in bins: a standard deviation."""
 
@@ -48,17 +52,6 @@ class Evaluation:
     metrics: Mapping[str, float]
     hyperparameters: Mapping[str, Any]
     best: bool
-
-
-def evolution_products(history: History) -> dict[str, bytes]:
-    """The three files by name; none before there is a member that is done."""
-    if history.best is None:
-        return {}
-    return {
-        "evolve.csv": evolve_csv(history).encode(),
-        "hyp_evolved.yaml": hyp_evolved_yaml(history).encode(),
-        "evolve.png": evolve_plot(history),
-    }
 
 
 def evolve_csv(history: History) -> str:
@@ -118,9 +111,9 @@ def evolve_plot(history: History) -> bytes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
         if number % columns == 0:
-            axes.set_ylabel(history.config.objective.metric.replace("_", " "))
+            axes.set_ylabel(words(history.config.objective.metric))
         if locus.type == "fixed":
-            _draw_fixed(axes, name, locus.value)
+            _draw_fixed(axes, name, float(locus.value))
         else:
             _draw_evolved(axes, name, locus, [one for one in evaluations if name in one.hyperparameters])
     for axes in panels[len(loci) :]:
@@ -154,11 +147,11 @@ def _draw_fixed(axes: Axes, name: str, value: float) -> None:
     axes.axvline(value, color=INK, lw=1.5)
     axes.set_xlim(value - around, value + around)
     axes.set_xticks([value], [f"{value:.4g}"])
-    axes.set_title(f"{name} = {value:.4g}, fixed", fontsize=9)
+    axes.set_title(f"{plain(name)} = {value:.4g}, fixed", fontsize=9)
 
 
 def _draw_evolved(axes: Axes, name: str, locus: Any, evaluations: Sequence[Evaluation]) -> None:
-    axes.set_title(name, fontsize=9)
+    axes.set_title(plain(name), fontsize=9)
     if not evaluations:
         return
 
@@ -169,7 +162,9 @@ def _draw_evolved(axes: Axes, name: str, locus: Any, evaluations: Sequence[Evalu
     y = np.array([one.fom for one in evaluations])
     wide = not locus.labels and locus.scale == "log" and x.max() >= DECADE * x.min()
     if locus.labels:
-        axes.set_xticks(range(len(locus.labels)), locus.labels)
+        axes.set_xticks(range(len(locus.labels)), labels(locus))
+        if sum(map(len, labels(locus))) > ABREAST:
+            axes.tick_params(axis="x", labelrotation=25)
         axes.set_xlim(-0.5, len(locus.labels) - 0.5)
     elif wide:
         axes.set_xscale("log")
@@ -183,7 +178,8 @@ def _draw_evolved(axes: Axes, name: str, locus: Any, evaluations: Sequence[Evalu
         if one.best:
             value = one.hyperparameters[name]
             axes.plot([place(value)], [one.fom], "P", color=ACCENT, ms=9, mec="white", mew=0.8)
-            axes.set_title(f"{name} = {value if locus.labels else format(value, '.4g')}", fontsize=9)
+            shown = labels(locus)[int(place(value))] if locus.labels else format(value, ".4g")
+            axes.set_title(f"{plain(name)} = {shown}", fontsize=9)
 
 
 def _evaluations(history: History) -> list[Evaluation]:
@@ -215,4 +211,4 @@ def _cell(value: Any) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib
@@ -13,6 +13,32 @@ from matplotlib.ticker import MaxNLocator
 from evodevo.report.colours import ACCENT, INK, NOT_YET
 from evodevo.report.standing import fitness_by_member, fom_scale, foms_by_generation
 from evodevo.run.history import History, Life
+
+LONGEST_NAME, LONGEST_LABEL = 40, 20
+
+
+def drawn(draw: Callable[[], bytes]) -> bytes | str:
+    """The picture as PNG, or why there is none: names and numbers of users can be beyond any plot."""
+    try:
+        return draw()
+    except Exception as why:
+        return f"could not be drawn: {type(why).__name__}: {why}"
+
+
+def plain(text: str, longest: int = LONGEST_NAME) -> str:
+    """A user's text for a picture: no formula, nothing that is no character, not too long."""
+    text = text.encode(errors="backslashreplace").decode()
+    return (text if len(text) <= longest else f"{text[: longest - 1]}…").replace("$", r"\$")
+
+
+def words(name: str) -> str:
+    """A name as words for a picture."""
+    return plain(name.replace("_", " "))
+
+
+def labels(locus: Any) -> list[str]:
+    """The names of a locus' values as text for a picture."""
+    return [plain(label, LONGEST_LABEL) for label in locus.labels]
 
 
 def fom_plot(history: History) -> bytes:
@@ -35,7 +61,7 @@ def fom_plot(history: History) -> bytes:
         axes.legend(frameon=False)
         axes.set_yscale(fom_scale(foms["low"], foms["high"]))
     generation_axis(axes, count, "member" if history.steady else "generation")
-    axes.set_ylabel(config.objective.metric.replace("_", " "))
+    axes.set_ylabel(words(config.objective.metric))
     axes.set_title(f"{config.run.name}: {size}", loc="left")
     return png(figure)
 
@@ -68,7 +94,7 @@ def schedule_plot(history: History) -> bytes:
         if history.best:
             line = [life for life in history.line(history.best) if space.active(name, life.birth.genome)]
             _draw_line(axes, line, [height(life.birth.genome[name]) for life in line])
-        axes.set_ylabel(name.replace("_", " "))
+        axes.set_ylabel(words(name))
         generation_axis(axes, len(history.generations))
         axes.label_outer()
     if points is not None:
@@ -87,7 +113,7 @@ def _draw_line(axes: Axes, line: Sequence[Life], heights: Sequence[float]) -> No
 def _heights(axes: Axes, locus: Any) -> Any:
     """Set up the y axis for a locus; returns what maps its values to heights."""
     if locus.labels:
-        axes.set_yticks(range(len(locus.labels)), locus.labels)
+        axes.set_yticks(range(len(locus.labels)), labels(locus))
         axes.set_ylim(-0.5, len(locus.labels) - 0.5)
         return lambda value: locus.labels.index(str(value))
     axes.set_yscale(locus.scale)

@@ -5,14 +5,13 @@ run evolve.csv, hyp_evolved.yaml and evolve.png in place of the picture of its s
 and made again at any time.
 """
 
-import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from evodevo.report import web
-from evodevo.report.evolution import evolution_products
-from evodevo.report.plots import fom_plot, schedule_plot
+from evodevo.report.evolution import evolve_csv, evolve_plot, hyp_evolved_yaml
+from evodevo.report.plots import drawn, fom_plot, schedule_plot
 from evodevo.report.schedule import Schedule
 from evodevo.report.summary import summary_lines, summary_of
 from evodevo.report.tables import history_csv
@@ -28,35 +27,61 @@ def write_products(directory: Path | str) -> list[Path]:
     history = load_history(directory / JOURNAL)
     report = directory / "report"
     report.mkdir(exist_ok=True)
-    products: dict[Path, bytes] = {
-        directory / "history.csv": history_csv(history).encode(),
-        directory / "summary.json": (json.dumps(summary_of(history), indent=2) + "\n").encode(),
+    texts = {
+        "history.csv": history_csv(history),
+        "summary.json": json.dumps(summary_of(history), indent=2) + "\n",
     }
-    best = history.best
-    if best is not None:
-        products[directory / "schedule.yaml"] = Schedule.of(history, best).to_yaml().encode()
-        if best.outcome and best.outcome.checkpoint:
-            ref = best.outcome.checkpoint
-            url = job_of(history.config, directory, history.run_id).checkpoints_url
-            with contextlib.suppress(CheckpointError):  # the rest can be had without it
-                products[directory / f"best{Path(ref.name).suffix}"] = CheckpointStore(url).read(ref)
-    products[report / "fom.png"] = fom_plot(history)
-    if history.steady:
-        products |= {directory / name: data for name, data in evolution_products(history).items()}
-    else:
-        products[report / "schedule.png"] = schedule_plot(history)
-    plots = {path.stem: data for path, data in products.items() if path.suffix == ".png"}
+    pictures = {report / "fom.png": drawn(lambda: fom_plot(history))}
+    if history.best:
+        texts["schedule.yaml"] = Schedule.of(history, history.best).to_yaml()
+    if not history.steady:
+        pictures[report / "schedule.png"] = drawn(lambda: schedule_plot(history))
+    elif history.best:
+        texts |= {"evolve.csv": evolve_csv(history), "hyp_evolved.yaml": hyp_evolved_yaml(history)}
+        pictures[directory / "evolve.png"] = drawn(lambda: evolve_plot(history))
     exhibits = {path.name: path.read_bytes() for path in sorted((directory / EXHIBITS).glob("*"))}
-    products[report / "index.html"] = _page(history, plots, exhibits).encode()
+    best = _best_checkpoint(directory, history)
+    missing = [f"{path.name}: {why}" for path, why in best.items() if isinstance(why, str)]
+    page = _page(history, {path.stem: png for path, png in pictures.items()}, exhibits, missing)
+    products: dict[Path, bytes | str] = {
+        **{directory / name: _encoded(text) for name, text in texts.items()},
+        **pictures,
+        **best,
+        report / "index.html": _encoded(page),
+    }
     for path, data in products.items():
-        files.replace(path, data)
-    return list(products)
+        if isinstance(data, bytes):
+            files.replace(path, data)
+        else:
+            path.unlink(missing_ok=True)  # rather none than one of another time
+    return [path for path, data in products.items() if isinstance(data, bytes)]
 
 
-def _page(history: History, plots: Mapping[str, bytes], exhibits: Mapping[str, bytes]) -> str:
+def _best_checkpoint(directory: Path, history: History) -> dict[Path, bytes | str]:
+    """The best member's checkpoint, or why it cannot be had; nothing before there is one."""
+    ref = history.best.outcome.checkpoint if history.best and history.best.outcome else None
+    if ref is None:
+        return {}
+    path = directory / f"best{Path(ref.name).suffix}"
+    url = job_of(history.config, directory, history.run_id).checkpoints_url
+    try:
+        return {path: CheckpointStore(url).read(ref)}
+    except CheckpointError as why:
+        return {path: str(why)}
+
+
+def _encoded(text: str) -> bytes:
+    """UTF-8; what is no character there (a lone surrogate) is written as its escape."""
+    return text.encode(errors="backslashreplace")
+
+
+def _page(
+    history: History, plots: Mapping[str, bytes | str], exhibits: Mapping[str, bytes], missing: Sequence[str]
+) -> str:
     failures = [life for life in history.lives() if life.status == "failed" and life.outcome]
     parts = [
         web.labelled(summary_lines(history)),
+        *map(web.paragraph, missing),
         *(web.picture(name, png) for name, png in plots.items()),
         *(part for name, data in exhibits.items() for part in _exhibit(name, data)),
         web.heading("Failures"),

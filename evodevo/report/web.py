@@ -22,7 +22,10 @@ def paragraph(text: str) -> str:
     return f"<p>{html.escape(text)}</p>"
 
 
-def picture(name: str, png: bytes) -> str:
+def picture(name: str, png: bytes | str) -> str:
+    """A PNG, or in words why there is none."""
+    if isinstance(png, str):
+        return paragraph(f"{name}: {png}")
     return f'<img alt="{html.escape(name)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
 
 

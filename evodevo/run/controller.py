@@ -283,10 +283,13 @@ class Controller:
             raise RunFailed(
                 f"{len(failed)} of {len(lives)} members {which} failed "
                 f"(limits.max_failed_fraction = {self._config.limits.max_failed_fraction:g}); "
-                f"the first, {failed[0].id}:\n{failed[0].outcome.error if failed[0].outcome else ''}"
+                f"{_first_error(failed)}"
             )
         if of == len(lives) and not any(life.fom is not None for life in lives):
-            raise RunFailed(f"no member {which} has a finite {self._job.metric}: all diverged")
+            fate = f"{len(failed)} failed, {len(lives) - len(failed)} diverged; {_first_error(failed)}"
+            raise RunFailed(
+                f"no member {which} has a finite {self._job.metric}: {fate if failed else 'all diverged'}"
+            )
 
     def _stop_if_over_budget(self, outcome: Outcome) -> None:
         """Two generations and the best can be there at once; better said at the first checkpoint."""
@@ -381,3 +384,8 @@ def _outcome(life: Life, outcome: Outcome, worker: str | None, started_at: float
         "worker": worker,
         "started_at": started_at,
     }
+
+
+def _first_error(failed: Sequence[Life]) -> str:
+    """What the first of those that failed says; nothing where none did."""
+    return "".join(f"the first, {life.id}:\n{life.outcome.error}" for life in failed[:1] if life.outcome)

@@ -46,19 +46,28 @@ def plan(config: RunConfig, arms: Sequence[str], seeds: int) -> list[Planned]:
 
     Raises `UsageError` for an arm that is not known or does not fit the config.
     """
-    if find(config.search.strategy).steady:
-        raise UsageError(
-            f"search.strategy: {config.search.strategy} trains each member to its end, arms share epochs; "
-            "compare a config with a population"
-        )
+    _check_not_steady("search", config.search.strategy, "compare a config with a population")
     if len(set(arms)) < len(arms):
         raise UsageError(f"--arms {','.join(arms)}: names an arm twice")
     searches = {arm: _search(config, arm) for arm in arms}
+    for arm, search in searches.items():
+        _check_not_steady(f"compare.arms.{arm}", search["strategy"], "leave this arm out")
     return [
         Planned(arm, seed, _config(config, arm, search, seed))
         for seed in range(config.run.seed, config.run.seed + seeds)
         for arm, search in searches.items()
     ]
+
+
+def _check_not_steady(where: str, strategy: str, remedy: str) -> None:
+    try:
+        steady = find(strategy).steady
+    except ValueError:  # said when the arm's config is checked, with all that is wrong in it
+        return
+    if steady:
+        raise UsageError(
+            f"{where}.strategy: {strategy} trains each member to its end, arms share epochs; {remedy}"
+        )
 
 
 def directory_of(config: RunConfig, runs_dir: Path) -> Path:
@@ -70,8 +79,9 @@ def carry_out(client: Client, config: RunConfig, planned: Sequence[Planned]) -> 
     """Bring every run to its end, a few at a time; yields the status of those begun, again and again.
 
     Runs that are there are carried on. Whenever a run ends, what can be compared by then is written.
-    Raises `UsageError` where a run was made from another config.
+    Raises `UsageError` where a run was made from another config, `OSError` where nothing can be written.
     """
+    directory_of(config, client.runs_dir).mkdir(parents=True, exist_ok=True)  # rather now than after hours
     known = set(client.names())
     begun: dict[str, Run] = {}
     waiting = deque(planned)

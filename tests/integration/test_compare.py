@@ -65,6 +65,17 @@ def test_a_comparison_with_an_arm_that_fails_says_so_and_exits_with_1(tmp_path: 
     assert "Traceback" not in failed.stderr
 
 
+def test_where_a_comparison_cannot_be_written_that_is_said_before_anything_is_trained(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    (tmp_path / "digits-compare").write_text("in the way")
+    refused = evodevo(
+        "compare", str(config), "--arms", "original", "--seeds", "1", "--runs-dir", str(tmp_path)
+    )
+    assert refused.returncode == 2
+    assert refused.stderr == f"evodevo: {tmp_path / 'digits-compare'}: File exists\n"
+    assert not list(tmp_path.glob("digits-original*"))
+
+
 @pytest.mark.parametrize(
     ("arms", "message"),
     [("nonsense", "no arm 'nonsense'"), ("cosine,cosine", "names an arm twice")],

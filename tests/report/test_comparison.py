@@ -85,14 +85,14 @@ def test_the_same_numbers_have_the_same_interval() -> None:
 def test_a_difference_is_separated_where_its_interval_leaves_zero_out(
     low: float, high: float, separated: bool
 ) -> None:
-    difference = Difference((low + high) / 2, low, high)
+    difference = Difference((low + high) / 2, low, high, 3)
     assert difference.separated == separated
     assert ("not separated from zero" in difference.text()) != separated
 
 
 def test_a_difference_is_told_in_percent() -> None:
-    assert Difference(0.123, 0.05, 0.2).text() == "+12.3 % [+5.0, +20.0]"
-    assert Difference(-0.1, -0.3, 0.1).text() == "-10.0 % [-30.0, +10.0], not separated from zero"
+    assert Difference(0.123, 0.05, 0.2, 3).text() == "+12.3 % [+5.0, +20.0]"
+    assert Difference(-0.1, -0.3, 0.1, 3).text() == "-10.0 % [-30.0, +10.0], not separated from zero"
 
 
 def test_one_seed_shows_a_difference_and_separates_nothing() -> None:
@@ -100,6 +100,23 @@ def test_one_seed_shows_a_difference_and_separates_nothing() -> None:
     assert found.relative == 0.5
     assert not found.separated
     assert found.text() == "+50.0 % (one seed has no interval)"
+
+
+@pytest.mark.parametrize(
+    ("values", "reference", "text"),
+    [
+        ([0.2, 0.3], [0.0, 0.1], "+400.0 % (what is zero on some seeds has no interval)"),
+        ([0.2, 0.3, 0.1], [0.0, 0.0, 0.0], "no relative difference: what it is held against is zero"),
+        ([0.0, 0.0], [0.0, 0.0], "no relative difference: what it is held against is zero"),
+        ([0.5], [0.0], "no relative difference: what it is held against is zero"),
+    ],
+)
+def test_nothing_is_separated_from_what_is_zero(
+    values: list[float], reference: list[float], text: str
+) -> None:
+    found = paired_difference(values, reference, "max")
+    assert not found.separated
+    assert found.text() == text
 
 
 def test_a_mean_has_the_samples_deviation() -> None:

@@ -19,7 +19,6 @@ from evodevo.evolution.hyp import KNOWN, REQUIRED, loci_of
 from evodevo.report.evolution import (
     YOLOV5_METRICS,
     density,
-    evolution_products,
     evolve_csv,
     evolve_plot,
     hyp_evolved_yaml,
@@ -178,24 +177,22 @@ def test_text_is_written_as_it_is_and_what_did_not_count_is_empty() -> None:
     ]
 
 
-def test_a_run_without_a_member_that_is_done_has_no_files() -> None:
+def test_without_a_member_that_is_done_there_is_no_best() -> None:
     evolution = Evolution()
     evolution.births(None, genomes=[GIVEN])
     evolution.diverged("g000s000")
-    assert evolution_products(evolution.history) == {}
     with pytest.raises(ValueError, match="no member is done"):
         hyp_evolved_yaml(evolution.history)
     assert evolve_csv(evolution.history).count("\n") == 1
     assert evolve_plot(evolution.history).startswith(b"\x89PNG")
 
 
-def test_the_files_are_named_as_yolov5_names_them() -> None:
-    history = of_yolov5().history
-    products = evolution_products(history)
-    assert set(products) == {"evolve.csv", "hyp_evolved.yaml", "evolve.png"}
-    assert products["evolve.csv"].decode() == evolve_csv(history)
-    assert products["hyp_evolved.yaml"].decode() == hyp_evolved_yaml(history)
-    assert products["evolve.png"].startswith(b"\x89PNG")
+def test_numbers_that_no_plot_can_show_are_written_as_they_are() -> None:
+    loci = {**LOCI, "far": {"type": "fixed", "value": 1.7e308}, "many": {"type": "fixed", "value": 10**400}}
+    evolution = Evolution(loci)
+    evolution.evaluated(0.5)
+    assert rows(evolve_csv(evolution.history))[1][-2:] == ["1.7e+308", str(10**400)]
+    assert evolve_plot(evolution.history).startswith(b"\x89PNG")
 
 
 def test_the_header_names_best_and_last_generation_and_the_bests_metrics() -> None:

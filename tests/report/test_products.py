@@ -6,6 +6,7 @@ import re
 import struct
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from run.fakes import befall, config_of, finished
@@ -234,6 +235,42 @@ def test_a_steady_run_has_the_files_of_an_evolution_and_its_plot_on_the_page(tmp
     )
     finished(tmp_path / "run", config)
     check(tmp_path / "run", STEADY | OF_THE_BEST | {"evolve.csv", "hyp_evolved.yaml", "evolve.png"})
+
+
+def test_what_is_no_formula_and_no_character_is_drawn_and_written_all_the_same(tmp_path: Path) -> None:
+    choices = {"type": "choice", "choices": ["plain", "$x_$", "\ud800", "long " * 60], "initial": "$x_$"}
+    rate = {"type": "float", "low": 0.1, "high": 1.0, "initial": 0.2}
+    loci = {"k$_$": choices, "cost_$\\x$": rate}
+    common: dict[str, Any] = {"search__loci": loci, "objective__metric": "a$\\b$"}
+    finished(tmp_path / "run", config_of(**common))
+    check(tmp_path / "run", ALWAYS | OF_THE_BEST)
+    of_one = {"search__strategy": "mutate_best", "search__population": 1, "search__options": {}}
+    finished(tmp_path / "steady", config_of(**common, **of_one))
+    check(tmp_path / "steady", STEADY | OF_THE_BEST | {"evolve.csv", "hyp_evolved.yaml", "evolve.png"})
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_a_picture_that_cannot_be_drawn_is_said_and_costs_nothing_else(tmp_path: Path) -> None:
+    pen = Pen()
+    pen.generation(None, None, foms=(-1.7e308, 1.7e308))
+    write_products(pen.save(tmp_path / "run"))
+    (tmp_path / "run" / "report" / "fom.png").write_bytes(b"of another time")
+    paths = write_products(tmp_path / "run")
+    found = products_in(tmp_path / "run")
+    assert found.keys() == ALWAYS - {"report/fom.png"} | {"schedule.yaml"}
+    assert found.keys() == {str(path.relative_to(tmp_path / "run")) for path in paths}
+    texts = " ".join(Page(tmp_path / "run" / "report" / "index.html").texts)
+    assert "fom: could not be drawn: ValueError: " in texts
+
+
+def test_where_the_best_checkpoint_is_not_to_be_had_there_is_none_of_another_time(tmp_path: Path) -> None:
+    run, pen = tmp_path / "run", pen_of_founders()
+    ref = CheckpointStore(str(run / "params")).publish("g000s002-a1", b"weights")
+    pen.outcome("g000s002", Outcome("done", 0.25, {}, ref))
+    check(pen.save(run), ALWAYS | OF_THE_BEST)
+    pen.done(g000s001=0.125)
+    page = check(pen.save(run), ALWAYS | {"schedule.yaml"})
+    assert "best.safetensors: " in " ".join(page.texts)
 
 
 def test_a_steady_run_without_a_member_that_is_done_has_products(tmp_path: Path) -> None:

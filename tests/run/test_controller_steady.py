@@ -160,6 +160,14 @@ def test_a_run_in_which_all_diverge_fails_and_one_that_diverges_does_not(tmp_pat
     history = finished(tmp_path / "all", Workshop(1, fate=lambda assignment: "diverged"))
     assert (history.end, history.completed()) == ("failed", 5)
     assert history.reason == "no member so far has a finite validation_loss: all diverged"
+    some = finished(
+        tmp_path / "some",
+        Workshop(1, fate=lambda a: "failed" if a.member == "g001s000" else "diverged"),
+    )
+    assert some.reason
+    assert some.reason.startswith(
+        "no member so far has a finite validation_loss: 1 failed, 4 diverged; the first, g001s000:\n"
+    )
     one = finished(
         tmp_path / "one", Workshop(1, fate=lambda a: "diverged" if a.member == "g000s000" else "done")
     )

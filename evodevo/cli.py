@@ -169,7 +169,7 @@ def status(run: str | None, as_json: bool, runs_dir: str, where: Where) -> None:
     if as_json:
         print(json.dumps([one.to_json() for one in statuses], indent=2))
     else:
-        console.print(display.status_table(statuses) if statuses else f"no runs in {runs_dir}")
+        console.print(display.status_table(statuses) if statuses else _no_runs(runs_dir, where))
     for name, why in problems.items():
         click.echo(f"evodevo: {name}: {why}", err=True)
 
@@ -353,6 +353,11 @@ def prune(run: str, runs_dir: str) -> None:
         console.print(f"deleted {len(deleted)} checkpoints, kept {len(store.names())}")
     except CheckpointError as why:
         raise UsageError(str(why)) from None
+
+
+def _no_runs(runs_dir: str, where: Where) -> str:
+    there = where.exists or Path(runs_dir).is_dir()
+    return f"no runs in {runs_dir}" + ("" if there else ", which is no directory")
 
 
 def _fail(code: int, message: str) -> None:

@@ -101,7 +101,7 @@ no_progress_option = click.option("--no-progress", is_flag=True, help="Show noth
 
 @contextlib.contextmanager
 def remembered_interrupts() -> Iterator[None]:
-    """Ctrl-C raises `KeyboardInterrupt` as ever, and is remembered too.
+    """Ctrl-C raises `KeyboardInterrupt` as ever, and is remembered too; so does SIGTERM, and is.
 
     It may come while a callback of the interpreter's is at work (distributed has one in the garbage
     collector), where what is raised is lost.
@@ -112,17 +112,19 @@ def remembered_interrupts() -> Iterator[None]:
         raise KeyboardInterrupt
 
     _interrupted.clear()
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:  # not where it is ignored, as under nohup
-        signal.signal(signal.SIGINT, handle)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler in (signal.default_int_handler, signal.SIG_DFL):  # not where it is ignored, as under nohup
+            signal.signal(number, handle)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def heeding_interrupts(rounds: Iterable[Each]) -> Iterator[Each]:
-    """The same, until there was a Ctrl-C: then `KeyboardInterrupt`, if it was not raised already."""
+    """The same, until there was an interrupt: then `KeyboardInterrupt`, if it was not raised already."""
     for each in rounds:
         if _interrupted.is_set():
             raise KeyboardInterrupt

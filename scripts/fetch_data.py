@@ -184,13 +184,11 @@ class Source:
         self.is_http = bool(scheme) and protocol in ("http", "https")
         try:
             options = _http_options() if self.is_http else {}
-            self.files = fsspec.filesystem(
-                protocol if scheme else "file", skip_instance_cache=True, **options
-            )
+            self.files, _ = fsspec.core.url_to_fs(base, skip_instance_cache=True, **options)
         except ModuleNotFoundError as why:
             extra = "http" if self.is_http else protocol
             raise UsageError(f'{base} needs {why.name}: pip install "fsspec[{extra}]"') from None
-        except (ImportError, ValueError) as why:  # in fsspec's words: what to install, or no such protocol
+        except Exception as why:  # in fsspec's words what to install, or no such protocol; or its libraries'
             raise UsageError(f"--from: {base!r} cannot be read: {why}") from None
 
     def url(self, file: File) -> str:

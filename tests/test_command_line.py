@@ -165,6 +165,27 @@ def test_a_run_that_is_not_there_is_named(
     assert "there are: none" in err
 
 
+def test_runs_in_no_directory_are_said_to_be_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "status", "--runs-dir", str(tmp_path)) == (0, f"no runs in {tmp_path}\n", "")
+    status, out, _ = run(capsys, "status", "--runs-dir", str(tmp_path / "x"))
+    assert (status, "".join(out.split("\n"))) == (0, f"no runs in {tmp_path / 'x'}, which is no directory")
+
+
+def test_check_counts_what_is_trained(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "= 144 epochs of one member" in run(capsys, "check", str(QUICKSTART))[1]
+    steady = (
+        "--set",
+        "search={strategy: mutate_best, generations: 5, loci: {learning_rate: "
+        "{type: float, low: 0.001, high: 1.0, initial: 0.1}}}",
+    )
+    assert (
+        "mutate_best, 5 members, each trained from scratch"
+        in run(capsys, "check", str(QUICKSTART), *steady)[1]
+    )
+
+
 def test_what_cannot_be_written_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     finished(tmp_path / "run")
     (tmp_path / "run" / "report").write_text("in the way")

@@ -378,6 +378,7 @@ def test_without_a_network_there_is_one_message_at_once(
             "nowhere/train-images-idx3-ubyte.gz: there is no such",
         ),
         (["mnist", "--root", ".", "--from", "gopher://a"], "--from: 'gopher://a' cannot be read"),
+        (["mnist", "--root", ".", "--from", "ftp://127.0.0.1:1"], "--from: 'ftp://127.0.0.1:1' cannot"),
         (["mnist", "--root", ".", "--from", "http://"], "cannot be opened"),
     ],
 )

@@ -38,21 +38,26 @@ def test_an_interrupt_that_was_lost_is_raised_in_the_next_round() -> None:
     assert rounds == [1]
 
 
-def test_an_interrupt_is_raised_at_once_where_it_can_be_and_forgotten_by_the_next_command() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_is_raised_at_once_where_it_can_be_and_forgotten_by_the_next_command(
+    number: int,
+) -> None:
     with remembered_interrupts(), pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
     with remembered_interrupts():
         assert list(heeding_interrupts([1, 2])) == [1, 2]
 
 
-def test_the_handler_is_put_back_and_an_ignored_signal_stays_ignored() -> None:
-    before = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_handler_is_put_back_and_an_ignored_signal_stays_ignored(number: int) -> None:
+    before = signal.getsignal(number)
     with suppress(ValueError), remembered_interrupts():
+        assert signal.getsignal(number) is not before
         raise ValueError
-    assert signal.getsignal(signal.SIGINT) is before
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert signal.getsignal(number) is before
+    signal.signal(number, signal.SIG_IGN)
     try:
         with remembered_interrupts():
-            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            assert signal.getsignal(number) is signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)

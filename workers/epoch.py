@@ -69,7 +69,7 @@ def _run_epoch(assignment: Assignment) -> Outcome:
             raise KeyError(f"the workload reports {', '.join(metrics)}, and not the objective {name!r}")
     if job.weights:
         metrics[job.metric] = sum(weight * metrics[name] for name, weight in job.weights.items())
-    finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+    finite = _finite(metrics)
     if job.metric not in finite:
         return Outcome("diverged", metrics=finite, seconds=watch.seconds)
     return Outcome("done", finite[job.metric], finite, ref, watch.seconds, hidden_s=round(hidden_s, 6))
@@ -78,19 +78,23 @@ def _run_epoch(assignment: Assignment) -> Outcome:
 def examine(
     job: Job, ref: CheckpointRef, hyperparameters: Mapping[str, Any], exhibits_dir: str
 ) -> dict[str, float]:
-    """The metrics of a published checkpoint on the test split; empty where the workload has none.
+    """The finite metrics of a published checkpoint on the test split; empty where the workload has none.
 
     What the workload has to show of it (pictures, texts) is written to `exhibits_dir`.
     """
     torch.set_num_threads(job.threads)
     workload = workload_for(job)
     state = workload.begin(hyperparameters, 0, read_checkpoint(CheckpointStore(job.checkpoints_url), ref))
-    metrics = workload.evaluate(state, "test")
+    metrics = _finite(workload.evaluate(state, "test"))
     for name, data in workload.exhibits(state).items():
         path = Path(exhibits_dir, name)
         path.parent.mkdir(exist_ok=True)
         files.replace(path, data)
     return metrics
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 def _train(workload: Trainable, state: Any, timeout_s: float | None) -> dict[str, float]:

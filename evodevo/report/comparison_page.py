@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from evodevo import yaml_text
 from evodevo.config import RunConfig
 from evodevo.report import web
 from evodevo.report.comparison import (
@@ -19,6 +20,9 @@ from evodevo.report.plots import drawn
 from evodevo.run import files
 
 BASELINE, SUBJECT = "original", "tri_parent"
+
+ENOUGH = 6
+"""With so many seeds, all agree by chance in less than one case of 20 (a sign test, on two sides)."""
 
 Table = tuple[list[str], list[list[str]]]
 """Headings, and rows."""
@@ -37,6 +41,8 @@ def write_comparison(directory: Path, config: RunConfig, histories: Histories) -
         web.paragraph(how(config, seeds)),
         *(web.table(*table) for table in tables(config, results)),
         *(web.picture(name, data) for name, data in pictures.items()),
+        web.heading("Arms"),
+        web.preformatted(arms_of(histories)),
         web.heading("Config"),
         web.preformatted(config.to_yaml()),
     ]
@@ -52,12 +58,14 @@ def write_comparison(directory: Path, config: RunConfig, histories: Histories) -
 
 def how(config: RunConfig, seeds: Sequence[int]) -> str:
     """What the figures of the tables mean."""
-    count = f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed"
+    count, chance = f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed", ""
+    if 1 < len(seeds) < ENOUGH:
+        chance = f" Chance alone lets {count} agree on who is better in one case of {2 ** (len(seeds) - 1)}."
     return (
         f"{count} ({', '.join(map(str, seeds))}), {config.search.population} members x "
         f"{config.search.generations} epochs a run. Of each run the member with the best "
         f"{config.objective.metric} is taken; the test split has no part in that. Differences are paired by "
-        "seed; in brackets their 95 % bootstrap interval."
+        f"seed; in brackets their 95 % bootstrap interval.{chance}"
     )
 
 
@@ -88,6 +96,14 @@ def tables(config: RunConfig, results: Sequence[ArmResult]) -> list[Table]:
         rows = [[arm, *_gains(config, results, SUBJECT, arm, judged)] for arm in others]
         found.append(([f"improvement of {SUBJECT} over", *(f"in {_words(name)}" for name in judged)], rows))
     return [table for table in found if table[1]]
+
+
+def arms_of(histories: Histories) -> str:
+    """What each arm searched with, as YAML."""
+    searches = {arm: next(iter(by_seed.values())).config.search for arm, by_seed in histories.items()}
+    return yaml_text.dump(
+        {arm: {"strategy": one.strategy, "options": one.options} for arm, one in searches.items()}
+    )
 
 
 def results_csv(results: Sequence[ArmResult], seeds: Sequence[int]) -> str:

@@ -157,7 +157,7 @@ def _raised_as(what: str) -> Iterator[None]:
     except Exception as why:
         reason = " ".join(f"{type(why).__name__}: {why}".split())
         if isinstance(why, ImportError) and "s3fs" in reason:
-            reason += ": pip install 'evodevo[s3]'"
+            reason += ": pip install -c constraints.txt -e '.[s3]'"
         raise CheckpointError(f"{what}: {reason}") from why
 
 

@@ -78,7 +78,9 @@ def _cluster_class() -> Any:
     try:
         from dask_jobqueue.slurm import SLURMCluster
     except ImportError:
-        raise UsageError("--slurm needs dask-jobqueue: pip install 'evodevo[slurm]'") from None
+        raise UsageError(
+            "--slurm needs dask-jobqueue: pip install -c constraints.txt -e '.[slurm]'"
+        ) from None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, before)

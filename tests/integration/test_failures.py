@@ -10,15 +10,19 @@ from integration.clusters import Processes, evodevo, history_of, until, write_co
 pytestmark = pytest.mark.slow
 
 
-def test_ctrl_c_ends_with_130_and_leaves_a_run_that_can_be_resumed(
-    tmp_path: Path, processes: Processes
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_with_130_and_leaves_a_run_that_can_be_resumed(
+    number: int, tmp_path: Path, processes: Processes
 ) -> None:
     config = write_config(tmp_path, workload__options={"pause_s": 1.0}, limits={"max_attempts": 1})
     launched = processes.start(
         "-m", "evodevo", "launch", str(config), "--runs-dir", str(tmp_path), log="launch"
     )
     until(lambda: history_of(tmp_path / "digits").completed() >= 1, "the first generation")
-    os.killpg(launched.pid, signal.SIGINT)  # a terminal sends it to all processes of the command
+    if number == signal.SIGINT:
+        os.killpg(launched.pid, number)  # a terminal sends it to all processes of the command
+    else:
+        launched.terminate()
     assert launched.wait(30) == 130
     log = processes.log("launch")
     assert "Traceback" not in log

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from run.handmade import Pen
 
 from evodevo.evolution.fitness import Mode
 from evodevo.report.comparison import (
@@ -19,7 +20,8 @@ from evodevo.report.comparison import (
     results_of,
     schedules,
 )
-from evodevo.report.comparison_page import results_csv, tables, write_comparison
+from evodevo.report.comparison_page import how, results_csv, tables, write_comparison
+from evodevo.report.comparison_plots import fom_picture, schedules_picture
 from evodevo.run.history import History
 from tests.run.fakes import SECONDS, FakeCaller, carry_out, config_of, new_run
 
@@ -194,8 +196,26 @@ def test_a_comparison_is_a_page_with_its_pictures_inside(
     assert page.count("data:image/png;base64,") == 2
     assert "improvement over original" in page
     assert "3 seeds (0, 1, 2)" in page
+    assert "Chance alone lets 3 seeds agree on who is better in one case of 4." in page
+    assert "strategy: truncation_pbt" in page
     for name in ("fom", "schedules"):
         assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_chance_is_spoken_of_where_there_are_few_seeds(histories: dict[str, dict[int, History]]) -> None:
+    config = histories["original"][0].config
+    told = {count: "Chance alone" in how(config, range(count)) for count in (1, 2, 5, 6)}
+    assert told == {1: False, 2: True, 5: True, 6: False}
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_arm_that_keeps_its_value_is_drawn_without_a_warning() -> None:
+    rate = {"type": "float", "low": 1e-5, "high": 1.0, "scale": "log", "initial": 1e-3}
+    pen = Pen(config_of(search__loci={"rate": rate}))
+    pen.births(None, None, genomes=[{"rate": 1e-3}] * 2)
+    pen.done(g000s000=1.0, g000s001=1.0)
+    for picture in (schedules_picture, fom_picture):
+        assert picture(pen.config, {"original": dict.fromkeys(range(3), pen.history)}).startswith(b"\x89PNG")
 
 
 def without_test(histories: dict[int, History]) -> dict[int, Any]:

@@ -99,7 +99,7 @@ def test_a_missing_s3fs_is_named_with_the_way_to_have_it(monkeypatch: pytest.Mon
     imported = importlib.import_module("fsspec.registry")._registry
     monkeypatch.delitem(imported, "s3", raising=False)
     assert refusal("check", "s3://bucket/run").endswith(
-        "Install s3fs to access S3: pip install 'evodevo[s3]'"
+        "Install s3fs to access S3: pip install -c constraints.txt -e '.[s3]'"
     )
 
 

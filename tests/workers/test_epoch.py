@@ -211,6 +211,14 @@ def test_a_published_checkpoint_is_examined_on_the_test_split(tmp_path: Path) ->
     assert not exhibits.exists()
 
 
+def test_of_the_test_split_only_finite_metrics_are_told(tmp_path: Path) -> None:
+    outcome = run(tmp_path)
+    assert outcome.checkpoint
+    given = {"loss": math.inf, "accuracy": math.nan, "error": 0.5}
+    about = job(tmp_path, section(f"{HERE}:Reports", given=given))
+    assert examine(about, outcome.checkpoint, HYPERPARAMETERS, str(tmp_path)) == {"test_error": 0.5}
+
+
 def test_a_workload_shows_its_exhibits_of_the_checkpoint(tmp_path: Path) -> None:
     shows = job(tmp_path, section("tests.workers.toys:Showing"))
     outcome = run_epoch(assignment(shows))

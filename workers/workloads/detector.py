@@ -90,12 +90,12 @@ class YOLO(Workload):
             "anchors_per_scale": anchors_per_scale,
             "cross_iterations": cross_iterations,
         }
-        for size in training_sizes or []:
-            least["training_sizes"] = min(size // STRIDES[-1], least.get("training_sizes", 1))
+        if training_sizes:
+            least["training_sizes"] = min(training_sizes)
         for name, value in least.items():
-            if value < 1:
-                limit = STRIDES[-1] if name == "training_sizes" else 1
-                raise UsageError(f"workload.options.{name}: should be {limit} or more")
+            limit = STRIDES[-1] if name == "training_sizes" else 1
+            if value < limit:
+                raise UsageError(f"workload.options.{name}: should be {limit} or more, not {value}")
         if anchors is not None and (not anchors or len(anchors) % len(STRIDES)):
             raise UsageError(f"workload.options.anchors: should be 3, 6, 9 ... pairs, not {len(anchors)}")
         self.batch_size, self.epochs, self.schedule = batch_size, epochs, schedule

@@ -260,10 +260,10 @@ def test_the_facts_name_classes_and_anchors() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"epochs": 0}, "workload.options.epochs: should be 1 or more"),
-        ({"training_sizes": [64, 16]}, "workload.options.training_sizes: should be 32 or more"),
+        ({"epochs": 0}, "workload.options.epochs: should be 1 or more, not 0"),
+        ({"training_sizes": [64, 16]}, "workload.options.training_sizes: should be 32 or more, not 16"),
         ({"anchors": [(1.0, 1.0)]}, "workload.options.anchors: should be 3, 6, 9 ... pairs, not 1"),
-        ({"cross_iterations": 0}, "workload.options.cross_iterations: should be 1 or more"),
+        ({"cross_iterations": 0}, "workload.options.cross_iterations: should be 1 or more, not 0"),
     ],
 )
 def test_bad_options_are_named(options: dict[str, Any], says: str) -> None:

@@ -32,8 +32,12 @@ class _Locus(BaseModel):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the values, where they are counted and not measured; as `str` makes them."""
+        """Names of the values, where they are counted and not measured."""
         return ()
+
+    def index(self, value: Any) -> int:
+        """The number of a value that has a label."""
+        raise NotImplementedError
 
 
 class FloatLocus(_Locus):
@@ -154,7 +158,15 @@ class ChoiceLocus(_Locus):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        return tuple(map(str, self.choices))
+        """As `str` makes them; with quotes, where that makes two of them alike."""
+        texts = [str(choice) for choice in self.choices]
+        return tuple(
+            repr(choice) if texts.count(text) > 1 else text
+            for choice, text in zip(self.choices, texts, strict=True)
+        )
+
+    def index(self, value: Value) -> int:
+        return next(number for number, choice in enumerate(self.choices) if same(choice, value))
 
     @model_validator(mode="after")
     def _choices_make_sense(self) -> Self:
@@ -163,8 +175,6 @@ class ChoiceLocus(_Locus):
         for i, choice in enumerate(self.choices):
             if any(same(choice, other) for other in self.choices[:i]):
                 raise ValueError(f"choices {self.choices} name {choice!r} twice")
-            if str(choice) in map(str, self.choices[:i]):
-                raise ValueError(f"choices {self.choices}: two of them read {choice}; give others")
         if self.initial is not None and not self.contains(self.initial):
             raise ValueError(f"initial {self.initial!r} is not one of the choices {self.choices}")
         return self
@@ -198,6 +208,9 @@ class BoolLocus(_Locus):
     @property
     def labels(self) -> tuple[str, ...]:
         return ("False", "True")
+
+    def index(self, value: bool) -> int:
+        return int(value)
 
     def contains(self, value: Value) -> bool:
         return isinstance(value, bool)

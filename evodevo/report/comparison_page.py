@@ -46,14 +46,16 @@ def write_comparison(directory: Path, config: RunConfig, histories: Histories) -
         web.heading("Config"),
         web.preformatted(config.to_yaml()),
     ]
-    products = {
-        directory / "results.csv": results_csv(results, seeds).encode(),
-        **{directory / f"{name}.png": png for name, png in pictures.items() if isinstance(png, bytes)},
-        directory / "index.html": web.page(f"{config.run.name}: comparison", *parts).encode(),
-    }
-    for path, data in products.items():
-        files.replace(path, data)
-    return list(products)
+    return files.replace_all(
+        {
+            directory / "results.csv": results_csv(results, seeds),
+            **{
+                directory / f"{name}.png": png if isinstance(png, bytes) else None
+                for name, png in pictures.items()
+            },
+            directory / "index.html": web.page(f"{config.run.name}: comparison", *parts),
+        }
+    )
 
 
 def how(config: RunConfig, seeds: Sequence[int]) -> str:

@@ -64,7 +64,7 @@ def _mean_and_envelope(
     low, middle, high = (f(values[:, at], axis=0) for f in (np.nanmin, mean, np.nanmax))
     middle = middle.clip(low, high)  # rounding can put a mean of equal values beside them
     axes.fill_between(at, low, high, color=colour, alpha=0.12, lw=0)
-    axes.plot(at, middle, color=colour, lw=1.8, label=label.replace("_", " "))
+    axes.plot(at, middle, color=colour, lw=1.8, label=words(label))
 
 
 def _geometric_mean(values: np.ndarray, axis: int) -> Any:

@@ -156,7 +156,7 @@ def _draw_evolved(axes: Axes, name: str, locus: Any, evaluations: Sequence[Evalu
         return
 
     def place(value: Any) -> float:
-        return float(locus.labels.index(str(value)) if locus.labels else value)
+        return float(locus.index(value) if locus.labels else value)
 
     x = np.array([place(one.hyperparameters[name]) for one in evaluations], float)
     y = np.array([one.fom for one in evaluations])

@@ -178,7 +178,7 @@ class _Points:
         if not self._space.active(panel.locus, genome):
             return math.nan
         value: Any = genome[panel.locus]
-        return panel.labels.index(str(value)) if panel.labels else value
+        return float(self._space.loci[panel.locus].index(value) if panel.labels else value)
 
 
 def _steps(

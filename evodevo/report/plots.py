@@ -115,7 +115,7 @@ def _heights(axes: Axes, locus: Any) -> Any:
     if locus.labels:
         axes.set_yticks(range(len(locus.labels)), labels(locus))
         axes.set_ylim(-0.5, len(locus.labels) - 0.5)
-        return lambda value: locus.labels.index(str(value))
+        return locus.index
     axes.set_yscale(locus.scale)
     if locus.type == "int" and locus.scale == "linear":
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))

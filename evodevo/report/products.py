@@ -27,34 +27,28 @@ def write_products(directory: Path | str) -> list[Path]:
     history = load_history(directory / JOURNAL)
     report = directory / "report"
     report.mkdir(exist_ok=True)
-    texts = {
-        "history.csv": history_csv(history),
-        "summary.json": json.dumps(summary_of(history), indent=2) + "\n",
+    products: dict[Path, bytes | str | None] = {
+        directory / "history.csv": history_csv(history),
+        directory / "summary.json": json.dumps(summary_of(history), indent=2) + "\n",
     }
     pictures = {report / "fom.png": drawn(lambda: fom_plot(history))}
     if history.best:
-        texts["schedule.yaml"] = Schedule.of(history, history.best).to_yaml()
+        products[directory / "schedule.yaml"] = Schedule.of(history, history.best).to_yaml()
     if not history.steady:
         pictures[report / "schedule.png"] = drawn(lambda: schedule_plot(history))
     elif history.best:
-        texts |= {"evolve.csv": evolve_csv(history), "hyp_evolved.yaml": hyp_evolved_yaml(history)}
+        products[directory / "evolve.csv"] = evolve_csv(history)
+        products[directory / "hyp_evolved.yaml"] = hyp_evolved_yaml(history)
         pictures[directory / "evolve.png"] = drawn(lambda: evolve_plot(history))
     exhibits = {path.name: path.read_bytes() for path in sorted((directory / EXHIBITS).glob("*"))}
     best = _best_checkpoint(directory, history)
     missing = [f"{path.name}: {why}" for path, why in best.items() if isinstance(why, str)]
-    page = _page(history, {path.stem: png for path, png in pictures.items()}, exhibits, missing)
-    products: dict[Path, bytes | str] = {
-        **{directory / name: _encoded(text) for name, text in texts.items()},
-        **pictures,
-        **best,
-        report / "index.html": _encoded(page),
+    products |= {
+        path: data if isinstance(data, bytes) else None for path, data in {**pictures, **best}.items()
     }
-    for path, data in products.items():
-        if isinstance(data, bytes):
-            files.replace(path, data)
-        else:
-            path.unlink(missing_ok=True)  # rather none than one of another time
-    return [path for path, data in products.items() if isinstance(data, bytes)]
+    shown = {path.stem: png for path, png in pictures.items()}
+    products[report / "index.html"] = _page(history, shown, exhibits, missing)
+    return files.replace_all(products)
 
 
 def _best_checkpoint(directory: Path, history: History) -> dict[Path, bytes | str]:
@@ -68,11 +62,6 @@ def _best_checkpoint(directory: Path, history: History) -> dict[Path, bytes | st
         return {path: CheckpointStore(url).read(ref)}
     except CheckpointError as why:
         return {path: str(why)}
-
-
-def _encoded(text: str) -> bytes:
-    """UTF-8; what is no character there (a lone surrogate) is written as its escape."""
-    return text.encode(errors="backslashreplace")
 
 
 def _page(

@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -20,6 +21,19 @@ def write_new(path: Path, data: bytes) -> None:
 def replace(path: Path, data: bytes) -> None:
     """Write a file that is made from the journal and can be made again (tables, plots, summaries)."""
     os.replace(_write_part(path, data), path)
+
+
+def replace_all(contents: Mapping[Path, bytes | str | None]) -> list[Path]:
+    """`replace` each file (text as UTF-8, a lone surrogate as its escape), and remove it where there is None.
+
+    Returns the paths of those that are there.
+    """
+    for path, data in contents.items():
+        if data is None:
+            path.unlink(missing_ok=True)  # rather none than one of another time
+        else:
+            replace(path, data.encode(errors="backslashreplace") if isinstance(data, str) else data)
+    return [path for path, data in contents.items() if data is not None]
 
 
 def _write_part(path: Path, data: bytes) -> Path:

@@ -76,7 +76,7 @@ def test_a_file_of_yolov5s_is_read_as_it_is() -> None:
 
 
 def test_the_file_to_begin_with_has_yolov5s_names_within_its_bounds() -> None:
-    values = yaml_text.read(HYP)
+    values = yaml_text.load(HYP.read_text())
     assert list(values) == REQUIRED
     assert loci_of(values)
     outside = [name for name, value in values.items() if not KNOWN[name].low <= value <= KNOWN[name].high]

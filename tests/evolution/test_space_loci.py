@@ -245,3 +245,13 @@ def test_a_choice_and_a_bool_drift_as_often_as_the_deviation_says() -> None:
     for value, expected in (("a", 0.15), ("b", 0.7), ("c", 0.15)):
         assert_rate(drawn.count(value), DRAWS, expected)
     assert_rate(sum(flag.drift(False, 0.3, rng) for _ in range(DRAWS)), DRAWS, 0.3)
+
+
+def test_the_values_of_a_choice_have_labels_that_tell_them_apart() -> None:
+    choices = [None, True, 1, 1.0, "1", "on"]
+    made = locus(type="choice", choices=choices)
+    assert made.labels == ("None", "True", "1", "1.0", "'1'", "on")
+    assert [made.index(choice) for choice in choices] == list(range(6))
+    flag = locus(type="bool")
+    assert [flag.labels[flag.index(value)] for value in (False, True)] == ["False", "True"]
+    assert locus(type="float", low=0.0, high=1.0).labels == ()

@@ -27,7 +27,7 @@ def test_a_steady_run_goes_on_where_it_was_after_everything_was_killed(
     run = tmp_path / "digits"
     checked = evodevo("check", str(config))
     assert checked.returncode == 0, checked.stderr
-    assert "mutate_best, 1 member x 8 generations" in checked.stdout
+    assert "mutate_best, 8 members, each trained from scratch" in checked.stdout
 
     first = processes.start("-m", "evodevo", "launch", str(config), "--runs-dir", str(tmp_path), log="first")
     held.until_epochs_began(2)

@@ -101,9 +101,9 @@ no_progress_option = click.option("--no-progress", is_flag=True, help="Show noth
 
 @contextlib.contextmanager
 def remembered_interrupts() -> Iterator[None]:
-    """Ctrl-C raises `KeyboardInterrupt` as ever, and is remembered too; so does SIGTERM, and is.
+    """Ctrl-C and SIGTERM raise `KeyboardInterrupt`, and are remembered too.
 
-    It may come while a callback of the interpreter's is at work (distributed has one in the garbage
+    They may come while a callback of the interpreter's is at work (distributed has one in the garbage
     collector), where what is raised is lost.
     """
 

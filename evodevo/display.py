@@ -144,16 +144,19 @@ def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a config would do, as labels and values; `facts` are what a worker found out of its workload."""
     search = config.search
     members = "1 member" if search.population == 1 else f"{search.population} members"
-    epochs = f"= {search.population * search.generations:,} epochs of one member"
-    size = [f"{search.strategy}, {members} x {search.generations} generations", epochs]
     if config.strategy().steady:
-        size = [f"{search.strategy}, {search.generations:,} members, each trained from scratch"]
+        size = [("search", f"{search.strategy}, {search.generations:,} members, each trained from scratch")]
+    else:
+        size = [
+            ("search", f"{search.strategy}, {members} x {search.generations} generations"),
+            ("", f"= {search.population * search.generations:,} epochs of one member"),
+        ]
     evolving = [name for name, locus in search.loci.items() if locus.evolves]
     return [
         ("run", f"{config.run.name}, seed {config.run.seed}"),
         ("workload", config.workload.use or str(config.workload.command)),
         *(("", fact) for fact in facts["facts"]),
         ("objective", f"{config.objective.mode} {config.objective.metric}, of {', '.join(facts['metrics'])}"),
-        *zip(("search", ""), size, strict=False),
+        *size,
         ("evolving", ", ".join(evolving) or "nothing"),
     ]

@@ -32,12 +32,8 @@ class _Locus(BaseModel):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the values, where they are counted and not measured."""
+        """Names of the values, where they are counted and not measured; `index` says which one is whose."""
         return ()
-
-    def index(self, value: Any) -> int:
-        """The number of a value that has a label."""
-        raise NotImplementedError
 
 
 class FloatLocus(_Locus):

@@ -49,10 +49,7 @@ def write_comparison(directory: Path, config: RunConfig, histories: Histories) -
     return files.replace_all(
         {
             directory / "results.csv": results_csv(results, seeds),
-            **{
-                directory / f"{name}.png": png if isinstance(png, bytes) else None
-                for name, png in pictures.items()
-            },
+            **{directory / f"{name}.png": png for name, png in pictures.items()},
             directory / "index.html": web.page(f"{config.run.name}: comparison", *parts),
         }
     )

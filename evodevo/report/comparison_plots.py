@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from evodevo.config import RunConfig
 from evodevo.report.comparison import Histories, curves, schedules
 from evodevo.report.plots import generation_axis, png, words
+from evodevo.report.standing import fom_scale
 
 COLOURS = ("#444444", "#0369a1", "#15803d", "#a16207", "#c2410c", "#7e22ce", "#be123c", "#0f766e")
 
@@ -22,8 +23,7 @@ def fom_picture(config: RunConfig, histories: Histories) -> bytes:
     for colour, arm, values in zip(_colours(), histories, found, strict=False):
         _mean_and_envelope(axes, values, colour, arm, np.nanmean)
     finite = np.concatenate([values[np.isfinite(values)] for values in found])
-    if len(finite) and finite.min() > 0 and finite.max() > 5 * finite.min():
-        axes.set_yscale("log")
+    axes.set_yscale(fom_scale(finite, finite))
     generation_axis(axes, config.search.generations, "epoch")
     axes.set_ylabel(words(config.objective.metric))
     seeds = len(next(iter(histories.values())))

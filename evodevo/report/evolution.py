@@ -178,7 +178,7 @@ def _draw_evolved(axes: Axes, name: str, locus: Any, evaluations: Sequence[Evalu
         if one.best:
             value = one.hyperparameters[name]
             axes.plot([place(value)], [one.fom], "P", color=ACCENT, ms=9, mec="white", mew=0.8)
-            shown = labels(locus)[int(place(value))] if locus.labels else format(value, ".4g")
+            shown = labels(locus)[locus.index(value)] if locus.labels else format(value, ".4g")
             axes.set_title(f"{plain(name)} = {shown}", fontsize=9)
 
 

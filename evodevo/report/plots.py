@@ -12,17 +12,18 @@ from matplotlib.ticker import MaxNLocator
 
 from evodevo.report.colours import ACCENT, INK, NOT_YET
 from evodevo.report.standing import fitness_by_member, fom_scale, foms_by_generation
+from evodevo.run.files import Missing
 from evodevo.run.history import History, Life
 
 LONGEST_NAME, LONGEST_LABEL = 40, 20
 
 
-def drawn(draw: Callable[[], bytes]) -> bytes | str:
+def drawn(draw: Callable[[], bytes]) -> bytes | Missing:
     """The picture as PNG, or why there is none: names and numbers of users can be beyond any plot."""
     try:
         return draw()
     except Exception as why:
-        return f"could not be drawn: {type(why).__name__}: {why}"
+        return Missing(f"could not be drawn: {type(why).__name__}: {why}")
 
 
 def plain(text: str, longest: int = LONGEST_NAME) -> str:

@@ -17,6 +17,7 @@ from evodevo.report.summary import summary_lines, summary_of
 from evodevo.report.tables import history_csv
 from evodevo.run import files
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
+from evodevo.run.files import Missing
 from evodevo.run.history import History, load_history
 from evodevo.run.setup import EXHIBITS, JOURNAL, job_of
 
@@ -27,7 +28,7 @@ def write_products(directory: Path | str) -> list[Path]:
     history = load_history(directory / JOURNAL)
     report = directory / "report"
     report.mkdir(exist_ok=True)
-    products: dict[Path, bytes | str | None] = {
+    products: dict[Path, bytes | str | Missing] = {
         directory / "history.csv": history_csv(history),
         directory / "summary.json": json.dumps(summary_of(history), indent=2) + "\n",
     }
@@ -42,16 +43,13 @@ def write_products(directory: Path | str) -> list[Path]:
         pictures[directory / "evolve.png"] = drawn(lambda: evolve_plot(history))
     exhibits = {path.name: path.read_bytes() for path in sorted((directory / EXHIBITS).glob("*"))}
     best = _best_checkpoint(directory, history)
-    missing = [f"{path.name}: {why}" for path, why in best.items() if isinstance(why, str)]
-    products |= {
-        path: data if isinstance(data, bytes) else None for path, data in {**pictures, **best}.items()
-    }
+    missing = [f"{path.name}: {why}" for path, why in best.items() if isinstance(why, Missing)]
     shown = {path.stem: png for path, png in pictures.items()}
-    products[report / "index.html"] = _page(history, shown, exhibits, missing)
-    return files.replace_all(products)
+    page = _page(history, shown, exhibits, missing)
+    return files.replace_all({**products, **pictures, **best, report / "index.html": page})
 
 
-def _best_checkpoint(directory: Path, history: History) -> dict[Path, bytes | str]:
+def _best_checkpoint(directory: Path, history: History) -> dict[Path, bytes | Missing]:
     """The best member's checkpoint, or why it cannot be had; nothing before there is one."""
     ref = history.best.outcome.checkpoint if history.best and history.best.outcome else None
     if ref is None:
@@ -61,11 +59,14 @@ def _best_checkpoint(directory: Path, history: History) -> dict[Path, bytes | st
     try:
         return {path: CheckpointStore(url).read(ref)}
     except CheckpointError as why:
-        return {path: str(why)}
+        return {path: Missing(why)}
 
 
 def _page(
-    history: History, plots: Mapping[str, bytes | str], exhibits: Mapping[str, bytes], missing: Sequence[str]
+    history: History,
+    plots: Mapping[str, bytes | Missing],
+    exhibits: Mapping[str, bytes],
+    missing: Sequence[str],
 ) -> str:
     failures = [life for life in history.lives() if life.status == "failed" and life.outcome]
     parts = [

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import Any
 
+from evodevo.run.files import Missing
+
 
 def page(title: str, *parts: str) -> str:
     """A whole page; the parts are HTML already."""
@@ -22,9 +24,9 @@ def paragraph(text: str) -> str:
     return f"<p>{html.escape(text)}</p>"
 
 
-def picture(name: str, png: bytes | str) -> str:
+def picture(name: str, png: bytes | Missing) -> str:
     """A PNG, or in words why there is none."""
-    if isinstance(png, str):
+    if isinstance(png, Missing):
         return paragraph(f"{name}: {png}")
     return f'<img alt="{html.escape(name)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
 

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 
+class Missing(str):
+    """Stands for the content of a file that cannot be made: why."""
+
+
 def write_new(path: Path, data: bytes) -> None:
     """Publish `data` under a name that was never used; it is on disk when this returns.
 
@@ -23,17 +27,17 @@ def replace(path: Path, data: bytes) -> None:
     os.replace(_write_part(path, data), path)
 
 
-def replace_all(contents: Mapping[Path, bytes | str | None]) -> list[Path]:
-    """`replace` each file (text as UTF-8, a lone surrogate as its escape), and remove it where there is None.
+def replace_all(contents: Mapping[Path, bytes | str | Missing]) -> list[Path]:
+    """`replace` each file (text as UTF-8, a lone surrogate as its escape), and remove what is `Missing`.
 
     Returns the paths of those that are there.
     """
     for path, data in contents.items():
-        if data is None:
+        if isinstance(data, Missing):
             path.unlink(missing_ok=True)  # rather none than one of another time
         else:
             replace(path, data.encode(errors="backslashreplace") if isinstance(data, str) else data)
-    return [path for path, data in contents.items() if data is not None]
+    return [path for path, data in contents.items() if not isinstance(data, Missing)]
 
 
 def _write_part(path: Path, data: bytes) -> Path:

@@ -89,7 +89,7 @@ class RunFigures:
         self._sources = {name: ColumnDataSource(data=dict(data), name=name) for name, data in columns.items()}
         self._generations = Range1d(-0.5, _right_end(columns))
         self._drawing = drawing
-        self._step = "member" if drawing.steady else "generation"
+        self._x_label = "member" if drawing.steady else "generation"
         self._by_fitness = linear_cmap("fitness", Viridis256, 0, 1, nan_color=NOT_YET)
         self._many = drawing.generations > MANY_GENERATIONS
         self._point_size, self._dot_size = (3, 2) if self._many else (5, 4)
@@ -151,7 +151,7 @@ class RunFigures:
             sizing_mode="stretch_width",
             tools=TOOLS,
             x_range=self._generations,
-            x_axis_label=self._step,
+            x_axis_label=self._x_label,
             **options,
         )
         made.xaxis.ticker.min_interval = 1
@@ -177,7 +177,7 @@ class RunFigures:
                 renderers=[dots],
                 mode="vline",
                 tooltips=[
-                    (self._step, "@generation{%d}"),
+                    (self._x_label, "@generation{%d}"),
                     *((name, f"@{name}{{%.6g}}") for name in numbers),
                 ],
                 formatters={f"@{name}": "printf" for name in ("generation", *numbers)},

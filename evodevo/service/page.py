@@ -256,22 +256,23 @@ def _rows(statuses: Sequence[Status]) -> dict[str, list[Any]]:
 
 def _about(status: Status) -> str:
     """The chosen run in words and numbers, as HTML."""
-    metric = html.escape(status.metric.replace("_", " "))
+    metric, at_work = html.escape(status.metric.replace("_", " ")), status.state in AT_WORK
     facts = [
         ("generations", f"{status.generation} <small>of {status.generations}</small>"),
-        ("members of this generation", f"{status.members_done} <small>of {status.population}</small>"),
+        (
+            "members of this generation",
+            f"{status.members_done} <small>of {status.population}</small>"
+            if at_work and status.population > 1
+            else "",
+        ),
         (f"best {metric}", _number(status.best_fom, f"<small>{status.best_member}</small>")),
         ("median", _number(status.median_fom)),
         ("elapsed", _clock(status.elapsed_s)),
         ("left, about", _clock(status.remaining_s)),
-        ("workers it can use", "" if status.workers is None else str(status.workers)),
+        ("workers it can use", str(status.workers) if at_work and status.workers is not None else ""),
         ("failed members", str(status.failed)),
         ("lost attempts", str(status.lost_attempts)),
     ]
-    if status.state not in AT_WORK:
-        facts = [fact for fact in facts if fact[0] != "workers it can use"]
-    if status.state not in AT_WORK or status.population == 1:
-        facts = [fact for fact in facts if fact[0] != "members of this generation"]
     tiles = "".join(f"<div><dt>{label}</dt><dd>{text}</dd></div>" for label, text in facts if text)
     dot = f'<span style="color: {STATE_COLOURS[status.state]}">● {status.state}</span>'
     message = f"<pre>{html.escape(status.message)}</pre>" if status.message else ""

@@ -1,49 +1,52 @@
-"""The command line: thin. What it does is in `service`, `run` and `report`."""
+"""The program `evodevo`: its exit statuses, and a group that imports the commands on first use."""
 
-import contextlib
-import dataclasses
-import functools
-import json
 import os
 import sys
-from pathlib import Path
 
 import click
 
-from evodevo import display
-from evodevo.cli_common import (
-    Where,
-    at_scheduler,
-    carry_on,
-    client_of,
-    config_argument,
-    console,
-    directory_of,
-    follow,
-    heeding_interrupts,
-    in_runs_dir,
-    load_config,
-    no_progress_option,
-    on_cluster,
-    open_in,
-    overrides_option,
-    refuse_another,
-    remembered_interrupts,
-    show_end,
-    submit,
-    submit_new,
-)
 from evodevo.errors import RunFailed, UsageError
-from evodevo.report.products import write_products
-from evodevo.report.schedule import Schedule
-from evodevo.run.checkpoints import CheckpointError, CheckpointStore
-from evodevo.run.dispatch import call_by_path
-from evodevo.run.journal import JournalError, is_live
-from evodevo.run.setup import DESCRIBE, JOURNAL, job_of
-from evodevo.run.view import runs_in
-from evodevo.service import comparison
-from evodevo.service.client import open_run, statuses_of
-from evodevo.service.replay import compare_replay, replay_config
+from evodevo.interrupts import remembered_interrupts
+from evodevo.run.journal import JournalError
+
+COMMANDS = {
+    "cancel": "Stop RUN, keeping everything.",
+    "check": "Say whether CONFIG is good and what it would do, without doing it.",
+    "compare": "Hold several ways to search side by side: the same epochs, validation data and final test.",
+    "launch": "Carry out the run of CONFIG and show its progress.",
+    "prune": "Delete the checkpoints of RUN that nothing needs: of a run that is done, all but the best.",
+    "replay": "Train once from scratch along RUN's schedule and say how far it ends from the original.",
+    "report": "Write RUN's tables, schedule, best checkpoint and report/ anew.",
+    "resume": "Carry RUN on from where its journal ends.",
+    "status": "Say where RUN stands, or all runs.",
+    "watch": "Follow RUN until it is over.",
+}
+"""Names of the functions in `cli_commands`, with the first lines of their docstrings."""
+
+
+class _Commands(click.Group):
+    """Lists the commands without importing them: what they need takes longer than to read the list."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        from evodevo import cli_commands
+
+        command: click.Command = getattr(cli_commands, name)
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Commands)
+@click.version_option(package_name="evodevo")
+def evodevo() -> None:
+    """Evolve a population of neural networks while it trains."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -66,298 +69,6 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(1, str(why))
     except (KeyboardInterrupt, click.Abort):
         sys.exit(130)
-
-
-@click.group()
-@click.version_option(package_name="evodevo")
-def evodevo() -> None:
-    """Evolve a population of neural networks while it trains."""
-
-
-@evodevo.command()
-@config_argument
-@overrides_option
-@click.option("--run-name", metavar="NAME", help="The same as --set run.name=NAME.")
-@click.option("--seed", metavar="S", type=int, help="The same as --set run.seed=S.")
-@click.option("--detach", is_flag=True, help="Submit and leave; needs a cluster that outlives this command.")
-@click.option("--resume", "resuming", is_flag=True, help="Carry the run on where there is one of its name.")
-@no_progress_option
-@in_runs_dir
-@on_cluster
-def launch(
-    config_path: str,
-    overrides: tuple[str, ...],
-    run_name: str | None,
-    seed: int | None,
-    detach: bool,
-    resuming: bool,
-    no_progress: bool,
-    runs_dir: str,
-    where: Where,
-) -> None:
-    """Carry out the run of CONFIG and show its progress.
-
-    On a cluster of its own on this machine, or on an existing one.
-    """
-    config = load_config(config_path, overrides, run_name, seed)
-    if detach and not where.exists:
-        raise UsageError(
-            "--detach needs a cluster that outlives this command: give --scheduler or --scheduler-file"
-        )
-    with client_of(where, runs_dir, config) as client:
-        run = submit_new(client, config) if resuming else submit(client, config)
-        if run is None:
-            refuse_another(client.run(config.run.name), config)
-            carry_on(client, config.run.name, no_progress)
-            return
-        if detach:
-            place = client.runs_dir / run.name
-            console.print(
-                f"run {run.name} is in {place}; `evodevo watch {run.name} {client.options}` follows it",
-                soft_wrap=True,
-            )
-            return
-        follow(run, client, no_progress)
-        show_end(run, client.runs_dir / run.name)
-
-
-@evodevo.command()
-@config_argument
-@overrides_option
-@at_scheduler
-def check(config_path: str, overrides: tuple[str, ...], where: Where) -> None:
-    """Say whether CONFIG is good and what it would do, without doing it.
-
-    Its workload is tried in this process, or on a worker of an existing cluster.
-    """
-    config = load_config(config_path, overrides, None, None)
-    if config.compare.arms:
-        comparison.plan(config, list(config.compare.arms), seeds=1)
-    if where.exists:
-        with where.connect() as client:
-            facts = client.check(config)
-    else:
-        hyperparameters = config.space().express(config.strategy().founder(0, 0).genome)
-        job = job_of(config, Path("checkpoints", config.run.name))
-        try:
-            facts = call_by_path(DESCRIBE, (job, hyperparameters))
-        except ModuleNotFoundError as why:
-            raise UsageError(f"the config is good, but its workload cannot be tried here: {why}") from None
-    console.print(display.rows(f"{config_path} is good", display.plan(config, facts)), highlight=False)
-    for warning in facts["warnings"]:
-        console.print(f"warning: {warning}", highlight=False)
-
-
-@evodevo.command()
-@click.argument("run", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, a list of runs.")
-@in_runs_dir
-@at_scheduler
-def status(run: str | None, as_json: bool, runs_dir: str, where: Where) -> None:
-    """Say where RUN stands, or all runs."""
-    with contextlib.ExitStack() as stack:
-        if where.exists:
-            client = stack.enter_context(where.connect())
-            names, open_one = client.names(), client.run
-        else:
-            names, open_one = runs_in(Path(runs_dir)), functools.partial(open_in, runs_dir=runs_dir)
-        if run:
-            names = [run]
-        statuses, problems = statuses_of(names, open_one)
-    if run and problems:
-        raise UsageError(problems[run])
-    if as_json:
-        print(json.dumps([one.to_json() for one in statuses], indent=2))
-    else:
-        console.print(display.status_table(statuses) if statuses else _no_runs(runs_dir, where))
-    for name, why in problems.items():
-        click.echo(f"evodevo: {name}: {why}", err=True)
-
-
-@evodevo.command()
-@click.argument("run")
-@in_runs_dir
-@at_scheduler
-def watch(run: str, runs_dir: str, where: Where) -> None:
-    """Follow RUN until it is over."""
-    with contextlib.ExitStack() as stack:
-        client = stack.enter_context(where.connect()) if where.exists else None
-        watched = client.run(run) if client else open_in(run, runs_dir)
-        display.show(heeding_interrupts(watched.follow()), None, console)
-        show_end(watched, None)
-
-
-@evodevo.command()
-@click.argument("run")
-@in_runs_dir
-@at_scheduler
-def cancel(run: str, runs_dir: str, where: Where) -> None:
-    """Stop RUN, keeping everything."""
-    options = where.options  # a local cluster ends with its run: it is carried on elsewhere
-    if not where.exists:
-        found = open_in(run, runs_dir)
-        if found.view.over:
-            raise UsageError(f"run {found.name!r} is not running: it is {found.status().state}")
-        where, run = Where(str(found.view.history.controller["scheduler"])), found.name
-    with where.connect() as client:
-        cancelled = client.run(run)
-        cancelled.cancel()
-        state = cancelled.status().state
-    if state == "cancelled":
-        console.print(f"run {run} is cancelled; `{f'evodevo resume {run} {options}'.strip()}` carries it on")
-    else:
-        console.print(f"too late: run {run} is {state}")
-
-
-@evodevo.command()
-@click.argument("run")
-@no_progress_option
-@in_runs_dir
-@on_cluster
-def resume(
-    run: str,
-    no_progress: bool,
-    runs_dir: str,
-    where: Where,
-) -> None:
-    """Carry RUN on from where its journal ends."""
-    if where.exists:
-        with where.connect() as client:
-            carry_on(client, run, no_progress)
-        return
-    directory = directory_of(run, runs_dir)
-    found = open_run(directory)
-    if not found.view.over:
-        raise UsageError(f"run {found.name!r} is running; `evodevo watch {found.name}` follows it")
-    if found.status().state == "done":
-        console.print(f"run {found.name} is done already")
-        return
-    with client_of(where, str(directory.parent), found.view.history.config) as client:
-        carry_on(client, found.name, no_progress)
-
-
-@evodevo.command()
-@click.argument("run")
-@in_runs_dir
-def report(run: str, runs_dir: str) -> None:
-    """Write RUN's tables, schedule, best checkpoint and report/ anew."""
-    for path in write_products(directory_of(run, runs_dir)):
-        console.print(str(path), soft_wrap=True, highlight=False)
-
-
-@evodevo.command()
-@click.argument("run")
-@click.option("--seed", metavar="S", type=int, help="Train with other seeds than the original's.")
-@click.option("--run-name", metavar="NAME", help="The replay's own name; by default RUN-replay.")
-@no_progress_option
-@in_runs_dir
-@at_scheduler
-def replay(
-    run: str,
-    seed: int | None,
-    run_name: str | None,
-    no_progress: bool,
-    runs_dir: str,
-    where: Where,
-) -> None:
-    """Train once from scratch along RUN's schedule and say how far it ends from the original."""
-    directory = directory_of(run, runs_dir)
-    original = open_run(directory)
-    schedule = Schedule.load(directory / "schedule.yaml")
-    config = replay_config(
-        original.view.history.config,
-        schedule,
-        run_name or f"{original.name}-replay{'' if seed is None else f'-seed{seed}'}",
-        seed,
-    )
-    alone = dataclasses.replace(where, workers=1)  # there is one member
-    with client_of(alone, str(directory.parent), config) as client:
-        replayed = submit(client, config)
-        follow(replayed, client, no_progress)
-        show_end(replayed, client.runs_dir / replayed.name)
-    result = compare_replay(schedule, replayed.view.history)
-    console.print(result.text(schedule), highlight=False, soft_wrap=True)
-
-
-@evodevo.command()
-@config_argument
-@click.option(
-    "--arms",
-    metavar="A,B,...",
-    default=",".join(comparison.DEFAULT_ARMS),
-    show_default=True,
-    help=f"Ways to search; also {', '.join(comparison.ABLATIONS)}, and those of the config's compare.arms.",
-)
-@click.option(
-    "--seeds",
-    metavar="N",
-    type=click.IntRange(1, 1000),
-    default=3,
-    show_default=True,
-    help="Runs of each arm.",
-)
-@overrides_option
-@no_progress_option
-@in_runs_dir
-@on_cluster
-def compare(
-    config_path: str,
-    arms: str,
-    seeds: int,
-    overrides: tuple[str, ...],
-    no_progress: bool,
-    runs_dir: str,
-    where: Where,
-) -> None:
-    """Hold several ways to search side by side: the same epochs, validation data and final test.
-
-    Each arm and seed is a run of its own. The same command carries on what was interrupted.
-    """
-    config = load_config(config_path, overrides, None, None)
-    planned = comparison.plan(config, [arm.strip() for arm in arms.split(",")], seeds)
-    place = Path(runs_dir)
-    if where.exists or not comparison.all_done(planned, place):
-        with client_of(where, runs_dir, config) as client:
-            place = client.runs_dir
-            carrying_out = heeding_interrupts(comparison.carry_out(client, config, planned))
-            try:
-                statuses = display.show_all(
-                    carrying_out, len(planned), client.dashboard, console, no_progress
-                )
-            except KeyboardInterrupt:
-                console.print("\ninterrupted; the same command carries the comparison on")
-                raise
-            failures = [f"{one.name}: {one.message}" for one in statuses if one.state != "done"]
-    else:
-        failures = []
-    for path in comparison.write(config, planned, place):
-        console.print(str(path), soft_wrap=True, highlight=False)
-    if failures:
-        raise RunFailed("the comparison is not complete; " + "\n  ".join(failures))
-
-
-@evodevo.command()
-@click.argument("run")
-@in_runs_dir
-def prune(run: str, runs_dir: str) -> None:
-    """Delete the checkpoints of RUN that nothing needs: of a run that is done, all but the best."""
-    directory = directory_of(run, runs_dir)
-    if is_live(directory / JOURNAL):
-        raise UsageError(f"run {directory.name!r} is running; it deletes what it does not need by itself")
-    history = open_run(directory).view.history
-    best = history.best.outcome.checkpoint if history.best and history.best.outcome else None
-    keep = ({best.name} if best else set()) if history.end == "done" else history.needed_checkpoints()
-    try:
-        store = CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url)
-        deleted = store.collect(keep, in_flight=())
-        console.print(f"deleted {len(deleted)} checkpoints, kept {len(store.names())}")
-    except CheckpointError as why:
-        raise UsageError(str(why)) from None
-
-
-def _no_runs(runs_dir: str, where: Where) -> str:
-    there = where.exists or Path(runs_dir).is_dir()
-    return f"no runs in {runs_dir}" + ("" if there else ", which is no directory")
 
 
 def _fail(code: int, message: str) -> None:

@@ -3,12 +3,10 @@
 import contextlib
 import dataclasses
 import functools
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from rich.console import Console
@@ -17,13 +15,12 @@ from evodevo import display
 from evodevo.config import RunConfig
 from evodevo.config_file import load, parse_override
 from evodevo.errors import RunFailed, UsageError
+from evodevo.interrupts import heeding_interrupts
 from evodevo.report.summary import summary_lines
 from evodevo.run.setup import JOURNAL
 from evodevo.run.view import runs_in
 from evodevo.service.client import Client, Run, connect, local, open_run, slurm
 
-Each = TypeVar("Each")
-_interrupted = threading.Event()
 console = Console(width=None if sys.stdout and sys.stdout.isatty() else 120)
 
 
@@ -97,38 +94,6 @@ in_runs_dir = click.option(
     help="Where the runs' directories are.",
 )
 no_progress_option = click.option("--no-progress", is_flag=True, help="Show nothing before the end.")
-
-
-@contextlib.contextmanager
-def remembered_interrupts() -> Iterator[None]:
-    """Ctrl-C and SIGTERM raise `KeyboardInterrupt`, and are remembered too.
-
-    They may come while a callback of the interpreter's is at work (distributed has one in the garbage
-    collector), where what is raised is lost.
-    """
-
-    def handle(number: int, frame: Any) -> None:
-        _interrupted.set()
-        raise KeyboardInterrupt
-
-    _interrupted.clear()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number, handler in before.items():
-        if handler in (signal.default_int_handler, signal.SIG_DFL):  # not where it is ignored, as under nohup
-            signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def heeding_interrupts(rounds: Iterable[Each]) -> Iterator[Each]:
-    """The same, until there was an interrupt: then `KeyboardInterrupt`, if it was not raised already."""
-    for each in rounds:
-        if _interrupted.is_set():
-            raise KeyboardInterrupt
-        yield each
 
 
 def load_config(path: str, overrides: tuple[str, ...], run_name: str | None, seed: int | None) -> RunConfig:

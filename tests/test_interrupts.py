@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from evodevo.cli_common import heeding_interrupts, remembered_interrupts
+from evodevo.interrupts import heeding_interrupts, remembered_interrupts
 
 
 class Interrupts:

@@ -38,7 +38,10 @@ def dask_setup(worker: Worker) -> None:
     if worker.nanny is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the nanny, which ends this process
     _keep_freed_memory()
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode(
+        "warn"
+    )  # the other way to say it imports torch._inductor, for a second
+    os.environ.setdefault("TORCHINDUCTOR_DETERMINISTIC", "1")  # and sets this, for torch.compile
     torch.backends.cudnn.benchmark = False
     departure.on_signals(functools.partial(departure.tell_scheduler, worker))
     about = {

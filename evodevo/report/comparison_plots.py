@@ -1,23 +1,24 @@
 """The two pictures of a comparison, in the manner of figure 9 of the method's paper (arXiv 1901.03900)."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from evodevo.config import RunConfig
 from evodevo.report.comparison import Histories, curves, schedules
-from evodevo.report.plots import generation_axis, png, words
+from evodevo.report.plots import generation_axis, new_figure, png, words
 from evodevo.report.standing import fom_scale
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COLOURS = ("#444444", "#0369a1", "#15803d", "#a16207", "#c2410c", "#7e22ce", "#be123c", "#0f766e")
 
 
 def fom_picture(config: RunConfig, histories: Histories) -> bytes:
     """The best fom of each generation: mean over seeds, and from the least to the greatest, as PNG."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = new_figure(8, 5)
     axes = figure.subplots()
     found = [curves(by_seed) for by_seed in histories.values()]
     for colour, arm, values in zip(_colours(), histories, found, strict=False):
@@ -35,7 +36,7 @@ def fom_picture(config: RunConfig, histories: Histories) -> bytes:
 def schedules_picture(config: RunConfig, histories: Histories) -> bytes:
     """A panel a numeric hyperparameter: what the best members were trained with, over seeds, as PNG."""
     names = [name for name, locus in config.space().loci.items() if locus.type in ("float", "int")]
-    figure = Figure(figsize=(8, 1 + 2.5 * max(1, len(names))), layout="constrained")
+    figure = new_figure(8, 1 + 2.5 * max(1, len(names)))
     panels: Any = figure.subplots(max(1, len(names)), sharex=True, squeeze=False)[:, 0]
     for axes, name in zip(panels, names, strict=False):
         logarithmic = config.space().loci[name].scale == "log"
@@ -54,7 +55,7 @@ def schedules_picture(config: RunConfig, histories: Histories) -> bytes:
 
 
 def _mean_and_envelope(
-    axes: Axes, values: np.ndarray, colour: str, label: str, mean: Callable[..., np.ndarray]
+    axes: "Axes", values: np.ndarray, colour: str, label: str, mean: Callable[..., np.ndarray]
 ) -> None:
     """Draw float (seeds, epochs), NaN where there is none: epochs that half of the seeds have, or more.
 

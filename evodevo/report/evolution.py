@@ -8,18 +8,17 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from evodevo import yaml_text
 from evodevo.report.colours import ACCENT, INK
-from evodevo.report.plots import labels, plain, png, words
+from evodevo.report.plots import labels, new_figure, plain, png, words
 from evodevo.run.history import History
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 YOLOV5_METRICS = {
     "validation_precision": "metrics/precision",
@@ -105,7 +104,7 @@ def evolve_plot(history: History) -> bytes:
     }
     columns = max(1, min(MOST_COLUMNS, len(loci)))
     rows = max(1, -(-len(loci) // columns))
-    figure = Figure(figsize=(max(6.0, 3.0 * columns), 0.8 + 2.3 * rows), layout="constrained")
+    figure = new_figure(max(6.0, 3.0 * columns), 0.8 + 2.3 * rows)
     panels = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
     for number, (axes, (name, locus)) in enumerate(zip(panels, loci.items(), strict=False)):
         axes.spines[["top", "right"]].set_visible(False)
@@ -120,6 +119,8 @@ def evolve_plot(history: History) -> bytes:
         axes.remove()
     if loci:
         shown = panels[: len(loci)]
+        from matplotlib.cm import ScalarMappable
+
         colours = ScalarMappable(cmap=COLOURS)
         figure.colorbar(colours, ax=shown, label="density", shrink=0.5, fraction=0.02, pad=0.01)
     best = f", the best (+) of generation {history.best.generation}" if history.best else ""
@@ -142,7 +143,7 @@ def density(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return found
 
 
-def _draw_fixed(axes: Axes, name: str, value: float) -> None:
+def _draw_fixed(axes: "Axes", name: str, value: float) -> None:
     around = abs(value) or 1.0
     axes.axvline(value, color=INK, lw=1.5)
     axes.set_xlim(value - around, value + around)
@@ -150,7 +151,7 @@ def _draw_fixed(axes: Axes, name: str, value: float) -> None:
     axes.set_title(f"{plain(name)} = {value:.4g}, fixed", fontsize=9)
 
 
-def _draw_evolved(axes: Axes, name: str, locus: Any, evaluations: Sequence[Evaluation]) -> None:
+def _draw_evolved(axes: "Axes", name: str, locus: Any, evaluations: Sequence[Evaluation]) -> None:
     axes.set_title(plain(name), fontsize=9)
     if not evaluations:
         return
@@ -169,6 +170,8 @@ def _draw_evolved(axes: Axes, name: str, locus: Any, evaluations: Sequence[Evalu
     elif wide:
         axes.set_xscale("log")
     else:  # within a decade a logarithmic axis has no room for its labels
+        from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=locus.type == "int"))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:.4g}"))
     crowd = density(np.log(x) if wide else x, y)

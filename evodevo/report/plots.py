@@ -3,17 +3,16 @@
 import io
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from typing import TYPE_CHECKING, Any
 
 from evodevo.report.colours import ACCENT, INK, NOT_YET
 from evodevo.report.standing import fitness_by_member, fom_scale, foms_by_generation
 from evodevo.run.files import Missing
 from evodevo.run.history import History, Life
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 LONGEST_NAME, LONGEST_LABEL = 40, 20
 
@@ -44,7 +43,7 @@ def labels(locus: Any) -> list[str]:
 
 def fom_plot(history: History) -> bytes:
     """Best, median and envelope of each generation's foms, as PNG; of a steady run all foms, and the best."""
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = new_figure(8, 4.5)
     axes = figure.subplots()
     foms, config, count = foms_by_generation(history), history.config, len(history.generations)
     at = foms["generation"]
@@ -71,7 +70,9 @@ def schedule_plot(history: History) -> bytes:
     """A panel a hyperparameter: every member, coloured by fitness, and the best one's schedule, as PNG."""
     space = history.config.space()
     names = [name for name, locus in space.loci.items() if locus.evolves]
-    figure = Figure(figsize=(8, 1 + 2.3 * max(1, len(names))), layout="constrained")
+    import matplotlib
+
+    figure = new_figure(8, 1 + 2.3 * max(1, len(names)))
     panels: Any = figure.subplots(max(1, len(names)), sharex=True, squeeze=False)[:, 0]
     lives = [life for life in history.lives() if life.outcome]
     fitness = fitness_by_member(history)
@@ -105,13 +106,13 @@ def schedule_plot(history: History) -> bytes:
     return png(figure)
 
 
-def _draw_line(axes: Axes, line: Sequence[Life], heights: Sequence[float]) -> None:
+def _draw_line(axes: "Axes", line: Sequence[Life], heights: Sequence[float]) -> None:
     axes.plot(
         [life.generation for life in line], heights, color=ACCENT, lw=2, marker="o", ms=4, label="best line"
     )
 
 
-def _heights(axes: Axes, locus: Any) -> Any:
+def _heights(axes: "Axes", locus: Any) -> Any:
     """Set up the y axis for a locus; returns what maps its values to heights."""
     if locus.labels:
         axes.set_yticks(range(len(locus.labels)), labels(locus))
@@ -119,19 +120,30 @@ def _heights(axes: Axes, locus: Any) -> Any:
         return locus.index
     axes.set_yscale(locus.scale)
     if locus.type == "int" and locus.scale == "linear":
+        from matplotlib.ticker import MaxNLocator
+
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     return lambda value: value
 
 
-def generation_axis(axes: Axes, count: int, label: str = "generation") -> None:
+def generation_axis(axes: "Axes", count: int, label: str = "generation") -> None:
     """An x axis for `count` generations."""
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_xlabel(label)
     axes.set_xlim(-0.5, max(1, count) - 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def png(figure: Figure) -> bytes:
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure, its size in inches. Matplotlib is imported by the process that draws, when it does."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def png(figure: "Figure") -> bytes:
     """The figure as a PNG file."""
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=110)

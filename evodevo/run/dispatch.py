@@ -6,6 +6,8 @@ function goes by its import path and arguments are small records, so no weights 
 retries are not used: whether to try again is the controller's decision, after it is in the journal.
 """
 
+from __future__ import annotations
+
 import asyncio
 import importlib
 import logging
@@ -13,13 +15,14 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-from distributed import Client, Future, Scheduler
+from typing import TYPE_CHECKING, Any, Protocol
 
 from evodevo.errors import UsageError
 from evodevo.run.places import Places
 from evodevo.versions import differences, own_versions
+
+if TYPE_CHECKING:
+    from distributed import Client, Future, Scheduler
 
 logger = logging.getLogger("evodevo.dispatch")
 

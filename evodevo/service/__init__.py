@@ -1,7 +1,11 @@
 """Many runs on one cluster. `dask scheduler --preload evodevo.service [--runs-dir DIR]` loads it."""
 
+from typing import TYPE_CHECKING
+
 import click
-from distributed import Scheduler
+
+if TYPE_CHECKING:
+    from distributed import Scheduler
 
 
 @click.command()
@@ -16,7 +20,7 @@ from distributed import Scheduler
     envvar="EVODEVO_PAGE_TOKEN",
     help="Who knows it can cancel runs on the page; without one nobody can, there.",
 )
-def dask_setup(scheduler: Scheduler, runs_dir: str, recover: bool, page_token: str | None) -> None:
+def dask_setup(scheduler: "Scheduler", runs_dir: str, recover: bool, page_token: str | None) -> None:
     """Called by Dask when the scheduler starts."""
     from evodevo.service.plugin import Service
 

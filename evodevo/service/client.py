@@ -14,9 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from distributed import Client as DaskClient
+from typing import TYPE_CHECKING, Any
 
 from evodevo.config import RunConfig, parse
 from evodevo.config_file import load
@@ -25,9 +23,10 @@ from evodevo.report.schedule import Schedule
 from evodevo.report.tables import history_rows
 from evodevo.run.journal import JournalError
 from evodevo.run.view import FileSource, Reading, Source, Status, View
-from evodevo.service import cluster
-from evodevo.service import slurm as slurm_jobs
 from evodevo.versions import own_versions
+
+if TYPE_CHECKING:
+    from distributed import Client as DaskClient
 
 POLL_S = 0.25
 
@@ -120,7 +119,7 @@ class Client:
     does not end with this process.
     """
 
-    def __init__(self, dask_client: DaskClient, options: str, outlives: bool) -> None:
+    def __init__(self, dask_client: "DaskClient", options: str, outlives: bool) -> None:
         self._dask = dask_client
         self.options = options
         self.outlives = outlives
@@ -200,6 +199,8 @@ def connect(address: str | None = None, scheduler_file: Path | str | None = None
 
     Raises `UsageError` where none answers, it has no service, or its versions differ.
     """
+    from evodevo.service import cluster
+
     with cluster.existing(address, scheduler_file) as dask_client:
         reached_by = f"--scheduler-file {scheduler_file}" if scheduler_file else f"--scheduler {address}"
         yield Client(dask_client, reached_by, outlives=True)
@@ -208,6 +209,8 @@ def connect(address: str | None = None, scheduler_file: Path | str | None = None
 @contextlib.contextmanager
 def local(workers: int = 2, runs_dir: Path | str = "checkpoints") -> Iterator[Client]:
     """A client of a cluster of its own, on this machine: `with evodevo.local(workers=2) as client: ...`."""
+    from evodevo.service import cluster
+
     with cluster.local(workers, runs_dir) as dask_client:
         yield Client(dask_client, "", outlives=False)
 
@@ -218,6 +221,8 @@ def slurm(config: RunConfig, runs_dir: Path | str = "checkpoints") -> Iterator[C
 
     Raises `UsageError` where there is no Slurm, or it refuses such jobs.
     """
+    from evodevo.service import slurm as slurm_jobs
+
     with slurm_jobs.slurm(config, runs_dir) as dask_client:
         yield Client(dask_client, "--slurm", outlives=False)
 

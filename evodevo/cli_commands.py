@@ -286,7 +286,7 @@ def compare(
     planned = comparison.plan(config, [arm.strip() for arm in arms.split(",")], seeds)
     place = Path(runs_dir)
     if where.exists or not comparison.all_done(planned, place):
-        with client_of(where, runs_dir, config) as client:
+        with client_of(where, runs_dir, config, runs=len(planned)) as client:
             place = client.runs_dir
             carrying_out = heeding_interrupts(comparison.carry_out(client, config, planned))
             try:

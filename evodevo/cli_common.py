@@ -15,6 +15,7 @@ from evodevo import display
 from evodevo.config import RunConfig
 from evodevo.config_file import load, parse_override
 from evodevo.errors import RunFailed, UsageError
+from evodevo.evolution.strategies import find
 from evodevo.interrupts import heeding_interrupts
 from evodevo.report.summary import summary_lines
 from evodevo.run.setup import JOURNAL
@@ -107,16 +108,27 @@ def load_config(path: str, overrides: tuple[str, ...], run_name: str | None, see
 
 
 @contextlib.contextmanager
-def client_of(where: Where, runs_dir: str, config: RunConfig) -> Iterator[Client]:
-    """A client of the cluster that the options name; one of its own is as `config` has it."""
+def client_of(where: Where, runs_dir: str, config: RunConfig, runs: int = 1) -> Iterator[Client]:
+    """A client of the cluster that the options name, or of a new one, as `config` has it, for some runs."""
     if where.exists:
         cluster = where.connect()
     elif where.slurm:
         cluster = slurm(config, runs_dir)
     else:
-        cluster = local(where.workers or config.cluster.workers, runs_dir)
+        cluster = local(where.workers or _local_workers(config, runs), runs_dir)
     with cluster as client:
         yield client
+
+
+def _local_workers(config: RunConfig, runs: int) -> int:
+    """As many as the config says; where it leaves that open, no more than there are members at once."""
+    if config.cluster.workers != "auto":
+        return config.cluster.workers
+    from evodevo.service.machine import room_for_workers
+
+    search = config.search
+    at_once = search.generations if find(search.strategy).steady else search.population
+    return min(room_for_workers(config.cluster.threads_per_member), runs * at_once)
 
 
 def submit(client: Client, config: RunConfig) -> Run:

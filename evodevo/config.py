@@ -213,13 +213,23 @@ class Slurm(_Section):
 
 
 class Cluster(_Section):
-    workers: int = Field(default=2, ge=1)
-    """Workers of a local cluster; an existing cluster has its own number."""
+    workers: int | Literal["auto"] = "auto"
+    """Workers of a local cluster. auto: one for each GPU, or the cores divided by `threads_per_member`.
+
+    Then there are never more than members to train at once. An existing cluster has its own number.
+    """
     threads_per_member: int = Field(default=1, ge=1)
     """Torch threads of each member's training on CPU; part of what makes a run repeatable."""
     device: Literal["any", "gpu"] = "any"
     """gpu: workers that see none take no part in the run."""
     slurm: Slurm = Slurm()
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _is_auto_or_a_number(cls, workers: Any) -> Any:
+        if workers == "auto" or (type(workers) is int and workers >= 1):
+            return workers
+        raise ValueError(f"{workers!r} should be auto, or the number of workers, 1 or more")
 
 
 class Arm(_Section):

@@ -131,7 +131,7 @@ def test_a_resolved_config_has_every_default_filled_in() -> None:
         "max_failed_fraction": 0.5,
     }
     slurm = resolved["cluster"].pop("slurm")
-    assert resolved["cluster"] == {"workers": 2, "threads_per_member": 1, "device": "any"}
+    assert resolved["cluster"] == {"workers": "auto", "threads_per_member": 1, "device": "any"}
     assert (slurm["gpus"], slurm["min_workers"], slurm["max_workers"]) == (1, 1, 8)
     assert list(resolved) == list(RunConfig.model_fields)
 

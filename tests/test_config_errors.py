@@ -221,7 +221,10 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"limits.max_failed_fraction": 2}, ["limits.max_failed_fraction: ", "less than or equal to 1", "not 2"]),
     ({"limits.wall_time_s": math.nan}, ["limits.wall_time_s: ", "finite number", "not nan"]),
     ({"limits.max_attempts": 0}, ["limits.max_attempts: ", "greater than or equal to 1", "not 0"]),
-    ({"cluster.workers": 0}, ["cluster.workers: ", "greater than or equal to 1", "not 0"]),
+    ({"cluster.workers": 0}, ["cluster.workers: 0 should be auto, or the number of workers, 1 or more"]),
+    ({"cluster.workers": "all"}, ["cluster.workers: 'all' should be auto, or the number of workers"]),
+    ({"cluster.workers": True}, ["cluster.workers: True should be auto, or the number of workers"]),
+    ({"cluster.workers": 2.0}, ["cluster.workers: 2.0 should be auto, or the number of workers"]),
 ]
 
 

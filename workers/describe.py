@@ -46,4 +46,4 @@ def describe(job: Job, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError(f"objective.metric: {name} has a metric {job.metric!r}; give the sum another name")
     unread = [locus for locus in hyperparameters if locus not in read]
     warnings = [f"{name} did not read the hyperparameter {locus!r}" for locus in unread]
-    return {"facts": facts, "warnings": warnings, "metrics": metrics, "torch": torch.__version__}
+    return {"facts": facts, "warnings": warnings, "metrics": metrics, "torch": str(torch.__version__)}

@@ -16,7 +16,7 @@ import torch
 from distributed import Worker
 
 from evodevo.versions import own_versions
-from workers import departure, devices
+from workers import departure, devices, eager
 
 _claim = devices.Claim("cpu")  # replaced when the worker starts; lives as long as the process
 
@@ -38,6 +38,7 @@ def dask_setup(worker: Worker) -> None:
     if worker.nanny is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the nanny, which ends this process
     _keep_freed_memory()
+    eager.defer_compiler()
     torch.set_deterministic_debug_mode(
         "warn"
     )  # the other way to say it imports torch._inductor, for a second
@@ -48,7 +49,7 @@ def dask_setup(worker: Worker) -> None:
         "device": _claim.device,
         "ends_at": departure.ends_at(),
         "problem": _claim.problem,
-        "versions": {**own_versions(), "torch": torch.__version__},
+        "versions": {**own_versions(), "torch": str(torch.__version__)},
     }
     worker.startup_information["evodevo"] = lambda _: about
 

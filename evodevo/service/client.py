@@ -207,12 +207,19 @@ def connect(address: str | None = None, scheduler_file: Path | str | None = None
 
 
 @contextlib.contextmanager
-def local(workers: int = 2, runs_dir: Path | str = "checkpoints") -> Iterator[Client]:
-    """A client of a cluster of its own, on this machine: `with evodevo.local(workers=2) as client: ...`."""
-    from evodevo.service import cluster
+def local(workers: int | None = None, runs_dir: Path | str = "checkpoints") -> Iterator[Client]:
+    """A client of a cluster of its own, on this machine: `with evodevo.local(workers=2) as client: ...`.
 
-    with cluster.local(workers, runs_dir) as dask_client:
-        yield Client(dask_client, "", outlives=False)
+    By default there is a worker for each GPU, or where there is none for each core. They are still starting
+    when this returns; what is asked of them waits for the first one.
+    """
+    from evodevo.service import cluster, machine
+
+    wanted = workers or machine.room_for_workers()
+    with cluster.local(wanted, runs_dir) as dask_client:
+        client = Client(dask_client, "", outlives=False)
+        client.workers = wanted  # those that are still starting count
+        yield client
 
 
 @contextlib.contextmanager

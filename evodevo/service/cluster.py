@@ -1,11 +1,13 @@
 """How a cluster is had: one of one's own on this machine, or one that is there already."""
 
+import asyncio
 import contextlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import dask
 from distributed import Client, LocalCluster, Scheduler, Security
@@ -13,6 +15,7 @@ from distributed.comm.addressing import parse_address
 from distributed.comm.core import CommClosedError
 
 from evodevo.errors import UsageError
+from evodevo.service import forkserver
 
 CONNECT_TIMEOUT_S = 10
 
@@ -29,12 +32,14 @@ def local(workers: int, runs_dir: Path | str) -> Iterator[Client]:
         "distributed.scheduler.worker-ttl": None,  # these workers cannot be cut off, only busy
         "distributed.deploy.lost-worker-timeout": "1 day",  # a nanny brings its worker back, however slowly
     }
-    with dask.config.set(settings), warnings.catch_warnings():
+    forkserver.start()
+    with dask.config.set({**settings, **forkserver.SETTINGS}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         cluster = LocalCluster(
-            n_workers=workers,
+            n_workers=0,
             threads_per_worker=1,
             memory_limit=None,
+            env=forkserver.worker_environment(),
             preload=["workers.preload"],
             scheduler_kwargs={
                 "preload": ["evodevo.service"],
@@ -44,10 +49,34 @@ def local(workers: int, runs_dir: Path | str) -> Iterator[Client]:
             silence_logs=logging.CRITICAL,
         )
         with cluster, Client(cluster, set_as_default=False) as client:
+            coming = client.sync(_begin, _add_workers(cluster, workers))
             try:
                 yield client
             finally:
                 client.sync(stop_runs, cluster.scheduler)
+                client.sync(_end, coming)
+
+
+async def _begin(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    return asyncio.create_task(coroutine)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    await task
+
+
+async def _add_workers(cluster: Any, count: int) -> None:
+    """Start the workers; nobody waits for more than the first. Where none comes, the service says why."""
+    for _ in range(count):
+        cluster.worker_spec.update(cluster.new_worker_spec())
+    try:
+        await cluster
+    except Exception as failure:
+        why: BaseException = failure
+        while why.__cause__ is not None:
+            why = why.__cause__
+        service = cluster.scheduler.plugins["evodevo"]
+        service.no_workers = f"no worker can start: {type(why).__name__}: {why}"
 
 
 async def stop_runs(scheduler: Scheduler) -> None:

@@ -78,6 +78,14 @@ def test_a_worker_tells_the_scheduler_its_device_and_its_versions(monkeypatch: p
     assert preload.current_device() == torch.device("cpu")
 
 
+def test_what_a_worker_tells_is_read_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The version that torch gives is of a type of its own, to read which it is imported."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    stub = Stub(None)
+    preload.dask_setup(stub)  # type: ignore[arg-type]
+    assert type(stub.startup_information["evodevo"](None)["versions"]["torch"]) is str
+
+
 def test_a_worker_pins_itself_to_the_one_gpu_that_it_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert start(monkeypatch, "4,7")["device"] == "4"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "4"

@@ -1,0 +1,34 @@
+"""How many workers this machine has room for, without importing torch, which only they need."""
+
+import ctypes
+import os
+
+from dask.system import cpu_count
+
+
+def room_for_workers(threads_per_member: int = 1) -> int:
+    """One worker for each GPU that can be seen; where there is none, one for so many of the cores."""
+    return visible_gpus() or max(1, cpu_count() // threads_per_member)
+
+
+def visible_gpus() -> int:
+    """The GPUs that a worker of this machine would see: those of CUDA_VISIBLE_DEVICES, or all of NVIDIA's."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        return _installed_gpus()
+    names = [name.strip() for name in listed.split(",") if name.strip()]
+    return names.index("-1") if "-1" in names else len(names)  # CUDA stops at the first that is none
+
+
+def _installed_gpus() -> int:
+    """As NVIDIA's management library counts them, which torch asks too; 0 where there is none."""
+    try:
+        nvml = ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_uint(0)
+    if nvml.nvmlInit_v2() != 0:
+        return 0
+    nvml.nvmlDeviceGetCount_v2(ctypes.byref(count))
+    nvml.nvmlShutdown()
+    return count.value

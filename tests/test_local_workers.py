@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import evodevo
 from configs import small
 from evodevo import cli_common
 from evodevo.cli_common import Where, client_of
 from evodevo.config import RunConfig, parse
+from evodevo.errors import UsageError
 from evodevo.service import machine
 
 
@@ -61,3 +64,8 @@ def test_members_of_a_steady_run_are_trained_at_once_too(started: list[int]) -> 
 def test_the_command_line_goes_before_the_config(started: list[int]) -> None:
     with client_of(Where(workers=3), "runs", config_of(cluster={"workers": 6})):
         assert started == [3]
+
+
+def test_a_cluster_without_workers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="workers is 0; give 1 or more"), evodevo.local(0, tmp_path):
+        pass

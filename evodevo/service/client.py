@@ -211,8 +211,10 @@ def local(workers: int | None = None, runs_dir: Path | str = "checkpoints") -> I
     """A client of a cluster of its own, on this machine: `with evodevo.local(workers=2) as client: ...`.
 
     By default there is a worker for each GPU, or where there is none for each core. They are still starting
-    when this returns; what is asked of them waits for the first one.
+    when this returns; what is asked of them waits for the first one. Raises `UsageError` for less than one.
     """
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers is {workers}; give 1 or more, or leave it out for as many as have room")
     from evodevo.service import cluster, machine
 
     wanted = workers or machine.room_for_workers()

@@ -1,11 +1,14 @@
 """Bad input that only a cluster can notice: one message, exit status 2, no traceback, nothing written."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from integration.clusters import Cluster, Processes, evodevo, free_port, write_config
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.slow
 
@@ -96,6 +99,16 @@ def test_a_worker_of_another_version_is_refused(
     mixed.start_worker(PYTHONPATH=str(_another_version(tmp_path)))
     message = refused(mixed, tmp_path)
     assert "its versions differ from the scheduler's: evodevo" in message
+
+
+def test_a_cluster_of_its_own_whose_workers_cannot_start_says_why(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('no torch for this test')")
+    path = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
+    config = str(write_config(tmp_path))
+    told = evodevo("launch", config, "--runs-dir", str(tmp_path / "runs"), PYTHONPATH=path)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr == "evodevo: no worker can start: ImportError: no torch for this test\n"
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_cluster_whose_workers_have_no_preload_is_refused(

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import json
 import logging
+import signal
+import threading
 import warnings
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
@@ -33,28 +35,50 @@ def local(workers: int, runs_dir: Path | str) -> Iterator[Client]:
         "distributed.deploy.lost-worker-timeout": "1 day",  # a nanny brings its worker back, however slowly
     }
     forkserver.start()
-    with dask.config.set({**settings, **forkserver.SETTINGS}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Port .* is already in use")
-        cluster = LocalCluster(
-            n_workers=0,
-            threads_per_worker=1,
-            memory_limit=None,
-            env=forkserver.worker_environment(),
-            preload=["workers.preload"],
-            scheduler_kwargs={
-                "preload": ["evodevo.service"],
-                "preload_argv": ["--runs-dir", str(runs_dir), "--no-recover"],
-            },
-            dashboard_address="127.0.0.1:8787",
-            silence_logs=logging.CRITICAL,
-        )
-        with cluster, Client(cluster, set_as_default=False) as client:
-            coming = client.sync(_begin, _add_workers(cluster, workers))
-            try:
-                yield client
-            finally:
-                client.sync(stop_runs, cluster.scheduler)
-                client.sync(_end, coming)
+    with dask.config.set({**settings, **forkserver.SETTINGS}), contextlib.ExitStack() as stack:
+        with warnings.catch_warnings(), _interrupts_held_back():
+            warnings.filterwarnings("ignore", message="Port .* is already in use")
+            cluster = stack.enter_context(
+                LocalCluster(
+                    n_workers=0,
+                    threads_per_worker=1,
+                    memory_limit=None,
+                    env=forkserver.worker_environment(),
+                    preload=["workers.preload"],
+                    scheduler_kwargs={
+                        "preload": ["evodevo.service"],
+                        "preload_argv": ["--runs-dir", str(runs_dir), "--no-recover"],
+                    },
+                    dashboard_address="127.0.0.1:8787",
+                    silence_logs=logging.CRITICAL,
+                )
+            )
+            client = stack.enter_context(Client(cluster, set_as_default=False))
+        coming = client.sync(_begin, _add_workers(cluster, workers))
+        try:
+            yield client
+        finally:
+            client.sync(stop_runs, cluster.scheduler)
+            client.sync(_end, coming)
+
+
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait for the end of the block: a cluster that is half made takes 10 s to close."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in handlers:
+        signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 async def _begin(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

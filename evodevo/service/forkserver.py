@@ -7,6 +7,8 @@ Importing torch neither starts CUDA nor any thread, so a fork of such a process 
 import contextlib
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from multiprocessing import forkserver
 
@@ -30,7 +32,8 @@ def start() -> None:
     """Start the process, unless it runs already. It ends with this one, and serves all its clusters."""
     utils._forkserver_preload_set = True  # Dask would have this process, too, import pandas
     multiprocessing.set_forkserver_preload(PRELOADED)
-    with _environment({**_of_workers(), "PYTHONSAFEPATH": "1"}):  # no file of the user's hides a module
+    safe = {"PYTHONSAFEPATH": "1"}  # no file of the user's hides a module
+    with _environment({**_of_workers(), **safe}), _interrupts_ignored():
         forkserver.ensure_running()
 
 
@@ -44,6 +47,19 @@ def _of_workers() -> dict[str, str]:
     found = dask.config.get("distributed.nanny.pre-spawn-environ")
     wanted = {name: os.environ.get(name, str(value)) for name, value in found.items() if value is not None}
     return {"PYTHONHASHSEED": "6640", **wanted}
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """What is started meanwhile ignores Ctrl-C for good: that is for this process, which ends the others."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

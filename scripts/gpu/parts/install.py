@@ -1,0 +1,48 @@
+"""Install the packed wheels of packages that the machine lacks: `install.py WHEELS SITE`."""
+
+import configparser
+import importlib.metadata
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from part import REPOSITORY, arguments, found
+
+EXTRAS = ("workloads",)
+
+
+def is_there(name: str) -> bool:
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def required() -> list[str]:
+    """Return the names of the packages that setup.cfg requires for a run."""
+    setup = configparser.ConfigParser()
+    setup.read(REPOSITORY / "setup.cfg")
+    lines = setup["options"]["install_requires"] + "".join(
+        setup["options.extras_require"][extra] for extra in EXTRAS
+    )
+    return re.findall(r"^([A-Za-z0-9._-]+)", lines, re.MULTILINE)
+
+
+def main() -> int:
+    wheels, site = map(Path, arguments(__doc__).names)
+    packed = {path.name.partition("-")[0]: path for path in sorted(wheels.glob("*.whl"))}
+    wanted = {name: path for name, path in packed.items() if not is_there(name)}
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-compile"]
+    status = 0
+    if wanted:
+        status = subprocess.run([*command, "--target", str(site), *map(str, wanted.values())]).returncode
+    known = {name.replace("_", "-").lower() for name in packed}
+    missing = [name for name in required() if name.lower() not in known and not is_there(name)]
+    found(installed=sorted(wanted), neither_packed_nor_there=missing)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""The checkup of a GPU machine: its parts are ended in time, and what they found is kept."""
+
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from integration.clusters import until
+
+SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "gpu" / "checkup.py"
+
+
+def load_script() -> Any:
+    spec = importlib.util.spec_from_file_location("checkup", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["checkup"] = module  # where dataclasses look for it
+    spec.loader.exec_module(module)
+    return module
+
+
+script = load_script()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def carry_out(results: Any, name: str, program: str, limit_s: float) -> bool:
+    part = script.Part(name, (), limit_s)
+    env = {**os.environ, script.TAG: f"test-{os.getpid()}"}
+    done: bool = script.carry_out(part, ["sh", "-c", program], limit_s, results, env)
+    return done
+
+
+STUBBORN = """
+trap '' TERM
+sleep 600 &
+near=$!
+setsid sleep 600 &
+printf '{"part": "%s", "pids": [%s, %s]}\\n{"half a li' $CHECKUP_PART $near $! >>"$CHECKUP_RESULTS"
+wait
+"""
+
+
+def test_a_part_that_takes_too_long_is_ended_with_all_that_it_started_and_keeps_its_findings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script, "GRACE_S", 0.1)
+    results = script.Results(tmp_path)
+    assert not carry_out(results, "first", STUBBORN, 1.0)
+    assert carry_out(results, "second", "echo hello", 60.0)
+    found, first, second = results.read()
+    until(lambda: not any(map(alive, found["pids"])), "all processes of the part to end", within_s=10)
+    assert (first["part"], first["status"]) == ("first", "out of time")
+    assert (second["part"], second["status"]) == ("second", "done")
+
+
+def test_a_part_that_fails_says_how(tmp_path: Path) -> None:
+    results = script.Results(tmp_path)
+    assert not carry_out(results, "only", "echo the device is gone; exit 3", 60.0)
+    (end,) = results.read()
+    assert (end["status"], end["exit"], end["said"]) == ("failed", 3, "the device is gone")
+    assert "the device is gone" in results.tables.read_text()
+    assert "=== only\nthe device is gone" in results.log.read_text()
+
+
+def test_a_part_that_fails_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script, "HERE", tmp_path)
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "bad.py").write_text("1 / 0")
+    (tmp_path / "parts" / "good.py").write_text("import sys; assert sys.argv[1] == 'name'")
+    parts = [script.Part("bad", ("bad.py",), 60), script.Part("good", ("good.py", "name"), 60)]
+    results = script.Results(tmp_path / "out")
+    assert script.check_up(parts, results, tmp_path, None, True) == 1
+    assert [(one["part"], one["status"]) for one in results.read()] == [("bad", "failed"), ("good", "done")]
+
+
+def test_a_part_for_which_no_time_is_left_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script, "TOTAL_S", 0.5)
+    results = script.Results(tmp_path / "out")
+    assert script.check_up([script.Part("late", ("late.py",), 60)], results, tmp_path, None, True) == 1
+    assert [one["status"] for one in results.read()] == ["no time left"]
+
+
+def test_many_findings_are_a_table_and_one_is_a_list() -> None:
+    table = script.as_tables(
+        [
+            {"part": "machine", "gpu": "A | B", "driver": None},
+            {"part": "machine", "status": "done", "seconds": 1.0},
+            {"part": "epochs", "batch": 32, "epoch_s": 1.5},
+            {"part": "epochs", "batch": 128, "error": "out of\nmemory"},
+        ]
+    )
+    assert table.split("\n") == [
+        "## machine: done, 1.0 s", "", "- gpu: A \\| B", "- driver: ", "",
+        "## epochs: at work", "", "| batch | epoch_s | error |", "| --- | --- | --- |", "| 32 | 1.5 |  |",
+        "| 128 |  | out of memory |", "",
+    ]  # fmt: skip
+
+
+def test_a_name_chooses_a_part_or_all_that_begin_with_it() -> None:
+    names = [part.name for part in script.chosen("twice,epochs")]
+    assert names == [
+        *script.ALWAYS, "epochs-resnet20", "epochs-capsnet", "epochs-nmt", "epochs-detector", "twice"
+    ]  # fmt: skip
+    assert script.chosen(None) == list(script.PARTS)
+
+
+@pytest.mark.parametrize(
+    "arguments, complaint",
+    [
+        (["--parts", "epoch"], "--parts: no part 'epoch'; there are machine, install"),
+        ([], "does not exist: make it with scripts/gpu/pack.sh, or give --data DIR"),
+        (["--data", "."], "results.jsonl exists: give another --out"),
+    ],
+)
+def test_bad_usage_is_one_message(
+    arguments: list[str],
+    complaint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "results.jsonl").write_text(json.dumps({"part": "machine"}))
+    monkeypatch.setattr(script, "PACKED", tmp_path / "packed")
+    with pytest.raises(SystemExit) as ended:
+        script.main(["--out", str(tmp_path), *arguments])
+    assert ended.value.code == 2
+    assert complaint in capsys.readouterr().err

@@ -1,86 +1,143 @@
-"""What the service costs beside a bare loop over the same epochs.
+"""Measure what a member-epoch costs when the epochs do nothing, in milliseconds, with 2 local workers.
 
-    python scripts/bench/overhead.py [--runs 3]
+    python scripts/bench/overhead.py [--peers] [--runs 5] [--shapes 100x10 16x20] [--out overhead.jsonl]
 
-By turns: the quickstart with one worker (its own account of seconds, without starting the cluster), and the
-same number of epochs in a plain loop in one process: no parents, no checkpoints, no journal, no Dask.
+Measured in turn, for each POPULATIONxGENERATIONS:
+
+evodevo  a tri-parent run with its journal and durable checkpoints (no_work.Nothing), from the first births
+         record to the last outcome record in the journal, over population x generations
+naive    a LocalCluster of 2 processes with 1 thread each; in each generation one `client.submit` per
+         member, of a task that returns a float, then `client.gather`: no journal, no checkpoints, no fsync,
+         no selection; from the first submit to the last gather
+ray      with --peers: Ray Tune's asynchronous PBT on 2 CPUs with settings that favour it (ray_pbt.py), from
+         the first result of the last process to start to the last result, over the results between them; in
+         a virtual environment of its own, which is created if it is missing
 """
 
 import argparse
-import os
-import platform
-import statistics
+import json
 import subprocess
 import sys
-import tempfile
+import time
+import venv
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from distributed import Client, LocalCluster
+from measuring import (
+    HERE,
+    Log,
+    durable_write_ms,
+    in_turn,
+    no_work_config,
+    parser_for,
+    ratios,
+    records_of,
+    runs_directory,
+    spread,
+    steady_span,
+)
+
 import evodevo
-from evodevo.config import RunConfig
-from evodevo.config_file import load
 
-POPULATION, GENERATIONS = 6, 5
-CHILD = """
-import sys, time
-import torch
-from evodevo.config_file import load
-from workers import preload
-from workers.workloads.lenet import LeNet
-preload._keep_freed_memory()
-torch.set_num_threads(1)
-config = load("configs/quickstart.yaml")
-workload = LeNet(**config.workload.options)
-workload.prepare(torch.device("cpu"), None)
-hyperparameters = config.space().express(config.space().given())
-began = time.monotonic()
-for seed in range(int(sys.argv[1])):
-    training = workload.begin(hyperparameters, seed, None)
-    for _ in workload.train(training):
-        pass
-    workload.evaluate(training, "validation")
-print(time.monotonic() - began)
-"""
+WORKERS = 2
+RAY = "ray[tune]>=2.60,<3"
+Shape = tuple[int, int]
+"""Population and generations."""
+Measure = Callable[[Shape, int], float]
+"""Milliseconds per member-epoch of a shape, in the run of that number."""
+NAMES = {"evodevo": "EvoDevo", "naive": "naive loop", "ray": "Ray Tune PBT"}
 
 
-def bare_loop_s() -> float:
+def evodevo_ms(runs_dir: Path, shape: Shape, run: int) -> float:
+    population, generations = shape
+    name = f"overhead-{population}x{generations}-{run}"
+    with evodevo.local(workers=WORKERS, runs_dir=runs_dir) as client:
+        client.submit(no_work_config(name, "Nothing", population, generations)).wait()
+    began, ended = steady_span(records_of(runs_dir / name))
+    return 1000 * (ended - began) / (population * generations)
+
+
+def naive_ms(shape: Shape, run: int) -> float:
+    population, generations = shape
+    with (
+        LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+    ):
+        began = time.monotonic()
+        for _ in range(generations):
+            client.gather([client.submit(float, slot, pure=False) for slot in range(population)])
+        return 1000 * (time.monotonic() - began) / (population * generations)
+
+
+def ray_ms(python: Path, shape: Shape, run: int) -> float:
     told = subprocess.run(
-        [sys.executable, "-c", CHILD, str(POPULATION * GENERATIONS)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
+        [str(python), str(HERE / "ray_pbt.py"), *map(str, (*shape, run))], capture_output=True, text=True
     )
-    return float(told.stdout)
+    if told.returncode:
+        sys.exit(f"ray_pbt.py failed:\n{told.stderr[-3000:]}")
+    return float(json.loads(told.stdout.splitlines()[-1])["ms"])
 
 
-def service_s(config: RunConfig) -> float:
-    with tempfile.TemporaryDirectory() as directory, evodevo.local(workers=1, runs_dir=directory) as client:
-        run = client.submit(config)
-        run.wait()
-        lives = list(run.view.history.lives())
-        last = max(
-            (life.started_at or 0) + sum(life.outcome.seconds.values()) for life in lives if life.outcome
-        )
-        return last - lives[0].born_at
+def ray_python(directory: Path) -> Path:
+    """Return the Python of the virtual environment with Ray Tune, made and filled if it is missing."""
+    python = directory / "bin" / "python"
+    if not python.exists():
+        venv.create(directory, with_pip=True)
+    if _ray_version(python) is None:
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", RAY], check=True)
+    return python
+
+
+def _ray_version(python: Path) -> str | None:
+    code = "import ray, ray.tune; print(ray.__version__)"
+    told = subprocess.run([str(python), "-c", code], capture_output=True, text=True)
+    return told.stdout.strip() or None
+
+
+def _shape(text: str) -> Shape:
+    try:
+        population, generations = map(int, text.split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"should have the form 100x10, not {text!r}") from None
+    return population, generations
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = parser_for(__doc__)
+    parser.add_argument("--peers", action="store_true", help="measure Ray Tune's PBT, too")
+    parser.add_argument(
+        "--shapes", type=_shape, nargs="+", default=[(100, 10), (16, 20)], metavar="POPULATIONxGENERATIONS"
     )
-    parser.add_argument("--runs", type=int, default=3)
-    runs = parser.parse_args().runs
-    alike = {"initial": "given", "mutation_rate": 0.0}  # all members cost what the loop's cost
-    config = load(
-        Path("configs/quickstart.yaml"),
-        {"search.population": POPULATION, "search.generations": GENERATIONS, "search.options": alike},
+    parser.add_argument(
+        "--ray-venv",
+        type=Path,
+        default=Path("~/.cache/evodevo-bench/ray").expanduser(),
+        help="virtual environment with Ray Tune (default: %(default)s)",
     )
-    pairs = [(service_s(config), bare_loop_s()) for _ in range(runs)]
-    ratios = sorted(service / bare for service, bare in pairs)
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {POPULATION * GENERATIONS} epochs, {runs} pairs")
-    for name, values in zip(("service, 1 worker", "bare loop"), zip(*pairs, strict=True), strict=True):
-        print(f"{name}: median {statistics.median(values):.2f} s ({min(values):.2f} to {max(values):.2f})")
-    print(f"ratio: median {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})")
+    options = parser.parse_args()
+    with runs_directory(options.dir) as runs_dir:
+        measures: dict[str, Measure] = {"evodevo": partial(evodevo_ms, runs_dir), "naive": naive_ms}
+        about = {"a durable write": f"{durable_write_ms(runs_dir):.2f} ms"}
+        if options.peers:
+            python = ray_python(options.ray_venv)
+            measures["ray"] = partial(ray_ms, python)
+            about["ray"] = str(_ray_version(python))
+        log = Log(options.out, **about)
+        measured: dict[tuple[Shape, str], list[float]] = {}
+        kinds = [(shape, system) for shape in options.shapes for system in measures]
+        for run, (shape, system) in in_turn(kinds, options.runs):
+            ms = measures[system](shape, run)
+            measured.setdefault((shape, system), []).append(ms)
+            log.add(run=run, population=shape[0], generations=shape[1], system=system, ms=ms)
+    for shape in options.shapes:
+        print(f"\npopulation {shape[0]}, {shape[1]} generations, {options.runs} runs")
+        for system in measures:
+            print(f"  {NAMES[system]}: {spread(measured[shape, system])} ms per member-epoch")
+        for system in [name for name in measures if name != "evodevo"]:
+            found = ratios(measured[shape, "evodevo"], measured[shape, system])
+            print(f"  EvoDevo / {NAMES[system]}: {spread(found)}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,45 @@
+"""Train and evaluate LeNet in a plain loop: no service, no parents, no checkpoints; for efficiency.py.
+
+    python bare_lenet.py EPOCHS CONFIG.yaml
+
+Prints a line when the data are loaded, waits for a line on its standard input, and then prints the seconds of
+training and of evaluation as JSON. The process has the settings that `workers.preload` gives a worker.
+"""
+
+import json
+import sys
+import time
+
+import torch
+
+from evodevo.config_file import load
+from workers import preload
+from workers.workloads.lenet import LeNet
+
+
+def main() -> None:
+    epochs, config = int(sys.argv[1]), load(sys.argv[2])
+    preload._keep_freed_memory()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_num_threads(config.cluster.threads_per_member)
+    workload = LeNet(**config.workload.options)
+    workload.prepare(torch.device("cpu"), None)
+    space = config.space()
+    hyperparameters = space.express(space.given())
+    print("ready", flush=True)
+    sys.stdin.readline()
+    train_s = eval_s = 0.0
+    for seed in range(epochs):
+        training = workload.begin(hyperparameters, seed, None)
+        began = time.monotonic()
+        for _ in workload.train(training):
+            pass
+        trained = time.monotonic()
+        workload.evaluate(training, "validation")
+        train_s += trained - began
+        eval_s += time.monotonic() - trained
+    print(json.dumps({"train_s": train_s, "eval_s": eval_s}))
+
+
+if __name__ == "__main__":
+    main()

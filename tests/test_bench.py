@@ -1,0 +1,62 @@
+"""The arithmetic of scripts/bench: shares of busy workers, interleaving, times from a journal."""
+
+import importlib
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from evodevo.config import parse
+
+BENCH = Path(__file__).resolve().parents[1] / "scripts" / "bench"
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(BENCH)
+    return importlib.import_module
+
+
+def test_a_stay_counts_as_far_as_it_is_within_the_time_that_is_looked_at(bench: Any) -> None:
+    stays = [(0.0, 4.0), (1.0, 3.0), (4.0, 8.0)]
+    assert bench("busy").busy_share(stays, 2, 0.0, 4.0) == 0.75
+    assert bench("busy").busy_share(stays, 2, 2.0, 6.0) == 0.625
+
+
+def test_the_drain_begins_with_the_outcome_that_leaves_fewer_members_than_workers(bench: Any) -> None:
+    stays = [(0.0, end) for end in (5.0, 1.0, 3.0, 2.0, 4.0)]
+    assert bench("busy").drain_begins(stays, 2) == 4.0
+    assert bench("busy").drain_begins(stays, 5) == 1.0
+
+
+def test_more_workers_than_members_are_never_all_busy(bench: Any) -> None:
+    assert bench("busy").drain_begins([(0.0, 2.0), (0.0, 1.0)], 8) == 1.0
+
+
+def test_every_run_measures_each_kind_once_and_begins_with_another(bench: Any) -> None:
+    assert list(bench("measuring").in_turn("ab", 2)) == [(0, "a"), (0, "b"), (1, "b"), (1, "a")]
+
+
+def test_a_run_lasts_from_its_first_births_to_its_last_outcome(bench: Any) -> None:
+    kinds = ["run", "controller", "births", "outcome", "births", "outcome", "end"]
+    records = [{"kind": kind, "time": float(number)} for number, kind in enumerate(kinds)]
+    assert bench("measuring").steady_span(records) == (2.0, 5.0)
+
+
+def test_a_config_without_work_is_a_good_one(bench: Any) -> None:
+    config = parse(bench("measuring").no_work_config("one", "Sleep", 4, 2, mean_s=0.1))
+    assert (config.search.population, config.workload.options) == (4, {"mean_s": 0.1})
+
+
+def test_a_member_sleeps_for_a_time_that_its_training_seed_decides(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    workload = bench("no_work").Sleep(mean_s=2.0, sigma=0.5)
+    workload.prepare(torch.device("cpu"), None)
+    for seed in (1, 2, 1):
+        assert list(workload.train(workload.begin({"a": 0.5, "b": 0.5, "c": 0.5}, seed, None))) == []
+    assert slept[0] == slept[2] != slept[1]

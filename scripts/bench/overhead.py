@@ -126,11 +126,11 @@ def main() -> None:
             about["ray"] = str(_ray_version(python))
         log = Log(options.out, **about)
         measured: dict[tuple[Shape, str], list[float]] = {}
-        kinds = [(shape, system) for shape in options.shapes for system in measures]
-        for run, (shape, system) in in_turn(kinds, options.runs):
-            ms = measures[system](shape, run)
-            measured.setdefault((shape, system), []).append(ms)
-            log.add(run=run, population=shape[0], generations=shape[1], system=system, ms=ms)
+        for shape in options.shapes:
+            for run, system in in_turn(list(measures), options.runs):
+                ms = measures[system](shape, run)
+                measured.setdefault((shape, system), []).append(ms)
+                log.add(run=run, population=shape[0], generations=shape[1], system=system, ms=ms)
     for shape in options.shapes:
         print(f"\npopulation {shape[0]}, {shape[1]} generations, {options.runs} runs")
         for system in measures:

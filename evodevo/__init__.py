@@ -1,6 +1,7 @@
 """Distributed tri-parent population-based training on a Dask cluster.
 
-`local` and `connect` give a client; `open_run` reads a run's directory; `Schedule` is what was found.
+`local`, `connect` and `attach` give a client; `open_run` reads a run's directory; `Schedule` is what was
+found.
 Each name is imported on first use: a script that reads a schedule does not load the Dask cluster.
 """
 
@@ -10,14 +11,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evodevo.errors import RunFailed, UsageError
     from evodevo.report.schedule import Schedule
+    from evodevo.service.attach import attach
     from evodevo.service.client import Best, Client, Run, connect, local, open_run
 
-__all__ = ["Best", "Client", "Run", "RunFailed", "Schedule", "UsageError", "connect", "local", "open_run"]
+__all__ = [
+    "Best",
+    "Client",
+    "Run",
+    "RunFailed",
+    "Schedule",
+    "UsageError",
+    "attach",
+    "connect",
+    "local",
+    "open_run",
+]
 
 _HOMES = {
     "RunFailed": "evodevo.errors",
     "UsageError": "evodevo.errors",
     "Schedule": "evodevo.report.schedule",
+    "attach": "evodevo.service.attach",
     **dict.fromkeys(("Best", "Client", "Run", "connect", "local", "open_run"), "evodevo.service.client"),
 }
 

@@ -10,6 +10,7 @@ from evodevo.interrupts import remembered_interrupts
 from evodevo.run.journal import JournalError
 
 COMMANDS = {
+    "attach": "Put the service into a scheduler that runs without it, and prepare its workers.",
     "cancel": "Stop RUN, keeping everything.",
     "check": "Say whether CONFIG is good and what it would do, without doing it.",
     "compare": "Hold several ways to search side by side: the same epochs, validation data and final test.",

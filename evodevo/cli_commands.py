@@ -36,6 +36,7 @@ from evodevo.report.schedule import Schedule
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.dispatch import call_by_path
 from evodevo.run.journal import is_live
+from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import DESCRIBE, JOURNAL, job_of
 from evodevo.run.view import runs_in
 from evodevo.service import comparison
@@ -127,9 +128,10 @@ def status(run: str | None, as_json: bool, runs_dir: str, where: Where) -> None:
     with contextlib.ExitStack() as stack:
         if where.exists:
             client = stack.enter_context(where.connect())
-            names, open_one = client.names(), client.run
+            place, names, open_one = client.runs_dir, client.names(), client.run
         else:
-            names, open_one = runs_in(Path(runs_dir)), functools.partial(open_in, runs_dir=runs_dir)
+            place, names = Path(runs_dir), runs_in(Path(runs_dir))
+            open_one = functools.partial(open_in, runs_dir=runs_dir)
         if run:
             names = [run]
         statuses, problems = statuses_of(names, open_one)
@@ -138,7 +140,9 @@ def status(run: str | None, as_json: bool, runs_dir: str, where: Where) -> None:
     if as_json:
         print(json.dumps([one.to_json() for one in statuses], indent=2))
     else:
-        console.print(display.status_table(statuses) if statuses else _no_runs(runs_dir, where))
+        if where.exists and statuses:
+            console.print(f"runs in {place}, the scheduler's own directory", highlight=False, soft_wrap=True)
+        console.print(display.status_table(statuses) if statuses else _no_runs(place, where))
     for name, why in problems.items():
         click.echo(f"evodevo: {name}: {why}", err=True)
 
@@ -306,6 +310,26 @@ def compare(
 
 
 @click.command()
+@in_runs_dir
+@at_scheduler
+def attach(runs_dir: str, where: Where) -> None:
+    """Put the service into a scheduler that runs without it, and prepare its workers.
+
+    DIR is relative to the working directory of the scheduler.
+    """
+    from evodevo.service.attach import attach_to
+    from evodevo.service.cluster import existing
+
+    if not where.exists:
+        raise UsageError("attach needs the cluster: give --scheduler ADDRESS or --scheduler-file FILE")
+    with existing(where.scheduler, where.scheduler_file) as dask_client:
+        attached = attach_to(dask_client, runs_dir)
+        console.print(display.rows(attached.client.address, attached.rows()), highlight=False)
+    for warning in attached.warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+@click.command()
 @click.argument("run")
 @in_runs_dir
 def prune(run: str, runs_dir: str) -> None:
@@ -315,15 +339,16 @@ def prune(run: str, runs_dir: str) -> None:
         raise UsageError(f"run {directory.name!r} is running; it deletes what it does not need by itself")
     history = open_run(directory).view.history
     best = history.best.outcome.checkpoint if history.best and history.best.outcome else None
-    keep = ({best.name} if best else set()) if history.end == "done" else history.needed_checkpoints()
+    keep = ({best.name} if best else set()) if history.end == "done" else needed_checkpoints(history)
     try:
         store = CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url)
-        deleted = store.collect(keep, in_flight=())
+        deleted = [name for name in store.names() if name not in keep]
+        store.delete(deleted)
         console.print(f"deleted {len(deleted)} checkpoints, kept {len(store.names())}")
     except CheckpointError as why:
         raise UsageError(str(why)) from None
 
 
-def _no_runs(runs_dir: str, where: Where) -> str:
-    there = where.exists or Path(runs_dir).is_dir()
-    return f"no runs in {runs_dir}" + ("" if there else ", which is no directory")
+def _no_runs(place: Path, where: Where) -> str:
+    there = where.exists or place.is_dir()
+    return f"no runs in {place}" + ("" if there else ", which is no directory")

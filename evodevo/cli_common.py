@@ -127,7 +127,7 @@ def _local_workers(config: RunConfig, runs: int) -> int:
     from evodevo.service.machine import room_for_workers
 
     search = config.search
-    at_once = search.generations if find(search.strategy).steady else search.population
+    at_once = search.population if find(search.strategy).inherits else search.generations
     return min(room_for_workers(config.cluster.threads_per_member), runs * at_once)
 
 

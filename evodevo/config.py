@@ -23,7 +23,7 @@ from evodevo import yaml_text
 from evodevo.config_errors import describe
 from evodevo.errors import UsageError
 from evodevo.evolution.space import Locus, Space
-from evodevo.evolution.strategies import Strategy, find
+from evodevo.evolution.strategies import STRATEGIES, Pace, Strategy, find
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
@@ -116,7 +116,18 @@ class Search(_Section):
     """The name of one in evolution/strategies, or the import path of a `Strategy`."""
     population: int = Field(ge=1, le=100_000)
     generations: int = Field(ge=1)
-    """A generation is one epoch of every member."""
+    """A generation is one life of every member: with inheritance one leg, by default one epoch."""
+    pace: Pace | None = None
+    """When a child is born: after the whole generation before it, after its mating pool, or when a worker is
+    free (`steady`). The strategy's first where nothing is said: `generations`, and steady for mutate_best."""
+    pool: int = Field(default=8, ge=2)
+    """With `pace: pools`, the members of a mating pool: the child's own slot and others."""
+    legs: int = Field(default=1, ge=1)
+    """Legs of a life, at the most; the fom is that of the last one."""
+    epochs_per_generation: int = Field(default=1, ge=1)
+    """Length of a leg."""
+    steps_per_generation: int | None = Field(default=None, ge=1)
+    """Length of a leg in optimizer steps, instead of epochs."""
     options: Plain = Field(default_factory=dict)
     """The strategy's own."""
     loci: dict[str, Locus] = Field(min_length=1)
@@ -124,18 +135,19 @@ class Search(_Section):
     @model_validator(mode="before")
     @classmethod
     def _filled_in_by_the_strategy(cls, data: Any) -> Any:
-        """What is not given and the strategy has a value of its own for; what is wrong is said later."""
-        try:
-            defaults = find(data.get("strategy", "tri_parent")).default_search
-        except (ValueError, AttributeError, TypeError):
-            return data
-        return {**defaults, **data}
+        """What is not given and the strategy has a value of its own for; what is wrong is said later.
 
-    @field_validator("strategy")
-    @classmethod
-    def _is_known(cls, strategy: str) -> str:
-        find(strategy)
-        return strategy
+        Only strategies of evodevo's own have such values, so that no code of a user's is imported here.
+        """
+        name = data.get("strategy", "tri_parent") if isinstance(data, dict) else None
+        known = STRATEGIES.get(name) if isinstance(name, str) else None
+        return {**known.default_search, **data} if known else data
+
+    @model_validator(mode="after")
+    def _has_one_length(self) -> Self:
+        if self.steps_per_generation is not None and self.epochs_per_generation != 1:
+            raise ValueError("give epochs_per_generation or steps_per_generation, not both")
+        return self
 
 
 class Data(_Section):
@@ -218,6 +230,8 @@ class Cluster(_Section):
 
     Then there are never more than members to train at once. An existing cluster has its own number.
     """
+    members_per_task: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Members that a worker is given at once; auto: as many as make a Dask task last 0.1 s or so."""
     threads_per_member: int = Field(default=1, ge=1)
     """Torch threads of each member's training on CPU; part of what makes a run repeatable."""
     device: Literal["any", "gpu"] = "any"
@@ -267,7 +281,10 @@ class RunConfig(_Section):
     def strategy(self) -> Strategy:
         search = self.search
         found = find(search.strategy)
-        return found(self.space(), search.population, self.objective.mode, self.run.seed, self._options())
+        pool = search.pool if search.pace == "pools" else None
+        return found(
+            self.space(), search.population, self.objective.mode, self.run.seed, self._options(), pool
+        )
 
     def _options(self) -> BaseModel:
         return find(self.search.strategy).Options.model_validate(self.search.options)
@@ -278,7 +295,9 @@ class RunConfig(_Section):
         A run has them in its journal: what it does next must not change with the defaults of a new version.
         """
         options = self._options().model_dump(mode="json")
-        return self.model_copy(update={"search": self.search.model_copy(update={"options": options})})
+        pace = self.search.pace or find(self.search.strategy).paces[0]
+        search = self.search.model_copy(update={"options": options, "pace": pace})
+        return self.model_copy(update={"search": search})
 
     def differs_from(self, other: Self) -> list[str]:
         """The sections in which a result of this config could differ from the other's.
@@ -304,7 +323,9 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
     try:
         config = RunConfig.model_validate(dict(data))
     except ValidationError as why:
-        raise _wrong(where, describe(why, RunConfig)) from None
+        raise _wrong(where, [*describe(why, RunConfig), *_strategy_problems(data)]) from None
+    if problems := _strategy_problems(data):
+        raise _wrong(where, problems)
     search = config.search
     strategy = find(search.strategy)
     try:
@@ -321,10 +342,14 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
             f"search.population: {search.population} is too small for {search.strategy}, "
             f"which needs {strategy.smallest_population} or more"
         )
-    if strategy.steady and search.population > 1:
+    if not strategy.inherits and search.population > 1:
         problems.append(
             f"search.population: is {search.population}, but a generation of {search.strategy} is one "
             "member; leave population out, and give generations the number of members"
+        )
+    if search.pace is not None and search.pace not in strategy.paces:
+        problems.append(
+            f"search.pace: is {search.pace!r}, and {search.strategy} knows {' or '.join(strategy.paces)} only"
         )
     if getattr(options, "initial", "random") != "random":
         problems += [
@@ -339,6 +364,27 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
     except ValueError as why:
         raise _wrong(where, [f"search.options.{why}"]) from None
     return config
+
+
+def read_config(data: Mapping[str, Any], where: str = "journal") -> RunConfig:
+    """Return a config that was validated when its run began; imports no strategy. Raises `UsageError`."""
+    try:
+        return RunConfig.model_validate(dict(data))
+    except ValidationError as why:
+        raise _wrong(where, describe(why, RunConfig)) from None
+
+
+def _strategy_problems(data: Mapping[str, Any]) -> list[str]:
+    """Why the strategy that a config names cannot be had, if it names one."""
+    search = data.get("search")
+    name = search.get("strategy", "tri_parent") if isinstance(search, Mapping) else None
+    if not isinstance(name, str):
+        return []
+    try:
+        find(name)
+    except ValueError as why:
+        return [f"search.strategy: {why}"]
+    return []
 
 
 def _wrong(where: str, problems: Iterable[str]) -> UsageError:

@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from evodevo.config import RunConfig
+from evodevo.config import RunConfig, Search
 from evodevo.run.view import Status, brief
 
 
@@ -140,16 +140,24 @@ def status_table(statuses: Iterable[Status]) -> Table:
     return table
 
 
+def _amount(search: Search) -> str:
+    """How much a run trains, at the most."""
+    legs = search.population * search.generations * search.legs
+    if search.steps_per_generation is not None:
+        return f"{legs * search.steps_per_generation:,} steps"
+    return f"{legs * search.epochs_per_generation:,} epochs"
+
+
 def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a config would do, as labels and values; `facts` are what a worker found out of its workload."""
     search = config.search
     members = "1 member" if search.population == 1 else f"{search.population} members"
-    if config.strategy().steady:
+    if not config.strategy().inherits:
         size = [("search", f"{search.strategy}, {search.generations:,} members, each trained from scratch")]
     else:
         size = [
             ("search", f"{search.strategy}, {members} x {search.generations} generations"),
-            ("", f"= {search.population * search.generations:,} epochs of one member"),
+            ("", f"= {_amount(search)} of one member"),
         ]
     evolving = [name for name, locus in search.loci.items() if locus.evolves]
     return [

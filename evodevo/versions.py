@@ -1,5 +1,6 @@
 """Which versions take part in a run. Client, scheduler and workers must agree."""
 
+import functools
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +23,7 @@ def differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]
     ]
 
 
+@functools.cache
 def _version(package: str) -> str:
     try:
         return version(package)

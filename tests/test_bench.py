@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from evodevo.config import parse
+from evodevo.run.history import load_history
 
 BENCH = Path(__file__).resolve().parents[1] / "scripts" / "bench"
 
@@ -60,3 +61,29 @@ def test_a_member_sleeps_for_a_time_that_its_training_seed_decides(
     for seed in (1, 2, 1):
         assert list(workload.train(workload.begin({"a": 0.5, "b": 0.5, "c": 0.5}, seed, None))) == []
     assert slept[0] == slept[2] != slept[1]
+
+
+@pytest.mark.parametrize("search", ["tri_parent:generations", "tri_parent:pools", "tri_parent:steady"])
+def test_simulated_workers_carry_a_search_to_its_end(bench: Any, tmp_path: Path, search: str) -> None:
+    scale = bench("scale")
+    cost = scale.cost_of(tmp_path / "run", search, scale.Shape(12, 3, 5), 2, 0)
+    assert cost.cpu_us > 0
+    assert cost.wall_us >= 0
+    history = load_history(tmp_path / "run" / "journal.jsonl")
+    assert len({life.worker for life in history.over}) == 5
+
+
+@pytest.mark.parametrize(("at_once", "count"), [(10, 2 + 22), (1, 2 + 20)])
+def test_a_made_up_journal_reads_as_a_run_of_whole_generations(
+    bench: Any, tmp_path: Path, at_once: int, count: int
+) -> None:
+    assert bench("scale").write_journal(tmp_path / "run", 25, 10, at_once) == count
+    history = load_history(tmp_path / "run" / "journal.jsonl")
+    assert history.completed() == len(history.generations)
+    assert history.line(history.over[-1])[0].generation == 0
+
+
+def test_growth_compares_each_shape_with_the_first_run_by_run(bench: Any) -> None:
+    scale = bench("scale")
+    small, large = scale.Shape(100, 9, 16), scale.Shape(1000, 9, 1000)
+    assert scale.growth({small: [1.0, 2.0], large: [3.0, 3.0]}) == {large: [3.0, 1.5]}

@@ -9,6 +9,7 @@ from configs import complaint, small
 from evodevo.config import RunConfig, parse
 from evodevo.config_file import load
 from evodevo.errors import UsageError
+from evodevo.run.events import Ended, encode
 from evodevo.run.journal import Journal
 from evodevo.run.setup import JOURNAL, create_run
 from evodevo.service.comparison import DEFAULT_ARMS, Planned, all_done, directory_of, finished, plan, write
@@ -152,7 +153,7 @@ def test_a_run_that_was_cancelled_is_not_finished(tmp_path: Path) -> None:
     planned = plan(config_of(), ["tri_parent"], 1)
     carried_out(planned, tmp_path)
     with Journal(tmp_path / planned[0].config.run.name / JOURNAL) as journal:
-        journal.append({"kind": "end", "status": "cancelled", "reason": "a user", "test": {}})
+        journal.append([encode(Ended("cancelled", "a user"))])
     assert finished(planned, tmp_path) == {}
 
 
@@ -181,7 +182,7 @@ def test_every_config_here_is_good_and_so_are_its_arms(path: Path, monkeypatch: 
     monkeypatch.chdir(CONFIGS.parent)
     config = load(path)
     arms = {*DEFAULT_ARMS, *config.compare.arms}
-    if config.strategy().steady:
+    if not config.strategy().inherits:
         message = complaint(lambda: plan(config, sorted(arms), 2))
         assert message.startswith("search.strategy: mutate_best trains each member to its end")
     else:

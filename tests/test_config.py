@@ -131,14 +131,24 @@ def test_a_resolved_config_has_every_default_filled_in() -> None:
         "max_failed_fraction": 0.5,
     }
     slurm = resolved["cluster"].pop("slurm")
-    assert resolved["cluster"] == {"workers": "auto", "threads_per_member": 1, "device": "any"}
+    assert resolved["cluster"] == {
+        "workers": "auto",
+        "members_per_task": "auto",
+        "threads_per_member": 1,
+        "device": "any",
+    }
     assert (slurm["gpus"], slurm["min_workers"], slurm["max_workers"]) == (1, 1, 8)
     assert list(resolved) == list(RunConfig.model_fields)
 
 
 def test_configs_differ_in_what_a_result_depends_on_and_in_nothing_else() -> None:
     here = parse(small())
-    elsewhere = {"cluster.workers": 7, "cluster.device": "gpu", "cluster.slurm": {"max_workers": 99}}
+    elsewhere = {
+        "cluster.workers": 7,
+        "cluster.members_per_task": 3,
+        "cluster.device": "gpu",
+        "cluster.slurm": {"max_workers": 99},
+    }
     assert here.differs_from(parse(small(elsewhere))) == []
     other = parse(small({"search.population": 11, "cluster.threads_per_member": 2}))
     assert here.differs_from(other) == ["search", "cluster.threads_per_member"]
@@ -197,7 +207,7 @@ def test_a_strategy_may_be_given_by_its_import_path() -> None:
 def test_replay_may_have_a_population_of_one() -> None:
     options = {"genomes": [{}, {}], "training_seeds": [1, 2]}
     changes = {"search.strategy": "replay", "search.options": options, "search.population": 1}
-    assert parse(small(changes)).strategy().ask(0)[0].training_seed == 1
+    assert parse(small(changes)).strategy().founder(0, 0).training_seed == 1
 
 
 def test_a_config_does_not_change() -> None:

@@ -31,7 +31,7 @@ UNKNOWN_KEYS = {
     "run.sead": "did you mean seed? Known: name, seed",
     "workload.option": "did you mean options? Known: use, command, options",
     "objective.metrik": "did you mean metric? Known: metric, mode",
-    "search.popluation": "did you mean population? Known: strategy, population, generations, options, loci",
+    "search.popluation": "did you mean population? Known: strategy, population, generations, pace",
     "search.options.sigm": "did you mean sigma? Known: ",
     "search.loci.rate.hihg": "did you mean high? Known: ",
     "search.loci.layers.lo": "did you mean low? Known: ",
@@ -39,7 +39,7 @@ UNKNOWN_KEYS = {
     "data.rot": "did you mean root? Known: root",
     "checkpoints.maxbytes": "did you mean max_bytes? Known: url, max_bytes",
     "limits.qqq": "Known: epoch_timeout_s, wall_time_s, max_attempts, max_failed_fraction",
-    "cluster.worker": "did you mean workers? Known: workers, threads_per_member",
+    "cluster.worker": "did you mean workers? Known: workers, members_per_task",
 }
 
 BAD: list[tuple[dict[str, Any], list[str]]] = [

@@ -102,7 +102,7 @@ def calls(tree: ast.Module) -> Iterator[ast.Call]:
 
 
 def test_the_modules_are_found() -> None:
-    assert {"evodevo", "evodevo.run.controller", "workers.epoch", "workers.workloads"} <= MODULES.keys()
+    assert {"evodevo", "evodevo.run.controller", "workers.unit", "workers.workloads"} <= MODULES.keys()
     assert {package for package in ALLOWED if not any(under(module, package) for module in MODULES)} == set()
 
 
@@ -255,9 +255,10 @@ def test_the_module_that_may_import_pickle_only_derives_an_unpickler_with_a_find
 
 def test_a_worker_function_that_the_library_names_is_there() -> None:
     """They are named by import path, and nothing else would notice a wrong one."""
-    from evodevo.run.setup import DESCRIBE, EXAMINE, RENDER, RUN_EPOCH
+    from evodevo.run.setup import DESCRIBE, EXAMINE, RENDER, RUN_UNIT
+    from evodevo.service.attachment import JOIN
 
-    for path in (DESCRIBE, EXAMINE, RENDER, RUN_EPOCH):
+    for path in (DESCRIBE, EXAMINE, JOIN, RENDER, RUN_UNIT):
         module, _, function = path.partition(":")
         tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
         assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}

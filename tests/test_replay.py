@@ -12,6 +12,7 @@ from evodevo.evolution.rng import training_seed
 from evodevo.report.schedule import Schedule
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.history import History
+from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import job_of
 from evodevo.service.replay import Comparison, compare_replay, replay_config
 
@@ -132,4 +133,4 @@ def test_a_replay_leaves_the_originals_checkpoints_alone(tmp_path: Path) -> None
     history, schedule = original(tmp_path / "run", checkpoints__url=url)
     finished(tmp_path / "replay", replay_config(history.config, schedule, "replay"))
     store = CheckpointStore(job_of(history.config, tmp_path / "run", history.run_id).checkpoints_url)
-    assert history.needed_checkpoints() == set(store.names())
+    assert needed_checkpoints(history) == set(store.names())

@@ -24,6 +24,8 @@ class Trainable(Protocol):
     """
 
     suffix: str
+    continues: bool
+    """Whether `train` may be called on a state again, for its next epoch."""
 
     def prepare(self, device: Any, data_root: str | None) -> None: ...
 

@@ -1,5 +1,6 @@
 """What a worker process keeps between members: prepared workloads, and the checkpoints it saw last."""
 
+import functools
 import json
 import threading
 from collections import OrderedDict
@@ -8,27 +9,49 @@ from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.records import CheckpointRef, Job
 from workers.build import Trainable, build
 from workers.preload import current_device
+from workers.publisher import Publisher
 
 CHECKPOINTS_BUDGET_BYTES = 2 << 30
 MAX_WORKLOADS = 2
 
 _workloads: OrderedDict[str, Trainable] = OrderedDict()
 _checkpoints: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+_checkpoints_bytes = 0
 _lock = threading.Lock()
 
 
-def workload_for(job: Job) -> Trainable:
-    """The job's workload with its data loaded; the last few are kept. Raises `UsageError`."""
+@functools.lru_cache(maxsize=32)
+def _store_at(url: str) -> CheckpointStore:
+    return CheckpointStore(url)
+
+
+def store_of(job: Job) -> CheckpointStore:
+    """Return the job's checkpoint store."""
+    return _store_at(job.checkpoints_url)
+
+
+@functools.cache
+def publisher() -> Publisher:
+    """Return the process' publisher, which starts when it is first needed."""
+    return Publisher()
+
+
+def workload_for(job: Job) -> tuple[Trainable, bool]:
+    """Return the job's workload with its data loaded, and whether it was loaded just now.
+
+    The last few are kept. Raises `UsageError`.
+    """
     key = json.dumps([dict(job.workload), job.data_root], sort_keys=True)
     with _lock:
-        if key not in _workloads:
+        is_new = key not in _workloads
+        if is_new:
             workload = build(job.workload)
             workload.prepare(current_device(), job.data_root)
             _workloads[key] = workload
             if len(_workloads) > MAX_WORKLOADS:
                 _workloads.popitem(last=False)
         _workloads.move_to_end(key)
-        return _workloads[key]
+        return _workloads[key], is_new
 
 
 def read_checkpoint(store: CheckpointStore, ref: CheckpointRef) -> bytes:
@@ -44,7 +67,9 @@ def read_checkpoint(store: CheckpointStore, ref: CheckpointRef) -> bytes:
 
 def remember_checkpoint(store: CheckpointStore, ref: CheckpointRef, data: bytes) -> None:
     """Keep a checkpoint in memory; the ones unused for longest go when there are too many bytes."""
+    global _checkpoints_bytes
     with _lock:
+        _checkpoints_bytes += len(data) - len(_checkpoints.pop((store.url, ref.name), b""))
         _checkpoints[store.url, ref.name] = data
-        while sum(map(len, _checkpoints.values())) > CHECKPOINTS_BUDGET_BYTES and len(_checkpoints) > 1:
-            _checkpoints.popitem(last=False)
+        while _checkpoints_bytes > CHECKPOINTS_BUDGET_BYTES and len(_checkpoints) > 1:
+            _checkpoints_bytes -= len(_checkpoints.popitem(last=False)[1])

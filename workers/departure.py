@@ -19,6 +19,14 @@ ENDS_AT = "EVODEVO_ENDS_AT"
 """For batch systems other than Slurm: when this worker's job ends, in seconds since the epoch."""
 
 
+_announced = False
+
+
+def announced() -> bool:
+    """Whether this process was told to leave."""
+    return _announced
+
+
 def ends_at() -> float | None:
     """When this process will be ended, in seconds since the epoch; None where nobody has said so."""
     said = os.environ.get(ENDS_AT) or os.environ.get("SLURM_JOB_END_TIME")
@@ -30,6 +38,8 @@ def on_signals(leave: Callable[[str], Any]) -> None:
     before = signal.getsignal(signal.SIGTERM)
 
     def handle(number: int, frame: Any) -> None:
+        global _announced
+        _announced = True
         signal.signal(signal.SIGTERM, before)
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         leave(_meaning_of(signal.Signals(number).name))

@@ -27,7 +27,7 @@ def describe(job: Job, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError(f"checkpoints.url: {why}") from None
     name = job.workload["use"] or "command"
     try:
-        workload = workload_for(job)
+        workload, _ = workload_for(job)
         metrics, read = workload.rehearse(hyperparameters)
         facts = workload.facts()
     except UsageError:
@@ -38,6 +38,8 @@ def describe(job: Job, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError(
             f"{name} fails before its first epoch: {type(why).__name__}: {why}{place_of(why)}"
         ) from why
+    if not workload.continues:
+        _check_legs(job, facts)
     key = "objective.weights" if job.weights else "objective.metric"
     for metric in job.weights or [job.metric]:
         if metric not in metrics:
@@ -47,3 +49,17 @@ def describe(job: Job, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     unread = [locus for locus in hyperparameters if locus not in read]
     warnings = [f"{name} did not read the hyperparameter {locus!r}" for locus in unread]
     return {"facts": facts, "warnings": warnings, "metrics": metrics, "torch": str(torch.__version__)}
+
+
+def _check_legs(job: Job, facts: list[str]) -> None:
+    """A program of its own is called once an epoch, and goes on from its checkpoint only."""
+    if job.steps is not None:
+        raise UsageError(
+            "search.steps_per_generation: the steps of a command cannot be counted; "
+            "give search.epochs_per_generation instead"
+        )
+    if job.epochs > 1 and any("without checkpoints" in fact for fact in facts):
+        raise UsageError(
+            f"search.epochs_per_generation: is {job.epochs}, and workload.command keeps nothing from one "
+            "call to the next; give it {checkpoint_in} and {checkpoint_out}"
+        )

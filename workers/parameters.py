@@ -46,7 +46,8 @@ def restore(data: bytes, model: nn.Module, optimizer: torch.optim.Optimizer) -> 
         if name.startswith("optimizer."):
             _, number, key = name.split(".", 2)
             state.setdefault(int(number), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    if state:
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def read_metadata(data: bytes) -> dict[str, Any]:

@@ -63,11 +63,24 @@ class Training:
     hyperparameters: Hyperparameters
     generator: torch.Generator
     """On the CPU, seeded with the member's training seed: the order of the examples comes from it."""
+    epochs: int = 1
+    """Of this leg; `epoch` is the number of the one at hand, from 0."""
+    epoch: int = 0
+    steps: int | None = None
+    """Of this leg if it is measured in steps; `step` have been done."""
+    step: int = 0
+
+    def progress(self, of_epoch: float) -> float:
+        """Return how much of the leg is done, in [0, 1], at this fraction of the epoch."""
+        if self.steps is not None:
+            return min(1.0, self.step / self.steps)
+        return min(1.0, (self.epoch + of_epoch) / self.epochs)
 
 
 class Workload(ABC):
     batch_size: int = 64
     suffix = ".safetensors"
+    continues = True
 
     device: torch.device
     splits: Splits
@@ -110,7 +123,7 @@ class Workload(ABC):
 
     def begin(self, hyperparameters: Mapping[str, Any], training_seed: int, parent: bytes | None) -> Training:
         """A member, fresh or with the parameters and optimizer state of `parent`."""
-        _seed_all(training_seed)
+        _seed_all(training_seed, self.device)
         hp = Hyperparameters(hyperparameters)
         model = self.model_of(hp).to(self.device)
         optimizer = self.optimizer(model, hp)
@@ -121,21 +134,23 @@ class Workload(ABC):
     def train(self, training: Training) -> Generator[Tensor, None, None]:
         """Train one epoch; yields the loss of each batch, detached.
 
-        Where the loci have an `anneal`, the learning rate falls linearly within the epoch, towards 1 - anneal
+        If the loci have an `anneal`, the learning rate falls linearly within the leg, towards 1 - anneal
         of itself: 0 leaves it alone, with 1 it ends near zero. A fom is then not worse for the noise of a
-        learning rate that is still high for a good reason, and selection by one epoch is less short-sighted.
+        learning rate that is still high for a good reason, and selection by one leg is less short-sighted.
         """
         training.model.train()
         anneal = training.hyperparameters.get("anneal", 0.0)
         groups = training.optimizer.param_groups
         peaks = [group["lr"] for group in groups]
         batches = max(1, len(self.splits.train[0]) // self.batch_size)
-        for number, batch in enumerate(self.train_batches(training)):
+        try:
+            for number, batch in enumerate(self.train_batches(training)):
+                for group, peak in zip(groups, peaks, strict=True):
+                    group["lr"] = peak * (1.0 - anneal * training.progress(number / batches))
+                yield self.step(training, batch)
+        finally:
             for group, peak in zip(groups, peaks, strict=True):
-                group["lr"] = peak * (1.0 - anneal * min(1.0, number / batches))
-            yield self.step(training, batch)
-        for group, peak in zip(groups, peaks, strict=True):
-            group["lr"] = peak
+                group["lr"] = peak
 
     def step(self, training: Training, batch: Batch) -> Tensor:
         """One optimizer step; returns the batch's loss, detached."""
@@ -212,8 +227,14 @@ def _fields(splits: Splits) -> tuple[Batch | None, ...]:
     return splits.train, splits.validation, splits.test
 
 
-def _seed_all(seed: int) -> None:
-    """A workload may draw from any of the usual global generators; all of them are seeded."""
+def _seed_all(seed: int, device: torch.device) -> None:
+    """Seed all of the usual global generators: a workload may draw from any of them.
+
+    `torch.manual_seed` would do more, but while CUDA sleeps it keeps a stack trace of each call for ever.
+    """
     random.seed(seed)
     np.random.seed(seed)
-    torch.manual_seed(seed)
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)

@@ -38,3 +38,8 @@ def best_first(foms: Sequence[float | None], mode: Mode) -> list[int]:
     sign = 1.0 if mode == "min" else -1.0
     keys = [sign * fom if is_usable(fom) else math.inf for fom in foms]
     return sorted(range(len(foms)), key=keys.__getitem__)
+
+
+def is_better(fom: float, than: float, mode: Mode) -> bool:
+    """Whether a usable fom is better than another; equal ones are not."""
+    return fom < than if mode == "min" else fom > than

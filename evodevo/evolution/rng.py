@@ -18,3 +18,11 @@ def stream(seed: int, generation: int, slot: int, purpose: str) -> np.random.Gen
 def training_seed(seed: int, generation: int, slot: int) -> int:
     """The seed, in [0, 2**31), with which the member born at (generation, slot) is trained."""
     return int(stream(seed, generation, slot, "training").integers(2**31))
+
+
+def leg_seed(training_seed: int, leg: int) -> int:
+    """Return the seed, in [0, 2**31), of a leg of the life with that training seed; itself for leg 0."""
+    if leg == 0:
+        return training_seed
+    key = np.random.SeedSequence(entropy=training_seed, spawn_key=(leg,))
+    return int(np.random.Generator(np.random.PCG64(key)).integers(2**31))

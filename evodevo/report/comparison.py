@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from evodevo.evolution.fitness import Mode
-from evodevo.report.tables import busy_seconds
+from evodevo.report.account import MEASURED, account
 from evodevo.run.history import History
 
 RESAMPLES = 10_000
@@ -113,7 +113,7 @@ def _result(arm: str, histories: Sequence[History]) -> ArmResult:
         arm,
         {name: [one[name] for one in reached] for name in shared},
         sum(life.outcome is not None for history in histories for life in history.lives()),
-        sum(sum(busy_seconds(history).values()) for history in histories),
+        sum(account(history)[part] for history in histories for part in MEASURED),
     )
 
 

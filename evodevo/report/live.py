@@ -1,7 +1,8 @@
 """A run as columns of numbers, for a page that draws it while it goes on: much history, few points.
 
-Of a large run a part of the members is shown, about `MOST` of them: always those of the newest generation,
-their ancestors, and the best one's line; of the others one in so many, evenly over generations and slots.
+Of a large run a part of the members is shown, about `MOST` of them: always the best one's line; the newest
+generation with its ancestors, or if these are too many, as many α-lines as fit; of the others one in so many,
+evenly over generations and slots.
 """
 
 import math
@@ -12,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from evodevo.report.account import MEASURED, PARTS, worker_accounts
 from evodevo.report.standing import fitness_by_member, fom_scale, foms_by_generation
-from evodevo.report.tables import SECONDS
 from evodevo.run.history import History, Life
 from evodevo.run.view import brief
 
@@ -43,7 +44,8 @@ class Drawing:
     run: str
     metric: str
     mode: str
-    steady: bool
+    independent: bool
+    """Each member trains from scratch, so that generations mean nothing."""
     fom_scale: str
     panels: tuple[Panel, ...]
     generations: int
@@ -63,7 +65,7 @@ class Picture:
                   that ended, those that lead to the newest generation, and the best one's
     hyperparameter_parents
                   the same, from parents a and b
-    seconds       worker, load, train, eval, save, idle
+    seconds       worker, and the parts of its account
     failures      member, what, attempt, message, text: newest first
 
     A member's `place` puts it beside those with the same α, so that α-lines never cross. NaN where there is
@@ -84,7 +86,7 @@ def picture_of(history: History) -> Picture:
         run=config.run.name,
         metric=config.objective.metric,
         mode=config.objective.mode,
-        steady=history.steady,
+        independent=not history.inherits,
         fom_scale=fom_scale(fom["low"], fom["high"]),
         panels=panels,
         generations=config.search.generations,
@@ -93,7 +95,7 @@ def picture_of(history: History) -> Picture:
     )
     line = history.line(history.best) if history.best else []
     ancestors = _ancestors(history)
-    shown = _shown(history, {life.id for life in line} | ancestors)
+    shown = _shown(history, {life.id for life in line} | _newest_lines(history))
     places = _places(history)
     points = _Points(history, panels, places)
     columns = {
@@ -125,17 +127,32 @@ def _ancestors(history: History) -> set[str]:
     return found
 
 
+def _newest_lines(history: History) -> set[str]:
+    """Return the newest generation with its α-lines, or evenly spread ones of it, as many as make `MOST`."""
+    found: set[str] = set()
+    newest = history.generations[-1] if history.generations else []
+    for index in sorted(range(len(newest)), key=_spread_out):
+        member: str | None = newest[index].id
+        while member is not None and member not in found:
+            found.add(member)
+            member = history.by_id[member].birth.parent_params
+        if len(found) >= MOST:
+            break
+    return found
+
+
+def _spread_out(index: int) -> int:
+    """Return the index with its bits reversed: in this order, any first few lie evenly among all."""
+    return int(f"{index:032b}"[::-1], 2)
+
+
 def _shown(history: History, wanted: set[str]) -> list[Life]:
     """The members that are drawn, oldest first. Which they are changes seldom while the run grows."""
     every = math.ceil(sum(map(len, history.generations)) / MOST)
-    newest = len(history.generations) - 1
     return [
         life
         for life in history.lives()
-        if every == 1
-        or life.generation == newest
-        or (life.slot - life.generation) % every == 0
-        or life.id in wanted
+        if every == 1 or (life.slot - life.generation) % every == 0 or life.id in wanted
     ]
 
 
@@ -210,26 +227,9 @@ def _steps(
 
 
 def _seconds(history: History) -> Columns:
-    """Where each worker's seconds went, of the attempts that count, most at work first.
-
-    A worker idles between its first and its last member, while it has none; attempts that were lost count
-    as that. The workers beyond `MOST_WORKERS` are summed up.
-    """
-    spent: dict[str, dict[str, float]] = {}
-    spans: dict[str, tuple[float, float]] = {}
-    for life in history.lives():
-        if life.outcome is None or life.worker is None or life.started_at is None:
-            continue
-        parts = spent.setdefault(life.worker, dict.fromkeys((*SECONDS, "idle"), 0.0))
-        for part in SECONDS:
-            parts[part] += life.outcome.seconds.get(part, 0.0)
-        end = life.started_at + sum(life.outcome.seconds.values())
-        first, last = spans.get(life.worker, (life.started_at, end))
-        spans[life.worker] = (min(first, life.started_at), max(last, end))
-    for worker, parts in spent.items():
-        first, last = spans[worker]
-        parts["idle"] = max(0.0, min(last - first, history.elapsed_s) - sum(parts.values()))
-    order = sorted(spent, key=lambda worker: -sum(spent[worker].values()))
+    """Where each worker's seconds went, most at work first; those beyond `MOST_WORKERS` are summed up."""
+    spent = {name: worker.seconds for name, worker in worker_accounts(history).items()}
+    order = sorted(spent, key=lambda worker: -sum(spent[worker][part] for part in MEASURED))
     shown = order if len(order) <= MOST_WORKERS else order[: MOST_WORKERS - 1]
     rows = {worker.rpartition("://")[2]: spent[worker] for worker in shown}
     if rest := order[len(shown) :]:
@@ -238,7 +238,7 @@ def _seconds(history: History) -> Columns:
         }
     return {
         "worker": list(rows),
-        **{part: _floats(parts[part] for parts in rows.values()) for part in (*SECONDS, "idle")},
+        **{part: _floats(parts[part] for parts in rows.values()) for part in PARTS},
     }
 
 

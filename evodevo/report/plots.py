@@ -47,7 +47,7 @@ def fom_plot(history: History) -> bytes:
     axes = figure.subplots()
     foms, config, count = foms_by_generation(history), history.config, len(history.generations)
     at = foms["generation"]
-    if history.steady:
+    if not history.inherits:
         found = [life.fom for life in history.lives() if life.fom is not None]
         axes.plot(at, found, "o", color=INK, ms=4, alpha=0.6, label="a member")
         axes.step(at, foms["best"], where="post", color=ACCENT, lw=2, label="best so far")
@@ -60,7 +60,7 @@ def fom_plot(history: History) -> bytes:
     if at:
         axes.legend(frameon=False)
         axes.set_yscale(fom_scale(foms["low"], foms["high"]))
-    generation_axis(axes, count, "member" if history.steady else "generation")
+    generation_axis(axes, count, "generation" if history.inherits else "member")
     axes.set_ylabel(words(config.objective.metric))
     axes.set_title(f"{config.run.name}: {size}", loc="left")
     return png(figure)

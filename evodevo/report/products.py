@@ -35,7 +35,7 @@ def write_products(directory: Path | str) -> list[Path]:
     pictures = {report / "fom.png": drawn(lambda: fom_plot(history))}
     if history.best:
         products[directory / "schedule.yaml"] = Schedule.of(history, history.best).to_yaml()
-    if not history.steady:
+    if history.inherits:
         pictures[report / "schedule.png"] = drawn(lambda: schedule_plot(history))
     elif history.best:
         products[directory / "evolve.csv"] = evolve_csv(history)

@@ -7,6 +7,8 @@ It is what a run finds. Use it in any training loop:
         settings = schedule.at(epoch)  # {"learning_rate": 0.05, ...}
 """
 
+import bisect
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +21,18 @@ from evodevo.run.history import History, Life
 
 @dataclass(frozen=True)
 class Entry:
-    """One epoch: whose it was, its training seed, its genome (all loci), and what of that counts."""
+    """One life: whose it was, its training seed, its genome (all loci), and what of that counts.
+
+    It lasted `legs` legs, of `epochs` epochs together.
+    """
 
     member: str
     training_seed: int
     fom: float | None
     hyperparameters: Mapping[str, Any]
     genome: Mapping[str, Any]
+    epochs: int = 1
+    legs: int = 1
 
 
 @dataclass(frozen=True)
@@ -41,13 +48,14 @@ class Schedule:
 
     @property
     def epochs(self) -> int:
-        return len(self.entries)
+        return sum(entry.epochs for entry in self.entries)
 
     def at(self, epoch: int) -> dict[str, Any]:
         """The hyperparameters of an epoch, counted from 0. Raises `IndexError` past the end."""
         if not 0 <= epoch < self.epochs:
             raise IndexError(f"the schedule has epochs 0 to {self.epochs - 1}, not {epoch}")
-        return dict(self.entries[epoch].hyperparameters)
+        ends = itertools.accumulate(entry.epochs for entry in self.entries)
+        return dict(self.entries[bisect.bisect_right(list(ends), epoch)].hyperparameters)
 
     @classmethod
     def of(cls, history: History, life: Life) -> Self:
@@ -60,6 +68,8 @@ class Schedule:
                 ancestor.fom,
                 space.express(ancestor.birth.genome),
                 dict(ancestor.birth.genome),
+                _legs(history, ancestor) * history.config.search.epochs_per_generation,
+                _legs(history, ancestor),
             )
             for ancestor in history.line(life)
         ]
@@ -91,6 +101,7 @@ class Schedule:
             "fom": self.fom,
             "checkpoint_sha256": self.checkpoint_sha256,
         }
+        begins = itertools.accumulate((entry.epochs for entry in self.entries), initial=0)
         epochs = [
             {
                 "epoch": number,
@@ -99,8 +110,10 @@ class Schedule:
                 "fom": entry.fom,
                 "hyperparameters": dict(entry.hyperparameters),
                 **({"genome": dict(entry.genome)} if entry.genome != entry.hyperparameters else {}),
+                **({"epochs": entry.epochs} if entry.epochs != 1 else {}),
+                **({"legs": entry.legs} if entry.legs != 1 else {}),
             }
-            for number, entry in enumerate(self.entries)
+            for number, entry in zip(begins, self.entries, strict=False)
         ]
         return yaml_text.dump({**head, "epochs": epochs}, default_flow_style=None, width=1000)
 
@@ -108,3 +121,8 @@ class Schedule:
 def _entry(*, epoch: int, genome: Mapping[str, Any] | None = None, **values: Any) -> Entry:
     """An entry as the file has it: the genome is left out where all of it counts."""
     return Entry(genome=values["hyperparameters"] if genome is None else genome, **values)
+
+
+def _legs(history: History, life: Life) -> int:
+    """How many legs a life had, or is to have."""
+    return len(life.legs) + 1 if life.outcome else history.config.search.legs

@@ -11,11 +11,14 @@ from evodevo.run.history import History
 
 def fitness_by_member(history: History) -> dict[str, float]:
     """Relative fitness by member id, of the members of complete generations; in a steady run, of all done."""
-    if history.steady:
+    if not history.inherits:
         groups = [[life for life in history.lives() if life.outcome]]
     else:
         groups = [lives for at, lives in enumerate(history.generations) if history.complete(at)]
-    strategy = history.config.strategy()
+    try:
+        strategy = history.config.strategy()
+    except ValueError:  # a strategy of a user's own, which is not here
+        return {}
     return {
         life.id: fitness
         for lives in groups
@@ -48,7 +51,7 @@ def fom_scale(lows: Iterable[float], highs: Iterable[float]) -> str:
 def _sorted_foms(history: History) -> Iterator[tuple[int, list[float]]]:
     foms: list[float] = []
     for generation, lives in enumerate(history.generations):
-        if not history.steady:
+        if history.inherits:
             foms = []
         found = [life.fom for life in lives if life.fom is not None]
         for fom in found:

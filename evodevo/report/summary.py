@@ -2,16 +2,19 @@
 
 from typing import Any
 
-from evodevo.report.tables import SECONDS, busy_seconds, most_at_once
+from evodevo.report.account import MEASURED, PARTS, account, workers_at_once
 from evodevo.run.history import History
 from evodevo.run.view import brief
+
+SMALLEST_SHARE = 0.005
+"""Of the account; smaller parts are not said in words."""
 
 
 def summary_of(history: History) -> dict[str, Any]:
     """What summary.json holds.
 
-    `seconds` are of workers; `idle` is what `workers` at work did not use. `hidden_save_s` was spent on
-    publishing checkpoints while their members were evaluated, so it cost no time.
+    `seconds` are of workers: an account (see `report.account`) of `training_s` times `workers`.
+    `hidden_save_s` was spent on publishing checkpoints while something else went on, so it cost no time.
     """
     best = history.best
     return {
@@ -24,14 +27,15 @@ def summary_of(history: History) -> dict[str, Any]:
         "best_metrics": dict(best.outcome.metrics) if best and best.outcome else {},
         "test_metrics": dict(history.test),
         "generations": history.completed(),
-        "members": sum(life.outcome is not None for life in history.lives()),
+        "members": len(history.over),
         "diverged": sum(life.status == "diverged" for life in history.lives()),
         "failed": sum(life.status == "failed" for life in history.lives()),
-        "lost_attempts": sum(len(life.lost) for life in history.lives()),
+        "lost_attempts": history.lost_attempts,
         "elapsed_s": round(history.elapsed_s, 3),
-        "workers": most_at_once(history),
-        "seconds": _account(history),
-        "hidden_save_s": round(sum(life.outcome.hidden_s for life in history.lives() if life.outcome), 3),
+        "training_s": round(history.training_s, 3),
+        "workers": workers_at_once(history),
+        "seconds": {part: round(value, 3) for part, value in account(history).items()},
+        "hidden_save_s": round(sum(at.hidden_s for life in history.births for at in life.outcomes()), 3),
     }
 
 
@@ -63,12 +67,6 @@ def summary_lines(history: History) -> list[tuple[str, str]]:
     return lines
 
 
-def _account(history: History) -> dict[str, float]:
-    seconds = busy_seconds(history)
-    idle = max(0.0, history.elapsed_s * most_at_once(history) - sum(seconds.values()))
-    return {part: round(value, 3) for part, value in {**seconds, "idle": idle}.items()}
-
-
 def _members(facts: dict[str, Any]) -> str:
     troubles = [
         f"{label} {facts[key]}"
@@ -80,5 +78,9 @@ def _members(facts: dict[str, Any]) -> str:
 
 def _shares(seconds: dict[str, float], hidden_s: float) -> str:
     whole = sum(seconds.values()) or 1.0
-    shares = ", ".join(f"{part} {100 * seconds[part] / whole:.0f} %" for part in (*SECONDS, "idle"))
-    return f"{shares} (and {hidden_s:.1f} s of save while evaluating)"
+    shares = ", ".join(
+        f"{part.replace('_', '-')} {100 * seconds[part] / whole:.0f} %"
+        for part in PARTS
+        if part in (*MEASURED, "wait") or seconds[part] / whole >= SMALLEST_SHARE
+    )
+    return f"{shares} (and {hidden_s:.1f} s of save behind something else)"

@@ -1,9 +1,7 @@
-"""A run as a table, a row a member, and sums over its rows."""
+"""A run as a table, a row a member."""
 
 import csv
 import io
-import itertools
-from collections.abc import Mapping
 from typing import Any
 
 from evodevo.report.standing import fitness_by_member
@@ -59,23 +57,8 @@ def history_csv(history: History) -> str:
     return text.getvalue()
 
 
-def busy_seconds(history: History) -> dict[str, float]:
-    """Seconds of workers, summed over the attempts that count: load, train, eval, save."""
-    lives = [life for life in history.lives() if life.outcome]
-    return {part: sum(_seconds(life)[f"{part}_s"] or 0.0 for life in lives) for part in SECONDS}
-
-
-def most_at_once(history: History) -> int:
-    """The largest number of members that were on workers at one time."""
-    changes = []
-    for life in history.lives():
-        if life.outcome and life.started_at is not None:
-            changes.append((life.started_at, 1))
-            changes.append((life.started_at + sum(life.outcome.seconds.values()), -1))
-    return max(itertools.accumulate(change for _, change in sorted(changes)), default=0)
-
-
 def _seconds(life: Life) -> dict[str, float | None]:
-    spent: Mapping[str, float] = life.outcome.seconds if life.outcome else {}
+    """Seconds over all legs, None if no worker measured them; wait_s is from birth to the last leg."""
+    measured = any(outcome.seconds for outcome in life.outcomes())
     wait = None if life.started_at is None else round(max(0.0, life.started_at - life.born_at), 3)
-    return {**{f"{part}_s": spent.get(part) for part in SECONDS}, "wait_s": wait}
+    return {**{f"{part}_s": life.seconds_of(part) if measured else None for part in SECONDS}, "wait_s": wait}

@@ -10,9 +10,10 @@ import contextlib
 import errno
 import hashlib
 import inspect
+import os
 import re
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from fsspec.implementations.local import LocalFileSystem
 from evodevo.run import files
 from evodevo.run.records import CheckpointRef
 
-_OURS = re.compile(r"(?P<member>g\d+s\d+)-a\d+-[0-9a-f]{12}\.(safetensors|checkpoint)(\.[0-9a-f]+\.part)?")
+_OURS = re.compile(
+    r"(?P<member>[0-9A-Za-z_.]+)-a\d+-[0-9a-f]{12}\.(safetensors|checkpoint)(\.[0-9a-f]+\.part)?"
+)
 
 
 class CheckpointError(OSError):
@@ -49,16 +52,34 @@ class CheckpointStore:
 
     def publish(self, stem: str, data: bytes, suffix: str = ".safetensors") -> CheckpointRef:
         """Write `data` under a new name that begins with `stem`; it is durable when this returns."""
-        name = f"{stem}-{uuid.uuid4().hex[:12]}{suffix}"
-        path = f"{self._root}/{name}"
-        with _raised_as(f"checkpoint {self.url}/{name} cannot be written"):
-            try:
-                self._put(path, data)
-            except FileExistsError:
-                # A put whose answer was lost is sent again by its library, and finds that it was done.
-                if self._fs.cat_file(path) != data:
-                    raise
+        ref = self.ref(stem, data, suffix)
+        self.write({ref.name: data})
+        return ref
+
+    def ref(self, stem: str, data: bytes, suffix: str = ".safetensors") -> CheckpointRef:
+        """Return what `data` will be known by, under a new name that begins with `stem`."""
+        name = f"{stem}-{os.urandom(6).hex()}{suffix}"
         return CheckpointRef(name, len(data), hashlib.sha256(data).hexdigest())
+
+    def write(self, contents: Mapping[str, bytes]) -> None:
+        """Write new files, name -> content; all of them are durable when this returns.
+
+        Several cost less than one by one, as their directory is flushed once.
+        """
+        if isinstance(self._fs, LocalFileSystem):
+            with _raised_as(f"checkpoints {', '.join(contents)} in {self.url} cannot be written"):
+                Path(self._root).mkdir(parents=True, exist_ok=True)
+                files.write_all_new(Path(self._root), contents)
+            return
+        for name, data in contents.items():
+            path = f"{self._root}/{name}"
+            with _raised_as(f"checkpoint {self.url}/{name} cannot be written"):
+                try:
+                    self._put(path, data)
+                except FileExistsError:
+                    # A put whose answer was lost is sent again by its library, and finds that it was done.
+                    if self._fs.cat_file(path) != data:
+                        raise
 
     def read(self, ref: CheckpointRef) -> bytes:
         """The bytes of a checkpoint, verified.
@@ -88,17 +109,11 @@ class CheckpointStore:
         names = (path.rsplit("/", 1)[-1] for path in found)
         return sorted(name for name in names if _OURS.fullmatch(name))
 
-    def collect(self, keep: Collection[str], in_flight: Collection[str]) -> list[str]:
-        """Delete what nothing needs and return the names.
-
-        Kept are the names in `keep` and every file of the members `in_flight`: an attempt that is
-        running may have published, while nobody here knows of it yet.
-        """
-        doomed = [name for name in self.names() if name not in keep and member_of(name) not in in_flight]
-        for name in doomed:
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete files of the store; one that is gone already is fine."""
+        for name in names:
             with _raised_as(f"checkpoint {self.url}/{name} cannot be deleted"):
                 self._remove(f"{self._root}/{name}")
-        return doomed
 
     def check(self) -> None:
         """Do once what a run will do, with a file that is gone afterwards. Raises `CheckpointError`.
@@ -123,7 +138,6 @@ class CheckpointStore:
     def _put(self, path: str, data: bytes) -> None:
         """Write a file that is durable then. Raises `FileExistsError` where the store can tell."""
         if isinstance(self._fs, LocalFileSystem):
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
             files.write_new(Path(path), data)
             return
         known = inspect.signature(self._fs.pipe_file).parameters

@@ -1,25 +1,33 @@
-"""Where an assignment runs: calls functions on Dask workers, one at a time each, and notices loss.
+"""Where work units run: sends them to Dask workers, one at a time each, hears of results, and notices loss.
 
-Choices about Dask, each on purpose: a call is restricted to the one worker that is free for it, so nothing
-is stolen and a lost worker takes down no call but its own; keys are unique, so equal calls are two calls; a
-function goes by its import path and arguments are small records, so no weights cross the wire. Dask's own
-retries are not used: whether to try again is the controller's decision, after it is in the journal.
+Choices about Dask, each on purpose: a unit is restricted to the one worker that is free for it, so nothing
+is stolen and a lost worker takes down no unit but its own; keys are unique, so equal units are two; a
+function goes by its import path and arguments are small records, so no weights cross the wire. Results come
+on the worker's own stream to the scheduler, each as soon as it is there; the end of a task follows on the
+same stream, so it never overtakes them. Dask's own retries are not used: whether to try again is the
+controller's decision, after it is in the journal.
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 import logging
+import math
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from evodevo.errors import UsageError
-from evodevo.run.places import Places
-from evodevo.versions import differences, own_versions
+from evodevo.run.crew import ANYTHING, AttemptLost, AttemptsLost, Inbox, Needs, NotBegun, Offered, Reported
+from evodevo.run.pool import Claim, Pool
+from evodevo.run.records import STREAM, Outcome, WorkUnit
+from evodevo.run.roster import Presence, Roster
+from evodevo.run.setup import RUN_UNIT
 
 if TYPE_CHECKING:
     from distributed import Client, Future, Scheduler
@@ -27,238 +35,262 @@ if TYPE_CHECKING:
 logger = logging.getLogger("evodevo.dispatch")
 
 KILL_AFTER_S = 10.0
-"""A worker that overran its time by so much does not heed it and is restarted."""
-ROOM = 1.25
-"""A call begins on a worker whose end is known only if this many times its expected seconds are left."""
-
-
-class AttemptLost(Exception):
-    """A call came to no result (lost worker, failing disk, time limit); it may do better next time."""
-
-
-class Preempted(AttemptLost):
-    """The worker had said that it must go: a preempted job, or its time was over. Nobody is to blame."""
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What a worker must have to be given a call: a GPU, and time for `seconds` (None: not known yet)."""
-
-    gpu: bool = False
-    seconds: float | None = None
-
-
-ANYTHING = Needs()
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a call returned, on which worker, and when it was placed there (seconds since the epoch)."""
-
-    result: Any
-    worker: str
-    started_at: float
-
-
-class Caller(Protocol):
-    """What a controller needs of a dispatcher."""
-
-    async def call(
-        self,
-        run: str,
-        function: str,
-        *arguments: Any,
-        prefer: str | None = None,
-        timeout_s: float | None = None,
-        needs: Needs = ANYTHING,
-    ) -> Answer:
-        """Call `module:function` on the next free worker that has what it needs, `prefer` if that is one.
-
-        Raises `AttemptLost`, or the `UsageError` that the function raised.
-        """
-        ...
-
-    async def call_when_free(
-        self,
-        run: str,
-        function: str,
-        prepare: Callable[[], Awaitable[Sequence[Any]]],
-        *,
-        prefer: str | None = None,
-        timeout_s: float | None = None,
-        needs: Needs = ANYTHING,
-    ) -> Answer:
-        """`call`, with arguments that `prepare` gives as soon as there is a worker and not before.
-
-        What it raises is raised, and nothing is called.
-        """
-        ...
+"""Grace period after the time limit of a leg; a worker that exceeds it is restarted."""
+LONGEST_WAIT_S = 3600.0
 
 
 @dataclass(eq=False)
-class _Presence:
-    """One worker, as long as it is connected. Another one may come with its address."""
+class _Posting:
+    """A unit that is on a worker."""
 
-    device: str
-    ends_at: float | None
-    lost: asyncio.Event = field(default_factory=asyncio.Event)
-    leaving: str | None = None
+    unit: WorkUnit
+    worker: str
+    present: Presence
+    future: Future
+    inbox: Inbox
+    unreported: dict[int, None]
+    progress_at: float
+    """When it was sent, or last reported (monotonic)."""
+    began: int = 0
+    """The last assignment that the worker is known to have begun."""
+    attending: asyncio.Task[None] | None = None
+    garbled: str | None = None
+    """Why its reports could not be understood."""
+
+    def left_s(self) -> float:
+        """Seconds until its worker has overrun the time limit of the leg at hand."""
+        limit = self.unit.job.leg_timeout_s
+        if limit is None or not self.unreported:
+            return math.inf
+        return self.progress_at + limit + KILL_AFTER_S - time.monotonic()
 
 
 class Dispatcher:
-    """Calls on the workers of one scheduler, for all its runs. Lives in the scheduler's event loop."""
+    """Work on the workers of one scheduler, for all its runs. Lives in the scheduler's event loop."""
 
     def __init__(self, scheduler: Scheduler, client: Client, clock: Callable[[], float] = time.time) -> None:
         self._scheduler = scheduler
         self._client = client
-        self._clock = clock
-        self._places = Places()
-        self._present: dict[str, _Presence] = {}
+        self.roster = Roster(clock)
+        self._pool = Pool()
+        self._postings: dict[str, _Posting] = {}
         self._background: set[asyncio.Task[None]] = set()
-        self._unusable: dict[str, str] = {}
+        scheduler.stream_handlers[STREAM] = self._hear
         for worker in scheduler.workers:
             self.worker_joined(worker)
 
-    def workers(self, needs: Needs = ANYTHING) -> list[str]:
-        """The workers that can be given such calls, now or when they are free."""
-        return [worker for worker in sorted(self._places.workers) if not self._why_unfit(worker, needs)]
-
-    def problems(self, needs: Needs = ANYTHING) -> list[str]:
-        """Why each of the workers that are here to stay but are not given such calls is not."""
-        unfit = {worker: self._why_unfit(worker, needs) for worker in sorted(self._places.workers)}
-        found = {**self._unusable, **unfit}
-        return [f"worker {worker}: {why}" for worker, why in found.items() if why]
-
     def idle(self) -> set[str]:
         """The workers that do nothing now."""
-        return set(self._places.free)
+        return set(self._pool.free)
 
     def worker_joined(self, worker: str) -> None:
-        about = self._scheduler.workers[worker].extra.get("evodevo")
-        problem = _why_unusable(about)
-        if about is None or problem:
-            self._unusable[worker] = str(problem)
+        problem = self.roster.join(worker, self._scheduler.workers[worker].extra.get("evodevo"))
+        if problem:
             logger.warning("worker %s gets no work: %s", worker, problem)
-            return
-        self._present[worker] = _Presence(about["device"], about["ends_at"])
-        self._places.join(worker)
+        else:
+            self._pool.join(worker)
 
     def worker_leaves(self, worker: str, why: str) -> None:
-        """A worker says that it must go: it may finish its call, gets no other, and is closed."""
-        present = self._present.get(worker)
+        """A worker says that it must go: it may finish its leg, gets no other, and is closed."""
+        present = self.roster.get(worker)
         if present is None or present.leaving:
             return
         logger.warning("worker %s leaves: %s", worker, why)
         present.leaving = why
-        if worker in self._places.free:
+        if not self._pool.at_work(worker):
             self._scheduler.close_worker(worker)
-        self._places.leave(worker)
+        self._pool.leave(worker)
 
     def worker_left(self, worker: str) -> None:
-        self._unusable.pop(worker, None)
-        self._places.leave(worker)
-        if present := self._present.pop(worker, None):
-            present.lost.set()
+        self._pool.leave(worker)
+        self.roster.leave(worker)
 
-    async def call(
-        self,
-        run: str,
-        function: str,
-        *arguments: Any,
-        prefer: str | None = None,
-        timeout_s: float | None = None,
-        needs: Needs = ANYTHING,
-    ) -> Answer:
-        async def given() -> Sequence[Any]:
-            return arguments
+    def enlist(self, run: str, inbox: Inbox) -> _Crew:
+        return _Crew(self, run, inbox)
 
-        return await self.call_when_free(
-            run, function, given, prefer=prefer, timeout_s=timeout_s, needs=needs
-        )
-
-    async def call_when_free(
-        self,
-        run: str,
-        function: str,
-        prepare: Callable[[], Awaitable[Sequence[Any]]],
-        *,
-        prefer: str | None = None,
-        timeout_s: float | None = None,
-        needs: Needs = ANYTHING,
-    ) -> Answer:
-        worker = await self._places.take(run, prefer, lambda worker: not self._why_unfit(worker, needs))
-        present = self._present.get(worker)
+    async def call(self, run: str, function: str, *arguments: Any, needs: Needs = ANYTHING) -> Any:
+        worker = await self._next_free(run, needs)
+        present = self.roster.get(worker)
         if present is None:
             raise AttemptLost(f"worker {worker} was lost before it was given the call")
-        try:
-            arguments = tuple(await prepare())
-        except BaseException:
-            self._give_back(worker, present)
-            raise
-        if present.lost.is_set():
-            raise _loss(worker, present)
-        started_at = round(self._clock(), 3)
-        future = self._client.submit(
-            call_by_path,
-            function,
-            arguments,
-            key=f"{run}-{uuid.uuid4().hex}",
-            workers=[worker],
-            allow_other_workers=False,
-            pure=False,
+        self._pool.use(worker)
+        future = self._submit(
+            f"{run}-{function.partition(':')[2]}-{uuid.uuid4().hex}", worker, function, arguments
         )
         result = asyncio.create_task(_result_of(future))
         try:
-            await _first(result, present.lost, timeout_s and timeout_s + KILL_AFTER_S)
+            await _first(result, present.lost, None)
         except asyncio.CancelledError:
             result.cancel()
             self._abandon(worker, present, future)
             raise
         if not result.done():
             result.cancel()
-            if present.lost.is_set():
-                future.release()
-                raise _loss(worker, present)
-            self._abandon(worker, present, future)
-            raise AttemptLost(
-                f"worker {worker} overran limits.epoch_timeout_s = {timeout_s:g} and was restarted"
-            )
+            future.release()
+            raise AttemptLost(_loss(worker, present))
         future.release()
         self._give_back(worker, present)
         if result.cancelled():
-            raise _loss(worker, present, f"the call on {worker} was cancelled in the scheduler")
+            raise AttemptLost(f"the call on {worker} was cancelled in the scheduler")
         try:
-            return Answer(result.result(), worker, started_at)
+            return result.result()
         except UsageError:
             raise
         except Exception as why:
-            raise _loss(worker, present, f"{type(why).__name__} on {worker}: {why}") from why
+            raise AttemptLost(_loss(worker, present, f"{type(why).__name__} on {worker}: {why}")) from why
 
     async def close(self) -> None:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
 
-    def _why_unfit(self, worker: str, needs: Needs) -> str | None:
-        present = self._present[worker]
-        if needs.gpu and present.device == "cpu":
-            return "it sees no GPU, and the config demands one (cluster.device: gpu)"
-        if present.ends_at is not None and needs.seconds is not None:
-            left = present.ends_at - self._clock()
-            if left < ROOM * needs.seconds:
-                return f"it ends in {left:.0f} s, too soon for another epoch ({needs.seconds:.0f} s)"
-        return None
+    async def _next_free(self, run: str, needs: Needs) -> str:
+        """Wait for a worker that suits; whoever gets it gives it back."""
+        offer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        claim = Claim(run, offer.set_result, lambda worker: not self.roster.why_unfit(worker, needs), wants=1)
+        self._pool.claim(claim)
+        try:
+            worker = await offer
+        except asyncio.CancelledError:
+            self._pool.withdraw(claim)
+            raise
+        held = worker in claim.offered
+        claim.offered.discard(worker)
+        self._pool.withdraw(claim)
+        if not held:
+            raise AttemptLost(f"worker {worker} was lost before it was given the call")
+        return worker
 
-    def _give_back(self, worker: str, present: _Presence) -> None:
+    def _submit(self, key: str, worker: str, function: str, arguments: tuple[Any, ...]) -> Future:
+        return self._client.submit(
+            call_by_path,
+            function,
+            arguments,
+            key=key,
+            workers=[worker],
+            allow_other_workers=False,
+            pure=False,
+        )
+
+    def _send(self, run: str, worker: str, unit: WorkUnit, inbox: Inbox) -> _Posting | None:
+        present = self.roster.get(worker)
+        if present is None or present.leaving:
+            return None
+        self._pool.use(worker)
+        key = f"{run}-{_label(unit)}-{uuid.uuid4().hex[:12]}"
+        posting = self._postings[key] = _Posting(
+            unit,
+            worker,
+            present,
+            self._submit(key, worker, RUN_UNIT, (unit.to_text(),)),
+            inbox,
+            dict.fromkeys(range(len(unit.assignments))),
+            time.monotonic(),
+        )
+        posting.attending = asyncio.create_task(self._attend(key, posting))
+        posting.attending.add_done_callback(lambda _: self._drop(key))
+        return posting
+
+    def _hear(self, worker: str, key: str, reports: str) -> None:
+        """What a worker reports of the unit with that key, in its order."""
+        posting = self._postings.get(key)
+        if posting is None or posting.worker != worker:
+            return  # the run is over, or gave the unit up
+        posting.progress_at = time.monotonic()
+        try:
+            self._take_reports(posting, json.loads(reports))
+        except Exception as why:  # raised from here, it would end the worker's stream
+            logger.exception("worker %s reports what cannot be understood", worker)
+            posting.garbled = f"worker {worker} reports what cannot be understood: {why}"
+
+    def _take_reports(self, posting: _Posting, reports: Sequence[Mapping[str, Any]]) -> None:
+        worker = posting.worker
+        for report in reports:
+            index = report["index"]
+            posting.began = max(posting.began, index)
+            if index not in posting.unreported or not ("outcome" in report or "lost" in report):
+                continue
+            del posting.unreported[index]
+            assignment = posting.unit.assignments[index]
+            if "lost" in report:
+                why = _loss(worker, posting.present, report["lost"])
+                preempted = posting.present.leaving is not None
+                posting.inbox.put(AttemptsLost([assignment], worker, why, preempted, report["seconds"]))
+            else:
+                outcome = Outcome.from_json(report["outcome"])
+                posting.inbox.put(Reported(assignment, outcome, worker, report["started_at"]))
+            if not posting.unreported:
+                self._give_back(worker, posting.present)  # the task ends now; the next may be on its way
+
+    async def _attend(self, key: str, posting: _Posting) -> None:
+        """Follow a unit to its end, whatever that is."""
+        worker, present, future = posting.worker, posting.present, posting.future
+        result = asyncio.create_task(_end_of(future, worker))
+        try:
+            while not (result.done() or present.lost.is_set() or posting.left_s() <= 0):
+                await _first(result, present.lost, min(posting.left_s(), LONGEST_WAIT_S))
+        except asyncio.CancelledError:
+            result.cancel()
+            if posting.unreported:
+                self._abandon(worker, present, future)
+            else:
+                future.release()
+            return
+        finally:
+            del self._postings[key]
+        if result.done() or not posting.unreported:
+            result.cancel()
+            future.release()
+            if posting.unreported:
+                self._give_back(worker, present)
+                self._settle(posting, posting.garbled or result.result())
+        elif present.lost.is_set():
+            result.cancel()
+            future.release()
+            self._settle(posting, f"worker {worker} was lost")
+        else:
+            result.cancel()
+            self._abandon(worker, present, future)
+            each = posting.unit.job.epoch_timeout_s
+            self._settle(
+                posting, f"worker {worker} overran limits.epoch_timeout_s = {each:g} and was restarted"
+            )
+
+    def _drop(self, key: str) -> None:
+        """Abandon a unit that nobody attended to: the run was over before that began."""
+        if posting := self._postings.pop(key, None):
+            self._abandon(posting.worker, posting.present, posting.future)
+
+    def _settle(self, posting: _Posting, why: str | None) -> None:
+        """A unit has ended. Lost are attempts that were begun, and nothing is said of the others.
+
+        The next one after those may have begun as well: what a worker says last may not get here.
+        """
+        rest = list(posting.unreported)
+        count = sum(at <= posting.began for at in rest) + 1 if why is not None else 0
+        if begun := rest[:count]:
+            posting.inbox.put(
+                AttemptsLost(
+                    [posting.unit.assignments[at] for at in begun],
+                    posting.worker,
+                    _loss(posting.worker, posting.present, why),
+                    posting.present.leaving is not None,
+                    round(time.monotonic() - posting.progress_at, 3),
+                )
+            )
+        if others := rest[count:]:
+            posting.inbox.put(NotBegun([posting.unit.assignments[at] for at in others]))
+
+    def _give_back(self, worker: str, present: Presence) -> None:
         """Free the worker, unless it is gone and another one came with its address."""
-        if self._present.get(worker) is not present:
+        if self.roster.get(worker) is not present:
             return
         if present.leaving:
             self._scheduler.close_worker(worker)
         else:
-            self._places.give_back(worker)
+            self._pool.give_back(worker)
 
-    def _abandon(self, worker: str, present: _Presence, future: Future) -> None:
+    def _abandon(self, worker: str, present: Presence, future: Future) -> None:
         """Nobody waits for this call any more, but its thread cannot be stopped: restart the process.
 
         Its place stays taken until then. A worker without a nanny has to finish the call first.
@@ -267,7 +299,7 @@ class Dispatcher:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _free_by_force(self, worker: str, present: _Presence, future: Future) -> None:
+    async def _free_by_force(self, worker: str, present: Presence, future: Future) -> None:
         state = self._scheduler.workers.get(worker)
         if state is not None and state.nanny:
             await self._scheduler.restart_workers(
@@ -280,19 +312,81 @@ class Dispatcher:
         self._give_back(worker, present)
 
 
+class _Crew:
+    """One run's share of a dispatcher's workers."""
+
+    def __init__(self, dispatcher: Dispatcher, run: str, inbox: Inbox) -> None:
+        self._dispatcher = dispatcher
+        self._run = run
+        self._inbox = inbox
+        self._needs = ANYTHING
+        self._claim = Claim(run, lambda worker: inbox.put(Offered(worker)), self._suits)
+        self._postings: set[asyncio.Task[None]] = set()
+        dispatcher._pool.claim(self._claim)
+
+    def want(self, workers: int, needs: Needs, preferred: Collection[str]) -> None:
+        self._claim.wants, self._needs, self._claim.preferred = workers, needs, preferred
+        self._dispatcher._pool.match()
+
+    def idle(self, most: int) -> int:
+        suited = filter(self._suits, self._dispatcher._pool.free)
+        return sum(1 for _ in islice(suited, max(0, most)))
+
+    def send(self, worker: str, unit: WorkUnit) -> bool:
+        if worker not in self._claim.offered:
+            return False
+        posting = self._dispatcher._send(self._run, worker, unit, self._inbox)
+        if posting is None or posting.attending is None:
+            return False
+        self._postings.add(posting.attending)
+        posting.attending.add_done_callback(self._postings.discard)
+        return True
+
+    def decline(self, worker: str) -> None:
+        if worker in self._claim.offered:
+            self._dispatcher._pool.give_back(worker)
+
+    def dismiss(self) -> None:
+        self._dispatcher._pool.withdraw(self._claim)
+        for task in list(self._postings):
+            task.cancel()
+
+    def _suits(self, worker: str) -> bool:
+        return not self._dispatcher.roster.why_unfit(worker, self._needs)
+
+
 def call_by_path(path: str, arguments: tuple[Any, ...]) -> Any:
     """On the worker: import `module:function` and call it."""
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)(*arguments)
 
 
-def _loss(worker: str, present: _Presence, why: str | None = None) -> AttemptLost:
-    """What came of an attempt whose worker was lost, or failed it on its way out."""
+def _label(unit: WorkUnit) -> str:
+    """What the Dask dashboard shows of a unit: its first and last member."""
+    members = [assignment.member for assignment in unit.assignments]
+    return members[0] if len(members) == 1 else f"{members[0]}..{members[-1]}"
+
+
+def _loss(worker: str, present: Presence, why: str | None = None) -> str:
+    """The reason of an attempt whose worker was lost, or failed it on its way out."""
     why = why or f"worker {worker} was lost"
-    return Preempted(f"{why} ({present.leaving})") if present.leaving else AttemptLost(why)
+    return f"{why} ({present.leaving})" if present.leaving else why
+
+
+async def _end_of(future: Future, worker: str) -> str | None:
+    """Wait until a unit's task is over; return why it left work undone, None if it ended by itself."""
+    why = await future.exception()
+    if future.cancelled():
+        return f"the call on {worker} was cancelled in the scheduler"
+    return f"{type(why).__name__} on {worker}: {why}" if why else None
 
 
 async def _result_of(future: Future) -> Any:
+    """Wait for a result. Shielded: all who wait in a client share a request, and one must not cancel it."""
+    return await asyncio.shield(asyncio.ensure_future(_awaited(future)))
+
+
+async def _awaited(future: Future) -> Any:
     return await future
 
 
@@ -303,12 +397,3 @@ async def _first(result: asyncio.Task[Any], lost: asyncio.Event, timeout_s: floa
         await asyncio.wait([result, loss], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     finally:
         loss.cancel()
-
-
-def _why_unusable(about: Mapping[str, Any] | None) -> str | None:
-    if about is None:
-        return "it was started without --preload workers.preload"
-    if about["problem"]:
-        return str(about["problem"])
-    differing = differences(own_versions(), about["versions"])
-    return f"its versions differ from the scheduler's: {', '.join(differing)}" if differing else None

@@ -1,7 +1,7 @@
 """Writing files so that a reader never sees half of one, and a crash never leaves half of one behind."""
 
+import contextlib
 import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,15 +16,30 @@ def write_new(path: Path, data: bytes) -> None:
     Raises `FileExistsError` where the name is taken. (Two writers of one name at one instant are not
     kept apart: a hard link would, but not every shared file system has them. Use unique names.)
     """
-    if path.exists():
-        raise FileExistsError(f"{path} is there already")
-    os.rename(_write_part(path, data), path)
-    flush_directory(path.parent)
+    write_all_new(path.parent, {path.name: data})
+
+
+def write_all_new(directory: Path, contents: Mapping[str, bytes]) -> None:
+    """`write_new` several files in one directory, name -> content; all are on disk when this returns."""
+    parts: dict[str, str] = {}
+    try:
+        for name, data in contents.items():
+            path = os.path.join(directory, name)
+            if os.path.exists(path):
+                raise FileExistsError(f"{path} is there already")
+            parts[path] = _write_part(path, data)
+    except BaseException:
+        for part in parts.values():
+            os.unlink(part)
+        raise
+    for path, part in parts.items():
+        os.rename(part, path)
+    flush_directory(directory)
 
 
 def replace(path: Path, data: bytes) -> None:
     """Write a file that is made from the journal and can be made again (tables, plots, summaries)."""
-    os.replace(_write_part(path, data), path)
+    os.replace(_write_part(str(path), data), path)
 
 
 def replace_all(contents: Mapping[Path, bytes | str | Missing]) -> list[Path]:
@@ -40,15 +55,17 @@ def replace_all(contents: Mapping[Path, bytes | str | Missing]) -> list[Path]:
     return [path for path, data in contents.items() if not isinstance(data, Missing)]
 
 
-def _write_part(path: Path, data: bytes) -> Path:
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
+def _write_part(path: str, data: bytes) -> str:
+    part = f"{path}.{os.urandom(4).hex()}.part"
     try:
-        with open(part, "wb") as file:
-            file.write(data)
-            file.flush()
+        with open(part, "wb", buffering=0) as file:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
             os.fsync(file.fileno())
     except BaseException:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part)
         raise
     return part
 

@@ -1,45 +1,69 @@
-"""What a journal says: the records, folded one by one into the state of the run.
+"""What a journal says: its events, folded one by one into the state of the run.
 
 The controller, the status, the tables and the plots all read a run through this fold and nothing else,
-so a resumed run and a finished one are understood in the same way. The kinds of records:
-
-  run         what the run is: its whole config
-  controller  a controller takes over: host, pid, scheduler address, versions; `retry`: failed members again
-  births      the members of one generation
-  lost        an attempt that was given up, and why; `preempted`: its worker had said that it must go
-  outcome     what came of a member; from here on it is true
-  end         done, failed or cancelled, and why; a `controller` record may follow it
+so a resumed run and a finished one are understood in the same way. No code of a user's is imported: any
+journal can be read anywhere.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import bisect
+import gc
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from evodevo.config import RunConfig, parse
-from evodevo.evolution.fitness import best_first
-from evodevo.evolution.strategies import find
+from evodevo.config import RunConfig, read_config
+from evodevo.evolution.fitness import is_better
 from evodevo.evolution.strategies.base import Birth, Member
+from evodevo.run.events import (
+    Begun,
+    Births,
+    Born,
+    End,
+    Ended,
+    Event,
+    Lost,
+    Result,
+    TakenOver,
+    decode,
+)
 from evodevo.run.journal import JournalError, Record, Tail
 from evodevo.run.records import CheckpointRef, Outcome
 
-End = Literal["done", "failed", "cancelled"]
+MANY = 10_000
+"""Records that are in memory at a time."""
+RECENT = 256
+"""Legs whose seconds say how long the next one will take."""
 
 
 def load_history(journal: Path) -> "History":
-    """The history in a journal's file. Raises `JournalError` where it is damaged or empty."""
-    records = Tail(journal).read()
-    if not records:
+    """Return the history in a journal's file. Raises `JournalError` if it is damaged or empty."""
+    history, tail = History(), Tail(journal)
+    with without_gc():
+        while records := tail.read(MANY):
+            for record in records:
+                history.apply(record)
+    if not history.last_at:
         raise JournalError(f"{journal} is empty: the run was never begun")
-    return History.of(records)
+    return history
 
 
-def member_id(generation: int, slot: int) -> str:
-    return f"g{generation:03d}s{slot:03d}"
+@contextmanager
+def without_gc() -> Iterator[None]:
+    """Spare the garbage collector its searches through a growing history, in which there are no cycles."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Life:
     """All that the journal holds of one member."""
 
@@ -52,13 +76,21 @@ class Life:
     """Epochs that the inherited parameters had been trained at birth."""
     born_at: float
     lost: list[str] = field(default_factory=list)
-    """Why each attempt that was given up was."""
+    """Reasons for the attempts that were lost, oldest first."""
     preempted: int = 0
     """How many of those were nobody's fault: their workers had to go."""
+    charged: int = 0
+    """Attempts at the leg at hand that were lost and count against `limits.max_attempts`."""
+    suspect: bool = False
+    """An attempt at the leg at hand was lost, not for a preemption: it may be what ended its worker."""
+    legs: list[Result] = field(default_factory=list)
+    """The legs that the life went on from."""
     outcome: Outcome | None = None
+    """What came of the last leg: the life is over."""
     worker: str | None = None
+    """Where the last leg that has a result was trained."""
     started_at: float | None = None
-    """When the attempt that counts was placed on its worker (seconds since the epoch)."""
+    """When that attempt began on its worker (seconds since the epoch)."""
 
     @property
     def fom(self) -> float | None:
@@ -66,13 +98,23 @@ class Life:
 
     @property
     def attempts(self) -> int:
-        """Attempts begun: those given up, and the one that counts."""
-        return len(self.lost) + (self.started_at is not None)
+        """Attempts begun: those lost, and one for each leg that has a result."""
+        return len(self.lost) + len(self.legs) + (self.outcome is not None and self.started_at is not None)
 
     @property
     def status(self) -> str:
         """done, diverged, failed, or pending."""
         return self.outcome.status if self.outcome else "pending"
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """What came of each leg, first to last."""
+        yield from (leg.outcome for leg in self.legs)
+        if self.outcome:
+            yield self.outcome
+
+    def seconds_of(self, part: str) -> float:
+        """Worker seconds of one part of the account (`train`, ...), over all legs."""
+        return sum(outcome.seconds.get(part, 0.0) for outcome in self.outcomes())
 
     def as_member(self) -> Member:
         return Member(self.id, self.generation, self.slot, self.birth, self.fom)
@@ -81,145 +123,231 @@ class Life:
 class History:
     """The state of a run, after all records so far; nothing is known before the first one."""
 
-    config: RunConfig
-    steady: bool
-    """Whether generations, of one member each, do not wait for each other."""
+    begun: Begun
 
     def __init__(self) -> None:
         self.run_id = ""
         self.controller: Mapping[str, Any] = {}
         self.generations: list[list[Life]] = []
+        """The members of each generation that are born, in the order of their slots."""
+        self.births: list[Life] = []
+        """All members, in the order of their births."""
+        self.over: list[Life] = []
+        """The members whose lives are over, in the order in which the journal has it."""
+        self.pending: dict[str, Life] = {}
+        """The members whose lives are not over, by id, in the order of their births."""
+        self.by_id: dict[str, Life] = {}
         self.end: End | None = None
         self.reason: str | None = None
         self.test: Mapping[str, float] = {}
         """Metrics of the best member on the test split; there when the run is done."""
         self.elapsed_s = 0.0
         """Seconds during which a controller was at work; the time between two controllers does not count."""
+        self.spans: list[list[float]] = []
+        """For each controller, when its members began to train, and when its last result came."""
         self.last_at = 0.0
-        self.by_id: dict[str, Life] = {}
+        self.lost_attempts = 0
+        self.unsuccessful = 0
+        """Members that diverged or failed."""
+        self.failed = 0
+        """Members that failed."""
+        self.losses: list[tuple[str, float, float]] = []
+        """Worker, time and seconds of each attempt that was lost on a worker."""
+        self._recent_s: deque[float] = deque(maxlen=RECENT)
+        self._pending_in: list[int] = []
+        self._complete = 0
         self._best: Life | None = None
+        self._taken_over_at: float | None = 0.0
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> Self:
         history = cls()
-        for record in records:
-            history.apply(record)
+        with without_gc():
+            for record in records:
+                history.apply(record)
         return history
 
     def apply(self, record: Record) -> None:
-        if record["kind"] != "controller":
-            self.elapsed_s += max(0.0, record["time"] - self.last_at) if self.last_at else 0.0
-        self.last_at = record["time"]
-        getattr(self, f"_apply_{record['kind']}")(record)
+        """Take in the next record. Raises `JournalError` if this version does not know its kind."""
+        self.take(decode(record), record["time"])
+
+    def take(self, event: Event, at: float) -> None:
+        """Take in the next event, journaled at that time (seconds since the epoch)."""
+        if not isinstance(event, TakenOver):
+            self.elapsed_s += max(0.0, at - self.last_at) if self.last_at else 0.0
+        self.last_at = at
+        match event:
+            case Result():
+                self._train_until(at)
+                self._take_result(event)
+            case Births():
+                if self._taken_over_at is not None:
+                    self.spans.append([at, at])
+                    self._taken_over_at = None
+                for born in event.births:
+                    self._take_birth(born, at)
+            case Lost():
+                self._train_until(at)
+                self._take_loss(event, at)
+            case TakenOver():
+                self._take_controller(event)
+                self._taken_over_at = at
+            case Begun():
+                self.begun, self.run_id = event, event.id
+            case Ended():
+                self.end, self.reason, self.test = event.status, event.reason, event.test
+
+    @cached_property
+    def config(self) -> RunConfig:
+        return read_config(self.begun.config)
+
+    @property
+    def inherits(self) -> bool:
+        """Whether children start from parameters of their parents."""
+        return self.begun.inherits
 
     @property
     def best(self) -> Life | None:
-        """The member with the best fom of the whole run; of equals, the first born."""
+        """The member with the best fom of the whole run; of equals, the one of the earliest place."""
         return self._best
 
     def complete(self, generation: int) -> bool:
-        return generation < len(self.generations) and all(
-            life.outcome for life in self.generations[generation]
+        """Whether all members of a generation are born and done."""
+        return (
+            generation < len(self.generations)
+            and not self._pending_in[generation]
+            and len(self.generations[generation]) == self.config.search.population
         )
 
     def completed(self) -> int:
-        """How many generations are complete; only the last can be incomplete, but in a steady run any."""
-        count = len(self.generations)
-        if count and self.steady:
-            return sum(map(self.complete, range(count)))
-        return count if count == 0 or self.complete(count - 1) else count - 1
+        """How many generations are complete."""
+        return self._complete
 
     def lives(self) -> Iterator[Life]:
+        """All members by generation and slot."""
         for generation in self.generations:
             yield from generation
 
-    def epoch_s(self) -> float | None:
-        """Seconds of the longest epoch in the last two generations that had one; None before that."""
-        begun = (lives for lives in reversed(self.generations) if any(life.outcome for life in lives))
-        recent = (life for lives in islice(begun, 2) for life in lives)
-        return max((sum(life.outcome.seconds.values()) for life in recent if life.outcome), default=None)
+    def leg_s(self) -> float | None:
+        """Seconds that a leg keeps a worker busy, by the mean of the last ones; None before the first."""
+        return sum(self._recent_s) / len(self._recent_s) if self._recent_s else None
+
+    def longest_leg_s(self) -> float | None:
+        """Seconds of the longest of the last legs; None before the first."""
+        return max(self._recent_s, default=None)
 
     def line(self, life: Life) -> list[Life]:
-        """The α-line of a member, founder first: how its parameters were really trained."""
+        """Return the α-line of a member, founder first: how its parameters were really trained."""
         line = [life]
         while (parent := line[-1].birth.parent_params) is not None:
             line.append(self.by_id[parent])
         return line[::-1]
 
     def parent_checkpoint(self, life: Life) -> CheckpointRef | None:
-        """The parameters that a member starts from; None where it starts afresh."""
+        """Return the parameters that a member starts from; None for a fresh start."""
         parent = self.by_id.get(life.birth.parent_params or "")
         return parent.outcome.checkpoint if parent and parent.outcome else None
 
-    def needed_checkpoints(self) -> set[str]:
-        """Names of the checkpoints that a living member, the best, or an unfinished member needs.
+    @property
+    def training_s(self) -> float:
+        """Seconds in which members trained, under all controllers."""
+        return sum(last - first for first, last in self.spans)
 
-        Living are the members of the last complete generation while the next is not born, and those
-        of the generation at work.
-        """
-        needed = {self._best} if self._best else set()
-        living: Sequence[Life] = self.generations[-1] if self.generations else ()
-        needed.update(life for life in living if life.outcome)
-        for life in living:
-            if life.outcome is None and life.birth.parent_params is not None:
-                needed.add(self.by_id[life.birth.parent_params])
-        return {life.outcome.checkpoint.name for life in needed if life.outcome and life.outcome.checkpoint}
+    def _train_until(self, at: float) -> None:
+        """A controller that finds members to be trained begins with them at once."""
+        if self._taken_over_at is not None:
+            self.spans.append([self._taken_over_at, at])
+            self._taken_over_at = None
+        elif self.spans:
+            self.spans[-1][1] = max(self.spans[-1][1], at)
 
-    def _apply_run(self, record: Record) -> None:
-        self.config = parse(record["config"], "journal")
-        self.steady = find(self.config.search.strategy).steady
-        self.run_id = record.get("id", "")
-
-    def _apply_controller(self, record: Record) -> None:
-        self.controller = record
+    def _take_controller(self, event: TakenOver) -> None:
+        self.controller = event.about
         self.end = self.reason = None
-        if record["retry"] and self.generations:
-            for life in self.lives() if self.steady else self.generations[-1]:
-                if life.status == "failed":
-                    life.outcome = life.started_at = life.worker = None
-                    life.lost, life.preempted = [], 0
+        again: Iterable[str] = ()
+        if event.retry is True and self.generations:
+            last = self.generations[-1] if self.inherits else self.births
+            again = [life.id for life in last if life.status == "failed"]
+        elif not isinstance(event.retry, bool):
+            again = event.retry
+        for member in again:
+            self._revive(self.by_id[member])
 
-    def _apply_births(self, record: Record) -> None:
-        lives = []
-        for slot, born in enumerate(record["births"]):
-            birth = Birth(
-                born["genome"],
-                born["parent_a"],
-                born["parent_b"],
-                born["parent_params"],
-                born["training_seed"],
-            )
-            parent = self.by_id.get(birth.parent_params) if birth.parent_params else None
-            life = Life(
-                id=member_id(record["generation"], slot),
-                generation=record["generation"],
-                slot=slot,
-                birth=birth,
-                training_seed=born["training_seed"],
-                epoch=parent.epoch + 1 if parent else 0,
-                born_at=record["time"],
-            )
-            self.by_id[life.id] = life
-            lives.append(life)
-        self.generations.append(lives)
+    def _revive(self, life: Life) -> None:
+        """A failed member is tried again, from its first leg."""
+        life.outcome = life.started_at = life.worker = None
+        life.lost, life.preempted, life.charged, life.suspect, life.legs = [], 0, 0, False, []
+        self.over.remove(life)
+        self.unsuccessful -= 1
+        self.failed -= 1
+        self.pending[life.id] = life
+        if self.complete(life.generation):
+            self._complete -= 1
+        self._pending_in[life.generation] += 1
 
-    def _apply_lost(self, record: Record) -> None:
-        life = self.by_id[record["member"]]
-        life.lost.append(record["why"])
-        life.preempted += record.get("preempted", False)
+    def _take_birth(self, born: Born, at: float) -> None:
+        parent = self.by_id.get(born.birth.parent_params) if born.birth.parent_params else None
+        life = Life(
+            id=born.member,
+            generation=born.generation,
+            slot=born.slot,
+            birth=born.birth,
+            training_seed=born.training_seed,
+            epoch=self.epochs_trained(parent) if parent else 0,
+            born_at=at,
+        )
+        while len(self.generations) <= born.generation:
+            self.generations.append([])
+            self._pending_in.append(0)
+        generation = self.generations[born.generation]
+        if generation and generation[-1].slot > life.slot:
+            bisect.insort(generation, life, key=lambda one: one.slot)
+        else:
+            generation.append(life)
+        self._pending_in[born.generation] += 1
+        self.by_id[life.id] = self.pending[life.id] = life
+        self.births.append(life)
 
-    def _apply_outcome(self, record: Record) -> None:
-        life = self.by_id[record["member"]]
-        life.outcome = Outcome.from_json(record["outcome"])
-        life.worker = record["worker"]
-        life.started_at = record["started_at"]
-        if life.outcome.status == "done":
-            candidates = sorted(filter(None, (self._best, life)), key=lambda one: (one.generation, one.slot))
-            self._best = candidates[
-                best_first([one.fom for one in candidates], self.config.objective.mode)[0]
-            ]
+    def epochs_trained(self, life: Life) -> int:
+        """Epochs that the parameters of a member have been trained after its legs so far."""
+        legs = len(life.legs) + (life.outcome is not None)
+        return life.epoch + legs * self.config.search.epochs_per_generation
 
-    def _apply_end(self, record: Record) -> None:
-        self.end = record["status"]
-        self.reason = record["reason"]
-        self.test = record["test"]
+    def _take_loss(self, event: Lost, at: float) -> None:
+        life = self.by_id[event.member]
+        life.lost.append(event.why)
+        life.preempted += event.preempted
+        life.charged += not (event.preempted or event.shared)
+        life.suspect = life.suspect or not event.preempted
+        self.lost_attempts += 1
+        if event.worker is not None:
+            self.losses.append((event.worker, at, event.seconds))
+
+    def _take_result(self, event: Result) -> None:
+        life, outcome = self.by_id[event.member], event.outcome
+        life.worker, life.started_at = event.worker, event.started_at
+        life.charged, life.suspect = 0, False
+        if outcome.seconds:
+            self._recent_s.append(outcome.busy_s - outcome.seconds.get("prepare", 0.0))
+        if event.goes_on:
+            life.legs.append(event)
+            return
+        life.outcome = outcome
+        del self.pending[life.id]
+        self.over.append(life)
+        self._pending_in[life.generation] -= 1
+        self._complete += self.complete(life.generation)
+        if outcome.fom is None:
+            self.unsuccessful += 1
+            self.failed += outcome.status == "failed"
+        elif self._best is None or self._beats(life, self._best):
+            self._best = life
+
+    def _beats(self, life: Life, best: Life) -> bool:
+        assert life.fom is not None
+        assert best.fom is not None
+        mode = self.config.objective.mode
+        if is_better(life.fom, best.fom, mode):
+            return True
+        earlier = (life.generation, life.slot) < (best.generation, best.slot)
+        return earlier and not is_better(best.fom, life.fom, mode)

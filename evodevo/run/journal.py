@@ -4,7 +4,8 @@ One JSON object a line, each with its number `n` and, last, the checksum `crc` o
 Two things keep two controllers apart. A lock that the kernel gives back when its process dies refuses a
 second controller while the first one lives (where the file system has `flock`; every local one and NFS
 do; a Lustre mounted without it does not). And appending is compare-and-append: the length of the file is
-the fencing token. Who finds the file longer than he left it has been superseded and must stop.
+the fencing token. A controller that finds the file longer than its last write has been superseded and must
+stop.
 
     A appends up to byte 900 and stalls.
     B opens the journal, reads 900 bytes, appends its own `controller` record: 1000 bytes.
@@ -17,16 +18,20 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from evodevo.run import files
 
 Record = dict[str, Any]
+_DECODER = json.JSONDecoder()
 
 LOCK_TRIES, LOCK_PAUSE_S = 20, 0.02
+INDEX_BLOCK_BYTES = 1 << 20
 
 
 class JournalError(Exception):
@@ -44,8 +49,8 @@ class Superseded(Exception):
 class Journal:
     """The journal of a run, opened for appending by its one controller.
 
-    `records` are all that it holds. Opening cuts off a torn last record; raises
-    `JournalError` for anything worse and `JournalInUse` where another controller lives.
+    `records` are those that it held then; later ones are not kept. Opening cuts off a torn last record;
+    raises `JournalError` for anything worse and `JournalInUse` where another controller lives.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -61,42 +66,49 @@ class Journal:
             data = path.read_bytes()
             if not data:
                 files.flush_directory(path.parent)
-            self.records, self._length = parse(data, str(path))
-            if self._length < len(data):
-                os.ftruncate(self._file, self._length)
+            self.records, self.length = parse(data, str(path))
+            self.count = len(self.records)
+            if self.length < len(data):
+                os.ftruncate(self._file, self.length)
                 os.fsync(self._file)
             _flock(self._file, fcntl.LOCK_UN)
         except BaseException:
             self.close()
             raise
 
-    def append(self, record: Mapping[str, Any]) -> Record:
-        """Write one record and flush it to disk; returns it as `Tail` would, with number `n` and `time`.
+    def append(self, records: Sequence[Mapping[str, Any]]) -> list[Record]:
+        """Write records together and flush them to disk once (group commit).
 
-        Raises `Superseded`, with nothing written, where another controller has appended meanwhile, and
-        `ValueError` for a record that JSON cannot hold.
+        Returns them as `Tail` would, each with its number `n` and its `time`. Raises `Superseded`, with
+        nothing written, if another controller has appended meanwhile, and `ValueError` for a record that
+        JSON cannot hold.
         """
-        number = {"n": len(self.records)}
-        line = encode(number | {"time": round(self._clock(), 3)} | dict(record) | number)
-        (full,), _ = parse(line, str(self.path), len(self.records))
+        now = round(self._clock(), 3)
+        full: list[Record] = []
+        for record in records:
+            number = {"n": self.count + len(full)}
+            full.append(number | {"time": now} | dict(record) | number)
+        self._write(b"".join(map(encode, full)))
+        self.count += len(full)
+        return full
+
+    def _write(self, data: bytes) -> None:
         _flock(self._file, fcntl.LOCK_EX)
         try:
             length = os.fstat(self._file).st_size
-            if length != self._length:
+            if length != self.length:
                 raise Superseded(
-                    f"{self.path} has {length} bytes where this controller left {self._length}: "
+                    f"{self.path} has {length} bytes where this controller left {self.length}: "
                     "somebody else wrote to it, such as another controller that has taken the run over"
                 )
-            _write_all(self._file, line)
+            _write_all(self._file, data)
             os.fsync(self._file)
         except OSError:
-            os.ftruncate(self._file, self._length)  # a full disk: leave no half record behind
+            os.ftruncate(self._file, self.length)  # a full disk: leave no half record behind
             raise
         finally:
             _flock(self._file, fcntl.LOCK_UN)
-        self._length += len(line)
-        self.records.append(full)
-        return full
+        self.length += len(data)
 
     def close(self) -> None:
         for descriptor in (self._file, self._lock):
@@ -121,15 +133,45 @@ class Tail:
         self._offset = 0
         self._count = 0
 
-    def read(self) -> list[Record]:
-        """The whole records since the last call. A last one that is still being written is left for later."""
+    def read(self, most: int | None = None) -> list[Record]:
+        """Return the whole records since the last call, or the first `most` of them.
+
+        One that is still being written is left for later.
+        """
         with open(self.path, "rb") as file:
             file.seek(self._offset)
-            data = file.read()
+            data = b"".join(islice(file, most))
         records, used = parse(data, str(self.path), self._count, self._offset)
         self._offset += used
         self._count += len(records)
         return records
+
+
+class Excerpts:
+    """Gives parts of a growing journal by record number, as text, without decoding them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offsets = array("Q", [0])
+        """Where each record begins, and where the next one will."""
+
+    def read(self, since: int, most: int) -> str:
+        """Return the whole lines of up to `most` records from number `since` on; what `parse` takes."""
+        with open(self.path, "rb") as file:
+            self._index(file)
+            last = min(since + most, len(self._offsets) - 1)
+            if since >= last:
+                return ""
+            begin, end = self._offsets[since], self._offsets[last]
+            file.seek(begin)
+            return file.read(end - begin).decode()
+
+    def _index(self, file: BinaryIO) -> None:
+        file.seek(self._offsets[-1])
+        while block := file.read(INDEX_BLOCK_BYTES):
+            begin, at = file.tell() - len(block), -1
+            while (at := block.find(b"\n", at + 1)) >= 0:
+                self._offsets.append(begin + at + 1)
 
 
 def is_live(path: Path) -> bool:
@@ -167,7 +209,7 @@ def parse(data: bytes, where: str, first: int = 0, offset: int = 0) -> tuple[lis
         body = _body(data[used:end])
         if body is None:
             raise JournalError(f"{where}: record {number} at byte {offset + used} is damaged (checksum)")
-        record = json.loads(body)
+        record = _DECODER.decode(body.decode())
         if record["n"] != number:
             raise JournalError(
                 f"{where}: record {record['n']} at byte {offset + used} stands where {number} should"

@@ -1,13 +1,23 @@
 """The records that cross process borders: small, frozen, plain data. Weights never do, only references."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 Status = Literal["done", "diverged", "failed"]
 
+STREAM = "evodevo-report"
+"""The operation by which workers report on their stream to the scheduler."""
 
-@dataclass(frozen=True)
+
+def _interned(numbers: Mapping[str, float]) -> dict[str, float]:
+    """Return a copy whose keys are in memory once, not once for each of very many outcomes."""
+    return {sys.intern(name): value for name, value in numbers.items()}
+
+
+@dataclass(frozen=True, slots=True)
 class CheckpointRef:
     """One immutable checkpoint file in a run's store.
 
@@ -24,6 +34,7 @@ class Job:
     """What is the same for every member of a run: the workload and where its things are.
 
     `workload` is the config's section as it stands. `checkpoints_url` is a directory or an fsspec URL.
+    A leg is `epochs` epochs, or if `steps` is given, so many optimizer steps.
     """
 
     run: str
@@ -34,24 +45,32 @@ class Job:
     threads: int
     epoch_timeout_s: float | None
     weights: Mapping[str, float] | None = None
-    """Where `metric` is a weighted sum of the workload's metrics: its terms."""
+    """If `metric` is a weighted sum of the workload's metrics: its terms."""
+    epochs: int = 1
+    steps: int | None = None
+
+    @property
+    def leg_timeout_s(self) -> float | None:
+        """Seconds after which training a leg is given up; without `steps` that is a limit per epoch."""
+        return self.epoch_timeout_s and self.epoch_timeout_s * self.epochs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Assignment:
-    """One attempt at one member's epoch.
+    """One attempt at one leg of a member's life.
 
-    `parent` is the checkpoint of parent α, None for a fresh start; `epoch` is the number of epochs that
-    its parameters have been trained already, so the first is 0.
+    `parent` is the checkpoint to start from (parent α's, or after the first leg the member's own), None for
+    a fresh start; `epoch` is the number of epochs that its parameters have been trained already, so the
+    first is 0. Attempts are numbered from 1 through the whole life.
     """
 
-    job: Job
     member: str
     attempt: int
     hyperparameters: Mapping[str, Any]
     parent: CheckpointRef | None
     epoch: int
     training_seed: int
+    leg: int = 0
 
     @property
     def checkpoint_stem(self) -> str:
@@ -59,13 +78,48 @@ class Assignment:
 
 
 @dataclass(frozen=True)
+class WorkUnit:
+    """Assignments of one run that go to a worker together; each result comes back as it is there.
+
+    `since` (seconds since the epoch) is when the run began to wait for workers: idle time of a worker before
+    that is not this run's.
+    """
+
+    job: Job
+    assignments: Sequence[Assignment]
+    since: float = 0.0
+
+    def to_text(self) -> str:
+        """One text, into which nobody on the way to a worker has to look."""
+        assignments = [
+            {
+                **_fields(one),
+                "hyperparameters": dict(one.hyperparameters),
+                "parent": one.parent and _fields(one.parent),
+            }
+            for one in self.assignments
+        ]
+        return json.dumps({"job": vars(self.job), "assignments": assignments, "since": self.since})
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        data = json.loads(text)
+        assignments = [
+            Assignment(**{**one, "parent": one["parent"] and CheckpointRef(**one["parent"])})
+            for one in data["assignments"]
+        ]
+        return cls(Job(**data["job"]), assignments, data["since"])
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of an attempt that ran to its end.
 
     status: done; diverged (the objective's metric was NaN or infinite); failed (the workload raised, and
-    `error` is the traceback). `fom` and `checkpoint` are there when done, and only then. `seconds` has
-    load, train, eval and save: together they are the time the worker was taken up, so save counts only
-    what evaluation did not hide; `hidden_s` is what it did.
+    `error` is the traceback). `fom` and `checkpoint` are there when done, and only then. `seconds` has wait
+    (for work, before it), prepare (loading the data, once a process), load, train, eval and save: together
+    they are the time that passed on the worker, so save counts only what evaluation and the next member did
+    not hide; `hidden_s` is what they did. `epochs` has the training metrics of each epoch of a longer leg.
     """
 
     status: Status
@@ -75,11 +129,46 @@ class Outcome:
     seconds: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
     hidden_s: float = 0.0
+    epochs: Sequence[Mapping[str, float]] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Plain data; what has nothing to say is left out."""
+        data: dict[str, Any] = {"status": self.status}
+        if self.fom is not None:
+            data["fom"] = self.fom
+        if self.metrics:
+            data["metrics"] = dict(self.metrics)
+        if (ref := self.checkpoint) is not None:
+            data["checkpoint"] = {"name": ref.name, "size_bytes": ref.size_bytes, "sha256": ref.sha256}
+        if self.seconds:
+            data["seconds"] = dict(self.seconds)
+        if self.error is not None:
+            data["error"] = self.error
+        if self.hidden_s:
+            data["hidden_s"] = self.hidden_s
+        if self.epochs:
+            data["epochs"] = [dict(epoch) for epoch in self.epochs]
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        ref = data["checkpoint"]
-        return cls(**{**data, "checkpoint": CheckpointRef(**ref) if ref else None})
+        ref = data.get("checkpoint")
+        return cls(
+            data["status"],
+            data.get("fom"),
+            _interned(data.get("metrics", {})),
+            CheckpointRef(ref["name"], ref["size_bytes"], ref["sha256"]) if ref else None,
+            _interned(data.get("seconds", {})),
+            data.get("error"),
+            data.get("hidden_s", 0.0),
+            data.get("epochs", ()),
+        )
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds that the attempt kept its worker busy, without waiting for work."""
+        return sum(self.seconds.values()) - self.seconds.get("wait", 0.0)
+
+
+def _fields(record: Assignment | CheckpointRef) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in record.__slots__}

@@ -5,16 +5,17 @@ import uuid
 from pathlib import Path
 
 from evodevo.config import RunConfig
+from evodevo.evolution.strategies import find
 from evodevo.run import files
-from evodevo.run.dispatch import Needs
+from evodevo.run.events import Begun, encode
 from evodevo.run.journal import Journal
 from evodevo.run.records import Job
 
 JOURNAL = "journal.jsonl"
 EXHIBITS = "exhibits"
 """Directory, in the run's, for what the workload has to show of the best member: pictures and texts."""
-RUN_EPOCH = "workers.epoch:run_epoch"
-EXAMINE = "workers.epoch:examine"
+RUN_UNIT = "workers.unit:run_unit"
+EXAMINE = "workers.examine:examine"
 DESCRIBE = "workers.describe:describe"
 RENDER = "evodevo.report.products:write_products"
 
@@ -32,9 +33,14 @@ def create_run(directory: Path, config: RunConfig) -> None:
     try:
         files.write_new(unborn / "config.yaml", config.to_yaml().encode())
         with Journal(unborn / JOURNAL) as journal:
-            journal.append(
-                {"kind": "run", "format": 1, "id": uuid.uuid4().hex[:8], "config": config.to_json()}
+            strategy = find(config.search.strategy)
+            begun = Begun(
+                uuid.uuid4().hex[:8],
+                config.to_json(),
+                config.search.pace or strategy.paces[0],
+                strategy.inherits,
             )
+            journal.append([encode(begun)])
         _rename_to_new(unborn, directory)
     except BaseException:
         shutil.rmtree(unborn, ignore_errors=True)
@@ -67,9 +73,6 @@ def job_of(config: RunConfig, directory: Path, run_id: str = "") -> Job:
         data_root=config.data.root,
         threads=config.cluster.threads_per_member,
         epoch_timeout_s=config.limits.epoch_timeout_s,
+        epochs=config.search.epochs_per_generation,
+        steps=config.search.steps_per_generation,
     )
-
-
-def needs_of(config: RunConfig, epoch_s: float | None = None) -> Needs:
-    """What a worker must have to train the run's members, whose epochs take so many seconds."""
-    return Needs(gpu=config.cluster.device == "gpu", seconds=epoch_s)

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from evodevo.errors import UsageError
-from evodevo.run.history import History, load_history
+from evodevo.run.history import History, load_history, without_gc
 from evodevo.run.journal import Record, Tail, is_live
 from evodevo.run.setup import JOURNAL
+
+MANY = 10_000
+"""A source may give no more than so many records at a time; then there may be more."""
 
 State = Literal["running", "waiting", "done", "failed", "cancelled", "interrupted"]
 
@@ -45,7 +48,7 @@ class FileSource:
 
     def read(self, since: int) -> Reading:
         live = is_live(self.path)  # before the records: what a live controller writes last is then still seen
-        records = self._tail.read()
+        records = self._tail.read(MANY)
         if not records and since == 0:
             raise UsageError(f"{self.path} is empty: the run was never begun")
         return Reading(records, live)
@@ -55,7 +58,8 @@ class FileSource:
 class Status:
     """Where a run stands.
 
-    `generation` counts complete ones; `members_done` those of the one at work, out of `population`.
+    `generation` counts complete ones; `members_done` are members of others that are done, out of `population`
+    where one generation is at work at a time.
     `best_fom` is the best of the whole run, `median_fom` that of the last generation with outcomes, if it can
     have more than one.
     `remaining_s` is an estimate, from the seconds per member so far.
@@ -94,11 +98,14 @@ class View:
         self._last = Reading((), live=False)
 
     def refresh(self) -> Status:
-        self._last = self._source.read(self._seen)
-        for record in self._last.records:
-            self.history.apply(record)
-        self._seen += len(self._last.records)
-        return self.status()
+        while True:
+            with without_gc():
+                self._last = self._source.read(self._seen)
+                for record in self._last.records:
+                    self.history.apply(record)
+            self._seen += len(self._last.records)
+            if len(self._last.records) < MANY:
+                return self.status()
 
     @property
     def over(self) -> bool:
@@ -108,26 +115,24 @@ class View:
     def status(self) -> Status:
         history, search = self.history, self.history.config.search
         done = history.completed()
-        at_work = [] if history.steady or done == len(history.generations) else history.generations[done]
-        members_done = sum(life.outcome is not None for life in at_work)
+        total, behind = search.generations * search.population, len(history.over)
         latest = next((g for g in reversed(history.generations) if any(life.outcome for life in g)), [])
-        foms = [life.fom for life in latest if life.fom is not None and not history.steady]
-        total, behind = search.generations * search.population, done * search.population + members_done
+        foms = [life.fom for life in latest if life.fom is not None and search.population > 1]
         state = self._state()
         return Status(
             name=self.name,
             state=state,
             generation=done,
             generations=search.generations,
-            members_done=members_done,
+            members_done=behind - done * search.population,
             population=search.population,
             metric=history.config.objective.metric,
             mode=history.config.objective.mode,
             best_fom=history.best.fom if history.best else None,
             best_member=history.best.id if history.best else None,
             median_fom=statistics.median(foms) if foms else None,
-            failed=sum(life.status in ("failed", "diverged") for life in history.lives()),
-            lost_attempts=sum(len(life.lost) for life in history.lives()),
+            failed=history.unsuccessful,
+            lost_attempts=history.lost_attempts,
             elapsed_s=history.elapsed_s,
             remaining_s=history.elapsed_s * (total - behind) / behind
             if behind and state == "running"

@@ -22,6 +22,7 @@ from evodevo.errors import RunFailed, UsageError
 from evodevo.report.schedule import Schedule
 from evodevo.report.tables import history_rows
 from evodevo.run.journal import JournalError
+from evodevo.run.journal import parse as parse_journal
 from evodevo.run.view import FileSource, Reading, Source, Status, View
 from evodevo.versions import own_versions
 
@@ -176,7 +177,8 @@ class Client:
         if answer is None:
             raise UsageError(
                 f"the scheduler at {self.address} runs without evodevo; "
-                "start it with `dask scheduler --preload evodevo.service`"
+                f"put it in with `evodevo attach {self.options}`, "
+                "or start it with `dask scheduler --preload evodevo.service`"
             )
         told = json.loads(answer)
         if "error" in told:
@@ -190,7 +192,9 @@ class _ServiceSource:
         self._run = run
 
     def read(self, since: int) -> Reading:
-        return Reading(**self._client.ask("read", run=self._run, since=since))
+        answer = self._client.ask("read", run=self._run, since=since)
+        records, _ = parse_journal(answer.pop("journal").encode(), f"the journal of {self._run}", since)
+        return Reading(records, **answer)
 
 
 @contextlib.contextmanager

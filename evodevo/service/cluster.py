@@ -31,6 +31,10 @@ def local(workers: int, runs_dir: Path | str) -> Iterator[Client]:
     """
     settings = {
         "distributed.worker.daemon": False,
+        # What Dask does every 10, 20 and 500 ms in each process costs trainings beside it some percent.
+        "distributed.worker.profile.interval": "100 ms",
+        "distributed.admin.tick.interval": "500 ms",
+        "distributed.admin.system-monitor.interval": "2 s",
         "distributed.scheduler.worker-ttl": None,  # these workers cannot be cut off, only busy
         "distributed.deploy.lost-worker-timeout": "1 day",  # a nanny brings its worker back, however slowly
     }

@@ -4,6 +4,7 @@ Each arm and seed is a run of its own, so all that holds for runs holds here: a 
 interrupted is carried on by beginning it again.
 """
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,12 +47,12 @@ def plan(config: RunConfig, arms: Sequence[str], seeds: int) -> list[Planned]:
 
     Raises `UsageError` for an arm that is not known or does not fit the config.
     """
-    _check_not_steady("search", config.search.strategy, "compare a config with a population")
+    _check_inherits("search", config.search.strategy, "compare a config with a population")
     if len(set(arms)) < len(arms):
         raise UsageError(f"--arms {','.join(arms)}: names an arm twice")
     searches = {arm: _search(config, arm) for arm in arms}
     for arm, search in searches.items():
-        _check_not_steady(f"compare.arms.{arm}", search["strategy"], "leave this arm out")
+        _check_inherits(f"compare.arms.{arm}", search["strategy"], "leave this arm out")
     return [
         Planned(arm, seed, _config(config, arm, search, seed))
         for seed in range(config.run.seed, config.run.seed + seeds)
@@ -59,12 +60,12 @@ def plan(config: RunConfig, arms: Sequence[str], seeds: int) -> list[Planned]:
     ]
 
 
-def _check_not_steady(where: str, strategy: str, remedy: str) -> None:
+def _check_inherits(where: str, strategy: str, remedy: str) -> None:
     try:
-        steady = find(strategy).steady
+        inherits = find(strategy).inherits
     except ValueError:  # said when the arm's config is checked, with all that is wrong in it
         return
-    if steady:
+    if not inherits:
         raise UsageError(
             f"{where}.strategy: {strategy} trains each member to its end, arms share epochs; {remedy}"
         )
@@ -154,6 +155,9 @@ def _config(config: RunConfig, arm: str, search: Mapping[str, Any], seed: int) -
     data = config.to_json()
     data["run"] = {"name": f"{config.run.name}-{arm}-s{seed}", "seed": seed}
     data["search"].update(search)
+    with contextlib.suppress(ValueError):  # an unknown strategy is named below, with all else that is wrong
+        if config.search.pace not in find(search["strategy"]).paces:
+            data["search"]["pace"] = None  # the pace is not the same for all arms, but the epochs are
     data["compare"] = {}
     return parse(data, f"arm {arm}")
 

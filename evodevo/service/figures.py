@@ -39,11 +39,14 @@ PALE = "#d6d3d1"
 MANY_GENERATIONS = 60
 """With more, points are drawn smaller."""
 PARTS = {
-    "load": "#c9a227",
     "train": "#3b6ea5",
     "eval": "#86b0cc",
+    "load": "#c9a227",
     "save": "#9b7bb8",
-    "idle": "#ececea",
+    "wait": "#ececea",
+    "lost": "#b91c1c",
+    "start_up": "#bcaaa4",
+    "elsewhere": "#d6d3d1",
 }
 TOOLS = "pan,box_zoom,wheel_zoom,reset,save"
 MEMBER = ("member", "g@generation{%03d}s@slot{%03d}")
@@ -89,7 +92,7 @@ class RunFigures:
         self._sources = {name: ColumnDataSource(data=dict(data), name=name) for name, data in columns.items()}
         self._generations = Range1d(-0.5, _right_end(columns))
         self._drawing = drawing
-        self._x_label = "member" if drawing.steady else "generation"
+        self._x_label = "member" if drawing.independent else "generation"
         self._by_fitness = linear_cmap("fitness", Viridis256, 0, 1, nan_color=NOT_YET)
         self._many = drawing.generations > MANY_GENERATIONS
         self._point_size, self._dot_size = (3, 2) if self._many else (5, 4)
@@ -117,7 +120,7 @@ class RunFigures:
                 Row(*panels[at : at + 2], sizing_mode="stretch_width", spacing=24)
                 for at in range(0, len(panels), 2)
             ),
-            *([] if drawing.steady else [_text("Lineage", _ABOUT_LINEAGE), self._lineage()]),
+            *([] if drawing.independent else [_text("Lineage", _ABOUT_LINEAGE), self._lineage()]),
             self._no_failures,
             self._failures,
             sizing_mode="stretch_width",
@@ -136,11 +139,11 @@ class RunFigures:
     def _about_fom(self) -> tuple[str, str]:
         least = "lowest" if self._drawing.mode == "min" else "highest"
         metric = html.escape(_words(self._drawing.metric))
-        whose = "all members so far" if self._drawing.steady else "each generation"
+        whose = "all members so far" if self._drawing.independent else "each generation"
         return "Figure of merit", f"{metric} of {whose}; the {least} is the best."
 
     def _about_colours(self) -> str:
-        if self._drawing.steady:
+        if self._drawing.independent:
             return f'{_GRADIENT}, pale while it is at work; <span class="best">●</span> the best'
         best = '<span class="best">—●—</span> the schedule of the best line'
         return f"{_GRADIENT}, pale while its generation is at work; {best}"
@@ -306,7 +309,7 @@ _ABOUT_FAILURES = "Lost attempts, failed and diverged members, newest first; sel
 _FOM_AND_FITNESS = [("fom", "@fom{%.6g}"), ("fitness", "@fitness{%.3f}")]
 _ABOUT_SECONDS = (
     "Where each worker's seconds went",
-    "Of the attempts that count. Idle: with none of them, between its first and its last.",
+    "Lost: spent on attempts that came to no result. Start-up: loading the data. Elsewhere: with other runs.",
 )
 _GRADIENT = (
     'fitness 0 <span class="scale" style="background: linear-gradient(to right, '

@@ -20,7 +20,7 @@ PRELOADED = [
     "distributed.nanny",
     "workers.preload",
     "workers.describe",
-    "workers.epoch",
+    "workers.unit",
     "evodevo.report.products",
 ]
 """Modules that every worker needs; what cannot be imported is left to the worker, which says so."""

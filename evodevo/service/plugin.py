@@ -25,29 +25,29 @@ from evodevo.config import RunConfig, parse
 from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.controller import Controller
-from evodevo.run.dispatch import ANYTHING, Answer, AttemptLost, Dispatcher, Needs
+from evodevo.run.crew import ANYTHING, AttemptLost, Needs
+from evodevo.run.dispatch import Dispatcher
 from evodevo.run.history import load_history
-from evodevo.run.journal import JournalError, JournalInUse, Record, Superseded, Tail
-from evodevo.run.setup import DESCRIBE, JOURNAL, create_run, job_of, needs_of
+from evodevo.run.journal import JournalError, JournalInUse, Superseded
+from evodevo.run.setup import DESCRIBE, JOURNAL, create_run, job_of
 from evodevo.run.view import refuse_live, runs_in
+from evodevo.service.reader import Reader
 from evodevo.versions import differences, own_versions
 
 logger = logging.getLogger("evodevo.service")
 
 Handler = Callable[..., Awaitable[Any]]
 
+CLIENT_INTERVAL_S = 0.001
+
 
 @dataclass(frozen=True)
 class Standing:
-    """How things stand around a run; but for its records, what `view.Reading` holds.
-
-    `records` are a live controller's, who appends to them; None where they are to be read from the file.
-    """
+    """How things stand around a run; except for its records, what `view.Reading` holds."""
 
     live: bool
     workers: int | None
     problems: Sequence[str]
-    records: Sequence[Record] | None = None
 
 
 class Service(SchedulerPlugin):
@@ -63,6 +63,7 @@ class Service(SchedulerPlugin):
         self._controllers: dict[str, Controller] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopped: dict[str, str] = {}
+        self._reader = Reader()
         self._reserved: set[str] = set()
         self._starting: asyncio.Task[None] | None = None
         self._failure: str | None = None
@@ -70,6 +71,9 @@ class Service(SchedulerPlugin):
         """Why none will come, where whoever provides them has found out; then no run is begun."""
         self.notice: str | None = None
         """What whoever provides workers has to say; shown while there are none."""
+        self.prepare: Callable[[str], bool] | None = None
+        """Begin to prepare a worker that came without the preload; False if there is nothing to do. Where it
+        returns True, `add_worker` is called again when the worker is ready, or has a problem."""
 
     def install(self) -> None:
         self._scheduler.add_plugin(self)
@@ -95,12 +99,14 @@ class Service(SchedulerPlugin):
                 asynchronous=True,
                 set_as_default=False,
                 name="evodevo-service",
-                security=_security_of(self._scheduler),
+                security=security_of(self._scheduler),
             )
         except Exception as why:
             logger.exception("the service could not start")
             self._failure = f"the service in the scheduler could not start: {type(why).__name__}: {why}"
         else:
+            # Dask has clients collect what they send for 10 ms; this one sends little, and work waits for it.
+            self._client.scheduler_comm.interval = CLIENT_INTERVAL_S
             self._dispatcher = Dispatcher(self._scheduler, self._client)
         finally:
             self._ready.set()
@@ -136,14 +142,13 @@ class Service(SchedulerPlugin):
             live=controller is not None,
             workers=base.workers,
             problems=[*([self._stopped[run]] if run in self._stopped else []), *base.problems],
-            records=controller.records if controller else None,
         )
 
     def _standing(self, needs: Needs) -> Standing:
         """That of a run with such needs that has no controller."""
-        workers = len(self._dispatcher.workers(needs))
+        workers = len(self._dispatcher.roster.fit(needs))
         said = [text for text in (self.no_workers, self.notice) if text]
-        problems = [] if workers else [*said, *self._dispatcher.problems(needs)]
+        problems = [] if workers else [*said, *self._dispatcher.roster.problems(needs)]
         return Standing(live=False, workers=workers, problems=problems)
 
     @property
@@ -168,6 +173,8 @@ class Service(SchedulerPlugin):
             await self._client.close()
 
     def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+        if self.prepare and self.prepare(worker):
+            return
         if self._is_up:
             self._dispatcher.worker_joined(worker)
 
@@ -185,7 +192,7 @@ class Service(SchedulerPlugin):
         await self.until_ready()
         return {
             "runs_dir": str(self.runs_dir),
-            "workers": len(self._dispatcher.workers()),
+            "workers": len(self._dispatcher.roster.fit()),
         }
 
     async def evodevo_leave(self, worker: str, why: str) -> None:
@@ -230,17 +237,15 @@ class Service(SchedulerPlugin):
         return await asyncio.to_thread(runs_in, self.runs_dir)
 
     async def evodevo_read(self, run: str, since: int) -> dict[str, Any]:
-        """The journal from record `since` on, and how things stand; what `view.Reading` holds."""
+        """The lines of the journal from record `since` on, and how things stand."""
         await self.until_ready()
         directory = await asyncio.to_thread(self._directory, run)
         standing = self.standings([run])[run]
-        records = standing.records
-        if records is None:
-            records = await asyncio.to_thread(Tail(directory / JOURNAL).read)
-        if not records:
+        excerpt = await asyncio.to_thread(self._reader.read, directory / JOURNAL, since)
+        if not excerpt and since == 0:
             raise UsageError(f"{directory / JOURNAL} is empty: the run was never begun")
         return {
-            "records": records[since:],
+            "journal": excerpt,
             "live": standing.live,
             "workers": standing.workers,
             "problems": standing.problems,
@@ -313,7 +318,7 @@ class Service(SchedulerPlugin):
             await asyncio.to_thread(lambda: CheckpointStore(job.checkpoints_url).check())
         except CheckpointError as why:
             raise UsageError(f"checkpoints.url, on the scheduler's machine: {why}") from None
-        attempts, needs = config.limits.max_attempts, needs_of(config)
+        attempts, needs = config.limits.max_attempts, Needs(config.cluster.device == "gpu")
         for attempt in range(1, attempts + 1):
             try:
                 facts = await self._while_workers_can(
@@ -326,7 +331,7 @@ class Service(SchedulerPlugin):
                 break
         return facts
 
-    async def _while_workers_can(self, call: Coroutine[Any, Any, Answer], needs: Needs) -> dict[str, Any]:
+    async def _while_workers_can(self, call: Coroutine[Any, Any, Any], needs: Needs) -> dict[str, Any]:
         """Wait for a call's result, but not for workers that will never do."""
         task = asyncio.create_task(call)
         try:
@@ -335,20 +340,20 @@ class Service(SchedulerPlugin):
                 await asyncio.wait([task], timeout=1)
         finally:
             task.cancel()
-        result: dict[str, Any] = task.result().result
+        result: dict[str, Any] = task.result()
         return result
 
     def _refuse_unlike_workers(self, needs: Needs) -> None:
         """Different versions give different histories; and nobody waits for workers that will never do."""
         abouts = [state.extra.get("evodevo") for state in self._scheduler.workers.values()]
         unlike = any(about and differences(own_versions(), about["versions"]) for about in abouts)
-        torches = sorted({about["versions"]["torch"] for about in abouts if about})
-        problems = self._dispatcher.problems(needs)
-        if self.no_workers and not self._dispatcher.workers(needs):
+        torches = sorted({about["versions"]["torch"] for about in abouts if about and about["versions"]})
+        problems = self._dispatcher.roster.problems(needs)
+        if self.no_workers and not self._dispatcher.roster.fit(needs):
             raise UsageError(self.no_workers)
         if len(torches) > 1:
             raise UsageError(f"workers have different versions of torch: {', '.join(torches)}")
-        if unlike or (problems and not self._dispatcher.workers(needs)):
+        if unlike or (problems and not self._dispatcher.roster.fit(needs)):
             raise UsageError("\n  ".join(["the workers cannot take part:", *problems]))
 
     def _directory(self, run: str) -> Path:
@@ -359,7 +364,7 @@ class Service(SchedulerPlugin):
         return directory
 
 
-def _security_of(scheduler: Scheduler) -> Security:
+def security_of(scheduler: Scheduler) -> Security:
     """For a client in the scheduler's process: with TLS it shows the scheduler's own certificate."""
     security: Any = copy.copy(scheduler.security)
     security.tls_client_cert = security.tls_scheduler_cert

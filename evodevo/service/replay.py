@@ -50,10 +50,12 @@ def replay_config(config: RunConfig, schedule: Schedule, name: str, seed: int | 
         update={
             "strategy": "replay",
             "population": 1,
-            "generations": schedule.epochs,
+            "generations": len(schedule.entries),
+            "pace": "generations",
             "options": {
                 "genomes": [dict(entry.genome) for entry in schedule.entries],
                 "training_seeds": seeds,
+                "legs": [entry.legs for entry in schedule.entries],
             },
         }
     )

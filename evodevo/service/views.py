@@ -19,7 +19,7 @@ from evodevo.errors import UsageError
 from evodevo.report.live import Columns, Picture, picture_of
 from evodevo.run.journal import JournalError, Tail
 from evodevo.run.setup import JOURNAL
-from evodevo.run.view import Reading, Status, View, runs_in
+from evodevo.run.view import MANY, Reading, Status, View, runs_in
 from evodevo.service.plugin import Service, Standing
 
 logger = logging.getLogger("evodevo.views")
@@ -193,7 +193,7 @@ class _Seen:
 
 
 class _Source:
-    """A run's records, from its live controller or from the file."""
+    """A run's records, from the journal's file."""
 
     standing: Standing
 
@@ -203,10 +203,7 @@ class _Source:
 
     def read(self, since: int) -> Reading:
         standing = self.standing
-        if standing.records is None:
-            records = [record for record in self._tail.read() if record["n"] >= since]
-        else:
-            records = list(standing.records[since:])
+        records = self._tail.read(MANY)
         if not records and since == 0:
             raise JournalError(f"{self._tail.path} is empty: the run was never begun")
         self.count = since + len(records)

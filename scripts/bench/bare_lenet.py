@@ -18,9 +18,9 @@ from workers.workloads.lenet import LeNet
 
 
 def main() -> None:
-    epochs, config = int(sys.argv[1]), load(sys.argv[2])
+    legs, config = int(sys.argv[1]), load(sys.argv[2])
     preload._keep_freed_memory()
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")
     torch.set_num_threads(config.cluster.threads_per_member)
     workload = LeNet(**config.workload.options)
     workload.prepare(torch.device("cpu"), None)
@@ -29,11 +29,12 @@ def main() -> None:
     print("ready", flush=True)
     sys.stdin.readline()
     train_s = eval_s = 0.0
-    for seed in range(epochs):
+    for seed in range(legs):
         training = workload.begin(hyperparameters, seed, None)
         began = time.monotonic()
-        for _ in workload.train(training):
-            pass
+        for _ in range(config.search.epochs_per_generation):
+            for _ in workload.train(training):
+                pass
         trained = time.monotonic()
         workload.evaluate(training, "validation")
         train_s += trained - began

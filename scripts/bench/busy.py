@@ -22,6 +22,7 @@ from pathlib import Path
 
 from measuring import (
     Log,
+    cluster,
     in_turn,
     no_work_config,
     parser_for,
@@ -87,7 +88,7 @@ def main() -> None:
     shares: dict[Pace, list[tuple[float, float]]] = {pace: [] for pace in options.paces}
     with (
         runs_directory(options.dir) as runs_dir,
-        evodevo.local(workers=options.workers, runs_dir=runs_dir) as client,
+        cluster(options.workers, runs_dir) as client,
     ):
         log = Log(options.out, workers=options.workers, population=options.population)
         warm_up = no_work_config("warm-up", "Sleep", 4 * options.workers, 1, mean_s=0.1)

@@ -23,7 +23,7 @@ from evodevo.run.setup import job_of
 from evodevo.run.records import Assignment
 from pathlib import Path
 from workers import preload
-from workers.epoch import run_epoch
+from workers.leg import Stopwatch, train_leg
 torch.set_num_threads(1)
 if sys.argv[1] == "keep":
     preload._keep_freed_memory()
@@ -31,9 +31,11 @@ config = load("configs/quickstart.yaml")
 hyperparameters = config.space().express(config.space().given())
 with tempfile.TemporaryDirectory() as directory:
     job = job_of(config, Path(directory))
-    assignment = Assignment(job, "g000s000", 1, hyperparameters, None, 0, 1)
-    runs = [run_epoch(assignment) for _ in range({EPOCHS} + 1)]
-print(sum(run.seconds["train"] for run in runs[1:]) / {EPOCHS})
+    assignment = Assignment("g000s000", 1, hyperparameters, None, 0, 1)
+    watches = [Stopwatch() for _ in range({EPOCHS} + 1)]
+    for watch in watches:
+        train_leg(job, assignment, watch, lambda data, suffix: None)
+print(sum(watch.seconds["train"] for watch in watches[1:]) / {EPOCHS})
 """
 
 

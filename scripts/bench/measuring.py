@@ -88,6 +88,14 @@ def durable_write_ms(directory: Path) -> float:
 
 
 @contextlib.contextmanager
+def cluster(workers: int, runs_dir: Path) -> Iterator[evodevo.Client]:
+    """A local cluster whose workers are all there: how long they take to start is measured elsewhere."""
+    with evodevo.local(workers=workers, runs_dir=runs_dir) as client:
+        client._dask.wait_for_workers(workers)
+        yield client
+
+
+@contextlib.contextmanager
 def runs_directory(within: Path | None) -> Iterator[Path]:
     """Make a temporary directory for runs, and let worker processes import the modules beside this one."""
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -28,6 +28,7 @@ from distributed import Client, LocalCluster
 from measuring import (
     HERE,
     Log,
+    cluster,
     durable_write_ms,
     in_turn,
     no_work_config,
@@ -38,8 +39,6 @@ from measuring import (
     spread,
     steady_span,
 )
-
-import evodevo
 
 WORKERS = 2
 RAY = "ray[tune]>=2.60,<3"
@@ -53,7 +52,7 @@ NAMES = {"evodevo": "EvoDevo", "naive": "naive loop", "ray": "Ray Tune PBT"}
 def evodevo_ms(runs_dir: Path, shape: Shape, run: int) -> float:
     population, generations = shape
     name = f"overhead-{population}x{generations}-{run}"
-    with evodevo.local(workers=WORKERS, runs_dir=runs_dir) as client:
+    with cluster(WORKERS, runs_dir) as client:
         client.submit(no_work_config(name, "Nothing", population, generations)).wait()
     began, ended = steady_span(records_of(runs_dir / name))
     return 1000 * (ended - began) / (population * generations)

@@ -9,12 +9,18 @@ from evodevo.evolution.strategies import STRATEGIES, Birth, Member, Strategy
 
 
 def make(
-    name: str, space: Space, population: int = 6, mode: Mode = "min", seed: int = 0, **options: Any
+    name: str,
+    space: Space,
+    population: int = 6,
+    mode: Mode = "min",
+    seed: int = 0,
+    pool: int | None = None,
+    **options: Any,
 ) -> Strategy:
     kind = STRATEGIES[name]
     chosen = kind.Options(**options)
     whole = Space({**space.loci, **kind.own_loci(chosen)})
-    return kind(whole, population, mode, seed, chosen)
+    return kind(whole, population, mode, seed, chosen, pool)
 
 
 def evaluated(generation: int, births: Sequence[Birth], foms: Sequence[float | None]) -> list[Member]:
@@ -25,12 +31,27 @@ def evaluated(generation: int, births: Sequence[Birth], foms: Sequence[float | N
     ]
 
 
+def ask(strategy: Strategy, generation: int, members: Sequence[Member] = ()) -> list[Birth]:
+    """The births of a generation: founders, or the children of the members of the one before, by slot."""
+    if generation == 0:
+        return [strategy.founder(0, slot) for slot in range(strategy.population)]
+    return [child_at(strategy, generation, slot, members) for slot in range(strategy.population)]
+
+
+def child_at(strategy: Strategy, generation: int, slot: int, members: Sequence[Member]) -> Birth:
+    """The birth at one slot, from those members of the generation before that it needs."""
+    needs = strategy.needs(generation, slot)
+    needed = range(len(members)) if needs is None else needs
+    parents = strategy.evaluated([members[at] for at in needed])
+    return strategy.birth(generation, slot, parents, needed.index(slot))
+
+
 def play(strategy: Strategy, foms: Sequence[Sequence[float | None]]) -> list[list[Member]]:
-    """Generation after generation, asked for, given these foms and told."""
-    history = []
+    """Generation after generation, born and given these foms."""
+    history: list[list[Member]] = []
     for generation, own in enumerate(foms):
-        history.append(evaluated(generation, strategy.ask(generation), own))
-        strategy.tell(history[-1])
+        births = ask(strategy, generation, history[-1] if history else ())
+        history.append(evaluated(generation, births, own))
     return history
 
 
@@ -39,8 +60,8 @@ def children_of(
 ) -> Iterator[list[Birth]]:
     """A generation born from the same parents, over and over again: `times` generations of children."""
     for generation in range(1, times + 1):
-        strategy.tell(evaluated(generation - 1, [Birth(genome) for genome in genomes], foms))
-        yield strategy.ask(generation)
+        parents = evaluated(generation - 1, [Birth(genome) for genome in genomes], foms)
+        yield ask(strategy, generation, parents)
 
 
 def slot_of(member_id: str | None) -> int:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evodevo.evolution.rng import stream, training_seed
+from evodevo.evolution.rng import leg_seed, stream, training_seed
 from tests.evolution.spaces import assert_mean
 
 NAME: dict[str, Any] = {"seed": 7, "generation": 3, "slot": 5, "purpose": "mating"}
@@ -71,3 +71,24 @@ def test_a_training_seed_is_a_whole_number_that_torch_numpy_and_json_accept(
 def test_members_are_trained_with_different_seeds() -> None:
     seeds = {training_seed(0, generation, slot) for generation in range(10) for slot in range(10)}
     assert len(seeds) == 100
+
+
+def test_the_first_leg_of_a_life_is_trained_with_its_training_seed_itself() -> None:
+    assert [leg_seed(seed, 0) for seed in (0, 7, 2**31 - 1)] == [0, 7, 2**31 - 1]
+
+
+@given(seed=st.integers(0, 2**31 - 1), leg=st.integers(0, 10**6))
+def test_a_legs_seed_is_a_whole_number_like_a_training_seed_and_always_the_same(seed: int, leg: int) -> None:
+    drawn = leg_seed(seed, leg)
+    assert type(drawn) is int
+    assert 0 <= drawn < 2**31
+    assert drawn == leg_seed(seed, leg)
+
+
+def test_every_leg_of_every_life_is_trained_with_another_seed() -> None:
+    lives = [training_seed(0, generation, slot) for generation in range(5) for slot in range(5)]
+    assert len({leg_seed(life, leg) for life in lives for leg in range(8)}) == 200
+
+
+def test_the_seeds_of_legs_never_change_from_one_process_or_release_to_the_next() -> None:
+    assert [leg_seed(7, leg) for leg in (1, 2)] == [1463287113, 851770634]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evodevo.evolution.selection import proportional
+from evodevo.evolution.selection import RouletteWheel
 from tests.evolution.spaces import assert_rate, rngs
 
 DRAWS = 20_000
@@ -13,7 +13,8 @@ DRAWS = 20_000
 
 def counts(fitness: list[float], seed: int = 1) -> list[int]:
     rng = np.random.default_rng(seed)
-    drawn = [proportional(fitness, rng) for _ in range(DRAWS)]
+    wheel = RouletteWheel(fitness)
+    drawn = [wheel.draw(rng) for _ in range(DRAWS)]
     return [drawn.count(at) for at in range(len(fitness))]
 
 
@@ -39,7 +40,7 @@ def test_only_the_ratios_of_fitness_matter() -> None:
     rngs,
 )
 def test_whoever_is_drawn_has_a_fitness_and_a_place(fitness: list[float], rng: np.random.Generator) -> None:
-    drawn = proportional(fitness, rng)
+    drawn = RouletteWheel(fitness).draw(rng)
     assert type(drawn) is int
     assert fitness[drawn] > 0
 
@@ -47,4 +48,18 @@ def test_whoever_is_drawn_has_a_fitness_and_a_place(fitness: list[float], rng: n
 @pytest.mark.parametrize("fitness", [[], [0.0], [0.0, 0.0, 0.0]])
 def test_where_nobody_is_left_the_error_says_so(fitness: list[float]) -> None:
     with pytest.raises(ValueError, match="no member of the generation has a fitness above 0"):
-        proportional(fitness, np.random.default_rng(0))
+        RouletteWheel(fitness)
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 1e-300, 1.0]) | st.floats(0, 1), min_size=1, max_size=9).filter(any),
+    st.integers(0, 2**32),
+)
+def test_the_draws_are_those_of_numpys_choice_so_that_old_runs_have_the_same_parents(
+    fitness: list[float], seed: int
+) -> None:
+    wheel, one, other = RouletteWheel(fitness), np.random.default_rng(seed), np.random.default_rng(seed)
+    shares = np.array(fitness) / sum(fitness)
+    drawn = [wheel.draw(one) for _ in range(5)]
+    assert drawn == [int(other.choice(len(fitness), p=shares)) for _ in range(5)]
+    assert one.bit_generator.state == other.bit_generator.state

@@ -178,8 +178,12 @@ def free_port() -> int:
 
 
 def untimed_history(run: Path) -> list[dict[str, str]]:
-    """history.csv without the columns that may differ between equal runs."""
-    with open(run / "history.csv", newline="") as file:
+    """history.csv of a run without the columns that may differ between equal runs."""
+    return untimed(run / "history.csv")
+
+
+def untimed(table: Path) -> list[dict[str, str]]:
+    with open(table, newline="") as file:
         rows = list(csv.DictReader(file))
     return [{key: value for key, value in row.items() if key not in TIMED_COLUMNS} for row in rows]
 

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from integration.clusters import Processes, evodevo, history_of, until, write_config
+from integration.clusters import Processes, evodevo, history_of, until, untimed_history, write_config
 
 pytestmark = pytest.mark.slow
 
@@ -100,4 +100,26 @@ def test_a_member_that_kills_its_workers_fails_after_its_attempts_and_harms_no_o
             assert len(life.lost) == 2
             assert "was lost" in life.lost[0]
         else:
-            assert not life.lost
+            assert life.status == "done"
+            assert len(life.lost) <= 1, "whoever was in a task with it goes alone after that"
+
+
+def test_a_member_that_kills_its_workers_harms_none_of_those_that_were_in_a_task_with_it(
+    tmp_path: Path,
+) -> None:
+    """Also where one attempt is all that a member has: who has ended the worker is then tried alone."""
+    histories = {}
+    for members in (1, 7):
+        config = write_config(
+            tmp_path,
+            f"by_{members}",
+            workload__options={"out_of_memory_above": 0.08},
+            limits={"max_attempts": 1, "max_failed_fraction": 0.9},
+            search__generations=2,
+            cluster={"workers": 2, "members_per_task": members},
+        )
+        done = evodevo("launch", str(config), "--runs-dir", str(tmp_path))
+        assert done.returncode == 0, done.stdout + done.stderr
+        histories[members] = untimed_history(tmp_path / f"by_{members}")
+    assert {row["status"] for row in histories[1]} == {"done", "failed"}
+    assert histories[7] == histories[1]

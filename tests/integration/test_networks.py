@@ -20,6 +20,8 @@ from integration.clusters import (
     write_config,
 )
 
+from evodevo.run.retention import needed_checkpoints
+
 pytestmark = pytest.mark.slow
 
 SMALL = {"search__generations": 3, "search__population": 4}
@@ -161,7 +163,7 @@ def test_a_link_that_breaks_in_mid_epoch_changes_nothing_but_the_attempts(
     assert untimed_history(run) == undisturbed
     assert [life.outcome for life in history_of(run).generations[0] if life.outcome and life.lost]
     kept = {file.name for file in (run / "params").iterdir()}
-    assert kept == history_of(run).needed_checkpoints()
+    assert kept == needed_checkpoints(history_of(run))
     assert not kept.intersection(file.name for file in unheard)
 
 

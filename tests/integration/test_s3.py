@@ -16,6 +16,7 @@ from integration.clusters import (
 )
 from s3fs import S3FileSystem
 
+from evodevo.run.retention import needed_checkpoints
 from tests.object_store import BUCKET, s3_server
 
 pytestmark = pytest.mark.slow
@@ -62,7 +63,7 @@ def succeed(*arguments: str) -> str:
 def kept_by(run: Path) -> set[str]:
     """The objects that a run of that history needs."""
     history = history_of(run)
-    return {f"some/where/{run.name}-{history.run_id}/{name}" for name in history.needed_checkpoints()}
+    return {f"some/where/{run.name}-{history.run_id}/{name}" for name in needed_checkpoints(history)}
 
 
 def test_a_run_that_was_killed_is_carried_on_from_s3_and_comes_to_the_history_of_a_local_one(

@@ -1,12 +1,20 @@
 """A run is a function of its config and seed, whatever happens to its workers and its scheduler."""
 
+import contextlib
 import os
+import random
+import shutil
 import signal
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import distributed
 import pytest
 from integration.clusters import (
     Cluster,
+    Held,
     Processes,
     evodevo,
     history_of,
@@ -15,60 +23,132 @@ from integration.clusters import (
     write_config,
 )
 
+import evodevo as package
+from evodevo.run.checkpoints import CheckpointStore
+from evodevo.run.journal import Tail, encode
+
 pytestmark = pytest.mark.slow
+
+PACES: dict[str, dict[str, Any]] = {
+    "generations": {"search__pace": "generations"},
+    "pools": {"search__pace": "pools", "search__pool": 3},
+}
+each_pace = pytest.mark.parametrize("pace", PACES)
+SMALL: dict[str, dict[str, Any]] = {
+    "generations": {"search__population": 3, "search__generations": 3},
+    "pools": {
+        "search__population": 4,
+        "search__generations": 4,
+        "search__pace": "pools",
+        "search__pool": 2,
+    },
+    "legs": {"search__population": 3, "search__generations": 2, "search__legs": 2},
+}
+
+
+def config_of(directory: Path, pace: str, name: str = "digits", **changes: Any) -> Path:
+    """The config of one and the same run, but for `changes` that must not matter."""
+    return write_config(directory, name, search__population=8, **PACES[pace], **changes)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
-    """The history of a run with one worker that nothing happens to."""
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[dict[str, str]]]:
+    """The histories of runs with one worker that nothing happens to, by their pace."""
     directory = tmp_path_factory.mktemp("undisturbed")
-    config = write_config(directory)
-    done = evodevo("launch", str(config), "--runs-dir", str(directory), "--workers", "1")
-    assert done.returncode == 0, done.stderr
-    return untimed_history(directory / "digits")
+    found = {}
+    for pace in PACES:
+        config = config_of(directory, pace, pace)
+        done = evodevo("launch", str(config), "--runs-dir", str(directory), "--workers", "1")
+        assert done.returncode == 0, done.stderr
+        found[pace] = untimed_history(directory / pace)
+    assert found["pools"] != found["generations"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def three_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[package.Client]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parent))
+        with package.local(workers=3, runs_dir=tmp_path_factory.mktemp("three_workers")) as client:
+            yield client
 
 
 def began(run: Path, generation: int) -> bool:
     return any(life.outcome for lives in history_of(run).generations[generation:] for life in lives)
 
 
-def test_the_history_is_the_same_with_three_workers(
-    tmp_path: Path, undisturbed: list[dict[str, str]]
+@each_pace
+@pytest.mark.parametrize("members", [1, 7, "auto"])
+def test_the_history_is_the_same_with_three_workers_and_any_number_of_members_a_task(
+    tmp_path: Path,
+    three_workers: package.Client,
+    undisturbed: Mapping[str, list[dict[str, str]]],
+    pace: str,
+    members: object,
 ) -> None:
-    done = evodevo("launch", str(write_config(tmp_path)), "--runs-dir", str(tmp_path), "--workers", "3")
-    assert done.returncode == 0, done.stderr
-    assert untimed_history(tmp_path / "digits") == undisturbed
+    name = f"{pace}-{members}"
+    run = three_workers.submit(config_of(tmp_path, pace, name, cluster={"members_per_task": members}))
+    assert run.wait().state == "done"
+    assert untimed_history(three_workers.runs_dir / name) == undisturbed[pace]
 
 
-def test_the_history_is_the_same_with_a_worker_killed_in_every_generation(
-    tmp_path: Path, processes: Processes, undisturbed: list[dict[str, str]]
+@each_pace
+@pytest.mark.parametrize("members", [1, 7, "auto"])
+def test_the_history_is_the_same_with_workers_killed_at_random(
+    tmp_path: Path,
+    three_workers: package.Client,
+    undisturbed: Mapping[str, list[dict[str, str]]],
+    pace: str,
+    members: object,
 ) -> None:
-    marks = tmp_path / "marks"
-    marks.mkdir()
-    config = write_config(tmp_path, workload__options={"marks": str(marks), "pause_s": 0.5})
-    launched = processes.start(
-        "-m", "evodevo", "launch", str(config), "--runs-dir", str(tmp_path), "--workers", "2", log="launch"
+    draw = random.Random(f"{pace} {members}")
+    name = f"{pace}-{members}-killed"
+    config = config_of(
+        tmp_path,
+        pace,
+        name,
+        workload__options={"pause_s": 0.1},
+        cluster={"members_per_task": members},
+        limits={"max_attempts": 30},
     )
-    for generation in range(4):
-        until(
-            lambda g=generation: len(history_of(tmp_path / "digits").generations) > g,
-            f"generation {generation}",
-        )
-        for mark in marks.iterdir():
-            mark.unlink()
-        victim = until(lambda: [mark.name for mark in marks.iterdir()], "an epoch to begin")[0]
-        os.kill(int(victim), signal.SIGKILL)
+    run = three_workers.submit(config)
+    directory = three_workers.runs_dir / name
+    with distributed.Client(three_workers.address, set_as_default=False) as dask:
+        while history_of(directory).lost_attempts < 3 and history_of(directory).end is None:
+            time.sleep(draw.uniform(0.1, 0.4))
+            processes = until(lambda: dask.run(os.getpid, on_error="ignore"), "a worker")
+            with contextlib.suppress(ProcessLookupError):  # killed already
+                os.kill(draw.choice(sorted(processes.values())), signal.SIGKILL)
+    assert run.wait().state == "done"
+    assert history_of(directory).lost_attempts, "nothing was disturbed"
+    assert untimed_history(directory) == undisturbed[pace]
+
+
+@each_pace
+def test_the_history_is_the_same_with_all_workers_killed_in_the_middle_of_a_task(
+    tmp_path: Path, processes: Processes, undisturbed: Mapping[str, list[dict[str, str]]], pace: str
+) -> None:
+    held = Held(tmp_path)
+    config = config_of(
+        tmp_path, pace, workload__options=held.options, cluster={"workers": 2, "members_per_task": 7}
+    )
+    launched = processes.start(
+        "-m", "evodevo", "launch", str(config), "--runs-dir", str(tmp_path), log="launch"
+    )
+    held.until_epochs_began(2)
+    held.kill()
+    held.file.unlink()
     assert launched.wait(90) == 0, processes.log("launch")
-    history = history_of(tmp_path / "digits")
-    assert sum(len(life.lost) for life in history.lives()) >= 4
-    assert untimed_history(tmp_path / "digits") == undisturbed
+    assert history_of(tmp_path / "digits").lost_attempts >= 2
+    assert untimed_history(tmp_path / "digits") == undisturbed[pace]
 
 
+@each_pace
 def test_the_history_is_the_same_after_the_scheduler_was_killed_twice(
-    tmp_path: Path, processes: Processes, undisturbed: list[dict[str, str]]
+    tmp_path: Path, processes: Processes, undisturbed: Mapping[str, list[dict[str, str]]], pace: str
 ) -> None:
     """With a cluster of one's own, the scheduler dies with the command, and `resume` carries on."""
-    config = write_config(tmp_path, workload__options={"pause_s": 0.3})
+    config = config_of(tmp_path, pace, workload__options={"pause_s": 0.2})
     arguments = ("launch", str(config))
     for generation in (1, 2):
         launched = processes.start("-m", "evodevo", *arguments, "--runs-dir", str(tmp_path), log="launch")
@@ -79,16 +159,16 @@ def test_the_history_is_the_same_after_the_scheduler_was_killed_twice(
     assert history_of(tmp_path / "digits").end is None
     done = evodevo("resume", "digits", "--runs-dir", str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert untimed_history(tmp_path / "digits") == undisturbed
+    assert untimed_history(tmp_path / "digits") == undisturbed[pace]
 
 
 def test_a_restarted_scheduler_carries_its_runs_on_by_itself(
-    tmp_path: Path, cluster: Cluster, undisturbed: list[dict[str, str]]
+    tmp_path: Path, cluster: Cluster, undisturbed: Mapping[str, list[dict[str, str]]]
 ) -> None:
     cluster.start_scheduler()
     for _ in range(2):
         cluster.start_worker()
-    config = write_config(tmp_path, workload__options={"pause_s": 0.3})
+    config = config_of(tmp_path, "generations", workload__options={"pause_s": 0.2})
     run = cluster.runs_dir / "digits"
     submitted = evodevo("launch", str(config), "--detach", "--scheduler", cluster.address)
     assert submitted.returncode == 0, submitted.stderr
@@ -104,4 +184,75 @@ def test_a_restarted_scheduler_carries_its_runs_on_by_itself(
         cluster.workers = [cluster.start_worker(), cluster.start_worker()]
     until(lambda: (run / "report" / "index.html").exists(), "the report")
     assert history_of(run).end == "done"
-    assert untimed_history(run) == undisturbed
+    assert untimed_history(run) == undisturbed["generations"]
+
+
+class Archive:
+    """Keeps each checkpoint that a run deletes, and notes how many records its journal had by then."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.deleted_at: dict[str, int] = {}
+
+    def delete(self, store: CheckpointStore, names: list[str]) -> None:
+        """In place of `CheckpointStore.delete`."""
+        if Path(store.url).parent == self.run:
+            self.deleted_at |= dict.fromkeys(names, len(Tail(self.run / "journal.jsonl").read()))
+
+    def restore(self, count: int, directory: Path) -> None:
+        """Make the run's directory as it may have been with so many records: with no more checkpoints.
+
+        That of the next outcome is there too, published and not journaled.
+        """
+        records = Tail(self.run / "journal.jsonl").read()
+        published = [record.get("outcome", {}).get("checkpoint") for record in records[: count + 1]]
+        names = [found["name"] for found in published if found]
+        records[0]["config"]["run"]["name"] = directory.name
+        (directory / "params").mkdir(parents=True)
+        (directory / "journal.jsonl").write_bytes(b"".join(_line(record) for record in records[:count]))
+        for name in names:
+            if self.deleted_at.get(name, len(records) + 1) > count:
+                shutil.copy(self.run / "params" / name, directory / "params")
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    record.pop("crc", None)
+    return encode(record)
+
+
+def members_with_checkpoints(names: list[str]) -> list[str]:
+    return sorted(name.partition("-")[0] for name in names)
+
+
+@pytest.mark.parametrize("search", SMALL)
+def test_the_history_is_the_same_with_the_scheduler_killed_at_any_record(
+    tmp_path: Path, three_workers: package.Client, monkeypatch: pytest.MonkeyPatch, search: str
+) -> None:
+    """Each beginning of a run's journal is what a scheduler that was killed has left, and is carried on."""
+    runs_dir = three_workers.runs_dir
+    archive = Archive(runs_dir / f"small-{search}")
+    config = write_config(
+        tmp_path, archive.run.name, workload={"use": "tiny:Tiny", "options": {}}, **SMALL[search]
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointStore, "delete", lambda store, names: archive.delete(store, list(names)))
+        assert three_workers.submit(config).wait().state == "done"
+    expected = untimed_history(archive.run)
+    records = Tail(archive.run / "journal.jsonl").read()
+    assert [record["kind"] for record in records[:2]] == ["run", "controller"]
+    assert records[-1]["kind"] == "end"
+    left = [path.name for path in (archive.run / "params").iterdir() if path.name not in archive.deleted_at]
+    assert archive.deleted_at
+
+    resumed = {}
+    for count in range(1, len(records)):
+        directory = runs_dir / f"{search}-{count:02d}"
+        archive.restore(count, directory)
+        resumed[count] = three_workers.run(directory.name)
+        resumed[count].resume()
+    for count, run in resumed.items():
+        assert run.wait().state == "done", f"after record {count}"
+        directory = runs_dir / run.name
+        assert untimed_history(directory) == expected, f"after record {count}"
+        kept = [path.name for path in (directory / "params").iterdir()]
+        assert members_with_checkpoints(kept) == members_with_checkpoints(left), f"after record {count}"

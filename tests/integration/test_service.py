@@ -27,7 +27,7 @@ def status_of(cluster: Cluster, run: str) -> dict[str, Any]:
 def busy_spans(run: Path) -> list[tuple[float, float]]:
     """When the members of a run were on workers."""
     lives = [life for life in history_of(run).lives() if life.outcome and life.started_at]
-    return [(life.started_at, life.started_at + sum(life.outcome.seconds.values())) for life in lives]
+    return [(life.started_at, life.started_at + life.outcome.busy_s) for life in lives]
 
 
 def test_two_detached_runs_share_the_workers_and_outlive_their_client(

@@ -5,7 +5,7 @@ from typing import Any
 from run.fakes import config_of
 from run.handmade import Pen
 
-from evodevo.run.history import member_id
+from evodevo.run.events import member_id
 
 
 def steady(*foms: float | None, mode: str = "min") -> Pen:

@@ -23,7 +23,7 @@ from evodevo.report.evolution import (
     evolve_plot,
     hyp_evolved_yaml,
 )
-from evodevo.run.history import member_id
+from evodevo.run.events import member_id
 from evodevo.run.records import Outcome
 
 METRICS = dict(zip(YOLOV5_METRICS, [0.5, 0.25, 0.125, 0.123456789, 3.0, 1e-7, 12345678.0], strict=True))

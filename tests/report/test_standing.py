@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from run.fakes import config_of
 from run.handmade import Pen
 
 from evodevo.evolution.fitness import DEFAULT_SIGMA
@@ -11,7 +12,7 @@ from tests.report.steady import steady
 
 
 def test_fitness_is_relative_to_the_generation_once_it_is_complete() -> None:
-    pen = Pen()
+    pen = Pen(config_of(search__population=2))
     pen.generation(None, None, foms=(1.0, 2.0))
     pen.births(None, None)
     pen.done(g001s000=3.0)

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from run.fakes import SECONDS, FakeCaller, FakeClock, carry_out, config_of, finished, new_run
-from run.handmade import Pen
+from run.handmade import Pen, checkpoint
 
+from evodevo.report.account import PARTS
 from evodevo.report.summary import summary_lines, summary_of
-from evodevo.run.history import member_id
+from evodevo.run.events import Result, member_id
+from evodevo.run.records import Outcome
 
 TIMES = st.floats(0, 1000)
 
@@ -24,12 +26,13 @@ def pen() -> Pen:
 def shares(pen: Pen) -> dict[str, int]:
     """What each part took, in per cent, as the summary says it."""
     text = dict(summary_lines(pen.history))["spent on"]
-    return {part: int(share) for part, share in re.findall(r"(\w+) (\d+) %", text)}
+    return {part: int(share) for part, share in re.findall(r"([\w-]+) (\d+) %", text)}
 
 
 def test_a_run_that_went_to_its_end_is_told_in_full(tmp_path: Path) -> None:
     clock = FakeClock()
-    history = carry_out(new_run(tmp_path / "run"), FakeCaller(clock=clock), clock=clock)
+    caller = FakeCaller(clock=clock, workers=("tcp://a",))
+    history = carry_out(new_run(tmp_path / "run"), caller, clock=clock)
     facts = summary_of(history)
     best = history.best
     assert best is not None
@@ -49,24 +52,39 @@ def test_a_run_that_went_to_its_end_is_told_in_full(tmp_path: Path) -> None:
         "failed": 0,
         "lost_attempts": 0,
         "elapsed_s": 16 * sum(SECONDS.values()),
+        "training_s": 16 * sum(SECONDS.values()),
         "workers": 1,
-        "seconds": {**{part: 16 * seconds for part, seconds in SECONDS.items()}, "idle": 0.0},
+        "seconds": {
+            **dict.fromkeys(PARTS, 0.0),
+            **{part: 16 * seconds for part, seconds in SECONDS.items()},
+        },
         "hidden_save_s": 0.0,
     }
     assert json.loads(json.dumps(facts)) == facts
 
 
-def test_idle_is_what_the_workers_at_work_did_not_use(pen: Pen) -> None:
-    """Two workers for 10 s: one trains for 8 s, the other for 3 s."""
+def test_the_account_is_of_workers_and_parts_of_some_size_are_said_in_words(pen: Pen) -> None:
+    """Two workers for 10 s: one loads the data for 2 s and trains for 8 s, the other for 2 s of 3."""
     pen.births(None, None)
     began = pen.now
     pen.now += 10.0
-    pen.done(at=began, seconds={"load": 1.0, "train": 7.0}, g000s000=1.0)
-    pen.done(at=began + 2, seconds={"train": 2.0, "save": 1.0}, g000s001=1.0)
+    first, second = {"prepare": 2.0, "train": 8.0}, {"wait": 7.0, "train": 2.0, "save": 1.0}
+    pen.write(Result("g000s000", Outcome("diverged", seconds=first), "tcp://a", began))
+    pen.write(Result("g000s001", Outcome("diverged", seconds=second), "tcp://b", began + 7))
     facts = summary_of(pen.history)
-    assert (facts["workers"], facts["elapsed_s"]) == (2, 10.0)
-    assert facts["seconds"] == {"load": 1.0, "train": 9.0, "eval": 0.0, "save": 1.0, "idle": 9.0}
-    assert shares(pen) == {"load": 5, "train": 45, "eval": 0, "save": 5, "idle": 45}
+    assert (facts["workers"], facts["elapsed_s"], facts["training_s"]) == (2, 10.0, 10.0)
+    nothing = dict.fromkeys(PARTS, 0.0)
+    assert facts["seconds"] == {**nothing, "start_up": 2.0, "train": 10.0, "save": 1.0, "wait": 7.0}
+    assert shares(pen) == {"train": 50, "eval": 0, "load": 0, "save": 5, "wait": 35, "start-up": 10}
+
+
+def test_what_was_published_behind_something_else_is_said_of_all_legs(pen: Pen) -> None:
+    pen.births(None)
+    for goes_on in (True, False):
+        outcome = Outcome("done", 1.0, {}, checkpoint("g000s000"), {"train": 1.0}, hidden_s=2.5)
+        pen.write(Result("g000s000", outcome, "tcp://a", pen.now, goes_on))
+    assert summary_of(pen.history)["hidden_save_s"] == 5.0
+    assert dict(summary_lines(pen.history))["spent on"].endswith("(and 5.0 s of save behind something else)")
 
 
 @settings(deadline=None, derandomize=True, max_examples=60)
@@ -80,9 +98,9 @@ def test_shares_add_up_and_nothing_is_negative(
     for slot, (at, train, evaluate) in enumerate(spans):
         pen.done(at=at, seconds={"train": train, "eval": evaluate}, **{member_id(0, slot): 1.0})
     seconds = summary_of(pen.history)["seconds"]
-    assert list(seconds) == ["load", "train", "eval", "save", "idle"]
+    assert list(seconds) == list(PARTS)
     assert all(value >= 0 for value in seconds.values())
-    assert sum(shares(pen).values()) == pytest.approx(100 if sum(seconds.values()) else 0, abs=2.5)
+    assert sum(shares(pen).values()) == pytest.approx(100 if sum(seconds.values()) else 0, abs=4)
 
 
 def test_a_run_without_a_member_has_a_summary(pen: Pen) -> None:

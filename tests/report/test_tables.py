@@ -1,18 +1,18 @@
-"""A run as a table: history.csv and what is summed up over it."""
+"""A run as a table: history.csv."""
 
 import csv
 import io
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run.fakes import SECONDS, FakeCaller, FakeClock, befall, carry_out, config_of, finished, new_run
+from run.fakes import SECONDS, FakeCaller, config_of, finished
 from run.handmade import Pen, checkpoint
 
 from evodevo.evolution.fitness import relative_fitness
-from evodevo.report.tables import busy_seconds, history_csv, history_rows, most_at_once
+from evodevo.report.tables import history_csv, history_rows
+from evodevo.run.events import Result
 from evodevo.run.history import History
 from evodevo.run.records import Outcome
 
@@ -184,25 +184,13 @@ def test_a_metric_that_some_members_do_not_report_is_empty_for_them(pen: Pen) ->
     assert [(row["metric.alpha"], row["metric.zeta"]) for row in rows] == [("", ""), ("2.0", "1.0")]
 
 
-def test_busy_seconds_are_of_the_attempts_that_count_whatever_came_of_them(tmp_path: Path) -> None:
-    history = finished(tmp_path / "run", caller=befall("diverged", "g000s001", "g002s003"))
-    assert busy_seconds(history) == {part: 16 * seconds for part, seconds in SECONDS.items()}
-
-
-def test_members_that_follow_one_another_were_never_two_at_once(tmp_path: Path) -> None:
-    clock = FakeClock()
-    pen = Pen()
-    pen.births(None, None)
-    pen.done(at=10.0, seconds={"train": 5.0}, g000s000=1.0)
-    pen.done(at=15.0, seconds={"train": 5.0}, g000s001=1.0)
-    assert most_at_once(pen.history) == 1
-    assert most_at_once(carry_out(new_run(tmp_path / "run"), FakeCaller(clock=clock), clock=clock)) == 1
-
-
-def test_the_most_members_at_once_are_found_in_the_middle_of_a_run(pen: Pen) -> None:
-    pen.founders()
-    spans = {"g000s000": (0.0, 10.0), "g000s001": (5.0, 2.0), "g000s002": (6.0, 9.0), "g000s003": (8.0, 1.0)}
-    assert most_at_once(pen.history) == 0
-    for member, (at, seconds) in spans.items():
-        pen.done(at=at, seconds={"train": seconds / 2, "eval": seconds / 2}, **{member: 1.0})
-    assert most_at_once(pen.history) == 3
+def test_seconds_of_a_life_of_several_legs_are_of_all_of_them(pen: Pen) -> None:
+    pen.births(None)
+    leg = Outcome("done", 2.0, {}, checkpoint("g000s000"), {"train": 2.0, "eval": 0.5})
+    pen.write(Result("g000s000", leg, "tcp://a", pen.now, goes_on=True))
+    (row,) = history_rows(pen.history)
+    assert (row["status"], row["train_s"], row["eval_s"], row["attempt"]) == ("pending", 2.0, 0.5, 1)
+    pen.done(g000s000=1.0)
+    (row,) = history_rows(pen.history)
+    assert (row["train_s"], row["eval_s"]) == (2.0 + SECONDS["train"], 0.5 + SECONDS["eval"])
+    assert (row["status"], row["fom"], row["attempt"]) == ("done", 1.0, 2)

@@ -11,7 +11,7 @@ import random
 import struct
 import threading
 import zlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -22,11 +22,11 @@ from evodevo.config import RunConfig, parse
 from evodevo.run import controller
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.controller import Controller
-from evodevo.run.dispatch import ANYTHING, Answer, AttemptLost, Needs, Preempted
+from evodevo.run.crew import ANYTHING, AttemptsLost, Inbox, Message, Needs, Offered, Reported
 from evodevo.run.history import History
 from evodevo.run.journal import Journal, Tail
-from evodevo.run.records import Assignment, CheckpointRef, Job, Outcome
-from evodevo.run.setup import DESCRIBE, EXAMINE, JOURNAL, RENDER, RUN_EPOCH, create_run
+from evodevo.run.records import Assignment, CheckpointRef, Job, Outcome, WorkUnit
+from evodevo.run.setup import DESCRIBE, EXAMINE, JOURNAL, RENDER, create_run
 
 Fate = Literal["done", "diverged", "failed", "lost", "lost_late", "preempted", "hang"]
 """What becomes of an attempt; lost_late: its worker is lost after it has published."""
@@ -62,10 +62,10 @@ def quality_of(inherited: float, hyperparameters: Mapping[str, Any], training_se
 
 
 class FakeCaller:
-    """Answers calls in the order in which they come, or in one that `shuffle` draws.
+    """Carries out units in the order in which they come, or in one that `shuffle` draws.
 
-    `fate` says what becomes of an attempt. `watch` sees each assignment when it comes, before anything is
-    done about it. `trouble` names what befalls calls of other functions: an exception, or None for ever.
+    `fate` says what becomes of an attempt. `watch` sees each assignment when its turn comes, before anything
+    is done about it. `trouble` names what befalls calls of other functions: an exception, or None for ever.
     """
 
     def __init__(
@@ -75,46 +75,49 @@ class FakeCaller:
         shuffle: random.Random | None = None,
         clock: FakeClock | None = None,
         trouble: Mapping[str, Exception | None] | None = None,
+        workers: Sequence[str] = WORKERS,
     ) -> None:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
+        self.units: list[WorkUnit] = []
         self.assignments: list[Assignment] = []
-        self.prefers: list[str | None] = []
+        self.placed: list[tuple[str, str]] = []
+        """Member and worker of each assignment."""
         self.needs: list[Needs] = []
         self.hanging = asyncio.Event()
+        self.workers = workers
         self._fate = fate
         self._watch = watch
         self._shuffle = shuffle
         self._clock = clock or FakeClock()
         self._trouble = trouble or {}
         self._turns: list[asyncio.Future[None]] = []
+        self._controller: asyncio.Task[Any] | None = None
+        self._controller_waits = asyncio.Event()
+        self.failure: Exception | None = None
 
-    async def call_when_free(
-        self,
-        run: str,
-        function: str,
-        prepare: Callable[[], Awaitable[Sequence[Any]]],
-        *,
-        prefer: str | None = None,
-        timeout_s: float | None = None,
-        needs: Needs = ANYTHING,
-    ) -> Answer:
-        return await self.call(
-            run, function, *await prepare(), prefer=prefer, timeout_s=timeout_s, needs=needs
-        )
+    def enlist(self, run: str, inbox: Inbox) -> "FakeCrew":
+        """Workers are slow: none begins before the controller has done all that it has to do."""
+        self._controller = asyncio.current_task()
+        take = inbox.take
 
-    async def call(
-        self,
-        run: str,
-        function: str,
-        *arguments: Any,
-        prefer: str | None = None,
-        timeout_s: float | None = None,
-        needs: Needs = ANYTHING,
-    ) -> Answer:
+        async def taken() -> list[Message]:
+            self._controller_waits.set()
+            messages = await take()
+            self._controller_waits.clear()
+            return messages
+
+        inbox.take = taken  # type: ignore[method-assign]
+        return FakeCrew(self, inbox)
+
+    def give_up(self, why: Exception) -> None:
+        """Something in here, such as an assertion of `watch`, has failed: end the run with it."""
+        self.failure = why
+        if self._controller:
+            self._controller.cancel()
+
+    async def call(self, run: str, function: str, *arguments: Any, needs: Needs = ANYTHING) -> Any:
         self.calls.append((function, arguments))
-        worker = WORKERS[len(self.calls) % len(WORKERS)]
         await self._turn()
-        started_at = self._clock.now
         if function in self._trouble:
             why = self._trouble[function]
             if why is None:
@@ -125,39 +128,48 @@ class FakeCaller:
             RENDER: lambda directory: [],
             DESCRIBE: lambda job, hyperparameters: {"torch": "0", "metrics": [], "facts": []},
         }
-        if function != RUN_EPOCH:
-            return Answer(answers[function](*arguments), worker, started_at)
-        assignment: Assignment = arguments[0]
+        return answers[function](*arguments)
+
+    async def attempt(self, job: Job, assignment: Assignment, worker: str, inbox: Inbox) -> None:
+        """One assignment of a unit, to its end or for ever."""
+        self.placed.append((assignment.member, worker))
+        await self._controller_waits.wait()
+        await self._turn()
+        started_at = self._clock.now
         self.assignments.append(assignment)
-        self.prefers.append(prefer)
-        self.needs.append(needs)
         self._watch(assignment)
         fate = self._fate(assignment)
         if fate == "hang":
             await self._hang()
-        return Answer(self._epoch(assignment, fate), worker, started_at)
+        outcome, why = self._leg(job, assignment, fate)
+        if outcome:
+            inbox.put(Reported(assignment, outcome, worker, started_at))
+        else:
+            inbox.put(AttemptsLost([assignment], worker, why, fate == "preempted", 1.0))
 
-    def _epoch(self, assignment: Assignment, fate: Fate) -> Outcome:
-        store = CheckpointStore(assignment.job.checkpoints_url)
+    def _leg(self, job: Job, assignment: Assignment, fate: Fate) -> tuple[Outcome | None, str]:
+        """What came of it, or why it was lost."""
+        store = CheckpointStore(job.checkpoints_url)
         inherited, epochs = FOUNDER_QUALITY, 0
         if assignment.parent:
             inherited, epochs = PARAMETERS.unpack(store.read(assignment.parent))
         assert epochs == assignment.epoch, f"{assignment.member} inherits {epochs} epochs"
+        attempt = f"attempt {assignment.attempt} of {assignment.member}"
         if fate == "preempted":
-            raise Preempted(f"attempt {assignment.attempt} of {assignment.member} had to go")
+            return None, f"{attempt} had to go"
         if fate == "lost":
-            raise AttemptLost(f"attempt {assignment.attempt} of {assignment.member} was lost")
+            return None, f"{attempt} was lost"
         self._clock.now += sum(SECONDS.values())
         if fate == "failed":
-            return Outcome("failed", error=f"Traceback of {assignment.member}", seconds=SECONDS)
+            return Outcome("failed", error=f"Traceback of {assignment.member}", seconds=SECONDS), ""
         if fate == "diverged":
-            return Outcome("diverged", metrics={"train_loss": 9.0}, seconds=SECONDS)
+            return Outcome("diverged", metrics={"train_loss": 9.0}, seconds=SECONDS), ""
         quality = quality_of(inherited, assignment.hyperparameters, assignment.training_seed)
-        ref = store.publish(assignment.checkpoint_stem, PARAMETERS.pack(quality, epochs + 1))
+        ref = store.publish(assignment.checkpoint_stem, PARAMETERS.pack(quality, epochs + job.epochs))
         if fate == "lost_late":
-            raise AttemptLost(f"attempt {assignment.attempt} of {assignment.member} was lost, but published")
-        metrics = {assignment.job.metric: quality, "validation_accuracy": 1 / (1 + quality)}
-        return Outcome("done", quality, metrics, ref, SECONDS)
+            return None, f"{attempt} was lost, but published"
+        metrics = {job.metric: quality, "validation_accuracy": 1 / (1 + quality)}
+        return Outcome("done", quality, metrics, ref, SECONDS), ""
 
     def _examine(
         self, job: Job, ref: CheckpointRef, hyperparameters: Any, directory: str
@@ -180,6 +192,61 @@ class FakeCaller:
     async def _hang(self) -> None:
         self.hanging.set()
         await asyncio.Event().wait()
+
+
+class FakeCrew:
+    """A run's workers: each is offered when it is free and wanted, those that are preferred first."""
+
+    def __init__(self, caller: FakeCaller, inbox: Inbox) -> None:
+        self._caller = caller
+        self._inbox = inbox
+        self._free = list(caller.workers)
+        self._offered: set[str] = set()
+        self._wants = 0
+        self._preferred: Collection[str] = ()
+        self._at_work: set[asyncio.Task[None]] = set()
+
+    def want(self, workers: int, needs: Needs, preferred: Collection[str]) -> None:
+        self._caller.needs.append(needs)
+        self._wants, self._preferred = workers, preferred
+        self._match()
+
+    def idle(self, most: int) -> int:
+        return len(self._free)
+
+    def send(self, worker: str, unit: WorkUnit) -> bool:
+        self._offered.remove(worker)
+        self._caller.units.append(unit)
+        task = asyncio.create_task(self._carry_out(worker, unit))
+        self._at_work.add(task)
+        task.add_done_callback(self._at_work.discard)
+        return True
+
+    def decline(self, worker: str) -> None:
+        self._offered.remove(worker)
+        self._free.append(worker)
+        self._match()
+
+    def dismiss(self) -> None:
+        self._wants = 0
+        for task in self._at_work:
+            task.cancel()
+
+    async def _carry_out(self, worker: str, unit: WorkUnit) -> None:
+        try:
+            for assignment in unit.assignments:
+                await self._caller.attempt(unit.job, assignment, worker, self._inbox)
+        except Exception as why:
+            self._caller.give_up(why)
+        self._free.append(worker)
+        self._match()
+
+    def _match(self) -> None:
+        while self._free and self._wants > len(self._offered):
+            worker = next((one for one in self._preferred if one in self._free), self._free[0])
+            self._free.remove(worker)
+            self._offered.add(worker)
+            self._inbox.put(Offered(worker))
 
 
 def befall(fate: Fate, *members: str) -> FakeCaller:
@@ -217,7 +284,12 @@ def carry_out(
 ) -> History:
     """Have a controller carry out the run; returns what its journal says then."""
     with small_machine(clock):
-        asyncio.run(Controller(directory, caller, {"host": "here"}, retry).carry_out())
+        try:
+            asyncio.run(Controller(directory, caller, {"host": "here"}, retry).carry_out())
+        except asyncio.CancelledError:
+            if caller.failure:
+                raise caller.failure from None
+            raise
     return history_of(directory)
 
 

@@ -8,7 +8,21 @@ from typing import Any
 from run.fakes import SECONDS, config_of
 
 from evodevo.config import RunConfig
-from evodevo.run.history import History, member_id
+from evodevo.evolution.strategies import Birth, find
+from evodevo.run.events import (
+    Begun,
+    Births,
+    Born,
+    End,
+    Ended,
+    Event,
+    Lost,
+    Result,
+    TakenOver,
+    encode,
+    member_id,
+)
+from evodevo.run.history import History
 from evodevo.run.journal import Journal, Record
 from evodevo.run.records import CheckpointRef, Outcome
 from evodevo.run.setup import JOURNAL
@@ -27,7 +41,9 @@ class Pen:
         self.records: list[Record] = []
         self.now = 1000.0
         self._generation = -1
-        self.write("run", format=1, config=self.config.to_json())
+        pace, inherits = self.config.complete().search.pace, find(self.config.search.strategy).inherits
+        assert pace is not None
+        self.write(Begun("", self.config.to_json(), pace, inherits))
         self.controller()
 
     @property
@@ -35,35 +51,24 @@ class Pen:
         """The fold of all records so far."""
         return History.of(self.records)
 
-    def write(self, kind: str, **fields: Any) -> None:
-        self.records.append({"n": len(self.records), "time": self.now, "kind": kind, **fields})
+    def write(self, event: Event) -> None:
+        self.records.append({"n": len(self.records), "time": self.now, **encode(event)})
 
-    def controller(self, retry: bool = False) -> None:
-        self.write("controller", retry=retry, host="here")
+    def controller(self, *retry: str) -> None:
+        self.write(TakenOver({"host": "here"}, retry))
 
     def births(
         self, *alphas: str | None, genomes: Sequence[Mapping[str, Any]] = (), parent_a: str | None = None
     ) -> None:
         """The next generation, a member for each α; its layers tell its generation, its rate its slot."""
         self._generation += 1
-        births = [
-            {
-                "genome": {
-                    **self.config.space().given(),
-                    **(
-                        {"layers": self._generation + 1, "rate": 0.01 * (slot + 1)}
-                        if not genomes
-                        else genomes[slot]
-                    ),
-                },
-                "parent_a": parent_a or alpha,
-                "parent_b": None,
-                "parent_params": alpha,
-                "training_seed": 100 * self._generation + slot,
-            }
-            for slot, alpha in enumerate(alphas)
-        ]
-        self.write("births", generation=self._generation, births=births)
+        births = []
+        for slot, alpha in enumerate(alphas):
+            own = genomes[slot] if genomes else {"layers": self._generation + 1, "rate": 0.01 * (slot + 1)}
+            birth = Birth({**self.config.space().given(), **own}, parent_a or alpha, None, alpha)
+            seed = 100 * self._generation + slot
+            births.append(Born(member_id(self._generation, slot), self._generation, slot, birth, seed))
+        self.write(Births(births))
 
     def founders(self, count: int = 4) -> None:
         self.births(*[None] * count)
@@ -71,9 +76,7 @@ class Pen:
     def outcome(self, member: str, outcome: Outcome, at: float | None = None) -> None:
         """What came of a member that was placed on its worker at `at`."""
         started_at = self.now if at is None else at
-        self.write(
-            "outcome", member=member, outcome=outcome.to_json(), worker="tcp://a", started_at=started_at
-        )
+        self.write(Result(member, outcome, "tcp://a", started_at))
 
     def done(self, at: float | None = None, seconds: Mapping[str, float] = SECONDS, **foms: float) -> None:
         for member, fom in foms.items():
@@ -89,10 +92,10 @@ class Pen:
             self.outcome(member, Outcome("failed", error=error, seconds=SECONDS))
 
     def lost(self, member: str, why: str = "its worker was lost") -> None:
-        self.write("lost", member=member, why=why)
+        self.write(Lost(member, why))
 
-    def end(self, status: str = "done", reason: str | None = None, **test: float) -> None:
-        self.write("end", status=status, reason=reason, test=test)
+    def end(self, status: End = "done", reason: str | None = None, **test: float) -> None:
+        self.write(Ended(status, reason, test))
 
     def generation(self, *alphas: str | None, foms: Sequence[float] = (4.0, 3.0, 2.0, 1.0)) -> None:
         """A whole generation, all of it done."""
@@ -104,6 +107,5 @@ class Pen:
         """Make it the journal of a run's directory."""
         directory.mkdir(parents=True, exist_ok=True)
         with Journal(directory / JOURNAL) as journal:
-            for record in self.records[len(journal.records) :]:
-                journal.append(record)
+            journal.append(self.records[len(journal.records) :])
         return directory

@@ -30,7 +30,7 @@ def write(path: Path, events: list[dict[str, Any]] = EVENTS) -> bytes:
     """Have a journal hold these events, at time 1.5; returns its bytes."""
     with Journal(path, clock=lambda: 1.5) as journal:
         for event in events:
-            journal.append(event)
+            journal.append([event])
     return path.read_bytes()
 
 

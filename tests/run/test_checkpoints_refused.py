@@ -23,7 +23,7 @@ OPERATIONS: dict[str, Callable[[CheckpointStore], Any]] = {
     "publish": lambda store: store.publish("g0s0-a0", b"data"),
     "read": lambda store: store.read(CheckpointRef(NAME, 4, "0" * 64)),
     "names": CheckpointStore.names,
-    "collect": lambda store: store.collect(keep=(), in_flight=()),
+    "delete": lambda store: store.delete([NAME]),
     "check": CheckpointStore.check,
 }
 
@@ -58,7 +58,8 @@ def test_a_bucket_that_is_not_there_is_not_made(operation: str, s3: str) -> None
 
 def test_in_a_bucket_that_is_not_there_are_no_checkpoints(s3: str) -> None:
     store = CheckpointStore("s3://another-bucket/some/run")
-    assert store.names() == store.collect(keep=(), in_flight=()) == []
+    assert store.names() == []
+    store.delete([NAME])
     assert refusal("read", store.url).endswith(f"{NAME} is missing")
 
 
@@ -123,6 +124,9 @@ class Broken(MemoryFileSystem):  # type: ignore[misc]
         raise self.fault
 
     def ls(self, path: str, **_: Any) -> Any:
+        raise self.fault
+
+    def rm_file(self, path: str) -> None:
         raise self.fault
 
 

@@ -1,8 +1,9 @@
 """A controller that is killed at any moment, and the one that comes after it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -24,6 +25,7 @@ from evodevo.config import RunConfig
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.history import History
 from evodevo.run.journal import Journal, JournalError, Record
+from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import JOURNAL
 
 ACCIDENTS: dict[tuple[str, int], Fate] = {
@@ -65,16 +67,22 @@ class Moment:
 
 
 def moments_of(directory: Path, config: RunConfig, caller: FakeCaller) -> list[Moment]:
-    """Carry out a run; what a kill would have left before each record, in the middle of it, and after it."""
+    """Carry out a run; what a kill would have left before each record, in the middle of it, and after it.
+
+    Records that are written together may reach the disk in part, too.
+    """
     moments: list[Moment] = []
     append = Journal.append
 
-    def watched(journal: Journal, record: Record) -> Record:
+    def watched(journal: Journal, records: Sequence[Mapping[str, Any]]) -> list[Record]:
         before = Moment.of(directory)
-        full = append(journal, record)
-        after = Moment.of(directory)
-        torn = after.journal[: (len(before.journal) + len(after.journal)) // 2]
-        moments.extend([before, Moment(torn, before.checkpoints), after])
+        full = append(journal, records)
+        written = before.journal
+        moments.append(before)
+        for line in Moment.of(directory).journal[len(written) :].splitlines(keepends=True):
+            moments.append(Moment(written + line[: len(line) // 2], before.checkpoints))
+            written += line
+            moments.append(Moment(written, before.checkpoints))
         return full
 
     new_run(directory, config)
@@ -99,11 +107,19 @@ def run(tmp_path: Path) -> Path:
     return new_run(tmp_path / "run")
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(
+    "search",
+    [
+        *({"search__strategy": strategy} for strategy in STRATEGIES),
+        {"search__pace": "pools", "search__pool": 2},
+        {"search__strategy": "truncation_pbt", "search__pace": "pools", "search__pool": 3},
+    ],
+    ids=lambda search: "-".join(map(str, search.values())),
+)
 def test_a_run_killed_at_any_record_has_the_history_of_one_that_was_never_killed(
-    strategy: str, tmp_path: Path
+    search: dict[str, Any], tmp_path: Path
 ) -> None:
-    config = config_of(search__strategy=strategy, search__generations=3)
+    config = config_of(search__generations=3, **search)
     expected = story(finished(tmp_path / "never killed", config, accident_prone()))
     kills = 0
     for kills, (run, then, caller) in enumerate(resumed_everywhere(tmp_path, config, accident_prone), 1):  # noqa: B007
@@ -112,8 +128,8 @@ def test_a_run_killed_at_any_record_has_the_history_of_one_that_was_never_killed
         told = {life.id for life in then.lives() if life.outcome}
         assert {assignment.member for assignment in caller.assignments} == set(history.by_id) - told
         kept = set(CheckpointStore(str(run / "params")).names())
-        assert kept >= history.needed_checkpoints()
-        assert kept == history.needed_checkpoints() or then.completed() == 3
+        assert kept >= needed_checkpoints(history)
+        assert kept == needed_checkpoints(history) or then.completed() == 3
     records = 1 + 3 * (1 + 4) + 2 + 1
     assert kills >= 2 * records
 
@@ -155,7 +171,7 @@ def test_what_a_controller_killed_before_the_end_left_behind_is_deleted_by_the_n
     store = CheckpointStore(str(run / "params"))
     store.publish("g003s000-a1", b"of an attempt that was lost")
     history = carry_out(run, FakeCaller())
-    assert set(store.names()) == history.needed_checkpoints()
+    assert set(store.names()) == needed_checkpoints(history)
 
 
 def test_a_done_run_that_is_carried_on_is_done_again_without_an_epoch(run: Path) -> None:

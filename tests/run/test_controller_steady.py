@@ -2,14 +2,14 @@
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from run.fakes import (
-    RUN_EPOCH,
     SECONDS,
+    WORKERS,
     FakeCaller,
     FakeClock,
     Fate,
@@ -24,9 +24,10 @@ from run.fakes import (
 from configs import ABSENT
 from evodevo.config import RunConfig
 from evodevo.run.checkpoints import CheckpointStore
-from evodevo.run.dispatch import Answer
+from evodevo.run.crew import Inbox
 from evodevo.run.history import History
-from evodevo.run.records import Assignment
+from evodevo.run.records import Assignment, Job
+from evodevo.run.retention import needed_checkpoints
 from evodevo.run.view import FileSource, View
 
 
@@ -34,23 +35,16 @@ class Workshop(FakeCaller):
     """Has so many workers, and one that is slow with some members: they wait for a later one to be done."""
 
     def __init__(self, workers: int, slow: Sequence[str] = (), **more: Any) -> None:
-        super().__init__(**more)
-        self._free = asyncio.Semaphore(workers)
+        super().__init__(workers=WORKERS[:workers], **more)
         self._slow = slow
         self._overtaken = asyncio.Event()
 
-    async def call_when_free(
-        self, run: str, function: str, prepare: Callable[[], Awaitable[Sequence[Any]]], **more: Any
-    ) -> Answer:
-        async with self._free:
-            arguments = await prepare()
-            member = arguments[0].member if function == RUN_EPOCH else ""
-            if member in self._slow:
-                await self._overtaken.wait()
-            answer = await self.call(run, function, *arguments, **more)
-            if self._slow and member > max(self._slow):
-                self._overtaken.set()
-            return answer
+    async def attempt(self, job: Job, assignment: Assignment, worker: str, inbox: Inbox) -> None:
+        if assignment.member in self._slow:
+            await self._overtaken.wait()
+        await super().attempt(job, assignment, worker, inbox)
+        if self._slow and assignment.member > max(self._slow):
+            self._overtaken.set()
 
 
 def config_steady(generations: int = 12, **changes: Any) -> RunConfig:
@@ -104,7 +98,7 @@ def test_with_one_worker_every_child_knows_of_all_that_were_before_it(tmp_path: 
     history = finished(tmp_path / "run", Workshop(1))
     strategy = history.config.strategy()
     for life in history.lives():
-        assert strategy.ask(life.generation) == [life.birth]
+        assert strategy.founder(life.generation, 0) == life.birth
         strategy.tell([life.as_member()])
 
 
@@ -122,7 +116,7 @@ def test_a_child_is_born_only_when_there_is_a_worker_for_it(tmp_path: Path) -> N
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_run_that_is_killed_at_any_record_goes_on(workers: int, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CheckpointStore, "collect", lambda *arguments: None)
+        patch.setattr(CheckpointStore, "delete", lambda *arguments: None)
         whole = finished(tmp_path / "whole", Workshop(workers))
     journal = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
     for cut in range(2, len(journal)):
@@ -203,7 +197,7 @@ def test_a_birth_counts_the_time_of_the_member_that_was_before_it(tmp_path: Path
 def test_only_the_best_and_the_last_checkpoints_are_kept(tmp_path: Path) -> None:
     history = finished(tmp_path / "run", Workshop(2))
     kept = {path.name for path in (tmp_path / "run" / "params").iterdir()}
-    assert kept == history.needed_checkpoints()
+    assert kept == needed_checkpoints(history)
     assert len(kept) <= 2
 
 

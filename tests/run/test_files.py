@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evodevo.run.files import replace, write_new
+from evodevo.run.files import replace, write_all_new, write_new
 
 OLD, NEW = b"old " * 100, b"new " * 150
 Write = Callable[[Path, bytes], None]
@@ -117,6 +117,56 @@ def test_a_new_name_is_on_disk_when_the_writer_is_told_so(
     monkeypatch.setattr(os, "fsync", lambda number: flushed.append((os.fstat(number).st_ino, seen(path))))
     write_new(path, NEW)
     assert flushed[-1] == (path.parent.stat().st_ino, NEW)
+
+
+def test_new_files_that_are_written_together_are_all_there_and_nothing_else(tmp_path: Path) -> None:
+    contents = {"one": OLD, "other": NEW, "empty": b""}
+    write_all_new(tmp_path, contents)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == contents
+
+
+def test_all_new_files_are_on_disk_before_any_has_its_name_and_then_their_directory_is_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[tuple[int, set[str]]] = []
+    names = {"one", "other", "third"}
+
+    def watched(descriptor: int) -> None:
+        there = {path.name for path in tmp_path.iterdir() if path.suffix != ".part"}
+        flushed.append((os.fstat(descriptor).st_ino, there))
+
+    monkeypatch.setattr(os, "fsync", watched)
+    write_all_new(tmp_path, dict.fromkeys(names, NEW))
+    *files, directory = flushed
+    assert {inode for inode, _ in files} == {(tmp_path / name).stat().st_ino for name in names}
+    assert [there for _, there in files] == [set()] * 3
+    assert directory == (tmp_path.stat().st_ino, names)
+
+
+def test_of_several_new_files_none_is_written_if_one_name_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_bytes(OLD)
+    with pytest.raises(FileExistsError, match="taken is there already"):
+        write_all_new(tmp_path, {"one": NEW, "taken": NEW, "other": NEW})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"taken": OLD}
+
+
+@pytest.mark.parametrize("crash", [1, 2, 3])
+def test_a_crash_before_the_last_new_file_is_flushed_leaves_none(
+    crash: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[int] = []
+
+    def fsync(descriptor: int) -> None:
+        flushed.append(descriptor)
+        if len(flushed) == crash:
+            raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        with pytest.raises(Crash):
+            write_all_new(tmp_path, {"one": NEW, "other": NEW, "third": NEW})
+    assert len(flushed) == crash
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_reader_sees_one_whole_file_or_the_other(path: Path) -> None:

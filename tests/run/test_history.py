@@ -7,12 +7,10 @@ import pytest
 from run.fakes import config_of
 from run.handmade import Pen, checkpoint
 
-from evodevo.evolution.strategies import Member
-from evodevo.run.history import History, member_id
-
-
-def names(*members: str) -> set[str]:
-    return {checkpoint(member).name for member in members}
+from evodevo.evolution.strategies import Birth, Member
+from evodevo.run.events import Births, Born, Lost, Result, TakenOver, member_id
+from evodevo.run.history import History
+from evodevo.run.records import Outcome
 
 
 def best_of(pen: Pen) -> str | None:
@@ -37,7 +35,7 @@ def test_nothing_is_known_of_a_run_before_its_first_birth(pen: Pen) -> None:
     history = pen.history
     assert (history.generations, history.best, history.end, history.test) == ([], None, None, {})
     assert (history.completed(), history.complete(0), list(history.lives())) == (0, False, [])
-    assert history.needed_checkpoints() == set()
+    assert (history.births, history.over, history.pending, history.leg_s()) == ([], [], {}, None)
     assert history.config == config_of()
 
 
@@ -121,38 +119,6 @@ def test_a_generation_is_complete_with_its_last_outcome_whatever_that_is(pen: Pe
     assert (pen.history.complete(1), pen.history.completed()) == (False, 1)
 
 
-def test_the_checkpoints_of_a_complete_generation_are_needed_until_the_next_is_born(pen: Pen) -> None:
-    pen.generation(*[None] * 4)
-    assert pen.history.needed_checkpoints() == names("g000s000", "g000s001", "g000s002", "g000s003")
-    pen.births("g000s001", "g000s001", "g000s000", None)
-    assert pen.history.needed_checkpoints() == names("g000s001", "g000s000", "g000s003")  # 3 is the best
-
-
-def test_an_alpha_is_needed_until_its_last_child_has_an_outcome(pen: Pen) -> None:
-    pen.generation(*[None] * 4)
-    pen.births("g000s001", "g000s001", "g000s000", None)
-    pen.done(g001s000=5.0, g001s003=7.0)
-    own = ["g001s000", "g001s003", "g000s003"]
-    assert pen.history.needed_checkpoints() == names("g000s001", "g000s000", *own)
-    pen.lost("g001s001")
-    assert pen.history.needed_checkpoints() == names("g000s001", "g000s000", *own)
-    pen.failed("g001s001")
-    assert pen.history.needed_checkpoints() == names("g000s000", *own)
-    pen.diverged("g001s002")
-    assert pen.history.needed_checkpoints() == names(*own)
-
-
-def test_the_best_is_needed_for_ever_and_a_former_best_is_not(pen: Pen) -> None:
-    pen.generation(*[None] * 4, foms=(1.0, 2.0, 3.0, 4.0))
-    for generation in range(1, 4):
-        pen.generation(*[member_id(generation - 1, 3)] * 4, foms=(5.0, 6.0, 7.0, 8.0))
-        own = [member_id(generation, slot) for slot in range(4)]
-        assert pen.history.needed_checkpoints() == names("g000s000", *own)
-    pen.births(*["g003s003"] * 4)
-    pen.done(g004s001=0.5)
-    assert pen.history.needed_checkpoints() == names("g003s003", "g004s001")
-
-
 def test_time_counts_while_a_controller_is_at_work_and_not_between_two(pen: Pen) -> None:
     def after(seconds: float, write: Any, *arguments: Any) -> float:
         pen.now += seconds
@@ -181,8 +147,9 @@ def test_a_lost_attempt_counts_and_leaves_its_member_pending(pen: Pen) -> None:
 
 
 def troubled(pen: Pen) -> Pen:
-    pen.births(None, None)
+    pen.founders()
     pen.failed("g000s000", "g000s001")
+    pen.done(g000s002=2.0, g000s003=3.0)
     pen.births(None, None, None, None)
     pen.lost("g001s000")
     pen.failed("g001s000", "g001s001")
@@ -196,15 +163,26 @@ def statuses(history: History) -> list[list[str]]:
     return [[life.status for life in lives] for lives in history.generations]
 
 
-def test_a_retry_makes_the_failed_members_of_the_last_generation_pending_and_nobody_else(pen: Pen) -> None:
-    troubled(pen).controller(retry=True)
+def test_a_retry_makes_the_members_that_it_names_pending_and_nobody_else(pen: Pen) -> None:
+    troubled(pen).controller("g001s000", "g001s001")
     history = pen.history
-    assert statuses(history) == [["failed", "failed"], ["pending", "pending", "diverged", "done"]]
+    done = ["done", "done"]
+    assert statuses(history) == [["failed", "failed", *done], ["pending", "pending", "diverged", "done"]]
     life = history.by_id["g001s000"]
     assert (life.lost, life.attempts, life.outcome, life.worker, life.started_at) == ([], 0, None, None, None)
     assert (history.end, history.reason, history.completed()) == (None, None, 1)
+    assert (list(history.pending), history.unsuccessful) == (["g001s000", "g001s001"], 3)
+    assert life not in history.over
     pen.done(g001s000=0.5)
     assert (best_of(pen), pen.history.by_id["g001s000"].attempts) == ("g001s000", 1)
+    pen.failed("g001s001")
+    assert (pen.history.completed(), pen.history.unsuccessful, pen.history.pending) == (2, 4, {})
+
+
+def test_a_retry_of_format_1_is_of_the_failed_members_of_the_last_generation(pen: Pen) -> None:
+    troubled(pen).write(TakenOver({}, True))
+    assert list(pen.history.pending) == ["g001s000", "g001s001"]
+    assert pen.history.by_id["g000s000"].status == "failed"
 
 
 def test_a_new_controller_without_a_retry_ends_the_end_and_changes_nobody(pen: Pen) -> None:
@@ -220,3 +198,142 @@ def test_the_end_holds_its_reason_and_the_test_metrics(pen: Pen) -> None:
     history = pen.history
     assert (history.end, history.reason) == ("done", "limits.wall_time_s = 5 is used up")
     assert history.test == {"test_loss": 0.5}
+
+
+def leg(pen: Pen, member: str, fom: float, goes_on: bool = True) -> None:
+    """What came of a leg of a life that may have several."""
+    outcome = Outcome("done", fom, {}, checkpoint(f"{member}.{fom}"), {"train": fom})
+    pen.write(Result(member, outcome, "tcp://a", pen.now, goes_on))
+
+
+def test_a_leg_that_is_not_the_last_leaves_its_member_pending_and_without_a_fom(pen: Pen) -> None:
+    pen.founders()
+    leg(pen, "g000s000", 0.1)
+    leg(pen, "g000s000", 0.2)
+    life = pen.history.by_id["g000s000"]
+    assert (life.status, life.fom, best_of(pen), pen.history.over) == ("pending", None, None, [])
+    assert [one.fom for one in life.outcomes()] == [0.1, 0.2]
+    leg(pen, "g000s000", 0.3, goes_on=False)
+    history = pen.history
+    life = history.by_id["g000s000"]
+    assert (life.status, life.fom, best_of(pen), history.over) == ("done", 0.3, "g000s000", [life])
+    assert [one.fom for one in life.outcomes()] == [0.1, 0.2, 0.3]
+    assert life.seconds_of("train") == pytest.approx(0.6)
+
+
+def test_attempts_are_counted_through_all_legs_and_charged_to_one(pen: Pen) -> None:
+    pen.founders()
+    pen.lost("g000s000")
+    leg(pen, "g000s000", 1.0)
+    life = pen.history.by_id["g000s000"]
+    assert (life.attempts, life.charged) == (2, 0)
+    pen.lost("g000s000")
+    pen.lost("g000s000")
+    pen.write(Lost("g000s000", "it had to go", preempted=True))
+    life = pen.history.by_id["g000s000"]
+    assert (life.attempts, life.charged, life.preempted, len(life.lost)) == (5, 2, 1, 4)
+    leg(pen, "g000s000", 1.0, goes_on=False)
+    assert (pen.history.by_id["g000s000"].attempts, pen.history.lost_attempts) == (6, 4)
+
+
+def test_epochs_count_through_the_legs_of_a_life_and_on_to_its_children() -> None:
+    pen = Pen(config_of(search__epochs_per_generation=5, search__legs=3))
+    pen.founders()
+    life = pen.history.by_id["g000s000"]
+    assert pen.history.epochs_trained(life) == life.epoch == 0
+    leg(pen, "g000s000", 1.0)
+    assert pen.history.epochs_trained(pen.history.by_id["g000s000"]) == 5
+    leg(pen, "g000s000", 2.0, goes_on=False)
+    pen.births(*["g000s000"] * 4)
+    assert [life.epoch for life in pen.history.generations[1]] == [10] * 4
+
+
+def test_a_retry_begins_with_the_first_leg(pen: Pen) -> None:
+    pen.founders()
+    leg(pen, "g000s000", 1.0)
+    pen.failed("g000s000")
+    pen.controller("g000s000")
+    life = pen.history.by_id["g000s000"]
+    assert (life.legs, life.attempts, pen.history.epochs_trained(life)) == ([], 0, 0)
+
+
+def born(pen: Pen, *places: tuple[int, int]) -> None:
+    given = pen.config.space().given()
+    pen.write(Births([Born(member_id(*place), *place, Birth(given), 0) for place in places]))
+
+
+def test_members_of_a_generation_are_in_the_order_of_their_slots_whenever_they_are_born(pen: Pen) -> None:
+    born(pen, (0, 0), (0, 1), (0, 2), (0, 3))
+    born(pen, (1, 2))
+    born(pen, (1, 3), (2, 2), (1, 0))
+    born(pen, (1, 1))
+    history = pen.history
+    assert [[life.slot for life in lives] for lives in history.generations] == [[0, 1, 2, 3]] * 2 + [[2]]
+    late = ["g001s002", "g001s003", "g002s002", "g001s000", "g001s001"]
+    assert [life.id for life in history.births[4:]] == list(history.pending)[4:] == late
+
+
+def test_a_generation_that_is_born_in_part_is_not_complete_though_all_of_it_are_done(pen: Pen) -> None:
+    born(pen, (0, 0), (0, 1), (0, 2))
+    pen.done(g000s000=1.0, g000s001=1.0, g000s002=1.0)
+    assert (pen.history.complete(0), pen.history.completed()) == (False, 0)
+    born(pen, (0, 3))
+    assert (pen.history.complete(0), pen.history.completed()) == (False, 0)
+    pen.done(g000s003=1.0)
+    assert (pen.history.complete(0), pen.history.completed()) == (True, 1)
+
+
+def test_those_whose_lives_are_over_are_in_the_order_of_the_journal(pen: Pen) -> None:
+    pen.founders()
+    pen.done(g000s002=1.0)
+    pen.failed("g000s000")
+    pen.diverged("g000s003")
+    assert [life.id for life in pen.history.over] == ["g000s002", "g000s000", "g000s003"]
+    assert list(pen.history.pending) == ["g000s001"]
+
+
+def test_the_seconds_of_a_leg_are_those_that_it_keeps_a_worker_busy(pen: Pen) -> None:
+    pen.founders()
+    pen.done(seconds={"wait": 50.0, "prepare": 30.0, "load": 1.0, "train": 3.0}, g000s000=1.0)
+    assert (pen.history.leg_s(), pen.history.longest_leg_s()) == (4.0, 4.0)
+    pen.done(seconds={"train": 8.0}, g000s001=1.0)
+    pen.outcome("g000s002", Outcome("failed", error="no attempt came to an end"))
+    assert (pen.history.leg_s(), pen.history.longest_leg_s()) == (6.0, 8.0)
+
+
+def test_training_lasts_from_the_first_birth_to_the_last_result_without_the_time_between_controllers(
+    pen: Pen,
+) -> None:
+    pen.now += 1.0
+    pen.founders()
+    pen.now += 5.0
+    pen.done(g000s000=1.0)
+    pen.now += 3600.0
+    pen.controller()
+    pen.now += 2.0
+    pen.lost("g000s001")
+    pen.now += 4.0
+    pen.end()
+    assert pen.history.training_s == 7.0
+
+
+def test_what_was_lost_on_a_worker_is_kept_with_its_time_and_seconds(pen: Pen) -> None:
+    pen.founders()
+    pen.now = 1234.0
+    pen.write(Lost("g000s001", "why", worker="tcp://a", seconds=2.5))
+    pen.lost("g000s001")
+    assert pen.history.losses == [("tcp://a", 1234.0, 2.5)]
+
+
+def test_losses_that_were_shared_count_for_nobody_and_make_all_suspect_until_a_leg_is_done() -> None:
+    pen = Pen()
+    pen.founders()
+    for shared in (True, True, False):
+        pen.write(Lost("g000s000", "its worker was lost", shared=shared))
+    pen.write(Lost("g000s001", "it had to go", preempted=True))
+    first, second = pen.history.generations[0][:2]
+    assert (len(first.lost), first.charged, first.suspect) == (3, 1, True)
+    assert (len(second.lost), second.charged, second.suspect) == (1, 0, False)
+    pen.write(Result("g000s000", Outcome("done", 1.0), "tcp://a", 0.0, goes_on=True))
+    first = pen.history.by_id["g000s000"]
+    assert (len(first.lost), first.charged, first.suspect) == (3, 0, False)

@@ -49,31 +49,48 @@ def test_what_was_appended_comes_back_numbered_and_timed(path: Path) -> None:
     clock = iter([10.0, 20.12345, 5.0])
     with Journal(path, clock=lambda: next(clock)) as journal:
         assert journal.records == []
-        returned = [journal.append(event) for event in EVENTS]
+        returned = [journal.append([event])[0] for event in EVENTS]
+        assert (journal.count, journal.length) == (3, path.stat().st_size)
+        assert journal.records == []
     times = [10.0, 20.123, 5.0]
     expected = [
         {"n": n, "time": time, **event} for n, (time, event) in enumerate(zip(times, EVENTS, strict=True))
     ]
-    assert returned == journal.records == expected
+    assert returned == expected
     with Journal(path) as again:
         assert again.records == expected
+        assert (again.count, again.length) == (3, path.stat().st_size)
     assert Tail(path).read() == expected
     assert records_of(path.read_bytes()) == expected
+
+
+def test_records_that_are_appended_together_are_numbered_in_their_order_and_have_one_time(
+    path: Path,
+) -> None:
+    clock = iter([1.0, 2.0])
+    with Journal(path, clock=lambda: next(clock)) as journal:
+        returned = journal.append(EVENTS[:2]) + journal.append(EVENTS[2:])
+        assert journal.count == 3
+    assert [(record["n"], record["time"]) for record in returned] == [(0, 1.0), (1, 1.0), (2, 2.0)]
+    assert Tail(path).read() == returned == records_of(path.read_bytes())
+
+
+def test_records_that_are_appended_together_are_flushed_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[int] = []
+    with Journal(path) as journal:
+        monkeypatch.setattr(os, "fsync", lambda number: flushed.append(os.fstat(number).st_size))
+        journal.append(EVENTS * 30)
+    assert flushed == [path.stat().st_size]
 
 
 def test_a_reopened_journal_goes_on_with_the_next_number(path: Path) -> None:
     before = write(path)
     with Journal(path) as journal:
-        assert journal.append(NEXT)["n"] == 3
+        assert journal.append([NEXT])[0]["n"] == 3
     assert path.read_bytes().startswith(before)
     assert [record["type"] for record in records_of(path.read_bytes())] == ["run", "birth", "outcome", "end"]
-
-
-@pytest.mark.parametrize("value", [(1, 2), {1: "one"}], ids=str)
-def test_append_returns_the_record_as_a_reader_will_get_it(value: object, path: Path) -> None:
-    with Journal(path) as journal:
-        returned = journal.append({"value": value})
-    assert returned == Tail(path).read()[0]
 
 
 def test_an_event_cannot_change_its_number(path: Path) -> None:
@@ -91,9 +108,9 @@ def test_what_json_cannot_hold_is_refused_before_anything_is_written(
     with Journal(path) as journal:
         with monkeypatch.context() as patch, pytest.raises((ValueError, TypeError)):
             patch.setattr(os, "write", lambda *_: pytest.fail("something was written"))
-            journal.append({"fom": value})
+            journal.append([NEXT, {"fom": value}])
         assert path.read_bytes() == data
-        assert journal.append({"fom": 1.0})["n"] == 3
+        assert journal.append([{"fom": 1.0}])[0]["n"] == 3
 
 
 def test_a_record_is_on_disk_when_append_returns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +123,7 @@ def test_a_record_is_on_disk_when_append_returns(path: Path, monkeypatch: pytest
     with Journal(path) as journal:
         monkeypatch.setattr(os, "fsync", watched)
         for event in EVENTS:
-            journal.append(event)
+            journal.append([event])
             file = path.stat()
             assert flushed[-1] == (file.st_ino, file.st_size)
     assert len(flushed) == len(EVENTS)
@@ -136,7 +153,7 @@ def test_a_last_record_cut_at_any_byte_is_dropped_and_appending_goes_on(count: i
         assert len(Tail(path).read()) == count - 1
         with Journal(path) as journal:
             assert journal.records == records_of(data)[: count - 1], f"cut at {cut}"
-            journal.append(NEXT)
+            journal.append([NEXT])
         records = records_of(path.read_bytes())
         assert path.read_bytes()[:begin] == data[:begin], f"cut at {cut}"
         assert [record["type"] for record in records[count - 1 :]] == ["end"], f"cut at {cut}"

@@ -54,7 +54,7 @@ def test_a_second_controller_of_this_process_is_refused_while_the_first_one_live
             with pytest.raises(JournalInUse, match=f"{path.parent} is being carried on"):
                 Journal(path)
         assert descriptors() == before
-        first.append({"type": "still here"})
+        first.append([{"type": "still here"}])
     with Journal(path) as second:
         assert len(second.records) == 4
 
@@ -70,7 +70,7 @@ def test_a_controller_of_another_process_is_respected_until_it_is_killed(path: P
         assert not is_live(path)
         with Journal(path) as journal:
             assert is_live(path)
-            assert journal.append({"type": "controller"})["n"] == 3
+            assert journal.append([{"type": "controller"}])[0]["n"] == 3
 
 
 def test_a_run_is_live_only_while_its_journal_is_held(path: Path) -> None:
@@ -144,24 +144,35 @@ def test_without_locks_the_older_controller_is_superseded_at_its_next_append(
     two: tuple[Journal, Journal], path: Path
 ) -> None:
     older, newer = two
-    newer.append({"type": "controller"})
+    newer.append([{"type": "controller"}])
     data = path.read_bytes()
     for _ in range(2):
         with pytest.raises(Superseded, match=f"{path} has {len(data)} bytes"):
-            older.append({"type": "late"})
+            older.append([{"type": "late"}])
     assert path.read_bytes() == data
-    assert len(older.records) == 3
-    newer.append({"type": "more"})
+    assert older.count == 3
+    newer.append([{"type": "more"}])
     assert [record["type"] for record in records_of(path.read_bytes())[3:]] == ["controller", "more"]
+
+
+def test_of_records_that_come_too_late_together_none_is_written(
+    two: tuple[Journal, Journal], path: Path
+) -> None:
+    older, newer = two
+    newer.append([{"type": "controller"}])
+    with pytest.raises(Superseded):
+        older.append([{"type": "late"}, {"type": "later"}])
+    assert [record["type"] for record in records_of(path.read_bytes())[3:]] == ["controller"]
+    assert older.count == 3
 
 
 def test_without_locks_the_controller_that_appends_first_stays(
     two: tuple[Journal, Journal], path: Path
 ) -> None:
     older, newer = two
-    older.append({"type": "first"})
+    older.append([{"type": "first"}])
     with pytest.raises(Superseded):
-        newer.append({"type": "late"})
+        newer.append([{"type": "late"}])
     assert [record["type"] for record in records_of(path.read_bytes())[3:]] == ["first"]
 
 
@@ -174,7 +185,7 @@ def test_a_file_that_changed_behind_its_back_stops_a_controller_that_has_locks_t
         changed = {"grown": data + encode({"n": 3}), "torn": data + b"{", "shorter": data[:-1], "empty": b""}
         path.write_bytes(changed[change])
         with pytest.raises(Superseded):
-            journal.append({"type": "late"})
+            journal.append([{"type": "late"}])
     assert path.read_bytes() == changed[change]
 
 
@@ -188,7 +199,7 @@ def test_another_fault_of_the_lock_is_not_taken_for_a_file_system_without_locks(
     assert descriptors() == before
 
 
-@pytest.mark.parametrize("room", [0, 1, 20])
+@pytest.mark.parametrize("room", [0, 1, 20, 80])
 def test_a_full_disk_leaves_no_half_record_and_the_next_append_works(
     room: int, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,11 +215,11 @@ def test_a_full_disk_leaves_no_half_record_and_the_next_append_works(
     with Journal(path) as journal:
         with monkeypatch.context() as patch, pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
             patch.setattr(os, "write", full)
-            journal.append({"type": "lost"})
+            journal.append([{"type": "lost"}, {"type": "lost too"}])
         assert sizes[-1] == len(data) + room
         assert path.read_bytes() == data
-        assert len(journal.records) == 3
-        assert journal.append({"type": "kept"})["n"] == 3
+        assert (journal.count, journal.length) == (3, len(data))
+        assert journal.append([{"type": "kept"}])[0]["n"] == 3
     assert [record["type"] for record in records_of(path.read_bytes())[3:]] == ["kept"]
 
 
@@ -223,6 +234,6 @@ def test_a_record_that_cannot_be_flushed_is_not_in_the_journal(
     with Journal(path) as journal:
         with monkeypatch.context() as patch, pytest.raises(OSError, match=os.strerror(errno.EIO)):
             patch.setattr(os, "fsync", broken)
-            journal.append({"type": "lost"})
+            journal.append([{"type": "lost"}])
         assert path.read_bytes() == data
-        assert journal.append({"type": "kept"})["n"] == 3
+        assert journal.append([{"type": "kept"}])[0]["n"] == 3

@@ -1,6 +1,6 @@
 """The records that cross process borders, and the journal's JSON of them."""
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evodevo.run.checkpoints import CheckpointStore, member_of
-from evodevo.run.history import member_id
+from evodevo.run.events import member_id
 from evodevo.run.journal import encode, parse
-from evodevo.run.records import Assignment, CheckpointRef, Job, Outcome
+from evodevo.run.records import Assignment, CheckpointRef, Job, Outcome, WorkUnit
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 REFS = st.builds(CheckpointRef, st.text(max_size=20), st.integers(0), st.text(max_size=64))
@@ -23,6 +23,8 @@ OUTCOMES = st.builds(
     checkpoint=st.none() | REFS,
     seconds=MAPPINGS,
     error=st.none() | st.text(),
+    hidden_s=st.floats(0, 1e6),
+    epochs=st.just(()) | st.lists(MAPPINGS, min_size=1, max_size=3),
 )
 JOB = Job("run", {"use": "a:B"}, "loss", "/somewhere", None, 1, None)
 
@@ -37,16 +39,34 @@ def test_an_outcome_is_the_same_after_a_way_through_the_journal(outcome: Outcome
 
 
 def test_the_json_of_an_outcome_has_every_field_by_its_name() -> None:
-    data = Outcome("done", 0.5, {"loss": 0.5}, CheckpointRef("x", 3, "abc"), {"load": 1.0}).to_json()
+    ref = CheckpointRef("x", 3, "abc")
+    epochs = [{"train_loss": 2.0}, {"train_loss": 1.0}]
+    data = Outcome("failed", 0.5, {"loss": 0.5}, ref, {"load": 1.0}, "why", 0.25, epochs).to_json()
     assert data == {
-        "status": "done",
+        "status": "failed",
         "fom": 0.5,
         "metrics": {"loss": 0.5},
         "checkpoint": {"name": "x", "size_bytes": 3, "sha256": "abc"},
         "seconds": {"load": 1.0},
-        "error": None,
-        "hidden_s": 0.0,
+        "error": "why",
+        "hidden_s": 0.25,
+        "epochs": epochs,
     }
+
+
+def test_the_json_of_an_outcome_says_nothing_of_what_it_has_not() -> None:
+    assert Outcome("diverged").to_json() == {"status": "diverged"}
+    assert Outcome("done", 0.0).to_json() == {"status": "done", "fom": 0.0}
+
+
+def test_the_time_that_a_worker_was_busy_is_all_but_the_waiting() -> None:
+    assert Outcome("done", seconds={"wait": 8.0, "load": 0.5, "train": 2.0, "save": 0.25}).busy_s == 2.75
+
+
+def test_the_time_limit_of_a_leg_is_that_of_its_epochs() -> None:
+    assert replace(JOB, epoch_timeout_s=5.0, epochs=3).leg_timeout_s == 15.0
+    assert replace(JOB, epoch_timeout_s=5.0, steps=70).leg_timeout_s == 5.0
+    assert replace(JOB, epochs=3).leg_timeout_s is None
 
 
 def test_records_cannot_be_changed() -> None:
@@ -62,7 +82,15 @@ def test_records_cannot_be_changed() -> None:
 def test_an_attempts_checkpoint_says_whose_it_is(
     generation: int, slot: int, attempt: int, tmp_path: Path
 ) -> None:
-    assignment = Assignment(JOB, member_id(generation, slot), attempt, {}, None, 0, 1)
+    assignment = Assignment(member_id(generation, slot), attempt, {}, None, 0, 1)
     ref = CheckpointStore(str(tmp_path)).publish(assignment.checkpoint_stem, b"")
     assert member_of(ref.name) == assignment.member
     assert f"-a{attempt}-" in ref.name
+
+
+def test_a_unit_comes_out_of_its_text_as_it_went_in() -> None:
+    job = Job("run", {"use": "a:B", "options": {"x": [1]}}, "loss", "/params", None, 2, None, {"a": 0.5}, 3)
+    ref = CheckpointRef("m-a1-0123456789ab.safetensors", 16, "ab" * 32)
+    first = Assignment("m", 1, {"rate": 0.1, "kind": "sgd"}, None, 0, 7)
+    unit = WorkUnit(job, [first, Assignment("n", 2, {"rate": 1e-9}, ref, 4, 2**31 - 1, leg=1)], 12.5)
+    assert WorkUnit.from_text(unit.to_text()) == unit

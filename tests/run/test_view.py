@@ -69,7 +69,7 @@ def test_a_run_that_is_carried_on_is_running_again(pen: Pen) -> None:
     pen.end("failed", "too many")
     view = View("small", Window(pen))
     assert (view.refresh().state, view.status().message) == ("failed", "too many")
-    pen.controller(retry=True)
+    pen.controller()
     assert (view.refresh().state, view.status().message) == ("running", None)
 
 
@@ -175,8 +175,7 @@ def test_a_journal_is_followed_while_it_grows(tmp_path: Path, pen: Pen) -> None:
     with Journal(run / JOURNAL) as journal:
         for step in (pen.founders, lambda: pen.done(g000s000=1.0), lambda: pen.done(g000s001=0.5)):
             step()
-            for record in pen.records[len(journal.records) :]:
-                journal.append(record)
+            journal.append(pen.records[journal.count :])
             status = view.refresh()
             assert (status.state, view.over, status.workers) == ("running", False, None)
             assert status.members_done == len(pen.records) - 3
@@ -212,7 +211,7 @@ def test_who_carries_a_run_on_is_said_by_host_process_and_scheduler(tmp_path: Pa
     refuse_live(run)
     with Journal(run / JOURNAL) as journal:
         about = {"host": "n7", "pid": 42, "scheduler": "tcp://n7:1"}
-        journal.append({"kind": "controller", "retry": False, **about})
+        journal.append([{"kind": "controller", "retry": False, **about}])
         with pytest.raises(UsageError, match=r"'run'.*\(host n7, pid 42, scheduler tcp://n7:1\)"):
             refuse_live(run)
     refuse_live(run)
@@ -259,5 +258,5 @@ def test_a_run_that_was_made_first_comes_first_although_it_was_written_last(tmp_
     for path in older.iterdir():
         os.utime(path, (1000, 1000))
     with Journal(older / JOURNAL) as journal:
-        journal.append({"kind": "controller", "retry": False})
+        journal.append([{"kind": "controller", "retry": False}])
     assert runs_in(tmp_path) == ["z", "a"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from distributed import Scheduler
+from run.fakes import config_of
 from run.handmade import Pen
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPResponse
 
@@ -65,7 +66,7 @@ def on_scheduler(
 
 
 def saved(runs_dir: Path) -> Path:
-    pen = Pen()
+    pen = Pen(config_of(search__population=2))
     pen.generation(None, None, foms=(2.0, 1.0))
     pen.end("failed", "<b>why</b>")
     return pen.save(runs_dir / "small")

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import pytest
 from run.fakes import FakeClock, config_of
 from run.handmade import Pen
 
-from evodevo.run.journal import Record
 from evodevo.run.setup import JOURNAL
 from evodevo.service.plugin import Standing
 from evodevo.service.views import PATIENCE_S, Views
@@ -21,7 +20,7 @@ class House:
 
     def __init__(self, runs_dir: Path) -> None:
         self.runs_dir = runs_dir
-        self.records: dict[str, Sequence[Record]] = {}
+        self.live: set[str] = set()
         self.workers, self.problems = 2, list[str]()
         self.asked = 0
 
@@ -30,14 +29,11 @@ class House:
 
     def standings(self, runs: Iterable[str]) -> dict[str, Standing]:
         self.asked += 1
-        return {
-            run: Standing(run in self.records, self.workers, self.problems, self.records.get(run))
-            for run in runs
-        }
+        return {run: Standing(run in self.live, self.workers, self.problems) for run in runs}
 
 
 def pen(name: str = "small") -> Pen:
-    written = Pen(config_of(run__name=name))
+    written = Pen(config_of(run__name=name, search__population=2))
     written.generation(None, None, foms=(2.0, 1.0))
     return written
 
@@ -56,7 +52,7 @@ def test_runs_at_rest_and_at_work_are_seen_together(house: House) -> None:
     pen("old").save(house.runs_dir / "old")
     new = pen("new")
     new.save(house.runs_dir / "new")
-    house.records["new"] = new.records
+    house.live.add("new")
 
     async def look() -> None:
         views = views_of(house)
@@ -68,6 +64,7 @@ def test_runs_at_rest_and_at_work_are_seen_together(house: House) -> None:
         }
         new.births(None, None)
         new.done(g001s000=0.5)
+        new.save(house.runs_dir / "new")
         sight = await views.fresh()
         assert (sight.statuses["new"].members_done, sight.statuses["new"].best_fom) == (1, 0.5)
         await views.close()
@@ -75,9 +72,9 @@ def test_runs_at_rest_and_at_work_are_seen_together(house: House) -> None:
     asyncio.run(look())
 
 
-def test_a_run_whose_controller_leaves_is_read_on_from_its_file(house: House) -> None:
+def test_a_run_whose_controller_leaves_is_read_on(house: House) -> None:
     one = pen()
-    house.records["small"] = one.records
+    house.live.add("small")
     one.save(house.runs_dir / "small")
 
     async def look() -> None:
@@ -85,7 +82,7 @@ def test_a_run_whose_controller_leaves_is_read_on_from_its_file(house: House) ->
         assert (await views.fresh()).statuses["small"].state == "running"
         one.end("cancelled", "cancelled by a user")
         one.save(house.runs_dir / "small")
-        house.records.clear()
+        house.live.clear()
         status = (await views.fresh()).statuses["small"]
         assert (status.state, status.message, status.generation) == ("cancelled", "cancelled by a user", 1)
         await views.close()
@@ -111,7 +108,7 @@ def test_what_is_new_about_the_workers_is_told_without_reading_again(house: Hous
 
 def test_columns_that_did_not_change_stay_the_same_objects(house: House) -> None:
     one = pen()
-    house.records["small"] = one.records
+    house.live.add("small")
     one.save(house.runs_dir / "small")
 
     async def look() -> None:
@@ -119,7 +116,8 @@ def test_columns_that_did_not_change_stay_the_same_objects(house: House) -> None
         views.look("small")
         before = (await views.fresh()).pictures["small"]
         one.lost("g000s000")
-        one.write("controller", retry=False, host="here")
+        one.controller()
+        one.save(house.runs_dir / "small")
         after = before
         async with asyncio.timeout(30):  # pictures are made at a measured pace
             while after is before:

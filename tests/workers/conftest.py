@@ -50,6 +50,8 @@ def nothing_left_behind(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(cache, "_workloads", OrderedDict())
     monkeypatch.setattr(cache, "_checkpoints", OrderedDict())
+    monkeypatch.setattr(cache, "_checkpoints_bytes", 0)
+    cache.publisher()  # its thread lives as long as the process
     threads, children = set(threading.enumerate()), set(psutil.Process().children())
     torch_threads = torch.get_num_threads()
     generators = random.getstate(), np.random.get_state(), torch.get_rng_state()

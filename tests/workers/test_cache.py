@@ -34,22 +34,26 @@ def sized(directory: Path, batch_size: int, **changed: Any) -> Job:
 
 
 def test_the_data_are_loaded_once_for_all_members_of_a_run(tmp_path: Path, loads: list[int]) -> None:
-    workloads = {id(workload_for(sized(tmp_path, 8))) for _ in range(5)}
+    workloads = {id(workload_for(sized(tmp_path, 8))[0]) for _ in range(5)}
     assert len(workloads) == 1
     assert loads == [8]
 
 
+def test_a_workload_is_new_when_its_data_were_loaded_just_now(tmp_path: Path) -> None:
+    assert [workload_for(sized(tmp_path, size))[1] for size in (8, 8, 9, 8)] == [True, False, True, False]
+
+
 def test_what_does_not_concern_the_workload_shares_it(tmp_path: Path, loads: list[int]) -> None:
-    first = workload_for(sized(tmp_path, 8))
+    first, _ = workload_for(sized(tmp_path, 8))
     other = sized(tmp_path, 8, run="other", metric="validation_accuracy", epoch_timeout_s=3.0, threads=2)
-    assert workload_for(other) is first
+    assert workload_for(other) == (first, False)
     assert loads == [8]
 
 
 def test_other_options_or_other_data_are_another_workload(tmp_path: Path, loads: list[int]) -> None:
-    first = workload_for(sized(tmp_path, 8))
-    assert workload_for(sized(tmp_path, 9)) is not first
-    assert workload_for(sized(tmp_path, 8, data_root=str(tmp_path))) is not first
+    first, _ = workload_for(sized(tmp_path, 8))
+    assert workload_for(sized(tmp_path, 9))[0] is not first
+    assert workload_for(sized(tmp_path, 8, data_root=str(tmp_path)))[0] is not first
     assert loads == [8, 9, 8]
 
 
@@ -70,7 +74,8 @@ def test_a_workload_whose_data_could_not_be_loaded_is_tried_again(
         broken.setattr(Toy, "data", lambda *_: (_ for _ in ()).throw(OSError("the disk is away")))
         with pytest.raises(OSError, match="the disk is away"):
             workload_for(job(tmp_path))
-    toy = workload_for(job(tmp_path))
+    toy, is_new = workload_for(job(tmp_path))
+    assert is_new
     assert isinstance(toy, Toy)
     assert len(toy.splits.train[0]) == 100
 

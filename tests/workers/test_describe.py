@@ -135,6 +135,24 @@ def test_a_good_command_is_described_without_running_it(tmp_path: Path) -> None:
     assert not ran.exists()
 
 
+def test_the_steps_of_a_command_cannot_be_counted(tmp_path: Path) -> None:
+    message = refusal(tmp_path, section(command="true"), metric="fom", steps=100)
+    assert message == (
+        "search.steps_per_generation: the steps of a command cannot be counted; "
+        "give search.epochs_per_generation instead"
+    )
+    assert describe(job(tmp_path, steps=100), HYPERPARAMETERS)["warnings"] == []
+
+
+def test_a_command_that_keeps_nothing_trains_one_epoch_a_leg(tmp_path: Path) -> None:
+    message = refusal(tmp_path, section(command="true"), metric="fom", epochs=3)
+    assert message.startswith("search.epochs_per_generation: is 3, and workload.command keeps nothing")
+    keeping = section(command=["true", "{checkpoint_in}", "{checkpoint_out}"])
+    assert describe(job(tmp_path, keeping, metric="fom", epochs=3), HYPERPARAMETERS)["metrics"] == ["fom"]
+    assert describe(job(tmp_path, section(command="true"), metric="fom"), HYPERPARAMETERS)["warnings"] == []
+    assert describe(job(tmp_path, epochs=3), HYPERPARAMETERS)["warnings"] == []
+
+
 def test_a_missing_program_is_named_with_the_directory_it_was_sought_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,7 +225,7 @@ def test_the_text_of_a_users_module_does_not_matter_to_the_place(
     [
         ("s4://bucket/run", "Protocol not known: s4"),
         ("gs://bucket/run", "gcsfs"),
-        ("{file}/params", "File exists"),
+        ("{file}/params", "Not a directory"),
     ],
 )
 def test_where_no_checkpoints_can_be_kept_nothing_else_is_tried(

@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -161,3 +162,15 @@ def test_a_worker_keeps_freed_memory_where_its_c_library_can_be_told_to(
 
 def test_a_process_that_was_not_preloaded_uses_the_cpu() -> None:
     assert preload.current_device() == torch.device("cpu")
+
+
+def test_a_worker_whose_loop_is_in_another_thread_is_set_up_without_signal_handlers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *departure.SIGNALS)}
+    told: list[dict[str, Any]] = []
+    thread = threading.Thread(target=lambda: told.append(start(monkeypatch)))
+    thread.start()
+    thread.join()
+    assert [about["device"] for about in told] == ["cpu"]
+    assert {number: signal.getsignal(number) for number in before} == before

@@ -21,12 +21,12 @@ from tests.workers.toys import (
     job,
     orders,
     prepared,
+    run_one,
     section,
     trained,
 )
 from workers import workload
 from workers.build import build
-from workers.epoch import run_epoch
 from workers.hyperparameters import Hyperparameters
 from workers.workload import Batch, Splits, Training, Workload
 
@@ -55,9 +55,8 @@ def example() -> str:
 def test_the_example_in_the_docstring_is_a_complete_workload(user_module: UserModule, tmp_path: Path) -> None:
     use = f"{user_module(example())}:Digits"
     assert isinstance(build(section(use, batch_size=20)), Workload)
-    outcome = run_epoch(
-        assignment(job(tmp_path, section(use, batch_size=20)), hyperparameters={"learning_rate": 0.1})
-    )
+    about = job(tmp_path, section(use, batch_size=20))
+    outcome = run_one(about, assignment(hyperparameters={"learning_rate": 0.1}))
     assert outcome.status == "done", outcome.error
     assert outcome.metrics.keys() == {"train_loss", "validation_loss"}
     assert outcome.fom == outcome.metrics["validation_loss"]
@@ -181,10 +180,10 @@ def test_training_and_validation_never_touch_the_test_split(tmp_path: Path) -> N
     sealed = prepared(SealedTest())
     with pytest.raises(AssertionError, match="was touched"):
         sealed.evaluate(sealed.begin(HYPERPARAMETERS, 0, None), "test")
-    outcome = run_epoch(assignment(job(tmp_path, section("tests.workers.test_workload:SealedTest"))))
+    outcome = run_one(job(tmp_path, section("tests.workers.test_workload:SealedTest")), assignment())
     assert outcome.status == "done", outcome.error
     assert not [name for name in outcome.metrics if name.startswith("test")]
-    assert outcome.metrics == run_epoch(assignment(job(tmp_path))).metrics
+    assert outcome.metrics == run_one(job(tmp_path), assignment()).metrics
 
 
 def test_the_same_seed_gives_the_same_bytes_in_this_process_and_in_another(

@@ -1,7 +1,7 @@
 """A toy workload that trains in milliseconds, and the records that a worker is given to train it."""
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from evodevo.run.records import Assignment, CheckpointRef, Job
+from evodevo.run.records import Assignment, CheckpointRef, Job, Outcome, WorkUnit
 from workers.hyperparameters import Hyperparameters
+from workers.unit import carry_out
 from workers.workload import Batch, Splits, Training, Workload
 
 TOY = "tests.workers.toys:Toy"
@@ -78,6 +79,9 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
+    def time(self) -> float:
+        return self.monotonic()
+
 
 def points(count: int, seed: int) -> Batch:
     """Inputs float32 (count, 4) and labels int64 (count,)."""
@@ -129,7 +133,7 @@ def job(directory: Path, workload: Mapping[str, Any] | None = None, **changed: A
     return Job(**given)
 
 
-def assignment(job: Job, parent: CheckpointRef | None = None, **changed: Any) -> Assignment:
+def assignment(parent: CheckpointRef | None = None, **changed: Any) -> Assignment:
     given: dict[str, Any] = {
         "member": "g0s0",
         "attempt": 1,
@@ -138,15 +142,30 @@ def assignment(job: Job, parent: CheckpointRef | None = None, **changed: Any) ->
         "training_seed": 7,
         **changed,
     }
-    return Assignment(job=job, parent=parent, **given)
+    return Assignment(parent=parent, **given)
+
+
+def run_one(job: Job, assignment: Assignment) -> Outcome:
+    """What comes of a unit of one member; raises `OSError` where it is lost."""
+    report = run_unit(job, [assignment])[0]
+    if "lost" in report:
+        raise OSError(report["lost"])
+    return Outcome.from_json(report["outcome"])
+
+
+def run_unit(job: Job, assignments: Sequence[Assignment]) -> dict[int, dict[str, Any]]:
+    """Carry out a unit; the last report of each member that was begun, by its index."""
+    reports: dict[int, dict[str, Any]] = {}
+    carry_out(WorkUnit(job, assignments), lambda report: reports.update({report["index"]: dict(report)}))
+    return reports
 
 
 def command_attempt(
     directory: Path, command: list[str], parent: CheckpointRef | None = None, **changed: Any
-) -> Assignment:
-    limit = changed.pop("epoch_timeout_s", None)
-    the_job = job(directory, section(command=command), metric="fom", epoch_timeout_s=limit)
-    return assignment(the_job, parent, **{"hyperparameters": {}, **changed})
+) -> tuple[Job, Assignment]:
+    about = {key: changed.pop(key) for key in ("epoch_timeout_s", "epochs", "steps") if key in changed}
+    the_job = job(directory, section(command=command), metric="fom", **about)
+    return the_job, assignment(parent, **{"hyperparameters": {}, **changed})
 
 
 def files(directory: Path) -> Iterator[Path]:

@@ -55,6 +55,7 @@ class Attempt:
 
 class Command:
     suffix = ".checkpoint"
+    continues = False
 
     def __init__(self, command: str | list[str]) -> None:
         try:

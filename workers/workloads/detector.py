@@ -177,7 +177,7 @@ class YOLO(Workload):
                 if self.epochs > 1:
                     now = settings(position, self.epochs, self.schedule, values)
                 else:
-                    rate = values["lr0"] * (1 - anneal * position)
+                    rate = values["lr0"] * (1 - anneal * training.progress(position))
                     now = Settings(rate, rate, values["momentum"])
                 self._apply(training.optimizer, now)
                 yield self.step(training, batch)

@@ -3,7 +3,7 @@
 import importlib
 from difflib import get_close_matches
 
-from evodevo.evolution.strategies.base import Birth, Member, Population, Strategy
+from evodevo.evolution.strategies.base import Birth, Member, Pace, Population, Strategy
 from evodevo.evolution.strategies.mutate_best import MutateBest
 from evodevo.evolution.strategies.random_search import RandomSearch
 from evodevo.evolution.strategies.replay import Replay
@@ -11,7 +11,7 @@ from evodevo.evolution.strategies.scheduled import Scheduled
 from evodevo.evolution.strategies.tri_parent import TriParent
 from evodevo.evolution.strategies.truncation_pbt import TruncationPBT
 
-__all__ = ["STRATEGIES", "Birth", "Member", "Population", "Strategy", "find"]
+__all__ = ["STRATEGIES", "Birth", "Member", "Pace", "Population", "Strategy", "find"]
 
 STRATEGIES: dict[str, type[Strategy]] = {
     "tri_parent": TriParent,

@@ -1,12 +1,14 @@
-"""What every strategy is: asked for births, told what came of them. It keeps no other state.
+"""What every strategy is: it decides births, from evaluated members and named random streams.
 
-A strategy's answer depends on its arguments, on what it was last told and on named random streams, so
-telling it again what the journal holds puts it back where it was.
+The engine asks `needs` which members of the generation before a birth depends on, waits until these are done,
+and asks `birth`. An answer depends on the arguments and on named random streams alone, so it is the same
+whoever asks, whenever, and in any order. Only a strategy of the steady pace may let what it was told decide.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -14,14 +16,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from evodevo.evolution import rng
 from evodevo.evolution.fitness import Mode, best_first, is_usable, relative_fitness
+from evodevo.evolution.selection import RouletteWheel
 from evodevo.evolution.space import Genome, Space
 
+Pace = Literal["generations", "pools", "steady"]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Birth:
     """A genome and where it comes from; the parents are member ids, None for a founder.
 
-    `training_seed` is None but where a strategy must train with a seed of the past (replay).
+    `training_seed` is None except for a strategy that must train with a seed of the past (replay).
     """
 
     genome: Genome
@@ -31,7 +36,7 @@ class Birth:
     training_seed: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Member:
     """A birth, its place in the population, and the fom that came of it (None: it failed)."""
 
@@ -44,14 +49,40 @@ class Member:
 
 @dataclass(frozen=True)
 class Population:
-    """Evaluated members, in the order of their slots, and their relative fitness."""
+    """The evaluated members among whom a child's parents are chosen.
+
+    `fitness` is relative among them; `ranking` are their positions, best first.
+    """
 
     members: Sequence[Member]
     fitness: Sequence[float]
     ranking: Sequence[int]
 
-    def survives(self, slot: int) -> bool:
-        return is_usable(self.members[slot].fom)
+    def survives(self, position: int) -> bool:
+        """Whether that member has a fom, so that a child can inherit from it."""
+        return is_usable(self.members[position].fom)
+
+    @property
+    def has_survivors(self) -> bool:
+        return bool(self.ranking) and self.survives(self.ranking[0])
+
+    @cached_property
+    def survivors(self) -> int:
+        """How many have a fom: the first so many of the ranking."""
+        return sum(is_usable(member.fom) for member in self.members)
+
+    @cached_property
+    def rank(self) -> Sequence[int]:
+        """By position: 0 for the best member."""
+        ranks = [0] * len(self.ranking)
+        for rank, position in enumerate(self.ranking):
+            ranks[position] = rank
+        return ranks
+
+    @cached_property
+    def wheel(self) -> RouletteWheel:
+        """Draws members with probability proportional to fitness."""
+        return RouletteWheel(self.fitness)
 
 
 class CommonOptions(BaseModel):
@@ -62,59 +93,78 @@ class CommonOptions(BaseModel):
     initial: Literal["given", "spread", "random"] = "spread"
     """Founders: all at the loci's `initial`; one there and the rest around it; or anywhere."""
     initial_spread: float = Field(default=0.15, gt=0, le=1)
-    """Standard deviation of that spread, as a part of each locus' range (on its scale)."""
+    """Standard deviation of that spread, as a fraction of each locus' range (on its scale)."""
 
 
 class Strategy(ABC):
-    """Base of all strategies. A subclass gives `birth`, and `Options` where it has options of its own."""
+    """Base of all strategies. A subclass gives `birth`, and `Options` if it has options of its own."""
 
     Options: ClassVar[type[BaseModel]] = CommonOptions
     smallest_population: ClassVar[int] = 2
-    steady: ClassVar[bool] = False
-    """No generation waits for another: each is one member, which is born as soon as a worker is free for it.
+    paces: ClassVar[Sequence[Pace]] = ("generations",)
+    """The values of `search.pace` that it can do; the first is its default."""
+    inherits: ClassVar[bool] = True
+    """Whether children start from parameters of their parents, so that a run is one training.
 
-    Such a strategy is told of members as they are done, each by itself, in any order. Its members start from
-    scratch: no checkpoint is kept for children to come.
+    Otherwise each member trains from scratch, members are compared with all before them, and no checkpoint
+    is kept for children to come.
     """
     default_search: ClassVar[Mapping[str, int]] = {}
-    """Values of `search.population` and `search.generations` where a config gives none."""
+    """Values of `search.population` and `search.generations` for a config that gives none."""
 
-    def __init__(self, space: Space, population: int, mode: Mode, seed: int, options: BaseModel) -> None:
+    def __init__(
+        self,
+        space: Space,
+        population: int,
+        mode: Mode,
+        seed: int,
+        options: BaseModel,
+        pool: int | None = None,
+    ) -> None:
+        """`pool`: the size of each child's mating pool; None for the whole generation before it."""
         self.space = space
         self.population = population
         self.mode = mode
         self.seed = seed
         self.options = options
-        self._told: Population | None = None
-
-    def ask(self, generation: int) -> list[Birth]:
-        """The births of `generation`, one a slot. Generation 0 is asked before anything is told."""
-        if generation == 0:
-            return [self.founder(0, slot) for slot in range(self.population)]
-        if self._told is None or self._told.members[0].generation != generation - 1:
-            raise ValueError(f"generation {generation} was asked before generation {generation - 1} was told")
-        return [self.birth(generation, slot, self._told) for slot in range(self.population)]
-
-    def tell(self, members: Sequence[Member]) -> None:
-        """Take in one whole generation, in the order of the slots."""
-        foms = [member.fom for member in members]
-        self._told = Population(tuple(members), self.fitness(foms), best_first(foms, self.mode))
+        self.pool = None if pool is None else min(pool, population)
 
     @classmethod
     def own_loci(cls, options: Any) -> dict[str, Any]:
         """Loci that the strategy adds to those of the config, to steer itself."""
         return {}
 
-    @abstractmethod
-    def birth(self, generation: int, slot: int, parents: Population) -> Birth:
-        """The child for one slot of `generation`, given the evaluated generation before it."""
+    def needs(self, generation: int, slot: int) -> Sequence[int] | None:
+        """Return the slots of `generation - 1` that the birth depends on, ascending; None for all of them.
 
-    def fitness(self, foms: Sequence[float | None]) -> list[float]:
-        """Relative fitness of the foms of one generation."""
-        return relative_fitness(foms, self.mode)
+        By default all, or with a `pool` the child's own slot and others that a named stream draws.
+        """
+        return None if self.pool is None else self.mating_pool(generation, slot, [slot])
+
+    def mating_pool(self, generation: int, slot: int, own: Sequence[int]) -> list[int]:
+        """Return `own` and as many other slots, drawn without replacement, as make a pool."""
+        assert self.pool is not None
+        others = self.population - len(own)
+        draw = self.stream(generation, slot, "pool")
+        chosen = draw.choice(others, size=max(0, self.pool - len(own)), replace=False)
+        first, last = min(own), max(own)  # own slots are neighbours: what is drawn is counted without them
+        return sorted([*own, *(int(n) if n < first else int(n) + last - first + 1 for n in chosen)])
+
+    def evaluated(self, members: Sequence[Member]) -> Population:
+        """Return members with their relative fitness among each other."""
+        foms = [member.fom for member in members]
+        return Population(members, self.fitness(foms), best_first(foms, self.mode))
+
+    @abstractmethod
+    def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
+        """Return the child for one slot of `generation`.
+
+        `parents` are the members that it `needs` (in the steady pace: the last ones that are done), at least
+        one of which has a fom; `own` is the position among them of the one whose place the child takes.
+        """
 
     def founder(self, generation: int, slot: int) -> Birth:
-        """A member without parents, as `initial` says; slot 0 of a spread has the given values."""
+        """Return a member without parents, as `initial` says; slot 0 of a spread has the given values."""
         options = self.options
         assert isinstance(options, CommonOptions), "a strategy with other options has its own founders"
         draw = self.stream(generation, slot, "founder")
@@ -124,6 +174,21 @@ class Strategy(ABC):
         if options.initial == "given" or slot == 0:
             return Birth(given)
         return Birth(self.space.near(given, options.initial_spread, draw))
+
+    def tell(self, members: Sequence[Member]) -> None:  # noqa: B027
+        """Hear of members that are done, in the order of the journal. Does nothing by default."""
+
+    def judge(self, member: Member, leg: int) -> bool:
+        """Return whether a member goes on after leg number `leg` of its life, which may have more.
+
+        `member.fom` is that of this leg. The default lets every life go on to `search.legs`. In paces other
+        than steady the answer may depend on the arguments alone.
+        """
+        return True
+
+    def fitness(self, foms: Sequence[float | None]) -> list[float]:
+        """Return the relative fitness of foms that are compared with each other."""
+        return relative_fitness(foms, self.mode)
 
     def stream(self, generation: int, slot: int, purpose: str) -> np.random.Generator:
         return rng.stream(self.seed, generation, slot, purpose)

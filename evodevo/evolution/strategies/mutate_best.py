@@ -44,13 +44,22 @@ class MutateBestOptions(BaseModel):
 class MutateBest(base.Strategy):
     Options: ClassVar[type[BaseModel]] = MutateBestOptions
     smallest_population = 1
-    steady = True
+    paces: ClassVar[Sequence[base.Pace]] = ("steady",)
+    inherits = False
     default_search: ClassVar[Mapping[str, int]] = {"population": 1, "generations": 300}
     options: MutateBestOptions
 
-    def __init__(self, space: Space, population: int, mode: Mode, seed: int, options: BaseModel) -> None:
+    def __init__(
+        self,
+        space: Space,
+        population: int,
+        mode: Mode,
+        seed: int,
+        options: BaseModel,
+        pool: int | None = None,
+    ) -> None:
         """Raises `ValueError` for gains of loci that there are not, and where nothing can change."""
-        super().__init__(space, population, mode, seed, options)
+        super().__init__(space, population, mode, seed, options, pool)
         for name, gain in self.options.gains.items():
             if name not in space.loci:
                 raise ValueError(f"gains: there is no locus {name!r}; there are {', '.join(space.loci)}")
@@ -60,15 +69,6 @@ class MutateBest(base.Strategy):
             raise ValueError("gains: no hyperparameter can change: all are fixed, or zero with low: 0")
         self._best: list[base.Member] = []
 
-    def founder(self, generation: int, slot: int) -> base.Birth:
-        return base.Birth(self.space.given(), training_seed=rng.training_seed(self.seed, 0, 0))
-
-    def ask(self, generation: int) -> list[base.Birth]:
-        """The next child, given all members that were told so far."""
-        return [
-            self.birth(generation, 0, base.Population(self._best, self._weights(), range(len(self._best))))
-        ]
-
     def tell(self, members: Sequence[base.Member]) -> None:
         """Take in members as they are done, in any order; of equals the first born is the better."""
         known = sorted(
@@ -77,20 +77,31 @@ class MutateBest(base.Strategy):
         ranking = best_first([one.fom for one in known], self.mode)
         self._best = [known[place] for place in ranking[: self.options.parents]]
 
-    def birth(self, generation: int, slot: int, parents: base.Population) -> base.Birth:
-        """All members are trained with one seed: what differs between them is their hyperparameters."""
-        if generation == 0:
-            return self.founder(generation, slot)
+    def birth(self, generation: int, slot: int, parents: base.Population, own: int) -> base.Birth:
+        """Return a child of the best of all that were told so far, whatever `parents` are.
+
+        All members are trained with one seed: what differs between them is their hyperparameters.
+        """
+        return self._child(generation, slot)
+
+    def founder(self, generation: int, slot: int) -> base.Birth:
+        """Return the given values first, and children of nobody known as long as no member is done."""
+        if (generation, slot) == (0, 0):
+            return base.Birth(self.space.given(), training_seed=rng.training_seed(self.seed, 0, 0))
+        return self._child(generation, slot)
+
+    def _child(self, generation: int, slot: int) -> base.Birth:
         seed = rng.training_seed(self.seed, 0, 0)
         draw = self.stream(generation, slot, "mutation")
-        if not parents.members:
+        if not self._best:
             return base.Birth(self._mutated(self.space.given(), draw), training_seed=seed)
-        weights = np.array(parents.fitness) / sum(parents.fitness)
+        unnormalised = self._weights()
+        weights = np.array(unnormalised) / sum(unnormalised)
         if self.options.parent == "weighted_mean":
-            a, *others = parents.members
-            genome = self._mutated(self._mean(parents.members, weights), draw)
+            a, *others = self._best
+            genome = self._mutated(self._mean(self._best, weights), draw)
             return base.Birth(genome, a.id, others[0].id if others else None, training_seed=seed)
-        a = parents.members[int(draw.choice(len(weights), p=weights))]
+        a = self._best[int(draw.choice(len(weights), p=weights))]
         return base.Birth(self._mutated(a.birth.genome, draw), parent_a=a.id, training_seed=seed)
 
     def _weights(self) -> list[float]:

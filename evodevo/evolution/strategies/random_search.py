@@ -4,12 +4,17 @@ The yardstick at equal compute: nothing is learned from one member for another. 
 nothing to go on with and starts afresh, with a new founder.
 """
 
+from collections.abc import Sequence
+
 from evodevo.evolution.strategies import base
 
 
 class RandomSearch(base.Strategy):
-    def birth(self, generation: int, slot: int, parents: base.Population) -> base.Birth:
-        if not parents.survives(slot):
+    def needs(self, generation: int, slot: int) -> Sequence[int]:
+        return [slot]
+
+    def birth(self, generation: int, slot: int, parents: base.Population, own: int) -> base.Birth:
+        if not parents.survives(own):
             return self.founder(generation, slot)
-        own = parents.members[slot]
-        return base.Birth(own.birth.genome, parent_a=own.id, parent_params=own.id)
+        before = parents.members[own]
+        return base.Birth(before.birth.genome, parent_a=before.id, parent_params=before.id)

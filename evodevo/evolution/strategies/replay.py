@@ -12,6 +12,8 @@ class ReplayOptions(BaseModel):
 
     genomes: list[dict[str, Any]]
     training_seeds: list[int]
+    legs: list[int] = []
+    """Of each life; as many as the run has where nothing is said."""
 
 
 class Replay(base.Strategy):
@@ -22,11 +24,15 @@ class Replay(base.Strategy):
     def founder(self, generation: int, slot: int) -> base.Birth:
         return base.Birth(self.options.genomes[0], training_seed=self.options.training_seeds[0])
 
-    def birth(self, generation: int, slot: int, parents: base.Population) -> base.Birth:
-        own = parents.members[slot].id
+    def birth(self, generation: int, slot: int, parents: base.Population, own: int) -> base.Birth:
+        before = parents.members[own].id
         return base.Birth(
             self.options.genomes[generation],
-            parent_a=own,
-            parent_params=own,
+            parent_a=before,
+            parent_params=before,
             training_seed=self.options.training_seeds[generation],
         )
+
+    def judge(self, member: base.Member, leg: int) -> bool:
+        """Return whether the original went on, too."""
+        return not self.options.legs or leg + 1 < self.options.legs[member.generation]

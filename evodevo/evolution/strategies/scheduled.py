@@ -5,6 +5,7 @@ the best counts. With `initial: spread` or `random` the recipe's values are sear
 """
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -89,9 +90,17 @@ class Scheduled(base.Strategy):
     smallest_population = 1
     options: ScheduledOptions
 
-    def __init__(self, space: Space, population: int, mode: Mode, seed: int, options: BaseModel) -> None:
+    def __init__(
+        self,
+        space: Space,
+        population: int,
+        mode: Mode,
+        seed: int,
+        options: BaseModel,
+        pool: int | None = None,
+    ) -> None:
         """Raises `ValueError` where a schedule is for something that is no float locus."""
-        super().__init__(space, population, mode, seed, options)
+        super().__init__(space, population, mode, seed, options, pool)
         floats = [name for name, locus in space.loci.items() if isinstance(locus, FloatLocus)]
         for name in self.options.schedule:
             if name not in floats:
@@ -102,11 +111,14 @@ class Scheduled(base.Strategy):
     def founder(self, generation: int, slot: int) -> base.Birth:
         return base.Birth(self._genome(generation, slot))
 
-    def birth(self, generation: int, slot: int, parents: base.Population) -> base.Birth:
-        if not parents.survives(slot):
+    def needs(self, generation: int, slot: int) -> Sequence[int]:
+        return [slot]
+
+    def birth(self, generation: int, slot: int, parents: base.Population, own: int) -> base.Birth:
+        if not parents.survives(own):
             return self.founder(generation, slot)
-        own = parents.members[slot].id
-        return base.Birth(self._genome(generation, slot), parent_a=own, parent_params=own)
+        before = parents.members[own].id
+        return base.Birth(self._genome(generation, slot), parent_a=before, parent_params=before)
 
     def _genome(self, generation: int, slot: int) -> dict[str, Value]:
         genome: dict[str, Any] = dict(super().founder(0, slot).genome)

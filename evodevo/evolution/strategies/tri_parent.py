@@ -21,7 +21,6 @@ from evodevo.evolution.mutation import (
     step_locus,
 )
 from evodevo.evolution.mutation import Kind as MutationKind
-from evodevo.evolution.selection import proportional
 from evodevo.evolution.space import Genome, Value
 from evodevo.evolution.strategies import base
 
@@ -50,28 +49,40 @@ class TriParentOptions(base.CommonOptions):
 
 class TriParent(base.Strategy):
     Options: ClassVar[type[BaseModel]] = TriParentOptions
+    paces: ClassVar[Sequence[base.Pace]] = ("generations", "pools", "steady")
     options: TriParentOptions
 
-    def birth(self, generation: int, slot: int, parents: base.Population) -> base.Birth:
-        own = parents.members[slot]
-        if slot in parents.ranking[: self._survivors] and parents.survives(slot):
-            return base.Birth(own.birth.genome, parent_a=own.id, parent_b=own.id, parent_params=own.id)
-        pair = slot - slot % 2 if self.options.keep == "both" else slot
+    def needs(self, generation: int, slot: int) -> Sequence[int] | None:
+        """Two children that are made of one pair of genotypes have one pool."""
+        if self.pool is None:
+            return None
+        pair = self._pair(slot)
+        own = [pair, pair + 1] if self.options.keep == "both" else [slot]
+        return self.mating_pool(generation, pair, [at for at in own if at < self.population])
+
+    def birth(self, generation: int, slot: int, parents: base.Population, own: int) -> base.Birth:
+        if parents.rank[own] < self._survivors(len(parents.members)) and parents.survives(own):
+            it = parents.members[own]
+            return base.Birth(it.birth.genome, parent_a=it.id, parent_b=it.id, parent_params=it.id)
+        pair = self._pair(slot)
         mating = self.stream(generation, pair, "mating")
-        a = parents.members[proportional(parents.fitness, mating)]
-        b = parents.members[proportional(parents.fitness, mating)]
+        a = parents.members[parents.wheel.draw(mating)]
+        b = parents.members[parents.wheel.draw(mating)]
         genotypes = complementary(
             a.birth.genome, b.birth.genome, self.options.crossover_rate, self.options.crossover, mating
         )
         kept = slot - pair if self.options.keep == "both" else int(mating.integers(2))
-        drawn = parents.members[proportional(parents.fitness, self.stream(generation, slot, "alpha"))]
+        drawn = parents.members[parents.wheel.draw(self.stream(generation, slot, "alpha"))]
         alpha = a if self.options.alpha == "tied" else drawn
         genome = self._mutated(genotypes[kept], self.stream(generation, slot, "mutation"))
         return base.Birth(genome, parent_a=a.id, parent_b=b.id, parent_params=alpha.id)
 
-    @property
-    def _survivors(self) -> int:
-        return int(self.options.survivors * self.population + 1e-9)  # 0.29 of 100 is 29
+    def _survivors(self, size: int) -> int:
+        return int(self.options.survivors * size + 1e-9)  # 0.29 of 100 is 29
+
+    def _pair(self, slot: int) -> int:
+        """The first of the slots whose children come of the same two genotypes."""
+        return slot - slot % 2 if self.options.keep == "both" else slot
 
     @classmethod
     def own_loci(cls, options: TriParentOptions) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 Jaderberg et al. 2017, "Population Based Training of Neural Networks", arXiv 1711.09846.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from pydantic import BaseModel, Field
@@ -20,17 +21,19 @@ class TruncationOptions(base.CommonOptions):
 
 class TruncationPBT(base.Strategy):
     Options: ClassVar[type[BaseModel]] = TruncationOptions
+    paces: ClassVar[Sequence[base.Pace]] = ("generations", "pools", "steady")
     options: TruncationOptions
 
-    def birth(self, generation: int, slot: int, parents: base.Population) -> base.Birth:
-        own = parents.members[slot]
-        count = max(1, int(len(parents.members) * self.options.fraction + 1e-9))  # 0.29 of 100 is 29
-        if parents.survives(slot) and slot not in parents.ranking[-count:]:
-            return base.Birth(own.birth.genome, parent_a=own.id, parent_params=own.id)
+    def birth(self, generation: int, slot: int, parents: base.Population, own: int) -> base.Birth:
+        size = len(parents.members)
+        count = max(1, int(size * self.options.fraction + 1e-9))  # 0.29 of 100 is 29
+        if parents.survives(own) and parents.rank[own] < size - count:
+            kept = parents.members[own]
+            return base.Birth(kept.birth.genome, parent_a=kept.id, parent_params=kept.id)
         draw = self.stream(generation, slot, "exploit")
-        best = [at for at in parents.ranking[:count] if parents.survives(at)]
+        best = min(count, parents.survivors)
         if not best:
             raise ValueError("no member of the generation survived to be copied")
-        donor = parents.members[best[int(draw.integers(len(best)))]]
+        donor = parents.members[parents.ranking[int(draw.integers(best))]]
         genome = explore(self.space, donor.birth.genome, self.options.resample_probability, draw)
         return base.Birth(genome, parent_a=donor.id, parent_params=donor.id)

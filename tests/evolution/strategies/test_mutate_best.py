@@ -28,19 +28,24 @@ def members(foms: Sequence[float | None], space: Space = SPACE) -> list[Member]:
     return [Member(f"g{i:03}s000", i, 0, Birth(genomes[i]), fom) for i, fom in enumerate(foms)]
 
 
+def born(asked: MutateBest, generation: int) -> Birth:
+    """The birth of that generation; its population is one."""
+    return asked.founder(generation, 0)
+
+
 def parents(foms: Sequence[float | None], times: int = 2000, **options: Any) -> list[int]:
     """The generations of the parents of so many children."""
     asked = strategy(**options)
     asked.tell(members(foms))
-    born = [asked.ask(generation)[0] for generation in range(10, 10 + times)]
-    assert all(birth.parent_b is birth.parent_params is None for birth in born)
-    return [int(str(birth.parent_a)[1:4]) for birth in born]
+    births = [born(asked, generation) for generation in range(10, 10 + times)]
+    assert all(birth.parent_b is birth.parent_params is None for birth in births)
+    return [int(str(birth.parent_a)[1:4]) for birth in births]
 
 
 def test_the_first_member_has_the_given_values_and_others_that_know_nobody_are_its_mutants() -> None:
     asked = strategy()
-    assert asked.ask(0)[0].genome == SPACE.given()
-    early = [asked.ask(generation)[0] for generation in (1, 2)]
+    assert born(asked, 0).genome == SPACE.given()
+    early = [born(asked, generation) for generation in (1, 2)]
     assert early[0].genome != early[1].genome
     assert all(birth.genome != SPACE.given() and birth.parent_a is None for birth in early)
 
@@ -72,7 +77,7 @@ def test_the_best_are_the_same_in_whatever_order_members_are_told() -> None:
         one_by_one = strategy()
         for place in order:
             one_by_one.tell([told[place]])
-        assert one_by_one.ask(20) == expected.ask(20)
+        assert born(one_by_one, 20) == born(expected, 20)
 
 
 def test_the_mean_of_the_parents_is_weighted_and_names_the_two_best() -> None:
@@ -80,14 +85,14 @@ def test_the_mean_of_the_parents_is_weighted_and_names_the_two_best() -> None:
     asked.tell(members([1.0, 2.0, 4.0]))  # weights 0, 1, 3 of the values 100, 200, 300
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MutateBest, "_mutated", lambda self, genome, draw: dict(genome))
-        (birth,) = asked.ask(3)
+        birth = born(asked, 3)
     assert (birth.parent_a, birth.parent_b, birth.parent_params) == ("g002s000", "g001s000", None)
     assert birth.genome == dict.fromkeys(SPACE.loci, 275.0)
 
 
 def test_values_are_multiplied_by_normal_factors_with_one_strength_for_each_child() -> None:
     asked = strategy(line(50, high=1e6, initial=100.0), mutation_rate=1.0)
-    factors = np.array([[value / 100 for value in asked.ask(g)[0].genome.values()] for g in range(1, 401)])
+    factors = np.array([[value / 100 for value in born(asked, g).genome.values()] for g in range(1, 401)])
     strengths = (factors - 1).std(axis=1) / 0.2
     assert abs(factors.mean() - 1) < 0.005
     assert 0.45 < strengths.mean() < 0.55
@@ -97,16 +102,16 @@ def test_values_are_multiplied_by_normal_factors_with_one_strength_for_each_chil
 
 def test_eight_of_ten_loci_change_and_at_least_one() -> None:
     asked = strategy(line(50, high=1e6, initial=123.456))
-    changed = [sum(v != 123.456 for v in asked.ask(g)[0].genome.values()) for g in range(1, 201)]
+    changed = [sum(v != 123.456 for v in born(asked, g).genome.values()) for g in range(1, 201)]
     assert 0.77 < sum(changed) / (50 * 200) <= 0.801
     lonely = strategy(line(1), mutation_rate=0.01)
-    assert all(lonely.ask(g)[0].genome["0"] != 1.0 for g in range(1, 50))
+    assert all(born(lonely, g).genome["0"] != 1.0 for g in range(1, 50))
 
 
 def test_a_gain_scales_the_change_and_zero_fixes_the_value() -> None:
     space = line(3, high=1e6, initial=100.0)
     asked = strategy(space, gains={"0": 0.0, "1": 0.1}, mutation_rate=1.0)
-    values = np.array([list(asked.ask(g)[0].genome.values()) for g in range(1, 501)])
+    values = np.array([list(born(asked, g).genome.values()) for g in range(1, 501)])
     assert set(values[:, 0]) == {100.0}
     assert 7 < values[:, 2].std() / values[:, 1].std() < 14
 
@@ -116,11 +121,11 @@ def test_values_have_five_digits_and_stay_within_the_bounds() -> None:
         near={"type": "float", "low": 0.99, "high": 1.00008, "initial": 1.0},
         rate={"type": "float", "low": 1e-9, "high": 1.0, "initial": 1.23456789e-5},
     )
-    born = [strategy(space).ask(generation)[0].genome for generation in range(1, 300)]
-    for genome in born:
+    genomes = [born(strategy(space), generation).genome for generation in range(1, 300)]
+    for genome in genomes:
         assert_legal(space, genome)
         assert genome["rate"] in (float(f"{genome['rate']:.5g}"), 1.23456789e-5)
-    assert max(genome["near"] for genome in born) > 1.0 > min(genome["near"] for genome in born)  # type: ignore[type-var]
+    assert max(genome["near"] for genome in genomes) > 1.0 > min(genome["near"] for genome in genomes)  # type: ignore[type-var]
 
 
 def test_whole_numbers_drift_and_choices_change_now_and_then() -> None:
@@ -131,12 +136,12 @@ def test_whole_numbers_drift_and_choices_change_now_and_then() -> None:
         constant={"type": "fixed", "value": 7},
     )
     asked = strategy(space)
-    born = [asked.ask(generation)[0].genome for generation in range(1, 301)]
-    for genome in born:
+    genomes = [born(asked, generation).genome for generation in range(1, 301)]
+    for genome in genomes:
         assert_legal(space, genome)
-    assert {genome["layers"] for genome in born} >= {3, 4, 5}
-    assert {genome["kind"] for genome in born} == {"a", "b", "c"}
-    assert {genome["flag"] for genome in born} == {False, True}
+    assert {genome["layers"] for genome in genomes} >= {3, 4, 5}
+    assert {genome["kind"] for genome in genomes} == {"a", "b", "c"}
+    assert {genome["flag"] for genome in genomes} == {False, True}
 
 
 @pytest.mark.parametrize(
@@ -156,7 +161,7 @@ def test_a_child_differs_however_little_room_there_is(loci: dict[str, Any], opti
     space = space_of(**loci)
     asked = strategy(space, mode="min", **options)
     for generation in range(1, 30):
-        (birth,) = asked.ask(generation)
+        birth = born(asked, generation)
         assert_legal(space, birth.genome)
         (value,) = birth.genome.values()
         given = asked.space.given() if generation == 1 else None
@@ -174,7 +179,7 @@ def test_what_changes_in_a_child_counts(rate: float) -> None:
     )
     asked = strategy(space, mutation_rate=rate, gains={"gate": 0.01})
     for generation in range(1, 100):
-        (birth,) = asked.ask(generation)
+        birth = born(asked, generation)
         assert space.express(birth.genome) != space.express(space.given())
 
 
@@ -186,10 +191,10 @@ def test_foms_at_the_ends_of_what_a_float_can_be_still_have_weights() -> None:
 def test_all_members_are_trained_from_scratch_with_the_same_seed() -> None:
     asked = strategy()
     asked.tell(members([0.5, 0.6]))
-    born = [asked.ask(generation)[0] for generation in range(5)]
-    assert {birth.parent_params for birth in born} == {None}
-    assert len({birth.training_seed for birth in born}) == 1
-    assert strategy(seed=1).ask(0)[0].training_seed != born[0].training_seed
+    births = [born(asked, generation) for generation in range(5)]
+    assert {birth.parent_params for birth in births} == {None}
+    assert len({birth.training_seed for birth in births}) == 1
+    assert born(strategy(seed=1), 0).training_seed != births[0].training_seed
 
 
 @pytest.mark.parametrize(
@@ -214,3 +219,10 @@ def test_options_out_of_range_are_refused() -> None:
     for options in ({"parents": 0}, {"mutation_rate": 0.0}, {"gains": {"0": -1.0}}, {"parent": "both"}):
         with pytest.raises(ValidationError):
             strategy(**options)
+
+
+def test_a_child_is_the_same_whoever_were_done_last_as_the_best_of_all_are_its_parents() -> None:
+    asked = strategy()
+    asked.tell(members([0.1, 0.5, None, 0.3]))
+    for told in ([0.1], [None, 0.9, 0.2]):
+        assert asked.birth(4, 0, asked.evaluated(members(told)), 0) == born(asked, 4)

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from evodevo.evolution.strategies import Birth
-from tests.evolution.generations import make, play
+from tests.evolution.generations import ask, make, play
 from tests.evolution.spaces import identical, space_of
 
 SPACE = space_of(
@@ -34,8 +34,8 @@ def test_a_replay_trains_along_the_schedule_whatever_its_own_seed_and_foms(
 
 def test_a_replay_goes_on_after_a_restart() -> None:
     original, restarted = (make("replay", SPACE, 1, **SCHEDULE) for _ in range(2))
-    restarted.tell(play(original, [[1.0], [2.0]])[-1])
-    assert identical(restarted.ask(2), original.ask(2))
+    members = play(original, [[1.0], [2.0]])[-1]
+    assert identical(ask(restarted, 2, members), ask(original, 2, members))
 
 
 def test_a_replay_needs_no_more_than_one_member() -> None:

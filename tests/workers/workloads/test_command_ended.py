@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.workers.conftest import Program, alive, wait_until
-from tests.workers.toys import Clock, command_attempt
-from workers import epoch
-from workers.epoch import run_epoch
+from tests.workers.toys import Clock, command_attempt, run_one
+from workers import leg
 from workers.workloads.command import Command
 
 ENDLESS = """\
@@ -43,14 +42,14 @@ def test_the_time_limit_ends_the_program_and_its_grandchild_and_shows_how_far_it
     tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch, nothing_left_behind: Path
 ) -> None:
     ready = tmp_path / "ready"
-    monkeypatch.setattr(epoch, "time", UntilReady(ready))
+    monkeypatch.setattr(leg, "time", UntilReady(ready))
     message = ""
     try:
-        run_epoch(command_attempt(tmp_path, [*program(ENDLESS), str(ready)], epoch_timeout_s=60))
-    except TimeoutError as error:
+        run_one(*command_attempt(tmp_path, [*program(ENDLESS), str(ready)], epoch_timeout_s=60))
+    except OSError as error:
         message = str(error)
     assert message == (
-        "the epoch took longer than limits.epoch_timeout_s = 60"
+        "TimeoutError: the epoch took longer than limits.epoch_timeout_s = 60"
         "\n--- end of its stdout:\nepoch 3 of 90\n--- end of its stderr:\nwarming up"
     )
     assert_gone(ready)
@@ -71,5 +70,5 @@ def test_no_temporary_directory_is_left_when_the_attempt_is_over(
     tmp_path: Path, nothing_left_behind: Path, script: str
 ) -> None:
     command = ["sh", "-c", f'touch "$0/file"; {script}', "{epoch_dir}"]
-    run_epoch(command_attempt(tmp_path, command))
+    run_one(*command_attempt(tmp_path, command))
     assert list(nothing_left_behind.iterdir()) == []

@@ -9,13 +9,13 @@ import pytest
 
 from evodevo.run.records import Outcome
 from tests.workers.conftest import Program
-from tests.workers.toys import command_attempt, files
-from workers.epoch import examine, run_epoch
+from tests.workers.toys import command_attempt, files, run_one
+from workers.examine import examine
 from workers.workloads.command import Command
 
 
 def run(directory: Path, *command: str, **hyperparameters: Any) -> Outcome:
-    return run_epoch(command_attempt(directory, list(command), hyperparameters=hyperparameters))
+    return run_one(*command_attempt(directory, list(command), hyperparameters=hyperparameters))
 
 
 def failure(directory: Path, *command: str) -> str:
@@ -138,7 +138,7 @@ def test_a_child_starts_from_what_its_alpha_left_at_checkpoint_out(tmp_path: Pat
     command = [*program(INHERITING), "{checkpoint_in}", "{checkpoint_out}", "{seed}"]
     parent, foms = None, []
     for seed in (11, 12, 13):
-        outcome = run_epoch(command_attempt(tmp_path, command, parent, training_seed=seed))
+        outcome = run_one(*command_attempt(tmp_path, command, parent, training_seed=seed))
         assert outcome.checkpoint, outcome.error
         assert outcome.checkpoint.name.endswith(".checkpoint")
         parent = outcome.checkpoint
@@ -146,6 +146,20 @@ def test_a_child_starts_from_what_its_alpha_left_at_checkpoint_out(tmp_path: Pat
     assert parent
     assert (tmp_path / "params" / parent.name).read_text() == "11;12;13;"
     assert foms == [0, 3, 6]
+
+
+def test_in_a_leg_of_several_epochs_it_is_called_once_an_epoch_each_from_what_the_last_call_left(
+    tmp_path: Path, program: Program
+) -> None:
+    command = [*program(INHERITING), "{checkpoint_in}", "{checkpoint_out}", "{seed}"]
+    first = run_one(*command_attempt(tmp_path, command, training_seed=11, epochs=3))
+    assert first.checkpoint, first.error
+    assert (tmp_path / "params" / first.checkpoint.name).read_text() == "11;12;13;"
+    assert (first.fom, first.epochs) == (6, ())
+    second = run_one(*command_attempt(tmp_path, command, first.checkpoint, training_seed=50, epochs=2))
+    assert second.checkpoint, second.error
+    assert (tmp_path / "params" / second.checkpoint.name).read_text() == "11;12;13;50;51;"
+    assert len(list(files(tmp_path / "params"))) == 2
 
 
 def test_a_checkpoint_out_that_was_not_written_is_a_failure(tmp_path: Path) -> None:
@@ -162,10 +176,10 @@ def test_an_empty_file_at_checkpoint_out_is_inherited_like_any_other(tmp_path: P
 
 def test_a_command_reports_nothing_of_other_splits(tmp_path: Path, program: Program) -> None:
     command = [*program(INHERITING), "{checkpoint_in}", "{checkpoint_out}", "{seed}"]
-    done = command_attempt(tmp_path, command)
-    ref = run_epoch(done).checkpoint
+    about, given = command_attempt(tmp_path, command)
+    ref = run_one(about, given).checkpoint
     assert ref
-    assert examine(done.job, ref, {}, "nowhere") == {}
+    assert examine(about, ref, {}, "nowhere") == {}
     workload = Command(["echo", "FoM: 1"])
     state = workload.begin({}, 7, None)
     assert workload.evaluate(state, "validation") == {}

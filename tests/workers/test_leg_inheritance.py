@@ -6,16 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from evodevo.run.checkpoints import CheckpointError
 from evodevo.run.records import CheckpointRef
-from tests.workers.toys import HYPERPARAMETERS, Toy, assignment, files, job, prepared, trained
+from tests.workers.toys import HYPERPARAMETERS, Toy, assignment, files, job, prepared, run_one, trained
 from workers import cache
-from workers.epoch import run_epoch
 
 
 @pytest.fixture
 def alpha(tmp_path: Path) -> CheckpointRef:
-    ref = run_epoch(assignment(job(tmp_path))).checkpoint
+    ref = run_one(job(tmp_path), assignment()).checkpoint
     assert ref
     return ref
 
@@ -23,11 +21,13 @@ def alpha(tmp_path: Path) -> CheckpointRef:
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a worker process that never saw the α."""
     monkeypatch.setattr(cache, "_checkpoints", OrderedDict())
+    monkeypatch.setattr(cache, "_checkpoints_bytes", 0)
 
 
 def child(directory: Path, alpha: CheckpointRef, **changed: object) -> bytes:
     """The bytes of a child's checkpoint file."""
-    outcome = run_epoch(assignment(job(directory), alpha, member="g1s0", epoch=1, training_seed=8, **changed))
+    given = assignment(alpha, member="g1s0", epoch=1, training_seed=8, **changed)
+    outcome = run_one(job(directory), given)
     assert outcome.checkpoint, outcome.error
     return (directory / "params" / outcome.checkpoint.name).read_bytes()
 
@@ -89,6 +89,6 @@ def test_a_damaged_alpha_is_an_error_that_names_the_file(
     else:
         file.unlink()
     forget(monkeypatch)
-    with pytest.raises(CheckpointError, match=message) as caught:
+    with pytest.raises(OSError, match=f"^CheckpointError: .*{message}") as caught:
         child(tmp_path, alpha)
     assert alpha.name in str(caught.value)

@@ -15,12 +15,24 @@ from torch import Tensor, nn
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.records import Outcome
 from tests.workers.conftest import UserModule
-from tests.workers.toys import HYPERPARAMETERS, TOY, Toy, assignment, files, job, prepared, section, trained
-from workers.epoch import ERROR_TAIL_CHARACTERS, examine, run_epoch
+from tests.workers.toys import (
+    HYPERPARAMETERS,
+    TOY,
+    Toy,
+    assignment,
+    files,
+    job,
+    prepared,
+    run_one,
+    section,
+    trained,
+)
+from workers.examine import examine
 from workers.hyperparameters import Hyperparameters
+from workers.leg import ERROR_TAIL_CHARACTERS
 from workers.workload import Batch
 
-HERE = "tests.workers.test_epoch"
+HERE = "tests.workers.test_leg"
 HEAD = "from tests.workers.toys import Toy\nclass Net(Toy):\n"
 
 
@@ -41,7 +53,7 @@ class Reports(Toy):
 
 
 def run(directory: Path, use: str = TOY, **options: Any) -> Outcome:
-    return run_epoch(assignment(job(directory, section(use, **options))))
+    return run_one(job(directory, section(use, **options)), assignment())
 
 
 def test_an_attempt_that_goes_well_is_done_and_has_its_fom_its_metrics_and_its_checkpoint(
@@ -52,7 +64,8 @@ def test_an_attempt_that_goes_well_is_done_and_has_its_fom_its_metrics_and_its_c
     assert outcome.error is None
     assert outcome.metrics.keys() == {"train_loss", "validation_loss", "validation_accuracy"}
     assert outcome.fom == outcome.metrics["validation_loss"]
-    assert outcome.seconds.keys() == {"load", "train", "eval", "save"}
+    assert outcome.seconds.keys() == {"wait", "prepare", "load", "train", "eval", "save"}
+    assert outcome.epochs == ()
     assert outcome.checkpoint
     assert outcome.checkpoint.name.startswith("g0s0-a1-")
     assert outcome.checkpoint.name.endswith(".safetensors")
@@ -94,7 +107,7 @@ def test_an_objective_with_weights_is_the_weighted_sum_and_is_reported_with_the_
 
     def outcome(**given: float) -> Outcome:
         about = job(tmp_path, section(f"{HERE}:Reports", given=given), metric="fitness", weights=weights)
-        return run_epoch(assignment(about))
+        return run_one(about, assignment())
 
     good = outcome(loss=2.0, other=3.0)
     assert good.fom == good.metrics["fitness"] == pytest.approx(2.9)
@@ -149,13 +162,13 @@ def test_of_a_long_error_the_end_is_kept(tmp_path: Path, user_module: UserModule
 def test_a_workload_that_this_worker_cannot_build_is_a_failed_outcome(
     tmp_path: Path, workload: dict[str, Any], message: str
 ) -> None:
-    outcome = run_epoch(assignment(job(tmp_path, workload)))
+    outcome = run_one(job(tmp_path, workload), assignment())
     assert outcome.status == "failed"
     assert message in (outcome.error or "")
 
 
 def test_a_hyperparameter_that_is_missing_is_a_failed_outcome_with_its_name(tmp_path: Path) -> None:
-    outcome = run_epoch(assignment(job(tmp_path), hyperparameters={"learning_rate": 0.1}))
+    outcome = run_one(job(tmp_path), assignment(hyperparameters={"learning_rate": 0.1}))
     assert outcome.status == "failed"
     assert "asks for hyperparameter 'momentum'; search.loci gives learning_rate" in (outcome.error or "")
 
@@ -163,7 +176,7 @@ def test_a_hyperparameter_that_is_missing_is_a_failed_outcome_with_its_name(tmp_
 def test_an_objective_that_is_not_reported_is_a_failed_outcome_with_the_metrics_there_are(
     tmp_path: Path,
 ) -> None:
-    outcome = run_epoch(assignment(job(tmp_path, metric="validation_error")))
+    outcome = run_one(job(tmp_path, metric="validation_error"), assignment())
     assert outcome.status == "failed"
     assert "train_loss, validation_loss, validation_accuracy" in (outcome.error or "")
     assert "'validation_error'" in (outcome.error or "")
@@ -171,15 +184,15 @@ def test_an_objective_that_is_not_reported_is_a_failed_outcome_with_the_metrics_
 
 @pytest.mark.parametrize("error", ["FileNotFoundError", "ConnectionResetError", "OSError", "TimeoutError"])
 @pytest.mark.parametrize("method", ["data(self, root)", "loss(self, model, batch, hp)"])
-def test_a_failing_disk_is_raised_so_that_another_attempt_is_made(
+def test_a_failing_disk_is_a_loss_and_no_outcome_so_that_another_attempt_is_made(
     tmp_path: Path, user_module: UserModule, error: str, method: str
 ) -> None:
     name = user_module(f"{HEAD}    def {method}: raise {error}('the disk is away')\n")
-    with pytest.raises(OSError, match="the disk is away"):
+    with pytest.raises(OSError, match=f"^{error}: the disk is away"):
         run(tmp_path, f"{name}:Net")
 
 
-def test_a_checkpoint_that_cannot_be_published_is_raised_so_that_another_attempt_is_made(
+def test_a_checkpoint_that_cannot_be_published_is_a_loss_and_no_outcome_so_that_another_attempt_is_made(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "params").write_text("a file where the directory should be")
@@ -194,7 +207,7 @@ def test_a_workload_that_exits_is_a_failed_outcome(tmp_path: Path, user_module: 
 
 def test_a_member_is_trained_with_the_threads_that_its_job_says(tmp_path: Path) -> None:
     assert torch.get_num_threads() == 1
-    outcome = run_epoch(assignment(job(tmp_path, threads=2)))
+    outcome = run_one(job(tmp_path, threads=2), assignment())
     assert torch.get_num_threads() == 2
     assert outcome.checkpoint
     examine(job(tmp_path, threads=1), outcome.checkpoint, HYPERPARAMETERS, str(tmp_path / "exhibits"))
@@ -221,7 +234,7 @@ def test_of_the_test_split_only_finite_metrics_are_told(tmp_path: Path) -> None:
 
 def test_a_workload_shows_its_exhibits_of_the_checkpoint(tmp_path: Path) -> None:
     shows = job(tmp_path, section("tests.workers.toys:Showing"))
-    outcome = run_epoch(assignment(shows))
+    outcome = run_one(shows, assignment())
     assert outcome.checkpoint
     for _ in range(2):  # a second examination replaces what the first wrote
         examine(shows, outcome.checkpoint, HYPERPARAMETERS, str(tmp_path / "exhibits"))

@@ -1,0 +1,127 @@
+"""Where the workers' time went: an account whose parts add up to wall time times workers.
+
+  train, eval, load, save   as the workers measured them; save is what nothing hid
+  wait       a worker was there and had nothing to do, or was being told what to do
+  lost       spent on attempts that came to no result
+  start_up   loading the data, and times at which a worker was not there: starting, or restarting after a loss
+  elsewhere  what is left: a worker that served other runs meanwhile
+
+The account is of the time in which members trained, from the first birth to the last result. In a journal of
+format 1 workers did not say how long they had waited; there wait is what is left.
+"""
+
+import bisect
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from evodevo.run.history import History
+from evodevo.run.records import Outcome
+
+MEASURED = ("train", "eval", "load", "save")
+CLOCKS_S = 0.01
+"""By so much may what a worker says of its beginning lie before what the journal says."""
+PARTS = (*MEASURED, "wait", "lost", "start_up", "elsewhere")
+
+
+@dataclass
+class Worker:
+    """One worker's seconds. `first` and `last` (seconds since the epoch) are when it is known to be there."""
+
+    first: float = float("inf")
+    last: float = float("-inf")
+    lost_at: float = float("-inf")
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
+
+    def add(self, started_at: float, outcome: Outcome) -> None:
+        spent = outcome.seconds
+        self.first = min(self.first, started_at - spent.get("wait", 0.0))
+        self.last = max(self.last, started_at + outcome.busy_s)
+        for part in (*MEASURED, "wait"):
+            self.seconds[part] += spent.get(part, 0.0)
+        self.seconds["start_up"] += spent.get("prepare", 0.0)
+
+    def lose(self, at: float, seconds: float) -> None:
+        self.first = min(self.first, at - seconds)
+        self.last = max(self.last, at)
+        self.lost_at = max(self.lost_at, at)
+        self.seconds["lost"] += seconds
+
+    @property
+    def present_s(self) -> float:
+        return max(0.0, self.last - self.first)
+
+
+def worker_accounts(history: History) -> dict[str, Worker]:
+    """Return each worker's account, over all controllers; what is not known of it yet is missing."""
+    found: dict[str, Worker] = {}
+    for workers in _by_span(history):
+        for name, worker in workers.items():
+            total = found.setdefault(name, Worker())
+            for part, value in worker.seconds.items():
+                total.seconds[part] += value
+    return found
+
+
+def account(history: History) -> dict[str, float]:
+    """Return the seconds of all workers by part.
+
+    Under one controller their sum is `training_s` times `workers_at_once`; under several, the sum of that.
+    """
+    total = dict.fromkeys(PARTS, 0.0)
+    for (first, last), workers in zip(history.spans, _by_span(history), strict=True):
+        for worker in workers.values():
+            for part, value in worker.seconds.items():
+                total[part] += value
+        present_s = sum(worker.present_s for worker in workers.values())
+        total["start_up"] += max(0.0, (last - first) * _most_present(workers) - present_s)
+    return total
+
+
+def workers_at_once(history: History) -> int:
+    """Return the largest number of workers that were there at one time."""
+    return max(map(_most_present, _by_span(history)), default=0)
+
+
+def _most_present(workers: Mapping[str, Worker]) -> int:
+    changes = []
+    for worker in workers.values():
+        changes.append((worker.first, 1))
+        changes.append((worker.last, -1))
+    return max(itertools.accumulate(change for _, change in sorted(changes)), default=0)
+
+
+def _by_span(history: History) -> list[dict[str, Worker]]:
+    """The accounts of the workers of each controller, whose addresses may come again."""
+    begins = [first for first, _ in history.spans]
+    found: list[dict[str, Worker]] = [{} for _ in history.spans]
+    waits_known = False
+    if not found:
+        return found
+    for name, started_at, outcome in _timed(history):
+        waited_since = started_at - outcome.seconds.get("wait", 0.0)
+        workers = found[max(0, bisect.bisect_right(begins, waited_since + CLOCKS_S) - 1)]
+        workers.setdefault(name, Worker()).add(started_at, outcome)
+        waits_known = waits_known or "wait" in outcome.seconds
+    for name, at, seconds in history.losses:
+        workers = found[max(0, bisect.bisect_right(begins, at) - 1)]
+        workers.setdefault(name, Worker()).lose(at, seconds)
+    for workers in found:
+        end = max((worker.last for worker in workers.values()), default=0.0)
+        for worker in workers.values():
+            if worker.lost_at < worker.last:  # it stays to the end
+                worker.seconds["wait"] += end - worker.last
+                worker.last = end
+            rest = worker.present_s - sum(worker.seconds.values())
+            worker.seconds["elsewhere" if waits_known else "wait"] += max(0.0, rest)
+    return found
+
+
+def _timed(history: History) -> Iterator[tuple[str, float, Outcome]]:
+    """The worker, the beginning and the outcome of each leg that has a result."""
+    for life in history.births:
+        for leg in life.legs:
+            if leg.worker is not None and leg.started_at is not None:
+                yield leg.worker, leg.started_at, leg.outcome
+        if life.outcome and life.worker is not None and life.started_at is not None:
+            yield life.worker, life.started_at, life.outcome

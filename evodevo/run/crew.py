@@ -1,0 +1,128 @@
+"""What a controller needs of workers: how it asks for them, what it hears of them, where it waits for it."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from evodevo.run.records import Assignment, Outcome, WorkUnit
+
+
+@dataclass(frozen=True)
+class Offered:
+    """A worker is there for the run until the run gives it work or declines it."""
+
+    worker: str
+
+
+@dataclass(frozen=True)
+class Reported:
+    """An attempt came to its end, begun at `started_at` (seconds since the epoch)."""
+
+    assignment: Assignment
+    outcome: Outcome
+    worker: str
+    started_at: float
+
+
+@dataclass(frozen=True)
+class AttemptsLost:
+    """Attempts that came to no result: a lost worker, a failing disk, a time limit.
+
+    `preempted`: the worker had said that it must go. `seconds`: how long it had been at them.
+    """
+
+    assignments: Sequence[Assignment]
+    worker: str
+    why: str
+    preempted: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class NotBegun:
+    """Assignments that a worker was given and did not begin."""
+
+    assignments: Sequence[Assignment]
+
+
+Message = Offered | Reported | AttemptsLost | NotBegun
+
+
+class Inbox:
+    """Messages for one controller. For one event loop."""
+
+    def __init__(self) -> None:
+        self._messages: list[Message] = []
+        self._some = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def put(self, message: Message) -> None:
+        self._messages.append(message)
+        self._some.set()
+
+    async def take(self) -> list[Message]:
+        """Wait for messages; return all that are there, oldest first."""
+        await self._some.wait()
+        self._some.clear()
+        messages, self._messages = self._messages, []
+        return messages
+
+
+class AttemptLost(Exception):
+    """A call came to no result (lost worker, failing disk); it may do better next time."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a worker must have to be given work: a GPU, and time for `seconds` (None: not known yet)."""
+
+    gpu: bool = False
+    seconds: float | None = None
+
+
+ANYTHING = Needs()
+
+
+class Crew(Protocol):
+    """The workers that a run has, by and by."""
+
+    def want(self, workers: int, needs: Needs, preferred: Collection[str]) -> None:
+        """Say how many workers the run could use now, apart from those at work.
+
+        Each comes as `Offered` when it is free; those in `preferred` come first.
+        """
+        ...
+
+    def idle(self, most: int) -> int:
+        """Return how many workers do nothing now, apart from those that are offered; `most` is enough."""
+        ...
+
+    def send(self, worker: str, unit: WorkUnit) -> bool:
+        """Give a worker that was offered a unit; False if it is gone."""
+        ...
+
+    def decline(self, worker: str) -> None:
+        """Give a worker back that was offered."""
+        ...
+
+    def dismiss(self) -> None:
+        """Want nothing any more. Workers that are at work for the run are restarted."""
+        ...
+
+
+class Caller(Protocol):
+    """What a controller needs of a dispatcher."""
+
+    async def call(self, run: str, function: str, *arguments: Any, needs: Needs = ANYTHING) -> Any:
+        """Call `module:function` on the next free worker that has what it needs; return its result.
+
+        Raises `AttemptLost`, or the `UsageError` that the function raised.
+        """
+        ...
+
+    def enlist(self, run: str, inbox: Inbox) -> Crew:
+        """Return the run's crew, which will report to `inbox`."""
+        ...

@@ -1,0 +1,239 @@
+"""The events that a journal holds, typed, and how each is written as a record and read back.
+
+  Begun      what the run is: its whole config, and what its strategy is like
+  TakenOver  a controller takes over: host, pid, scheduler address, versions; members that are tried again
+  Births     members that are born together
+  Lost       an attempt that was given up, and why; `preempted`: its worker had said that it must go
+  Result     what came of a leg; from here on it is true. `goes_on`: the life has another leg
+  Ended      done, failed or cancelled, and why; `TakenOver` may follow it
+
+Records of format 1 (before lives had legs) are read as the events they are today, so a run that an older
+version began is read, reported and resumed; each record says by its own shape which format it has.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from evodevo.evolution.strategies.base import Birth, Pace
+from evodevo.run.journal import JournalError, Record
+from evodevo.run.records import Outcome
+
+FORMAT = 2
+
+End = Literal["done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """`pace` and `inherits` are the strategy's; they are here so that a reader needs no strategy."""
+
+    id: str
+    config: Mapping[str, Any]
+    pace: Pace
+    inherits: bool
+
+
+@dataclass(frozen=True)
+class TakenOver:
+    """`retry`: the failed members that are tried again; in format 1 True stands for the last generation's."""
+
+    about: Mapping[str, Any]
+    retry: Sequence[str] | bool = ()
+
+
+@dataclass(frozen=True)
+class Born:
+    """`training_seed` is the one that counts, whether the strategy or the run's seed gave it."""
+
+    member: str
+    generation: int
+    slot: int
+    birth: Birth
+    training_seed: int
+
+
+@dataclass(frozen=True)
+class Births:
+    births: Sequence[Born]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """`seconds`: how long `worker` had been at it. `shared`: lost together with others, nobody knows why."""
+
+    member: str
+    why: str
+    preempted: bool = False
+    shared: bool = False
+    worker: str | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """`started_at` (seconds since the epoch) is when the attempt began on its worker."""
+
+    member: str
+    outcome: Outcome
+    worker: str | None = None
+    started_at: float | None = None
+    goes_on: bool = False
+
+
+@dataclass(frozen=True)
+class Ended:
+    """`test`: metrics of the best member on the test split."""
+
+    status: End
+    reason: str | None = None
+    test: Mapping[str, float] = field(default_factory=dict)
+
+
+Event = Begun | TakenOver | Births | Lost | Result | Ended
+
+
+def member_id(generation: int, slot: int) -> str:
+    """The id of the member that is born at that place; opaque to everybody but whoever makes births."""
+    return f"g{generation:03d}s{slot:03d}"
+
+
+def encode(event: Event) -> dict[str, Any]:
+    """Return the record of an event: plain data for `Journal.append`."""
+    record: dict[str, Any]
+    match event:
+        case Result():
+            record = {"kind": "outcome", "member": event.member, "outcome": event.outcome.to_json()}
+            if event.goes_on:
+                record["goes_on"] = True
+            if event.worker is not None:
+                record |= {"worker": event.worker, "started_at": event.started_at}
+            return record
+        case Births():
+            return {"kind": "births", "births": [_encode_born(born) for born in event.births]}
+        case Lost():
+            record = {"kind": "lost", "member": event.member, "why": event.why}
+            if event.preempted:
+                record["preempted"] = True
+            if event.shared:
+                record["shared"] = True
+            if event.worker is not None:
+                record |= {"worker": event.worker, "seconds": event.seconds}
+            return record
+        case TakenOver():
+            retry = event.retry if isinstance(event.retry, bool) else list(event.retry)
+            return {"kind": "controller", "format": FORMAT, "retry": retry, **event.about}
+        case Begun():
+            return {
+                "kind": "run",
+                "format": FORMAT,
+                "id": event.id,
+                "pace": event.pace,
+                "inherits": event.inherits,
+                "config": dict(event.config),
+            }
+        case Ended():
+            return {"kind": "end", "status": event.status, "reason": event.reason, "test": dict(event.test)}
+
+
+def decode(record: Record) -> Event:
+    """Return the event of a journal's record.
+
+    Raises `JournalError` for a kind or a format that this version does not know.
+    """
+    reader = _READERS.get(record["kind"])
+    if reader is None or record.get("format", 1) > FORMAT:
+        raise JournalError(
+            f"record {record['n']} (kind {record['kind']!r}, format {record.get('format', 1)}) was written "
+            f"by a newer evodevo; this one reads up to format {FORMAT}: upgrade evodevo to read this run"
+        )
+    return reader(record)
+
+
+def _encode_born(born: Born) -> dict[str, Any]:
+    birth = born.birth
+    roles = {"a": birth.parent_a, "b": birth.parent_b, "params": birth.parent_params}
+    return {
+        "member": born.member,
+        "generation": born.generation,
+        "slot": born.slot,
+        "genome": dict(birth.genome),
+        "parents": {role: parent for role, parent in roles.items() if parent is not None},
+        "training_seed": born.training_seed,
+    }
+
+
+def _run(record: Record) -> Begun:
+    config = record["config"]
+    steady = config["search"]["strategy"] == "mutate_best"  # in format 1 the only strategy that was
+    return Begun(
+        record.get("id", ""),
+        config,
+        record.get("pace", "steady" if steady else "generations"),
+        record.get("inherits", not steady),
+    )
+
+
+def _controller(record: Record) -> TakenOver:
+    about = {
+        key: value for key, value in record.items() if key not in ("n", "time", "kind", "retry", "format")
+    }
+    return TakenOver(about, record["retry"])
+
+
+def _births(record: Record) -> Births:
+    if "generation" in record:
+        return Births([_born_1(record["generation"], slot, at) for slot, at in enumerate(record["births"])])
+    return Births([_born(born) for born in record["births"]])
+
+
+def _born(born: Mapping[str, Any]) -> Born:
+    seed = born["training_seed"]
+    parents = {role: sys.intern(parent) for role, parent in born["parents"].items()}
+    genome = {sys.intern(name): value for name, value in born["genome"].items()}
+    birth = Birth(genome, parents.get("a"), parents.get("b"), parents.get("params"), seed)
+    return Born(sys.intern(born["member"]), born["generation"], born["slot"], birth, seed)
+
+
+def _born_1(generation: int, slot: int, born: Mapping[str, Any]) -> Born:
+    """A birth of format 1, whose place is that of its record."""
+    seed = born["training_seed"]
+    birth = Birth(born["genome"], born["parent_a"], born["parent_b"], born["parent_params"], seed)
+    return Born(member_id(generation, slot), generation, slot, birth, seed)
+
+
+def _lost(record: Record) -> Lost:
+    return Lost(
+        record["member"],
+        record["why"],
+        record.get("preempted", False),
+        record.get("shared", False),
+        record.get("worker"),
+        record.get("seconds", 0.0),
+    )
+
+
+def _outcome(record: Record) -> Result:
+    worker = record.get("worker")
+    return Result(
+        record["member"],
+        Outcome.from_json(record["outcome"]),
+        worker and sys.intern(worker),
+        record.get("started_at"),
+        record.get("goes_on", False),
+    )
+
+
+def _end(record: Record) -> Ended:
+    return Ended(record["status"], record["reason"], record["test"])
+
+
+_READERS: Mapping[str, Callable[[Record], Event]] = {
+    "run": _run,
+    "controller": _controller,
+    "births": _births,
+    "lost": _lost,
+    "outcome": _outcome,
+    "end": _end,
+}

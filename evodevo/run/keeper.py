@@ -1,0 +1,88 @@
+"""The checkpoints of a run that is carried out: which are there, and that what nobody needs is deleted."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from evodevo.run.checkpoints import CheckpointStore, member_of
+from evodevo.run.history import History
+from evodevo.run.pacing import Pacing
+from evodevo.run.records import Outcome
+from evodevo.run.retention import needed_checkpoints
+
+logger = logging.getLogger("evodevo.keeper")
+
+OnDisk = Callable[..., Awaitable[Any]]
+"""Runs a function with its arguments where it may wait for a disk."""
+
+
+class Keeper:
+    """Keeps a run's store tidy. A store that fails now is tried again next time: no run fails for that."""
+
+    def __init__(self, store: CheckpointStore, history: History, pacing: Pacing, on_disk: OnDisk) -> None:
+        self._store = store
+        self._history = history
+        self._pacing = pacing
+        self._on_disk = on_disk
+        self._kept: set[str] = set()
+        """The checkpoints that are known to be there."""
+        self._collected_at = (-1, -1)
+        self.has_strays = True
+        """Files may be there that nobody knows of: of lost attempts, or of a controller before this one."""
+
+    def note(self, outcome: Outcome) -> None:
+        """A result came. A member that failed or diverged may have published what nobody knows of."""
+        if outcome.checkpoint:
+            self._kept.add(outcome.checkpoint.name)
+        else:
+            self.has_strays = True
+
+    @property
+    def crowded(self) -> bool:
+        """Whether deleting cannot wait: there is hardly room for what is on its way.
+
+        Where all of a generation wait for each other, what is on its way has room by itself.
+        """
+        most = self._pacing.generations_kept - 1
+        return most > 1 and len(self._kept) >= most * self._history.config.search.population
+
+    async def collect(self) -> None:
+        """Delete the checkpoints that nothing needs: once a generation is born or over, or if crowded."""
+        population = self._history.config.search.population
+        collected_at = len(self._history.births) // population, len(self._history.over) // population
+        if collected_at == self._collected_at and not self.crowded:
+            return
+        self._collected_at = collected_at
+        if self.has_strays:
+            await self._sweep()
+        elif doomed := self._kept - self._needed():
+            await self._delete(sorted(doomed))
+
+    async def _sweep(self) -> None:
+        """Delete whatever is in the store and not needed.
+
+        An attempt that is running may have published, while nobody here knows of it yet: files of members
+        at work are kept. What is listed first and judged then cannot be of a member born in between.
+        """
+        try:
+            names = await self._on_disk(self._store.names)
+        except OSError as why:
+            logger.warning("run %s: could not list checkpoints: %s", self._history.config.run.name, why)
+            return
+        needed, pending = self._needed(), self._history.pending
+        doomed = [name for name in names if name not in needed and member_of(name) not in pending]
+        self._kept = needed.intersection(names)
+        self.has_strays = len(doomed) + len(self._kept) < len(names)
+        await self._delete(doomed)
+
+    def _needed(self) -> set[str]:
+        return needed_checkpoints(self._history, self._pacing.may_inherit, self._pacing.open)
+
+    async def _delete(self, names: Sequence[str]) -> None:
+        try:
+            await self._on_disk(self._store.delete, names)
+        except OSError as why:
+            logger.warning("run %s: could not delete checkpoints: %s", self._history.config.run.name, why)
+            self.has_strays = True
+        else:
+            self._kept.difference_update(names)

@@ -1,0 +1,200 @@
+"""The loop in which a run goes on: it puts pacing, journal, workers and checkpoints together.
+
+    pacing: births -> journal -> pack -> a worker -> its result -> journal -> pacing looks again
+
+What comes in while a record is on its way to the disk is written together with whatever else waits then.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+
+from evodevo.errors import RunFailed
+from evodevo.evolution.rng import leg_seed
+from evodevo.run import packing, stopping
+from evodevo.run.crew import AttemptsLost, Caller, Inbox, Message, Needs, NotBegun, Offered, Reported
+from evodevo.run.events import Births, End, Event, Lost, Result
+from evodevo.run.history import History, Life
+from evodevo.run.keeper import Keeper
+from evodevo.run.pacing import Pacing
+from evodevo.run.records import Assignment, Job, Outcome, WorkUnit
+
+
+class Loop:
+    """One controller's, from the first birth to the last result.
+
+    `write` puts events into the journal and then into `history`; `needs` says what a worker must have now.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        job: Job,
+        pacing: Pacing,
+        keeper: Keeper,
+        caller: Caller,
+        write: Callable[..., Awaitable[None]],
+        needs: Callable[[], Needs],
+    ) -> None:
+        self._history = history
+        self._job = job
+        self._pacing = pacing
+        self._keeper = keeper
+        self._write = write
+        self._needs = needs
+        self._config = history.config
+        self._space = self._config.space()
+        self._inbox = Inbox()
+        self._crew = caller.enlist(job.run, self._inbox)
+        self._backlog = packing.Backlog()
+        self._offered: list[str] = []
+        self._since = time.time()
+        for life in history.pending.values():
+            self._queue(life)
+
+    def dismiss(self) -> None:
+        """Nothing more is wanted of workers."""
+        self._crew.dismiss()
+
+    async def run(self) -> tuple[End, str | None]:
+        """Carry the run on until nothing is left to do."""
+        history, search = self._history, self._config.search
+        try:
+            await self._keeper.collect()
+            stopping.check_failures(history, history.over)
+            await self._give_birth()
+            while history.pending or (self._pacing.waiting() and not stopping.time_is_up(history)):
+                self._place()
+                if not self._inbox or self._keeper.crowded:  # what can be done for workers goes first
+                    await self._keeper.collect()
+                await self._take(await self._inbox.take())
+                await self._give_birth()
+            await self._keeper.collect()
+        except RunFailed as why:
+            return "failed", str(why)
+        if len(history.over) < search.generations * search.population:
+            return "done", f"limits.wall_time_s = {self._config.limits.wall_time_s:g} is used up"
+        return "done", None
+
+    async def _take(self, messages: Sequence[Message]) -> None:
+        """Journal what came in, all of it together; then act on it.
+
+        Workers that are free are given what is ready before that: they do not wait for the disk.
+        """
+        events: list[Event] = []
+        for message in messages:
+            match message:
+                case Reported():
+                    events.append(self._result(message))
+                case AttemptsLost():
+                    events += self._losses(message)
+                case Offered():
+                    self._offered.append(message.worker)
+                case NotBegun():
+                    for assignment in message.assignments:
+                        self._queue(self._history.by_id[assignment.member])
+        self._hand_out()
+        await self._write(*events)
+        history, over = self._history, []
+        for event in events:
+            assert isinstance(event, Result | Lost)
+            life = history.by_id[event.member]
+            if life.outcome is None:
+                self._queue(life)
+            elif isinstance(event, Result):
+                self._pacing.over(life)
+                over.append(life)
+        for event in events:
+            if isinstance(event, Result):
+                self._keeper.note(event.outcome)
+                stopping.check_budget(history, event.outcome, self._pacing.generations_kept)
+        stopping.check_failures(history, over)
+
+    def _result(self, message: Reported) -> Result:
+        life = self._history.by_id[message.assignment.member]
+        leg, outcome = message.assignment.leg, message.outcome
+        goes_on = False
+        if outcome.status == "done" and leg + 1 < self._config.search.legs:
+            goes_on = self._pacing.strategy.judge(replace(life.as_member(), fom=outcome.fom), leg)
+        return Result(life.id, outcome, message.worker, message.started_at, goes_on)
+
+    def _losses(self, message: AttemptsLost) -> list[Event]:
+        """One event for each attempt, and one more for a member that has had enough of them.
+
+        If several were lost together, nobody knows whose fault it was: they do not count, and each goes alone
+        from then on. So history does not depend on who shared a task with whom.
+        """
+        self._keeper.has_strays = True
+        seconds = round(message.seconds / len(message.assignments), 3)
+        shared = len(message.assignments) > 1
+        events: list[Event] = []
+        for assignment in message.assignments:
+            life = self._history.by_id[assignment.member]
+            events.append(Lost(life.id, message.why, message.preempted, shared, message.worker, seconds))
+            if not (message.preempted or shared) and life.charged + 1 >= self._config.limits.max_attempts:
+                error = "no attempt came to an end:\n" + "\n".join([*life.lost, message.why])
+                events.append(Result(life.id, Outcome("failed", error=error)))
+        return events
+
+    async def _give_birth(self) -> None:
+        """Everybody is born who can be now."""
+        history = self._history
+        births = self._pacing.births(self._places(), begin=not stopping.time_is_up(history))
+        if births:
+            await self._write(Births(births))
+            for born in births:
+                life = history.by_id[born.member]
+                self._pacing.born(life)
+                self._queue(life)
+
+    def _places(self) -> int:
+        """For how many members that are born now there is a worker."""
+        if not self._offered:
+            return 0
+        waiting = len(self._backlog) + self._pacing.waiting()
+        size = self._unit_size(waiting, len(self._offered))
+        return max(0, size * len(self._offered) - len(self._backlog))
+
+    def _place(self) -> None:
+        """Give the workers that are offered what is ready, and say how many more there is work for."""
+        self._hand_out()
+        waiting = 0
+        if not self._offered and not stopping.time_is_up(self._history):
+            waiting = self._pacing.waiting()
+        self._crew.want(len(self._backlog) + waiting, self._needs(), self._backlog.preferred)
+        for worker in self._offered:
+            self._crew.decline(worker)
+        self._offered.clear()
+
+    def _hand_out(self) -> None:
+        """Give the workers that are offered what is ready."""
+        while self._offered and self._backlog:
+            size = self._unit_size(len(self._backlog), len(self._offered))
+            worker = self._offered.pop(0)
+            lives = self._backlog.take(worker, size)
+            unit = WorkUnit(self._job, [self._assignment(life) for life in lives], self._since)
+            if not self._crew.send(worker, unit):
+                for life in lives:
+                    self._queue(life)
+
+    def _unit_size(self, ready: int, offered: int) -> int:
+        fixed = self._config.cluster.members_per_task
+        idle = offered + self._crew.idle(ready - offered)
+        return packing.unit_size(None if fixed == "auto" else fixed, ready, idle, self._history.leg_s())
+
+    def _queue(self, life: Life) -> None:
+        """A member waits for a worker, best for the one that holds its parameters in memory."""
+        before = life if life.legs else self._history.by_id.get(life.birth.parent_params or "")
+        self._backlog.add(life, before.worker if before else None)
+
+    def _assignment(self, life: Life) -> Assignment:
+        history = self._history
+        return Assignment(
+            member=life.id,
+            attempt=life.attempts + 1,
+            hyperparameters=self._space.express(life.birth.genome),
+            parent=life.legs[-1].outcome.checkpoint if life.legs else history.parent_checkpoint(life),
+            epoch=history.epochs_trained(life),
+            training_seed=leg_seed(life.training_seed, len(life.legs)),
+            leg=len(life.legs),
+        )

@@ -1,0 +1,292 @@
+"""Which births may happen now, and what is born: from the strategy's needs and from who is done.
+
+Pure: no clock, no files, no Dask. A pacing hears of every birth and of every life that is over, in the order
+of the journal, whether these happen now or are read again after a restart.
+
+  generations, pools   A child is born as soon as the members that it needs are done: all of the generation
+                       before it, or its mating pool. The number and the speed of workers change when it is
+                       born, and nothing else about it. No slot runs away: a birth in generation g + 1 waits
+                       for all of g - 2, so the checkpoints that must be kept stay bounded.
+  steady               A child is born when there is a worker for it, from the last `population` members that
+                       are done. It takes the place of the one among them that has been done for longest and
+                       has no successor yet. What is done by then depends on the workers; the journal has it.
+"""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from evodevo.evolution.rng import training_seed
+from evodevo.evolution.strategies import Birth, Member, Population, Strategy
+from evodevo.run.events import Born, member_id
+from evodevo.run.history import History, Life
+
+DRIFT = 3
+"""A birth waits for the whole generation that is so many before its own."""
+
+
+class Pacing(ABC):
+    """What the paces have in common: births have numbers, and with these their places and their seeds."""
+
+    def __init__(self, strategy: Strategy, generations: int) -> None:
+        self.strategy = strategy
+        self.population = strategy.population
+        self.generations = generations
+
+    @abstractmethod
+    def born(self, life: Life) -> None:
+        """A member is born."""
+
+    @abstractmethod
+    def over(self, life: Life) -> None:
+        """A life is over: children may depend on it now."""
+
+    @abstractmethod
+    def births(self, places: int, begin: bool = True) -> list[Born]:
+        """Return the births that happen now, given that so many members more could have a worker at once.
+
+        Without `begin` no generation begins that has no member yet.
+        """
+
+    @abstractmethod
+    def waiting(self) -> int:
+        """How many births would happen if there were workers for them."""
+
+    @abstractmethod
+    def open(self, life: Life) -> bool:
+        """Whether no child that is born depends on this member, or could have."""
+
+    @abstractmethod
+    def may_inherit(self, life: Life) -> bool:
+        """Whether a child that is not born yet can inherit from a member of the last generations."""
+
+    @property
+    @abstractmethod
+    def generations_kept(self) -> int:
+        """How many generations of checkpoints, besides the best, can be there at once."""
+
+    def _born(self, generation: int, slot: int, birth: Birth) -> Born:
+        seed = birth.training_seed
+        if seed is None:
+            seed = training_seed(self.strategy.seed, generation, slot)
+        return Born(member_id(generation, slot), generation, slot, birth, seed)
+
+    def _child(self, generation: int, slot: int, parents: Population, own: int) -> Born:
+        """Among parents of whom nobody has a fom there is nothing to inherit: the child is a founder."""
+        if not parents.has_survivors:
+            return self._born(generation, slot, self.strategy.founder(generation, slot))
+        return self._born(generation, slot, self.strategy.birth(generation, slot, parents, own))
+
+
+def pacing_of(strategy: Strategy, history: History) -> Pacing:
+    """Return the pacing of a run, as its history stands."""
+    search = history.config.search
+    steady = history.begun.pace == "steady"
+    made = (Steady if steady else ByGeneration)(strategy, search.generations)
+    for life in history.births:
+        made.born(life)
+    for life in history.over:
+        made.over(life)
+    return made
+
+
+class ByGeneration(Pacing):
+    """Births that happen as soon as the members they need are done."""
+
+    def __init__(self, strategy: Strategy, generations: int) -> None:
+        super().__init__(strategy, generations)
+        self._stages: list[_Stage] = []
+        self._first = 0
+        """The oldest generation that is not born as a whole."""
+        self._stage(0)
+
+    def born(self, life: Life) -> None:
+        self._stage(life.generation).member_born(life.slot)
+        while self._first < len(self._stages) and not self._stages[self._first].unborn:
+            self._stages[self._first].forget_needs()
+            if self._first:
+                self._stages[self._first - 1].forget_members()
+            self._first += 1
+
+    def over(self, life: Life) -> None:
+        stage = self._stage(life.generation)
+        stage.member_done(life.as_member())
+        following = life.generation + 1
+        if following < self.generations:
+            self._stage(following).parent_done(life.slot, whole=stage.count == self.population)
+
+    def births(self, places: int, begin: bool = True) -> list[Born]:
+        found: list[Born] = []
+        for stage in self._at_work():
+            if not stage.ready or not (begin or len(stage.unborn) < self.population):
+                continue
+            slots = sorted(stage.ready & stage.unborn)
+            stage.ready.clear()
+            found += [self._birth(stage, slot) for slot in slots]
+        return found
+
+    def waiting(self) -> int:
+        return 0
+
+    def open(self, life: Life) -> bool:
+        if life.generation + 1 >= len(self._stages):
+            return True
+        stage = self._stages[life.generation + 1]
+        if not stage.unborn:
+            return False
+        needs = (stage.needs[slot] for slot in range(self.population) if slot not in stage.unborn)
+        return all(needed is not None and life.slot not in needed for needed in needs)
+
+    def may_inherit(self, life: Life) -> bool:
+        if life.generation + 1 >= len(self._stages):
+            return True
+        return self._stages[life.generation + 1].wants(life.slot)
+
+    @property
+    def generations_kept(self) -> int:
+        if self.strategy.pool is not None:
+            return DRIFT + 2
+        return 2 if self.strategy.needs(1, 0) is None else 3
+
+    def _birth(self, stage: "_Stage", slot: int) -> Born:
+        generation = stage.generation
+        if generation == 0:
+            return self._born(0, slot, self.strategy.founder(0, slot))
+        done, needed = self._stages[generation - 1].done, stage.needs[slot]
+        if needed is None:
+            return self._child(generation, slot, self._whole(generation - 1), slot)
+        parents = self.strategy.evaluated([done[at] for at in needed])
+        return self._child(generation, slot, parents, needed.index(slot))
+
+    def _whole(self, generation: int) -> Population:
+        """A whole generation, evaluated once for all of its children."""
+        stage = self._stages[generation]
+        if stage.evaluated is None:
+            stage.evaluated = self.strategy.evaluated([stage.done[at] for at in range(self.population)])
+        return stage.evaluated
+
+    def _at_work(self) -> Iterable["_Stage"]:
+        """The generations in which births may happen, oldest first."""
+        for at in range(self._first, len(self._stages)):
+            if at < DRIFT or self._stages[at - DRIFT].count == self.population:
+                yield self._stages[at]
+
+    def _stage(self, generation: int) -> "_Stage":
+        """The stage of a generation, made when it is first heard of."""
+        while len(self._stages) <= generation:
+            at = len(self._stages)
+            before = set(self._stages[-1].done) if at else set()
+            needs = {slot: self.strategy.needs(at, slot) if at else () for slot in range(self.population)}
+            self._stages.append(_Stage(at, needs, before, len(before) == self.population))
+        return self._stages[generation]
+
+
+class _Stage:
+    """One generation: who of it is born and done, and who is ready to be born."""
+
+    def __init__(
+        self, generation: int, needs: dict[int, Sequence[int] | None], done: set[int], whole: bool
+    ) -> None:
+        self.generation = generation
+        self.needs = needs
+        self.unborn = set(needs)
+        self.ready: set[int] = set()
+        self.done: dict[int, Member] = {}
+        self.count = 0
+        """How many are done."""
+        self.evaluated: Population | None = None
+        self._wanted: set[int] | None = None
+        self._need_all = [slot for slot, needed in needs.items() if needed is None]
+        self._missing: dict[int, int] = {}
+        self._children_of: dict[int, list[int]] = {}
+        for slot, needed in needs.items():
+            missing = [at for at in needed or () if at not in done]
+            self._missing[slot] = len(missing)
+            for at in missing:
+                self._children_of.setdefault(at, []).append(slot)
+            if needed is not None and not missing:
+                self.ready.add(slot)
+        if whole:
+            self.ready.update(self._need_all)
+
+    def member_done(self, member: Member) -> None:
+        self.done[member.slot] = member
+        self.count += 1
+
+    def wants(self, slot: int) -> bool:
+        """Whether somebody who is not born yet may inherit from that slot of the generation before."""
+        if self._wanted is None:
+            named = [needed for at in self.unborn if (needed := self.needs[at]) is not None]
+            whole = len(named) < len(self.unborn)
+            self._wanted = set(self.needs) if whole else {at for needed in named for at in needed}
+        return slot in self._wanted
+
+    def member_born(self, slot: int) -> None:
+        self.unborn.discard(slot)
+        self._wanted = None
+
+    def forget_needs(self) -> None:
+        """All of it are born."""
+        self.needs = {}
+
+    def forget_members(self) -> None:
+        """All of the next generation are born."""
+        self.done, self.evaluated = {}, None
+
+    def parent_done(self, slot: int, whole: bool) -> None:
+        """A member of the generation before is done; `whole`: it was the last one."""
+        for child in self._children_of.pop(slot, ()):
+            self._missing[child] -= 1
+            if not self._missing[child]:
+                self.ready.add(child)
+        if whole:
+            self.ready.update(self._need_all)
+
+
+class Steady(Pacing):
+    """Births that happen when there is a worker, from the last members that are done."""
+
+    def __init__(self, strategy: Strategy, generations: int) -> None:
+        super().__init__(strategy, generations)
+        self._count = 0
+        self._over = 0
+        self._last: deque[Member] = deque(maxlen=strategy.population)
+
+    def born(self, life: Life) -> None:
+        self._count += 1
+
+    def over(self, life: Life) -> None:
+        self._over += 1
+        self._last.append(life.as_member())
+        self.strategy.tell([self._last[-1]])
+
+    def births(self, places: int, begin: bool = True) -> list[Born]:
+        count = min(places, self.waiting()) if begin else 0
+        if count <= 0:
+            return []
+        parents = self.strategy.evaluated(list(self._last))
+        return [self._birth(self._count + ahead, parents) for ahead in range(count)]
+
+    def waiting(self) -> int:
+        left = self.population * self.generations - self._count
+        if not self.strategy.inherits:
+            return left
+        return min(left, self.population + self._over - self._count)
+
+    def open(self, life: Life) -> bool:
+        """Whoever inherited can be tried again only while the checkpoints of that time are kept."""
+        return life.birth.parent_params is None or life.id in {member.id for member in self._last}
+
+    def may_inherit(self, life: Life) -> bool:
+        return True
+
+    @property
+    def generations_kept(self) -> int:
+        return 3
+
+    def _birth(self, number: int, parents: Population) -> Born:
+        generation, slot = divmod(number, self.population)
+        if number < self.population and self.strategy.inherits:
+            return self._born(generation, slot, self.strategy.founder(generation, slot))
+        without_successor = self._over - (number - self.population)
+        return self._child(generation, slot, parents, max(0, len(self._last) - without_successor))

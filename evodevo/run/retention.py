@@ -1,0 +1,49 @@
+"""Which checkpoints live. Pure."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from evodevo.run.history import History, Life
+from evodevo.run.pacing import DRIFT
+from evodevo.run.records import CheckpointRef
+
+
+def needed_checkpoints(
+    history: History,
+    may_inherit: Callable[[Life], bool] = lambda life: True,
+    may_retry: Callable[[Life], bool] = lambda life: True,
+) -> set[str]:
+    """Return the names of the checkpoints that a child to come, the best, or an unfinished member needs.
+
+    `may_inherit`: whether a child to come can inherit from a member; `may_retry`: whether a failed member can
+    be tried again. The pacing of the run knows; without it both are taken to be so for the last generations.
+    """
+    needed = set()
+    for life in [*_recent(history), *([history.best] if history.best else [])]:
+        if (ref := _checkpoint(life)) and (life is history.best or may_inherit(life)):
+            needed.add(ref.name)
+        if life.status == "failed" and may_retry(life) and (ref := history.parent_checkpoint(life)):
+            needed.add(ref.name)
+    for life in history.pending.values():
+        ref = life.legs[-1].outcome.checkpoint if life.legs else history.parent_checkpoint(life)
+        if ref:
+            needed.add(ref.name)
+    return needed
+
+
+def _recent(history: History) -> Iterator[Life]:
+    """The members that are done and may still become parents."""
+    if not history.inherits:
+        return
+    population = history.config.search.population
+    if history.begun.pace == "steady":
+        yield from islice(reversed(history.over), population)
+        return
+    newest = len(history.generations) - 1
+    for generation in range(max(0, newest - DRIFT), newest + 1):
+        if generation == newest or len(history.generations[generation + 1]) < population:
+            yield from (life for life in history.generations[generation] if life.outcome)
+
+
+def _checkpoint(life: Life) -> CheckpointRef | None:
+    return life.outcome.checkpoint if life.outcome else None

@@ -1,0 +1,83 @@
+"""The workers that are connected, what each of them is, and what it is fit for."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from evodevo.run.crew import ANYTHING, Needs
+from evodevo.versions import differences, own_versions
+
+ROOM = 1.25
+"""A leg begins on a worker whose end is known only if this many times its expected seconds are left."""
+
+
+@dataclass(eq=False)
+class Presence:
+    """One worker, as long as it is connected. Another one may come with its address."""
+
+    device: str
+    ends_at: float | None
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
+    leaving: str | None = None
+
+
+class Roster:
+    """Who is here, and why some of them get no work."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._present: dict[str, Presence] = {}
+        self._unusable: dict[str, str] = {}
+
+    def get(self, worker: str) -> Presence | None:
+        """Return a worker that can be given work, if it is here."""
+        return self._present.get(worker)
+
+    def join(self, worker: str, about: Mapping[str, Any] | None) -> str | None:
+        """A worker is here, which says `about` itself; return why it cannot be given work, if so."""
+        problem = _why_unusable(about)
+        if about is None or problem:
+            self._unusable[worker] = str(problem)
+            return problem
+        self._unusable.pop(worker, None)
+        self._present[worker] = Presence(about["device"], about["ends_at"])
+        return None
+
+    def leave(self, worker: str) -> None:
+        """A worker is gone."""
+        self._unusable.pop(worker, None)
+        if present := self._present.pop(worker, None):
+            present.lost.set()
+
+    def fit(self, needs: Needs = ANYTHING) -> list[str]:
+        """The workers that have what is needed and are here to stay."""
+        return [worker for worker in self._staying() if not self.why_unfit(worker, needs)]
+
+    def problems(self, needs: Needs = ANYTHING) -> list[str]:
+        """Why each of the workers that are here to stay but have not what is needed is not used."""
+        found = {**self._unusable, **{worker: self.why_unfit(worker, needs) for worker in self._staying()}}
+        return [f"worker {worker}: {why}" for worker, why in found.items() if why]
+
+    def why_unfit(self, worker: str, needs: Needs) -> str | None:
+        present = self._present[worker]
+        if needs.gpu and present.device == "cpu":
+            return "it sees no GPU, and the config demands one (cluster.device: gpu)"
+        if present.ends_at is not None and needs.seconds is not None:
+            left = present.ends_at - self._clock()
+            if left < ROOM * needs.seconds:
+                return f"it ends in {left:.0f} s, too soon for another epoch ({needs.seconds:.0f} s)"
+        return None
+
+    def _staying(self) -> list[str]:
+        return sorted(worker for worker, present in self._present.items() if not present.leaving)
+
+
+def _why_unusable(about: Mapping[str, Any] | None) -> str | None:
+    if about is None:
+        return "it was started without --preload workers.preload"
+    if about["problem"]:
+        return str(about["problem"])
+    differing = differences(own_versions(), about["versions"])
+    return f"its versions differ from the scheduler's: {', '.join(differing)}" if differing else None

@@ -1,0 +1,74 @@
+"""When a run ends before its last generation. Pure; what ends a run as failed is raised as `RunFailed`."""
+
+from collections.abc import Sequence
+
+from evodevo.errors import RunFailed
+from evodevo.run.history import History, Life
+from evodevo.run.records import Outcome
+
+ENOUGH_TO_JUDGE = 5
+"""If members have no generations, `limits.max_failed_fraction` of fewer is a fraction of so many."""
+
+
+def time_is_up(history: History) -> bool:
+    limit = history.config.limits.wall_time_s
+    return limit is not None and history.elapsed_s > limit
+
+
+def check_failures(history: History, newly_over: Sequence[Life]) -> None:
+    """Raise `RunFailed`, with the first one's error, if too many members failed or none can be a parent.
+
+    That is judged for each generation when it is complete; if members train from scratch, for all so far.
+    """
+    if not newly_over or not history.unsuccessful:
+        return
+    if history.inherits:
+        for generation in sorted({life.generation for life in newly_over}):
+            if history.complete(generation):
+                lives = history.generations[generation]
+                _check(history, lives, len(lives), f"of generation {generation}")
+        return
+    done, total = len(history.over), history.config.search.generations * history.config.search.population
+    enough = done >= ENOUGH_TO_JUDGE or done == total
+    of = done if enough else ENOUGH_TO_JUDGE
+    if history.best and history.failed <= history.config.limits.max_failed_fraction * of:
+        return
+    lives = sorted(history.over, key=lambda life: (life.generation, life.slot))
+    _check(history, lives, of, "so far" if enough else "at the beginning")
+
+
+def check_budget(history: History, outcome: Outcome, generations: int) -> None:
+    """Raise `RunFailed` if checkpoints of this size need more bytes than `checkpoints.max_bytes`.
+
+    There can be `generations` generations of them at once, and the best.
+    """
+    budget = history.config.checkpoints.max_bytes
+    if budget is None or outcome.checkpoint is None:
+        return
+    needed = outcome.checkpoint.size_bytes * (generations * history.config.search.population + 1)
+    if needed > budget:
+        raise RunFailed(
+            f"checkpoints of {outcome.checkpoint.size_bytes:,} bytes need up to {needed:,} bytes for a "
+            f"population of {history.config.search.population}; checkpoints.max_bytes is {budget:,}"
+        )
+
+
+def _check(history: History, lives: Sequence[Life], of: int, which: str) -> None:
+    failed = [life for life in lives if life.status == "failed"]
+    limit = history.config.limits.max_failed_fraction
+    if len(failed) > limit * of:
+        raise RunFailed(
+            f"{len(failed)} of {len(lives)} members {which} failed "
+            f"(limits.max_failed_fraction = {limit:g}); {_first_error(failed)}"
+        )
+    if of == len(lives) and not any(life.fom is not None for life in lives):
+        fate = f"{len(failed)} failed, {len(lives) - len(failed)} diverged; {_first_error(failed)}"
+        raise RunFailed(
+            f"no member {which} has a finite {history.config.objective.metric}: "
+            f"{fate if failed else 'all diverged'}"
+        )
+
+
+def _first_error(failed: Sequence[Life]) -> str:
+    """What the first of those that failed says; nothing if none did."""
+    return "".join(f"the first, {life.id}:\n{life.outcome.error}" for life in failed[:1] if life.outcome)

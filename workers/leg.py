@@ -1,0 +1,162 @@
+"""One leg of a member's life on a worker: load, train, hand the checkpoint over, evaluate."""
+
+import math
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from evodevo.run.records import Assignment, Job, Outcome
+from workers.build import Trainable
+from workers.cache import read_checkpoint, store_of, workload_for
+from workers.workload import Training
+
+ERROR_TAIL_CHARACTERS = 8000
+
+HandOver = Callable[[bytes | None, str], None]
+"""Takes the checkpoint of a member that is trained (None if it has none) and its suffix."""
+
+
+class Stopwatch:
+    """Adds up the seconds of each part of a leg, without a gap between one part and the next."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._part = "load"
+        self._last = time.monotonic()
+
+    def begin(self) -> None:
+        """A new leg begins where the last one ended, with `load`."""
+        self.seconds, self._part = {}, "load"
+
+    def switch(self, part: str) -> None:
+        """From here on the time counts as `part`."""
+        self.stop()
+        self._part = part
+
+    def stop(self, part: str | None = None) -> None:
+        """Count the time until now, as `part` if that has turned out to be what it was."""
+        now, part = time.monotonic(), part or self._part
+        self.seconds[part] = round(self.seconds.get(part, 0.0) + now - self._last, 6)
+        self._last = now
+
+
+def train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: HandOver) -> Outcome:
+    """Carry out one attempt; the outcome has no checkpoint yet, as that is on its way to the store.
+
+    Whatever the workload raises becomes a failed outcome, with its traceback. An `OSError` is raised: a disk,
+    a file or a time limit may do better at the next attempt.
+    """
+    try:
+        return _train_leg(job, assignment, watch, hand_over)
+    except OSError:
+        raise
+    except (Exception, SystemExit):
+        return Outcome("failed", error=traceback.format_exc()[-ERROR_TAIL_CHARACTERS:])
+    finally:
+        watch.stop()
+
+
+def _train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: HandOver) -> Outcome:
+    torch.set_num_threads(job.threads)
+    workload, is_new = workload_for(job)
+    watch.stop("prepare" if is_new else "load")
+    parent = read_checkpoint(store_of(job), assignment.parent) if assignment.parent else None
+    state = workload.begin(assignment.hyperparameters, assignment.training_seed, parent)
+
+    watch.switch("train")
+    state, epochs = _train(workload, state, job, assignment)
+
+    watch.switch("save")
+    hand_over(workload.checkpoint(state), workload.suffix)
+    watch.switch("eval")
+    metrics = {**_mean_of(epochs), **workload.evaluate(state, "validation")}
+
+    for name in job.weights or [job.metric]:
+        if name not in metrics:
+            raise KeyError(f"the workload reports {', '.join(metrics)}, and not the objective {name!r}")
+    if job.weights:
+        metrics[job.metric] = sum(weight * metrics[name] for name, weight in job.weights.items())
+    finite = finite_only(metrics)
+    by_epoch = [finite_only(epoch) for epoch in epochs] if len(epochs) > 1 else ()
+    if job.metric not in finite:
+        return Outcome("diverged", metrics=finite, epochs=by_epoch)
+    return Outcome("done", finite[job.metric], finite, epochs=by_epoch)
+
+
+def finite_only(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+
+def _train(
+    workload: Trainable, state: Any, job: Job, assignment: Assignment
+) -> tuple[Any, list[dict[str, float]]]:
+    """Train a leg within the time limit; return the trained state, and the mean loss of each epoch.
+
+    There are none for a workload that yields no losses.
+    """
+    clock = _Clock(job)
+    if not workload.continues:
+        for epoch in range(job.epochs):
+            if epoch:
+                again = assignment.hyperparameters, assignment.training_seed + epoch
+                state = workload.begin(*again, workload.checkpoint(state))
+            _train_epoch(workload, state, clock, None)
+        return state, []
+    epochs: list[dict[str, float]] = []
+    if isinstance(state, Training):
+        state.epochs, state.steps = job.epochs, job.steps
+    left = job.steps
+    while left is None or left > 0:
+        if isinstance(state, Training):
+            state.epoch = len(epochs)
+        count, losses = _train_epoch(workload, state, clock, left)
+        epochs.append({"train_loss": float(torch.stack(losses).mean())} if losses else {})
+        if left is not None:
+            if not count:
+                raise RuntimeError("the workload trains no batch, so that its steps cannot be counted")
+            left -= count
+        elif len(epochs) == job.epochs:
+            break
+    return state, epochs
+
+
+def _train_epoch(
+    workload: Trainable, state: Any, clock: "_Clock", most: int | None
+) -> tuple[int, list[torch.Tensor]]:
+    """Train one epoch, or its first `most` steps; return how many steps there were, and their losses."""
+    count, losses = 0, []
+    steps = workload.train(state)
+    for loss in steps:
+        count += 1
+        if isinstance(state, Training):
+            state.step += 1
+        if loss is not None:
+            losses.append(torch.as_tensor(loss))
+        if clock.overran():
+            steps.throw(clock.error())
+        if count == most:
+            steps.close()
+            break
+    return count, losses
+
+
+def _mean_of(epochs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The training loss of the last epoch; nothing if losses are not known."""
+    return dict(epochs[-1]) if epochs else {}
+
+
+class _Clock:
+    """The time limit of a leg."""
+
+    def __init__(self, job: Job) -> None:
+        self._each, self._limit = job.epoch_timeout_s, job.leg_timeout_s
+        self._began = time.monotonic()
+
+    def overran(self) -> bool:
+        return self._limit is not None and time.monotonic() - self._began > self._limit
+
+    def error(self) -> TimeoutError:
+        return TimeoutError(f"the epoch took longer than limits.epoch_timeout_s = {self._each:g}")

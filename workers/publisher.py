@@ -1,0 +1,108 @@
+"""Checkpoints on their way to the store, behind the training of what comes next.
+
+One thread writes what waits, all of it together, so that small checkpoints share a flush. Its queue is
+bounded in number and bytes: a store that is too slow for the training slows it down.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from evodevo.run.checkpoints import CheckpointStore
+from evodevo.run.records import CheckpointRef
+
+logger = logging.getLogger("evodevo.publisher")
+
+MOST_WAITING = 16
+MOST_WAITING_BYTES = 512 << 20
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    store: CheckpointStore
+    ref: CheckpointRef
+    data: bytes
+    done: Callable[[Exception | None], None]
+
+
+class Publisher:
+    """Writes checkpoints in a thread of its own, which lives as long as the process."""
+
+    def __init__(self) -> None:
+        self._waiting: list[_Waiting] = []
+        self._bytes = 0
+        self._at_work = 0
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._write, name="evodevo-publisher", daemon=True)
+        self._thread.start()
+
+    def publish(
+        self,
+        store: CheckpointStore,
+        ref: CheckpointRef,
+        data: bytes,
+        done: Callable[[Exception | None], None],
+    ) -> None:
+        """Have a checkpoint written; waits while too many are on their way.
+
+        `done` is called from the thread when it is durable, or with what the store raised.
+        """
+        with self._changed:
+            self._changed.wait_for(self._has_room)
+            self._waiting.append(_Waiting(store, ref, data, done))
+            self._bytes += len(data)
+            self._changed.notify_all()
+
+    def drain(self) -> None:
+        """Wait until nothing is on its way any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting and not self._at_work)
+
+    def _has_room(self) -> bool:
+        return len(self._waiting) < MOST_WAITING and self._bytes < MOST_WAITING_BYTES
+
+    def _write(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                batch, self._waiting = self._waiting, []
+                self._at_work = len(batch)
+            self._write_batch(batch)
+            with self._changed:
+                self._at_work = 0
+                self._bytes -= sum(len(one.data) for one in batch)
+                self._changed.notify_all()
+
+    def _write_batch(self, batch: list[_Waiting]) -> None:
+        """One write for each store; if that fails, each file fails or succeeds by itself."""
+        stores = {one.store.url: one.store for one in batch}
+        for url, store in stores.items():
+            own = [one for one in batch if one.store.url == url]
+            try:
+                store.write({one.ref.name: one.data for one in own})
+            except Exception as why:
+                self._write_singly(store, own, why)
+            else:
+                for one in own:
+                    _tell(one, None)
+
+    def _write_singly(self, store: CheckpointStore, own: list[_Waiting], why: Exception) -> None:
+        if len(own) == 1:
+            _tell(own[0], why)
+            return
+        for one in own:
+            try:
+                store.write({one.ref.name: one.data})
+            except Exception as its_own:
+                _tell(one, its_own)
+            else:
+                _tell(one, None)
+
+
+def _tell(one: _Waiting, why: Exception | None) -> None:
+    """Whatever comes of telling, the next checkpoints are written."""
+    try:
+        one.done(why)
+    except Exception:
+        logger.exception("checkpoint %s", one.ref.name)

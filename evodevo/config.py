@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -25,6 +26,7 @@ from evodevo.errors import UsageError
 from evodevo.evolution.space import Locus, Space
 from evodevo.evolution.strategies import STRATEGIES, Pace, Strategy, find
 
+DEFAULT_POOL = 8
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -120,8 +122,8 @@ class Search(_Section):
     pace: Pace | None = None
     """When a child is born: after the whole generation before it, after its mating pool, or when a worker is
     free (`steady`). The strategy's first where nothing is said: `generations`, and steady for mutate_best."""
-    pool: int = Field(default=8, ge=2)
-    """With `pace: pools`, the members of a mating pool: the child's own slot and others."""
+    pool: int | None = Field(default=None, ge=2)
+    """With `pace: pools`, the members of a mating pool: the child's own slot and others; 8 if not given."""
     legs: int = Field(default=1, ge=1)
     """Legs of a life, at the most; the fom is that of the last one."""
     epochs_per_generation: int = Field(default=1, ge=1)
@@ -230,7 +232,7 @@ class Cluster(_Section):
 
     Then there are never more than members to train at once. An existing cluster has its own number.
     """
-    members_per_task: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    members_per_task: int | Literal["auto"] = "auto"
     """Members that a worker is given at once; auto: as many as make a Dask task last 0.1 s or so."""
     threads_per_member: int = Field(default=1, ge=1)
     """Torch threads of each member's training on CPU; part of what makes a run repeatable."""
@@ -238,12 +240,13 @@ class Cluster(_Section):
     """gpu: workers that see none take no part in the run."""
     slurm: Slurm = Slurm()
 
-    @field_validator("workers", mode="before")
+    @field_validator("workers", "members_per_task", mode="before")
     @classmethod
-    def _is_auto_or_a_number(cls, workers: Any) -> Any:
-        if workers == "auto" or (type(workers) is int and workers >= 1):
-            return workers
-        raise ValueError(f"{workers!r} should be auto, or the number of workers, 1 or more")
+    def _is_auto_or_a_number(cls, count: Any, info: ValidationInfo) -> Any:
+        if count == "auto" or (type(count) is int and count >= 1):
+            return count
+        what = "workers" if info.field_name == "workers" else "members"
+        raise ValueError(f"{count!r} should be auto, or the number of {what}, 1 or more")
 
 
 class Arm(_Section):
@@ -281,7 +284,7 @@ class RunConfig(_Section):
     def strategy(self) -> Strategy:
         search = self.search
         found = find(search.strategy)
-        pool = search.pool if search.pace == "pools" else None
+        pool = (search.pool or DEFAULT_POOL) if search.pace == "pools" else None
         return found(
             self.space(), search.population, self.objective.mode, self.run.seed, self._options(), pool
         )
@@ -296,7 +299,8 @@ class RunConfig(_Section):
         """
         options = self._options().model_dump(mode="json")
         pace = self.search.pace or find(self.search.strategy).paces[0]
-        search = self.search.model_copy(update={"options": options, "pace": pace})
+        pool = (self.search.pool or DEFAULT_POOL) if pace == "pools" else None
+        search = self.search.model_copy(update={"options": options, "pace": pace, "pool": pool})
         return self.model_copy(update={"search": search})
 
     def differs_from(self, other: Self) -> list[str]:
@@ -347,6 +351,8 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
             f"search.population: is {search.population}, but a generation of {search.strategy} is one "
             "member; leave population out, and give generations the number of members"
         )
+    if search.pool is not None and search.pace != "pools":
+        problems.append(f"search.pool: is {search.pool}, and counts only with search.pace: pools")
     if search.pace is not None and search.pace not in strategy.paces:
         problems.append(
             f"search.pace: is {search.pace!r}, and {search.strategy} knows {' or '.join(strategy.paces)} only"

@@ -140,6 +140,14 @@ def status_table(statuses: Iterable[Status]) -> Table:
     return table
 
 
+def _lengths(search: Search) -> str:
+    """What a generation is of each member, unless it is an epoch."""
+    legs = f" x {search.legs} legs" if search.legs > 1 else ""
+    if search.steps_per_generation is not None:
+        return f"{legs} x {search.steps_per_generation} steps"
+    return f"{legs} x {search.epochs_per_generation} epochs" if search.epochs_per_generation > 1 else legs
+
+
 def _amount(search: Search) -> str:
     """How much a run trains, at the most."""
     legs = search.population * search.generations * search.legs
@@ -150,14 +158,15 @@ def _amount(search: Search) -> str:
 
 def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a config would do, as labels and values; `facts` are what a worker found out of its workload."""
-    search = config.search
+    search = config.complete().search
     members = "1 member" if search.population == 1 else f"{search.population} members"
     if not config.strategy().inherits:
         size = [("search", f"{search.strategy}, {search.generations:,} members, each trained from scratch")]
     else:
         size = [
-            ("search", f"{search.strategy}, {members} x {search.generations} generations"),
-            ("", f"= {_amount(search)} of one member"),
+            ("search", f"{search.strategy}, {members} x {search.generations} generations{_lengths(search)}"),
+            ("", f"= {_amount(search)}, all members together"),
+            ("pace", f"{search.pace}{f' of {search.pool}' if search.pool else ''}"),
         ]
     evolving = [name for name, locus in search.loci.items() if locus.evolves]
     return [

@@ -223,6 +223,20 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"limits.max_attempts": 0}, ["limits.max_attempts: ", "greater than or equal to 1", "not 0"]),
     ({"cluster.workers": 0}, ["cluster.workers: 0 should be auto, or the number of workers, 1 or more"]),
     ({"cluster.workers": "all"}, ["cluster.workers: 'all' should be auto, or the number of workers"]),
+    (
+        {"cluster.members_per_task": 0},
+        ["cluster.members_per_task: 0 should be auto, or the number of members"],
+    ),
+    ({"search.pool": 4}, ["search.pool: is 4, and counts only with search.pace: pools"]),
+    ({"search.pace": "pools", "search.pool": 1}, ["search.pool: ", "greater than or equal to 2"]),
+    (
+        {"search.strategy": "random_search", "search.options": {}, "search.pace": "steady"},
+        ["search.pace: is 'steady', and random_search knows generations only"],
+    ),
+    (
+        {"search.epochs_per_generation": 2, "search.steps_per_generation": 9},
+        ["search: give epochs_per_generation or steps_per_generation, not both"],
+    ),
     ({"cluster.workers": True}, ["cluster.workers: True should be auto, or the number of workers"]),
     ({"cluster.workers": 2.0}, ["cluster.workers: 2.0 should be auto, or the number of workers"]),
 ]

@@ -24,6 +24,7 @@ def test_a_package_that_is_not_there_has_a_version_that_says_so(monkeypatch: pyt
     def missing(package: str) -> str:
         raise PackageNotFoundError(package)
 
+    monkeypatch.setattr(versions, "_version", versions._version.__wrapped__)  # without its cache
     monkeypatch.setattr(versions, "version", missing)
     assert own_versions()["dask"] == "not installed"
     assert differences(own_versions(), {"dask": "2026.8.0"}) == ["dask not installed/2026.8.0"]

@@ -112,7 +112,7 @@ def _result(arm: str, histories: Sequence[History]) -> ArmResult:
     return ArmResult(
         arm,
         {name: [one[name] for one in reached] for name in shared},
-        sum(life.outcome is not None for history in histories for life in history.lives()),
+        sum(history.epochs_trained(life) - life.epoch for history in histories for life in history.births),
         sum(account(history)[part] for history in histories for part in MEASURED),
     )
 

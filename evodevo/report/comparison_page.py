@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from evodevo import yaml_text
-from evodevo.config import RunConfig
+from evodevo.config import RunConfig, Search
 from evodevo.report import web
 from evodevo.report.comparison import (
     ArmResult,
@@ -62,10 +62,18 @@ def how(config: RunConfig, seeds: Sequence[int]) -> str:
         chance = f" Chance alone lets {count} agree on who is better in one case of {2 ** (len(seeds) - 1)}."
     return (
         f"{count} ({', '.join(map(str, seeds))}), {config.search.population} members x "
-        f"{config.search.generations} epochs a run. Of each run the member with the best "
+        f"{_length(config.search)} a run. Of each run the member with the best "
         f"{config.objective.metric} is taken; the test split has no part in that. Differences are paired by "
         f"seed; in brackets their 95 % bootstrap interval.{chance}"
     )
+
+
+def _length(search: Search) -> str:
+    """What each member is trained in a run."""
+    legs = search.generations * search.legs
+    if search.steps_per_generation is not None:
+        return f"{legs * search.steps_per_generation} steps"
+    return f"{legs * search.epochs_per_generation} epochs"
 
 
 def tables(config: RunConfig, results: Sequence[ArmResult]) -> list[Table]:

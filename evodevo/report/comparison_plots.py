@@ -25,7 +25,7 @@ def fom_picture(config: RunConfig, histories: Histories) -> bytes:
         _mean_and_envelope(axes, values, colour, arm, np.nanmean)
     finite = np.concatenate([values[np.isfinite(values)] for values in found])
     axes.set_yscale(fom_scale(finite, finite))
-    generation_axis(axes, config.search.generations, "epoch")
+    generation_axis(axes, config.search.generations, "generation")
     axes.set_ylabel(words(config.objective.metric))
     seeds = len(next(iter(histories.values())))
     axes.set_title(f"{config.run.name}: mean and range over {seeds} seeds", loc="left")
@@ -45,7 +45,7 @@ def schedules_picture(config: RunConfig, histories: Histories) -> bytes:
             _mean_and_envelope(axes, values, colour, arm, _geometric_mean if logarithmic else np.nanmean)
         axes.set_yscale("log" if logarithmic else "linear")
         axes.set_ylabel(words(name))
-        generation_axis(axes, config.search.generations, "epoch")
+        generation_axis(axes, config.search.generations, "generation")
         axes.label_outer()
     panels[0].set_title(
         f"{config.run.name}: the best members' schedules, mean and range over seeds", loc="left"

@@ -23,7 +23,8 @@ from evodevo.run.history import History, Life
 class Entry:
     """One life: whose it was, its training seed, its genome (all loci), and what of that counts.
 
-    It lasted `legs` legs, of `epochs` epochs together.
+    It lasted `legs` legs, of `epochs` epochs together; if a leg was a number of optimizer steps, of `steps`,
+    and each leg counts as an epoch.
     """
 
     member: str
@@ -33,6 +34,7 @@ class Entry:
     genome: Mapping[str, Any]
     epochs: int = 1
     legs: int = 1
+    steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Schedule:
     @classmethod
     def of(cls, history: History, life: Life) -> Self:
         """The schedule of a member of a run."""
-        space = history.config.space()
+        space, steps = history.config.space(), history.config.search.steps_per_generation
         entries = [
             Entry(
                 ancestor.id,
@@ -70,6 +72,7 @@ class Schedule:
                 dict(ancestor.birth.genome),
                 _legs(history, ancestor) * history.config.search.epochs_per_generation,
                 _legs(history, ancestor),
+                steps and steps * _legs(history, ancestor),
             )
             for ancestor in history.line(life)
         ]
@@ -112,6 +115,7 @@ class Schedule:
                 **({"genome": dict(entry.genome)} if entry.genome != entry.hyperparameters else {}),
                 **({"epochs": entry.epochs} if entry.epochs != 1 else {}),
                 **({"legs": entry.legs} if entry.legs != 1 else {}),
+                **({"steps": entry.steps} if entry.steps is not None else {}),
             }
             for number, entry in zip(begins, self.entries, strict=False)
         ]

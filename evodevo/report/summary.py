@@ -83,4 +83,4 @@ def _shares(seconds: dict[str, float], hidden_s: float) -> str:
         for part in PARTS
         if part in (*MEASURED, "wait") or seconds[part] / whole >= SMALLEST_SHARE
     )
-    return f"{shares} (and {hidden_s:.1f} s of save behind something else)"
+    return f"{shares} (and {hidden_s:.1f} s of save while training went on)" if hidden_s >= 0.05 else shares

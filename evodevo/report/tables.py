@@ -13,7 +13,8 @@ SECONDS = ("load", "train", "eval", "save")
 def history_rows(history: History) -> list[dict[str, Any]]:
     """A row for every member that was born, oldest first; None where there is nothing to say.
 
-    Columns: generation, slot, member, the three parents, status, fom, fitness, attempt, worker, load_s,
+    Columns: generation, slot, member, the three parents, status, fom, fitness, attempt, legs (if there can be
+    several), worker, load_s,
     train_s, eval_s, save_s, wait_s, then hp.<locus> (None where its condition does not hold) and
     metric.<name>.
     """
@@ -36,7 +37,8 @@ def history_rows(history: History) -> list[dict[str, Any]]:
                 "status": life.status,
                 "fom": life.fom,
                 "fitness": fitness.get(life.id),
-                "attempt": life.attempts,
+                "attempt": len(life.lost) + (life.started_at is not None),
+                **({"legs": sum(1 for _ in life.outcomes())} if history.config.search.legs > 1 else {}),
                 "worker": life.worker,
                 **_seconds(life),
                 **{f"hp.{name}": hyperparameters.get(name) for name in space.loci},

@@ -71,7 +71,10 @@ def attach_to(client: DaskClient, runs_dir: Path | str) -> Attached:
     if "error" in told:
         raise UsageError(told["error"])
     ours = Client(client, f"--scheduler {address}", outlives=client.cluster is None)
-    return Attached(ours, told["was_there"], told["warnings"])
+    warned: list[str] = told["warnings"]
+    if told["was_there"] and Path(runs_dir).is_absolute() and Path(runs_dir) != ours.runs_dir:
+        warned = [f"the service was there already, and keeps its runs in {ours.runs_dir}", *warned]
+    return Attached(ours, told["was_there"], warned)
 
 
 def refusal(why: Exception, address: str) -> str | None:

@@ -28,7 +28,7 @@ class Comparison:
         """The comparison in words."""
         same = "the same as" if self.identical else "not the same as"
         return (
-            f"lineage: unbroken, {schedule.epochs} epochs from the founder {schedule.entries[0].member} "
+            f"lineage: unbroken, {len(schedule.entries)} lives from the founder {schedule.entries[0].member} "
             f"to {schedule.member}\n"
             f"{schedule.metric}: original {self.original_fom}, replayed {self.replayed_fom}, "
             f"gap {self.gap:+.6g}\n"

@@ -97,7 +97,7 @@ def test_a_member_that_kills_its_workers_fails_after_its_attempts_and_harms_no_o
     assert done.returncode == 0, done.stdout + done.stderr
     for life in history_of(tmp_path / "digits").lives():
         if life.status == "failed":
-            assert len(life.lost) == 2
+            assert len(life.lost) in (2, 3), "two alone, and perhaps one together with others before"
             assert "was lost" in life.lost[0]
         else:
             assert life.status == "done"

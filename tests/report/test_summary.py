@@ -84,7 +84,7 @@ def test_what_was_published_behind_something_else_is_said_of_all_legs(pen: Pen) 
         outcome = Outcome("done", 1.0, {}, checkpoint("g000s000"), {"train": 1.0}, hidden_s=2.5)
         pen.write(Result("g000s000", outcome, "tcp://a", pen.now, goes_on))
     assert summary_of(pen.history)["hidden_save_s"] == 5.0
-    assert dict(summary_lines(pen.history))["spent on"].endswith("(and 5.0 s of save behind something else)")
+    assert dict(summary_lines(pen.history))["spent on"].endswith("(and 5.0 s of save while training went on)")
 
 
 @settings(deadline=None, derandomize=True, max_examples=60)

@@ -193,4 +193,4 @@ def test_seconds_of_a_life_of_several_legs_are_of_all_of_them(pen: Pen) -> None:
     pen.done(g000s000=1.0)
     (row,) = history_rows(pen.history)
     assert (row["train_s"], row["eval_s"]) == (2.0 + SECONDS["train"], 0.5 + SECONDS["eval"])
-    assert (row["status"], row["fom"], row["attempt"]) == ("done", 1.0, 2)
+    assert (row["status"], row["fom"], row["attempt"]) == ("done", 1.0, 1)

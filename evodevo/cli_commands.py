@@ -28,6 +28,7 @@ from evodevo.cli_common import (
     show_end,
     submit,
     submit_new,
+    write_missing_products,
 )
 from evodevo.errors import RunFailed, UsageError
 from evodevo.interrupts import heeding_interrupts
@@ -37,7 +38,7 @@ from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.dispatch import call_by_path
 from evodevo.run.journal import is_live
 from evodevo.run.retention import needed_checkpoints
-from evodevo.run.setup import DESCRIBE, JOURNAL, job_of
+from evodevo.run.setup import DESCRIBE, JOURNAL, first_hyperparameters, job_of
 from evodevo.run.view import runs_in
 from evodevo.service import comparison
 from evodevo.service.client import open_run, statuses_of
@@ -107,7 +108,7 @@ def check(config_path: str, overrides: tuple[str, ...], where: Where) -> None:
         with where.connect() as client:
             facts = client.check(config)
     else:
-        hyperparameters = config.space().express(config.strategy().founder(0, 0).genome)
+        hyperparameters = first_hyperparameters(config)
         job = job_of(config, Path("checkpoints", config.run.name))
         try:
             facts = call_by_path(DESCRIBE, (job, hyperparameters))
@@ -204,6 +205,7 @@ def resume(
         raise UsageError(f"run {found.name!r} is running; `evodevo watch {found.name}` follows it")
     if found.status().state == "done":
         console.print(f"run {found.name} is done already")
+        write_missing_products(directory)
         return
     with client_of(where, str(directory.parent), found.view.history.config) as client:
         carry_on(client, found.name, no_progress)

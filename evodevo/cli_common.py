@@ -165,11 +165,20 @@ def carry_on(client: Client, name: str, no_progress: bool) -> None:
     state = run.status().state
     if state == "done":
         console.print(f"run {name} is done already")
+        write_missing_products(client.runs_dir / name)
     else:
         if state not in ("running", "waiting"):
             run.resume()
         follow(run, client, no_progress)
     show_end(run, client.runs_dir / name)
+
+
+def write_missing_products(directory: Path) -> None:
+    """Write what a run that is done should have, if its end was cut short before that."""
+    if (directory / JOURNAL).exists() and not (directory / "summary.json").exists():
+        from evodevo.report.products import write_products
+
+        write_products(directory)
 
 
 def follow(run: Run, client: Client, quiet: bool) -> None:

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from evodevo.errors import UsageError
+from evodevo.errors import RunFailed, UsageError
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.crew import (
     ANYTHING,
@@ -61,14 +61,10 @@ class Controller:
             await asyncio.shield(asyncio.wrap_future(opening))
             await self._take_up(opening.result())
             store = await self._on_disk(CheckpointStore, self._job.checkpoints_url)
-            await self.write(TakenOver(self._about, await self._again() if self._retry else ()))
-            pacing = await self._on_disk(pacing_of, self.history.config.strategy(), self.history)
-            keeper = Keeper(store, self.history, pacing, self._on_disk)
-            loop = Loop(self.history, self._job, pacing, keeper, self._caller, self.write, lambda: self.needs)
             try:
-                status, reason = await loop.run()
-            finally:
-                loop.dismiss()
+                status, reason = await self._evolve(store)
+            except RunFailed as why:
+                status, reason = "failed", str(why)
             await self.write(Ended(status, reason, await self._test(status)))
             await self._render()
         except asyncio.CancelledError:
@@ -78,6 +74,17 @@ class Controller:
         finally:
             await self._on_disk(_close, opening)
             self._disk.shutdown(wait=False)
+
+    async def _evolve(self, store: CheckpointStore) -> tuple[End, str | None]:
+        """Take the run over and let it go on. Raises `RunFailed`."""
+        await self.write(TakenOver(self._about, await self._again() if self._retry else ()))
+        pacing = await self._on_disk(pacing_of, self.history.config.strategy(), self.history)
+        keeper = Keeper(store, self.history, pacing, self._on_disk)
+        loop = Loop(self.history, self._job, pacing, keeper, self._caller, self.write, lambda: self.needs)
+        try:
+            return await loop.run()
+        finally:
+            loop.dismiss()
 
     @property
     def needs(self) -> Needs:
@@ -160,11 +167,15 @@ class Controller:
 
     async def _render(self) -> None:
         """Tables, schedule, best checkpoint and plots; they can be made again with `evodevo report`."""
-        try:
-            await self._caller.call(self._job.run, RENDER, str(self.directory))
-        except (AttemptLost, UsageError) as why:
-            logger.warning("run %s: no report: %s", self._job.run, why)
-            self.warnings.append(f"no report (`evodevo report {self._job.run}` makes it): {why}")
+        problem: Exception | None = None
+        for _ in range(self.history.config.limits.max_attempts):
+            try:
+                await self._caller.call(self._job.run, RENDER, str(self.directory))
+                return
+            except (AttemptLost, UsageError) as why:
+                logger.warning("run %s: no report: %s", self._job.run, why)
+                problem = why
+        self.warnings.append(f"no report (`evodevo report {self._job.run}` makes it): {problem}")
 
     async def _on_disk(self, function: Any, *arguments: Any) -> Any:
         """Run a file operation off the event loop, one after the other; once begun it is not interrupted."""

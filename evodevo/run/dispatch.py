@@ -28,6 +28,7 @@ from evodevo.run.pool import Claim, Pool
 from evodevo.run.records import STREAM, Outcome, WorkUnit
 from evodevo.run.roster import Presence, Roster
 from evodevo.run.setup import RUN_UNIT
+from evodevo.run.waiting import end_of, first_of, result_of
 
 if TYPE_CHECKING:
     from distributed import Client, Future, Scheduler
@@ -117,9 +118,9 @@ class Dispatcher:
         future = self._submit(
             f"{run}-{function.partition(':')[2]}-{uuid.uuid4().hex}", worker, function, arguments
         )
-        result = asyncio.create_task(_result_of(future))
+        result = asyncio.create_task(result_of(future))
         try:
-            await _first(result, present.lost, None)
+            await first_of(result, present.lost, None)
         except asyncio.CancelledError:
             result.cancel()
             self._abandon(worker, present, future)
@@ -225,10 +226,10 @@ class Dispatcher:
     async def _attend(self, key: str, posting: _Posting) -> None:
         """Follow a unit to its end, whatever that is."""
         worker, present, future = posting.worker, posting.present, posting.future
-        result = asyncio.create_task(_end_of(future, worker))
+        result = asyncio.create_task(end_of(future, worker))
         try:
             while not (result.done() or present.lost.is_set() or posting.left_s() <= 0):
-                await _first(result, present.lost, min(posting.left_s(), LONGEST_WAIT_S))
+                await first_of(result, present.lost, min(posting.left_s(), LONGEST_WAIT_S))
         except asyncio.CancelledError:
             result.cancel()
             if posting.unreported:
@@ -371,29 +372,3 @@ def _loss(worker: str, present: Presence, why: str | None = None) -> str:
     """The reason of an attempt whose worker was lost, or failed it on its way out."""
     why = why or f"worker {worker} was lost"
     return f"{why} ({present.leaving})" if present.leaving else why
-
-
-async def _end_of(future: Future, worker: str) -> str | None:
-    """Wait until a unit's task is over; return why it left work undone, None if it ended by itself."""
-    why = await future.exception()
-    if future.cancelled():
-        return f"the call on {worker} was cancelled in the scheduler"
-    return f"{type(why).__name__} on {worker}: {why}" if why else None
-
-
-async def _result_of(future: Future) -> Any:
-    """Wait for a result. Shielded: all who wait in a client share a request, and one must not cancel it."""
-    return await asyncio.shield(asyncio.ensure_future(_awaited(future)))
-
-
-async def _awaited(future: Future) -> Any:
-    return await future
-
-
-async def _first(result: asyncio.Task[Any], lost: asyncio.Event, timeout_s: float | None) -> None:
-    """Wait until the call has ended, its worker is lost, or `timeout_s` is over."""
-    loss = asyncio.create_task(lost.wait())
-    try:
-        await asyncio.wait([result, loss], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        loss.cancel()

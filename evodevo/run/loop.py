@@ -73,6 +73,9 @@ class Loop:
         except RunFailed as why:
             return "failed", str(why)
         if len(history.over) < search.generations * search.population:
+            assert self._config.limits.wall_time_s is not None, (
+                "births are missing, and nobody waits for them"
+            )
             return "done", f"limits.wall_time_s = {self._config.limits.wall_time_s:g} is used up"
         return "done", None
 

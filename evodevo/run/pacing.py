@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from evodevo.evolution.rng import training_seed
 from evodevo.evolution.strategies import Birth, Member, Population, Strategy
 from evodevo.run.events import Born, member_id
+from evodevo.run.guard import Guarded
 from evodevo.run.history import History, Life
 
 DRIFT = 3
@@ -29,7 +30,7 @@ class Pacing(ABC):
     """What the paces have in common: births have numbers, and with these their places and their seeds."""
 
     def __init__(self, strategy: Strategy, generations: int) -> None:
-        self.strategy = strategy
+        self.strategy = Guarded(strategy)
         self.population = strategy.population
         self.generations = generations
 

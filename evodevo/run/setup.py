@@ -3,11 +3,14 @@
 import shutil
 import uuid
 from pathlib import Path
+from typing import Any
 
 from evodevo.config import RunConfig
+from evodevo.errors import RunFailed, UsageError
 from evodevo.evolution.strategies import find
 from evodevo.run import files
 from evodevo.run.events import Begun, encode
+from evodevo.run.guard import Guarded
 from evodevo.run.journal import Journal
 from evodevo.run.records import Job
 
@@ -46,6 +49,15 @@ def create_run(directory: Path, config: RunConfig) -> None:
         shutil.rmtree(unborn, ignore_errors=True)
         raise
     files.flush_directory(directory.parent)
+
+
+def first_hyperparameters(config: RunConfig) -> dict[str, Any]:
+    """Return the hyperparameters of the first founder. Raises `UsageError` if there cannot be one."""
+    try:
+        birth = Guarded(config.strategy()).founder(0, 0)
+    except RunFailed as why:
+        raise UsageError(f"search.strategy: {why}") from None
+    return config.space().express(birth.genome)
 
 
 def _rename_to_new(unborn: Path, directory: Path) -> None:

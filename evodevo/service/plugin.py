@@ -29,7 +29,7 @@ from evodevo.run.crew import ANYTHING, AttemptLost, Needs
 from evodevo.run.dispatch import Dispatcher
 from evodevo.run.history import load_history
 from evodevo.run.journal import JournalError, JournalInUse, Superseded
-from evodevo.run.setup import DESCRIBE, JOURNAL, create_run, job_of
+from evodevo.run.setup import DESCRIBE, JOURNAL, create_run, first_hyperparameters, job_of
 from evodevo.run.view import refuse_live, runs_in
 from evodevo.service.reader import Reader
 from evodevo.versions import differences, own_versions
@@ -312,7 +312,7 @@ class Service(SchedulerPlugin):
         Raises `UsageError`.
         """
         await self.until_ready()
-        hyperparameters = config.space().express(config.strategy().founder(0, 0).genome)
+        hyperparameters = first_hyperparameters(config)
         job = job_of(config, self.runs_dir / config.run.name)
         try:
             await asyncio.to_thread(lambda: CheckpointStore(job.checkpoints_url).check())

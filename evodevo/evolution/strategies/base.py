@@ -67,6 +67,10 @@ class Population:
         return bool(self.ranking) and self.survives(self.ranking[0])
 
     @cached_property
+    def ids(self) -> frozenset[str]:
+        return frozenset(member.id for member in self.members)
+
+    @cached_property
     def survivors(self) -> int:
         """How many have a fom: the first so many of the ranking."""
         return sum(is_usable(member.fom) for member in self.members)

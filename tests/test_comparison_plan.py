@@ -51,6 +51,13 @@ def test_all_arms_have_the_same_budget_and_differ_in_nothing_but_the_search() ->
         assert own == given
 
 
+def test_an_arm_whose_strategy_has_not_the_configs_pace_has_its_own() -> None:
+    config = config_of(search__pace="pools", search__pool=3)
+    searches = {one.arm: one.config.search for one in plan(config, ["tri_parent", "original"], 1)}
+    assert (searches["tri_parent"].pace, searches["tri_parent"].pool) == ("pools", 3)
+    assert (searches["original"].pace, searches["original"].pool) == (None, None)
+
+
 def test_the_built_in_arms_are_what_they_are_called() -> None:
     own = {"sigma": 7.0, "initial": "given"}
     assert searches(config_of(), *DEFAULT_ARMS, "no_crossover", "tied_alpha", "single_parent") == {

@@ -157,6 +157,7 @@ def _config(config: RunConfig, arm: str, search: Mapping[str, Any], seed: int) -
     data["search"].update(search)
     with contextlib.suppress(ValueError):  # an unknown strategy is named below, with all else that is wrong
         if config.search.pace not in find(search["strategy"]).paces:
+            data["search"]["pool"] = None
             data["search"]["pace"] = None  # the pace is not the same for all arms, but the epochs are
     data["compare"] = {}
     return parse(data, f"arm {arm}")

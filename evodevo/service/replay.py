@@ -52,6 +52,7 @@ def replay_config(config: RunConfig, schedule: Schedule, name: str, seed: int | 
             "population": 1,
             "generations": len(schedule.entries),
             "pace": "generations",
+            "pool": None,
             "options": {
                 "genomes": [dict(entry.genome) for entry in schedule.entries],
                 "training_seeds": seeds,

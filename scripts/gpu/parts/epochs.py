@@ -105,7 +105,7 @@ def measure(
         "examples": examples,
         "steps_per_s": round(rate, 2),
         "spread": round((max(rates) - min(rates)) / statistics.median(rates), 3),
-        "epoch_s": round(epoch_steps / rate, 3),
+        "epoch_s": round(epoch_steps / rate, 6),
         "measured": round(trained / epoch_steps, 3),
     }
 

@@ -27,7 +27,7 @@ def join(worker: Worker) -> dict[str, Any]:
             "device": "none",
             "ends_at": None,
             "problem": problem,
-            "versions": {**own_versions(), "torch": torch.__version__},
+            "versions": {**own_versions(), "torch": str(torch.__version__)},
         }
     else:
         preload.dask_setup(worker)

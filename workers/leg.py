@@ -72,7 +72,7 @@ def _train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: Ha
     watch.switch("save")
     hand_over(workload.checkpoint(state), workload.suffix)
     watch.switch("eval")
-    metrics = {**_mean_of(epochs), **workload.evaluate(state, "validation")}
+    metrics = {**_last_of(epochs), **workload.evaluate(state, "validation")}
 
     for name in job.weights or [job.metric]:
         if name not in metrics:
@@ -143,7 +143,7 @@ def _train_epoch(
     return count, losses
 
 
-def _mean_of(epochs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def _last_of(epochs: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The training loss of the last epoch; nothing if losses are not known."""
     return dict(epochs[-1]) if epochs else {}
 

@@ -112,7 +112,7 @@ class Controller:
         return first
 
     async def write(self, *events: Event) -> None:
-        """First to disk, then into the history. Nothing is written if there are none."""
+        """Write events to disk, then take them into the history."""
         assert self._journal is not None
         if events:
             records = await self._on_disk(self._journal.append, [encode(event) for event in events])

@@ -9,7 +9,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from evodevo.errors import RunFailed
 from evodevo.evolution.rng import leg_seed
 from evodevo.run import packing, stopping
 from evodevo.run.crew import AttemptsLost, Caller, Inbox, Message, Needs, NotBegun, Offered, Reported
@@ -57,21 +56,18 @@ class Loop:
         self._crew.dismiss()
 
     async def run(self) -> tuple[End, str | None]:
-        """Carry the run on until nothing is left to do."""
+        """Continue the run until nothing is left to do. Raises `RunFailed`."""
         history, search = self._history, self._config.search
-        try:
-            await self._keeper.collect()
-            stopping.check_failures(history, history.over)
+        await self._keeper.collect()
+        stopping.check_failures(history, history.over)
+        await self._give_birth()
+        while history.pending or (self._pacing.waiting() and not stopping.time_is_up(history)):
+            self._place()
+            if not self._inbox or self._keeper.crowded:  # what can be done for workers goes first
+                await self._keeper.collect()
+            await self._take(await self._inbox.take())
             await self._give_birth()
-            while history.pending or (self._pacing.waiting() and not stopping.time_is_up(history)):
-                self._place()
-                if not self._inbox or self._keeper.crowded:  # what can be done for workers goes first
-                    await self._keeper.collect()
-                await self._take(await self._inbox.take())
-                await self._give_birth()
-            await self._keeper.collect()
-        except RunFailed as why:
-            return "failed", str(why)
+        await self._keeper.collect()
         if len(history.over) < search.generations * search.population:
             assert self._config.limits.wall_time_s is not None, (
                 "births are missing, and nobody waits for them"

@@ -7,7 +7,7 @@ from dask.system import cpu_count
 
 
 def room_for_workers(threads_per_member: int = 1) -> int:
-    """One worker for each GPU that can be seen; where there is none, one for so many of the cores."""
+    """Return the number of visible GPUs, or without any, the cores divided by the threads of a worker."""
     return visible_gpus() or max(1, cpu_count() // threads_per_member)
 
 
@@ -21,7 +21,7 @@ def visible_gpus() -> int:
 
 
 def _installed_gpus() -> int:
-    """As NVIDIA's management library counts them, which torch asks too; 0 where there is none."""
+    """Return the number of GPUs that NVIDIA's management library reports; 0 if it is not installed."""
     try:
         nvml = ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:

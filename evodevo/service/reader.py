@@ -6,7 +6,7 @@ from pathlib import Path
 from evodevo.run.journal import Excerpts
 
 RECORDS_AT_ONCE = 20_000
-"""Most records in one answer to a reader, who asks for more until there are none."""
+"""Maximum number of records per answer; readers ask again until they have all."""
 MOST_JOURNALS = 64
 """Journals whose index is kept."""
 

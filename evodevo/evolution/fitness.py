@@ -2,9 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal, TypeGuard
+from typing import Literal, TypeAlias, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
 
 Mode = Literal["min", "max"]
+Foms: TypeAlias = NDArray[np.float64]
+"""float64 (members,), NaN for a member without a fom."""
 
 DEFAULT_SIGMA = 5.0
 
@@ -14,30 +19,42 @@ def is_usable(fom: float | None) -> TypeGuard[float]:
     return fom is not None and math.isfinite(fom)
 
 
-def relative_fitness(foms: Sequence[float | None], mode: Mode, sigma: float = DEFAULT_SIGMA) -> list[float]:
+def as_foms(foms: Sequence[float | None] | Foms) -> Foms:
+    """Return foms as an array, with NaN for None."""
+    if isinstance(foms, np.ndarray):
+        return foms
+    return np.array([math.nan if fom is None else fom for fom in foms], dtype=np.float64)
+
+
+def relative_fitness(
+    foms: Sequence[float | None] | Foms, mode: Mode, sigma: float = DEFAULT_SIGMA
+) -> NDArray[np.float64]:
     """Map the foms of one generation to fitness in (0, 1]; 0 for what is not usable.
 
     `exp(-sigma * (fom - best) / (worst - best))` with best and worst over the usable foms, which is
     the rule of Vose et al. 2019 (arXiv 1901.03900) for a fom that is minimised, mirrored for one that is
     maximised. Where all usable foms are equal, all are fittest: 1.
     """
-    usable = [fom for fom in foms if is_usable(fom)]
-    if not usable:
-        return [0.0] * len(foms)
-    best, worst = (min(usable), max(usable)) if mode == "min" else (max(usable), min(usable))
-    # The halves keep the span finite where the foms lie further apart than the largest float.
-    span = worst / 2 - best / 2
-    return [
-        0.0 if not is_usable(fom) else 1.0 if span == 0 else math.exp(-sigma * ((fom / 2 - best / 2) / span))
-        for fom in foms
-    ]
+    known = as_foms(foms)
+    usable = np.isfinite(known)
+    fitness = usable.astype(np.float64)
+    halves = known[usable] / 2  # keep the span finite where the foms lie further apart than the largest float
+    if halves.size:
+        best, worst = (halves.min(), halves.max()) if mode == "min" else (halves.max(), halves.min())
+        if worst != best:
+            fitness[usable] = np.exp(-sigma * ((halves - best) / (worst - best)))
+    return fitness
 
 
-def best_first(foms: Sequence[float | None], mode: Mode) -> list[int]:
+def badness(foms: Sequence[float | None] | Foms, mode: Mode) -> Foms:
+    """Return numbers that are the smaller, the better the fom; infinity for what is not usable."""
+    known = as_foms(foms)
+    return np.where(np.isfinite(known), known if mode == "min" else -known, math.inf)
+
+
+def best_first(foms: Sequence[float | None] | Foms, mode: Mode) -> list[int]:
     """Positions from the best fom to the worst; ties keep their order, what is not usable comes last."""
-    sign = 1.0 if mode == "min" else -1.0
-    keys = [sign * fom if is_usable(fom) else math.inf for fom in foms]
-    return sorted(range(len(foms)), key=keys.__getitem__)
+    return [int(at) for at in np.argsort(badness(foms, mode), kind="stable")]
 
 
 def is_better(fom: float, than: float, mode: Mode) -> bool:

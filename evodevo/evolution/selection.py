@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 class RouletteWheel:
@@ -11,12 +12,13 @@ class RouletteWheel:
     The draws are those of `Generator.choice` with probabilities `fitness / sum(fitness)`.
     """
 
-    def __init__(self, fitness: Sequence[float]) -> None:
+    def __init__(self, fitness: Sequence[float] | NDArray[np.float64]) -> None:
         """Raise `ValueError` if every fitness is 0: nobody is left to be a parent."""
-        total = sum(fitness)
+        shares = np.asarray(fitness, dtype=np.float64)
+        total = shares.cumsum()[-1] if shares.size else 0.0  # added up one by one, as by Python's sum
         if not total > 0:
             raise ValueError("no member of the generation has a fitness above 0")
-        self._cdf = (np.asarray(fitness) / total).cumsum()
+        self._cdf = (shares / total).cumsum()
         self._cdf /= self._cdf[-1]
 
     def draw(self, rng: np.random.Generator) -> int:

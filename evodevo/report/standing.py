@@ -6,6 +6,7 @@ That is their generation; in a steady run, which has none to speak of, it is all
 import bisect
 from collections.abc import Iterable, Iterator
 
+from evodevo.evolution.fitness import as_foms
 from evodevo.run.history import History
 
 
@@ -20,9 +21,9 @@ def fitness_by_member(history: History) -> dict[str, float]:
     except ValueError:  # a strategy of a user's own, which is not here
         return {}
     return {
-        life.id: fitness
+        life.id: float(fitness)
         for lives in groups
-        for life, fitness in zip(lives, strategy.fitness([life.fom for life in lives]), strict=True)
+        for life, fitness in zip(lives, strategy.fitness(as_foms([life.fom for life in lives])), strict=True)
     }
 
 

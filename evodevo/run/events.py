@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from evodevo.evolution.strategies.base import Birth, Pace
+from evodevo.evolution.population import Birth
+from evodevo.evolution.strategies.base import Pace
 from evodevo.run.journal import JournalError, Record
 from evodevo.run.records import Outcome
 

@@ -73,7 +73,7 @@ class Guarded:
             if not self.inherits
             else {birth.parent_a, birth.parent_b, birth.parent_params}
         )
-        known = parents.ids if parents else frozenset()
+        known = parents.members.ids if parents else frozenset()
         if strangers := sorted(name for name in named if name is not None and name not in known):
             raise self._failed(where, f"names {', '.join(strangers)}, not among the parents it was given")
         return birth

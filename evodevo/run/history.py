@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from evodevo.config import RunConfig, read_config
 from evodevo.evolution.fitness import is_better
-from evodevo.evolution.strategies.base import Birth, Member
+from evodevo.evolution.population import Birth, Member
 from evodevo.run.events import (
     Begun,
     Births,

@@ -136,10 +136,9 @@ class Loop:
         return events
 
     async def _give_birth(self) -> None:
-        """Everybody is born who can be now."""
+        """Let everybody be born who can be now; between portions the event loop has its turn."""
         history = self._history
-        births = self._pacing.births(self._places(), begin=not stopping.time_is_up(history))
-        if births:
+        while births := self._pacing.births(self._places(), begin=not stopping.time_is_up(history)):
             await self._write(Births(births))
             for born in births:
                 life = history.by_id[born.member]

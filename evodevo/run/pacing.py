@@ -13,9 +13,9 @@ of the journal, whether these happen now or are read again after a restart.
 """
 
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Iterable, Sequence
 
+from evodevo.evolution.population import Window
 from evodevo.evolution.rng import training_seed
 from evodevo.evolution.strategies import Birth, Member, Population, Strategy
 from evodevo.run.events import Born, member_id
@@ -24,6 +24,9 @@ from evodevo.run.history import History, Life
 
 DRIFT = 3
 """A birth waits for the whole generation that is so many before its own."""
+
+PORTION = 500
+"""Most births of one call: at some 50 us each they keep an event loop for 25 ms."""
 
 
 class Pacing(ABC):
@@ -44,7 +47,9 @@ class Pacing(ABC):
 
     @abstractmethod
     def births(self, places: int, begin: bool = True) -> list[Born]:
-        """Return the births that happen now, given that so many members more could have a worker at once.
+        """Return births that happen now, given that so many members more could have a worker at once.
+
+        At most `PORTION` of them: the others are returned when it is asked again, after `born`.
 
         Without `begin` no generation begins that has no member yet.
         """
@@ -121,8 +126,8 @@ class ByGeneration(Pacing):
         for stage in self._at_work():
             if not stage.ready or not (begin or len(stage.unborn) < self.population):
                 continue
-            slots = sorted(stage.ready & stage.unborn)
-            stage.ready.clear()
+            slots = sorted(stage.ready & stage.unborn)[: PORTION - len(found)]
+            stage.ready.difference_update(slots)
             found += [self._birth(stage, slot) for slot in slots]
         return found
 
@@ -251,7 +256,7 @@ class Steady(Pacing):
         super().__init__(strategy, generations)
         self._count = 0
         self._over = 0
-        self._last: deque[Member] = deque(maxlen=strategy.population)
+        self._last = Window(strategy.population)
 
     def born(self, life: Life) -> None:
         self._count += 1
@@ -262,10 +267,10 @@ class Steady(Pacing):
         self.strategy.tell([self._last[-1]])
 
     def births(self, places: int, begin: bool = True) -> list[Born]:
-        count = min(places, self.waiting()) if begin else 0
+        count = min(places, self.waiting(), PORTION) if begin else 0
         if count <= 0:
             return []
-        parents = self.strategy.evaluated(list(self._last))
+        parents = self.strategy.evaluated(self._last)
         return [self._birth(self._count + ahead, parents) for ahead in range(count)]
 
     def waiting(self) -> int:
@@ -276,7 +281,7 @@ class Steady(Pacing):
 
     def open(self, life: Life) -> bool:
         """Whoever inherited can be tried again only while the checkpoints of that time are kept."""
-        return life.birth.parent_params is None or life.id in {member.id for member in self._last}
+        return life.birth.parent_params is None or life.id in self._last.ids
 
     def may_inherit(self, life: Life) -> bool:
         return True

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evodevo.evolution.fitness import Mode, best_first, is_usable, relative_fitness
+from evodevo.evolution.fitness import Mode, best_first, is_usable
+from evodevo.evolution.fitness import relative_fitness as fitness_array
 
 MODES: list[Mode] = ["min", "max"]
 UNUSABLE = [None, math.nan, math.inf, -math.inf]
@@ -15,6 +16,10 @@ UNUSABLE = [None, math.nan, math.inf, -math.inf]
 finite = st.floats(allow_nan=False, allow_infinity=False)
 foms_of_a_generation = st.lists(finite | st.sampled_from(UNUSABLE), max_size=8)
 modes, sigmas = st.sampled_from(MODES), st.floats(0, 700)
+
+
+def relative_fitness(foms: list[float | None], mode: Mode, sigma: float = 5.0) -> list[float]:
+    return fitness_array(foms, mode, sigma).tolist()  # type: ignore[no-any-return]
 
 
 def negated(foms: list[float | None]) -> list[float | None]:

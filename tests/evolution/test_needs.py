@@ -4,11 +4,13 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evodevo.evolution.fitness import is_usable
+from evodevo.evolution.population import Window
 from evodevo.evolution.strategies import STRATEGIES, Member, Pace, Strategy
 from tests.evolution.generations import ask, evaluated, make, play, slot_of
 from tests.evolution.spaces import identical, line
@@ -160,9 +162,23 @@ def test_ranks_and_survivors_of_a_population_are_by_position() -> None:
     strategy = strategy_of("tri_parent", 4)
     (members,) = play(strategy, [[3.0, None, 1.0, 2.0]])
     population = strategy.evaluated(members)
-    assert list(population.rank) == [2, 3, 0, 1]
+    assert [population.rank(at) for at in range(4)] == [2, 3, 0, 1]
     assert [population.survives(at) for at in range(4)] == [True, False, True, True]
     assert population.has_survivors
     failed = [replace(member, fom=None) for member in members]
     assert not strategy.evaluated(failed).has_survivors
     assert not strategy.evaluated([]).has_survivors
+
+
+def test_a_window_keeps_the_last_members_and_what_is_asked_of_them_as_it_moves() -> None:
+    window = Window(3)
+    founder = strategy_of("tri_parent", 4).founder(0, 0)
+    members = [Member(f"m{at}", 0, at, founder, None if at == 4 else float(at)) for at in range(9)]
+    for at, member in enumerate(members):
+        window.append(member)
+        last = members[max(0, at - 2) : at + 1]
+        assert list(window) == last
+        assert window.ids == {one.id for one in last}
+        assert np.array_equal(
+            window.foms, [np.nan if one.fom is None else one.fom for one in last], equal_nan=True
+        )

@@ -125,7 +125,9 @@ def test_fitness_is_the_strategys_over_each_generation_and_zero_without_a_fom(hi
     rows = history_rows(history)
     for generation in range(4):
         own = [row for row in rows if row["generation"] == generation]
-        assert [row["fitness"] for row in own] == relative_fitness([row["fom"] for row in own], "min", 5.0)
+        assert [row["fitness"] for row in own] == relative_fitness(
+            [row["fom"] for row in own], "min", 5.0
+        ).tolist()
     assert rows[1]["fitness"] == 0.0
 
 

@@ -14,6 +14,7 @@ from run.fakes import config_of
 from configs import ABSENT
 from evodevo.config import RunConfig
 from evodevo.evolution.strategies import Birth, Population, TriParent, find
+from evodevo.run import pacing
 from evodevo.run.events import Begun, Births, Born, Result, member_id
 from evodevo.run.history import History, Life
 from evodevo.run.pacing import DRIFT, Steady, pacing_of
@@ -99,13 +100,14 @@ class Play:
         return self.history.by_id
 
     def births(self, places: int = 0, begin: bool = True) -> list[str]:
-        """Everybody is born who can be now."""
-        born = self.pacing.births(places, begin)
-        if born:
+        """Everybody is born who can be now; only the steady pace counts `places`."""
+        found: list[str] = []
+        while born := self.pacing.births(places - len(found), begin):
             self._note(Births(born))
-        for one in born:
-            self.pacing.born(self.lives[one.member])
-        return [one.member for one in born]
+            for one in born:
+                self.pacing.born(self.lives[one.member])
+            found += [one.member for one in born]
+        return found
 
     def over(self, member: str) -> None:
         life = self.lives[member]
@@ -240,6 +242,17 @@ def test_a_pacing_made_again_answers_like_the_one_that_was_there_all_along(chang
                 assert again.may_inherit(life) == play.pacing.may_inherit(life), life.id
                 assert again.open(life) == play.pacing.open(life), life.id
         assert again.births(0) == []
+
+
+@pytest.mark.parametrize("changes", GENERATIONS + STEADY, ids=str)
+def test_births_in_small_portions_are_the_same_births(
+    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = Play(config(**changes)).goes_on(places=3)
+    monkeypatch.setattr(pacing, "PORTION", 2)
+    play = Play(config(**changes)).goes_on(places=3)
+    assert told(play) == told(at_once)
+    assert max(len(event.births) for event in play.events if isinstance(event, Births)) == 2
 
 
 def test_without_begin_no_generation_begins() -> None:

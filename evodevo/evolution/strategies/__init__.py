@@ -3,7 +3,8 @@
 import importlib
 from difflib import get_close_matches
 
-from evodevo.evolution.strategies.base import Birth, Member, Pace, Population, Strategy
+from evodevo.evolution.population import Birth, Member, Population
+from evodevo.evolution.strategies.base import Pace, Strategy
 from evodevo.evolution.strategies.mutate_best import MutateBest
 from evodevo.evolution.strategies.random_search import RandomSearch
 from evodevo.evolution.strategies.replay import Replay

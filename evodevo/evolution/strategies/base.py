@@ -7,86 +7,17 @@ whoever asks, whenever, and in any order. Only a strategy of the steady pace may
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from evodevo.evolution import rng
-from evodevo.evolution.fitness import Mode, best_first, is_usable, relative_fitness
-from evodevo.evolution.selection import RouletteWheel
-from evodevo.evolution.space import Genome, Space
+from evodevo.evolution.fitness import Foms, Mode, relative_fitness
+from evodevo.evolution.population import Birth, Member, Population
+from evodevo.evolution.space import Space
 
 Pace = Literal["generations", "pools", "steady"]
-
-
-@dataclass(frozen=True, slots=True)
-class Birth:
-    """A genome and where it comes from; the parents are member ids, None for a founder.
-
-    `training_seed` is None except for a strategy that must train with a seed of the past (replay).
-    """
-
-    genome: Genome
-    parent_a: str | None = None
-    parent_b: str | None = None
-    parent_params: str | None = None
-    training_seed: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A birth, its place in the population, and the fom that came of it (None: it failed)."""
-
-    id: str
-    generation: int
-    slot: int
-    birth: Birth
-    fom: float | None
-
-
-@dataclass(frozen=True)
-class Population:
-    """The evaluated members among whom a child's parents are chosen.
-
-    `fitness` is relative among them; `ranking` are their positions, best first.
-    """
-
-    members: Sequence[Member]
-    fitness: Sequence[float]
-    ranking: Sequence[int]
-
-    def survives(self, position: int) -> bool:
-        """Whether that member has a fom, so that a child can inherit from it."""
-        return is_usable(self.members[position].fom)
-
-    @property
-    def has_survivors(self) -> bool:
-        return bool(self.ranking) and self.survives(self.ranking[0])
-
-    @cached_property
-    def ids(self) -> frozenset[str]:
-        return frozenset(member.id for member in self.members)
-
-    @cached_property
-    def survivors(self) -> int:
-        """How many have a fom: the first so many of the ranking."""
-        return sum(is_usable(member.fom) for member in self.members)
-
-    @cached_property
-    def rank(self) -> Sequence[int]:
-        """By position: 0 for the best member."""
-        ranks = [0] * len(self.ranking)
-        for rank, position in enumerate(self.ranking):
-            ranks[position] = rank
-        return ranks
-
-    @cached_property
-    def wheel(self) -> RouletteWheel:
-        """Draws members with probability proportional to fitness."""
-        return RouletteWheel(self.fitness)
 
 
 class CommonOptions(BaseModel):
@@ -156,8 +87,7 @@ class Strategy(ABC):
 
     def evaluated(self, members: Sequence[Member]) -> Population:
         """Return members with their relative fitness among each other."""
-        foms = [member.fom for member in members]
-        return Population(members, self.fitness(foms), best_first(foms, self.mode))
+        return Population(members, self.mode, self.fitness)
 
     @abstractmethod
     def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
@@ -190,8 +120,8 @@ class Strategy(ABC):
         """
         return True
 
-    def fitness(self, foms: Sequence[float | None]) -> list[float]:
-        """Return the relative fitness of foms that are compared with each other."""
+    def fitness(self, foms: Foms) -> Sequence[float] | Foms:
+        """Return the relative fitness of foms that are compared with each other (NaN: the member failed)."""
         return relative_fitness(foms, self.mode)
 
     def stream(self, generation: int, slot: int, purpose: str) -> np.random.Generator:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from evodevo.evolution import rng
 from evodevo.evolution.fitness import Mode, best_first, is_usable
+from evodevo.evolution.population import Birth, Member, Population
 from evodevo.evolution.space import FloatLocus, Genome, IntLocus, Space, Value, same
 from evodevo.evolution.strategies import base
 
@@ -67,9 +68,9 @@ class MutateBest(base.Strategy):
                 raise ValueError(f"gains: {name} is {gain:g}; give 0 to fix it, or {SMALLEST_GAIN} or more")
         if not any(self._can_change(name) for name in space.loci):
             raise ValueError("gains: no hyperparameter can change: all are fixed, or zero with low: 0")
-        self._best: list[base.Member] = []
+        self._best: list[Member] = []
 
-    def tell(self, members: Sequence[base.Member]) -> None:
+    def tell(self, members: Sequence[Member]) -> None:
         """Take in members as they are done, in any order; of equals the first born is the better."""
         known = sorted(
             (one for one in (*self._best, *members) if is_usable(one.fom)), key=lambda one: one.generation
@@ -77,32 +78,32 @@ class MutateBest(base.Strategy):
         ranking = best_first([one.fom for one in known], self.mode)
         self._best = [known[place] for place in ranking[: self.options.parents]]
 
-    def birth(self, generation: int, slot: int, parents: base.Population, own: int) -> base.Birth:
+    def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
         """Return a child of the best of all that were told so far, whatever `parents` are.
 
         All members are trained with one seed: what differs between them is their hyperparameters.
         """
         return self._child(generation, slot)
 
-    def founder(self, generation: int, slot: int) -> base.Birth:
+    def founder(self, generation: int, slot: int) -> Birth:
         """Return the given values first, and children of nobody known as long as no member is done."""
         if (generation, slot) == (0, 0):
-            return base.Birth(self.space.given(), training_seed=rng.training_seed(self.seed, 0, 0))
+            return Birth(self.space.given(), training_seed=rng.training_seed(self.seed, 0, 0))
         return self._child(generation, slot)
 
-    def _child(self, generation: int, slot: int) -> base.Birth:
+    def _child(self, generation: int, slot: int) -> Birth:
         seed = rng.training_seed(self.seed, 0, 0)
         draw = self.stream(generation, slot, "mutation")
         if not self._best:
-            return base.Birth(self._mutated(self.space.given(), draw), training_seed=seed)
+            return Birth(self._mutated(self.space.given(), draw), training_seed=seed)
         unnormalised = self._weights()
         weights = np.array(unnormalised) / sum(unnormalised)
         if self.options.parent == "weighted_mean":
             a, *others = self._best
             genome = self._mutated(self._mean(self._best, weights), draw)
-            return base.Birth(genome, a.id, others[0].id if others else None, training_seed=seed)
+            return Birth(genome, a.id, others[0].id if others else None, training_seed=seed)
         a = self._best[int(draw.choice(len(weights), p=weights))]
-        return base.Birth(self._mutated(a.birth.genome, draw), parent_a=a.id, training_seed=seed)
+        return Birth(self._mutated(a.birth.genome, draw), parent_a=a.id, training_seed=seed)
 
     def _weights(self) -> list[float]:
         """fitness - min + 1e-6 of the best, where fitness is the fom that is maximised; the largest is 1.
@@ -114,7 +115,7 @@ class MutateBest(base.Strategy):
         weights = [half - min(halves) + SMALLEST_WEIGHT / 2 for half in halves]
         return [weight / max(weights) for weight in weights]
 
-    def _mean(self, members: Sequence[base.Member], weights: np.ndarray) -> dict[str, Value]:
+    def _mean(self, members: Sequence[Member], weights: np.ndarray) -> dict[str, Value]:
         """The weighted mean of numbers; what is no number is as the best member has it."""
         mean = dict(members[0].birth.genome)
         for name, locus in self.space.loci.items():

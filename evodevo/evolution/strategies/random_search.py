@@ -6,6 +6,7 @@ nothing to go on with and starts afresh, with a new founder.
 
 from collections.abc import Sequence
 
+from evodevo.evolution.population import Birth, Population
 from evodevo.evolution.strategies import base
 
 
@@ -13,8 +14,8 @@ class RandomSearch(base.Strategy):
     def needs(self, generation: int, slot: int) -> Sequence[int]:
         return [slot]
 
-    def birth(self, generation: int, slot: int, parents: base.Population, own: int) -> base.Birth:
+    def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
         if not parents.survives(own):
             return self.founder(generation, slot)
         before = parents.members[own]
-        return base.Birth(before.birth.genome, parent_a=before.id, parent_params=before.id)
+        return Birth(before.birth.genome, parent_a=before.id, parent_params=before.id)

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from evodevo.evolution.population import Birth, Member, Population
 from evodevo.evolution.strategies import base
 
 
@@ -21,18 +22,18 @@ class Replay(base.Strategy):
     smallest_population = 1
     options: ReplayOptions
 
-    def founder(self, generation: int, slot: int) -> base.Birth:
-        return base.Birth(self.options.genomes[0], training_seed=self.options.training_seeds[0])
+    def founder(self, generation: int, slot: int) -> Birth:
+        return Birth(self.options.genomes[0], training_seed=self.options.training_seeds[0])
 
-    def birth(self, generation: int, slot: int, parents: base.Population, own: int) -> base.Birth:
+    def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
         before = parents.members[own].id
-        return base.Birth(
+        return Birth(
             self.options.genomes[generation],
             parent_a=before,
             parent_params=before,
             training_seed=self.options.training_seeds[generation],
         )
 
-    def judge(self, member: base.Member, leg: int) -> bool:
+    def judge(self, member: Member, leg: int) -> bool:
         """Return whether the original went on, too."""
         return not self.options.legs or leg + 1 < self.options.legs[member.generation]

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from evodevo.evolution.fitness import Mode
+from evodevo.evolution.population import Birth, Population
 from evodevo.evolution.space import FloatLocus, Space, Value
 from evodevo.evolution.strategies import base
 
@@ -108,17 +109,17 @@ class Scheduled(base.Strategy):
                     f"schedule: {name!r} is no float locus; there are {', '.join(floats) or 'none'}"
                 )
 
-    def founder(self, generation: int, slot: int) -> base.Birth:
-        return base.Birth(self._genome(generation, slot))
+    def founder(self, generation: int, slot: int) -> Birth:
+        return Birth(self._genome(generation, slot))
 
     def needs(self, generation: int, slot: int) -> Sequence[int]:
         return [slot]
 
-    def birth(self, generation: int, slot: int, parents: base.Population, own: int) -> base.Birth:
+    def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
         if not parents.survives(own):
             return self.founder(generation, slot)
         before = parents.members[own].id
-        return base.Birth(self._genome(generation, slot), parent_a=before, parent_params=before)
+        return Birth(self._genome(generation, slot), parent_a=before, parent_params=before)
 
     def _genome(self, generation: int, slot: int) -> dict[str, Value]:
         genome: dict[str, Any] = dict(super().founder(0, slot).genome)

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from evodevo.evolution.crossover import Kind, complementary
-from evodevo.evolution.fitness import DEFAULT_SIGMA, relative_fitness
+from evodevo.evolution.fitness import DEFAULT_SIGMA, Foms, relative_fitness
 from evodevo.evolution.mutation import (
     LARGEST_STEP,
     SMALLEST_STEP,
@@ -21,6 +21,7 @@ from evodevo.evolution.mutation import (
     step_locus,
 )
 from evodevo.evolution.mutation import Kind as MutationKind
+from evodevo.evolution.population import Birth, Population
 from evodevo.evolution.space import Genome, Value
 from evodevo.evolution.strategies import base
 
@@ -60,10 +61,10 @@ class TriParent(base.Strategy):
         own = [pair, pair + 1] if self.options.keep == "both" else [slot]
         return self.mating_pool(generation, pair, [at for at in own if at < self.population])
 
-    def birth(self, generation: int, slot: int, parents: base.Population, own: int) -> base.Birth:
-        if parents.rank[own] < self._survivors(len(parents.members)) and parents.survives(own):
+    def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
+        if parents.rank(own) < self._survivors(len(parents.members)) and parents.survives(own):
             it = parents.members[own]
-            return base.Birth(it.birth.genome, parent_a=it.id, parent_b=it.id, parent_params=it.id)
+            return Birth(it.birth.genome, parent_a=it.id, parent_b=it.id, parent_params=it.id)
         pair = self._pair(slot)
         mating = self.stream(generation, pair, "mating")
         a = parents.members[parents.wheel.draw(mating)]
@@ -75,7 +76,7 @@ class TriParent(base.Strategy):
         drawn = parents.members[parents.wheel.draw(self.stream(generation, slot, "alpha"))]
         alpha = a if self.options.alpha == "tied" else drawn
         genome = self._mutated(genotypes[kept], self.stream(generation, slot, "mutation"))
-        return base.Birth(genome, parent_a=a.id, parent_b=b.id, parent_params=alpha.id)
+        return Birth(genome, parent_a=a.id, parent_b=b.id, parent_params=alpha.id)
 
     def _survivors(self, size: int) -> int:
         return int(self.options.survivors * size + 1e-9)  # 0.29 of 100 is 29
@@ -98,5 +99,5 @@ class TriParent(base.Strategy):
             case "self_adaptive":
                 return self_adaptive(self.space, genome, rate, draw)
 
-    def fitness(self, foms: Sequence[float | None]) -> list[float]:
+    def fitness(self, foms: Foms) -> Foms:
         return relative_fitness(foms, self.mode, self.options.sigma)

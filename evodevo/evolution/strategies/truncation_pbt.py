@@ -9,6 +9,7 @@ from typing import ClassVar
 from pydantic import BaseModel, Field
 
 from evodevo.evolution.mutation import explore
+from evodevo.evolution.population import Birth, Population
 from evodevo.evolution.strategies import base
 
 
@@ -24,16 +25,16 @@ class TruncationPBT(base.Strategy):
     paces: ClassVar[Sequence[base.Pace]] = ("generations", "pools", "steady")
     options: TruncationOptions
 
-    def birth(self, generation: int, slot: int, parents: base.Population, own: int) -> base.Birth:
+    def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
         size = len(parents.members)
         count = max(1, int(size * self.options.fraction + 1e-9))  # 0.29 of 100 is 29
-        if parents.survives(own) and parents.rank[own] < size - count:
+        if parents.survives(own) and parents.rank(own) < size - count:
             kept = parents.members[own]
-            return base.Birth(kept.birth.genome, parent_a=kept.id, parent_params=kept.id)
+            return Birth(kept.birth.genome, parent_a=kept.id, parent_params=kept.id)
         draw = self.stream(generation, slot, "exploit")
         best = min(count, parents.survivors)
         if not best:
             raise ValueError("no member of the generation survived to be copied")
         donor = parents.members[parents.ranking[int(draw.integers(best))]]
         genome = explore(self.space, donor.birth.genome, self.options.resample_probability, draw)
-        return base.Birth(genome, parent_a=donor.id, parent_params=donor.id)
+        return Birth(genome, parent_a=donor.id, parent_params=donor.id)

@@ -20,7 +20,7 @@ SPACE = line(LOCI, high=100.0)
 # Four parents whose every value tells whose it is.
 GENOMES = [dict.fromkeys(SPACE.loci, float(10 * (slot + 1))) for slot in range(4)]
 FOMS = (1.0, 3.0, 2.0, 1.5)
-FITNESS = relative_fitness(FOMS, "min", 2.0)
+FITNESS = relative_fitness(FOMS, "min", 2.0).tolist()
 
 
 @cache

@@ -1,0 +1,130 @@
+"""The members among whom parents are chosen, with their relative fitness among each other."""
+
+from collections.abc import Callable, Iterable, Sequence, Set
+from dataclasses import dataclass
+from functools import cached_property
+from typing import overload
+
+import numpy as np
+
+from evodevo.evolution.fitness import Foms, Mode, badness, best_first, is_usable
+from evodevo.evolution.selection import RouletteWheel
+from evodevo.evolution.space import Genome
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """A genome and where it comes from; the parents are member ids, None for a founder.
+
+    `training_seed` is None except for a strategy that must train with a seed of the past (replay).
+    """
+
+    genome: Genome
+    parent_a: str | None = None
+    parent_b: str | None = None
+    parent_params: str | None = None
+    training_seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A birth, its place in the population, and the fom that came of it (None: it failed)."""
+
+    id: str
+    generation: int
+    slot: int
+    birth: Birth
+    fom: float | None
+
+
+class Window(Sequence[Member]):
+    """The last `size` members that were appended, oldest first.
+
+    What a population needs of them is updated with each one, so that a birth among 10,000 members costs
+    little more than one among 100.
+    """
+
+    def __init__(self, size: int, members: Iterable[Member] = ()) -> None:
+        self.size = size
+        self._members: list[Member] = []
+        self._ids: set[str] = set()
+        self._foms = np.full(2 * size, np.nan)
+        self._end = 0
+        for member in members:
+            self.append(member)
+
+    def append(self, member: Member) -> None:
+        """Add a member; the oldest one leaves if there are more than `size`."""
+        if len(self._members) == self.size:
+            self._ids.remove(self._members[0].id)
+            del self._members[0]  # moves 8 bytes per member
+        if self._end == len(self._foms):
+            self._foms[: self.size - 1] = self._foms[self._end - self.size + 1 :]
+            self._end = self.size - 1
+        self._foms[self._end] = np.nan if member.fom is None else member.fom
+        self._end += 1
+        self._members.append(member)
+        self._ids.add(member.id)
+
+    @property
+    def foms(self) -> Foms:
+        """float64 (members,): NaN for a member that failed."""
+        return self._foms[self._end - len(self._members) : self._end]
+
+    @property
+    def ids(self) -> Set[str]:
+        return self._ids
+
+    @overload
+    def __getitem__(self, at: int) -> Member: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Member]: ...
+    def __getitem__(self, at: int | slice) -> Member | Sequence[Member]:
+        return self._members[at]
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+
+class Population:
+    """Evaluated members; each figure about them is computed when it is first asked for."""
+
+    def __init__(
+        self, members: Sequence[Member], mode: Mode, fitness: Callable[[Foms], Sequence[float] | Foms]
+    ) -> None:
+        """`fitness` maps foms to fitness; a `Window` among whose members it is must not change meanwhile."""
+        self.members = members if isinstance(members, Window) else Window(len(members), members)
+        self._mode = mode
+        self._fitness = fitness
+
+    def survives(self, position: int) -> bool:
+        """Whether that member has a fom, so that a child can inherit from it."""
+        return is_usable(self.members[position].fom)
+
+    @property
+    def has_survivors(self) -> bool:
+        return self.survivors > 0
+
+    @cached_property
+    def survivors(self) -> int:
+        """How many have a fom: the first so many of the ranking."""
+        return int(np.isfinite(self.members.foms).sum())
+
+    def rank(self, position: int) -> int:
+        """Return 0 for the best member; of equals the first is the better."""
+        own = self._badness[position]
+        return int((self._badness < own).sum() + (self._badness[:position] == own).sum())
+
+    @cached_property
+    def ranking(self) -> Sequence[int]:
+        """Positions, best first."""
+        return best_first(self.members.foms, self._mode)
+
+    @cached_property
+    def wheel(self) -> RouletteWheel:
+        """Draws members with probability proportional to fitness."""
+        return RouletteWheel(self._fitness(self.members.foms))
+
+    @cached_property
+    def _badness(self) -> Foms:
+        return badness(self.members.foms, self._mode)

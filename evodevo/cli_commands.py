@@ -36,7 +36,9 @@ from evodevo.report.products import write_products
 from evodevo.report.schedule import Schedule
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.dispatch import call_by_path
+from evodevo.run.extension import extension_of
 from evodevo.run.journal import is_live
+from evodevo.run.origin import find_origin
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import DESCRIBE, JOURNAL, first_hyperparameters, job_of
 from evodevo.run.view import runs_in
@@ -95,8 +97,9 @@ def launch(
 @click.command()
 @config_argument
 @overrides_option
+@in_runs_dir
 @at_scheduler
-def check(config_path: str, overrides: tuple[str, ...], where: Where) -> None:
+def check(config_path: str, overrides: tuple[str, ...], runs_dir: str, where: Where) -> None:
     """Say whether CONFIG is good and what it would do, without doing it.
 
     Its workload is tried in this process, or on a worker of an existing cluster.
@@ -108,12 +111,15 @@ def check(config_path: str, overrides: tuple[str, ...], where: Where) -> None:
         with where.connect() as client:
             facts = client.check(config)
     else:
-        hyperparameters = first_hyperparameters(config)
-        job = job_of(config, Path("checkpoints", config.run.name))
+        start = find_origin(config, Path(runs_dir))
+        begun = start.config if start else config
+        hyperparameters = first_hyperparameters(begun)
+        job = job_of(begun, Path(runs_dir, config.run.name))
         try:
             facts = call_by_path(DESCRIBE, (job, hyperparameters))
         except ModuleNotFoundError as why:
             raise UsageError(f"the config is good, but its workload cannot be tried here: {why}") from None
+        facts["start"] = start.facts if start else []
     console.print(display.rows(f"{config_path} is good", display.plan(config, facts)), highlight=False)
     for warning in facts["warnings"]:
         console.print(f"warning: {warning}", highlight=False)
@@ -185,11 +191,18 @@ def cancel(run: str, runs_dir: str, where: Where) -> None:
 
 @click.command()
 @click.argument("run")
+@click.option(
+    "--generations",
+    metavar="N",
+    type=click.IntRange(1),
+    help="Carry the run on to N generations in all, also one that is done.",
+)
 @no_progress_option
 @in_runs_dir
 @on_cluster
 def resume(
     run: str,
+    generations: int | None,
     no_progress: bool,
     runs_dir: str,
     where: Where,
@@ -197,18 +210,21 @@ def resume(
     """Carry RUN on from where its journal ends."""
     if where.exists:
         with where.connect() as client:
-            carry_on(client, run, no_progress)
+            carry_on(client, run, no_progress, generations)
         return
     directory = directory_of(run, runs_dir)
     found = open_run(directory)
     if not found.view.over:
         raise UsageError(f"run {found.name!r} is running; `evodevo watch {found.name}` follows it")
-    if found.status().state == "done":
+    if found.status().state == "done" and generations is None:
         console.print(f"run {found.name} is done already")
         write_missing_products(directory)
         return
-    with client_of(where, str(directory.parent), found.view.history.config) as client:
-        carry_on(client, found.name, no_progress)
+    history = found.view.history
+    if generations is not None:  # before a cluster is started
+        extension_of(directory, history, generations)
+    with client_of(where, str(directory.parent), history.config) as client:
+        carry_on(client, found.name, no_progress, generations)
 
 
 @click.command()
@@ -244,6 +260,7 @@ def replay(
         schedule,
         run_name or f"{original.name}-replay{'' if seed is None else f'-seed{seed}'}",
         seed,
+        directory,
     )
     alone = dataclasses.replace(where, workers=1)  # there is one member
     with client_of(alone, str(directory.parent), config) as client:
@@ -341,7 +358,9 @@ def prune(run: str, runs_dir: str) -> None:
         raise UsageError(f"run {directory.name!r} is running; it deletes what it does not need by itself")
     history = open_run(directory).view.history
     best = history.best.outcome.checkpoint if history.best and history.best.outcome else None
-    keep = ({best.name} if best else set()) if history.end == "done" else needed_checkpoints(history)
+    origin = history.origin.checkpoint if history.origin else None  # a replay begins with it
+    last = {ref.name for ref in (best, origin) if ref}
+    keep = last if history.end == "done" else needed_checkpoints(history)
     try:
         store = CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url)
         deleted = [name for name in store.names() if name not in keep]

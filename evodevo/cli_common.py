@@ -18,6 +18,7 @@ from evodevo.errors import RunFailed, UsageError
 from evodevo.evolution.strategies import find
 from evodevo.interrupts import heeding_interrupts
 from evodevo.report.summary import summary_lines
+from evodevo.run.origin import as_begun
 from evodevo.run.setup import JOURNAL
 from evodevo.run.view import runs_in
 from evodevo.service.client import Client, Run, connect, local, open_run, slurm
@@ -152,23 +153,31 @@ def submit_new(client: Client, config: RunConfig) -> Run | None:
 
 def refuse_another(run: Run, config: RunConfig) -> None:
     """Raise `UsageError` where the run was begun with another config than this one."""
-    if sections := config.differs_from(run.view.history.config):
+    history = run.view.history
+    if sections := as_begun(config, history).differs_from(history.config):
         raise UsageError(
             f"run {run.name!r} was begun with another config (another {', '.join(sections)}): carry it on as "
             f"it is with `evodevo resume {run.name}`, or choose another name with --run-name"
         )
 
 
-def carry_on(client: Client, name: str, no_progress: bool) -> None:
-    """Carry a run on from where its journal ends, unless it is done; one that is running is followed."""
+def carry_on(client: Client, name: str, no_progress: bool, generations: int | None = None) -> None:
+    """Carry a run on from where its journal ends, unless it is done; one that is running is followed.
+
+    With `generations` a run that is done is carried on to so many.
+    """
     run = client.run(name)
     state = run.status().state
-    if state == "done":
+    if generations is not None and state in ("running", "waiting"):
+        raise UsageError(
+            f"run {name!r} is running: `evodevo cancel {name}`, then resume it with --generations"
+        )
+    if state == "done" and generations is None:
         console.print(f"run {name} is done already")
         write_missing_products(client.runs_dir / name)
     else:
         if state not in ("running", "waiting"):
-            run.resume()
+            run.resume(generations)
         follow(run, client, no_progress)
     show_end(run, client.runs_dir / name)
 

@@ -4,62 +4,23 @@ Everything is checked here once. What is wrong becomes one `UsageError` that nam
 value and says what would be right.
 """
 
-import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from evodevo import yaml_text
 from evodevo.config_errors import describe
+from evodevo.config_search import Plain, Search, Section, check_run_name
 from evodevo.errors import UsageError
-from evodevo.evolution.space import Locus, Space
-from evodevo.evolution.strategies import STRATEGIES, Pace, Strategy, find
+from evodevo.evolution.space import Space
+from evodevo.evolution.strategies import Strategy, find
 
 DEFAULT_POOL = 8
-RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
-def _check_plain(value: Any) -> Any:
-    """Raise `ValueError` for what JSON would lose: the config is kept in the journal as JSON."""
-    match value:
-        case dict():
-            for key, inner in value.items():
-                if not isinstance(key, str):
-                    raise ValueError(f"key {key!r} should be text; write it in quotes")
-                _check_plain(inner)
-        case list():
-            for inner in value:
-                _check_plain(inner)
-        case None | bool() | int() | str():
-            pass
-        case float() if math.isfinite(value):
-            pass
-        case _:
-            raise ValueError(
-                f"{value!r} should be a finite number, text, true, false or null, or lists of them"
-            )
-    return value
-
-
-Plain = Annotated[dict[str, Any], AfterValidator(_check_plain)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Run(_Section):
+class Run(Section):
     name: str
     """Names the run's directory: letters, digits, `_`, `.` and `-`."""
     seed: int = Field(default=0, ge=0)
@@ -70,15 +31,10 @@ class Run(_Section):
     def _is_a_file_name(cls, name: str) -> str:
         if name == "slurm":
             raise ValueError("'slurm' is where the jobs' output is kept; choose another name")
-        if not RUN_NAME.fullmatch(name) or ".." in name:
-            raise ValueError(
-                f"{name!r} cannot name a directory; use letters, digits, '_', '-' and single dots, "
-                "beginning with a letter or digit, 100 at the most"
-            )
-        return name
+        return check_run_name(name)
 
 
-class Workload(_Section):
+class Workload(Section):
     use: str | None = None
     """The workload's class, as `module:Class`; or else give `command`."""
     command: str | list[str] | None = None
@@ -97,7 +53,7 @@ class Workload(_Section):
         return self
 
 
-class Objective(_Section):
+class Objective(Section):
     metric: str
     """A metric that the workload reports of the validation split, such as `validation_loss`."""
     mode: Literal["min", "max"]
@@ -113,51 +69,12 @@ class Objective(_Section):
         return self
 
 
-class Search(_Section):
-    strategy: str = "tri_parent"
-    """The name of one in evolution/strategies, or the import path of a `Strategy`."""
-    population: int = Field(ge=1, le=100_000)
-    generations: int = Field(ge=1)
-    """A generation is one life of every member: with inheritance one leg, by default one epoch."""
-    pace: Pace | None = None
-    """When a child is born: after the whole generation before it, after its mating pool, or when a worker is
-    free (`steady`). The strategy's first where nothing is said: `generations`, and steady for mutate_best."""
-    pool: int | None = Field(default=None, ge=2)
-    """With `pace: pools`, the members of a mating pool: the child's own slot and others; 8 if not given."""
-    legs: int = Field(default=1, ge=1)
-    """Legs of a life, at the most; the fom is that of the last one."""
-    epochs_per_generation: int = Field(default=1, ge=1)
-    """Length of a leg."""
-    steps_per_generation: int | None = Field(default=None, ge=1)
-    """Length of a leg in optimizer steps, instead of epochs."""
-    options: Plain = Field(default_factory=dict)
-    """The strategy's own."""
-    loci: dict[str, Locus] = Field(min_length=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _filled_in_by_the_strategy(cls, data: Any) -> Any:
-        """What is not given and the strategy has a value of its own for; what is wrong is said later.
-
-        Only strategies of evodevo's own have such values, so that no code of a user's is imported here.
-        """
-        name = data.get("strategy", "tri_parent") if isinstance(data, dict) else None
-        known = STRATEGIES.get(name) if isinstance(name, str) else None
-        return {**known.default_search, **data} if known else data
-
-    @model_validator(mode="after")
-    def _has_one_length(self) -> Self:
-        if self.steps_per_generation is not None and self.epochs_per_generation != 1:
-            raise ValueError("give epochs_per_generation or steps_per_generation, not both")
-        return self
-
-
-class Data(_Section):
+class Data(Section):
     root: str | None = Field(default=None, min_length=1)
     """Directory with the data sets in their standard layouts, visible to every worker."""
 
 
-class Checkpoints(_Section):
+class Checkpoints(Section):
     url: str | None = Field(default=None, min_length=1)
     """Directory or fsspec URL, shared by workers, under which the run keeps its checkpoints; or `params/`."""
     max_bytes: int | None = Field(default=None, gt=0)
@@ -173,7 +90,7 @@ class Checkpoints(_Section):
         return url
 
 
-class Limits(_Section):
+class Limits(Section):
     epoch_timeout_s: float | None = Field(default=None, gt=0)
     """An attempt that takes longer is ended, by restarting its worker, and tried again."""
     wall_time_s: float | None = Field(default=None, gt=0)
@@ -183,7 +100,7 @@ class Limits(_Section):
     """The run stops when more than this part of a generation failed (divergence does not count)."""
 
 
-class Slurm(_Section):
+class Slurm(Section):
     """The worker jobs of `evodevo launch --slurm`; each job is one worker."""
 
     partition: str | None = None
@@ -226,7 +143,7 @@ class Slurm(_Section):
         return self
 
 
-class Cluster(_Section):
+class Cluster(Section):
     workers: int | Literal["auto"] = "auto"
     """Workers of a local cluster. auto: one for each GPU, or the cores divided by `threads_per_member`.
 
@@ -249,19 +166,19 @@ class Cluster(_Section):
         raise ValueError(f"{count!r} should be auto, or the number of {what}, 1 or more")
 
 
-class Arm(_Section):
+class Arm(Section):
     """One of the ways to search that `evodevo compare` holds side by side."""
 
     strategy: str
     options: Plain = Field(default_factory=dict)
 
 
-class Compare(_Section):
+class Compare(Section):
     arms: dict[str, Arm] = Field(default_factory=dict)
     """By name; one that has the name of a built-in arm stands in its place."""
 
 
-class RunConfig(_Section):
+class RunConfig(Section):
     run: Run
     workload: Workload
     objective: Objective
@@ -302,6 +219,10 @@ class RunConfig(_Section):
         pool = (self.search.pool or DEFAULT_POOL) if pace == "pools" else None
         search = self.search.model_copy(update={"options": options, "pace": pace, "pool": pool})
         return self.model_copy(update={"search": search})
+
+    def with_generations(self, generations: int) -> Self:
+        """The same config with another number of generations."""
+        return self.model_copy(update={"search": self.search.model_copy(update={"generations": generations})})
 
     def differs_from(self, other: Self) -> list[str]:
         """The sections in which a result of this config could differ from the other's.

@@ -9,7 +9,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from evodevo.config import RunConfig, Search
+from evodevo.config import RunConfig
+from evodevo.config_search import Search
 from evodevo.run.view import Status, brief
 
 
@@ -173,6 +174,7 @@ def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("run", f"{config.run.name}, seed {config.run.seed}"),
         ("workload", config.workload.use or str(config.workload.command)),
         *(("", fact) for fact in facts["facts"]),
+        *(("start" if not at else "", fact) for at, fact in enumerate(facts.get("start", ()))),
         ("objective", f"{config.objective.mode} {config.objective.metric}, of {', '.join(facts['metrics'])}"),
         *size,
         ("evolving", ", ".join(evolving) or "nothing"),

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from evodevo import yaml_text
-from evodevo.config import RunConfig, Search
+from evodevo.config import RunConfig
+from evodevo.config_search import Search
 from evodevo.report import web
 from evodevo.report.comparison import (
     ArmResult,

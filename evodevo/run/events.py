@@ -2,13 +2,15 @@
 
   Begun      what the run is: its whole config, and what its strategy is like
   TakenOver  a controller takes over: host, pid, scheduler address, versions; members that are tried again
+  Extended   from here on the run has another number of generations; follows a `TakenOver`
   Births     members that are born together
   Lost       an attempt that was given up, and why; `preempted`: its worker had said that it must go
   Result     what came of a leg; from here on it is true. `goes_on`: the life has another leg
   Ended      done, failed or cancelled, and why; `TakenOver` may follow it
 
 Records of format 1 (before lives had legs) are read as the events they are today, so a run that an older
-version began is read, reported and resumed; each record says by its own shape which format it has.
+version began is read, reported and resumed; each record says by its own shape which format it has. A version
+that does not know a kind of event refuses the run.
 """
 
 import sys
@@ -19,11 +21,29 @@ from typing import Any, Literal
 from evodevo.evolution.population import Birth
 from evodevo.evolution.strategies.base import Pace
 from evodevo.run.journal import JournalError, Record
-from evodevo.run.records import Outcome
+from evodevo.run.records import CheckpointRef, Outcome
 
 FORMAT = 2
 
 End = Literal["done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The member of another run that the founders of this one start from.
+
+    `checkpoint` is a copy in the run's own store. `epochs` is how many its parameters had been trained, all
+    runs together; this run counts its epochs from 0.
+    """
+
+    run: str
+    run_id: str
+    member: str
+    metric: str
+    fom: float | None
+    epochs: int
+    genome: Mapping[str, Any]
+    checkpoint: CheckpointRef
 
 
 @dataclass(frozen=True)
@@ -34,6 +54,7 @@ class Begun:
     config: Mapping[str, Any]
     pace: Pace
     inherits: bool
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +63,13 @@ class TakenOver:
 
     about: Mapping[str, Any]
     retry: Sequence[str] | bool = ()
+
+
+@dataclass(frozen=True)
+class Extended:
+    """`generations` is the whole number, those that there are already included."""
+
+    generations: int
 
 
 @dataclass(frozen=True)
@@ -92,7 +120,7 @@ class Ended:
     test: Mapping[str, float] = field(default_factory=dict)
 
 
-Event = Begun | TakenOver | Births | Lost | Result | Ended
+Event = Begun | TakenOver | Extended | Births | Lost | Result | Ended
 
 
 def member_id(generation: int, slot: int) -> str:
@@ -125,6 +153,8 @@ def encode(event: Event) -> dict[str, Any]:
         case TakenOver():
             retry = event.retry if isinstance(event.retry, bool) else list(event.retry)
             return {"kind": "controller", "format": FORMAT, "retry": retry, **event.about}
+        case Extended():
+            return {"kind": "extended", "generations": event.generations}
         case Begun():
             return {
                 "kind": "run",
@@ -133,6 +163,7 @@ def encode(event: Event) -> dict[str, Any]:
                 "pace": event.pace,
                 "inherits": event.inherits,
                 "config": dict(event.config),
+                **({"origin": _encode_origin(event.origin)} if event.origin else {}),
             }
         case Ended():
             return {"kind": "end", "status": event.status, "reason": event.reason, "test": dict(event.test)}
@@ -165,6 +196,19 @@ def _encode_born(born: Born) -> dict[str, Any]:
     }
 
 
+def _encode_origin(origin: Origin) -> dict[str, Any]:
+    ref = origin.checkpoint
+    return {
+        **vars(origin),
+        "genome": dict(origin.genome),
+        "checkpoint": {"name": ref.name, "size_bytes": ref.size_bytes, "sha256": ref.sha256},
+    }
+
+
+def _origin(data: Mapping[str, Any]) -> Origin:
+    return Origin(**{**data, "checkpoint": CheckpointRef(**data["checkpoint"])})
+
+
 def _run(record: Record) -> Begun:
     config = record["config"]
     steady = config["search"]["strategy"] == "mutate_best"  # in format 1 the only strategy that was
@@ -173,6 +217,7 @@ def _run(record: Record) -> Begun:
         config,
         record.get("pace", "steady" if steady else "generations"),
         record.get("inherits", not steady),
+        _origin(record["origin"]) if "origin" in record else None,
     )
 
 
@@ -181,6 +226,10 @@ def _controller(record: Record) -> TakenOver:
         key: value for key, value in record.items() if key not in ("n", "time", "kind", "retry", "format")
     }
     return TakenOver(about, record["retry"])
+
+
+def _extended(record: Record) -> Extended:
+    return Extended(record["generations"])
 
 
 def _births(record: Record) -> Births:
@@ -233,6 +282,7 @@ def _end(record: Record) -> Ended:
 _READERS: Mapping[str, Callable[[Record], Event]] = {
     "run": _run,
     "controller": _controller,
+    "extended": _extended,
     "births": _births,
     "lost": _lost,
     "outcome": _outcome,

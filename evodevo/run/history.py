@@ -25,7 +25,9 @@ from evodevo.run.events import (
     End,
     Ended,
     Event,
+    Extended,
     Lost,
+    Origin,
     Result,
     TakenOver,
     decode,
@@ -137,6 +139,8 @@ class History:
         self.pending: dict[str, Life] = {}
         """The members whose lives are not over, by id, in the order of their births."""
         self.by_id: dict[str, Life] = {}
+        self.extended_to: int | None = None
+        """The number of generations, if it is another than the one that the run began with."""
         self.end: End | None = None
         self.reason: str | None = None
         self.test: Mapping[str, float] = {}
@@ -192,6 +196,9 @@ class History:
             case TakenOver():
                 self._take_controller(event)
                 self._taken_over_at = at
+            case Extended():
+                self.extended_to = event.generations
+                self.__dict__.pop("config", None)  # made again, with the new number
             case Begun():
                 self.begun, self.run_id = event, event.id
             case Ended():
@@ -199,7 +206,14 @@ class History:
 
     @cached_property
     def config(self) -> RunConfig:
-        return read_config(self.begun.config)
+        """The config as it is in force now."""
+        config = read_config(self.begun.config)
+        return config if self.extended_to is None else config.with_generations(self.extended_to)
+
+    @property
+    def origin(self) -> Origin | None:
+        """What the founders start from, if that is a member of another run."""
+        return self.begun.origin
 
     @property
     def inherits(self) -> bool:
@@ -245,7 +259,9 @@ class History:
 
     def parent_checkpoint(self, life: Life) -> CheckpointRef | None:
         """Return the parameters that a member starts from; None for a fresh start."""
-        parent = self.by_id.get(life.birth.parent_params or "")
+        if life.birth.parent_params is None:
+            return self.origin.checkpoint if self.origin else None
+        parent = self.by_id.get(life.birth.parent_params)
         return parent.outcome.checkpoint if parent and parent.outcome else None
 
     @property
@@ -263,7 +279,7 @@ class History:
 
     def _take_controller(self, event: TakenOver) -> None:
         self.controller = event.about
-        self.end = self.reason = None
+        self.end, self.reason, self.test = None, None, {}
         again: Iterable[str] = ()
         if event.retry is True and self.generations:
             last = self.generations[-1] if self.inherits else self.births

@@ -15,10 +15,11 @@ def needed_checkpoints(
 ) -> set[str]:
     """Return the names of the checkpoints that a child to come, the best, or an unfinished member needs.
 
+    What the founders started from is kept as well: a founder can be born again, and a replay begins with it.
     `may_inherit`: whether a child to come can inherit from a member; `may_retry`: whether a failed member can
     be tried again. The pacing of the run knows; without it both are taken to be so for the last generations.
     """
-    needed = set()
+    needed = {history.origin.checkpoint.name} if history.origin else set()
     for life in [*_recent(history), *([history.best] if history.best else [])]:
         if (ref := _checkpoint(life)) and (life is history.best or may_inherit(life)):
             needed.add(ref.name)

@@ -46,8 +46,10 @@ class Best:
 class Run:
     """A run, live or over. Made by `Client.submit`, `Client.run` or `open_run`."""
 
-    def __init__(self, name: str, source: Source, client: "Client | None" = None) -> None:
+    def __init__(self, name: str, source: Source, directory: Path, client: "Client | None" = None) -> None:
         self.name = name
+        self.directory = directory
+        """Of its files; where the scheduler sees it if the run is followed through one."""
         self.view = View(name, source)
         self._client = client
 
@@ -101,16 +103,19 @@ class Run:
         """Stop the run, keeping everything. Raises `UsageError` where it is not running."""
         self._ask("cancel")
 
-    def resume(self) -> None:
-        """Carry the run on from where its journal ends. Raises `UsageError` where it is done or running."""
-        self._ask("resume")
+    def resume(self, generations: int | None = None) -> None:
+        """Carry the run on from where its journal ends; a run that is done, to more generations.
 
-    def _ask(self, operation: str) -> None:
+        Raises `UsageError` if it is running, or done and `generations` is not more than it has.
+        """
+        self._ask("resume", generations=generations)
+
+    def _ask(self, operation: str, **arguments: Any) -> None:
         if self._client is None:
             raise UsageError(
                 f"run {self.name!r} was opened from its files; connect to its scheduler for that"
             )
-        self._client.ask(operation, run=self.name)
+        self._client.ask(operation, run=self.name, **arguments)
 
 
 class Client:
@@ -163,7 +168,7 @@ class Client:
 
     def run(self, name: str) -> Run:
         """One run by its name. Raises `UsageError` where there is none."""
-        run = Run(name, _ServiceSource(self, name), self)
+        run = Run(name, _ServiceSource(self, name), self.runs_dir / name, self)
         run.status()
         return run
 
@@ -242,7 +247,7 @@ def slurm(config: RunConfig, runs_dir: Path | str = "checkpoints") -> Iterator[C
 
 def open_run(directory: Path | str) -> Run:
     """A run from its directory alone, without a scheduler. Raises `UsageError` where there is none."""
-    run = Run(Path(directory).name, FileSource(Path(directory)))
+    run = Run(Path(directory).name, FileSource(Path(directory)), Path(directory))
     run.status()
     return run
 

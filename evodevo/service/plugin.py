@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,18 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from evodevo.config import RunConfig, parse
 from evodevo.errors import UsageError
-from evodevo.run.checkpoints import CheckpointError, CheckpointStore
+from evodevo.run.checkpoints import CheckpointError
 from evodevo.run.controller import Controller
-from evodevo.run.crew import ANYTHING, AttemptLost, Needs
+from evodevo.run.crew import ANYTHING, Needs
 from evodevo.run.dispatch import Dispatcher
+from evodevo.run.extension import extension_of
 from evodevo.run.history import load_history
 from evodevo.run.journal import JournalError, JournalInUse, Superseded
-from evodevo.run.setup import DESCRIBE, JOURNAL, create_run, first_hyperparameters, job_of
+from evodevo.run.origin import find_origin
+from evodevo.run.setup import JOURNAL, create_run
 from evodevo.run.view import refuse_live, runs_in
 from evodevo.service.reader import Reader
+from evodevo.service.trial import describe
 from evodevo.versions import differences, own_versions
 
 logger = logging.getLogger("evodevo.service")
@@ -202,7 +205,10 @@ class Service(SchedulerPlugin):
 
     async def evodevo_check(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Try the workload of a config on a worker; nothing is written."""
-        return await self._describe(parse(config))
+        checked = parse(config)
+        start = await asyncio.to_thread(find_origin, checked, self.runs_dir)
+        facts = await self._describe(start.config if start else checked)
+        return {**facts, "start": start.facts if start else []}
 
     async def evodevo_submit(self, config: Mapping[str, Any]) -> str:
         """Begin a new run; returns its directory. Nothing is written where anything is wrong."""
@@ -217,12 +223,16 @@ class Service(SchedulerPlugin):
             raise exists
         self._reserved.add(name)
         try:
+            start = await asyncio.to_thread(find_origin, checked, self.runs_dir)
+            checked = start.config if start else checked
             facts = await self._describe(checked)
             versions = {**own_versions(), "torch": facts["torch"]}
+            begun = checked.model_copy(update={"versions": versions})
+            copied = (start.origin, start.data) if start else None
             try:
-                await asyncio.to_thread(
-                    create_run, directory, checked.model_copy(update={"versions": versions})
-                )
+                await asyncio.to_thread(create_run, directory, begun, copied)
+            except CheckpointError as why:
+                raise UsageError(f"search.start: {why}") from None
             except FileExistsError:  # another scheduler's service made it meanwhile
                 raise exists from None
             except OSError as why:
@@ -261,8 +271,8 @@ class Service(SchedulerPlugin):
             task.cancel()
         await asyncio.wait([task])
 
-    async def evodevo_resume(self, run: str) -> None:
-        """Carry an unfinished, cancelled or failed run on."""
+    async def evodevo_resume(self, run: str, generations: int | None = None) -> None:
+        """Carry an unfinished, cancelled or failed run on; with more generations one that is done, too."""
         directory = await asyncio.to_thread(self._directory, run)
         await self.until_ready()
         if run in self._tasks or run in self._reserved:
@@ -271,21 +281,26 @@ class Service(SchedulerPlugin):
         try:
             await asyncio.to_thread(refuse_live, directory)
             history = await asyncio.to_thread(load_history, directory / JOURNAL)
-            if history.end == "done":
-                raise UsageError(f"run {run!r} is done; there is nothing to carry on")
+            if generations is not None:
+                generations = await asyncio.to_thread(extension_of, directory, history, generations)
+            elif history.end == "done":
+                raise UsageError(
+                    f"run {run!r} is done; there is nothing to carry on. "
+                    f"`evodevo resume {run} --generations N` has it do more"
+                )
             await self._describe(history.config)
-            self._carry_on(run, retry=history.end == "failed")
+            self._carry_on(run, retry=history.end == "failed", generations=generations)
         finally:
             self._reserved.discard(run)
 
-    def _carry_on(self, name: str, retry: bool) -> None:
+    def _carry_on(self, name: str, retry: bool, generations: int | None = None) -> None:
         about = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "scheduler": self._scheduler.address,
             "versions": own_versions(),
         }
-        controller = Controller(self.runs_dir / name, self._dispatcher, about, retry)
+        controller = Controller(self.runs_dir / name, self._dispatcher, about, retry, generations)
         self._controllers[name] = controller
         self._stopped.pop(name, None)
         self._tasks[name] = asyncio.create_task(self._watch(name, controller))
@@ -307,41 +322,10 @@ class Service(SchedulerPlugin):
             del self._tasks[name], self._controllers[name]
 
     async def _describe(self, config: RunConfig) -> dict[str, Any]:
-        """Ask a worker whether the workload works, and see here whether checkpoints can be deleted.
-
-        Raises `UsageError`.
-        """
+        """Try the workload of a config; see `trial.describe`. Raises `UsageError`."""
         await self.until_ready()
-        hyperparameters = first_hyperparameters(config)
-        job = job_of(config, self.runs_dir / config.run.name)
-        try:
-            await asyncio.to_thread(lambda: CheckpointStore(job.checkpoints_url).check())
-        except CheckpointError as why:
-            raise UsageError(f"checkpoints.url, on the scheduler's machine: {why}") from None
-        attempts, needs = config.limits.max_attempts, Needs(config.cluster.device == "gpu")
-        for attempt in range(1, attempts + 1):
-            try:
-                facts = await self._while_workers_can(
-                    self._dispatcher.call(config.run.name, DESCRIBE, job, hyperparameters, needs=needs), needs
-                )
-            except AttemptLost as why:
-                if attempt == attempts:
-                    raise UsageError(f"the workload could not be tried on a worker: {why}") from why
-            else:
-                break
-        return facts
-
-    async def _while_workers_can(self, call: Coroutine[Any, Any, Any], needs: Needs) -> dict[str, Any]:
-        """Wait for a call's result, but not for workers that will never do."""
-        task = asyncio.create_task(call)
-        try:
-            while not task.done():
-                self._refuse_unlike_workers(needs)
-                await asyncio.wait([task], timeout=1)
-        finally:
-            task.cancel()
-        result: dict[str, Any] = task.result()
-        return result
+        directory = self.runs_dir / config.run.name
+        return await describe(config, directory, self._dispatcher, self._refuse_unlike_workers)
 
     def _refuse_unlike_workers(self, needs: Needs) -> None:
         """Different versions give different histories; and nobody waits for workers that will never do."""

@@ -76,7 +76,9 @@ class FakeCaller:
         clock: FakeClock | None = None,
         trouble: Mapping[str, Exception | None] | None = None,
         workers: Sequence[str] = WORKERS,
+        epochs_before: int = 0,
     ) -> None:
+        """`epochs_before`: of the parameters that founders start from."""
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.units: list[WorkUnit] = []
         self.assignments: list[Assignment] = []
@@ -90,6 +92,7 @@ class FakeCaller:
         self._shuffle = shuffle
         self._clock = clock or FakeClock()
         self._trouble = trouble or {}
+        self._epochs_before = epochs_before
         self._turns: list[asyncio.Future[None]] = []
         self._controller: asyncio.Task[Any] | None = None
         self._controller_waits = asyncio.Event()
@@ -153,7 +156,8 @@ class FakeCaller:
         inherited, epochs = FOUNDER_QUALITY, 0
         if assignment.parent:
             inherited, epochs = PARAMETERS.unpack(store.read(assignment.parent))
-        assert epochs == assignment.epoch, f"{assignment.member} inherits {epochs} epochs"
+        before = self._epochs_before if assignment.parent else 0
+        assert epochs == before + assignment.epoch, f"{assignment.member} inherits {epochs} epochs"
         attempt = f"attempt {assignment.attempt} of {assignment.member}"
         if fate == "preempted":
             return None, f"{attempt} had to go"
@@ -280,12 +284,16 @@ def small_machine(clock: FakeClock | None = None) -> Iterator[None]:
 
 
 def carry_out(
-    directory: Path, caller: FakeCaller, retry: bool = False, clock: FakeClock | None = None
+    directory: Path,
+    caller: FakeCaller,
+    retry: bool = False,
+    clock: FakeClock | None = None,
+    generations: int | None = None,
 ) -> History:
     """Have a controller carry out the run; returns what its journal says then."""
     with small_machine(clock):
         try:
-            asyncio.run(Controller(directory, caller, {"host": "here"}, retry).carry_out())
+            asyncio.run(Controller(directory, caller, {"host": "here"}, retry, generations).carry_out())
         except asyncio.CancelledError:
             if caller.failure:
                 raise caller.failure from None

@@ -45,6 +45,7 @@ def summary_lines(history: History) -> list[tuple[str, str]]:
     reason = f": {brief(facts['reason'])}" if facts["reason"] else ""
     lines = [
         ("status", f"{facts['status']}{reason}"),
+        *([("began from", history.origin.text())] if history.origin else []),
         ("generations", f"{facts['generations']} of {history.config.search.generations}"),
         ("members", _members(facts)),
         ("time", f"{facts['elapsed_s']:.1f} s with {facts['workers']} at once"),

@@ -45,6 +45,11 @@ class Origin:
     genome: Mapping[str, Any]
     checkpoint: CheckpointRef
 
+    def text(self) -> str:
+        """The member in words."""
+        fom = "" if self.fom is None else f"{self.metric} {self.fom:.6g}, "
+        return f"{self.member} of {self.run} ({fom}{self.epochs} epochs)"
+
 
 @dataclass(frozen=True)
 class Begun:

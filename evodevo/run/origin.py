@@ -57,8 +57,7 @@ def find_origin(config: RunConfig, runs_dir: Path) -> Found | None:
         data = store.read(origin.checkpoint)
     except CheckpointError as why:
         raise _wrong(str(why)) from None
-    fom = "" if origin.fom is None else f"{origin.metric} {origin.fom:.6g}, "
-    facts = [f"{origin.member} of {origin.run} ({fom}{origin.epochs} epochs)"]
+    facts = [origin.text()]
     if start.take == "start":
         return Found(origin, data, config, facts)
     begun, more = with_initials(config, origin.genome)

@@ -1,7 +1,7 @@
 """Distributed tri-parent population-based training on a Dask cluster.
 
-`local`, `connect` and `attach` give a client; `open_run` reads a run's directory; `Schedule` is what was
-found.
+`local`, `connect` and `attach` give a client; `open_run` reads a run's directory; `Schedule` and `load_model`
+give what was found.
 Each name is imported on first use: a script that reads a schedule does not load the Dask cluster.
 """
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from evodevo.report.schedule import Schedule
     from evodevo.service.attach import attach
     from evodevo.service.client import Best, Client, Run, connect, local, open_run
+    from evodevo.service.export import load_model
 
 __all__ = [
     "Best",
@@ -23,6 +24,7 @@ __all__ = [
     "UsageError",
     "attach",
     "connect",
+    "load_model",
     "local",
     "open_run",
 ]
@@ -32,6 +34,7 @@ _HOMES = {
     "UsageError": "evodevo.errors",
     "Schedule": "evodevo.report.schedule",
     "attach": "evodevo.service.attach",
+    "load_model": "evodevo.service.export",
     **dict.fromkeys(("Best", "Client", "Run", "connect", "local", "open_run"), "evodevo.service.client"),
 }
 

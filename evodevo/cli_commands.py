@@ -16,7 +16,6 @@ from evodevo.cli_common import (
     client_of,
     config_argument,
     console,
-    directory_of,
     follow,
     in_runs_dir,
     load_config,
@@ -41,8 +40,9 @@ from evodevo.run.journal import is_live
 from evodevo.run.origin import find_origin
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import DESCRIBE, JOURNAL, first_hyperparameters, job_of
-from evodevo.run.view import runs_in
+from evodevo.run.view import directory_of, runs_in
 from evodevo.service import comparison
+from evodevo.service import export as exporting
 from evodevo.service.client import open_run, statuses_of
 from evodevo.service.replay import compare_replay, replay_config
 
@@ -234,6 +234,21 @@ def report(run: str, runs_dir: str) -> None:
     """Write RUN's tables, schedule, best checkpoint and report/ anew."""
     for path in write_products(directory_of(run, runs_dir)):
         console.print(str(path), soft_wrap=True, highlight=False)
+
+
+@click.command()
+@click.argument("run")
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A .safetensors or .pt file; by default model.safetensors in RUN's directory.",
+)
+@in_runs_dir
+def export(run: str, out: Path | None, runs_dir: str) -> None:
+    """Write the model of RUN's best member as a plain state_dict, for use without evodevo."""
+    path, what = exporting.export(directory_of(run, runs_dir), out)
+    console.print(f"{path}: {what}", soft_wrap=True, highlight=False)
 
 
 @click.command()

@@ -20,7 +20,7 @@ from evodevo.interrupts import heeding_interrupts
 from evodevo.report.summary import summary_lines
 from evodevo.run.origin import as_begun
 from evodevo.run.setup import JOURNAL
-from evodevo.run.view import runs_in
+from evodevo.run.view import directory_of
 from evodevo.service.client import Client, Run, connect, local, open_run, slurm
 
 console = Console(width=None if sys.stdout and sys.stdout.isatty() else 120)
@@ -222,15 +222,6 @@ def show_end(run: Run, directory: Path | None) -> None:
         raise RunFailed(f"run {run.name} stopped: {status.message or 'no scheduler carries it on'}")
     if status.message and status.state == "done":
         click.echo(f"evodevo: {status.message}", err=True)
-
-
-def directory_of(run: str, runs_dir: str) -> Path:
-    """A run by its name in the runs directory, or by its own path."""
-    for directory in (Path(runs_dir, run), Path(run)):
-        if (directory / JOURNAL).exists():
-            return directory
-    known = ", ".join(runs_in(Path(runs_dir))) or "none"
-    raise UsageError(f"no run {run!r} in {Path(runs_dir).absolute()}; there are: {known}")
 
 
 def open_in(run: str, runs_dir: str) -> Run:

@@ -66,3 +66,13 @@ def read_metadata(data: bytes) -> dict[str, Any]:
 def _host_copy(value: Tensor) -> Tensor:
     """A copy in host memory, so that training may go on while the file is written; shared ones are parted."""
     return value.detach().to("cpu", copy=True).contiguous()
+
+
+def model_state(data: bytes) -> dict[str, Tensor]:
+    """The model's part of a checkpoint, by the names of its `state_dict`, on the CPU.
+
+    Raises `ValueError` for a file that evodevo did not write.
+    """
+    read_metadata(data)
+    tensors = safetensors.torch.load(data)
+    return {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}

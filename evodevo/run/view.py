@@ -177,6 +177,15 @@ def runs_in(runs_dir: Path) -> list[str]:
     return [run.name for run in sorted(runs, key=_made_at)]
 
 
+def directory_of(run: str, runs_dir: str) -> Path:
+    """Return the directory of a run, given by its name in `runs_dir` or its own path. Raises `UsageError`."""
+    for directory in (Path(runs_dir, run), Path(run)):
+        if (directory / JOURNAL).exists():
+            return directory
+    known = ", ".join(runs_in(Path(runs_dir))) or "none"
+    raise UsageError(f"no run {run!r} in {Path(runs_dir).absolute()}; there are: {known}")
+
+
 def _made_at(run: Path) -> float:
     """When a run was made: its config is written once, then."""
     config = run / "config.yaml"

@@ -3,6 +3,7 @@
 from typing import Any
 
 from evodevo.report.account import MEASURED, PARTS, account, workers_at_once
+from evodevo.report.gain import gain_facts, gain_of
 from evodevo.run.history import History
 from evodevo.run.view import brief
 
@@ -24,6 +25,7 @@ def summary_of(history: History) -> dict[str, Any]:
         "metric": history.config.objective.metric,
         "best_fom": best.fom if best else None,
         "best_member": best.id if best else None,
+        **gain_facts(history),
         "best_metrics": dict(best.outcome.metrics) if best and best.outcome else {},
         "test_metrics": dict(history.test),
         "generations": history.completed(),
@@ -54,6 +56,7 @@ def summary_lines(history: History) -> list[tuple[str, str]]:
     if facts["best_member"]:
         found = [
             (f"best {facts['metric']}", f"{facts['best_fom']:.6g} (member {facts['best_member']})"),
+            *([("  over the given values", gain.text())] if (gain := gain_of(history)) else []),
             *(
                 (f"  {name}", f"{value:.6g}")
                 for name, value in facts["best_metrics"].items()

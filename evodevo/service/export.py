@@ -44,8 +44,8 @@ def load_model(run: Run | Path | str, runs_dir: Path | str = "checkpoints") -> d
 def export(directory: Path, out: Path | None = None) -> tuple[Path, str]:
     """Write the best member's model to a file; return its path, and what is in it.
 
-    `out` ends in .safetensors, .pt or .pth; a program's checkpoint is copied as it is, to any name. By default
-    it is `model.safetensors` (or `model.checkpoint`) in the run's directory. Raises `UsageError`.
+    `out` ends in .safetensors, .pt or .pth; a program's checkpoint is copied as it is, to any name. The
+    default is `model.safetensors` (or `model.checkpoint`) in the run's directory. Raises `UsageError`.
     """
     ref, data = _best_checkpoint(directory)
     if _is_of_program(ref):

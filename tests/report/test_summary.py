@@ -11,6 +11,7 @@ from run.fakes import SECONDS, FakeCaller, FakeClock, carry_out, config_of, fini
 from run.handmade import Pen, checkpoint
 
 from evodevo.report.account import PARTS
+from evodevo.report.gain import gain_of
 from evodevo.report.summary import summary_lines, summary_of
 from evodevo.run.events import Result, member_id
 from evodevo.run.records import Outcome
@@ -37,6 +38,9 @@ def test_a_run_that_went_to_its_end_is_told_in_full(tmp_path: Path) -> None:
     best = history.best
     assert best is not None
     assert best.outcome is not None
+    assert best.fom is not None
+    given_fom = history.by_id["g000s000"].fom
+    assert given_fom is not None
     assert facts == {
         "name": "small",
         "status": "done",
@@ -44,6 +48,8 @@ def test_a_run_that_went_to_its_end_is_told_in_full(tmp_path: Path) -> None:
         "metric": "validation_loss",
         "best_fom": best.fom,
         "best_member": best.id,
+        "given_fom": given_fom,
+        "times_better": given_fom / best.fom,
         "best_metrics": best.outcome.metrics,
         "test_metrics": history.test,
         "generations": 4,
@@ -153,9 +159,13 @@ def test_the_best_its_metrics_and_the_test_figures_follow_the_status(tmp_path: P
     best = history.best
     assert best is not None
     assert best.outcome is not None
-    assert lines[:4] == [
+    gain = gain_of(history)
+    assert gain is not None
+    assert gain.text().endswith(" times")
+    assert lines[:5] == [
         ("status", "done"),
         ("best validation_loss", f"{best.fom:.6g} (member {best.id})"),
+        ("  over the given values", gain.text()),
         ("  validation_accuracy", f"{best.outcome.metrics['validation_accuracy']:.6g}"),
         ("  test_loss", f"{history.test['test_loss']:.6g} (never selected by)"),
     ]

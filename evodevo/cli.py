@@ -23,7 +23,7 @@ COMMANDS = {
     "status": "Say where RUN stands, or all runs.",
     "watch": "Follow RUN until it is over.",
 }
-"""Names of the functions in `cli_commands`, with the first lines of their docstrings."""
+"""Names of the functions in `cli_commands` and `cli_results`, with the first lines of their docstrings."""
 
 
 class _Commands(click.Group):
@@ -35,9 +35,9 @@ class _Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        from evodevo import cli_commands
+        from evodevo import cli_commands, cli_results
 
-        command: click.Command = getattr(cli_commands, name)
+        command: click.Command = getattr(cli_commands, name, None) or getattr(cli_results, name)
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

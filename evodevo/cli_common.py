@@ -153,11 +153,15 @@ def submit_new(client: Client, config: RunConfig) -> Run | None:
 
 def refuse_another(run: Run, config: RunConfig) -> None:
     """Raise `UsageError` where the run was begun with another config than this one."""
-    history = run.view.history
-    if sections := as_begun(config, history).differs_from(history.config):
+    found = run.view.history.config
+    begun = as_begun(config, run.view.history)
+    if sections := begun.differs_from(found):
+        same_but_for_length = not begun.with_generations(found.search.generations).differs_from(found)
+        longer = f" --generations {config.search.generations}" if same_but_for_length else ""
         raise UsageError(
-            f"run {run.name!r} was begun with another config (another {', '.join(sections)}): carry it on as "
-            f"it is with `evodevo resume {run.name}`, or choose another name with --run-name"
+            f"run {run.name!r} was begun with another config (another {', '.join(sections)}): carry it on"
+            f"{'' if longer else ' as it is'} with `evodevo resume {run.name}{longer}`, "
+            "or choose another name with --run-name"
         )
 
 

@@ -1,6 +1,6 @@
 """What a person sees of runs: a live display on a terminal, plain lines elsewhere, and tables."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group
@@ -120,6 +120,16 @@ def rows(title: str, pairs: Iterable[tuple[str, str]]) -> Table:
     for pair in pairs:
         table.add_row(*(Text(cell) for cell in pair))
     return table
+
+
+def table(headings: Sequence[str], cells: Iterable[Sequence[str]]) -> Table:
+    """A table with headings, whose cells are broken and never cut."""
+    found = Table(box=None, padding=(0, 2))
+    for heading in headings:
+        found.add_column(heading, overflow="fold")
+    for row in cells:
+        found.add_row(*(Text(cell) for cell in row))
+    return found
 
 
 def status_table(statuses: Iterable[Status]) -> Table:

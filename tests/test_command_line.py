@@ -155,7 +155,9 @@ def test_a_scheduler_file_or_address_that_is_nonsense_is_named(
     assert "broken.json" in err
 
 
-@pytest.mark.parametrize("command", ["status", "watch", "cancel", "resume", "report", "replay", "prune"])
+@pytest.mark.parametrize(
+    "command", ["status", "watch", "cancel", "resume", "report", "replay", "prune", "export"]
+)
 def test_a_run_that_is_not_there_is_named(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

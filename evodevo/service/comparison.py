@@ -147,7 +147,7 @@ def _check_same(one: Planned, found: History, runs_dir: Path) -> None:
     if sections := as_begun(one.config, found).differs_from(found.config):
         raise UsageError(
             f"{runs_dir / one.config.run.name} is a run with another config (another {', '.join(sections)}); "
-            "remove it, or give this comparison another name with --set run.name=NAME"
+            "remove it, or give this comparison another name with --run-name"
         )
 
 

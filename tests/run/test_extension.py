@@ -20,6 +20,7 @@ from run.moments import moments_of
 from run.test_controller_resumed import accident_prone, hopeless
 
 from configs import complaint
+from evodevo.cli_common import refuse_another
 from evodevo.report.products import write_products
 from evodevo.run import retention
 from evodevo.run.checkpoints import CheckpointStore
@@ -28,6 +29,7 @@ from evodevo.run.extension import extension_of
 from evodevo.run.journal import JournalError, Tail
 from evodevo.run.setup import CONFIG, JOURNAL
 from evodevo.run.view import FileSource, View
+from evodevo.service.client import open_run
 
 SEARCHES: list[dict[str, Any]] = [
     {},
@@ -182,3 +184,18 @@ def test_hyperparameter_evolution_goes_on_even_after_a_prune(tmp_path: Path) -> 
     assert history.best is not None
     assert judged(tmp_path / "run", 8) == 8
     assert len(carry_out(tmp_path / "run", FakeCaller(), generations=8).over) == 8
+
+
+def test_a_config_that_differs_in_its_length_alone_is_offered_as_an_extension(run: Path) -> None:
+    def offered(**changes: Any) -> str:
+        return complaint(lambda: refuse_another(open_run(run), config_of(**changes)))
+
+    assert offered(search__generations=9) == (
+        "run 'run' was begun with another config (another search): carry it on with `evodevo resume run "
+        "--generations 9`, or choose another name with --run-name"
+    )
+    assert "carry it on as it is with `evodevo resume run`, or" in offered(
+        search__generations=9, search__population=5
+    )
+    carry_out(run, FakeCaller(), generations=9)
+    refuse_another(open_run(run), config_of(search__generations=9))

@@ -30,7 +30,7 @@ def load_model(run: Run | Path | str, runs_dir: Path | str = "checkpoints") -> d
     `run` is a directory, a run's name in `runs_dir`, or a `Run`. Raises `UsageError` if there is no such run,
     it has no checkpoint yet, or it is a program's.
     """
-    directory = run.directory if isinstance(run, Run) else directory_of(str(run), str(runs_dir))
+    directory = directory_of(str(run.directory if isinstance(run, Run) else run), str(runs_dir))
     ref, data = _best_checkpoint(directory)
     if _is_of_program(ref):
         raise UsageError(

@@ -12,6 +12,7 @@ from configs import complaint
 from evodevo.config import RunConfig, parse
 from evodevo.report.schedule import Schedule
 from evodevo.report.summary import summary_lines
+from evodevo.run import setup
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.history import History
 from evodevo.run.origin import Found, as_begun, find_origin, with_initials
@@ -193,15 +194,30 @@ def test_checkpoints_at_a_url_are_copied_to_the_runs_own_place(first: History, t
     assert carry_out(run, later()).end == "done"
 
 
-def test_where_the_run_cannot_be_made_no_copy_is_left(first: History, tmp_path: Path) -> None:
+def test_what_the_run_starts_from_counts_as_a_checkpoint_that_is_kept(first: History, tmp_path: Path) -> None:
+    """Two generations of four, the best, and the start, of 16 bytes each."""
+    for most, end in ((160, "done"), (159, "failed")):
+        run, _ = begun(tmp_path / str(most), from_first(checkpoints__max_bytes=most))
+        assert carry_out(run, later()).end == end
+
+
+def test_where_the_run_cannot_be_made_no_copy_is_left(
+    first: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     url = tmp_path / "everybody's"
     found = find_origin(from_first(checkpoints__url=str(url)), tmp_path)
     assert found is not None
-    (tmp_path / "second").mkdir()
+
+    def taken_meanwhile(unborn: Path, directory: Path) -> None:
+        assert len(list(url.rglob("*.safetensors"))) == 1
+        directory.mkdir()
+        raise FileExistsError
+
+    monkeypatch.setattr(setup, "_rename_to_new", taken_meanwhile)
     with pytest.raises(FileExistsError):
         create_run(tmp_path / "second", found.config, (found.origin, found.data))
     assert not list(url.rglob("*.safetensors"))
-    assert sorted(path.name for path in tmp_path.glob("*") if path.is_dir()) == ["first", "second"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["everybody's", "first", "second"]
 
 
 def test_a_locus_keeps_its_own_value_where_the_genome_has_none_that_it_can_have() -> None:

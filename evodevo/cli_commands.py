@@ -37,7 +37,7 @@ from evodevo.run.extension import extension_of
 from evodevo.run.journal import is_live
 from evodevo.run.origin import find_origin
 from evodevo.run.retention import needed_checkpoints
-from evodevo.run.setup import DESCRIBE, JOURNAL, first_hyperparameters, job_of
+from evodevo.run.setup import DESCRIBE, JOURNAL, TRY_START, first_hyperparameters, job_of
 from evodevo.run.view import directory_of, runs_in
 from evodevo.service import comparison
 from evodevo.service.client import open_run, statuses_of
@@ -113,9 +113,11 @@ def check(config_path: str, overrides: tuple[str, ...], runs_dir: str, where: Wh
         job = job_of(begun, Path(runs_dir, config.run.name))
         try:
             facts = call_by_path(DESCRIBE, (job, hyperparameters))
+            if start:
+                tried = call_by_path(TRY_START, (job, hyperparameters, start.url, start.origin.checkpoint))
+                facts = {**facts, "start": start.facts, "warnings": [*facts["warnings"], *tried]}
         except ModuleNotFoundError as why:
             raise UsageError(f"the config is good, but its workload cannot be tried here: {why}") from None
-        facts["start"] = start.facts if start else []
     console.print(display.rows(f"{config_path} is good", display.plan(config, facts)), highlight=False)
     for warning in facts["warnings"]:
         console.print(f"warning: {warning}", highlight=False)

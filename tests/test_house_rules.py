@@ -260,11 +260,11 @@ def test_the_module_that_may_import_pickle_only_derives_an_unpickler_with_a_find
 
 def test_a_worker_function_that_the_library_names_is_there() -> None:
     """They are named by import path, and nothing else would notice a wrong one."""
-    from evodevo.run.setup import DESCRIBE, EXAMINE, RENDER, RUN_UNIT
+    from evodevo.run.setup import DESCRIBE, EXAMINE, RENDER, RUN_UNIT, TRY_START
     from evodevo.service.attachment import JOIN
     from evodevo.service.export import PLAIN_FILE, PLAIN_STATE
 
-    for path in (DESCRIBE, EXAMINE, JOIN, PLAIN_FILE, PLAIN_STATE, RENDER, RUN_UNIT):
+    for path in (DESCRIBE, EXAMINE, JOIN, PLAIN_FILE, PLAIN_STATE, RENDER, RUN_UNIT, TRY_START):
         module, _, function = path.partition(":")
         tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
         assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}

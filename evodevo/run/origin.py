@@ -22,12 +22,13 @@ from evodevo.run.view import runs_in
 
 @dataclass(frozen=True)
 class Found:
-    """What a run starts from. `origin.checkpoint` is the other run's own, `data` is its content.
+    """What a run starts from. `origin.checkpoint` is the other run's own, at `url`; `data` is its content.
 
     `config` is that of the new run with the genome as the loci's `initial`; `facts` says what that changes.
     """
 
     origin: Origin
+    url: str
     data: bytes
     config: RunConfig
     facts: list[str]
@@ -52,16 +53,16 @@ def find_origin(config: RunConfig, runs_dir: Path) -> Found | None:
         kinds = "a program's (workload.command)", "of a workload class (workload.use)"
         theirs, ours = kinds if is_program else kinds[::-1]
         raise _wrong(f"the checkpoints of {start.run!r} are {theirs}, those of this run {ours}")
+    url = job_of(history.config, directory.absolute(), history.run_id).checkpoints_url
     try:
-        store = CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url)
-        data = store.read(origin.checkpoint)
+        data = CheckpointStore(url).read(origin.checkpoint)
     except CheckpointError as why:
         raise _wrong(str(why)) from None
     facts = [origin.text()]
     if start.take == "start":
-        return Found(origin, data, config, facts)
+        return Found(origin, url, data, config, facts)
     begun, more = with_initials(config, origin.genome)
-    return Found(origin, data, begun, facts + more)
+    return Found(origin, url, data, begun, facts + more)
 
 
 def with_initials(config: RunConfig, genome: Mapping[str, Value]) -> tuple[RunConfig, list[str]]:

@@ -27,6 +27,7 @@ START_STEM = "start-a0"
 RUN_UNIT = "workers.unit:run_unit"
 EXAMINE = "workers.examine:examine"
 DESCRIBE = "workers.describe:describe"
+TRY_START = "workers.start:try_start"
 RENDER = "evodevo.report.products:write_products"
 
 

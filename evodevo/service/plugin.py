@@ -30,7 +30,7 @@ from evodevo.run.dispatch import Dispatcher
 from evodevo.run.extension import extension_of
 from evodevo.run.history import load_history
 from evodevo.run.journal import JournalError, JournalInUse, Superseded
-from evodevo.run.origin import find_origin
+from evodevo.run.origin import Found, find_origin
 from evodevo.run.setup import JOURNAL, create_run
 from evodevo.run.view import refuse_live, runs_in
 from evodevo.service.reader import Reader
@@ -207,8 +207,7 @@ class Service(SchedulerPlugin):
         """Try the workload of a config on a worker; nothing is written."""
         checked = parse(config)
         start = await asyncio.to_thread(find_origin, checked, self.runs_dir)
-        facts = await self._describe(start.config if start else checked)
-        return {**facts, "start": start.facts if start else []}
+        return await self._describe(start.config if start else checked, start)
 
     async def evodevo_submit(self, config: Mapping[str, Any]) -> str:
         """Begin a new run; returns its directory. Nothing is written where anything is wrong."""
@@ -225,7 +224,7 @@ class Service(SchedulerPlugin):
         try:
             start = await asyncio.to_thread(find_origin, checked, self.runs_dir)
             checked = start.config if start else checked
-            facts = await self._describe(checked)
+            facts = await self._describe(checked, start)
             versions = {**own_versions(), "torch": facts["torch"]}
             begun = checked.model_copy(update={"versions": versions})
             copied = (start.origin, start.data) if start else None
@@ -321,11 +320,11 @@ class Service(SchedulerPlugin):
         finally:
             del self._tasks[name], self._controllers[name]
 
-    async def _describe(self, config: RunConfig) -> dict[str, Any]:
+    async def _describe(self, config: RunConfig, start: Found | None = None) -> dict[str, Any]:
         """Try the workload of a config; see `trial.describe`. Raises `UsageError`."""
         await self.until_ready()
         directory = self.runs_dir / config.run.name
-        return await describe(config, directory, self._dispatcher, self._refuse_unlike_workers)
+        return await describe(config, directory, self._dispatcher, self._refuse_unlike_workers, start)
 
     def _refuse_unlike_workers(self, needs: Needs) -> None:
         """Different versions give different histories; and nobody waits for workers that will never do."""

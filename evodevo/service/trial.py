@@ -9,15 +9,21 @@ from evodevo.config import RunConfig
 from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.crew import AttemptLost, Caller, Needs
-from evodevo.run.setup import DESCRIBE, first_hyperparameters, job_of
+from evodevo.run.origin import Found
+from evodevo.run.setup import DESCRIBE, TRY_START, first_hyperparameters, job_of
 
 
 async def describe(
-    config: RunConfig, directory: Path, caller: Caller, refuse: Callable[[Needs], None]
+    config: RunConfig,
+    directory: Path,
+    caller: Caller,
+    refuse: Callable[[Needs], None],
+    start: Found | None = None,
 ) -> dict[str, Any]:
     """Ask a worker whether the workload works, and see here whether checkpoints can be deleted.
 
-    `refuse` raises `UsageError` if no worker that is there will ever do. Raises `UsageError`.
+    `start` is what the run begins from, if that is another run: whether it fits is tried as well. `refuse`
+    raises `UsageError` if no worker that is there will ever do. Raises `UsageError`.
     """
     hyperparameters = first_hyperparameters(config)
     job = job_of(config, directory)
@@ -25,22 +31,28 @@ async def describe(
         await asyncio.to_thread(lambda: CheckpointStore(job.checkpoints_url).check())
     except CheckpointError as why:
         raise UsageError(f"checkpoints.url, on the scheduler's machine: {why}") from None
-    attempts, needs = config.limits.max_attempts, Needs(config.cluster.device == "gpu")
-    for attempt in range(1, attempts + 1):
-        call = caller.call(config.run.name, DESCRIBE, job, hyperparameters, needs=needs)
-        try:
-            facts = await _while_workers_can(call, needs, refuse)
-        except AttemptLost as why:
-            if attempt == attempts:
-                raise UsageError(f"the workload could not be tried on a worker: {why}") from why
-        else:
-            break
-    return facts
+
+    async def call(function: str, *arguments: Any) -> Any:
+        attempts, needs = config.limits.max_attempts, Needs(config.cluster.device == "gpu")
+        for attempt in range(1, attempts + 1):
+            calling = caller.call(config.run.name, function, job, hyperparameters, *arguments, needs=needs)
+            try:
+                return await _while_workers_can(calling, needs, refuse)
+            except AttemptLost as why:
+                if attempt == attempts:
+                    raise UsageError(f"the workload could not be tried on a worker: {why}") from why
+        return None
+
+    facts: dict[str, Any] = await call(DESCRIBE)
+    if start is None:
+        return {**facts, "start": []}
+    warnings = await call(TRY_START, start.url, start.origin.checkpoint)
+    return {**facts, "start": start.facts, "warnings": [*facts["warnings"], *warnings]}
 
 
 async def _while_workers_can(
     call: Coroutine[Any, Any, Any], needs: Needs, refuse: Callable[[Needs], None]
-) -> dict[str, Any]:
+) -> Any:
     """Wait for a call's result, but not for workers that will never do."""
     task = asyncio.create_task(call)
     try:
@@ -49,5 +61,4 @@ async def _while_workers_can(
             await asyncio.wait([task], timeout=1)
     finally:
         task.cancel()
-    result: dict[str, Any] = task.result()
-    return result
+    return task.result()

@@ -117,4 +117,9 @@ def test_a_start_from_another_kind_of_workload_is_refused_and_nothing_is_written
     start = ("--set", "run.name=second", "--set", "search.start.run=digits")
     told = refused("launch", config, *program, *start, "--runs-dir", str(runs))
     assert "the checkpoints of 'digits' are of a workload class (workload.use)" in told
+    other = ("--set", "workload.use=tiny:Tiny", *start, "--runs-dir", str(runs))
+    for command in ("check", "launch"):
+        told = refused(command, config, *other)
+        assert told.startswith("search.start: tiny:Tiny cannot begin with these parameters: RuntimeError: ")
+        assert 'Missing key(s) in state_dict: "weight", "bias"' in told
     assert sorted(path.name for path in runs.iterdir()) == ["digits"]

@@ -156,8 +156,9 @@ def refuse_another(run: Run, config: RunConfig) -> None:
     found = run.view.history.config
     begun = as_begun(config, run.view.history)
     if sections := begun.differs_from(found):
-        same_but_for_length = not begun.with_generations(found.search.generations).differs_from(found)
-        longer = f" --generations {config.search.generations}" if same_but_for_length else ""
+        wanted, there = config.search.generations, found.search.generations
+        is_longer = wanted > there and not begun.with_generations(there).differs_from(found)
+        longer = f" --generations {wanted}" if is_longer else ""
         raise UsageError(
             f"run {run.name!r} was begun with another config (another {', '.join(sections)}): carry it on"
             f"{'' if longer else ' as it is'} with `evodevo resume {run.name}{longer}`, "

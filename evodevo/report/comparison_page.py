@@ -59,15 +59,20 @@ def write_comparison(directory: Path, config: RunConfig, histories: Histories) -
 
 def how(config: RunConfig, seeds: Sequence[int]) -> str:
     """What the figures of the tables mean."""
-    count, chance = f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed", ""
-    if 1 < len(seeds) < ENOUGH:
-        chance = f" Chance alone lets {count} agree on who is better in one case of {2 ** (len(seeds) - 1)}."
+    count = f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed"
     return (
         f"{count} ({', '.join(map(str, seeds))}), {config.search.population} members x "
         f"{_length(config.search)} a run. Of each run the member with the best "
         f"{config.objective.metric} is taken; the test split has no part in that. Differences are paired by "
-        f"seed; in brackets their 95 % bootstrap interval.{chance}"
+        f"seed; in brackets their 95 % bootstrap interval.{_chance(len(seeds))}"
     )
+
+
+def _chance(seeds: int) -> str:
+    """How much chance alone does, if that is not little."""
+    if not 1 < seeds < ENOUGH:
+        return ""
+    return f" Chance alone lets {seeds} seeds agree on who is better in one case of {2 ** (seeds - 1)}."
 
 
 def _length(search: Search) -> str:
@@ -124,7 +129,8 @@ def verdict(config: RunConfig, results: Sequence[ArmResult]) -> str:
             found.setdefault("not separated from", []).append(one.arm)
     order = ("better than", "worse than", "not separated from")
     said = "; ".join(f"{relation} {', '.join(found[relation])}" for relation in order if relation in found)
-    return f"Verdict, by {_words(name)}: {SUBJECT} is {said}."
+    chance = _chance(len(subject.metrics[name]))
+    return f"Verdict, by {_words(name)}: {SUBJECT} is {said}.{chance}"
 
 
 def conclusion(config: RunConfig, histories: Histories) -> tuple[list[Table], str]:

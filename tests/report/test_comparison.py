@@ -204,9 +204,10 @@ def test_the_verdict_says_by_the_test_split_what_the_subject_is_better_than() ->
     }
     assert verdict_of(**arms) == (
         "Verdict, by test loss: tri_parent is better than original, truncation_pbt; worse than cosine; "
-        "not separated from random_search."
+        "not separated from random_search. Chance alone lets 3 seeds agree on who is better in one case of 4."
     )
-    assert verdict_of("max", original=arms["original"], tri_parent=arms["tri_parent"]) == (
+    twice = {arm: 2 * values for arm, values in arms.items()}
+    assert verdict_of("max", original=twice["original"], tri_parent=twice["tri_parent"]) == (
         "Verdict, by test loss: tri_parent is worse than original."
     )
 

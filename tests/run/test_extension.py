@@ -197,5 +197,6 @@ def test_a_config_that_differs_in_its_length_alone_is_offered_as_an_extension(ru
     assert "carry it on as it is with `evodevo resume run`, or" in offered(
         search__generations=9, search__population=5
     )
+    assert "carry it on as it is with `evodevo resume run`, or" in offered(search__generations=3)
     carry_out(run, FakeCaller(), generations=9)
     refuse_another(open_run(run), config_of(search__generations=9))

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from evodevo.run.records import Assignment, Job, Outcome
+from evodevo.run.records import Assignment, Job, Outcome, notes_on
 from workers.build import Trainable
 from workers.cache import read_checkpoint, store_of, workload_for
 from workers.workload import Training
@@ -79,15 +79,10 @@ def _train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: Ha
             raise KeyError(f"the workload reports {', '.join(metrics)}, and not the objective {name!r}")
     if job.weights:
         metrics[job.metric] = sum(weight * metrics[name] for name, weight in job.weights.items())
-    finite = finite_only(metrics)
-    by_epoch = [finite_only(epoch) for epoch in epochs] if len(epochs) > 1 else ()
-    if job.metric not in finite:
-        return Outcome("diverged", metrics=finite, epochs=by_epoch)
-    return Outcome("done", finite[job.metric], finite, epochs=by_epoch)
-
-
-def finite_only(metrics: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+    by_epoch, notes = epochs if len(epochs) > 1 else (), notes_on(metrics)
+    if not math.isfinite(metrics[job.metric]):
+        return Outcome("diverged", metrics=metrics, epochs=by_epoch, notes=notes)
+    return Outcome("done", metrics[job.metric], metrics, epochs=by_epoch, notes=notes)
 
 
 def _train(

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from evodevo.evolution.population import Birth
 from evodevo.evolution.strategies.base import Pace
 from evodevo.run.journal import JournalError, Record
-from evodevo.run.records import Outcome
+from evodevo.run.records import Outcome, from_json, in_json
 
 FORMAT = 2
 
@@ -135,7 +135,12 @@ def encode(event: Event) -> dict[str, Any]:
                 "config": dict(event.config),
             }
         case Ended():
-            return {"kind": "end", "status": event.status, "reason": event.reason, "test": dict(event.test)}
+            return {
+                "kind": "end",
+                "status": event.status,
+                "reason": event.reason,
+                "test": in_json(event.test),
+            }
 
 
 def decode(record: Record) -> Event:
@@ -227,7 +232,7 @@ def _outcome(record: Record) -> Result:
 
 
 def _end(record: Record) -> Ended:
-    return Ended(record["status"], record["reason"], record["test"])
+    return Ended(record["status"], record["reason"], from_json(record["test"]))
 
 
 _READERS: Mapping[str, Callable[[Record], Event]] = {

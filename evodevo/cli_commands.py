@@ -115,7 +115,7 @@ def check(config_path: str, overrides: tuple[str, ...], where: Where) -> None:
         except ModuleNotFoundError as why:
             raise UsageError(f"the config is good, but its workload cannot be tried here: {why}") from None
     console.print(display.rows(f"{config_path} is good", display.plan(config, facts)), highlight=False)
-    for warning in facts["warnings"]:
+    for warning in [*config.warnings(), *facts["warnings"]]:
         console.print(f"warning: {warning}", highlight=False)
 
 

@@ -19,7 +19,10 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what `_Loader` would take for a float."""
+    """Quotes what `_Loader` would take for a float, and writes a list twice rather than a reference to it."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def read(path: Path, example: str) -> dict[str, Any]:

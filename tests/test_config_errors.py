@@ -322,7 +322,8 @@ def test_an_empty_config_lists_every_section_that_must_be_there() -> None:
     [
         ("workload", {"command": 3}),
         ("workload", {"command": ["python", 3]}),
-        ("search.loci.optimizer.choices", ["sgd", [1]]),
+        ("search.loci.optimizer.choices", ["sgd", {"a": 1}]),
+        ("search.loci.optimizer.choices", ["sgd", [[{"a": 1}]]]),
         ("search.loci.optimizer.choices", ["sgd", math.nan]),
         ("search.loci.momentum.when", {"optimizer": {"not": "sgd"}}),
     ],

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evodevo import yaml_text
+from evodevo.evolution.space import text_of
 from evodevo.report.colours import ACCENT, INK
 from evodevo.report.plots import labels, new_figure, plain, png, words
 from evodevo.run.history import History
@@ -210,7 +211,7 @@ def _cell(value: Any) -> str:
     """Right-aligned: a number with five digits, text as it is, nothing for None."""
     if _is_number(value):
         return f"{value:20.5g}"
-    return f"{'' if value is None else str(value):>20}"
+    return f"{'' if value is None else text_of(value):>20}"
 
 
 def _is_number(value: Any) -> bool:

@@ -4,6 +4,7 @@ import csv
 import io
 from typing import Any
 
+from evodevo.evolution.space import text_of
 from evodevo.report.standing import fitness_by_member
 from evodevo.run.history import History, Life
 
@@ -51,14 +52,18 @@ def history_rows(history: History) -> list[dict[str, Any]]:
 
 
 def history_csv(history: History) -> str:
-    """The rows as CSV; floats are written so that they read back the same, also nan, inf and -inf."""
+    """The rows as CSV; floats read back the same, also nan, inf and -inf; lists are JSON."""
     rows = history_rows(history)
     text = io.StringIO()
     if rows:
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _in_csv(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _in_csv(value: Any) -> Any:
+    return text_of(value) if isinstance(value, list) else value
 
 
 def _notes(life: Life) -> str | None:

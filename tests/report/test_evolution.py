@@ -175,6 +175,16 @@ def test_a_metric_that_is_not_finite_is_written_as_such() -> None:
     assert "                 nan," in hyp_evolved_yaml(evolution.history)
 
 
+def test_a_list_is_written_as_json() -> None:
+    layers = {"type": "choice", "choices": [["a", 2], [128]], "initial": [128]}
+    evolution = Evolution({**LOCI, "layers": layers})
+    evolution.evaluated(1.0, {}, layers=["a", 2])
+    head, row = rows(evolve_csv(evolution.history))
+    assert dict(zip(head, row, strict=True))["layers"].strip() == '["a", 2]'
+    assert yaml_text.load(hyp_evolved_yaml(evolution.history))["layers"] == ["a", 2]
+    assert evolve_plot(evolution.history).startswith(b"\x89PNG")
+
+
 def test_text_is_written_as_it_is_and_what_did_not_count_is_empty() -> None:
     evolution = Evolution()
     evolution.evaluated(0.5, momentum=0.75)

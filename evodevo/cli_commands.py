@@ -32,6 +32,7 @@ from evodevo.cli_common import (
 )
 from evodevo.errors import RunFailed, UsageError
 from evodevo.interrupts import heeding_interrupts
+from evodevo.names import check_names
 from evodevo.report.products import write_products
 from evodevo.report.schedule import Schedule
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
@@ -108,6 +109,7 @@ def check(config_path: str, overrides: tuple[str, ...], where: Where) -> None:
         with where.connect() as client:
             facts = client.check(config)
     else:
+        check_names()
         hyperparameters = first_hyperparameters(config)
         job = job_of(config, Path("checkpoints", config.run.name))
         try:

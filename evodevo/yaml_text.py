@@ -59,7 +59,7 @@ def load(text: str) -> Any:
 
 def dump(data: Any, **style: Any) -> str:
     """YAML text that `load` reads back the same, keys in their order."""
-    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, **style)
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, **style)
     return text
 
 

@@ -10,6 +10,8 @@ from evodevo.run import files
 from evodevo.run.records import CheckpointRef, Job
 from workers.cache import read_checkpoint, store_of, workload_for
 from workers.leg import finite_only
+from workers.preload import current_device
+from workers.seeding import derived, seed_all
 
 
 def examine(
@@ -22,6 +24,7 @@ def examine(
     torch.set_num_threads(job.threads)
     workload, _ = workload_for(job)
     state = workload.begin(hyperparameters, 0, read_checkpoint(store_of(job), ref))
+    seed_all(derived(job.seed, "evaluate"), current_device())
     metrics = finite_only(workload.evaluate(state, "test"))
     for name, data in workload.exhibits(state).items():
         path = Path(exhibits_dir, name)

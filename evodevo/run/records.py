@@ -48,6 +48,12 @@ class Job:
     """If `metric` is a weighted sum of the workload's metrics: its terms."""
     epochs: int = 1
     steps: int | None = None
+    seed: int = 0
+    """Of the run: whatever is not of one member (the data, evaluation) is drawn with seeds made from it."""
+    total_epochs: int | None = None
+    """Epochs of a line of members from the first generation to the last."""
+    data: Mapping[str, str] = field(default_factory=dict)
+    """Digest of each split, by its name; a worker whose data differ takes no part. Empty if not known."""
 
     @property
     def leg_timeout_s(self) -> float | None:
@@ -120,6 +126,7 @@ class Outcome:
     (for work, before it), prepare (loading the data, once a process), load, train, eval and save: together
     they are the time that passed on the worker, so save counts only what evaluation and the next member did
     not hide; `hidden_s` is what they did. `epochs` has the training metrics of each epoch of a longer leg.
+    `notes` says what else is to be known of the attempt, such as state that did not fit.
     """
 
     status: Status
@@ -130,6 +137,7 @@ class Outcome:
     error: str | None = None
     hidden_s: float = 0.0
     epochs: Sequence[Mapping[str, float]] = ()
+    notes: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; what has nothing to say is left out."""
@@ -148,6 +156,8 @@ class Outcome:
             data["hidden_s"] = self.hidden_s
         if self.epochs:
             data["epochs"] = [dict(epoch) for epoch in self.epochs]
+        if self.notes:
+            data["notes"] = list(self.notes)
         return data
 
     @classmethod
@@ -162,6 +172,7 @@ class Outcome:
             data.get("error"),
             data.get("hidden_s", 0.0),
             data.get("epochs", ()),
+            data.get("notes", ()),
         )
 
     @property

@@ -12,6 +12,7 @@ from workers.cache import read_checkpoint, store_of, workload_for
 from workers.leg import finite_only
 from workers.preload import current_device
 from workers.seeding import derived, seed_all
+from workers.training import Leg
 
 
 def examine(
@@ -23,7 +24,8 @@ def examine(
     """
     torch.set_num_threads(job.threads)
     workload, _ = workload_for(job)
-    state = workload.begin(hyperparameters, 0, read_checkpoint(store_of(job), ref))
+    leg = Leg(job.epochs, job.steps, 0, job.total_epochs)
+    state = workload.begin(hyperparameters, 0, read_checkpoint(store_of(job), ref), leg)
     seed_all(derived(job.seed, "evaluate"), current_device())
     metrics = finite_only(workload.evaluate(state, "test"))
     for name, data in workload.exhibits(state).items():

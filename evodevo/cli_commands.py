@@ -39,7 +39,7 @@ from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.dispatch import call_by_path
 from evodevo.run.journal import is_live
 from evodevo.run.retention import needed_checkpoints
-from evodevo.run.setup import DESCRIBE, JOURNAL, first_hyperparameters, job_of
+from evodevo.run.setup import DESCRIBE, JOURNAL, founders, job_of
 from evodevo.run.view import runs_in
 from evodevo.service import comparison
 from evodevo.service.client import open_run, statuses_of
@@ -110,10 +110,9 @@ def check(config_path: str, overrides: tuple[str, ...], where: Where) -> None:
             facts = client.check(config)
     else:
         check_names()
-        hyperparameters = first_hyperparameters(config)
         job = job_of(config, Path("checkpoints", config.run.name))
         try:
-            facts = call_by_path(DESCRIBE, (job, hyperparameters))
+            facts = call_by_path(DESCRIBE, (job, founders(config), True))
         except ModuleNotFoundError as why:
             raise UsageError(f"the config is good, but its workload cannot be tried here: {why}") from None
     console.print(display.rows(f"{config_path} is good", display.plan(config, facts)), highlight=False)

@@ -9,6 +9,9 @@ import torch
 from evodevo.run import files
 from evodevo.run.records import CheckpointRef, Job
 from workers.cache import read_checkpoint, store_of, workload_for
+from workers.preload import current_device
+from workers.seeding import derived, seed_all
+from workers.training import Leg
 
 
 def examine(
@@ -20,7 +23,9 @@ def examine(
     """
     torch.set_num_threads(job.threads)
     workload, _ = workload_for(job)
-    state = workload.begin(hyperparameters, 0, read_checkpoint(store_of(job), ref))
+    leg = Leg(job.epochs, job.steps, 0, job.total_epochs)
+    state = workload.begin(hyperparameters, 0, read_checkpoint(store_of(job), ref), leg)
+    seed_all(derived(job.seed, "evaluate"), current_device())
     metrics = workload.evaluate(state, "test")
     for name, data in workload.exhibits(state).items():
         path = Path(exhibits_dir, name)

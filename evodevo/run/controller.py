@@ -126,7 +126,8 @@ class Controller:
         self._journal = journal
         self.history = await self._on_disk(History.of, journal.records)
         journal.records.clear()
-        self._job = job_of(self.history.config, self.directory, self.history.run_id)
+        history = self.history
+        self._job = job_of(history.config, self.directory, history.run_id, history.begun.data)
 
     async def _again(self) -> list[str]:
         """The failed members that can be tried again without a contradiction."""

@@ -28,12 +28,16 @@ End = Literal["done", "failed", "cancelled"]
 
 @dataclass(frozen=True)
 class Begun:
-    """`pace` and `inherits` are the strategy's; they are here so that a reader needs no strategy."""
+    """`pace` and `inherits` are the strategy's; they are here so that a reader needs no strategy.
+
+    `data` has the digest of each split, by its name; it is empty for runs of versions that knew none.
+    """
 
     id: str
     config: Mapping[str, Any]
     pace: Pace
     inherits: bool
+    data: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,7 @@ def encode(event: Event) -> dict[str, Any]:
                 "id": event.id,
                 "pace": event.pace,
                 "inherits": event.inherits,
+                "data": dict(event.data),
                 "config": dict(event.config),
             }
         case Ended():
@@ -178,6 +183,7 @@ def _run(record: Record) -> Begun:
         config,
         record.get("pace", "steady" if steady else "generations"),
         record.get("inherits", not steady),
+        record.get("data", {}),
     )
 
 

@@ -61,6 +61,12 @@ class Job:
     """If `metric` is a weighted sum of the workload's metrics: its terms."""
     epochs: int = 1
     steps: int | None = None
+    seed: int = 0
+    """Of the run: whatever is not of one member (the data, evaluation) is drawn with seeds made from it."""
+    total_epochs: int | None = None
+    """Epochs of a line of members from the first generation to the last."""
+    data: Mapping[str, str] = field(default_factory=dict)
+    """Digest of each split, by its name; a worker whose data differ takes no part. Empty if not known."""
 
     @property
     def leg_timeout_s(self) -> float | None:
@@ -133,8 +139,8 @@ class Outcome:
     (for work, before it), prepare (loading the data, once a process), load, train, eval and save: together
     they are the time that passed on the worker, so save counts only what evaluation and the next member did
     not hide; `hidden_s` is what they did. `epochs` has the training metrics of each epoch of a longer leg.
-    `metrics` and `epochs` have what is not finite, too (in JSON as text, see `in_json`). `notes` say in words
-    what a person should know of a result that counts all the same.
+    `metrics` and `epochs` have what is not finite, too (in JSON as text, see `in_json`). `notes` says what else
+    is to be known of the attempt, such as metrics that are not finite, or state that did not fit.
     """
 
     status: Status

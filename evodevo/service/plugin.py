@@ -29,7 +29,7 @@ from evodevo.run.crew import ANYTHING, AttemptLost, Needs
 from evodevo.run.dispatch import Dispatcher
 from evodevo.run.history import load_history
 from evodevo.run.journal import JournalError, JournalInUse, Superseded
-from evodevo.run.setup import DESCRIBE, JOURNAL, create_run, first_hyperparameters, job_of
+from evodevo.run.setup import DESCRIBE, JOURNAL, create_run, founders, job_of
 from evodevo.run.view import refuse_live, runs_in
 from evodevo.service.reader import Reader
 from evodevo.versions import differences, own_versions
@@ -202,7 +202,7 @@ class Service(SchedulerPlugin):
 
     async def evodevo_check(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Try the workload of a config on a worker; nothing is written."""
-        return await self._describe(parse(config))
+        return await self._describe(parse(config), twice=True)
 
     async def evodevo_submit(self, config: Mapping[str, Any]) -> str:
         """Begin a new run; returns its directory. Nothing is written where anything is wrong."""
@@ -220,9 +220,8 @@ class Service(SchedulerPlugin):
             facts = await self._describe(checked)
             versions = {**own_versions(), "torch": facts["torch"]}
             try:
-                await asyncio.to_thread(
-                    create_run, directory, checked.model_copy(update={"versions": versions})
-                )
+                named = checked.model_copy(update={"versions": versions})
+                await asyncio.to_thread(create_run, directory, named, facts.get("data"))
             except FileExistsError:  # another scheduler's service made it meanwhile
                 raise exists from None
             except OSError as why:
@@ -273,7 +272,7 @@ class Service(SchedulerPlugin):
             history = await asyncio.to_thread(load_history, directory / JOURNAL)
             if history.end == "done":
                 raise UsageError(f"run {run!r} is done; there is nothing to carry on")
-            await self._describe(history.config)
+            await self._describe(history.config, history.begun.data)
             self._carry_on(run, retry=history.end == "failed")
         finally:
             self._reserved.discard(run)
@@ -306,14 +305,16 @@ class Service(SchedulerPlugin):
         finally:
             del self._tasks[name], self._controllers[name]
 
-    async def _describe(self, config: RunConfig) -> dict[str, Any]:
+    async def _describe(
+        self, config: RunConfig, data: Mapping[str, str] | None = None, twice: bool = False
+    ) -> dict[str, Any]:
         """Ask a worker whether the workload works, and see here whether checkpoints can be deleted.
 
         Raises `UsageError`.
         """
         await self.until_ready()
-        hyperparameters = first_hyperparameters(config)
-        job = job_of(config, self.runs_dir / config.run.name)
+        job = job_of(config, self.runs_dir / config.run.name, data=data)
+        asked = (job, founders(config), twice)
         try:
             await asyncio.to_thread(lambda: CheckpointStore(job.checkpoints_url).check())
         except CheckpointError as why:
@@ -322,7 +323,7 @@ class Service(SchedulerPlugin):
         for attempt in range(1, attempts + 1):
             try:
                 facts = await self._while_workers_can(
-                    self._dispatcher.call(config.run.name, DESCRIBE, job, hyperparameters, needs=needs), needs
+                    self._dispatcher.call(config.run.name, DESCRIBE, *asked, needs=needs), needs
                 )
             except AttemptLost as why:
                 if attempt == attempts:

@@ -23,6 +23,7 @@ from typing import Any
 from evodevo.command_flags import FlagKind, flag_of, placeholders, text_of
 from evodevo.errors import UsageError
 from workers import directories
+from workers.training import Leg
 
 FOM_LINE = re.compile(r"^FoM:[ \t]*(\S+)[ \t]*$", re.MULTILINE)
 OWN_PLACEHOLDERS = ("checkpoint_in", "checkpoint_out", "seed", "epoch_dir", "data_root")
@@ -72,7 +73,13 @@ class Command:
     def prepare(self, device: Any, data_root: str | None) -> None:
         self.data_root = data_root or ""
 
-    def begin(self, hyperparameters: Mapping[str, Any], training_seed: int, parent: bytes | None) -> Attempt:
+    def begin(
+        self,
+        hyperparameters: Mapping[str, Any],
+        training_seed: int,
+        parent: bytes | None,
+        leg: Leg = Leg(),  # noqa: B008
+    ) -> Attempt:
         directory = tempfile.TemporaryDirectory(prefix="evodevo-")
         checkpoint_in = Path(directory.name, "checkpoint_in") if parent is not None else None
         if checkpoint_in is not None and parent is not None:
@@ -147,7 +154,9 @@ class Command:
     def exhibits(self, attempt: Attempt) -> dict[str, bytes]:
         return {}
 
-    def rehearse(self, hyperparameters: Mapping[str, Any]) -> tuple[list[str], set[str]]:
+    def rehearse(
+        self, hyperparameters: Mapping[str, Any], other: Mapping[str, Any] | None = None
+    ) -> tuple[list[str], set[str]]:
         """Check the command without running it: the program is there and the placeholders are known."""
         clash = set(hyperparameters) & set(OWN_PLACEHOLDERS)
         if clash:

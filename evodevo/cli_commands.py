@@ -30,6 +30,7 @@ from evodevo.cli_common import (
 )
 from evodevo.errors import UsageError
 from evodevo.interrupts import heeding_interrupts
+from evodevo.names import check_names
 from evodevo.report.products import write_products
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.dispatch import call_by_path
@@ -37,7 +38,7 @@ from evodevo.run.extension import extension_of
 from evodevo.run.journal import is_live
 from evodevo.run.origin import find_origin
 from evodevo.run.retention import needed_checkpoints
-from evodevo.run.setup import DESCRIBE, JOURNAL, TRY_START, first_hyperparameters, job_of
+from evodevo.run.setup import DESCRIBE, JOURNAL, TRY_START, founders, job_of
 from evodevo.run.view import directory_of, runs_in
 from evodevo.service import comparison
 from evodevo.service.client import open_run, statuses_of
@@ -107,19 +108,20 @@ def check(config_path: str, overrides: tuple[str, ...], runs_dir: str, where: Wh
         with where.connect() as client:
             facts = client.check(config)
     else:
+        check_names()
         start = find_origin(config, Path(runs_dir))
         begun = start.config if start else config
-        hyperparameters = first_hyperparameters(begun)
+        first = founders(begun)
         job = job_of(begun, Path(runs_dir, config.run.name))
         try:
-            facts = call_by_path(DESCRIBE, (job, hyperparameters))
+            facts = call_by_path(DESCRIBE, (job, first, True))
             if start:
-                tried = call_by_path(TRY_START, (job, hyperparameters, start.url, start.origin.checkpoint))
+                tried = call_by_path(TRY_START, (job, first[0], start.url, start.origin.checkpoint))
                 facts = {**facts, "start": start.facts, "warnings": [*facts["warnings"], *tried]}
         except ModuleNotFoundError as why:
             raise UsageError(f"the config is good, but its workload cannot be tried here: {why}") from None
     console.print(display.rows(f"{config_path} is good", display.plan(config, facts)), highlight=False)
-    for warning in facts["warnings"]:
+    for warning in [*config.warnings(), *facts["warnings"]]:
         console.print(f"warning: {warning}", highlight=False)
 
 

@@ -37,7 +37,7 @@ from evodevo.service.replay import compare_replay, replay_config
 @click.option(
     "--out",
     metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path),
     help="A .safetensors or .pt file; by default model.safetensors in RUN's directory.",
 )
 @in_runs_dir

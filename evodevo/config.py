@@ -10,9 +10,11 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from evodevo import yaml_text
+from evodevo import command_flags, yaml_text
+from evodevo.command_flags import FlagKind
 from evodevo.config_errors import describe
-from evodevo.config_search import Plain, Search, Section, check_run_name
+from evodevo.config_search import Search, Section, check_run_name
+from evodevo.config_values import Plain, Seconds, Walltime
 from evodevo.errors import UsageError
 from evodevo.evolution.space import Space
 from evodevo.evolution.strategies import Strategy, find
@@ -41,6 +43,8 @@ class Workload(Section):
     """Any program: hyperparameters become its flags, its last line `FoM: <number>` gives the fom."""
     options: Plain = Field(default_factory=dict)
     """The workload's own, given to its class by name and checked against its signature."""
+    flags: dict[str, FlagKind] = Field(default_factory=dict)
+    """How `command` takes hyperparameters, by name; see `evodevo.command_flags`."""
 
     @model_validator(mode="after")
     def _is_one_of_two(self) -> Self:
@@ -50,6 +54,8 @@ class Workload(Section):
             raise ValueError(f"use is {self.use!r} and should have the form module:Class")
         if self.command is not None and not "".join(self.command).strip():
             raise ValueError("command is empty")
+        if self.flags and self.command is None:
+            raise ValueError("flags are of a command; with `use` leave them out")
         return self
 
 
@@ -91,9 +97,9 @@ class Checkpoints(Section):
 
 
 class Limits(Section):
-    epoch_timeout_s: float | None = Field(default=None, gt=0)
+    epoch_timeout_s: Seconds | None = None
     """An attempt that takes longer is ended, by restarting its worker, and tried again."""
-    wall_time_s: float | None = Field(default=None, gt=0)
+    wall_time_s: Seconds | None = None
     """No generation begins after the run has worked for so long; the run is then done."""
     max_attempts: int = Field(default=3, ge=1)
     max_failed_fraction: float = Field(default=0.5, ge=0, le=1)
@@ -105,8 +111,7 @@ class Slurm(Section):
 
     partition: str | None = None
     account: str | None = None
-    walltime: str = "04:00:00"
-    """As sbatch takes it: [days-]hours:minutes:seconds."""
+    walltime: Walltime = "04:00:00"
     gpus: int = Field(default=1, ge=0, le=1)
     """Of each worker: 1, or 0 to train on the CPU."""
     cpus: int = Field(default=1, ge=1)
@@ -121,13 +126,6 @@ class Slurm(Section):
     """Lines of shell in each job before its worker starts, such as `module load cuda`."""
     directives: list[str] = Field(default_factory=list)
     """Further options of sbatch, such as `--constraint=a100`."""
-
-    @field_validator("walltime")
-    @classmethod
-    def _is_a_time(cls, walltime: str) -> str:
-        if not re.fullmatch(r"(\d+-)?\d{1,3}:[0-5]\d(:[0-5]\d)?", walltime):
-            raise ValueError(f"{walltime!r} should be a time such as 04:00:00, or 2-00:00:00 with days")
-        return walltime
 
     @field_validator("memory")
     @classmethod
@@ -209,6 +207,11 @@ class RunConfig(Section):
     def _options(self) -> BaseModel:
         return find(self.search.strategy).Options.model_validate(self.search.options)
 
+    def warnings(self) -> list[str]:
+        """Return what is probably not meant, though it is valid."""
+        command = self.workload.command
+        return command_flags.warnings(command, self.workload.flags, self.search.loci) if command else []
+
     def complete(self) -> Self:
         """The same config with the defaults of the strategy's options filled in.
 
@@ -261,7 +264,8 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
         space = config.space()
     except ValueError as why:
         raise _wrong(where, [f"search.loci.{why}"]) from None
-    problems = []
+    workload = config.workload
+    problems = command_flags.problems(workload.command or "", workload.flags, search.loci)
     if search.population < strategy.smallest_population:
         problems.append(
             f"search.population: {search.population} is too small for {search.strategy}, "

@@ -1,11 +1,11 @@
 """The `search` section of a config, and what all sections have in common. For the others see config.py."""
 
-import math
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from evodevo.config_values import Plain
 from evodevo.evolution.space import Locus
 from evodevo.evolution.strategies import STRATEGIES, Pace
 
@@ -20,31 +20,6 @@ def check_run_name(name: str) -> str:
             "beginning with a letter or digit, 100 at the most"
         )
     return name
-
-
-def _check_plain(value: Any) -> Any:
-    """Raise `ValueError` for what JSON would lose: the config is kept in the journal as JSON."""
-    match value:
-        case dict():
-            for key, inner in value.items():
-                if not isinstance(key, str):
-                    raise ValueError(f"key {key!r} should be text; write it in quotes")
-                _check_plain(inner)
-        case list():
-            for inner in value:
-                _check_plain(inner)
-        case None | bool() | int() | str():
-            pass
-        case float() if math.isfinite(value):
-            pass
-        case _:
-            raise ValueError(
-                f"{value!r} should be a finite number, text, true, false or null, or lists of them"
-            )
-    return value
-
-
-Plain = Annotated[dict[str, Any], AfterValidator(_check_plain)]
 
 
 class Section(BaseModel):

@@ -7,3 +7,7 @@ class UsageError(Exception):
 
 class RunFailed(Exception):
     """A run could not go on; the message gives the reason. Exit status 1."""
+
+
+class Unfit(Exception):
+    """A worker cannot take part in a run, for a reason of its own; what it was given goes to others."""

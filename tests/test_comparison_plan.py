@@ -184,7 +184,7 @@ def test_a_comparison_that_begins_from_another_run_knows_its_own_runs(tmp_path: 
     for one in planned:
         found = find_origin(one.config, tmp_path)
         assert found is not None
-        create_run(tmp_path / one.config.run.name, found.config, (found.origin, found.data))
+        create_run(tmp_path / one.config.run.name, found.config, start=(found.origin, found.data))
         history = carry_out(tmp_path / one.config.run.name, FakeCaller(epochs_before=2))
         assert history.config.space().given() == found.origin.genome
     assert all_done(planned, tmp_path)

@@ -15,7 +15,8 @@ from configs import complaint
 from evodevo.report.products import write_products
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.records import Outcome
-from workers import parameters
+from tests.workers.states import encode
+from workers import directories
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def net() -> nn.Module:
 @pytest.fixture
 def run(tmp_path: Path, net: nn.Module) -> Path:
     """A run whose best checkpoint holds `net`."""
-    content = parameters.encode(net, torch.optim.SGD(net.parameters(), 0.1))
+    content = encode(net, torch.optim.SGD(net.parameters(), 0.1))
     return run_with(tmp_path / "run", content, ".safetensors")
 
 
@@ -112,6 +113,24 @@ def test_a_programs_checkpoint_is_copied_as_it_is(tmp_path: Path, capsys: pytest
     )
 
 
+def test_a_directory_that_a_program_wrote_is_a_directory_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = tmp_path / "saved"
+    (saved / "more").mkdir(parents=True)
+    (saved / "more" / "weights").write_bytes(b"whatever")
+    run = run_with(tmp_path / "run", directories.pack(saved), ".checkpoint")
+    status, told, _ = command(capsys, "export", str(run))
+    assert status == 0
+    assert told == f"{run / 'model.checkpoint'}: the directory that the program wrote, as it was\n"
+    assert (run / "model.checkpoint" / "more" / "weights").read_bytes() == b"whatever"
+    status, _, err = command(capsys, "export", str(run))
+    assert (status, err) == (
+        2,
+        f"evodevo: {run / 'model.checkpoint'} is there already: remove it, or give another name with --out\n",
+    )
+
+
 def test_what_cannot_be_exported_is_said_in_one_message(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +143,7 @@ def test_what_cannot_be_exported_is_said_in_one_message(
     finished(tmp_path / "foreign")
     assert refused("nobody").startswith(f"no run 'nobody' in {tmp_path}; there are: ")
     assert refused("unborn") == "run 'unborn' has no best member yet"
+    assert refused("run", "--out", str(tmp_path)).startswith("--out ")
     assert refused("run", "--out", "x.onnx") == "--out x.onnx: should end in .safetensors, .pt or .pth"
     assert refused("run", "--out", "no/where.pt") == "--out no/where.pt: there is no directory no"
     assert refused("foreign") == "the best checkpoint of 'foreign': this is no checkpoint of evodevo's"

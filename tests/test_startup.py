@@ -28,7 +28,13 @@ def imported_by(code: str) -> set[str]:
 
 def test_the_package_imports_nothing_heavy_before_it_is_needed() -> None:
     assert imported_by("import evodevo") & {*HEAVY, "click", "numpy", "pydantic"} == set()
-    assert imported_by("import evodevo; evodevo.Schedule, evodevo.open_run, evodevo.local") & HEAVY == set()
+    light = "evodevo.Schedule, evodevo.open_run, evodevo.local, evodevo.Strategy, evodevo.RunConfig"
+    assert imported_by(f"import evodevo; {light}") & {*HEAVY, "workers"} == set()
+
+
+def test_the_names_for_ones_own_model_load_torch_when_they_are_asked_for() -> None:
+    found = imported_by("from evodevo import Splits, Workload; Workload.__init_subclass__(), Splits(1, 2, 3)")
+    assert {"torch", "workers"} <= found
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])

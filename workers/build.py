@@ -14,6 +14,7 @@ from pydantic import ConfigDict, ValidationError, create_model
 
 from evodevo.config_errors import describe
 from evodevo.errors import UsageError
+from workers.training import Leg
 
 
 class Trainable(Protocol):
@@ -29,7 +30,9 @@ class Trainable(Protocol):
 
     def prepare(self, device: Any, data_root: str | None) -> None: ...
 
-    def begin(self, hyperparameters: Mapping[str, Any], training_seed: int, parent: bytes | None) -> Any: ...
+    def begin(
+        self, hyperparameters: Mapping[str, Any], training_seed: int, parent: bytes | None, leg: Leg = ...
+    ) -> Any: ...
 
     def train(self, state: Any) -> Generator[Any, None, None]:
         """Train one epoch, yielding now and then; what is yielded are losses, or nothing."""
@@ -40,8 +43,10 @@ class Trainable(Protocol):
 
     def exhibits(self, state: Any) -> Mapping[str, bytes]: ...
 
-    def rehearse(self, hyperparameters: Mapping[str, Any]) -> tuple[list[str], set[str]]:
-        """Try one batch; returns the metrics that it reports and the hyperparameters that it read."""
+    def rehearse(
+        self, hyperparameters: Mapping[str, Any], other: Mapping[str, Any] | None = None
+    ) -> tuple[list[str], set[str]]:
+        """Try a round with two members; returns the metrics reported and the hyperparameters read."""
 
     def facts(self) -> list[str]: ...
 
@@ -54,7 +59,8 @@ def build(workload: Mapping[str, Any]) -> Trainable:
     if workload["command"] is not None:
         from workers.workloads.command import Command
 
-        return Command(workload["command"], **_checked(Command, workload["options"], skip=("command",)))
+        options = _checked(Command, workload["options"], skip=("command", "flags"))
+        return Command(workload["command"], workload.get("flags"), **options)
     found = _import(workload["use"])
     made: Trainable = found(**_checked(found, workload["options"]))
     return made

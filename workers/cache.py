@@ -5,11 +5,14 @@ import json
 import threading
 from collections import OrderedDict
 
+from evodevo.errors import Unfit
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.records import CheckpointRef, Job
+from workers import digests
 from workers.build import Trainable, build
 from workers.preload import current_device
 from workers.publisher import Publisher
+from workers.seeding import derived, seed_all
 
 CHECKPOINTS_BUDGET_BYTES = 2 << 30
 MAX_WORKLOADS = 2
@@ -18,6 +21,10 @@ _workloads: OrderedDict[str, Trainable] = OrderedDict()
 _checkpoints: OrderedDict[tuple[str, str], bytes] = OrderedDict()
 _checkpoints_bytes = 0
 _lock = threading.Lock()
+
+
+def _key(job: Job) -> str:
+    return json.dumps([dict(job.workload), job.data_root, job.seed], sort_keys=True)
 
 
 @functools.lru_cache(maxsize=32)
@@ -39,19 +46,33 @@ def publisher() -> Publisher:
 def workload_for(job: Job) -> tuple[Trainable, bool]:
     """Return the job's workload with its data loaded, and whether it was loaded just now.
 
-    The last few are kept. Raises `UsageError`.
+    The last few are kept. Raises `UsageError`, and `Unfit` if the data are not those that the run began with.
     """
-    key = json.dumps([dict(job.workload), job.data_root], sort_keys=True)
+    key = _key(job)
     with _lock:
         is_new = key not in _workloads
         if is_new:
-            workload = build(job.workload)
-            workload.prepare(current_device(), job.data_root)
+            workload = loaded(job)
+            if job.data and (differing := digests.difference(job.data, digests.of(workload, job.seed))):
+                raise Unfit(
+                    f"its {differing} split is not the one that the run began with: the data, or what data() "
+                    "makes of them, differ on this worker"
+                )
             _workloads[key] = workload
             if len(_workloads) > MAX_WORKLOADS:
                 _workloads.popitem(last=False)
         _workloads.move_to_end(key)
         return _workloads[key], is_new
+
+
+def loaded(job: Job) -> Trainable:
+    """Return a new workload of the job with its data loaded, both with seeds made from the run's seed."""
+    device = current_device()
+    seed_all(derived(job.seed, "workload"), device)
+    workload = build(job.workload)
+    seed_all(derived(job.seed, "data"), device)
+    workload.prepare(device, job.data_root)
+    return workload
 
 
 def read_checkpoint(store: CheckpointStore, ref: CheckpointRef) -> bytes:

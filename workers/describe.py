@@ -1,6 +1,7 @@
-"""Says, before a run begins, whether its workload works: imports it, loads the data, tries one batch."""
+"""Says, before a run begins, whether its workload works: imports it, loads the data, rehearses a round."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,16 +10,22 @@ from evodevo.config_errors import nearest
 from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.records import Job
+from workers import digests
 from workers.build import place_of
-from workers.cache import workload_for
+from workers.cache import loaded, workload_for
 from workers.hyperparameters import UnknownHyperparameter
+from workers.preload import current_device
+from workers.seeding import derived, seed_all
 
 
-def describe(job: Job, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = False) -> dict[str, Any]:
     """Facts about the job's workload: `facts` and `warnings` (lines), `metrics` (names), `torch` (version).
 
-    Raises `UsageError` where no checkpoints can be kept, or the workload cannot be imported, cannot load its
-    data, fails in its first batch, or does not report the objective's metric.
+    `data` has the digest of each split; if the job knows digests, they have to be equal. `founders` are the
+    hyperparameters of two members. With `twice` the data are loaded a second time and have to be the same.
+
+    Raises `UsageError` if no checkpoints can be kept, or the workload cannot be imported, cannot load its
+    data, fails in a round of training, or does not report the objective's metric.
     """
     torch.set_num_threads(job.threads)
     try:
@@ -27,13 +34,23 @@ def describe(job: Job, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError(f"checkpoints.url: {why}") from None
     name = job.workload["use"] or "command"
     try:
-        workload, _ = workload_for(job)
-        metrics, read = workload.rehearse(hyperparameters)
+        workload, _ = workload_for(replace(job, data={}))
+        data = digests.of(workload, job.seed)
+        _check_data(job, data, twice)
+        metrics, read = workload.rehearse(founders[0], founders[-1])
+        seed_all(derived(job.seed, "facts"), current_device())
         facts = workload.facts()
-    except UsageError:
-        raise
+    except UsageError as why:
+        raise UsageError(_named(name, str(why))) from None
     except UnknownHyperparameter as why:
         raise UsageError(f"{name}: {why}") from why
+    except AssertionError as why:
+        if "daemonic" not in str(why):
+            raise UsageError(f"{name} fails before its first epoch: {why!r}{place_of(why)}") from why
+        raise UsageError(
+            f"{name}: the workers may not have processes of their own, as a DataLoader with num_workers "
+            "has; start them with DASK_DISTRIBUTED__WORKER__DAEMON=False in their environment"
+        ) from why
     except (Exception, SystemExit) as why:
         raise UsageError(
             f"{name} fails before its first epoch: {type(why).__name__}: {why}{place_of(why)}"
@@ -46,9 +63,30 @@ def describe(job: Job, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
             raise UsageError(f"{key}: {name} does not report {metric!r}; {nearest(metric, sorted(metrics))}")
     if job.weights and job.metric in {*metrics, "train_loss"}:
         raise UsageError(f"objective.metric: {name} has a metric {job.metric!r}; give the sum another name")
-    unread = [locus for locus in hyperparameters if locus not in read]
+    unread = [locus for locus in founders[0] if locus not in read]
     warnings = [f"{name} did not read the hyperparameter {locus!r}" for locus in unread]
-    return {"facts": facts, "warnings": warnings, "metrics": metrics, "torch": str(torch.__version__)}
+    version = str(torch.__version__)
+    return {"facts": facts, "warnings": warnings, "metrics": metrics, "data": data, "torch": version}
+
+
+def _check_data(job: Job, data: Mapping[str, str], twice: bool) -> None:
+    """The data are those that the run began with, and with the same seed the same again."""
+    if job.data and (differing := digests.difference(job.data, data)):
+        raise UsageError(
+            f"the {differing} split of the data is not the one that the run began with; give it the same data"
+        )
+    if twice and (differing := digests.difference(data, digests.of(loaded(job), job.seed))):
+        raise UsageError(
+            f"data() gives another {differing} split each time, so members would be compared on different "
+            "data, and be validated on what they were trained on: draw it from torch's, numpy's or python's "
+            "global generator, which are seeded, or from one with a fixed seed"
+        )
+
+
+def _named(name: str, message: str) -> str:
+    """A message with the workload's name before it, unless it begins with a key of the config."""
+    is_key = message.split(":")[0].startswith(("workload.", "search.", "data.", "checkpoints.", "objective."))
+    return message if is_key or message.startswith(name) else f"{name}: {message}"
 
 
 def _check_legs(job: Job, facts: list[str]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from workers.augment import flipped, shifted
 from workers.data import cifar10
 from workers.hyperparameters import Hyperparameters
-from workers.workload import Batch, Splits, Training, Workload
+from workers.workload import Batch, Leg, Splits, Training, Workload
 
 Precision = Literal["float32", "bfloat16"]
 LARGEST_SHIFT = 0.1
@@ -58,13 +58,19 @@ class ImageClassifier(Workload):
         super().prepare(device, data_root)
         self.mean = mean_image(self.splits.train[0])
 
-    def begin(self, hyperparameters: Mapping[str, Any], training_seed: int, parent: bytes | None) -> Training:
+    def begin(
+        self,
+        hyperparameters: Mapping[str, Any],
+        training_seed: int,
+        parent: bytes | None,
+        leg: Leg = Leg(),  # noqa: B008
+    ) -> Training:
         """As every workload does, with all tensors in the channels_last layout, which is the faster one.
 
         Checkpoints know no layout. A restored momentum is given its parameter's: arithmetic on mixed layouts
         is slower.
         """
-        training = super().begin(hyperparameters, training_seed, parent)
+        training = super().begin(hyperparameters, training_seed, parent, leg)
         training.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for parameter, state in training.optimizer.state.items():
             for key, value in state.items():

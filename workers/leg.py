@@ -8,10 +8,13 @@ from typing import Any
 
 import torch
 
-from evodevo.run.records import Assignment, Job, Outcome
+from evodevo.errors import Unfit
+from evodevo.run.records import Assignment, Job, Outcome, notes_on
 from workers.build import Trainable
 from workers.cache import read_checkpoint, store_of, workload_for
-from workers.workload import Training
+from workers.preload import current_device
+from workers.seeding import derived, seed_all
+from workers.training import Leg, Training, mean_of
 
 ERROR_TAIL_CHARACTERS = 8000
 
@@ -47,11 +50,11 @@ def train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: Han
     """Carry out one attempt; the outcome has no checkpoint yet, as that is on its way to the store.
 
     Whatever the workload raises becomes a failed outcome, with its traceback. An `OSError` is raised: a disk,
-    a file or a time limit may do better at the next attempt.
+    a file or a time limit may do better at the next attempt. `Unfit` is raised if this worker cannot do it.
     """
     try:
         return _train_leg(job, assignment, watch, hand_over)
-    except OSError:
+    except (OSError, Unfit):
         raise
     except (Exception, SystemExit):
         return Outcome("failed", error=traceback.format_exc()[-ERROR_TAIL_CHARACTERS:])
@@ -64,7 +67,8 @@ def _train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: Ha
     workload, is_new = workload_for(job)
     watch.stop("prepare" if is_new else "load")
     parent = read_checkpoint(store_of(job), assignment.parent) if assignment.parent else None
-    state = workload.begin(assignment.hyperparameters, assignment.training_seed, parent)
+    leg = Leg(job.epochs, job.steps, assignment.epoch, job.total_epochs)
+    state = workload.begin(assignment.hyperparameters, assignment.training_seed, parent, leg)
 
     watch.switch("train")
     state, epochs = _train(workload, state, job, assignment)
@@ -72,6 +76,7 @@ def _train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: Ha
     watch.switch("save")
     hand_over(workload.checkpoint(state), workload.suffix)
     watch.switch("eval")
+    seed_all(derived(job.seed, "evaluate"), current_device())  # the same draws for every member
     metrics = {**_last_of(epochs), **workload.evaluate(state, "validation")}
 
     for name in job.weights or [job.metric]:
@@ -79,15 +84,11 @@ def _train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: Ha
             raise KeyError(f"the workload reports {', '.join(metrics)}, and not the objective {name!r}")
     if job.weights:
         metrics[job.metric] = sum(weight * metrics[name] for name, weight in job.weights.items())
-    finite = finite_only(metrics)
-    by_epoch = [finite_only(epoch) for epoch in epochs] if len(epochs) > 1 else ()
-    if job.metric not in finite:
-        return Outcome("diverged", metrics=finite, epochs=by_epoch)
-    return Outcome("done", finite[job.metric], finite, epochs=by_epoch)
-
-
-def finite_only(metrics: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+    by_epoch = epochs if len(epochs) > 1 else ()
+    notes = (*notes_on(metrics), *(state.notes if isinstance(state, Training) else ()))
+    if not math.isfinite(metrics[job.metric]):
+        return Outcome("diverged", metrics=metrics, epochs=by_epoch, notes=notes)
+    return Outcome("done", metrics[job.metric], metrics, epochs=by_epoch, notes=notes)
 
 
 def _train(
@@ -106,14 +107,12 @@ def _train(
             _train_epoch(workload, state, clock, None)
         return state, []
     epochs: list[dict[str, float]] = []
-    if isinstance(state, Training):
-        state.epochs, state.steps = job.epochs, job.steps
     left = job.steps
     while left is None or left > 0:
         if isinstance(state, Training):
-            state.epoch = len(epochs)
+            state.epoch = assignment.epoch + len(epochs)
         count, losses = _train_epoch(workload, state, clock, left)
-        epochs.append({"train_loss": float(torch.stack(losses).mean())} if losses else {})
+        epochs.append({"train_loss": mean_of(losses)} if losses else {})
         if left is not None:
             if not count:
                 raise RuntimeError("the workload trains no batch, so that its steps cannot be counted")

@@ -10,6 +10,9 @@ from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.records import CheckpointRef, Job
 from workers.build import place_of
 from workers.cache import workload_for
+from workers.preload import current_device
+from workers.seeding import derived, seed_all
+from workers.training import Leg
 
 LONGEST = 500
 """Characters of what a workload says of parameters that do not fit."""
@@ -28,7 +31,8 @@ def try_start(job: Job, hyperparameters: Mapping[str, Any], url: str, ref: Check
     except CheckpointError as why:
         return [f"search.start was not tried, as the worker does not see its checkpoint: {why}"]
     try:
-        workload.begin(hyperparameters, 0, data)
+        seed_all(derived(job.seed, "start"), current_device())
+        workload.begin(hyperparameters, 0, data, Leg(job.epochs, job.steps, 0, job.total_epochs))
     except (Exception, SystemExit) as why:
         name = job.workload["use"] or "command"
         said = " ".join(str(why).split())

@@ -6,9 +6,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from workers.parameters import model_state
+from workers.names import plain
+from workers.state import model_state
 
-COMPILED = "_orig_mod"
 PARALLEL = "module."
 COUNTER = "n_averaged"
 
@@ -20,7 +20,7 @@ def plain_state(data: bytes) -> dict[str, Tensor]:
     of them, and so does `AveragedModel`, which also counts. Raises `ValueError` for a file that evodevo did
     not write.
     """
-    state = {_without_compiled(name): value for name, value in model_state(data).items()}
+    state = {plain(name): value for name, value in model_state(data).items()}
     while wrapped := [name for name in state if name != COUNTER]:
         if not all(name.startswith(PARALLEL) for name in wrapped):
             break
@@ -54,7 +54,3 @@ def _apart(state: dict[str, Tensor]) -> dict[str, Tensor]:
         found[name] = found[name].contiguous()
         seen.add(place)
     return found
-
-
-def _without_compiled(name: str) -> str:
-    return ".".join(part for part in name.split(".") if part != COMPILED)

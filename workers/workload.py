@@ -23,83 +23,87 @@
 
 The metrics reach the config's `objective.metric` as `validation_loss`. Arguments of `__init__` are the
 config's `workload.options`. Everything below `metrics` is provided, and can be overridden.
+
+Whenever a method is called, python's, numpy's and torch's global generators are seeded: from the run's seed,
+and in training also from the member's. What a method keeps in `self` is shared by all members that the
+worker trains; what belongs to one member is part of its model, or is set on its `Training` (see `setup`).
 """
 
-import random
+import contextlib
+import functools
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from evodevo.errors import UsageError
-from workers import parameters
+from workers import batches, state
+from workers.averaging import Averaged
 from workers.hyperparameters import Hyperparameters
+from workers.rehearsal import rehearse
+from workers.seeding import seed_all
+from workers.training import Leg, Training, begin_training_mode, mean_of
 
-Batch = tuple[Tensor, ...]
+__all__ = ["Batch", "Leg", "Splits", "Training", "Workload"]
+
+Batch = Any
+"""As the split gives it: of a tuple of tensors a tuple, or what a DataLoader's `collate_fn` makes."""
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Tensors of each split, with the examples along their first dimension.
+    """The data; see `workers.batches` for what a split may be: tensors, `Dataset`, `DataLoader`, iterables.
 
-    Selection sees `validation` only; `test`, where there is one, is for the report.
+    Selection sees `validation` only; `test`, if there is one, is for the report.
     """
 
-    train: Batch
-    validation: Batch
-    test: Batch | None = None
-
-
-@dataclass
-class Training:
-    """A member while it is being trained."""
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    hyperparameters: Hyperparameters
-    generator: torch.Generator
-    """On the CPU, seeded with the member's training seed: the order of the examples comes from it."""
-    epochs: int = 1
-    """Of this leg; `epoch` is the number of the one at hand, from 0."""
-    epoch: int = 0
-    steps: int | None = None
-    """Of this leg if it is measured in steps; `step` have been done."""
-    step: int = 0
-
-    def progress(self, of_epoch: float) -> float:
-        """Return how much of the leg is done, in [0, 1], at this fraction of the epoch."""
-        if self.steps is not None:
-            return min(1.0, self.step / self.steps)
-        return min(1.0, (self.epoch + of_epoch) / self.epochs)
+    train: Any
+    validation: Any
+    test: Any = None
 
 
 class Workload(ABC):
     batch_size: int = 64
-    suffix = ".safetensors"
-    continues = True
+    """Of splits that do not come in batches; a DataLoader has its own."""
+    clip_norm: float | None = None
+    """Largest norm of the gradient; it is scaled down to this."""
+    accumulate: int = 1
+    """Batches whose gradients are averaged for one step of the optimizer."""
+    autocast: torch.dtype | None = None
+    """`torch.bfloat16` or `torch.float16` for the forward passes; with float16 the loss is scaled."""
+    scheduler_per: Literal["epoch", "step"] = "epoch"
+    """When the scheduler makes its step: after each epoch, or after each step of the optimizer."""
+    average_half_life: float | None = None
+    """In epochs: a moving average of parameters and buffers is kept, and is what is evaluated."""
+
+    suffix: ClassVar[str] = ".safetensors"
+    continues: ClassVar[bool] = True
 
     device: torch.device
     splits: Splits
 
     @abstractmethod
     def data(self, root: str | None) -> Splits:
-        """Load the data, from the config's `data.root` where it names one. Called once a worker process."""
+        """Load the data, from the config's `data.root` if it names one. Called once a worker process."""
 
     @abstractmethod
     def model(self) -> nn.Module:
-        """A new model with freshly drawn parameters (torch's generators are seeded)."""
+        """Return a new model with freshly drawn parameters (torch's generators are seeded)."""
 
     def model_of(self, hp: Hyperparameters) -> nn.Module:
-        """The model of a member; overridden where hyperparameters have a say in its topology."""
+        """The model of a member; overridden if hyperparameters have a say in its topology."""
         return self.model()
 
     @abstractmethod
-    def optimizer(self, model: nn.Module, hp: Hyperparameters) -> torch.optim.Optimizer:
-        """An optimizer with the child's hyperparameters; what its α's had accumulated is set into it."""
+    def optimizer(self, model: nn.Module, hp: Hyperparameters) -> Any:
+        """Return an optimizer with the child's hyperparameters; what its α's had accumulated is set into it.
+
+        Several (of a GAN) are returned as a dict by name; `step` is then to be overridden.
+        """
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
@@ -109,27 +113,63 @@ class Workload(ABC):
     def metrics(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor | float]:
         """Means over one batch of a split; they are averaged over the split, weighted by batch length."""
 
+    def scheduler(self, training: Training) -> Any:
+        """Return a learning-rate scheduler of `training.optimizer`, or several by name; by default none.
+
+        It makes its steps by itself (`scheduler_per`). `training.epochs`, `training.steps_per_epoch` and the
+        hyperparameters say how long it has. What it has come to is inherited as a factor of the learning
+        rate.
+        """
+        return None
+
+    def setup(self, training: Training) -> None:  # noqa: B027
+        """Set further parts of a member's state on `training`, before the parent's state is restored.
+
+        Whatever has `state_dict` and `load_state_dict` is kept: `training.critic = Critic()`.
+        """
+
     def prepare(self, device: torch.device, data_root: str | None) -> None:
-        """Load the data and keep it on the device. Raises `UsageError` for a batch size that cannot be."""
+        """Load the data; tensors are kept on the device. Raises `UsageError` for what cannot be."""
         if self.batch_size < 1:
             raise UsageError(f"workload.options.batch_size: should be 1 or more, not {self.batch_size}")
         self.device = device
         loaded = self.data(data_root)
         for name in ("train", "validation"):
-            if not len(getattr(loaded, name)[0]):
-                raise UsageError(f"the {name} split of the data is empty")
-        on_device = (split and tuple(t.to(device) for t in split) for split in _fields(loaded))
-        self.splits = Splits(*on_device)  # type: ignore[arg-type]
+            batches.checked(name, getattr(loaded, name))
+        if loaded.test is not None:
+            batches.checked("test", loaded.test)
+        on_device = (batches.kept(split, device) for split in (loaded.train, loaded.validation, loaded.test))
+        self.splits = Splits(*on_device)
 
-    def begin(self, hyperparameters: Mapping[str, Any], training_seed: int, parent: bytes | None) -> Training:
-        """A member, fresh or with the parameters and optimizer state of `parent`."""
-        _seed_all(training_seed, self.device)
+    def begin(
+        self,
+        hyperparameters: Mapping[str, Any],
+        training_seed: int,
+        parent: bytes | None,
+        leg: Leg = Leg(),  # noqa: B008
+    ) -> Training:
+        """A member, fresh or with the state of `parent`."""
+        seed_all(training_seed, self.device)
         hp = Hyperparameters(hyperparameters)
         model = self.model_of(hp).to(self.device)
+        self._materialise(model, hp)
         optimizer = self.optimizer(model, hp)
+        generator = torch.Generator().manual_seed(training_seed)
+        training = Training(model, optimizer, hp, generator, leg, leg.before)
+        count = batches.steps(self.splits.train, self.batch_size)
+        training.steps_per_epoch = count and -(-count // self.accumulate)
+        training.scheduler = self.scheduler(training)
+        if self.autocast == torch.float16:
+            training.scaler = torch.amp.GradScaler(self.device.type)
+        if self.average_half_life is not None:
+            if training.steps_per_epoch is None:
+                raise UsageError("average_half_life is in epochs, and the training data have no length")
+            training.averaged = Averaged(model, self.average_half_life * training.steps_per_epoch)
+        self.setup(training)
+        training.given = state.given(training)
         if parent is not None:
-            parameters.restore(parent, model, optimizer)
-        return Training(model, optimizer, hp, torch.Generator().manual_seed(training_seed))
+            state.restore(parent, training)
+        return training
 
     def train(self, training: Training) -> Generator[Tensor, None, None]:
         """Train one epoch; yields the loss of each batch, detached.
@@ -138,59 +178,78 @@ class Workload(ABC):
         of itself: 0 leaves it alone, with 1 it ends near zero. A fom is then not worse for the noise of a
         learning rate that is still high for a good reason, and selection by one leg is less short-sighted.
         """
-        training.model.train()
-        anneal = training.hyperparameters.get("anneal", 0.0)
-        groups = training.optimizer.param_groups
-        peaks = [group["lr"] for group in groups]
-        batches = max(1, len(self.splits.train[0]) // self.batch_size)
-        try:
-            for number, batch in enumerate(self.train_batches(training)):
-                for group, peak in zip(groups, peaks, strict=True):
-                    group["lr"] = peak * (1.0 - anneal * training.progress(number / batches))
-                yield self.step(training, batch)
-        finally:
-            for group, peak in zip(groups, peaks, strict=True):
-                group["lr"] = peak
+        begin_training_mode(training)
+        losses: list[Tensor] = []
+        with contextlib.closing(self._annealed(training, self.train_batches(training))) as found:
+            try:
+                for batch in found:
+                    losses.append(self.step(training, batch))
+                    if not training.pending:
+                        self._stepped(training)
+                    yield losses[-1]
+            except GeneratorExit:
+                self._use_pending(training)
+                raise
+            self._use_pending(training)
+        self.end_epoch(training, losses)
 
     def step(self, training: Training, batch: Batch) -> Tensor:
-        """One optimizer step; returns the batch's loss, detached."""
-        training.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss(training.model, batch, training.hyperparameters)
-        loss.backward()  # type: ignore[no-untyped-call]
-        training.optimizer.step()
+        """One batch: its gradient, and a step of the optimizer; returns the batch's loss, detached."""
+        if len(training.optimizers) > 1:
+            raise UsageError(
+                f"the workload has several optimizers ({', '.join(training.optimizers)}), so it has to "
+                "override step(training, batch)"
+            )
+        if _wants_closure(type(training.optimizer).step):
+            return self._step_with_closure(training, batch)
+        if not training.pending:
+            training.optimizer.zero_grad(set_to_none=True)
+        loss = self._loss(training, batch)
+        share = loss if self.accumulate == 1 else loss / self.accumulate
+        (share if training.scaler is None else training.scaler.scale(share)).backward()  # type: ignore[no-untyped-call]
+        training.pending += 1
+        if training.pending >= self.accumulate:
+            self._update(training)
         return loss.detach()
 
+    def end_epoch(self, training: Training, losses: Sequence[Tensor]) -> None:
+        """Called after each whole epoch with the losses of its batches; lets a scheduler make its step."""
+        if self.scheduler_per == "epoch":
+            _step_schedulers(training, losses)
+
     def train_batches(self, training: Training) -> Iterator[Batch]:
-        """The training split in a random order, whole batches only (or all of it, where it is smaller)."""
-        count = len(self.splits.train[0])
-        order = torch.randperm(count, generator=training.generator).to(self.device)
-        for start in range(0, max(1, count - self.batch_size + 1), self.batch_size):
-            chosen = order[start : start + self.batch_size]
-            yield tuple(tensor[chosen] for tensor in self.splits.train)
+        """The training split in a random order, whole batches only (or all of it, if it is smaller)."""
+        split, generator = self.splits.train, training.generator
+        yield from batches.training_batches(split, self.batch_size, generator, training.epoch, self.device)
 
     @torch.no_grad()
     def evaluate(self, training: Training, split: str) -> dict[str, float]:
-        """The metrics over a whole split, named `<split>_<metric>`; none where the split is not there."""
-        training.model.eval()
-        totals: dict[str, Tensor] = {}
-        count = 0
-        for batch in self.evaluation_batches(split):
-            size = len(batch[0])
-            count += size
-            for name, value in self.metrics(training.model, batch).items():
-                weighted = torch.as_tensor(value, device=self.device).double() * size
-                totals[name] = totals.get(name, torch.zeros_like(weighted)) + weighted
+        """The metrics over a whole split, named `<split>_<metric>`; none if the split is not there."""
+        totals: dict[str, Any] = {}
+        last: Mapping[str, Any] = {}
+        seen = count = 0
+        with training.evaluating() as model, self._casting():
+            for batch in self.evaluation_batches(split):
+                size = self.batch_length(batch)
+                seen, count = seen + 1, count + size
+                last = self.metrics(model, batch)
+                for name, value in last.items():
+                    double = value.detach().double() if isinstance(value, Tensor) else float(value)
+                    totals[name] = totals.get(name, 0.0) + double * size
+        if seen == 1:
+            return {f"{split}_{name}": float(value) for name, value in last.items()}
         return {f"{split}_{name}": float(total) / count for name, total in totals.items()}
 
     def evaluation_batches(self, split: str) -> Iterator[Batch]:
         """A split in its own order, in batches that may be larger than in training."""
-        tensors = getattr(self.splits, split)
-        size = max(self.batch_size, 500)
-        for start in range(0, len(tensors[0]) if tensors else 0, size):
-            yield tuple(tensor[start : start + size] for tensor in tensors)
+        yield from batches.evaluation_batches(getattr(self.splits, split), self.batch_size, self.device)
+
+    def batch_length(self, batch: Batch) -> int:
+        """The number of examples of a batch; overridden if it is not the length of its first tensor."""
+        return batches.batch_length(batch)
 
     def checkpoint(self, training: Training) -> bytes:
-        return parameters.encode(training.model, training.optimizer)
+        return state.encode(training)
 
     def exhibits(self, training: Training) -> Mapping[str, bytes]:
         """Something to look at of the run's best member, for its report: `.png` pictures, `.txt` texts.
@@ -199,42 +258,126 @@ class Workload(ABC):
         """
         return {}
 
-    def rehearse(self, hyperparameters: Mapping[str, Any]) -> tuple[list[str], set[str]]:
-        """Train and evaluate one batch; returns the metrics' names and the hyperparameters that were read."""
-        training = self.begin(hyperparameters, 0, None)
-        next(self.train(training), None)
-        training.model.eval()
-        with torch.no_grad():
-            reported = self.metrics(training.model, next(iter(self.evaluation_batches("validation"))))
-            for name, value in reported.items():
-                if torch.as_tensor(value).numel() != 1:
-                    shape = tuple(torch.as_tensor(value).shape)
-                    raise ValueError(f"metric {name!r} should be one number, not a tensor of shape {shape}")
-        return [f"validation_{name}" for name in reported], training.hyperparameters.read
+    def rehearse(
+        self, hyperparameters: Mapping[str, Any], other: Mapping[str, Any] | None = None
+    ) -> tuple[list[str], set[str]]:
+        """Try a whole round with two members: see `workers.rehearsal`."""
+        return rehearse(self, hyperparameters, other or hyperparameters)
 
     def facts(self) -> list[str]:
         """Lines for `evodevo check`: what this workload is, in numbers."""
-        sizes = [
-            f"{name} {len(getattr(self.splits, name)[0]):,}"
-            for name in ("train", "validation", "test")
-            if getattr(self.splits, name)
-        ]
-        count = sum(p.numel() for p in self.model().parameters())
+        sizes = []
+        for name in ("train", "validation", "test"):
+            split = getattr(self.splits, name)
+            if split is not None:
+                count = batches.length(split)
+                sizes.append(f"{name} {count:,}" if count is not None else f"{name} of unknown length")
+        count = sum(p.numel() for p in self.model().parameters() if not nn.parameter.is_lazy(p))
         return [f"{count:,} parameters on {self.device}", f"examples: {', '.join(sizes)}"]
 
+    def _materialise(self, model: nn.Module, hp: Hyperparameters) -> None:
+        """Let lazy layers see a batch, so that they have parameters."""
+        if any(nn.parameter.is_lazy(p) for p in [*model.parameters(), *model.buffers()]):
+            with torch.no_grad(), self._casting():
+                self.loss(model.eval(), next(iter(self.evaluation_batches("train"))), hp)
 
-def _fields(splits: Splits) -> tuple[Batch | None, ...]:
-    return splits.train, splits.validation, splits.test
+    def _loss(self, training: Training, batch: Batch) -> Tensor:
+        with self._casting():
+            return self.loss(training.model, batch, training.hyperparameters)
+
+    def _casting(self) -> torch.autocast:
+        enabled = self.autocast is not None
+        return torch.autocast(self.device.type, self.autocast or torch.bfloat16, enabled=enabled)
+
+    def _annealed(self, training: Training, found: Iterator[Batch]) -> Generator[Batch, None, None]:
+        """The batches, with the learning rate set before each if the member has an `anneal`."""
+        anneal = training.hyperparameters.get("anneal", 0.0)
+        if not anneal:
+            yield from found
+            return
+        if training.scheduler is not None:
+            raise UsageError(
+                "a locus `anneal` and a scheduler both set the learning rate; leave one of them out"
+            )
+        total = batches.steps(self.splits.train, self.batch_size)
+        if total is None:
+            raise UsageError("a locus `anneal` needs training data with a length")
+        groups = [group for one in training.optimizers.values() for group in one.param_groups]
+        peaks = [group["lr"] for group in groups]
+        try:
+            for number, batch in enumerate(found):
+                for group, peak in zip(groups, peaks, strict=True):
+                    group["lr"] = peak * (1.0 - anneal * training.progress(number / total))
+                yield batch
+        finally:
+            for group, peak in zip(groups, peaks, strict=True):
+                group["lr"] = peak
+
+    def _update(self, training: Training) -> None:
+        """A step of the optimizer with the gradients that are there."""
+        optimizer, scaler = training.optimizer, training.scaler
+        if self.clip_norm is not None:
+            if scaler is not None:
+                scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(_parameters(optimizer), self.clip_norm)
+        if scaler is None:
+            optimizer.step()
+        else:
+            scaler.step(optimizer)
+            scaler.update()
+        training.pending = 0
+
+    def _step_with_closure(self, training: Training, batch: Batch) -> Tensor:
+        """For optimizers that ask for the loss themselves, again and again (L-BFGS)."""
+        if self.accumulate > 1 or training.scaler is not None:
+            raise UsageError(
+                "an optimizer with a closure can neither accumulate gradients nor scale the loss"
+            )
+
+        def closure() -> Tensor:
+            training.optimizer.zero_grad(set_to_none=True)
+            loss = self._loss(training, batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+            if self.clip_norm is not None:
+                nn.utils.clip_grad_norm_(_parameters(training.optimizer), self.clip_norm)
+            return loss
+
+        return torch.as_tensor(training.optimizer.step(closure)).detach()
+
+    def _stepped(self, training: Training) -> None:
+        """After each step of the optimizer."""
+        if self.scheduler_per == "step":
+            _step_schedulers(training, ())
+        if training.averaged is not None:
+            training.averaged.update(training.model)
+
+    def _use_pending(self, training: Training) -> None:
+        if training.pending:
+            self._update(training)
+            self._stepped(training)
 
 
-def _seed_all(seed: int, device: torch.device) -> None:
-    """Seed all of the usual global generators: a workload may draw from any of them.
+def _step_schedulers(training: Training, losses: Sequence[Tensor]) -> None:
+    scheduler = training.scheduler
+    if scheduler is None:
+        return
+    several = scheduler.values() if isinstance(scheduler, Mapping) else [scheduler]
+    for one in several:
+        if isinstance(one, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            if not losses:
+                raise UsageError(
+                    "ReduceLROnPlateau goes by the mean loss of an epoch: set scheduler_per to epoch"
+                )
+            one.step(mean_of(losses))
+        else:
+            one.step()
 
-    `torch.manual_seed` would do more, but while CUDA sleeps it keeps a stack trace of each call for ever.
-    """
-    random.seed(seed)
-    np.random.seed(seed)
-    if device.type == "cpu":
-        torch.default_generator.manual_seed(seed)
-    else:
-        torch.manual_seed(seed)
+
+@functools.cache
+def _wants_closure(step: Callable[..., Any]) -> bool:
+    closure = inspect.signature(step).parameters.get("closure")
+    return closure is not None and closure.default is closure.empty
+
+
+def _parameters(optimizer: Any) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

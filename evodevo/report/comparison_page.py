@@ -17,6 +17,7 @@ from evodevo.report.comparison import (
     results_of,
 )
 from evodevo.report.comparison_plots import fom_picture, schedules_picture
+from evodevo.report.naming import numbered
 from evodevo.report.plots import drawn
 from evodevo.run import files
 
@@ -43,6 +44,7 @@ def write_comparison(directory: Path, config: RunConfig, histories: Histories) -
         *(web.table(*table) for table in tables(config, results)),
         *([web.paragraph(said)] if (said := verdict(config, results)) else []),
         *(web.picture(name, data) for name, data in pictures.items()),
+        *web.legend(numbered(config, histories)),
         web.heading("Arms"),
         web.preformatted(arms_of(histories)),
         web.heading("Config"),

@@ -25,6 +25,7 @@ from evodevo.run.journal import Journal, JournalError
 from evodevo.run.keeper import Keeper
 from evodevo.run.loop import Loop
 from evodevo.run.pacing import pacing_of
+from evodevo.run.records import Job
 from evodevo.run.setup import EXAMINE, EXHIBITS, JOURNAL, RENDER, job_of, write_config
 
 logger = logging.getLogger("evodevo.controller")
@@ -87,6 +88,7 @@ class Controller:
         taken_over = TakenOver(self._about, await self._again() if self._retry else ())
         await self.write(taken_over, *([Extended(self._generations)] if self._generations else []))
         if self.history.extended_to is not None:
+            self._job = self._job_now()  # workers are told how long the whole run is
             await self._on_disk(write_config, self.directory, self.history.config)
         pacing = await self._on_disk(pacing_of, self.history.config.strategy(), self.history)
         keeper = Keeper(store, self.history, pacing, self._on_disk)
@@ -136,7 +138,12 @@ class Controller:
         self._journal = journal
         self.history = await self._on_disk(History.of, journal.records)
         journal.records.clear()
-        self._job = job_of(self.history.config, self.directory, self.history.run_id)
+        self._job = self._job_now()
+
+    def _job_now(self) -> Job:
+        """What all assignments have in common, by the config that is in force."""
+        history = self.history
+        return job_of(history.config, self.directory, history.run_id, history.begun.data)
 
     async def _again(self) -> list[str]:
         """The failed members that can be tried again without a contradiction."""

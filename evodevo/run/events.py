@@ -21,7 +21,7 @@ from typing import Any, Literal
 from evodevo.evolution.population import Birth
 from evodevo.evolution.strategies.base import Pace
 from evodevo.run.journal import JournalError, Record
-from evodevo.run.records import CheckpointRef, Outcome
+from evodevo.run.records import CheckpointRef, Outcome, from_json, in_json
 
 FORMAT = 2
 
@@ -53,12 +53,16 @@ class Origin:
 
 @dataclass(frozen=True)
 class Begun:
-    """`pace` and `inherits` are the strategy's; they are here so that a reader needs no strategy."""
+    """`pace` and `inherits` are the strategy's; they are here so that a reader needs no strategy.
+
+    `data` has the digest of each split, by its name; it is empty for runs of versions that knew none.
+    """
 
     id: str
     config: Mapping[str, Any]
     pace: Pace
     inherits: bool
+    data: Mapping[str, str] = field(default_factory=dict)
     origin: Origin | None = None
 
 
@@ -167,11 +171,17 @@ def encode(event: Event) -> dict[str, Any]:
                 "id": event.id,
                 "pace": event.pace,
                 "inherits": event.inherits,
+                "data": dict(event.data),
                 "config": dict(event.config),
                 **({"origin": _encode_origin(event.origin)} if event.origin else {}),
             }
         case Ended():
-            return {"kind": "end", "status": event.status, "reason": event.reason, "test": dict(event.test)}
+            return {
+                "kind": "end",
+                "status": event.status,
+                "reason": event.reason,
+                "test": in_json(event.test),
+            }
 
 
 def decode(record: Record) -> Event:
@@ -222,6 +232,7 @@ def _run(record: Record) -> Begun:
         config,
         record.get("pace", "steady" if steady else "generations"),
         record.get("inherits", not steady),
+        record.get("data", {}),
         _origin(record["origin"]) if "origin" in record else None,
     )
 
@@ -281,7 +292,7 @@ def _outcome(record: Record) -> Result:
 
 
 def _end(record: Record) -> Ended:
-    return Ended(record["status"], record["reason"], record["test"])
+    return Ended(record["status"], record["reason"], from_json(record["test"]))
 
 
 _READERS: Mapping[str, Callable[[Record], Event]] = {

@@ -1,6 +1,7 @@
 """The records that cross process borders: small, frozen, plain data. Weights never do, only references."""
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,21 @@ STREAM = "evodevo-report"
 """The operation by which workers report on their stream to the scheduler."""
 
 
-def _interned(numbers: Mapping[str, float]) -> dict[str, float]:
-    """Return a copy whose keys are in memory once, not once for each of very many outcomes."""
-    return {sys.intern(name): value for name, value in numbers.items()}
+def in_json(numbers: Mapping[str, float]) -> dict[str, float | str]:
+    """Return the numbers as JSON can hold them: what is not finite is "nan", "inf" or "-inf"."""
+    return {name: value if math.isfinite(value) else str(float(value)) for name, value in numbers.items()}
+
+
+def from_json(numbers: Mapping[str, float | str]) -> dict[str, float]:
+    """Return what `in_json` was given. Keys are in memory once, not once for each of very many outcomes."""
+    return {
+        sys.intern(name): float(value) if isinstance(value, str) else value for name, value in numbers.items()
+    }
+
+
+def notes_on(numbers: Mapping[str, float]) -> tuple[str, ...]:
+    """Return a note for each number that is not finite."""
+    return tuple(f"{name} is {float(value)}" for name, value in numbers.items() if not math.isfinite(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,12 @@ class Job:
     """If `metric` is a weighted sum of the workload's metrics: its terms."""
     epochs: int = 1
     steps: int | None = None
+    seed: int = 0
+    """Of the run: whatever is not of one member (the data, evaluation) is drawn with seeds made from it."""
+    total_epochs: int | None = None
+    """Epochs of a line of members from the first generation to the last."""
+    data: Mapping[str, str] = field(default_factory=dict)
+    """Digest of each split, by its name; a worker whose data differ takes no part. Empty if not known."""
 
     @property
     def leg_timeout_s(self) -> float | None:
@@ -120,6 +139,8 @@ class Outcome:
     (for work, before it), prepare (loading the data, once a process), load, train, eval and save: together
     they are the time that passed on the worker, so save counts only what evaluation and the next member did
     not hide; `hidden_s` is what they did. `epochs` has the training metrics of each epoch of a longer leg.
+    `metrics` and `epochs` have what is not finite, too (in JSON as text, see `in_json`). `notes` says what else
+    is to be known of the attempt, such as metrics that are not finite, or state that did not fit.
     """
 
     status: Status
@@ -130,6 +151,7 @@ class Outcome:
     error: str | None = None
     hidden_s: float = 0.0
     epochs: Sequence[Mapping[str, float]] = ()
+    notes: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; what has nothing to say is left out."""
@@ -137,7 +159,7 @@ class Outcome:
         if self.fom is not None:
             data["fom"] = self.fom
         if self.metrics:
-            data["metrics"] = dict(self.metrics)
+            data["metrics"] = in_json(self.metrics)
         if (ref := self.checkpoint) is not None:
             data["checkpoint"] = {"name": ref.name, "size_bytes": ref.size_bytes, "sha256": ref.sha256}
         if self.seconds:
@@ -147,7 +169,9 @@ class Outcome:
         if self.hidden_s:
             data["hidden_s"] = self.hidden_s
         if self.epochs:
-            data["epochs"] = [dict(epoch) for epoch in self.epochs]
+            data["epochs"] = [in_json(epoch) for epoch in self.epochs]
+        if self.notes:
+            data["notes"] = list(self.notes)
         return data
 
     @classmethod
@@ -156,12 +180,13 @@ class Outcome:
         return cls(
             data["status"],
             data.get("fom"),
-            _interned(data.get("metrics", {})),
+            from_json(data.get("metrics", {})),
             CheckpointRef(ref["name"], ref["size_bytes"], ref["sha256"]) if ref else None,
-            _interned(data.get("seconds", {})),
+            from_json(data.get("seconds", {})),
             data.get("error"),
             data.get("hidden_s", 0.0),
-            data.get("epochs", ()),
+            [from_json(epoch) for epoch in data["epochs"]] if "epochs" in data else (),
+            tuple(map(sys.intern, data.get("notes", ()))),
         )
 
     @property

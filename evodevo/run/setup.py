@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,17 @@ TRY_START = "workers.start:try_start"
 RENDER = "evodevo.report.products:write_products"
 
 
-def create_run(directory: Path, config: RunConfig, start: tuple[Origin, bytes] | None = None) -> None:
+def create_run(
+    directory: Path,
+    config: RunConfig,
+    data: Mapping[str, str] | None = None,
+    start: tuple[Origin, bytes] | None = None,
+) -> None:
     """Make the directory of a new run, with its journal begun: all of it or nothing.
 
-    `start` is what the founders start from, and the content of its checkpoint: the run keeps a copy. Raises
-    `FileExistsError` where there is a run, and `CheckpointError` if the copy cannot be written.
+    `data`: the digest of each split, by its name. `start` is what the founders start from, and the content of
+    its checkpoint: the run keeps a copy. Raises `FileExistsError` where there is a run, and `CheckpointError`
+    if the copy cannot be written.
     """
     config = config.complete()
     if directory.exists():
@@ -52,7 +59,8 @@ def create_run(directory: Path, config: RunConfig, start: tuple[Origin, bytes] |
         with Journal(unborn / JOURNAL) as journal:
             strategy = find(config.search.strategy)
             pace = config.search.pace or strategy.paces[0]
-            journal.append([encode(Begun(run_id, config.to_json(), pace, strategy.inherits, origin))])
+            begun = Begun(run_id, config.to_json(), pace, strategy.inherits, data or {}, origin)
+            journal.append([encode(begun)])
         _rename_to_new(unborn, directory)
     except BaseException:
         if origin:
@@ -82,13 +90,15 @@ def write_config(directory: Path, config: RunConfig) -> None:
         os.utime(path, (made_at, made_at))
 
 
-def first_hyperparameters(config: RunConfig) -> dict[str, Any]:
-    """Return the hyperparameters of the first founder. Raises `UsageError` if there cannot be one."""
+def founders(config: RunConfig) -> list[dict[str, Any]]:
+    """Return the hyperparameters of the first two founders. Raises `UsageError` if there cannot be any."""
+    last = min(1, config.search.population - 1)
     try:
-        birth = Guarded(config.strategy()).founder(0, 0)
+        births = [Guarded(config.strategy()).founder(0, slot) for slot in (0, last)]
     except RunFailed as why:
         raise UsageError(f"search.strategy: {why}") from None
-    return config.space().express(birth.genome)
+    space = config.space()
+    return [space.express(birth.genome) for birth in births]
 
 
 def _rename_to_new(unborn: Path, directory: Path) -> None:
@@ -101,12 +111,15 @@ def _rename_to_new(unborn: Path, directory: Path) -> None:
         raise
 
 
-def job_of(config: RunConfig, directory: Path, run_id: str = "") -> Job:
+def job_of(
+    config: RunConfig, directory: Path, run_id: str = "", data: Mapping[str, str] | None = None
+) -> Job:
     """What every assignment of the run has in common.
 
     At a url that runs share, each has a directory of its own, also where two have the same name.
     """
-    url = config.checkpoints.url
+    url, search = config.checkpoints.url, config.search
+    counted = search.steps_per_generation is None
     return Job(
         run=config.run.name,
         workload=config.workload.model_dump(),
@@ -116,6 +129,9 @@ def job_of(config: RunConfig, directory: Path, run_id: str = "") -> Job:
         data_root=config.data.root,
         threads=config.cluster.threads_per_member,
         epoch_timeout_s=config.limits.epoch_timeout_s,
-        epochs=config.search.epochs_per_generation,
-        steps=config.search.steps_per_generation,
+        epochs=search.epochs_per_generation,
+        steps=search.steps_per_generation,
+        seed=config.run.seed,
+        total_epochs=search.generations * search.legs * search.epochs_per_generation if counted else None,
+        data=data or {},
     )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from evodevo.config import RunConfig, parse
 from evodevo.config_file import load
 from evodevo.errors import RunFailed, UsageError
+from evodevo.names import check_names
 from evodevo.report.schedule import Schedule
 from evodevo.report.tables import history_rows
 from evodevo.run.journal import JournalError
@@ -220,10 +221,12 @@ def local(workers: int | None = None, runs_dir: Path | str = "checkpoints") -> I
     """A client of a cluster of its own, on this machine: `with evodevo.local(workers=2) as client: ...`.
 
     By default there is a worker for each GPU, or where there is none for each core. They are still starting
-    when this returns; what is asked of them waits for the first one. Raises `UsageError` for less than one.
+    when this returns; what is asked of them waits for the first one. Raises `UsageError` for less than one,
+    and if a module of the user's has the name of a package of ours.
     """
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}; give 1 or more, or leave it out for as many as have room")
+    check_names()
     from evodevo.service import cluster, machine
 
     wanted = workers or machine.room_for_workers()
@@ -239,6 +242,7 @@ def slurm(config: RunConfig, runs_dir: Path | str = "checkpoints") -> Iterator[C
 
     Raises `UsageError` where there is no Slurm, or it refuses such jobs.
     """
+    check_names()
     from evodevo.service import slurm as slurm_jobs
 
     with slurm_jobs.slurm(config, runs_dir) as dask_client:

@@ -21,6 +21,8 @@ from evodevo.service.client import Run
 
 PLAIN_STATE = "workers.takeaway:plain_state"
 PLAIN_FILE = "workers.takeaway:plain_file"
+IS_PACKED = "workers.directories:is_packed"
+UNPACK = "workers.directories:unpack"
 SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
@@ -44,22 +46,37 @@ def load_model(run: Run | Path | str, runs_dir: Path | str = "checkpoints") -> d
 def export(directory: Path, out: Path | None = None) -> tuple[Path, str]:
     """Write the best member's model to a file; return its path, and what is in it.
 
-    `out` ends in .safetensors, .pt or .pth; a program's checkpoint is copied as it is, to any name. The
+    `out` ends in .safetensors, .pt or .pth; a program's checkpoint is copied to any name. The
     default is `model.safetensors` (or `model.checkpoint`) in the run's directory. Raises `UsageError`.
     """
     ref, data = _best_checkpoint(directory)
     if _is_of_program(ref):
         path = out or directory / "model.checkpoint"
+        if _read(IS_PACKED, directory, data):
+            return _unpacked(directory, data, path), "the directory that the program wrote, as it was"
         content, what = data, "the checkpoint that the program wrote, as it is"
     else:
         path = out or directory / "model.safetensors"
         if path.suffix not in SUFFIXES:
             raise UsageError(f"--out {path}: should end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
         content, what = _read(PLAIN_FILE, directory, data, path.suffix), "a state_dict with plain names"
-    if not path.parent.is_dir():
-        raise UsageError(f"--out {path}: there is no directory {path.parent}")
+    _check_parent(path)
     files.replace(path, content)
     return path, what
+
+
+def _unpacked(directory: Path, data: bytes, path: Path) -> Path:
+    """Make the directory that is a program's checkpoint; one that is there is left alone."""
+    _check_parent(path)
+    if path.exists():
+        raise UsageError(f"{path} is there already: remove it, or give another name with --out")
+    _read(UNPACK, directory, data, path)
+    return path
+
+
+def _check_parent(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise UsageError(f"--out {path}: there is no directory {path.parent}")
 
 
 def _read(function: str, directory: Path, *arguments: Any) -> Any:

@@ -31,7 +31,7 @@ from evodevo.run.extension import extension_of
 from evodevo.run.history import load_history
 from evodevo.run.journal import JournalError, JournalInUse, Superseded
 from evodevo.run.origin import Found, find_origin
-from evodevo.run.setup import JOURNAL, create_run
+from evodevo.run.setup import JOURNAL, create_run, job_of
 from evodevo.run.view import refuse_live, runs_in
 from evodevo.service.reader import Reader
 from evodevo.service.trial import describe
@@ -207,7 +207,7 @@ class Service(SchedulerPlugin):
         """Try the workload of a config on a worker; nothing is written."""
         checked = parse(config)
         start = await asyncio.to_thread(find_origin, checked, self.runs_dir)
-        return await self._describe(start.config if start else checked, start)
+        return await self._describe(start.config if start else checked, twice=True, start=start)
 
     async def evodevo_submit(self, config: Mapping[str, Any]) -> str:
         """Begin a new run; returns its directory. Nothing is written where anything is wrong."""
@@ -224,12 +224,12 @@ class Service(SchedulerPlugin):
         try:
             start = await asyncio.to_thread(find_origin, checked, self.runs_dir)
             checked = start.config if start else checked
-            facts = await self._describe(checked, start)
+            facts = await self._describe(checked, start=start)
             versions = {**own_versions(), "torch": facts["torch"]}
             begun = checked.model_copy(update={"versions": versions})
             copied = (start.origin, start.data) if start else None
             try:
-                await asyncio.to_thread(create_run, directory, begun, copied)
+                await asyncio.to_thread(create_run, directory, begun, facts.get("data"), copied)
             except CheckpointError as why:
                 raise UsageError(f"search.start: {why}") from None
             except FileExistsError:  # another scheduler's service made it meanwhile
@@ -287,7 +287,7 @@ class Service(SchedulerPlugin):
                     f"run {run!r} is done; there is nothing to carry on. "
                     f"`evodevo resume {run} --generations N` has it do more"
                 )
-            await self._describe(history.config)
+            await self._describe(history.config, history.begun.data)
             self._carry_on(run, retry=history.end == "failed", generations=generations)
         finally:
             self._reserved.discard(run)
@@ -320,11 +320,17 @@ class Service(SchedulerPlugin):
         finally:
             del self._tasks[name], self._controllers[name]
 
-    async def _describe(self, config: RunConfig, start: Found | None = None) -> dict[str, Any]:
+    async def _describe(
+        self,
+        config: RunConfig,
+        data: Mapping[str, str] | None = None,
+        twice: bool = False,
+        start: Found | None = None,
+    ) -> dict[str, Any]:
         """Try the workload of a config; see `trial.describe`. Raises `UsageError`."""
         await self.until_ready()
-        directory = self.runs_dir / config.run.name
-        return await describe(config, directory, self._dispatcher, self._refuse_unlike_workers, start)
+        job = job_of(config, self.runs_dir / config.run.name, data=data)
+        return await describe(config, job, self._dispatcher, self._refuse_unlike_workers, twice, start)
 
     def _refuse_unlike_workers(self, needs: Needs) -> None:
         """Different versions give different histories; and nobody waits for workers that will never do."""

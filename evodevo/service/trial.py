@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 from evodevo.config import RunConfig
@@ -10,23 +9,25 @@ from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.crew import AttemptLost, Caller, Needs
 from evodevo.run.origin import Found
-from evodevo.run.setup import DESCRIBE, TRY_START, first_hyperparameters, job_of
+from evodevo.run.records import Job
+from evodevo.run.setup import DESCRIBE, TRY_START, founders
 
 
 async def describe(
     config: RunConfig,
-    directory: Path,
+    job: Job,
     caller: Caller,
     refuse: Callable[[Needs], None],
+    twice: bool = False,
     start: Found | None = None,
 ) -> dict[str, Any]:
     """Ask a worker whether the workload works, and see here whether checkpoints can be deleted.
 
-    `start` is what the run begins from, if that is another run: whether it fits is tried as well. `refuse`
-    raises `UsageError` if no worker that is there will ever do. Raises `UsageError`.
+    With `twice` the worker loads the data twice and compares. `start` is what the run begins from, if that is
+    another run: whether it fits is tried as well. `refuse` raises `UsageError` if no worker that is there
+    will ever do. Raises `UsageError`.
     """
-    hyperparameters = first_hyperparameters(config)
-    job = job_of(config, directory)
+    first = founders(config)
     try:
         await asyncio.to_thread(lambda: CheckpointStore(job.checkpoints_url).check())
     except CheckpointError as why:
@@ -35,7 +36,7 @@ async def describe(
     async def call(function: str, *arguments: Any) -> Any:
         attempts, needs = config.limits.max_attempts, Needs(config.cluster.device == "gpu")
         for attempt in range(1, attempts + 1):
-            calling = caller.call(config.run.name, function, job, hyperparameters, *arguments, needs=needs)
+            calling = caller.call(config.run.name, function, job, *arguments, needs=needs)
             try:
                 return await _while_workers_can(calling, needs, refuse)
             except AttemptLost as why:
@@ -43,10 +44,10 @@ async def describe(
                     raise UsageError(f"the workload could not be tried on a worker: {why}") from why
         return None
 
-    facts: dict[str, Any] = await call(DESCRIBE)
+    facts: dict[str, Any] = await call(DESCRIBE, first, twice)
     if start is None:
         return {**facts, "start": []}
-    warnings = await call(TRY_START, start.url, start.origin.checkpoint)
+    warnings = await call(TRY_START, first[0], start.url, start.origin.checkpoint)
     return {**facts, "start": start.facts, "warnings": [*facts["warnings"], *warnings]}
 
 

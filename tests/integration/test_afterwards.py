@@ -18,7 +18,7 @@ from integration.clusters import (
 )
 
 from evodevo.run.setup import CONFIG
-from workers.parameters import model_state
+from workers.state import model_state
 
 pytestmark = pytest.mark.slow
 

@@ -119,6 +119,8 @@ def test_one_seed_shows_a_difference_and_separates_nothing() -> None:
         ([0.2, 0.3, 0.1], [0.0, 0.0, 0.0], "no relative difference: what it is held against is zero"),
         ([0.0, 0.0], [0.0, 0.0], "no relative difference: what it is held against is zero"),
         ([0.5], [0.0], "no relative difference: what it is held against is zero"),
+        ([0.5, math.inf], [0.2, 0.3], "no difference: a value is not finite"),
+        ([0.5, 0.1], [math.nan, 0.3], "no difference: a value is not finite"),
     ],
 )
 def test_nothing_is_separated_from_what_is_zero(
@@ -132,6 +134,13 @@ def test_nothing_is_separated_from_what_is_zero(
 def test_a_mean_has_the_samples_deviation() -> None:
     assert mean_and_deviation([1.0, 2.0, 3.0]) == "2 ± 1"
     assert mean_and_deviation([0.5]) == "0.5"
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_mean_of_what_is_not_finite_is_said_without_deviation_and_warning() -> None:
+    assert mean_and_deviation([1.0, math.inf]) == "inf"
+    assert mean_and_deviation([-math.inf, math.inf]) == "nan"
+    assert mean_and_deviation([1.0, math.nan]) == "nan"
 
 
 def test_every_arm_is_told_with_its_cost_and_what_its_chosen_members_reached(

@@ -129,7 +129,7 @@ class FakeCaller:
         answers: dict[str, Callable[..., Any]] = {
             EXAMINE: self._examine,
             RENDER: lambda directory: [],
-            DESCRIBE: lambda job, hyperparameters: {"torch": "0", "metrics": [], "facts": []},
+            DESCRIBE: lambda job, founders, twice: {"torch": "0", "metrics": [], "facts": []},
         }
         return answers[function](*arguments)
 

@@ -10,7 +10,7 @@ from run.fakes import FakeCaller, config_of, finished
 from evodevo.errors import UsageError
 from evodevo.evolution.strategies import Birth, Member, Population
 from evodevo.evolution.strategies.tri_parent import TriParent
-from evodevo.run.setup import first_hyperparameters
+from evodevo.run.setup import founders
 
 
 class Wrong(TriParent):
@@ -84,4 +84,4 @@ def test_a_strategy_that_misbehaves_fails_its_run_and_the_reason_says_what_it_di
 
 def test_a_strategy_without_founders_is_refused_before_anything_is_written() -> None:
     with pytest.raises(UsageError, match=r"search.strategy: strategy NoFounder: founder\(0, 0\) raised"):
-        first_hyperparameters(config_of(search__strategy="run.test_guard:NoFounder"))
+        founders(config_of(search__strategy="run.test_guard:NoFounder"))

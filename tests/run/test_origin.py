@@ -31,7 +31,7 @@ def begun(directory: Path, config: RunConfig) -> tuple[Path, Found]:
     """A run that `config.search.start` begins from another; what a service does."""
     found = find_origin(config, directory.parent)
     assert found is not None
-    create_run(directory, found.config, (found.origin, found.data))
+    create_run(directory, found.config, start=(found.origin, found.data))
     return directory, found
 
 
@@ -215,7 +215,7 @@ def test_where_the_run_cannot_be_made_no_copy_is_left(
 
     monkeypatch.setattr(setup, "_rename_to_new", taken_meanwhile)
     with pytest.raises(FileExistsError):
-        create_run(tmp_path / "second", found.config, (found.origin, found.data))
+        create_run(tmp_path / "second", found.config, start=(found.origin, found.data))
     assert not list(url.rglob("*.safetensors"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["everybody's", "first", "second"]
 

@@ -18,14 +18,15 @@ HEAD = "from tests.workers.toys import Toy\nclass Net(Toy):\n"
 
 def refusal(directory: Path, workload: dict[str, Any], hp: Any = HYPERPARAMETERS, **changed: Any) -> str:
     with pytest.raises(UsageError) as caught:
-        describe(job(directory, workload, **changed), hp)
+        describe(job(directory, workload, **changed), [hp])
     message = str(caught.value)
     assert "\n" not in message
     return message
 
 
 def test_a_workload_that_works_is_described_without_a_warning(tmp_path: Path) -> None:
-    about = describe(job(tmp_path), HYPERPARAMETERS)
+    about = describe(job(tmp_path), [HYPERPARAMETERS])
+    assert {len(digest) for digest in about.pop("data").values()} == {16}
     assert about == {
         "facts": ["83 parameters on cpu", "examples: train 100, validation 30, test 20"],
         "warnings": [],
@@ -44,7 +45,7 @@ def test_a_metric_that_is_not_reported_is_named_with_those_that_are(tmp_path: Pa
 
 def test_weights_are_of_metrics_that_are_reported_and_their_sum_is_none_of_them(tmp_path: Path) -> None:
     good = {"validation_loss": -1.0, "validation_accuracy": 1.0}
-    assert describe(job(tmp_path, metric="fitness", weights=good), HYPERPARAMETERS)["warnings"] == []
+    assert describe(job(tmp_path, metric="fitness", weights=good), [HYPERPARAMETERS])["warnings"] == []
     message = refusal(tmp_path, section(), metric="fitness", weights={"accuracy": 1.0})
     assert message.startswith(f"objective.weights: {TOY} does not report 'accuracy'; ")
     message = refusal(tmp_path, section(), metric="validation_accuracy", weights={"validation_loss": 1.0})
@@ -60,7 +61,7 @@ def test_a_hyperparameter_that_no_locus_gives_is_named_with_those_that_there_are
 
 
 def test_a_hyperparameter_that_the_workload_never_reads_is_a_warning(tmp_path: Path) -> None:
-    about = describe(job(tmp_path), {**HYPERPARAMETERS, "dropout": 0.5})
+    about = describe(job(tmp_path), [{**HYPERPARAMETERS, "dropout": 0.5}])
     assert about["warnings"] == [f"{TOY} did not read the hyperparameter 'dropout'"]
 
 
@@ -128,7 +129,7 @@ def test_a_batch_size_that_cannot_be_is_refused_by_its_name(tmp_path: Path, size
 
 def test_a_good_command_is_described_without_running_it(tmp_path: Path) -> None:
     ran = tmp_path / "ran"
-    about = describe(job(tmp_path, section(command=["touch", str(ran)]), metric="fom"), HYPERPARAMETERS)
+    about = describe(job(tmp_path, section(command=["touch", str(ran)]), metric="fom"), [HYPERPARAMETERS])
     assert about["facts"] == [f"command touch {ran}, without checkpoints"]
     assert about["warnings"] == []
     assert about["metrics"] == ["fom"]
@@ -141,16 +142,16 @@ def test_the_steps_of_a_command_cannot_be_counted(tmp_path: Path) -> None:
         "search.steps_per_generation: the steps of a command cannot be counted; "
         "give search.epochs_per_generation instead"
     )
-    assert describe(job(tmp_path, steps=100), HYPERPARAMETERS)["warnings"] == []
+    assert describe(job(tmp_path, steps=100), [HYPERPARAMETERS])["warnings"] == []
 
 
 def test_a_command_that_keeps_nothing_trains_one_epoch_a_leg(tmp_path: Path) -> None:
     message = refusal(tmp_path, section(command="true"), metric="fom", epochs=3)
     assert message.startswith("search.epochs_per_generation: is 3, and workload.command keeps nothing")
     keeping = section(command=["true", "{checkpoint_in}", "{checkpoint_out}"])
-    assert describe(job(tmp_path, keeping, metric="fom", epochs=3), HYPERPARAMETERS)["metrics"] == ["fom"]
-    assert describe(job(tmp_path, section(command="true"), metric="fom"), HYPERPARAMETERS)["warnings"] == []
-    assert describe(job(tmp_path, epochs=3), HYPERPARAMETERS)["warnings"] == []
+    assert describe(job(tmp_path, keeping, metric="fom", epochs=3), [HYPERPARAMETERS])["metrics"] == ["fom"]
+    assert describe(job(tmp_path, section(command="true"), metric="fom"), [HYPERPARAMETERS])["warnings"] == []
+    assert describe(job(tmp_path, epochs=3), [HYPERPARAMETERS])["warnings"] == []
 
 
 def test_a_missing_program_is_named_with_the_directory_it_was_sought_from(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from workers import parameters
+from tests.workers import states
 
 START = [1.0, -2.0, 0.5]
 GRADIENTS = [[0.3, -0.1, 0.2], [0.1, 0.4, -0.6], [-0.2, 0.5, 0.9]]
@@ -32,7 +32,7 @@ def child_of(
 ) -> tuple[Weights, torch.optim.Optimizer]:
     child = Weights([9.0, 9.0, 9.0])
     optimizer = kind(child.parameters(), **own)
-    parameters.restore(parameters.encode(alpha, alphas), child, optimizer)
+    states.restore(states.encode(alpha, alphas), child, optimizer)
     return child, optimizer
 
 

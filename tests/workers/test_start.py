@@ -9,14 +9,14 @@ from torch import nn
 from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.records import CheckpointRef
+from tests.workers.states import encode
 from tests.workers.toys import HYPERPARAMETERS, TOY, Toy, job
-from workers import parameters
 from workers.start import LONGEST, try_start
 
 
 def published(directory: Path, model: nn.Module) -> tuple[str, CheckpointRef]:
     url = str(directory / "other")
-    data = parameters.encode(model, torch.optim.SGD(model.parameters(), 0.1))
+    data = encode(model, torch.optim.SGD(model.parameters(), 0.1))
     return url, CheckpointStore(url).publish("g000s000-a1", data)
 
 

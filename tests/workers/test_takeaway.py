@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from workers import parameters, takeaway
+from tests.workers.states import encode
+from workers import takeaway
 from workers.takeaway import plain_file, plain_state
 
 
@@ -26,7 +27,7 @@ class Part(nn.Module):
 
 
 def checkpoint_of(model: nn.Module) -> bytes:
-    return parameters.encode(model, torch.optim.SGD(model.parameters(), 0.1))
+    return encode(model, torch.optim.SGD(model.parameters(), 0.1))
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:

@@ -30,8 +30,7 @@ class CrossIterationNorm(nn.BatchNorm2d):
 
     The earlier ones are corrected for the change of the kernel of the convolution before this layer; those of
     its other layers are neglected, as in the paper. A channel whose corrected variance would be negative
-    leaves that iteration out (as the authors' code does). What is remembered is no part of a checkpoint: the
-    first batch after one is loaded is normalised by itself.
+    leaves that iteration out (as the authors' code does). What is remembered is part of a checkpoint.
     """
 
     def __init__(self, channels: int, window: int, eps: float = 1e-3) -> None:
@@ -68,6 +67,15 @@ class CrossIterationNorm(nn.BatchNorm2d):
     def _remember(self, mean: Tensor, square: Tensor, kernel: Tensor, slopes: list[Tensor]) -> None:
         if self.past.maxlen:
             self.past.appendleft(_Past(mean.detach(), square.detach(), kernel.detach().clone(), *slopes))
+
+    def get_extra_state(self) -> list[tuple[Tensor, ...]]:
+        """What is remembered, newest first."""
+        return [tuple(one) for one in self.past]
+
+    def set_extra_state(self, state: list[tuple[Tensor, ...]]) -> None:
+        home = self.weight.device
+        kept = (_Past(*(value.to(home) for value in one)) for one in state)
+        self.past = deque(kept, maxlen=self.past.maxlen)
 
     @torch.no_grad()
     def _run_on(self, mean: Tensor, variance: Tensor, count: int) -> None:

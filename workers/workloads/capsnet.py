@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from evodevo.errors import UsageError
 from workers.hyperparameters import Hyperparameters
 from workers.images import ImageClassifier, Precision, decayed_kernels
-from workers.workload import Training
+from workers.workload import Leg, Training
 
 CLASSES, CAPSULE_SIZE = 10, 16
 MARGIN_PRESENT, MARGIN_ABSENT, ABSENT_WEIGHT = 0.9, 0.1, 0.5
@@ -40,13 +40,20 @@ class CapsNet(ImageClassifier):
     def optimizer(self, model: nn.Module, hp: Hyperparameters) -> torch.optim.Optimizer:
         return torch.optim.Adam(decayed_kernels(model, hp.get("weight_decay", 0.0)), lr=hp["learning_rate"])
 
-    def begin(self, hyperparameters: Mapping[str, Any], training_seed: int, parent: bytes | None) -> Training:
+    def begin(
+        self,
+        hyperparameters: Mapping[str, Any],
+        training_seed: int,
+        parent: bytes | None,
+        leg: Leg = Leg(),  # noqa: B008
+    ) -> Training:
         """Raises `UsageError` for a q or a number of routings that cannot be."""
-        training = super().begin(hyperparameters, training_seed, parent)
-        hp, model = training.hyperparameters, training.model
-        assert isinstance(model, CapsuleNetwork)
+        training = super().begin(hyperparameters, training_seed, parent, leg)
+        hp = training.hyperparameters
         # The model has them, because they belong to how it is evaluated, and `metrics` is given no more.
-        model.q, model.routings = checked(hp.get("q", model.q), hp.get("routings", model.routings))
+        for model in (training.model, training.judged):
+            assert isinstance(model, CapsuleNetwork)
+            model.q, model.routings = checked(hp.get("q", model.q), hp.get("routings", model.routings))
         return training
 
     def criterion(self, outputs: Tensor, labels: Tensor) -> Tensor:

@@ -241,9 +241,9 @@ class YOLO(Workload):
     def evaluate(self, training: Training, split: str) -> dict[str, float]:
         if not getattr(self.splits, split):
             return {}
-        training.model.eval()
         batches = list(self.evaluation_batches(split))
-        figures, _ = self._figures(training.model, batches, training.hyperparameters)
+        with training.evaluating() as model:
+            figures, _ = self._figures(model, batches, training.hyperparameters)
         return {f"{split}_{name}": value for name, value in figures.items()}
 
     def evaluation_batches(self, split: str) -> Iterator[Batch]:
@@ -254,12 +254,12 @@ class YOLO(Workload):
     @torch.no_grad()
     def exhibits(self, training: Training) -> Mapping[str, bytes]:
         """Validation images from all over the split with their boxes, and the precision-recall curves."""
-        training.model.eval()
         batches = list(self.evaluation_batches("validation"))
-        _, judged = self._figures(training.model, batches, training.hyperparameters)
         images, labels = self.splits.validation
         shown = torch.linspace(0, len(images) - 1, min(EXHIBITED, len(images))).long().to(self.device)
-        found, _ = self._detect(training.model, images[shown])
+        with training.evaluating() as model:
+            _, judged = self._figures(model, batches, training.hyperparameters)
+            found, _ = self._detect(model, images[shown])
         names = self.found.classes
         return {
             "boxes.png": pictures.boxes(images[shown], labels[shown], found, names, judged.confidence),

@@ -87,7 +87,7 @@ class NMT(Workload):
         training.optimizer.zero_grad(set_to_none=True)
         loss = self.loss(training.model, batch, training.hyperparameters)
         words_a_sentence = (batch[1] != translation.PADDING).sum() / len(batch[1])
-        (loss * words_a_sentence).backward()  # type: ignore[no-untyped-call]
+        (loss * words_a_sentence).backward()
         nn.utils.clip_grad_norm_(training.model.parameters(), MAX_GRADIENT_NORM)
         training.optimizer.step()
         return loss.detach()
@@ -106,8 +106,8 @@ class NMT(Workload):
         """
         if not getattr(self.splits, split):
             return {}
-        training.model.eval()
-        losses = [self._word_losses(training.model, batch) for batch in self.evaluation_batches(split)]
+        with training.evaluating() as model:
+            losses = [self._word_losses(model, batch) for batch in self.evaluation_batches(split)]
         loss = torch.cat(losses).double().mean()
         found = {f"{split}_loss": float(loss), f"{split}_perplexity": float(loss.exp())}
         if split == "test":
@@ -121,7 +121,7 @@ class NMT(Workload):
 
         None is longer than twice its source.
         """
-        model = cast(Seq2Seq, training.model.eval())
+        model = cast(Seq2Seq, training.judged.eval())
         assert self.splits.test is not None
         chosen = tuple(tensor[torch.tensor(which)] for tensor in self.splits.test)
         order = translation.lengths(chosen[0]).argsort().cpu()

@@ -44,5 +44,5 @@ def find(name: str) -> type[Strategy]:
     except Exception as why:  # a user's module may raise anything while it is imported
         raise ValueError(f"cannot import {name!r}: {type(why).__name__}: {why}") from why
     if not (isinstance(found, type) and issubclass(found, Strategy)):
-        raise ValueError(f"{name!r} is no subclass of evodevo.evolution.strategies.Strategy")
+        raise ValueError(f"{name!r} is not a subclass of evodevo.Strategy")
     return found

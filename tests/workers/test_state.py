@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from workers import parameters
+from tests.workers import states
+from workers import state
 
 REFUSED = (ValueError, safetensors.SafetensorError)
 MakeModel = Callable[[], nn.Module]
@@ -108,22 +109,22 @@ def test_a_model_and_its_optimizer_come_back_bit_for_bit_and_go_on_alike(
     make_model: MakeModel, make_optimizer: MakeOptimizer
 ) -> None:
     model, optimizer = trained_pair(make_model, make_optimizer)
-    data = parameters.encode(model, optimizer)
+    data = states.encode(model, optimizer)
     copy, copys_optimizer = trained_pair(make_model, make_optimizer, seed=1)
-    parameters.restore(data, copy, copys_optimizer)
+    states.restore(data, copy, copys_optimizer)
 
     assert_same(dict(copy.state_dict()), dict(model.state_dict()))
     assert_same(copys_optimizer.state_dict()["state"], optimizer.state_dict()["state"])
-    assert parameters.encode(copy, copys_optimizer) == data
+    assert states.encode(copy, copys_optimizer) == data
     train(model, optimizer)
     train(copy, copys_optimizer)
-    assert parameters.encode(copy, copys_optimizer) == parameters.encode(model, optimizer)
+    assert states.encode(copy, copys_optimizer) == states.encode(model, optimizer)
 
 
 def test_tied_weights_are_still_one_after_they_come_back() -> None:
-    data = parameters.encode(*trained_pair(Tied, OPTIMIZERS["adam"]))
+    data = states.encode(*trained_pair(Tied, OPTIMIZERS["adam"]))
     copy, optimizer = trained_pair(Tied, OPTIMIZERS["adam"], seed=1)
-    parameters.restore(data, copy, optimizer)
+    states.restore(data, copy, optimizer)
     assert isinstance(copy, Tied)
     assert copy.first.weight is copy.second.weight
     train(copy, optimizer)
@@ -132,11 +133,11 @@ def test_tied_weights_are_still_one_after_they_come_back() -> None:
 
 def test_training_on_changes_neither_the_bytes_it_started_from_nor_the_bytes_it_left() -> None:
     model, optimizer = trained_pair(MODELS["batch norm"], OPTIMIZERS["adam"])
-    data = parameters.encode(model, optimizer)
+    data = states.encode(model, optimizer)
     before = hashlib.sha256(data).hexdigest()
     train(model, optimizer)
     copy, copys_optimizer = trained_pair(MODELS["batch norm"], OPTIMIZERS["adam"], seed=1)
-    parameters.restore(data, copy, copys_optimizer)
+    states.restore(data, copy, copys_optimizer)
     train(copy, copys_optimizer)
     assert hashlib.sha256(data).hexdigest() == before
 
@@ -146,34 +147,34 @@ def test_equal_parameters_make_equal_bytes() -> None:
     for make_model in MODELS.values():
         for make_optimizer in OPTIMIZERS.values():
             pairs = (trained_pair(make_model, make_optimizer) for _ in range(2))
-            assert len({parameters.encode(*pair) for pair in pairs}) == 1
+            assert len({states.encode(*pair) for pair in pairs}) == 1
 
 
 @pytest.mark.parametrize("make_optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_the_order_in_which_the_state_was_made_makes_no_difference(make_optimizer: MakeOptimizer) -> None:
     model, optimizer = trained_pair(MODELS["plain"], make_optimizer)
-    data = parameters.encode(model, optimizer)
+    data = states.encode(model, optimizer)
     reordered = [(key, dict(reversed(state.items()))) for key, state in reversed(optimizer.state.items())]
     optimizer.state.clear()
     optimizer.state.update(reordered)
-    assert parameters.encode(model, optimizer) == data
+    assert states.encode(model, optimizer) == data
 
 
 def test_the_bytes_say_nothing_of_the_hyperparameters_but_all_of_the_parameters() -> None:
     model, optimizer = trained_pair(MODELS["plain"], OPTIMIZERS["adam"])
-    data = parameters.encode(model, optimizer)
+    data = states.encode(model, optimizer)
     optimizer.param_groups[0]["lr"] = 7.0
-    assert parameters.encode(model, optimizer) == data
+    assert states.encode(model, optimizer) == data
     with torch.no_grad():
         next(model.parameters())[0, 0] += 1e-3
-    assert parameters.encode(model, optimizer) != data
+    assert states.encode(model, optimizer) != data
 
 
 def test_parameters_that_do_not_fit_the_model_are_refused_with_the_layer_that_does_not() -> None:
-    data = parameters.encode(*trained_pair(MODELS["plain"], OPTIMIZERS["adam"]))
+    data = states.encode(*trained_pair(MODELS["plain"], OPTIMIZERS["adam"]))
     narrow = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 4))
     with pytest.raises(RuntimeError, match=r"0\.weight"):
-        parameters.restore(data, narrow, OPTIMIZERS["adam"](narrow))
+        states.restore(data, narrow, OPTIMIZERS["adam"](narrow))
 
 
 class Bomb:
@@ -192,9 +193,9 @@ def test_a_pickle_is_refused_and_nothing_in_it_runs(tmp_path: Path) -> None:
     model, optimizer = trained_pair(MODELS["plain"], OPTIMIZERS["adam"])
     for data in (pickle.dumps(bomb), (tmp_path / "model.pt").read_bytes()):
         with pytest.raises(REFUSED):
-            parameters.restore(data, model, optimizer)
+            states.restore(data, model, optimizer)
         with pytest.raises(ValueError, match="no checkpoint of evodevo's"):
-            parameters.read_metadata(data)
+            state.read_metadata(data)
     assert not bomb.path.exists()
     pickle.loads(pickle.dumps(bomb))
     assert bomb.path.exists()
@@ -202,24 +203,24 @@ def test_a_pickle_is_refused_and_nothing_in_it_runs(tmp_path: Path) -> None:
 
 def test_a_file_that_was_cut_short_anywhere_is_refused() -> None:
     model, optimizer = trained_pair(MODELS["plain"], OPTIMIZERS["adam"])
-    data = parameters.encode(model, optimizer)
+    data = states.encode(model, optimizer)
     for length in (0, 1, 7, 8, 9, 100, len(data) // 2, len(data) - 1):
         with pytest.raises(REFUSED):
-            parameters.restore(data[:length], model, optimizer)
+            states.restore(data[:length], model, optimizer)
 
 
 @given(st.binary(max_size=200))
 def test_garbage_is_refused(data: bytes) -> None:
     model = nn.Linear(1, 1)
     with pytest.raises(REFUSED):
-        parameters.restore(data, model, torch.optim.SGD(model.parameters(), 0.1))
+        states.restore(data, model, torch.optim.SGD(model.parameters(), 0.1))
 
 
 def test_a_safetensors_file_of_somebody_elses_is_refused() -> None:
     model, optimizer = trained_pair(MODELS["plain"], OPTIMIZERS["adam"])
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     with pytest.raises(ValueError, match="no checkpoint of evodevo's"):
-        parameters.restore(safetensors.torch.save(tensors), model, optimizer)
+        states.restore(safetensors.torch.save(tensors), model, optimizer)
 
 
 def of_format(number: int, tensors: dict[str, Tensor]) -> bytes:
@@ -230,18 +231,18 @@ def of_format(number: int, tensors: dict[str, Tensor]) -> bytes:
 def test_another_format_is_refused_with_both_numbers() -> None:
     model, optimizer = trained_pair(MODELS["plain"], OPTIMIZERS["adam"])
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    assert parameters.read_metadata(of_format(1, tensors))["format"] == 1
-    with pytest.raises(ValueError, match="has format 2; this version reads 1"):
-        parameters.restore(of_format(2, tensors), model, optimizer)
+    assert state.read_metadata(of_format(1, tensors))["format"] == 1
+    with pytest.raises(ValueError, match="has format 3; this version reads 1 and 2"):
+        states.restore(of_format(3, tensors), model, optimizer)
 
 
 def test_another_format_is_refused_by_its_number_whatever_its_tensors_are_called() -> None:
     model, optimizer = trained_pair(MODELS["plain"], OPTIMIZERS["adam"])
-    with pytest.raises(ValueError, match="has format 2; this version reads 1"):
-        parameters.restore(of_format(2, {"weights": torch.zeros(1)}), model, optimizer)
+    with pytest.raises(ValueError, match="has format 3; this version reads 1 and 2"):
+        states.restore(of_format(3, {"weights": torch.zeros(1)}), model, optimizer)
 
 
 @pytest.mark.parametrize("header", [b"5", b"[]", b'{"__metadata__": {"evodevo": "5"}}'])
 def test_a_header_of_another_shape_is_no_checkpoint_either(header: bytes) -> None:
     with pytest.raises(ValueError, match="no checkpoint of evodevo's"):
-        parameters.read_metadata(len(header).to_bytes(8, "little") + header)
+        state.read_metadata(len(header).to_bytes(8, "little") + header)

@@ -1,0 +1,207 @@
+"""Splits of any usual kind as batches on the device.
+
+A split may be tensors (one, or a tuple or dict of them, nested or not, with the examples along their first
+dimension), a `Dataset`, a `DataLoader`, a list of batches, or whatever yields batches each time it is
+iterated.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
+
+from evodevo.errors import UsageError
+
+LARGEST_SHARE = 0.25
+"""Tensors of a split that would take more of the free memory of a GPU stay in the host's."""
+EVALUATION_BATCH = 500
+"""Tensors are evaluated in batches of this many examples, or of the training's if these are larger."""
+
+
+def is_tensors(split: Any) -> bool:
+    """Whether a split is tensors alone that can be indexed by example; a list is one of batches."""
+    if isinstance(split, Tensor):
+        return split.ndim > 0
+    if isinstance(split, Mapping):
+        return bool(split) and all(is_tensors(part) for part in split.values())
+    return isinstance(split, tuple) and bool(split) and all(is_tensors(part) for part in split)
+
+
+def mapped(function: Any, tree: Any) -> Any:
+    """Apply a function to each tensor of nested tuples, lists, dicts and dataclasses; keep the rest."""
+    if isinstance(tree, Tensor):
+        return function(tree)
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*(mapped(function, part) for part in tree))
+    if isinstance(tree, list | tuple):
+        return type(tree)(mapped(function, part) for part in tree)
+    if isinstance(tree, dict):
+        return {key: mapped(function, part) for key, part in tree.items()}
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        own = {field.name: mapped(function, getattr(tree, field.name)) for field in dataclasses.fields(tree)}
+        return dataclasses.replace(tree, **own)
+    return tree
+
+
+def on_device(batch: Any, device: torch.device) -> Any:
+    """Return a batch with its tensors on the device; what has a method `to` is asked to go."""
+    if not isinstance(batch, Tensor) and callable(getattr(batch, "to", None)):
+        return batch.to(device)
+    return mapped(lambda tensor: tensor.to(device, non_blocking=True), batch)
+
+
+def length(split: Any) -> int | None:
+    """Return the number of examples of a split, or None if it has no length.
+
+    Raises `UsageError` for tensors of different lengths.
+    """
+    if is_tensors(split):
+        lengths = {len(tensor) for tensor in _tensors(split)}
+        if len(lengths) > 1:
+            raise UsageError(
+                f"the tensors of a split have {', '.join(map(str, sorted(lengths)))} examples along their "
+                "first dimension; they should have equally many"
+            )
+        return lengths.pop()
+    if isinstance(split, DataLoader):
+        split = split.dataset
+    if isinstance(split, Dataset):
+        return _len(split)
+    return None
+
+
+def steps(split: Any, batch_size: int) -> int | None:
+    """Return how many batches an epoch of training has, or None if that is not known before."""
+    if is_tensors(split) or (isinstance(split, Dataset) and not isinstance(split, IterableDataset)):
+        return max(1, (length(split) or 0) // batch_size)
+    return _len(split) if not isinstance(split, Dataset) else None
+
+
+def batch_length(batch: Any) -> int:
+    """Return the number of examples of a batch: the first dimension of the first tensor in it.
+
+    Raises `TypeError` if there is none.
+    """
+    for tensor in _tensors(batch):
+        if tensor.ndim:
+            return len(tensor)
+    raise TypeError(
+        f"a batch is a {type(batch).__qualname__} without a tensor in it, so its number of examples is not "
+        "known; override batch_length(batch)"
+    )
+
+
+def checked(name: str, split: Any) -> None:
+    """Raise `UsageError` for a split that cannot give the same batches twice, or none at all."""
+    if split is None or (isinstance(split, Sized) and not len(split)) or length(split) == 0:
+        raise UsageError(f"the {name} split of the data is empty")
+    if isinstance(split, Iterator):
+        raise UsageError(
+            f"the {name} split is a {type(split).__qualname__}, which can be gone through only once; give a "
+            "Dataset, a DataLoader, a list of batches, or an object whose __iter__ begins anew"
+        )
+    if isinstance(split, DataLoader) and split.persistent_workers:
+        raise UsageError(
+            f"the {name} split is a DataLoader with persistent_workers=True, whose processes go on with the "
+            "random numbers of the member before; leave persistent_workers out"
+        )
+    if not (is_tensors(split) or isinstance(split, Dataset | Iterable)):
+        raise UsageError(
+            f"the {name} split is a {type(split).__qualname__}; give tensors (one, or tuples or dicts of "
+            "them), a Dataset, a DataLoader, or something that can be iterated and yields batches"
+        )
+
+
+def kept(split: Any, device: torch.device) -> Any:
+    """Return a split with its tensors on the device, unless they take too much of its memory."""
+    if not is_tensors(split) or device.type == "cpu":
+        return split
+    size = sum(tensor.numel() * tensor.element_size() for tensor in _tensors(split))
+    if size > LARGEST_SHARE * torch.cuda.mem_get_info(device)[0]:
+        return split
+    return on_device(split, device)
+
+
+def training_batches(
+    split: Any, batch_size: int, generator: torch.Generator, epoch: int, device: torch.device
+) -> Iterator[Any]:
+    """Yield the batches of one epoch, in an order that `generator` decides.
+
+    Of tensors and datasets whole batches only (or all of it, if it is smaller than one). A DataLoader, or
+    what yields batches itself, is gone through as it is; its generators are seeded from `generator`.
+    """
+    if is_tensors(split):
+        yield from _shuffled(split, batch_size, generator, device)
+        return
+    if isinstance(split, IterableDataset):
+        split = DataLoader(split, batch_size, generator=generator)
+    elif isinstance(split, Dataset):
+        sampler = RandomSampler(split, generator=generator)  # type: ignore[arg-type]
+        whole = (_len(split) or 0) >= batch_size
+        split = DataLoader(split, batch_size, sampler=sampler, drop_last=whole, generator=generator)
+    else:
+        _seed(split, generator, epoch)
+    for batch in split:
+        yield on_device(batch, device)
+
+
+def evaluation_batches(split: Any, batch_size: int, device: torch.device) -> Iterator[Any]:
+    """Yield a split in its own order, tensors in batches that may be larger than in training."""
+    if split is None:
+        return
+    if is_tensors(split):
+        size = max(batch_size, EVALUATION_BATCH)
+        for start in range(0, length(split) or 0, size):
+            yield on_device(mapped(lambda tensor: tensor[start : start + size], split), device)  # noqa: B023
+        return
+    if isinstance(split, Dataset):
+        split = DataLoader(split, batch_size)
+    else:
+        _seed(split, torch.Generator().manual_seed(0), 0)
+    for batch in split:
+        yield on_device(batch, device)
+
+
+def _shuffled(split: Any, batch_size: int, generator: torch.Generator, device: torch.device) -> Iterator[Any]:
+    count = length(split) or 0
+    home = next(iter(_tensors(split))).device
+    order = torch.randperm(count, generator=generator).to(home)
+    for start in range(0, max(1, count - batch_size + 1), batch_size):
+        chosen = order[start : start + batch_size]
+        yield on_device(mapped(lambda tensor: tensor[chosen], split), device)  # noqa: B023
+
+
+def _seed(split: Any, generator: torch.Generator, epoch: int) -> None:
+    """Seed the generators of a DataLoader and of its samplers, which go on from one member to the next."""
+    seed = int(torch.randint(2**62, (1,), generator=generator))
+    for owner in (split, getattr(split, "sampler", None), getattr(split, "batch_sampler", None)):
+        own = getattr(owner, "generator", None)
+        if isinstance(own, torch.Generator):
+            own.manual_seed(seed)
+        if callable(set_epoch := getattr(owner, "set_epoch", None)):
+            set_epoch(epoch)
+
+
+def _tensors(tree: Any) -> Iterator[Tensor]:
+    """The tensors of nested containers, in their order."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, Mapping):
+        for part in tree.values():
+            yield from _tensors(part)
+    elif isinstance(tree, list | tuple):
+        for part in tree:
+            yield from _tensors(part)
+    elif dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        yield from _tensors([getattr(tree, field.name) for field in dataclasses.fields(tree)])
+
+
+def _len(split: Any) -> int | None:
+    """DataLoaders of datasets without a length have a `__len__` all the same, which raises `TypeError`."""
+    try:
+        return len(split)
+    except (TypeError, NotImplementedError):
+        return None

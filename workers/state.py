@@ -1,0 +1,198 @@
+"""A member's state as the bytes of a safetensors file, and back. No code runs on loading.
+
+The state is that of all named parts of a `Training`. Of an optimizer it goes by the names of parameters, and
+of the settings of optimizers and learning-rate schedulers only what training changed is kept: what did not
+change is each member's own. Tensors are named after their places (`model.fc.weight`), the rest is one JSON
+text in the file's metadata. Nothing says which member it was, so equal states make equal files.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from workers import optimizers, tree
+from workers.names import plain
+from workers.training import Training
+
+FORMAT = 2
+_METADATA_KEY = "evodevo"  # one key: safetensors does not keep the order of several
+WRAPPERS = ("module.",)
+
+
+def encode(training: Training) -> bytes:
+    """Return the state of all parts, copied off the device. Raises `tree.Unsavable`."""
+    tensors: dict[str, Tensor] = {}
+    parts: dict[str, Any] = {}
+    names = optimizers.names_of(training.parts())
+    for name, part in training.parts().items():
+        parts[name] = tree.flatten(_state_of(name, part, training, names), name, tensors)
+    if training.differs_when_judged():
+        with training.evaluating() as model:
+            parts["judged"] = tree.flatten(_model_state(model), "judged", tensors)
+    about = {"format": FORMAT, "parts": parts}
+    return safetensors.torch.save(tensors, {_METADATA_KEY: json.dumps(about)})
+
+
+def restore(data: bytes, training: Training) -> None:
+    """Set the parts of `training` to the state in `data`; what did not fit is told in its `notes`.
+
+    The learning rate, weight decay and so on stay the member's own. Raises `RuntimeError` if the parameters
+    do not fit the model, and `ValueError` for a file that is not a checkpoint.
+    """
+    about = read_metadata(data)
+    tensors = safetensors.torch.load(data)
+    if about["format"] == 1:
+        _restore_1(about, tensors, training)
+        return
+    stored = {name: tree.unflatten(part, tensors) for name, part in about["parts"].items()}
+    own = training.parts()
+    names = optimizers.names_of(own)
+    for name, part in own.items():
+        if name in stored:
+            _set_state(name, part, stored[name], training, names)
+        else:
+            training.notes.append(f"{name}: the parent has none, so it starts anew")
+
+
+def model_state(data: bytes) -> dict[str, Tensor]:
+    """Return the parameters and buffers of the network that is judged, by their plain names.
+
+    That is the averaged network if there is one, and what a schedule-free optimizer evaluates.
+    """
+    about = read_metadata(data)
+    tensors = safetensors.torch.load(data)
+    if about["format"] == 1:
+        return {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}
+    parts = about["parts"]
+    if "averaged" in parts:
+        found = tree.unflatten(parts["averaged"], tensors)["module"]
+    else:
+        found = tree.unflatten(parts["judged" if "judged" in parts else "model"], tensors)
+    return {plain(name): value for name, value in found.items()}
+
+
+def read_metadata(data: bytes) -> dict[str, Any]:
+    """The JSON part of a checkpoint. Raises `ValueError` for a file that evodevo did not write."""
+    length = int.from_bytes(data[:8], "little")
+    try:
+        about: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_METADATA_KEY])
+        found = about["format"]
+    except (ValueError, KeyError, TypeError) as why:
+        raise ValueError("this is no checkpoint of evodevo's") from why
+    if found not in (1, FORMAT):
+        raise ValueError(f"the checkpoint has format {found}; this version reads 1 and {FORMAT}")
+    return about
+
+
+def given(training: Training) -> dict[str, Any]:
+    """Return the settings of optimizers and schedulers as they are now, before any training."""
+    found = {}
+    for name, part in training.parts().items():
+        if optimizers.is_plain(part):
+            found[name] = optimizers.settings(part)
+        elif _is_scheduler(part):
+            found[name] = _copied(part.state_dict())
+    return found
+
+
+def _model_state(model: nn.Module) -> dict[str, Any]:
+    return {plain(name): value for name, value in model.state_dict().items()}
+
+
+def _state_of(name: str, part: Any, training: Training, names: Mapping[int, str]) -> Any:
+    if isinstance(part, torch.Generator):
+        return part.get_state()
+    if isinstance(part, nn.Module):
+        return _model_state(part)
+    if optimizers.is_plain(part):
+        return optimizers.state_of(part, names, training.given[name])
+    if _is_scheduler(part):
+        return {"changed": _changes(training.given[name], part.state_dict())}
+    return part.state_dict()
+
+
+def _set_state(name: str, part: Any, stored: Any, training: Training, names: Mapping[int, str]) -> None:
+    if isinstance(part, torch.Generator):
+        part.set_state(stored)
+    elif isinstance(part, nn.Module):
+        own = part.state_dict()
+        actual = {plain(key): key for key in own}
+        loaded = {actual.get(key, key): value for key, value in stored.items()}
+        for key in own.keys() - loaded.keys():
+            if key.endswith("_extra_state"):  # versions before this one may have had none
+                loaded[key] = own[key]
+        part.load_state_dict(loaded)
+    elif optimizers.is_plain(part):
+        training.notes += [f"{name}: {note}" for note in optimizers.set_state(part, stored, names)]
+    elif _is_scheduler(part):
+        part.load_state_dict(_merged(_copied(part.state_dict()), stored["changed"]))
+    else:
+        before = optimizers.settings(part) if hasattr(part, "param_groups") else None
+        part.load_state_dict(stored)
+        if before is not None:
+            optimizers.keep_settings(part, before)
+
+
+def _is_scheduler(part: Any) -> bool:
+    scheduler = torch.optim.lr_scheduler
+    return isinstance(part, scheduler.LRScheduler | scheduler.ReduceLROnPlateau)
+
+
+def _changes(given: Any, now: Any) -> Any:
+    """What of a scheduler's state differs from how it was made; a list of them goes place by place."""
+    found = {}
+    for key, value in now.items():
+        before = given.get(key)
+        if key == "_schedulers" and isinstance(before, list):
+            found[key] = [_changes(*pair) for pair in zip(before, value, strict=True)]
+        elif key not in given or not _same(value, before):
+            found[key] = value
+    return found
+
+
+def _merged(own: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    for key, value in changes.items():
+        if key == "_schedulers" and len(value) == len(own.get(key, ())):
+            own[key] = [_merged(*pair) for pair in zip(own[key], value, strict=True)]
+        else:
+            own[key] = value
+    return own
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) or isinstance(other, Tensor):
+        return isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other)
+    return type(one) is type(other) and bool(one == other)
+
+
+def _copied(state: Any) -> Any:
+    """A copy down to the leaves, of whatever kind these are."""
+    if isinstance(state, dict):
+        return type(state)({key: _copied(value) for key, value in state.items()})
+    if isinstance(state, list | tuple):
+        return type(state)([_copied(value) for value in state]) if type(state) in (list, tuple) else state
+    return state.detach().clone() if isinstance(state, Tensor) else state
+
+
+def _restore_1(about: Mapping[str, Any], tensors: Mapping[str, Tensor], training: Training) -> None:
+    """A checkpoint of format 1: one model, and one optimizer by the numbers of its parameters."""
+    state: dict[int, dict[str, Any]] = {int(n): dict(keys) for n, keys in about["scalars"].items()}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, number, key = name.split(".", 2)
+            state.setdefault(int(number), {})[key] = value
+    model = {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}
+    names = optimizers.names_of(training.parts())
+    _set_state("model", training.model, model, training, names)
+    ((name, part),) = training.optimizers.items()
+    in_order = [names[id(p)] for group in part.param_groups for p in group["params"]]
+    stored = {
+        "kind": about["optimizer"],
+        "state": {in_order[number]: values for number, values in state.items()},
+        "groups": [],
+    }
+    _set_state(name, part, stored, training, names)

@@ -1,0 +1,175 @@
+"""Nested plain data with tensors in it as JSON and named tensors, and back. Types come back exactly.
+
+    {"lr": 0.1, "seen": (3, tensor)}  ->  {"dict": [["lr", 0.1], ["seen", {"tuple": [3, {"tensor":
+    "x.seen.1"}]}]]}
+
+There is no pickle: a value of another kind is refused by its name.
+"""
+
+import base64
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Json = Any
+Tensors = dict[str, Tensor]
+
+_LAYOUT = "channels_last"
+_BYTES = {
+    getattr(torch, name)
+    for name in ("float8_e8m0fnu", "float4_e2m1fn_x2", "float8_e4m3fnuz", "float8_e5m2fnuz")
+    if hasattr(torch, name)
+}
+"""Types of one byte that safetensors lacks, or has not always had."""
+
+
+class Unsavable(TypeError):
+    """A value is of a kind that cannot be kept in a checkpoint; the message names it."""
+
+
+def flatten(value: Any, name: str, tensors: Tensors) -> Json:
+    """Return `value` as JSON, adding a host copy of each tensor in it to `tensors`, named after its place.
+
+    Raises `Unsavable` for anything but None, numbers, texts, bytes, tensors (dense, sparse COO and CSR),
+    numpy arrays, and lists, tuples, sets and dicts of these.
+    """
+    kind = type(value)
+    if value is None or kind in (bool, int, str):
+        return value
+    if kind is float:
+        return value if math.isfinite(value) else {"float": str(value)}
+    if isinstance(value, Tensor):
+        return _flatten_tensor(value, name, tensors)
+    if kind in _SEQUENCES:
+        items = [flatten(item, f"{name}.{at}", tensors) for at, item in enumerate(value)]
+        return items if kind is list else {kind.__name__: items}
+    if kind in (set, frozenset):
+        return {kind.__name__: [flatten(item, name, tensors) for item in sorted(value, key=repr)]}
+    if kind in _DICTS:
+        pairs = [
+            [flatten(key, f"{name}.key", tensors), flatten(item, f"{name}.{key}", tensors)]
+            for key, item in value.items()
+        ]
+        return {kind.__name__: pairs}
+    if kind is bytes:
+        return {"bytes": base64.b64encode(value).decode()}
+    if kind is complex:
+        return {"complex": [flatten(value.real, name, tensors), flatten(value.imag, name, tensors)]}
+    if kind is torch.dtype:
+        return {"dtype": str(value).removeprefix("torch.")}
+    if kind is np.ndarray and value.dtype.kind in "biufc":
+        return {"array": _put(torch.from_numpy(value.copy()), name, tensors)}
+    if isinstance(value, np.generic) and value.dtype.kind in "biuf":
+        return {"number": [value.dtype.name, flatten(value.item(), name, tensors)]}
+    raise Unsavable(
+        f"{name} is a {kind.__module__}.{kind.__qualname__}, which a checkpoint cannot keep; it keeps "
+        "numbers, texts, tensors, numpy arrays, and lists, tuples, sets and dicts of these"
+    )
+
+
+def unflatten(value: Json, tensors: Mapping[str, Tensor]) -> Any:
+    """Return what `flatten` was given."""
+    if isinstance(value, list):
+        return [unflatten(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    return _READERS[kind](content, tensors)
+
+
+def _flatten_tensor(value: Tensor, name: str, tensors: Tensors) -> Json:
+    value = value.detach()
+    if value.is_quantized or value.layout not in (torch.strided, torch.sparse_coo, torch.sparse_csr):
+        raise Unsavable(f"{name} is a tensor of a kind that a checkpoint cannot keep: {value.layout}")
+    if value.layout == torch.sparse_coo:
+        # _indices and _values, as those without an underscore refuse what is not coalesced
+        parts = [_put(part, f"{name}.{end}", tensors) for end, part in
+                 (("indices", value._indices()), ("values", value._values()))]  # fmt: skip
+        return {"coo": [*parts, list(value.shape), value.is_coalesced()]}
+    if value.layout == torch.sparse_csr:
+        own = (("rows", value.crow_indices()), ("columns", value.col_indices()), ("values", value.values()))
+        return {"csr": [*(_put(part, f"{name}.{end}", tensors) for end, part in own), list(value.shape)]}
+    return {"tensor": _put(value, name, tensors)}
+
+
+def _put(value: Tensor, name: str, tensors: Tensors) -> Json:
+    """Copy a dense tensor off the device, so that training may go on while a file is written."""
+    unique = name
+    while unique in tensors:
+        unique += "~"
+    copied = value.detach().to("cpu", copy=True).resolve_conj().resolve_neg().contiguous()
+    if value.dtype in _BYTES:
+        tensors[unique] = copied.view(torch.uint8)
+    elif value.dtype.is_complex:
+        tensors[unique] = torch.view_as_real(copied)
+    else:
+        tensors[unique] = copied
+        return [unique, _LAYOUT] if _is_channels_last(value) else unique
+    return [unique, str(value.dtype).removeprefix("torch.")]
+
+
+def _is_channels_last(value: Tensor) -> bool:
+    return value.ndim == 4 and not value.is_contiguous() and value.is_contiguous(
+        memory_format=torch.channels_last
+    )  # fmt: skip
+
+
+def _get(name: Json, tensors: Mapping[str, Tensor]) -> Tensor:
+    if not isinstance(name, list):
+        return tensors[name]
+    if name[1] == _LAYOUT:  # sums over another layout differ in their last bits
+        return tensors[name[0]].contiguous(memory_format=torch.channels_last)
+    dtype = getattr(torch, name[1])
+    return torch.view_as_complex(tensors[name[0]]) if dtype.is_complex else tensors[name[0]].view(dtype)
+
+
+def _coo(content: Json, tensors: Mapping[str, Tensor]) -> Tensor:
+    indices, values, shape, coalesced = content
+    parts = _get(indices, tensors), _get(values, tensors)
+    return torch.sparse_coo_tensor(*parts, shape, is_coalesced=coalesced, check_invariants=False)
+
+
+def _csr(content: Json, tensors: Mapping[str, Tensor]) -> Tensor:
+    *parts, shape = content
+    rows, columns, values = (_get(part, tensors) for part in parts)
+    return torch.sparse_csr_tensor(rows, columns, values, shape, check_invariants=False)
+
+
+def _sequence(make: Callable[[Any], Any]) -> "_Reader":
+    return lambda content, tensors: make([unflatten(item, tensors) for item in content])
+
+
+def _dict(make: Callable[[Any], Any]) -> "_Reader":
+    def read(content: Json, tensors: Mapping[str, Tensor]) -> Any:
+        return make({unflatten(key, tensors): unflatten(item, tensors) for key, item in content})
+
+    return read
+
+
+_Reader = Callable[[Json, Mapping[str, Tensor]], Any]
+_SEQUENCES = (list, tuple, torch.Size)
+_DICTS = (dict, OrderedDict, Counter)
+
+_READERS: Mapping[str, _Reader] = {
+    "float": lambda content, tensors: float(content),
+    "complex": lambda content, tensors: complex(*(unflatten(part, tensors) for part in content)),
+    "tensor": _get,
+    "coo": _coo,
+    "csr": _csr,
+    "array": lambda content, tensors: _get(content, tensors).numpy().copy(),
+    "number": lambda content, tensors: np.dtype(content[0]).type(unflatten(content[1], tensors)),
+    "bytes": lambda content, tensors: base64.b64decode(content),
+    "dtype": lambda content, tensors: getattr(torch, content),
+    "tuple": _sequence(tuple),
+    "Size": _sequence(torch.Size),
+    "set": _sequence(set),
+    "frozenset": _sequence(frozenset),
+    "dict": _dict(dict),
+    "OrderedDict": _dict(OrderedDict),
+    "Counter": _dict(Counter),
+}

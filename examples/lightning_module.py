@@ -1,6 +1,6 @@
-"""A LightningModule as it is: its training_step, its optimizer and its scheduler, evolved (pip install pytorch-lightning).
+"""A LightningModule as it is: its training_step, its optimizer and its scheduler, evolved.
 
-python -m examples.lightning_module
+python -m examples.lightning_module  # needs pytorch-lightning
 """
 
 import pytorch_lightning as pl
@@ -17,9 +17,7 @@ class Classifier(pl.LightningModule):
     def __init__(self, hidden, learning_rate, dropout):
         super().__init__()
         self.save_hyperparameters()
-        self.net = nn.Sequential(
-            nn.Linear(64, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 10)
-        )
+        self.net = nn.Sequential(nn.Linear(64, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 10))
 
     def training_step(self, batch, at):
         images, labels = batch

@@ -1,6 +1,6 @@
-"""A LightningModule as it is: its training_step, its optimizer and its scheduler, evolved (pip install pytorch-lightning).
+"""A LightningModule as it is: its training_step, its optimizer and its scheduler, evolved.
 
-python -m examples.lightning_module
+python -m examples.lightning_module  # needs pytorch-lightning
 """
 
 import pytorch_lightning as pl

@@ -4,15 +4,14 @@ python -m examples.own_strategy
 """
 
 import evodevo
-from evodevo import Strategy
-from evodevo.evolution.strategies import Birth
+from evodevo import Birth, Strategy
 
 
 class FollowTheBest(Strategy):
     paces = ("generations", "pools", "steady")  # the first is its default
 
     def birth(self, generation, slot, parents, own):
-        """`parents` are the evaluated members of the generation before; `own` is the predecessor's position."""
+        """`parents` are evaluated members of the generation before; `own` is the predecessor's position."""
         best, mine = parents.members[parents.ranking[0]], parents.members[own]
         if parents.survives(own) and 2 * parents.rank(own) < len(parents.members):
             return Birth(mine.birth.genome, parent_a=mine.id, parent_params=mine.id)

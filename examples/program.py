@@ -1,4 +1,5 @@
-"""A program that knows nothing of evodevo: flags in, a checkpoint in and out, its figure of merit printed last.
+"""A program that knows nothing of evodevo: flags in, a checkpoint in and out, its figure of merit printed
+last.
 
 evodevo launch examples/program.yaml
 """

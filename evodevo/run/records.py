@@ -139,8 +139,8 @@ class Outcome:
     (for work, before it), prepare (loading the data, once a process), load, train, eval and save: together
     they are the time that passed on the worker, so save counts only what evaluation and the next member did
     not hide; `hidden_s` is what they did. `epochs` has the training metrics of each epoch of a longer leg.
-    `metrics` and `epochs` have what is not finite, too (in JSON as text, see `in_json`). `notes` says what else
-    is to be known of the attempt, such as metrics that are not finite, or state that did not fit.
+    `metrics` and `epochs` have what is not finite, too (in JSON as text, see `in_json`). `notes` says what
+    else is to be known of the attempt, such as metrics that are not finite, or state that did not fit.
     """
 
     status: Status

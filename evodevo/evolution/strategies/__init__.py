@@ -11,11 +11,13 @@ from evodevo.evolution.strategies.replay import Replay
 from evodevo.evolution.strategies.scheduled import Scheduled
 from evodevo.evolution.strategies.tri_parent import TriParent
 from evodevo.evolution.strategies.truncation_pbt import TruncationPBT
+from evodevo.evolution.strategies.vose2019 import Vose2019
 
 __all__ = ["STRATEGIES", "Birth", "Member", "Pace", "Population", "Strategy", "find"]
 
 STRATEGIES: dict[str, type[Strategy]] = {
     "tri_parent": TriParent,
+    "vose2019": Vose2019,
     "truncation_pbt": TruncationPBT,
     "random_search": RandomSearch,
     "scheduled": Scheduled,

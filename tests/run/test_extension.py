@@ -103,6 +103,12 @@ def test_the_journal_says_that_a_run_goes_on_and_every_reader_sees_the_new_numbe
     assert "generations: 6" in (run / "report" / "index.html").read_text()
 
 
+def test_workers_are_told_how_long_the_whole_run_is_now(run: Path) -> None:
+    caller = FakeCaller()
+    carry_out(run, caller, generations=6)
+    assert {unit.job.total_epochs for unit in caller.units} == {6}
+
+
 def test_what_the_first_end_said_is_gone_while_the_run_goes_on(run: Path) -> None:
     history = history_of(run)
     assert history.test

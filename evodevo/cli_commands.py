@@ -130,12 +130,15 @@ def status(run: str | None, as_json: bool, runs_dir: str, where: Where) -> None:
         if where.exists:
             client = stack.enter_context(where.connect())
             place, names, open_one = client.runs_dir, client.names(), client.run
+            general = client.unused_why
         else:
+            general = []
             place, names = Path(runs_dir), runs_in(Path(runs_dir))
             open_one = functools.partial(open_in, runs_dir=runs_dir)
         if run:
             names = [run]
         statuses, problems = statuses_of(names, open_one)
+        unused = display.unused_lines(general, statuses)
     if run and problems:
         raise UsageError(problems[run])
     if as_json:
@@ -144,6 +147,8 @@ def status(run: str | None, as_json: bool, runs_dir: str, where: Where) -> None:
         if where.exists and statuses:
             console.print(f"runs in {place}, the scheduler's own directory", highlight=False, soft_wrap=True)
         console.print(display.status_table(statuses) if statuses else _no_runs(place, where))
+        for text in unused:
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
     for name, why in problems.items():
         click.echo(f"evodevo: {name}: {why}", err=True)
 

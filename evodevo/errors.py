@@ -7,3 +7,10 @@ class UsageError(Exception):
 
 class RunFailed(Exception):
     """A run could not go on; the message gives the reason. Exit status 1."""
+
+
+class Unfit(Exception):
+    """Raised by a task on a worker that must take no part in the task's run; the message gives the reason.
+
+    The worker gets no more work from that run as long as it is connected, and no attempt is charged.
+    """

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from evodevo.errors import Unfit
 from evodevo.run.records import Assignment, Job, Outcome
 from workers.build import Trainable
 from workers.cache import read_checkpoint, store_of, workload_for
@@ -47,11 +48,11 @@ def train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: Han
     """Carry out one attempt; the outcome has no checkpoint yet, as that is on its way to the store.
 
     Whatever the workload raises becomes a failed outcome, with its traceback. An `OSError` is raised: a disk,
-    a file or a time limit may do better at the next attempt.
+    a file or a time limit may do better at the next attempt. So is `Unfit`: another worker may do better.
     """
     try:
         return _train_leg(job, assignment, watch, hand_over)
-    except OSError:
+    except (OSError, Unfit):
         raise
     except (Exception, SystemExit):
         return Outcome("failed", error=traceback.format_exc()[-ERROR_TAIL_CHARACTERS:])

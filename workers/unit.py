@@ -13,6 +13,7 @@ from typing import Any
 
 from distributed import get_worker
 
+from evodevo.errors import Unfit
 from evodevo.run.records import STREAM, Assignment, CheckpointRef, Outcome, WorkUnit
 from workers import departure
 from workers.cache import publisher, remember_checkpoint, store_of
@@ -32,6 +33,9 @@ def run_unit(unit: str) -> None:
     stream = _Stream()
     try:
         carry_out(WorkUnit.from_text(unit), stream.report)
+    except Unfit:
+        publisher().drain()  # what was trained before that is reported
+        raise
     finally:
         stream.flush()
 

@@ -92,7 +92,7 @@ class Controller:
         if not self.history.run_id:
             return ANYTHING
         gpu = self.history.config.cluster.device == "gpu"
-        return Needs(gpu, self.history.longest_leg_s())
+        return Needs(gpu, self.history.longest_leg_s(), self.history.config.run.name)
 
     def wanted_workers(self) -> int:
         """How many workers the run could use from now on; between two generations still all."""

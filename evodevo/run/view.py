@@ -14,6 +14,7 @@ from evodevo.run.setup import JOURNAL
 MANY = 10_000
 """A source may give no more than so many records at a time; then there may be more."""
 
+AT_WORK = ("running", "waiting")
 State = Literal["running", "waiting", "done", "failed", "cancelled", "interrupted"]
 
 
@@ -22,13 +23,16 @@ class Reading:
     """What is new in a journal, and how things stand around it.
 
     `live`: a controller is at work. `workers`: how many it can use, None where that cannot be seen.
-    `problems`: why workers that are connected are not used, or why the controller stopped.
+    `problems`: why it has no workers at all, or why the controller stopped. `unused_workers`: how many are
+    connected and get no work from it, None where that cannot be seen; `unused_why`: why the first do not.
     """
 
     records: Sequence[Record]
     live: bool
     workers: int | None = None
     problems: Sequence[str] = ()
+    unused_workers: int | None = None
+    unused_why: Sequence[str] = ()
 
 
 class Source(Protocol):
@@ -62,7 +66,9 @@ class Status:
     where one generation is at work at a time.
     `best_fom` is the best of the whole run, `median_fom` that of the last generation with outcomes, if it can
     have more than one.
-    `remaining_s` is an estimate, from the seconds per member so far.
+    `remaining_s` is an estimate, from the seconds per member so far. `workers` can be used, `unused_workers`
+    are connected and get no work from this run, for the reasons `unused_why` (of the first ones; each names
+    its worker); None where that cannot be seen.
     """
 
     name: str
@@ -81,6 +87,8 @@ class Status:
     elapsed_s: float
     remaining_s: float | None
     workers: int | None
+    unused_workers: int | None
+    unused_why: Sequence[str]
     message: str | None
 
     def to_json(self) -> dict[str, Any]:
@@ -138,6 +146,8 @@ class View:
             if behind and state == "running"
             else None,
             workers=self._last.workers,
+            unused_workers=self._last.unused_workers,
+            unused_why=list(self._last.unused_why),
             message=history.reason or "; ".join(self._last.problems) or None,
         )
 
@@ -161,6 +171,20 @@ def refuse_live(directory: Path) -> None:
             f"run {directory.name!r} is being carried on by another controller ({who}); "
             f"`evodevo watch {directory.name}` follows it"
         )
+
+
+def idleness(count: int | None, reasons: Sequence[str]) -> str:
+    """Return one line: how many workers get no work, and why the first of them does not; empty if none."""
+    if not count:
+        return ""
+    return f"{count} worker{' gets' if count == 1 else 's get'} no work; {reasons[0]}"
+
+
+def remark(status: Status) -> str:
+    """Return what there is to say of a run on one line: its message, or what keeps workers idle."""
+    if status.message:
+        return brief(status.message)
+    return idleness(status.unused_workers, status.unused_why) if status.state in AT_WORK else ""
 
 
 def brief(text: str) -> str:

@@ -127,6 +127,8 @@ class Client:
         about = self.ask("hello", versions=own_versions())
         self.runs_dir = Path(about["runs_dir"])
         self.workers: int = about["workers"]
+        self.unused_workers: int = about["unused_workers"]
+        self.unused_why: list[str] = about["unused_why"]
 
     @property
     def dashboard(self) -> str:

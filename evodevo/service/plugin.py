@@ -13,8 +13,8 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,11 @@ from evodevo.run.crew import ANYTHING, AttemptLost, Needs
 from evodevo.run.dispatch import Dispatcher
 from evodevo.run.history import load_history
 from evodevo.run.journal import JournalError, JournalInUse, Superseded
+from evodevo.run.roster import Unused
 from evodevo.run.setup import DESCRIBE, JOURNAL, create_run, first_hyperparameters, job_of
 from evodevo.run.view import refuse_live, runs_in
 from evodevo.service.reader import Reader
+from evodevo.service.standing import Standing
 from evodevo.versions import differences, own_versions
 
 logger = logging.getLogger("evodevo.service")
@@ -39,15 +41,6 @@ logger = logging.getLogger("evodevo.service")
 Handler = Callable[..., Awaitable[Any]]
 
 CLIENT_INTERVAL_S = 0.001
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How things stand around a run; except for its records, what `view.Reading` holds."""
-
-    live: bool
-    workers: int | None
-    problems: Sequence[str]
 
 
 class Service(SchedulerPlugin):
@@ -123,6 +116,10 @@ class Service(SchedulerPlugin):
         """The addresses of the workers that do nothing now."""
         return self._dispatcher.idle() if self._is_up else set()
 
+    def unused(self) -> Unused:
+        """The connected workers that get no work from any run."""
+        return self._dispatcher.roster.unused() if self._is_up else Unused(0, [])
+
     def dismiss(self, worker: str) -> None:
         """Whoever provides this worker takes it away: it gets nothing new."""
         if self._is_up:
@@ -138,18 +135,15 @@ class Service(SchedulerPlugin):
     def _standing_of(self, run: str, at_rest: Standing) -> Standing:
         controller = self._controllers.get(run)
         base = self._standing(controller.needs) if controller else at_rest
-        return Standing(
-            live=controller is not None,
-            workers=base.workers,
-            problems=[*([self._stopped[run]] if run in self._stopped else []), *base.problems],
-        )
+        stopped = [self._stopped[run]] if run in self._stopped else []
+        return replace(base, live=controller is not None, problems=[*stopped, *base.problems])
 
     def _standing(self, needs: Needs) -> Standing:
         """That of a run with such needs that has no controller."""
-        workers = len(self._dispatcher.roster.fit(needs))
+        workers, unused = len(self._dispatcher.roster.fit(needs)), self._dispatcher.roster.unused(needs)
         said = [text for text in (self.no_workers, self.notice) if text]
-        problems = [] if workers else [*said, *self._dispatcher.roster.problems(needs)]
-        return Standing(live=False, workers=workers, problems=problems)
+        problems = [] if workers else [*said, *unused.reasons]
+        return Standing(False, workers, problems, unused.count, unused.reasons)
 
     @property
     def _is_up(self) -> bool:
@@ -190,9 +184,12 @@ class Service(SchedulerPlugin):
                 f"versions differ between client and scheduler (client/scheduler): {', '.join(differing)}"
             )
         await self.until_ready()
+        unused = self.unused()
         return {
             "runs_dir": str(self.runs_dir),
             "workers": len(self._dispatcher.roster.fit()),
+            "unused_workers": unused.count,
+            "unused_why": unused.reasons,
         }
 
     async def evodevo_leave(self, worker: str, why: str) -> None:
@@ -217,6 +214,8 @@ class Service(SchedulerPlugin):
             raise exists
         self._reserved.add(name)
         try:
+            await self.until_ready()
+            self._dispatcher.roster.pardon(name)
             facts = await self._describe(checked)
             versions = {**own_versions(), "torch": facts["torch"]}
             try:
@@ -244,12 +243,7 @@ class Service(SchedulerPlugin):
         excerpt = await asyncio.to_thread(self._reader.read, directory / JOURNAL, since)
         if not excerpt and since == 0:
             raise UsageError(f"{directory / JOURNAL} is empty: the run was never begun")
-        return {
-            "journal": excerpt,
-            "live": standing.live,
-            "workers": standing.workers,
-            "problems": standing.problems,
-        }
+        return {"journal": excerpt, **asdict(standing)}
 
     async def evodevo_cancel(self, run: str) -> None:
         """Stop a run, keeping everything. Returns when it has stopped."""
@@ -318,7 +312,8 @@ class Service(SchedulerPlugin):
             await asyncio.to_thread(lambda: CheckpointStore(job.checkpoints_url).check())
         except CheckpointError as why:
             raise UsageError(f"checkpoints.url, on the scheduler's machine: {why}") from None
-        attempts, needs = config.limits.max_attempts, Needs(config.cluster.device == "gpu")
+        attempts = config.limits.max_attempts
+        needs = Needs(config.cluster.device == "gpu", run=config.run.name)
         for attempt in range(1, attempts + 1):
             try:
                 facts = await self._while_workers_can(

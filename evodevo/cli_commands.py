@@ -36,13 +36,16 @@ from evodevo.report.products import write_products
 from evodevo.report.schedule import Schedule
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.dispatch import call_by_path
-from evodevo.run.journal import is_live
+from evodevo.run.journal import holder_of
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import DESCRIBE, JOURNAL, first_hyperparameters, job_of
 from evodevo.run.view import runs_in
 from evodevo.service import comparison
 from evodevo.service.client import open_run, statuses_of
 from evodevo.service.replay import compare_replay, replay_config
+
+AT_ONCE = 16
+"""Runs that are looked at in their files at once: without locks each may have to be watched for a while."""
 
 
 @click.command()
@@ -137,7 +140,7 @@ def status(run: str | None, as_json: bool, runs_dir: str, where: Where) -> None:
             open_one = functools.partial(open_in, runs_dir=runs_dir)
         if run:
             names = [run]
-        statuses, problems = statuses_of(names, open_one)
+        statuses, problems = statuses_of(names, open_one, at_once=1 if where.exists else AT_ONCE)
         unused = display.unused_lines(general, statuses)
     if run and problems:
         raise UsageError(problems[run])
@@ -207,7 +210,10 @@ def resume(
     directory = directory_of(run, runs_dir)
     found = open_run(directory)
     if not found.view.over:
-        raise UsageError(f"run {found.name!r} is running; `evodevo watch {found.name}` follows it")
+        who = holder_of(directory / JOURNAL) or "a process that has just ended"
+        raise UsageError(
+            f"run {found.name!r} is running, carried out by {who}; `evodevo watch {found.name}` follows it"
+        )
     if found.status().state == "done":
         console.print(f"run {found.name} is done already")
         write_missing_products(directory)
@@ -342,8 +348,11 @@ def attach(runs_dir: str, where: Where) -> None:
 def prune(run: str, runs_dir: str) -> None:
     """Delete the checkpoints of RUN that nothing needs: of a run that is done, all but the best."""
     directory = directory_of(run, runs_dir)
-    if is_live(directory / JOURNAL):
-        raise UsageError(f"run {directory.name!r} is running; it deletes what it does not need by itself")
+    if holder := holder_of(directory / JOURNAL):
+        raise UsageError(
+            f"run {directory.name!r} is running, carried out by {holder}; "
+            "it deletes what it does not need by itself"
+        )
     history = open_run(directory).view.history
     best = history.best.outcome.checkpoint if history.best and history.best.outcome else None
     keep = ({best.name} if best else set()) if history.end == "done" else needed_checkpoints(history)

@@ -56,7 +56,7 @@ class Controller:
 
         Raises `JournalInUse`, `JournalError` or `Superseded`, and `OSError` if the disk fails.
         """
-        opening = self._disk.submit(Journal, self.directory / JOURNAL)
+        opening = self._disk.submit(Journal, self.directory / JOURNAL, beats=True)
         try:
             await asyncio.shield(asyncio.wrap_future(opening))
             await self._take_up(opening.result())

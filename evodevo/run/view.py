@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from evodevo.errors import UsageError
 from evodevo.run.history import History, load_history, without_gc
-from evodevo.run.journal import Record, Tail, is_live
+from evodevo.run.journal import Record, Tail, holder_of
 from evodevo.run.setup import JOURNAL
 
 MANY = 10_000
@@ -33,6 +33,8 @@ class Reading:
     problems: Sequence[str] = ()
     unused_workers: int | None = None
     unused_why: Sequence[str] = ()
+    by_heartbeat: str = ""
+    """Who carries it out, if it is not a lock that says so."""
 
 
 class Source(Protocol):
@@ -51,11 +53,12 @@ class FileSource:
         self._tail = Tail(self.path)
 
     def read(self, since: int) -> Reading:
-        live = is_live(self.path)  # before the records: what a live controller writes last is then still seen
+        holder = holder_of(self.path)  # before the records: what a live controller writes last is then seen
         records = self._tail.read(MANY)
         if not records and since == 0:
             raise UsageError(f"{self.path} is empty: the run was never begun")
-        return Reading(records, live)
+        by_heartbeat = "" if holder is None or holder.has_lock else f"carried out by {holder}"
+        return Reading(records, holder is not None, by_heartbeat=by_heartbeat)
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ class View:
             workers=self._last.workers,
             unused_workers=self._last.unused_workers,
             unused_why=list(self._last.unused_why),
-            message=history.reason or "; ".join(self._last.problems) or None,
+            message=history.reason or "; ".join(self._last.problems) or self._last.by_heartbeat or None,
         )
 
     def _state(self) -> State:
@@ -164,11 +167,12 @@ def refuse_live(directory: Path) -> None:
 
     One that has only just begun may not be in the journal yet; then the last one before it is named.
     """
-    if is_live(directory / JOURNAL):
+    if holder := holder_of(directory / JOURNAL):
         about = load_history(directory / JOURNAL).controller
         who = ", ".join(f"{key} {about[key]}" for key in ("host", "pid", "scheduler") if key in about)
+        how = "" if holder.has_lock else f": {holder}"
         raise UsageError(
-            f"run {directory.name!r} is being carried on by another controller ({who}); "
+            f"run {directory.name!r} is being carried on by another controller ({who}){how}; "
             f"`evodevo watch {directory.name}` follows it"
         )
 

@@ -198,6 +198,7 @@ def run_script(name: str, *arguments: str, **environment: str) -> str:
     """Run a bash script of this directory, whose last line is printed; end all that it started."""
     script = subprocess.Popen(
         ["bash", str(HERE / name), *arguments],
+        cwd=HERE,
         env={**os.environ, "PYTHON": sys.executable, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

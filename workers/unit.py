@@ -40,8 +40,8 @@ def run_unit(unit: str) -> None:
 def carry_out(unit: WorkUnit, report: Report) -> None:
     """Carry out a unit. `report` is told of each member's beginning and end, by its index in the unit.
 
-    A worker that has to leave finishes the member at hand and begins no other. Raises `Unfit`, with those before
-    it reported, if a member says that this worker must take no part.
+    A worker that has to leave finishes the member at hand and begins no other. Raises `Unfit` if a member
+    finds that this worker must take no part; those before it are reported.
     """
     global _idle_since
     wait_s = max(0.0, time.time() - max(unit.since, ready_at(), _idle_since))

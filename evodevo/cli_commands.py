@@ -35,13 +35,16 @@ from evodevo.report.products import write_products
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.dispatch import call_by_path
 from evodevo.run.extension import extension_of
-from evodevo.run.journal import is_live
+from evodevo.run.journal import holder_of
 from evodevo.run.origin import find_origin
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import DESCRIBE, JOURNAL, TRY_START, founders, job_of
 from evodevo.run.view import directory_of, runs_in
 from evodevo.service import comparison
 from evodevo.service.client import open_run, statuses_of
+
+AT_ONCE = 16
+"""Runs that are looked at in their files at once: without locks each may have to be watched for a while."""
 
 
 @click.command()
@@ -136,12 +139,15 @@ def status(run: str | None, as_json: bool, runs_dir: str, where: Where) -> None:
         if where.exists:
             client = stack.enter_context(where.connect())
             place, names, open_one = client.runs_dir, client.names(), client.run
+            general = client.unused_why
         else:
+            general = []
             place, names = Path(runs_dir), runs_in(Path(runs_dir))
             open_one = functools.partial(open_in, runs_dir=runs_dir)
         if run:
             names = [run]
-        statuses, problems = statuses_of(names, open_one)
+        statuses, problems = statuses_of(names, open_one, at_once=1 if where.exists else AT_ONCE)
+        unused = display.unused_lines(general, statuses)
     if run and problems:
         raise UsageError(problems[run])
     if as_json:
@@ -150,6 +156,8 @@ def status(run: str | None, as_json: bool, runs_dir: str, where: Where) -> None:
         if where.exists and statuses:
             console.print(f"runs in {place}, the scheduler's own directory", highlight=False, soft_wrap=True)
         console.print(display.status_table(statuses) if statuses else _no_runs(place, where))
+        for text in unused:
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
     for name, why in problems.items():
         click.echo(f"evodevo: {name}: {why}", err=True)
 
@@ -215,7 +223,10 @@ def resume(
     directory = directory_of(run, runs_dir)
     found = open_run(directory)
     if not found.view.over:
-        raise UsageError(f"run {found.name!r} is running; `evodevo watch {found.name}` follows it")
+        who = holder_of(directory / JOURNAL) or "a process that has just ended"
+        raise UsageError(
+            f"run {found.name!r} is running, carried out by {who}; `evodevo watch {found.name}` follows it"
+        )
     if found.status().state == "done" and generations is None:
         console.print(f"run {found.name} is done already")
         write_missing_products(directory)
@@ -262,8 +273,11 @@ def attach(runs_dir: str, where: Where) -> None:
 def prune(run: str, runs_dir: str) -> None:
     """Delete the checkpoints of RUN that nothing needs: of a run that is done, all but the best."""
     directory = directory_of(run, runs_dir)
-    if is_live(directory / JOURNAL):
-        raise UsageError(f"run {directory.name!r} is running; it deletes what it does not need by itself")
+    if holder := holder_of(directory / JOURNAL):
+        raise UsageError(
+            f"run {directory.name!r} is running, carried out by {holder}; "
+            "it deletes what it does not need by itself"
+        )
     history = open_run(directory).view.history
     best = history.best.outcome.checkpoint if history.best and history.best.outcome else None
     origin = history.origin.checkpoint if history.origin else None  # a replay begins with it

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from evodevo.config import RunConfig
 from evodevo.config_search import Search
-from evodevo.run.view import Status, brief
+from evodevo.run.view import AT_WORK, Status, brief, idleness, remark
 
 
 def show(statuses: Iterable[Status], dashboard: str | None, console: Console, quiet: bool = False) -> Status:
@@ -23,9 +23,12 @@ def show(statuses: Iterable[Status], dashboard: str | None, console: Console, qu
                 live.update(_display(last, dashboard))
     else:
         said: tuple[object, ...] = ()
+        unused = 0
         if dashboard and not quiet:
             console.print(f"dashboard: {dashboard}", soft_wrap=True)
         for last in statuses:
+            if unused != (unused := last.unused_workers or 0 if last.workers else 0) and unused and not quiet:
+                console.print(_idleness(last), soft_wrap=True, highlight=False, markup=False)
             if said != (said := (last.generation, last.state)) and not quiet:
                 console.print(line(last), soft_wrap=True, highlight=False, markup=False)
     assert last is not None
@@ -47,7 +50,7 @@ def show_all(
             console.print(f"dashboard: {dashboard}", soft_wrap=True)
         for last in rounds:
             for status in last:
-                if status.state not in ("running", "waiting") and status.name not in over and not quiet:
+                if status.state not in AT_WORK and status.name not in over and not quiet:
                     over.add(status.name)
                     said = f"{len(over)}/{total} {line(status)}"
                     console.print(said, soft_wrap=True, highlight=False, markup=False)
@@ -82,14 +85,20 @@ def _display(status: Status, dashboard: str | None) -> Group:
         table.add_row("median", f"{status.median_fom:.6g}")
     if status.failed or status.lost_attempts:
         table.add_row("trouble", f"{status.failed} failed, {status.lost_attempts} attempts lost")
+    if status.workers and status.unused_workers:
+        table.add_row("idle", Text(_idleness(status)))
     if dashboard:
         table.add_row("dashboard", dashboard)
     return Group(table, *([Text(status.message)] if status.message else []))
 
 
+def _idleness(status: Status) -> str:
+    return idleness(status.unused_workers, status.unused_why)
+
+
 def _display_all(statuses: list[Status], total: int, dashboard: str | None) -> Group:
     """The runs at work, below how many are over."""
-    at_work = [one for one in statuses if one.state in ("running", "waiting")]
+    at_work = [one for one in statuses if one.state in AT_WORK]
     head = Table.grid(padding=(0, 2))
     head.add_row("runs", _bar(len(statuses) - len(at_work), total))
     if dashboard:
@@ -146,9 +155,18 @@ def status_table(statuses: Iterable[Status]) -> Table:
             f"{one.generation}/{one.generations}",
             *foms,
             str(one.failed),
-            Text(brief(one.message or "")),
+            Text(remark(one)),
         )
     return table
+
+
+def unused_lines(general: Sequence[str], statuses: Iterable[Status]) -> list[str]:
+    """A line for each worker that gets no work; if others do give it work, with the run that does not."""
+    found = [f"no work for {why}" for why in general]
+    for one in statuses:
+        if one.state in AT_WORK:
+            found += [f"no work from {one.name} for {why}" for why in one.unused_why if why not in general]
+    return found
 
 
 def _lengths(search: Search) -> str:

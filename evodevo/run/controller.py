@@ -64,7 +64,7 @@ class Controller:
 
         Raises `JournalInUse`, `JournalError` or `Superseded`, and `OSError` if the disk fails.
         """
-        opening = self._disk.submit(Journal, self.directory / JOURNAL)
+        opening = self._disk.submit(Journal, self.directory / JOURNAL, beats=True)
         try:
             await asyncio.shield(asyncio.wrap_future(opening))
             await self._take_up(opening.result())
@@ -104,7 +104,7 @@ class Controller:
         if not self.history.run_id:
             return ANYTHING
         gpu = self.history.config.cluster.device == "gpu"
-        return Needs(gpu, self.history.longest_leg_s())
+        return Needs(gpu, self.history.longest_leg_s(), self.history.config.run.name)
 
     def wanted_workers(self) -> int:
         """How many workers the run could use from now on; between two generations still all."""

@@ -12,6 +12,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,6 +134,8 @@ class Client:
         about = self.ask("hello", versions=own_versions())
         self.runs_dir = Path(about["runs_dir"])
         self.workers: int = about["workers"]
+        self.unused_workers: int = about["unused_workers"]
+        self.unused_why: list[str] = about["unused_why"]
 
     @property
     def dashboard(self) -> str:
@@ -256,16 +259,21 @@ def open_run(directory: Path | str) -> Run:
     return run
 
 
-def statuses_of(names: list[str], open_one: Callable[[str], Run]) -> tuple[list[Status], dict[str, str]]:
-    """The status of each run that can be read, and why each of the others can't."""
-    statuses: list[Status] = []
-    problems: dict[str, str] = {}
-    for name in names:
+def statuses_of(
+    names: list[str], open_one: Callable[[str], Run], at_once: int = 1
+) -> tuple[list[Status], dict[str, str]]:
+    """The status of each run that can be read, and why each of the others can't; some looked at at once."""
+
+    def look(name: str) -> Status | str:
         try:
-            statuses.append(open_one(name).status())
+            return open_one(name).status()
         except (UsageError, JournalError, OSError) as why:
-            problems[name] = str(why)
-    return statuses, problems
+            return str(why)
+
+    with ThreadPoolExecutor(at_once) as threads:
+        found = dict(zip(names, threads.map(look, names), strict=True))
+    statuses = [one for one in found.values() if isinstance(one, Status)]
+    return statuses, {name: one for name, one in found.items() if isinstance(one, str)}
 
 
 def _config(config: RunConfig | Mapping[str, Any] | Path | str) -> RunConfig:

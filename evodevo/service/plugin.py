@@ -13,8 +13,8 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,11 @@ from evodevo.run.extension import extension_of
 from evodevo.run.history import load_history
 from evodevo.run.journal import JournalError, JournalInUse, Superseded
 from evodevo.run.origin import Found, find_origin
+from evodevo.run.roster import Unused
 from evodevo.run.setup import JOURNAL, create_run, job_of
 from evodevo.run.view import refuse_live, runs_in
 from evodevo.service.reader import Reader
+from evodevo.service.standing import Standing
 from evodevo.service.trial import describe
 from evodevo.versions import differences, own_versions
 
@@ -42,15 +44,6 @@ logger = logging.getLogger("evodevo.service")
 Handler = Callable[..., Awaitable[Any]]
 
 CLIENT_INTERVAL_S = 0.001
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How things stand around a run; except for its records, what `view.Reading` holds."""
-
-    live: bool
-    workers: int | None
-    problems: Sequence[str]
 
 
 class Service(SchedulerPlugin):
@@ -126,6 +119,10 @@ class Service(SchedulerPlugin):
         """The addresses of the workers that do nothing now."""
         return self._dispatcher.idle() if self._is_up else set()
 
+    def unused(self) -> Unused:
+        """The connected workers that get no work from any run."""
+        return self._dispatcher.roster.unused() if self._is_up else Unused(0, [])
+
     def dismiss(self, worker: str) -> None:
         """Whoever provides this worker takes it away: it gets nothing new."""
         if self._is_up:
@@ -141,18 +138,15 @@ class Service(SchedulerPlugin):
     def _standing_of(self, run: str, at_rest: Standing) -> Standing:
         controller = self._controllers.get(run)
         base = self._standing(controller.needs) if controller else at_rest
-        return Standing(
-            live=controller is not None,
-            workers=base.workers,
-            problems=[*([self._stopped[run]] if run in self._stopped else []), *base.problems],
-        )
+        stopped = [self._stopped[run]] if run in self._stopped else []
+        return replace(base, live=controller is not None, problems=[*stopped, *base.problems])
 
     def _standing(self, needs: Needs) -> Standing:
         """That of a run with such needs that has no controller."""
-        workers = len(self._dispatcher.roster.fit(needs))
+        workers, unused = len(self._dispatcher.roster.fit(needs)), self._dispatcher.roster.unused(needs)
         said = [text for text in (self.no_workers, self.notice) if text]
-        problems = [] if workers else [*said, *self._dispatcher.roster.problems(needs)]
-        return Standing(live=False, workers=workers, problems=problems)
+        problems = [] if workers else [*said, *unused.reasons]
+        return Standing(False, workers, problems, unused.count, unused.reasons)
 
     @property
     def _is_up(self) -> bool:
@@ -193,9 +187,12 @@ class Service(SchedulerPlugin):
                 f"versions differ between client and scheduler (client/scheduler): {', '.join(differing)}"
             )
         await self.until_ready()
+        unused = self.unused()
         return {
             "runs_dir": str(self.runs_dir),
             "workers": len(self._dispatcher.roster.fit()),
+            "unused_workers": unused.count,
+            "unused_why": unused.reasons,
         }
 
     async def evodevo_leave(self, worker: str, why: str) -> None:
@@ -222,6 +219,8 @@ class Service(SchedulerPlugin):
             raise exists
         self._reserved.add(name)
         try:
+            await self.until_ready()
+            self._dispatcher.roster.pardon(name)
             start = await asyncio.to_thread(find_origin, checked, self.runs_dir)
             checked = start.config if start else checked
             facts = await self._describe(checked, start=start)
@@ -253,12 +252,7 @@ class Service(SchedulerPlugin):
         excerpt = await asyncio.to_thread(self._reader.read, directory / JOURNAL, since)
         if not excerpt and since == 0:
             raise UsageError(f"{directory / JOURNAL} is empty: the run was never begun")
-        return {
-            "journal": excerpt,
-            "live": standing.live,
-            "workers": standing.workers,
-            "problems": standing.problems,
-        }
+        return {"journal": excerpt, **asdict(standing)}
 
     async def evodevo_cancel(self, run: str) -> None:
         """Stop a run, keeping everything. Returns when it has stopped."""

@@ -34,7 +34,10 @@ async def describe(
         raise UsageError(f"checkpoints.url, on the scheduler's machine: {why}") from None
 
     async def call(function: str, *arguments: Any) -> Any:
-        attempts, needs = config.limits.max_attempts, Needs(config.cluster.device == "gpu")
+        attempts, needs = (
+            config.limits.max_attempts,
+            Needs(config.cluster.device == "gpu", run=config.run.name),
+        )
         for attempt in range(1, attempts + 1):
             calling = caller.call(config.run.name, function, job, *arguments, needs=needs)
             try:

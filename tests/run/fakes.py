@@ -273,7 +273,7 @@ def history_of(directory: Path) -> History:
 def small_machine(clock: FakeClock | None = None) -> Iterator[None]:
     """Controllers in here take the time from `clock` and flush nothing; their threads have ended after it."""
     before = set(threading.enumerate())
-    timed = patch.object(controller, "Journal", lambda path: Journal(path, clock or FakeClock()))
+    timed = patch.object(controller, "Journal", lambda path, beats: Journal(path, clock or FakeClock()))
     with timed, patch("os.fsync", lambda descriptor: None):
         try:
             yield

@@ -72,6 +72,8 @@ def test_workers_without_work_are_said_once_in_the_progress_and_in_the_table(con
     assert said(console).count("2 workers get no work; worker a: it sees no GPU") == 2
     none = View("small", Crowded(0, "worker c: taken")).refresh()
     more = View("small", Crowded(2, "worker c: taken")).refresh()
+    display.show([none], None, console)
+    assert "worker c" not in said(console)
     display.show([none, more], None, console)
     assert "1 worker gets no work; worker c: taken" in said(console)
 

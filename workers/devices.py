@@ -87,7 +87,7 @@ def identities(visible: list[str], environment: Mapping[str, str]) -> dict[str, 
     """Return for each entry of `visible` the name that the device has in every view of this node."""
     known = gpus.uuids()
     numbers = {entry: entry for entry in visible if entry.isdecimal()}
-    if not known and _is_amd() and "ROCR_VISIBLE_DEVICES" in environment:
+    if _is_amd() and "ROCR_VISIBLE_DEVICES" in environment:
         listed = _entries(environment["ROCR_VISIBLE_DEVICES"])
         numbers = {entry: listed[int(entry)] if int(entry) < len(listed) else entry for entry in numbers}
     if not known:

@@ -3,8 +3,8 @@
 # refused; when the controller has been killed, `status` says "interrupted" soon, and `resume` carries the run on.
 #
 # usage: no_flock.sh LIBRARY DIRECTORY CONFIG PORT
-# LIBRARY makes flock fail with ENOSYS; CONFIG is of a run called `digits`. PYTHON is the interpreter. To be started
-# where the run's workload can be imported.
+# LIBRARY makes flock fail with ENOSYS; CONFIG is of a run called `digits`, whose epochs wait while DIRECTORY/hold
+# exists. PYTHON is the interpreter. To be started where the run's workload can be imported.
 set -euo pipefail
 directory=$2 config=$3 scheduler=tcp://127.0.0.1:$4
 export LD_PRELOAD=$1 DASK_DISTRIBUTED__WORKER__DAEMON=False
@@ -32,6 +32,7 @@ until_true 60 "the scheduler's start" grep -q "Scheduler at" "$directory/schedul
     --preload workers.preload >"$directory/worker.log" 2>&1 &
 worker=$!
 evodevo launch "$config" --detach --scheduler "$scheduler" >"$directory/launch.log" 2>&1 || fail "the launch"
+touch "$directory/hold"
 
 who="process $controller on $(hostname) (its heartbeat goes on; this file system has no locks)"
 [[ $(state) == running ]] || fail "status says $(state) of a live run"
@@ -45,6 +46,7 @@ done
 
 kill -9 "$controller"
 kill -9 "$worker"
+rm "$directory/hold"
 began=$SECONDS
 is_interrupted() { [[ $(state) == interrupted ]]; }
 until_true 30 "the interruption" is_interrupted

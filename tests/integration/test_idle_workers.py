@@ -29,13 +29,19 @@ def page_of(cluster: Cluster) -> str:
 def test_a_worker_that_is_unfit_for_a_run_takes_no_part_in_it_costs_no_attempt_and_is_told_of_everywhere(
     cluster: Cluster, tmp_path: Path
 ) -> None:
+    hold = tmp_path / "hold"
     config = write_config(
-        tmp_path, workload__use="tiny:Tiny", workload__options={"pause_s": 0.3}, limits__max_attempts=2
+        tmp_path,
+        workload__use="tiny:Tiny",
+        workload__options={"pause_s": 0.3, "hold": str(hold)},
+        cluster__members_per_task=1,
+        limits__max_attempts=2,
     )
     cluster.start_scheduler()
     fit = cluster.start_worker()
     launched = evodevo("launch", str(config), "--detach", "--scheduler", cluster.address)
     assert launched.returncode == 0, launched.stderr
+    hold.touch()
     cluster.start_worker(TINY_UNFIT=WHY)
     until(lambda: seen(cluster, "digits")["unused_workers"] == 1, "the unfit worker to be known")
 
@@ -55,6 +61,7 @@ def test_a_worker_that_is_unfit_for_a_run_takes_no_part_in_it_costs_no_attempt_a
     fit.kill()  # nobody is left who could go on
     until(lambda: seen(cluster, "digits")["state"] == "waiting", "the run to wait")
     assert why in seen(cluster, "digits")["message"]
+    hold.unlink()
     cluster.start_worker()
     watched = evodevo("watch", "digits", "--scheduler", cluster.address)
     assert watched.returncode == 0, watched.stderr

@@ -21,8 +21,7 @@ def test_without_flock_a_live_run_is_left_alone_and_a_killed_one_is_carried_on(
     config = write_config(
         tmp_path,
         workload__use="tiny:Tiny",
-        workload__options={"pause_s": 0.5},
-        search__generations=8,
+        workload__options={"pause_s": 0.3, "hold": str(tmp_path / "hold")},
         cluster__workers=1,
     )
     told = run_script("no_flock.sh", str(library), str(tmp_path), str(config), str(unused_port))

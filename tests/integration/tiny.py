@@ -17,13 +17,14 @@ from workers.workload import Batch, Splits, Training, Workload
 
 
 class Tiny(Workload):
-    """`pause_s`: how long each epoch sleeps before it trains.
+    """`pause_s`: how long each epoch sleeps before it trains. `hold`: a file; while it exists, epochs wait.
 
     A worker that has the variable TINY_UNFIT must take no part; it says why.
     """
 
-    def __init__(self, pause_s: float = 0.0) -> None:
+    def __init__(self, pause_s: float = 0.0, hold: str = "") -> None:
         self.pause_s = pause_s
+        self.hold = hold
         self.batch_size = 10
 
     def data(self, root: str | None) -> Splits:
@@ -42,6 +43,8 @@ class Tiny(Workload):
 
     def train_batches(self, training: Training) -> Iterator[Batch]:
         time.sleep(self.pause_s)
+        while self.hold and os.path.exists(self.hold):
+            time.sleep(0.02)
         yield from super().train_batches(training)
 
     def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:

@@ -238,7 +238,7 @@ def test_two_views_that_call_one_gpu_by_different_numbers_meet_and_the_uuid_and_
         pytest.param(
             "0,1", [], {"SLURM_JOB_GPUS": "0,2"}, ["0", "2"], id="confined job, overlapping numbers"
         ),
-        pytest.param("2,3", [], {"SLURM_JOB_GPUS": "2,3"}, ["2", "3"], id="job without confinement"),
+        pytest.param("1,2", [], {"SLURM_JOB_GPUS": "1,2"}, ["1", "2"], id="job without confinement"),
         pytest.param("3", [], {"SLURM_JOB_GPUS": "2,3"}, ["3"], id="part of a job without confinement"),
         pytest.param("0", [], {"SLURM_JOB_GPUS": "2,3", "SLURM_STEP_GPUS": "3"}, ["3"], id="step"),
         pytest.param("5", [], {"SLURM_JOB_GPUS": "2,3"}, ["5"], id="not of the job"),

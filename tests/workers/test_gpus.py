@@ -78,6 +78,16 @@ def test_proc_lists_the_gpus_by_pci_address_but_only_those_whose_device_file_may
     assert gpus.of_proc(proc, dev) == ["GPU-2b", "GPU-3c"]
 
 
+def test_proc_leaves_out_what_a_cgroup_does_not_let_it_read_and_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proc, dev = node(tmp_path, about("GPU-1a", 0), about("GPU-2b", 1))
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: path.name == "nvidia1" or not mode & (os.R_OK | os.W_OK)
+    )
+    assert gpus.of_proc(proc, dev) == ["GPU-2b"]
+
+
 def test_proc_is_not_believed_where_it_has_no_uuid_or_a_gpu_is_divided(tmp_path: Path) -> None:
     proc, dev = node(tmp_path, about("GPU-1a", 0), about("GPU-????????-????", 1))
     assert gpus.of_proc(proc, dev) == []

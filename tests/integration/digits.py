@@ -43,12 +43,12 @@ class Digits(Workload):
         self.hang_above = hang_above
         self.out_of_memory_above = out_of_memory_above
 
-    def rehearse(self, hyperparameters: Mapping[str, Any]) -> tuple[list[str], set[str]]:
+    def rehearse(self, *given: Any) -> tuple[list[str], set[str]]:
         """Nothing holds up the trial before a run begins, and it leaves no mark."""
         kept = self.marks, self.hold, self.pause_s
         self.marks, self.hold, self.pause_s = "", "", 0.0
         try:
-            return super().rehearse(hyperparameters)
+            return super().rehearse(*given)
         finally:
             self.marks, self.hold, self.pause_s = kept
 

@@ -1,5 +1,6 @@
 """What the tests of the workers share, here too."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -10,6 +11,11 @@ import pytest
 from tests.workers.conftest import REPOSITORY, nothing_left_behind
 
 __all__ = ["nothing_left_behind"]
+
+with contextlib.suppress(ImportError):  # which torch's compiler uses if it is there; it has a thread of its own
+    import tqdm
+
+    tqdm.tqdm.monitor_interval = 0
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,9 @@ from evodevo.errors import UsageError
 from evodevo.run.records import Outcome
 from tests.workers.toys import assignment, run_one, run_unit
 from tests.zoo import contract
-from workers import cache, digests, state
+from workers import cache, state
 from workers.describe import describe
+from workers.training import Leg
 
 WORKS = contract.names("works")
 GENERATIONS = 3
@@ -52,7 +53,8 @@ def test_an_attempt_after_one_that_was_given_up_has_the_same_bytes(tmp_path: Pat
     first = run_one(job, assignment(hyperparameters=hyperparameters))
     workload: Any = cache.workload_for(job)[0]
     for seed in (7, 99):  # what ends in the middle of an epoch
-        training = workload.begin(hyperparameters, seed, contract.bytes_of(job, first.checkpoint))
+        parent = contract.bytes_of(job, first.checkpoint)
+        training = workload.begin(hyperparameters, seed, parent, Leg(before=1, total=job.total_epochs))
         steps = workload.train(training)
         next(steps)
         del steps, training

@@ -7,6 +7,8 @@ from torch.nn import functional as F
 
 from tests.workers.toys import Toy
 
+FOUNDERS = ({"learning_rate": 0.05}, {"learning_rate": 0.02})
+
 
 class Net(Toy):
     def optimizer(self, model, hp):

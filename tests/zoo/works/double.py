@@ -5,6 +5,8 @@ from torch import nn
 
 from tests.workers.toys import Toy
 
+FOUNDERS = ({"learning_rate": 0.05}, {"learning_rate": 0.02})
+
 
 class Mixed(nn.Module):
     def __init__(self):

@@ -8,5 +8,5 @@ from tests.workers.toys import Toy
 
 class Net(Toy):
     def optimizer(self, model, hp):
-        base = torch.optim.RMSprop(model.parameters(), lr=hp["learning_rate"] / 5)
+        base = torch.optim.SGD(model.parameters(), lr=hp["learning_rate"])
         return schedulefree.ScheduleFreeWrapper(base, momentum=hp["momentum"], weight_decay_at_y=0.1)

@@ -6,6 +6,8 @@ from torch import nn
 from tests.workers.toys import Toy
 from workers.workload import Splits
 
+FOUNDERS = ({"learning_rate": 0.05}, {"learning_rate": 0.02})
+
 
 class Net(Toy):
     def data(self, root):

@@ -109,8 +109,9 @@ def set_state(
 ) -> list[str]:
     """Let the optimizer go on from the stored state, with its own settings; return what did not fit.
 
-    The state of another kind of optimizer is of no use, but for how far the learning rate has come. What a parameter's state lacks for settings that the
-    parent did not have (`amsgrad`) is made as the optimizer makes it, and what it has too much is dropped.
+    The state of another kind of optimizer is of no use, but for how far the learning rate has come. What a
+    parameter's state lacks for settings that the parent did not have (`amsgrad`) is made as the optimizer
+    makes it, and what it has too much is dropped.
     """
     kind = type(optimizer).__name__
     if stored["kind"] != kind:
@@ -215,9 +216,10 @@ def _fresh_state(
         return dict(optimizer.state[parameter])
     twin = nn.Parameter(parameter.detach().clone())
     twin.grad = torch.zeros_like(twin)
-    probe = object.__new__(type(optimizer))
+    probe: Any = object.__new__(type(optimizer))
     probe.__dict__.update(optimizer.__dict__)
-    probe._optimizer_step_pre_hooks = probe._optimizer_step_post_hooks = OrderedDict()
+    probe._optimizer_step_pre_hooks = OrderedDict()
+    probe._optimizer_step_post_hooks = OrderedDict()
     probe.state = defaultdict(dict)
     own = {key: _copied(value) for key, value in group.items() if key != "params"}
     probe.param_groups = [{**own, "params": [twin], **({"weight_decay": 0} if "weight_decay" in own else {})}]

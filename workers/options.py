@@ -24,7 +24,9 @@ def check(workload: Workload) -> None:
         if value is not None and not value > 0:
             raise UsageError(f"{name}: should be greater than 0, or None for none, not {value}")
     if workload.autocast not in (None, torch.bfloat16, torch.float16):
-        raise UsageError(f"autocast: should be torch.bfloat16, torch.float16 or None, not {workload.autocast}")
+        raise UsageError(
+            f"autocast: should be torch.bfloat16, torch.float16 or None, not {workload.autocast}"
+        )
     if workload.scheduler_per not in ("epoch", "step"):
         raise UsageError(f"scheduler_per: should be 'epoch' or 'step', not {workload.scheduler_per!r}")
 
@@ -43,6 +45,6 @@ def check_schedule(workload: Workload, training: Training) -> None:
         return
     if count is not None and training.leg.steps < count * workload.accumulate:
         raise UsageError(
-            f"search.steps_per_generation: is {training.leg.steps}, so that no epoch comes to its end, and the "
-            "scheduler makes its step at the end of an epoch; set scheduler_per to 'step'"
+            f"search.steps_per_generation: is {training.leg.steps}, so that no epoch comes to its end, and "
+            "the scheduler makes its step at the end of an epoch; set scheduler_per to 'step'"
         )

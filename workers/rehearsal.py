@@ -98,8 +98,8 @@ def _same_batches(workload: Workload, training: Training) -> None:
         some = list(islice(workload.train_batches(training), BATCHES))
         if not some:
             raise UsageError(
-                "the train split of the data has no batch, or can be gone through only once; what is iterated "
-                "has to begin anew each time"
+                "the train split of the data has no batch, or can be gone through only once; what is "
+                "iterated has to begin anew each time"
             )
         found.append(digests.digest(some))
     if found[0] != found[1]:
@@ -142,9 +142,7 @@ def _metrics(workload: Workload, training: Training) -> dict[str, str]:
     return {name: repr(float(value)) for name, value in found.items()}
 
 
-def _same_metrics(
-    workload: Workload, first: Training, again: Training, metrics: Mapping[str, str]
-) -> None:
+def _same_metrics(workload: Workload, first: Training, again: Training, metrics: Mapping[str, str]) -> None:
     found = _metrics(workload, again)
     for name, value in metrics.items():
         if found.get(name) == value:
@@ -168,9 +166,9 @@ def _same_attributes(first: Training, again: Training) -> None:
     """Attributes that no state_dict has; these have come to be alike if they are made anew for each batch."""
     for name in differing(attributes(first), attributes(again)):
         raise UsageError(
-            f"{name} of a member that is restored from its checkpoint is not what it would have been without: "
-            "no state_dict has it. Keep it in a buffer (register_buffer), return it from get_extra_state, or "
-            "in an optimizer keep it in its param_groups"
+            f"{name} of a member that is restored from its checkpoint is not what it would have been "
+            "without: no state_dict has it. Keep it in a buffer (register_buffer), return it from "
+            "get_extra_state, or in an optimizer keep it in its param_groups"
         )
 
 
@@ -227,6 +225,7 @@ def _differing(one: Any, other: Any, where: str) -> str | None:
         for at, (mine, its) in enumerate(zip(one, other, strict=True)):
             keyed = isinstance(mine, list) and len(mine) == 2 and isinstance(mine[0], str)
             name = f"{where}.{mine[0]}" if keyed else f"{where}.{at}"
+            mine, its = (mine[1], its[1]) if keyed and mine[0] == its[0] else (mine, its)
             if (found := _differing(mine, its, name.strip("."))) is not None:
                 return found
         return None

@@ -202,7 +202,9 @@ def _restore_1(about: Mapping[str, Any], tensors: Mapping[str, Tensor], training
     _set_state("model", training.model, model, training, names)
     ((name, part),) = training.optimizers.items()
     if not optimizers.is_plain(part):
-        training.notes.append(f"{name}: its state in a checkpoint of format 1 is of no use, so it starts anew")
+        training.notes.append(
+            f"{name}: its state in a checkpoint of format 1 is of no use, so it starts anew"
+        )
         return
     in_order = [names[id(p)] for group in part.param_groups for p in group["params"]]
     stored = {

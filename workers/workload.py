@@ -166,6 +166,9 @@ class Workload(ABC):
             training.averaged = Averaged(model, self.average_half_life * training.steps_per_epoch)
         self.setup(training)
         options.check_schedule(self, training)
+        begin_training_mode(
+            training
+        )  # in which the parent's state was kept: some have two sets of parameters
         training.given = state.given(training)
         if parent is not None:
             state.restore(parent, training)

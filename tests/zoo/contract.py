@@ -65,7 +65,12 @@ def by_legs(job: Job, hyperparameters: dict[str, Any]) -> tuple[list[bytes], dic
         outcome = run_one(
             job,
             assignment(
-                parent, hyperparameters=hyperparameters, training_seed=seed, epoch=leg, leg=leg, attempt=leg + 1
+                parent,
+                hyperparameters=hyperparameters,
+                training_seed=seed,
+                epoch=leg,
+                leg=leg,
+                attempt=leg + 1,
             ),
         )
         assert outcome.status == "done", outcome.error

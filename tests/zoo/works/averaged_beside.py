@@ -1,4 +1,4 @@
-"""torch's own averaged model, set on `training` and updated at the end of each epoch; nothing evaluates it."""
+"""torch's own averaged model, set on `training` and updated after each epoch; nothing evaluates it."""
 
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 

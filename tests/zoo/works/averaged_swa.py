@@ -1,6 +1,5 @@
 """torch's own averaged model, set on `training` and evaluated, with a scheduler of its own."""
 
-import torch
 from torch.optim.swa_utils import SWALR, AveragedModel
 
 from tests.workers.toys import Toy

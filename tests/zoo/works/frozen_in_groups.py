@@ -1,4 +1,4 @@
-"""Adagrad makes its state when it is made; which parameters it has depends on a locus, and each has a group."""
+"""Adagrad makes its state at once; which parameters it has depends on a locus, and each has a group."""
 
 import torch
 

@@ -4,6 +4,8 @@ import torch
 
 from tests.workers.toys import Toy
 
+FOUNDERS = ({"learning_rate": 0.05}, {"learning_rate": 0.02})
+
 
 class Adaptive(torch.optim.Optimizer):
     def __init__(self, params, lr):

@@ -21,8 +21,7 @@ class Net(Toy):
 
     def scheduler(self, training):
         return {
-            name: torch.optim.lr_scheduler.ExponentialLR(one, 0.9)
-            for name, one in training.optimizer.items()
+            name: torch.optim.lr_scheduler.ExponentialLR(one, 0.9) for name, one in training.optimizer.items()
         }
 
     def step(self, training, batch):

@@ -42,7 +42,8 @@ def founders_of(folder: str, name: str) -> tuple[dict[str, Any], ...]:
 
 def job_of(directory: Path, folder: str, name: str, **changed: Any) -> Job:
     use = section(f"tests.zoo.{folder}.{name}:Net")
-    return job(directory, use, total_epochs=len(SEEDS), seed=3, **changed)
+    given = {"total_epochs": len(SEEDS) * changed.get("epochs", 1), "seed": 3, **changed}
+    return job(directory, use, **given)
 
 
 def forget() -> None:
@@ -68,7 +69,7 @@ def by_legs(job: Job, hyperparameters: dict[str, Any]) -> tuple[list[bytes], dic
                 parent,
                 hyperparameters=hyperparameters,
                 training_seed=seed,
-                epoch=leg,
+                epoch=leg * job.epochs,
                 leg=leg,
                 attempt=leg + 1,
             ),
@@ -85,13 +86,18 @@ def in_one_go(job: Job, hyperparameters: dict[str, Any]) -> tuple[list[bytes], d
     found = []
     training = None
     for number, seed in enumerate(SEEDS):
-        leg = Leg(job.epochs, job.steps, number, job.total_epochs)
+        leg = Leg(job.epochs, job.steps, number * job.epochs, job.total_epochs)
         fresh = workload.begin(hyperparameters, seed, None, leg)  # seeds, and draws what a new leg draws
         training = training or fresh
         training.generator.manual_seed(seed)
-        training.leg, training.epoch, training.step = leg, number, 0
-        for _ in workload.train(training):
-            training.step += 1
+        training.leg, training.epoch, training.step = leg, leg.before, 0
+        while training.epoch < leg.before + leg.epochs if leg.steps is None else training.step < leg.steps:
+            steps = workload.train(training)
+            for _ in steps:
+                training.step += 1
+                if training.step == leg.steps:
+                    steps.close()
+            training.epoch += 1
         found.append(workload.checkpoint(training))
     seed_all(derived(job.seed, "evaluate"))
     return found, workload.evaluate(training, "validation")

@@ -46,6 +46,37 @@ def test_legs_of_several_workers_equal_training_in_one_go_bit_for_bit(tmp_path: 
         assert state.model_state(by_legs[-1])
 
 
+@pytest.mark.parametrize("length", [{"epochs": 2}, {"steps": 4}, {"steps": 8}], ids=str)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "accumulation",
+        "averaged",
+        "loader_set_epoch",
+        "prodigy",
+        "scaler_float16",
+        "schedule_free",
+        "scheduler_plateau",
+        "scheduler_restarts",
+        "two_optimizers",
+    ],
+)
+def test_legs_of_several_epochs_or_of_some_steps_equal_training_in_one_go(
+    tmp_path: Path, name: str, length: dict[str, int]
+) -> None:
+    founders = contract.founders_of("works", name)
+    job = contract.job_of(tmp_path, "works", name, **length)
+    if length == {"steps": 4} and name in ("scheduler_plateau", "two_optimizers"):  # an epoch has six
+        with pytest.raises(UsageError, match=r"no epoch comes to its end.*set scheduler_per to 'step'"):
+            describe(job, founders)
+        return
+    describe(job, founders)
+    in_one_go, metrics = contract.in_one_go(job, founders[0])
+    by_legs, reported = contract.by_legs(job, founders[0])
+    assert by_legs == in_one_go
+    assert {key: reported[key] for key in metrics} == metrics
+
+
 @each_that_works
 def test_an_attempt_after_one_that_was_given_up_has_the_same_bytes(tmp_path: Path, name: str) -> None:
     hyperparameters = contract.founders_of("works", name)[0]

@@ -6,7 +6,7 @@ iterated.
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -96,7 +96,7 @@ def batch_length(batch: Any) -> int:
 
 def checked(name: str, split: Any) -> None:
     """Raise `UsageError` for a split that cannot give the same batches twice, or none at all."""
-    if split is None or (isinstance(split, Sized) and not len(split)) or length(split) == 0:
+    if split is None or _len(split) == 0 or length(split) == 0:
         raise UsageError(f"the {name} split of the data is empty")
     if isinstance(split, Iterator):
         raise UsageError(
@@ -177,12 +177,24 @@ def _shuffled(split: Any, batch_size: int, generator: torch.Generator, device: t
 def _seed(split: Any, generator: torch.Generator, epoch: int) -> None:
     """Seed the generators of a DataLoader and of its samplers, which go on from one member to the next."""
     seed = int(torch.randint(2**62, (1,), generator=generator))
-    for owner in (split, getattr(split, "sampler", None), getattr(split, "batch_sampler", None)):
+    for owner in (split, *samplers(split)):
         own = getattr(owner, "generator", None)
         if isinstance(own, torch.Generator):
             own.manual_seed(seed)
         if callable(set_epoch := getattr(owner, "set_epoch", None)):
             set_epoch(epoch)
+
+
+def samplers(split: Any) -> Iterator[Any]:
+    """Yield the samplers of a DataLoader, and those within them."""
+    waiting = [getattr(split, name, None) for name in ("batch_sampler", "sampler")]
+    seen: set[int] = set()
+    while waiting:
+        sampler = waiting.pop(0)
+        if sampler is not None and id(sampler) not in seen:
+            seen.add(id(sampler))
+            waiting += [getattr(sampler, name, None) for name in ("batch_sampler", "sampler")]
+            yield sampler
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:

@@ -44,7 +44,10 @@ class Trainable(Protocol):
     def exhibits(self, state: Any) -> Mapping[str, bytes]: ...
 
     def rehearse(
-        self, hyperparameters: Mapping[str, Any], other: Mapping[str, Any] | None = None
+        self,
+        hyperparameters: Mapping[str, Any],
+        other: Mapping[str, Any] | None = None,
+        leg: Leg = ...,
     ) -> tuple[list[str], set[str]]:
         """Try a round with two members; returns the metrics reported and the hyperparameters read."""
 

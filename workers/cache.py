@@ -4,6 +4,7 @@ import functools
 import json
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 
 from evodevo.errors import Unfit
 from evodevo.run.checkpoints import CheckpointStore
@@ -17,7 +18,7 @@ from workers.seeding import derived, seed_all
 CHECKPOINTS_BUDGET_BYTES = 2 << 30
 MAX_WORKLOADS = 2
 
-_workloads: OrderedDict[str, Trainable] = OrderedDict()
+_workloads: OrderedDict[str, tuple[Trainable, Mapping[str, str]]] = OrderedDict()
 _checkpoints: OrderedDict[tuple[str, str], bytes] = OrderedDict()
 _checkpoints_bytes = 0
 _lock = threading.Lock()
@@ -52,17 +53,19 @@ def workload_for(job: Job) -> tuple[Trainable, bool]:
     with _lock:
         is_new = key not in _workloads
         if is_new:
-            workload = loaded(job)
-            if job.data and (differing := digests.difference(job.data, digests.of(workload, job.seed))):
-                raise Unfit(
-                    f"its {differing} split is not the one that the run began with: the data, or what data() "
-                    "makes of them, differ on this worker"
-                )
-            _workloads[key] = workload
+            new = loaded(job)
+            _workloads[key] = new, digests.of(new, job.seed)
             if len(_workloads) > MAX_WORKLOADS:
                 _workloads.popitem(last=False)
         _workloads.move_to_end(key)
-        return _workloads[key], is_new
+        workload, own = _workloads[key]
+        if job.data and (differing := digests.difference(job.data, own)):
+            del _workloads[key]  # they may be there, as they were, when it is asked again
+            raise Unfit(
+                f"its {differing} split is not the one that the run began with: the data, or what data() "
+                "makes of them, differ on this worker"
+            )
+        return workload, is_new
 
 
 def loaded(job: Job) -> Trainable:

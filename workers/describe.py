@@ -16,6 +16,7 @@ from workers.cache import loaded, workload_for
 from workers.hyperparameters import UnknownHyperparameter
 from workers.preload import current_device
 from workers.seeding import derived, seed_all
+from workers.training import Leg
 
 
 def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = False) -> dict[str, Any]:
@@ -33,11 +34,12 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
     except CheckpointError as why:
         raise UsageError(f"checkpoints.url: {why}") from None
     name = job.workload["use"] or "command"
+    leg = Leg(job.epochs, job.steps, 0, job.total_epochs)
     try:
         workload, _ = workload_for(replace(job, data={}))
         data = digests.of(workload, job.seed)
         _check_data(job, data, twice)
-        metrics, read = workload.rehearse(founders[0], founders[-1])
+        metrics, read = workload.rehearse(founders[0], founders[-1], leg)
         seed_all(derived(job.seed, "facts"), current_device())
         facts = workload.facts()
     except UsageError as why:
@@ -52,9 +54,8 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
             "has; start them with DASK_DISTRIBUTED__WORKER__DAEMON=False in their environment"
         ) from why
     except (Exception, SystemExit) as why:
-        raise UsageError(
-            f"{name} fails before its first epoch: {type(why).__name__}: {why}{place_of(why)}"
-        ) from why
+        reason = " ".join(f"{type(why).__name__}: {why}".split())
+        raise UsageError(f"{name} fails before its first epoch: {reason}{place_of(why)}") from why
     if not workload.continues:
         _check_legs(job, facts)
     key = "objective.weights" if job.weights else "objective.metric"

@@ -5,8 +5,9 @@ that is spread over all of it. They guard against another split or another versi
 enemy.
 """
 
+import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -54,16 +55,19 @@ def _split_pieces(split: Any) -> Iterator[bytes]:
         yield from _pieces(split)
         return
     if isinstance(split, DataLoader):
+        for sampler in batches.samplers(split):
+            yield from _pieces({key: value for key, value in vars(sampler).items() if _is_plain(value)})
         split = split.dataset
     while isinstance(split, Subset):
         yield from _pieces(torch.as_tensor(list(split.indices)))
         split = split.dataset
-    if isinstance(split, Dataset) and not isinstance(split, IterableDataset):
-        count = batches.length(split)
-        if count is not None:
-            for at in sorted({round(n) for n in np.linspace(0, count - 1, min(count, EXAMPLES))}):
-                yield from _pieces(split[at])
-            return
+    count = batches.length(split) if isinstance(split, Dataset) else None
+    if isinstance(split, Sequence):
+        count = len(split)
+    if count is not None and not isinstance(split, IterableDataset):
+        for at in sorted({round(n) for n in np.linspace(0, count - 1, min(count, EXAMPLES))}):
+            yield from _pieces(split[at])
+        return
     for example in islice(split, EXAMPLES):
         yield from _pieces(example)
 
@@ -72,8 +76,8 @@ def _pieces(value: Any) -> Iterator[bytes]:
     """The bytes of an example of whatever structure; what has no bytes to speak of counts by its type."""
     if isinstance(value, Tensor):
         yield f"{value.dtype}{tuple(value.shape)}".encode()
-        yield from _tensor_pieces(value.detach().cpu())
-    elif isinstance(value, dict):
+        yield from _tensor_pieces(value.detach().cpu().resolve_conj().resolve_neg())
+    elif isinstance(value, Mapping):
         for key, part in value.items():
             yield repr(key).encode()
             yield from _pieces(part)
@@ -86,10 +90,19 @@ def _pieces(value: Any) -> Iterator[bytes]:
         yield from _tensor_pieces(torch.from_numpy(np.frombuffer(value.tobytes(), dtype=np.uint8).copy()))
     elif isinstance(value, bool | int | float | complex | str | bytes | np.generic | None):
         yield repr(value).encode()
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        yield from _pieces({field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
     elif hasattr(value, "__array_interface__"):  # such as a picture
         yield from _pieces(np.asarray(value))
     else:
         yield type(value).__qualname__.encode()
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether an attribute of a sampler says which examples it takes: numbers, alone or many."""
+    if isinstance(value, list | tuple):
+        return all(isinstance(one, int | float | np.generic) for one in value)
+    return isinstance(value, int | float | Tensor | np.ndarray)
 
 
 def _tensor_pieces(value: Tensor) -> Iterator[bytes]:

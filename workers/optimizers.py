@@ -7,8 +7,8 @@ rate that a scheduler lowered to a tenth is a tenth of the child's own.
 """
 
 import copy
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import OrderedDict, defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -62,7 +62,35 @@ def state_of(optimizer: torch.optim.Optimizer, names: Mapping[int, str], given: 
             if own := optimizer.state.get(parameter):
                 state[names[id(parameter)]] = {key: own[key] for key in sorted(own, key=str)}
     extra = {key: value for key, value in optimizer.state.items() if not isinstance(key, Tensor)}
-    groups = [
+    found = {"kind": type(optimizer).__name__, "state": state, "groups": _changes(optimizer, names, given)}
+    return {**found, "extra": extra} if extra else found
+
+
+def whole_state_of(optimizer: Any, names: Mapping[int, str], given: Settings) -> dict[str, Any]:
+    """Return the state of an optimizer with a `state_dict` of its own, and the settings that differ."""
+    groups = _changes(optimizer, names, given)
+    return {"kind": type(optimizer).__name__, "own": optimizer.state_dict(), "groups": groups}
+
+
+def set_whole_state(optimizer: Any, stored: Mapping[str, Any], names: Mapping[int, str]) -> list[str]:
+    """As `set_state`; what is kept by position fits the same parameters only."""
+    kind = type(optimizer).__name__
+    if stored["kind"] != kind:
+        _take_changes(optimizer, stored["groups"], names, SCALED)
+        return [f"the state of {stored['kind']} is of no use to {kind}, which starts anew"]
+    mine = [[names[id(parameter)] for parameter in group["params"]] for group in optimizer.param_groups]
+    same = mine == [group["names"] for group in stored["groups"]]
+    if same:
+        own = settings(optimizer)
+        optimizer.load_state_dict(stored["own"])
+        for group, values in zip(optimizer.param_groups, own, strict=True):
+            group.update(values)
+    _take_changes(optimizer, stored["groups"], names)
+    return [] if same else ["the state is dropped, as other parameters are trained here"]
+
+
+def _changes(optimizer: Any, names: Mapping[int, str], given: Settings) -> list[dict[str, Any]]:
+    return [
         {
             "names": [names[id(parameter)] for parameter in group["params"]],
             "kinds": {key: _kind(value) for key, value in sorted(before.items())},
@@ -74,8 +102,6 @@ def state_of(optimizer: torch.optim.Optimizer, names: Mapping[int, str], given: 
         }
         for group, before in zip(optimizer.param_groups, given, strict=True)
     ]
-    found = {"kind": type(optimizer).__name__, "state": state, "groups": groups}
-    return {**found, "extra": extra} if extra else found
 
 
 def set_state(
@@ -83,11 +109,13 @@ def set_state(
 ) -> list[str]:
     """Let the optimizer go on from the stored state, with its own settings; return what did not fit.
 
-    The state of another kind of optimizer is of no use. What a parameter's state lacks for settings that the
-    parent did not have (`amsgrad`) is made as the optimizer makes it, and what it has too much is dropped.
+    The state of another kind of optimizer is of no use, but for how far the learning rate has come. What a
+    parameter's state lacks for settings that the parent did not have (`amsgrad`) is made as the optimizer
+    makes it, and what it has too much is dropped.
     """
     kind = type(optimizer).__name__
     if stored["kind"] != kind:
+        _take_changes(optimizer, stored["groups"], names, SCALED)
         return [f"the state of {stored['kind']} is of no use to {kind}, which starts anew"]
     notes: list[str] = []
     own = {names[id(p)]: (p, group) for group in optimizer.param_groups for p in group["params"]}
@@ -102,9 +130,7 @@ def set_state(
             notes.append(f"the state of {name} is dropped, as other parameters are trained here")
             continue
         fitting = dict(values)
-        if name in kinds and kinds[name] != {
-            key: _kind(value) for key, value in sorted(group.items()) if key in kinds[name]
-        }:
+        if name in kinds and not _fits(values, kinds[name], group):
             expected = _fresh_state(optimizer, parameter, group)
             if expected is None:
                 notes.append(f"the state of {name} is dropped, as it was made with other settings")
@@ -112,15 +138,11 @@ def set_state(
             fitting = {**expected, **{key: value for key, value in values.items() if key in expected}}
         state[parameter] = fitting
     if state or "extra" in stored:
-        _load(optimizer, state, stored.get("extra", {}))
+        made = {parameter: optimizer.state[parameter] for parameter, _ in own.values()
+                if parameter in optimizer.state}  # fmt: skip
+        _load(optimizer, {**made, **state}, stored.get("extra", {}))
     _take_changes(optimizer, stored["groups"], names)
     return _shortened(notes)
-
-
-def keep_settings(optimizer: Any, own: Settings) -> None:
-    """Set the settings of each group back to the member's own."""
-    for group, values in zip(optimizer.param_groups, own, strict=True):
-        group.update(values)
 
 
 def _load(
@@ -128,18 +150,35 @@ def _load(
 ) -> None:
     """Through the optimizer's own `load_state_dict`; it moves tensors; their types are then put right."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    numbered = {at: state[parameter] for at, parameter in enumerate(parameters) if parameter in state}
+    numbered = {at: _loadable(state[one]) for at, one in enumerate(parameters) if one in state}
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": {**numbered, **extra}, "param_groups": groups})
     for parameter, values in state.items():
-        for key, value in values.items():
-            loaded = optimizer.state[parameter][key]
-            if isinstance(value, Tensor) and loaded.dtype != value.dtype:
-                optimizer.state[parameter][key] = value.to(loaded.device)
+        optimizer.state[parameter] = _put_right(optimizer.state[parameter], values)
+
+
+def _loadable(value: Any) -> Any:
+    """What `load_state_dict` leaves whole: it would make generators of texts, and floats of doubles."""
+    if isinstance(value, dict):
+        return {key: _loadable(one) for key, one in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_loadable(one) for one in value)
+    return value if isinstance(value, Tensor | int | float) else None
+
+
+def _put_right(loaded: Any, value: Any) -> Any:
+    """Return a value as it was stored, with its tensors where `load_state_dict` has put them."""
+    if isinstance(value, Tensor):
+        return loaded if loaded.dtype == value.dtype else value.to(loaded.device)
+    if isinstance(value, dict):
+        return type(value)({key: _put_right(loaded[key], one) for key, one in value.items()})
+    if type(value) in (list, tuple):
+        return type(value)(_put_right(*pair) for pair in zip(loaded, value, strict=True))
+    return value
 
 
 def _take_changes(
-    optimizer: torch.optim.Optimizer, stored: list[dict[str, Any]], names: Mapping[int, str]
+    optimizer: Any, stored: list[dict[str, Any]], names: Mapping[int, str], only: Sequence[str] | None = None
 ) -> None:
     """Settings that the parent's training changed; groups are known by the parameters they share."""
     for group in optimizer.param_groups:
@@ -149,7 +188,8 @@ def _take_changes(
             continue
         before = {key: value for key, value in group.items() if key != "params"}
         for key, change in matching[0]["changed"].items():
-            group[key] = _taken_over(key, change, before)
+            if only is None or key in only:
+                group[key] = _taken_over(key, change, before)
 
 
 def _taken_over(key: str, change: Mapping[str, Any], own: Mapping[str, Any]) -> Any:
@@ -170,20 +210,38 @@ def _fresh_state(
 ) -> dict[str, Any] | None:
     """Return the state that the optimizer makes for a parameter, from a step on a copy without a gradient.
 
-    None if it cannot be known in this way.
+    One that makes it at once has it already. None if it cannot be known in this way.
     """
+    if optimizer.state.get(parameter):
+        return dict(optimizer.state[parameter])
     twin = nn.Parameter(parameter.detach().clone())
     twin.grad = torch.zeros_like(twin)
-    probe = object.__new__(type(optimizer))
+    probe: Any = object.__new__(type(optimizer))
     probe.__dict__.update(optimizer.__dict__)
+    probe._optimizer_step_pre_hooks = OrderedDict()
+    probe._optimizer_step_post_hooks = OrderedDict()
     probe.state = defaultdict(dict)
     own = {key: _copied(value) for key, value in group.items() if key != "params"}
     probe.param_groups = [{**own, "params": [twin], **({"weight_decay": 0} if "weight_decay" in own else {})}]
     try:
+        if callable(getattr(probe, "train", None)):
+            probe.train()
         type(optimizer).step(probe)
     except Exception:  # whatever a user's optimizer raises
         return None
     return dict(probe.state[twin])
+
+
+def _fits(values: Mapping[str, Any], kinds: Mapping[str, Any], group: Mapping[str, Any]) -> bool:
+    """Whether the state, made with settings of these kinds, is what the settings of a group ask for."""
+    exact = any(isinstance(value, list) for value in values.values())  # as long as a setting says (L-BFGS)
+    return all(key in group and _alike(_kind(group[key]), kind, exact) for key, kind in kinds.items())
+
+
+def _alike(one: Any, other: Any, exact: bool) -> bool:
+    if isinstance(one, int) and isinstance(other, int) and not (exact and type(one) is type(other) is int):
+        return bool(one) == bool(other)
+    return _same(one, other)
 
 
 def _is_about_others(values: Mapping[str, Any], parameter: Tensor) -> bool:
@@ -195,14 +253,12 @@ def _is_about_others(values: Mapping[str, Any], parameter: Tensor) -> bool:
 
 
 def _kind(value: Any) -> Any:
-    """What of a setting decides which state there is: whether it is set, and not how large it is."""
-    if value is None or isinstance(value, bool | str):
+    """What of a setting decides which state there is: whether it is set, and of a count how large it is."""
+    if value is None or isinstance(value, bool | str | int):
         return value
     if isinstance(value, Tensor):
         return "tensor"
-    if isinstance(value, int | float):
-        return bool(value)
-    return type(value).__name__
+    return bool(value) if isinstance(value, float) else type(value).__name__
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -9,18 +9,19 @@ trained.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from evodevo.errors import UsageError
 from workers import digests, state, tree
 from workers.seeding import derived, seed_all
-from workers.training import Leg, Training, is_stateful
+from workers.training import Leg, Training
+from workers.watch import Watch, attributes, differing, numbers
 
 if TYPE_CHECKING:
     from workers.workload import Workload
@@ -28,43 +29,64 @@ if TYPE_CHECKING:
 BATCHES = 2
 """Batches that the first member is trained before its checkpoint; after it one."""
 SEED = 0
-LEG = Leg(total=2)
+EPOCHS = 2
+"""That the first member ends in this round; a scheduler must have as many."""
 
 
 def rehearse(
-    workload: Workload, hyperparameters: Mapping[str, Any], other: Mapping[str, Any]
+    workload: Workload, hyperparameters: Mapping[str, Any], other: Mapping[str, Any], leg: Leg
 ) -> tuple[list[str], set[str]]:
     """Return the names of the metrics, and the hyperparameters that were read.
 
     Raises `UsageError` for what a run would get wrong without a word, and whatever the workload raises.
     """
-    first = workload.begin(hyperparameters, SEED, None, LEG)
+    leg = replace(leg, total=leg.total and max(EPOCHS, leg.total))
+    first = workload.begin(hyperparameters, SEED, None, leg)
     _same_batches(workload, first)
-    second = workload.begin(other, SEED + 1, None, LEG)
-    watch = _Watch(workload, first, second)
+    second = workload.begin(other, SEED + 1, None, leg)
+    watch = Watch(workload, first, second)
     _train(workload, first, SEED + 2, BATCHES)
     watch.compare()
 
     data = _encoded(workload, first)
     metrics = _metrics(workload, first)
-    again = workload.begin(hyperparameters, SEED + 3, data, LEG)
+    again = _restored(workload, hyperparameters, SEED + 3, data, leg)
     _same_state(workload, data, again)
-    _same_attributes(first, again)
-    for name, value in _metrics(workload, again).items():
-        if value != metrics[name]:
-            raise UsageError(
-                f"validation_{name} of a member is {metrics[name]}, and {value} after it is restored from "
-                "its checkpoint: the model keeps something that its state_dict lacks (use register_buffer, "
-                "or get_extra_state and set_extra_state)"
-            )
+    _same_metrics(workload, first, again, metrics)
     _train(workload, first, SEED + 4)
+    kept = numbers(workload)
     _train(workload, again, SEED + 4)
+    _same_attributes(first, again)
+    for name in differing(kept, numbers(workload)):
+        raise UsageError(
+            f"self.{name} of the workload changed while a member was trained, and all members share it; make "
+            "it part of the model, or set it on `training` in setup(training)"
+        )
     _same_training(workload, first, again)
 
-    heir = workload.begin(other, SEED + 5, data, LEG)
-    _train(workload, heir, SEED + 6)
-    _encoded(workload, heir)
+    for one, parent in ((other, first), (hyperparameters, second)):
+        if parent is second:
+            _train(workload, second, SEED + 5)
+            data = _encoded(workload, second)
+        heir = _restored(workload, one, SEED + 6, data, leg, ", if it was trained with other hyperparameters")
+        _train(workload, heir, SEED + 7)
+        _encoded(workload, heir)
     return [f"validation_{name}" for name in metrics], first.hyperparameters.read
+
+
+def _restored(
+    workload: Workload, hyperparameters: Mapping[str, Any], seed: int, data: bytes, leg: Leg, when: str = ""
+) -> Training:
+    try:
+        return workload.begin(hyperparameters, seed, data, leg)
+    except RuntimeError as why:
+        if "in loading state_dict" not in str(why):
+            raise
+        reason = " ".join(str(why).split())
+        raise UsageError(
+            f"a new model does not take the state of a trained one{when}: its load_state_dict says "
+            f"{reason[:300]!r}; model() has to make all parameters and buffers, always of the same shapes"
+        ) from None
 
 
 def _same_batches(workload: Workload, training: Training) -> None:
@@ -75,7 +97,10 @@ def _same_batches(workload: Workload, training: Training) -> None:
         training.generator.manual_seed(SEED)
         some = list(islice(workload.train_batches(training), BATCHES))
         if not some:
-            raise UsageError("the train split of the data has no batch")
+            raise UsageError(
+                "the train split of the data has no batch, or can be gone through only once; what is "
+                "iterated has to begin anew each time"
+            )
         found.append(digests.digest(some))
     if found[0] != found[1]:
         raise UsageError(
@@ -91,8 +116,8 @@ def _train(workload: Workload, training: Training, seed: int, most: int = 1) -> 
     training.generator.manual_seed(seed)
     steps = workload.train(training)
     losses = list(islice(steps, most))
-    steps.close()
-    if losses:
+    if len(losses) == most:  # else it came to its end
+        steps.close()
         workload.end_epoch(training, losses)
 
 
@@ -107,10 +132,44 @@ def _metrics(workload: Workload, training: Training) -> dict[str, str]:
         workload.batch_length(batch)
         found = workload.metrics(model, batch)
     for name, value in found.items():
-        if torch.as_tensor(value).numel() != 1:
-            shape = tuple(torch.as_tensor(value).shape)
-            raise ValueError(f"metric {name!r} should be one number, not a tensor of shape {shape}")
+        try:
+            single = torch.as_tensor(value)
+        except (TypeError, ValueError, RuntimeError):
+            raise UsageError(f"metric {name!r} should be one number, not a {type(value).__name__}") from None
+        if single.numel() != 1 or single.is_complex():
+            kind = f"a tensor of shape {tuple(single.shape)}" if single.ndim else str(single.dtype)
+            raise UsageError(f"metric {name!r} should be one number, not {kind}")
     return {name: repr(float(value)) for name, value in found.items()}
+
+
+def _same_metrics(workload: Workload, first: Training, again: Training, metrics: Mapping[str, str]) -> None:
+    found = _metrics(workload, again)
+    for name, value in metrics.items():
+        if found.get(name) == value:
+            continue
+        if _metrics(workload, first) != metrics:
+            raise UsageError(
+                f"validation_{name} of one and the same member is {value} and then another: metrics() or the "
+                "validation data have random numbers of their own; let them draw from torch's, numpy's or "
+                "python's global generator, which are seeded"
+            )
+        suspects = differing(attributes(first), attributes(again))
+        lacking = ", ".join(suspects[:3]) or "something"
+        raise UsageError(
+            f"validation_{name} of a member is {value}, and {found.get(name)} after it is restored from its "
+            f"checkpoint: the model keeps {lacking}, which its state_dict lacks; use register_buffer, or "
+            "get_extra_state and set_extra_state"
+        )
+
+
+def _same_attributes(first: Training, again: Training) -> None:
+    """Attributes that no state_dict has; these have come to be alike if they are made anew for each batch."""
+    for name in differing(attributes(first), attributes(again)):
+        raise UsageError(
+            f"{name} of a member that is restored from its checkpoint is not what it would have been "
+            "without: no state_dict has it. Keep it in a buffer (register_buffer), return it from "
+            "get_extra_state, or in an optimizer keep it in its param_groups"
+        )
 
 
 def _encoded(workload: Workload, training: Training) -> bytes:
@@ -166,6 +225,7 @@ def _differing(one: Any, other: Any, where: str) -> str | None:
         for at, (mine, its) in enumerate(zip(one, other, strict=True)):
             keyed = isinstance(mine, list) and len(mine) == 2 and isinstance(mine[0], str)
             name = f"{where}.{mine[0]}" if keyed else f"{where}.{at}"
+            mine, its = (mine[1], its[1]) if keyed and mine[0] == its[0] else (mine, its)
             if (found := _differing(mine, its, name.strip("."))) is not None:
                 return found
         return None
@@ -178,89 +238,3 @@ def _equal(one: Tensor, other: Tensor) -> bool:
         and one.shape == other.shape
         and torch.equal(one.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8))
     )
-
-
-def _same_attributes(first: Training, again: Training) -> None:
-    """Numbers and tensors in attributes of modules, which no state_dict has."""
-    for name, part in first.parts().items():
-        if not isinstance(part, nn.Module):
-            continue
-        other = again.parts()[name]
-        for (path, one), (_, two) in zip(part.named_modules(), other.named_modules(), strict=False):
-            for key, value in vars(one).items():
-                if key.startswith("_") or key == "training" or not isinstance(value, int | float | Tensor):
-                    continue
-                found = vars(two).get(key)
-                same = _equal(value, found) if isinstance(value, Tensor) and isinstance(found, Tensor) else (
-                    type(value) is type(found) and (value == found or value != value)
-                )  # fmt: skip
-                if not same:
-                    where = ".".join(part for part in (name, path, key) if part)
-                    raise UsageError(
-                        f"{where} is {_short(value)} in a member that was trained, and {_short(found)} "
-                        "after it is restored from its checkpoint; keep it in a buffer (register_buffer), "
-                        "or return it from get_extra_state"
-                    )
-
-
-class _Watch:
-    """What must not change while a member is trained: what another has, and what the workload keeps."""
-
-    def __init__(self, workload: Workload, first: Training, second: Training) -> None:
-        own = {id(tensor) for _, tensor in _tensors(first)}
-        shared = [(name, tensor) for name, tensor in _tensors(second) if id(tensor) in own]
-        self._shared = [(name, tensor, _digest(tensor)) for name, tensor in shared]
-        self._kept = [(name, value, _digest_of(value)) for name, value in _kept(workload)]
-
-    def compare(self) -> None:
-        """Raise `UsageError` naming what changed."""
-        for name, tensor, before in self._shared:
-            if _digest(tensor) != before:
-                raise UsageError(
-                    f"two members share {name}: the training of one changes the other. It is made once, in "
-                    "__init__ or data(), or at the module's top; make it in model() (or setup)"
-                )
-        for name, value, before in self._kept:
-            if _digest_of(value) != before:
-                raise UsageError(
-                    f"self.{name} of the workload changed while a member was trained, and all members share "
-                    "it; make it in model(), or set it on `training` in setup(training)"
-                )
-
-
-def _tensors(training: Training) -> Iterator[tuple[str, Tensor]]:
-    for part_name, part in training.parts().items():
-        if isinstance(part, nn.Module):
-            for name, tensor in [*part.named_parameters(), *part.named_buffers()]:
-                yield f"{part_name}.{name}", tensor
-
-
-def _kept(workload: Workload) -> Iterator[tuple[str, Any]]:
-    """Modules, optimizers and the like that the workload itself holds."""
-    for name, value in vars(workload).items():
-        if is_stateful(value) and not isinstance(value, torch.Generator):
-            yield name, value
-        elif isinstance(value, list | tuple | dict):
-            inside = value.items() if isinstance(value, dict) else enumerate(value)
-            for key, one in inside:
-                if is_stateful(one):
-                    yield f"{name}[{key!r}]", one
-
-
-def _digest_of(value: Any) -> str:
-    tensors: dict[str, Tensor] = {}
-    try:
-        text = repr(tree.flatten(value.state_dict(), "", tensors))
-    except (tree.Unsavable, AttributeError):
-        text = ""
-    return text + "".join(_digest(tensor) for tensor in tensors.values())
-
-
-def _digest(tensor: Tensor) -> str:
-    dense = tensor.detach().cpu()
-    dense = dense.to_dense() if dense.layout != torch.strided else dense
-    return hashlib.sha256(dense.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
-
-
-def _short(value: Any) -> str:
-    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)

@@ -7,9 +7,11 @@ text in the file's metadata. Nothing says which member it was, so equal states m
 """
 
 import json
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -68,10 +70,11 @@ def model_state(data: bytes) -> dict[str, Tensor]:
     if about["format"] == 1:
         return {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}
     parts = about["parts"]
-    if "averaged" in parts:
-        found = tree.unflatten(parts["averaged"], tensors)["module"]
-    else:
-        found = tree.unflatten(parts["judged" if "judged" in parts else "model"], tensors)
+    name = next(name for name in ("averaged", "judged", "model") if name in parts)
+    found = tree.unflatten(parts[name], tensors)
+    if name == "averaged":  # ours, or torch's AveragedModel
+        inside = {key[7:]: value for key, value in found.items() if key.startswith("module.")}
+        found = found.get("module", inside)
     return {plain(name): value for name, value in found.items()}
 
 
@@ -92,7 +95,7 @@ def given(training: Training) -> dict[str, Any]:
     """Return the settings of optimizers and schedulers as they are now, before any training."""
     found = {}
     for name, part in training.parts().items():
-        if optimizers.is_plain(part):
+        if _is_optimizer(part):
             found[name] = optimizers.settings(part)
         elif _is_scheduler(part):
             found[name] = _copied(part.state_dict())
@@ -110,6 +113,8 @@ def _state_of(name: str, part: Any, training: Training, names: Mapping[int, str]
         return _model_state(part)
     if optimizers.is_plain(part):
         return optimizers.state_of(part, names, training.given[name])
+    if _is_optimizer(part):
+        return optimizers.whole_state_of(part, names, training.given[name])
     if _is_scheduler(part):
         return {"changed": _changes(training.given[name], part.state_dict())}
     return part.state_dict()
@@ -130,11 +135,14 @@ def _set_state(name: str, part: Any, stored: Any, training: Training, names: Map
         training.notes += [f"{name}: {note}" for note in optimizers.set_state(part, stored, names)]
     elif _is_scheduler(part):
         part.load_state_dict(_merged(_copied(part.state_dict()), stored["changed"]))
+    elif _is_optimizer(part):
+        training.notes += [f"{name}: {note}" for note in optimizers.set_whole_state(part, stored, names)]
     else:
-        before = optimizers.settings(part) if hasattr(part, "param_groups") else None
         part.load_state_dict(stored)
-        if before is not None:
-            optimizers.keep_settings(part, before)
+
+
+def _is_optimizer(part: Any) -> bool:
+    return isinstance(part, torch.optim.Optimizer) or hasattr(part, "param_groups")
 
 
 def _is_scheduler(part: Any) -> bool:
@@ -166,16 +174,20 @@ def _merged(own: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
 def _same(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor) or isinstance(other, Tensor):
         return isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other)
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other)
     return type(one) is type(other) and bool(one == other)
 
 
 def _copied(state: Any) -> Any:
     """A copy down to the leaves, of whatever kind these are."""
-    if isinstance(state, dict):
+    if type(state) in (dict, OrderedDict, Counter):
         return type(state)({key: _copied(value) for key, value in state.items()})
-    if isinstance(state, list | tuple):
-        return type(state)([_copied(value) for value in state]) if type(state) in (list, tuple) else state
-    return state.detach().clone() if isinstance(state, Tensor) else state
+    if type(state) in (list, tuple):
+        return type(state)([_copied(value) for value in state])
+    if isinstance(state, Tensor):
+        return state.detach().clone()
+    return state.copy() if isinstance(state, set | np.ndarray) else state
 
 
 def _restore_1(about: Mapping[str, Any], tensors: Mapping[str, Tensor], training: Training) -> None:
@@ -189,6 +201,11 @@ def _restore_1(about: Mapping[str, Any], tensors: Mapping[str, Tensor], training
     names = optimizers.names_of(training.parts())
     _set_state("model", training.model, model, training, names)
     ((name, part),) = training.optimizers.items()
+    if not optimizers.is_plain(part):
+        training.notes.append(
+            f"{name}: its state in a checkpoint of format 1 is of no use, so it starts anew"
+        )
+        return
     in_order = [names[id(p)] for group in part.param_groups for p in group["params"]]
     stored = {
         "kind": about["optimizer"],

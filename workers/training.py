@@ -99,7 +99,8 @@ class Training:
         evaluates (schedule-free ones).
         """
         two_sided = [one for one in self.optimizers.values() if _has_modes(one)]
-        held = [(p, p.detach().clone()) for p in self.model.parameters()] if two_sided else []
+        theirs = [p for one in two_sided for group in one.param_groups for p in group["params"]]
+        held = [(p, p.detach().clone()) for p in theirs]
         for optimizer in two_sided:
             optimizer.eval()
         self.judged.eval()

@@ -41,7 +41,7 @@ import torch
 from torch import Tensor, nn
 
 from evodevo.errors import UsageError
-from workers import batches, state
+from workers import batches, options, state
 from workers.averaging import Averaged
 from workers.hyperparameters import Hyperparameters
 from workers.rehearsal import rehearse
@@ -130,8 +130,7 @@ class Workload(ABC):
 
     def prepare(self, device: torch.device, data_root: str | None) -> None:
         """Load the data; tensors are kept on the device. Raises `UsageError` for what cannot be."""
-        if self.batch_size < 1:
-            raise UsageError(f"workload.options.batch_size: should be 1 or more, not {self.batch_size}")
+        options.check(self)
         self.device = device
         loaded = self.data(data_root)
         for name in ("train", "validation"):
@@ -166,6 +165,10 @@ class Workload(ABC):
                 raise UsageError("average_half_life is in epochs, and the training data have no length")
             training.averaged = Averaged(model, self.average_half_life * training.steps_per_epoch)
         self.setup(training)
+        options.check_schedule(self, training)
+        begin_training_mode(
+            training
+        )  # in which the parent's state was kept: some have two sets of parameters
         training.given = state.given(training)
         if parent is not None:
             state.restore(parent, training)
@@ -259,10 +262,13 @@ class Workload(ABC):
         return {}
 
     def rehearse(
-        self, hyperparameters: Mapping[str, Any], other: Mapping[str, Any] | None = None
+        self,
+        hyperparameters: Mapping[str, Any],
+        other: Mapping[str, Any] | None = None,
+        leg: Leg = Leg(total=2),  # noqa: B008
     ) -> tuple[list[str], set[str]]:
         """Try a whole round with two members: see `workers.rehearsal`."""
-        return rehearse(self, hyperparameters, other or hyperparameters)
+        return rehearse(self, hyperparameters, other or hyperparameters, leg)
 
     def facts(self) -> list[str]:
         """Lines for `evodevo check`: what this workload is, in numbers."""
@@ -291,17 +297,11 @@ class Workload(ABC):
 
     def _annealed(self, training: Training, found: Iterator[Batch]) -> Generator[Batch, None, None]:
         """The batches, with the learning rate set before each if the member has an `anneal`."""
+        total = batches.steps(self.splits.train, self.batch_size)
         anneal = training.hyperparameters.get("anneal", 0.0)
-        if not anneal:
+        if not anneal or total is None:
             yield from found
             return
-        if training.scheduler is not None:
-            raise UsageError(
-                "a locus `anneal` and a scheduler both set the learning rate; leave one of them out"
-            )
-        total = batches.steps(self.splits.train, self.batch_size)
-        if total is None:
-            raise UsageError("a locus `anneal` needs training data with a length")
         groups = [group for one in training.optimizers.values() for group in one.param_groups]
         peaks = [group["lr"] for group in groups]
         try:

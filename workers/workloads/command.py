@@ -155,7 +155,10 @@ class Command:
         return {}
 
     def rehearse(
-        self, hyperparameters: Mapping[str, Any], other: Mapping[str, Any] | None = None
+        self,
+        hyperparameters: Mapping[str, Any],
+        other: Mapping[str, Any] | None = None,
+        leg: Leg = Leg(),  # noqa: B008
     ) -> tuple[list[str], set[str]]:
         """Check the command without running it: the program is there and the placeholders are known."""
         clash = set(hyperparameters) & set(OWN_PLACEHOLDERS)

@@ -1,0 +1,7 @@
+"""Gradients no longer than a tenth."""
+
+from tests.workers.toys import Toy
+
+
+class Net(Toy):
+    clip_norm = 0.1

@@ -1,0 +1,17 @@
+"""Adagrad makes its state at once; which parameters it has depends on a locus, and each has a group."""
+
+import torch
+
+from tests.workers.toys import Toy
+
+FOUNDERS = (
+    {"learning_rate": 0.05, "frozen": False, "lr_decay": 0.0},
+    {"learning_rate": 0.02, "frozen": True, "lr_decay": 0.1},
+)
+
+
+class Net(Toy):
+    def optimizer(self, model, hp):
+        parameters = list(model.parameters())[2 if hp["frozen"] else 0 :]
+        groups = [{"params": [p], "lr": hp["learning_rate"] / p.ndim} for p in parameters]
+        return torch.optim.Adagrad(groups, lr_decay=hp["lr_decay"])

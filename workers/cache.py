@@ -5,6 +5,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from evodevo.errors import Unfit
 from evodevo.run.checkpoints import CheckpointStore
@@ -18,10 +19,19 @@ from workers.seeding import derived, seed_all
 CHECKPOINTS_BUDGET_BYTES = 2 << 30
 MAX_WORKLOADS = 2
 
-_workloads: OrderedDict[str, tuple[Trainable, Mapping[str, str]]] = OrderedDict()
+_workloads: OrderedDict[str, "_Kept"] = OrderedDict()
 _checkpoints: OrderedDict[tuple[str, str], bytes] = OrderedDict()
 _checkpoints_bytes = 0
 _lock = threading.Lock()
+
+
+@dataclass
+class _Kept:
+    """A workload with its data loaded."""
+
+    workload: Trainable
+    data: Mapping[str, str] | None = None
+    """The digest of each split; None if nobody has asked for them."""
 
 
 def _key(job: Job) -> str:
@@ -53,19 +63,20 @@ def workload_for(job: Job) -> tuple[Trainable, bool]:
     with _lock:
         is_new = key not in _workloads
         if is_new:
-            new = loaded(job)
-            _workloads[key] = new, digests.of(new, job.seed)
+            _workloads[key] = _Kept(loaded(job))
             if len(_workloads) > MAX_WORKLOADS:
                 _workloads.popitem(last=False)
         _workloads.move_to_end(key)
-        workload, own = _workloads[key]
-        if job.data and (differing := digests.difference(job.data, own)):
+        kept = _workloads[key]
+        if job.data and kept.data is None:
+            kept.data = digests.of(kept.workload, job.seed)
+        if job.data and (differing := digests.difference(job.data, kept.data or {})):
             del _workloads[key]  # they may be there, as they were, when it is asked again
             raise Unfit(
                 f"its {differing} split is not the one that the run began with: the data, or what data() "
                 "makes of them, differ on this worker"
             )
-        return workload, is_new
+        return kept.workload, is_new
 
 
 def loaded(job: Job) -> Trainable:

@@ -67,7 +67,8 @@ def _train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: Ha
     workload, is_new = workload_for(job)
     watch.stop("prepare" if is_new else "load")
     parent = read_checkpoint(store_of(job), assignment.parent) if assignment.parent else None
-    leg = Leg(job.epochs, job.steps, assignment.epoch, job.total_epochs)
+    anew = parent is not None and assignment.epoch == 0
+    leg = Leg(job.epochs, job.steps, assignment.epoch, job.total_epochs, anew)
     state = workload.begin(assignment.hyperparameters, assignment.training_seed, parent, leg)
 
     watch.switch("train")

@@ -32,7 +32,7 @@ def try_start(job: Job, hyperparameters: Mapping[str, Any], url: str, ref: Check
         return [f"search.start was not tried, as the worker does not see its checkpoint: {why}"]
     try:
         seed_all(derived(job.seed, "start"), current_device())
-        workload.begin(hyperparameters, 0, data, Leg(job.epochs, job.steps, 0, job.total_epochs))
+        workload.begin(hyperparameters, 0, data, Leg(job.epochs, job.steps, 0, job.total_epochs, anew=True))
     except (Exception, SystemExit) as why:
         name = job.workload["use"] or "command"
         said = " ".join(str(why).split())

@@ -54,10 +54,16 @@ def restore(data: bytes, training: Training) -> None:
     own = training.parts()
     names = optimizers.names_of(own)
     for name, part in own.items():
-        if name in stored:
+        if training.leg.anew and _is_scheduler(part):
+            training.notes.append(f"{name}: begins anew, as the run does")
+        elif name in stored:
             _set_state(name, part, stored[name], training, names)
         else:
             training.notes.append(f"{name}: the parent has none, so it starts anew")
+    if training.leg.anew:
+        for name, part in training.optimizers.items():
+            if name in training.given:
+                optimizers.begin_rates(part, training.given[name])
 
 
 def model_state(data: bytes) -> dict[str, Tensor]:

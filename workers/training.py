@@ -17,13 +17,14 @@ class Leg:
     """What is to be trained in one go: `epochs` epochs, or if `steps` is given, so many batches.
 
     `before` is the number of epochs that the parameters have been trained already, `total` that of a whole
-    run (None if it is not known).
+    run (None if it is not known). `anew`: the parent is of another run, whose schedules end with it.
     """
 
     epochs: int = 1
     steps: int | None = None
     before: int = 0
     total: int | None = None
+    anew: bool = False
 
 
 @dataclass

@@ -276,6 +276,7 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
             f"search.population: is {search.population}, but a generation of {search.strategy} is one "
             "member; leave population out, and give generations the number of members"
         )
+    problems += _averaging_problems(config, strategy)
     if search.pool is not None and search.pace != "pools":
         problems.append(f"search.pool: is {search.pool}, and counts only with search.pace: pools")
     if search.pace is not None and search.pace not in strategy.paces:
@@ -295,6 +296,22 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
     except ValueError as why:
         raise _wrong(where, [f"search.options.{why}"]) from None
     return config
+
+
+def _averaging_problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
+    """Why parameters cannot be averaged as the config says."""
+    search, found = config.search, []
+    if search.judge == "averaged" and config.workload.command is not None:
+        found.append("search.judge: a program is judged raw, as only itself knows its parameters")
+    if search.recombine is None:
+        return found
+    if config.workload.command is not None:
+        found.append("search.recombine: parameters of a program have no mean, as only itself knows them")
+    if not strategy.inherits:
+        found.append(f"search.recombine: members of {search.strategy} inherit nothing")
+    if search.pace == "steady":
+        found.append("search.recombine: with search.pace steady there is no generation to be averaged")
+    return found
 
 
 def read_config(data: Mapping[str, Any], where: str = "journal") -> RunConfig:

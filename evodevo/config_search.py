@@ -44,6 +44,20 @@ class Start(Section):
         return "/" in self.run
 
 
+class Recombine(Section):
+    """Recombination of parameters: generations that begin from the mean of all members of the one before.
+
+    In them nobody is selected: each member keeps its hyperparameters.
+    """
+
+    last: float = Field(gt=0, le=1)
+    """The fraction of the generations that do so, the last ones of the run."""
+
+    def first(self, generations: int) -> int:
+        """Return the number of the first such generation; founders have nobody to be the mean of."""
+        return max(1, generations - round(self.last * generations))
+
+
 class Search(Section):
     strategy: str = "tri_parent"
     """The name of one in evolution/strategies, or the import path of a `Strategy`."""
@@ -61,6 +75,12 @@ class Search(Section):
     """Length of a leg."""
     steps_per_generation: int | None = Field(default=None, ge=1)
     """Length of a leg in optimizer steps, instead of epochs."""
+    judge: Literal["raw", "averaged"] = "raw"
+    """Whose fom counts: that of the parameters as they are, or of their moving average, kept at each step."""
+    average_half_life: float = Field(default=1.0, gt=0)
+    """Half-life of that average, in epochs."""
+    recombine: Recombine | None = None
+    """Begin the last generations from the mean of all members; null: each from its parent, to the end."""
     options: Plain = Field(default_factory=dict)
     """The strategy's own."""
     start: Start | None = None

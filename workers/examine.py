@@ -11,7 +11,7 @@ from evodevo.run.records import CheckpointRef, Job
 from workers.cache import read_checkpoint, store_of, workload_for
 from workers.preload import current_device
 from workers.seeding import derived, seed_all
-from workers.training import Leg
+from workers.training import leg_of
 
 
 def examine(
@@ -23,7 +23,7 @@ def examine(
     """
     torch.set_num_threads(job.threads)
     workload, _ = workload_for(job)
-    leg = Leg(job.epochs, job.steps, 0, job.total_epochs)
+    leg = leg_of(job)
     state = workload.begin(hyperparameters, 0, read_checkpoint(store_of(job), ref), leg)
     seed_all(derived(job.seed, "evaluate"), current_device())
     metrics = workload.evaluate(state, "test")

@@ -13,8 +13,9 @@ from evodevo.run.records import Assignment, Job, Outcome, notes_on
 from workers.build import Trainable
 from workers.cache import read_checkpoint, store_of, workload_for
 from workers.preload import current_device
+from workers.recombination import mean
 from workers.seeding import derived, seed_all
-from workers.training import Leg, Training, mean_of
+from workers.training import Training, leg_of, mean_of
 
 ERROR_TAIL_CHARACTERS = 8000
 
@@ -68,14 +69,18 @@ def _train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: Ha
     watch.stop("prepare" if is_new else "load")
     parent = read_checkpoint(store_of(job), assignment.parent) if assignment.parent else None
     anew = parent is not None and assignment.epoch == 0
-    leg = Leg(job.epochs, job.steps, assignment.epoch, job.total_epochs, anew)
+    leg = leg_of(job, assignment.epoch, anew)
+    if assignment.mean_of:
+        parent = mean([read_checkpoint(store_of(job), ref) for ref in assignment.mean_of])
     state = workload.begin(assignment.hyperparameters, assignment.training_seed, parent, leg)
 
-    watch.switch("train")
-    state, epochs = _train(workload, state, job, assignment)
+    epochs: list[dict[str, float]] = []
+    if not assignment.mean_of:
+        watch.switch("train")
+        state, epochs = _train(workload, state, job, assignment)
 
     watch.switch("save")
-    hand_over(workload.checkpoint(state), workload.suffix)
+    hand_over(parent if assignment.mean_of else workload.checkpoint(state), workload.suffix)
     watch.switch("eval")
     seed_all(derived(job.seed, "evaluate"), current_device())  # the same draws for every member
     metrics = {**_last_of(epochs), **workload.evaluate(state, "validation")}

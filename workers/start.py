@@ -12,7 +12,7 @@ from workers.build import place_of
 from workers.cache import workload_for
 from workers.preload import current_device
 from workers.seeding import derived, seed_all
-from workers.training import Leg
+from workers.training import leg_of
 
 LONGEST = 500
 """Characters of what a workload says of parameters that do not fit."""
@@ -32,7 +32,12 @@ def try_start(job: Job, hyperparameters: Mapping[str, Any], url: str, ref: Check
         return [f"search.start was not tried, as the worker does not see its checkpoint: {why}"]
     try:
         seed_all(derived(job.seed, "start"), current_device())
-        workload.begin(hyperparameters, 0, data, Leg(job.epochs, job.steps, 0, job.total_epochs, anew=True))
+        workload.begin(
+            hyperparameters,
+            0,
+            data,
+            leg_of(job, anew=True),
+        )
     except (Exception, SystemExit) as why:
         name = job.workload["use"] or "command"
         said = " ".join(str(why).split())

@@ -5,7 +5,8 @@ from typing import Any
 
 from evodevo.evolution.fitness import Mode
 from evodevo.evolution.space import same
-from evodevo.run.history import History, Life
+from evodevo.run.history import History
+from evodevo.run.life import Life
 
 WORTH_A_RATIO = 1.1
 """Of two figures whose ratio is smaller their difference says more."""

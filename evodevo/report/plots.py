@@ -10,7 +10,8 @@ from evodevo.report.fonts import further_families
 from evodevo.report.naming import labels, locus_name, metric_name
 from evodevo.report.standing import fitness_by_member, fom_scale, foms_by_generation
 from evodevo.run.files import Missing
-from evodevo.run.history import History, Life
+from evodevo.run.history import History
+from evodevo.run.life import Life
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,8 @@ from typing import Any, Self
 
 from evodevo import yaml_text
 from evodevo.errors import UsageError
-from evodevo.run.history import History, Life
+from evodevo.run.history import History
+from evodevo.run.life import Life
 
 
 @dataclass(frozen=True)

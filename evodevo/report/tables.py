@@ -6,7 +6,8 @@ from typing import Any
 
 from evodevo.evolution.space import text_of
 from evodevo.report.standing import fitness_by_member
-from evodevo.run.history import History, Life
+from evodevo.run.history import History
+from evodevo.run.life import Life
 
 SECONDS = ("load", "train", "eval", "save")
 

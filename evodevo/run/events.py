@@ -4,6 +4,7 @@
   TakenOver  a controller takes over: host, pid, scheduler address, versions; members that are tried again
   Extended   from here on the run has another number of generations; follows a `TakenOver`
   Births     members that are born together
+  Averaging  the parameters of a generation are to be averaged; a `Result` of that mean follows
   Lost       an attempt that was given up, and why; `preempted`: its worker had said that it must go
   Result     what came of a leg; from here on it is true. `goes_on`: the life has another leg
   Ended      done, failed or cancelled, and why; `TakenOver` may follow it
@@ -98,6 +99,19 @@ class Births:
 
 
 @dataclass(frozen=True)
+class Averaging:
+    """The parameters of members of a generation are to be averaged, for the children of the next one.
+
+    The mean has an id and a result as a member has, and is none: nothing is trained. `of` are the members,
+    best first.
+    """
+
+    member: str
+    generation: int
+    of: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Lost:
     """`seconds`: how long `worker` had been at it. `shared`: lost together with others, nobody knows why."""
 
@@ -129,12 +143,17 @@ class Ended:
     test: Mapping[str, float] = field(default_factory=dict)
 
 
-Event = Begun | TakenOver | Extended | Births | Lost | Result | Ended
+Event = Averaging | Begun | TakenOver | Extended | Births | Lost | Result | Ended
 
 
 def member_id(generation: int, slot: int) -> str:
     """The id of the member that is born at that place; opaque to everybody but whoever makes births."""
     return f"g{generation:03d}s{slot:03d}"
+
+
+def mean_id(generation: int) -> str:
+    """The id of the mean of all members of a generation."""
+    return f"g{generation:03d}mean"
 
 
 def encode(event: Event) -> dict[str, Any]:
@@ -148,6 +167,13 @@ def encode(event: Event) -> dict[str, Any]:
             if event.worker is not None:
                 record |= {"worker": event.worker, "started_at": event.started_at}
             return record
+        case Averaging():
+            return {
+                "kind": "averaging",
+                "member": event.member,
+                "generation": event.generation,
+                "of": list(event.of),
+            }
         case Births():
             return {"kind": "births", "births": [_encode_born(born) for born in event.births]}
         case Lost():
@@ -299,6 +325,7 @@ _READERS: Mapping[str, Callable[[Record], Event]] = {
     "run": _run,
     "controller": _controller,
     "extended": _extended,
+    "averaging": lambda record: Averaging(record["member"], record["generation"], record["of"]),
     "births": _births,
     "lost": _lost,
     "outcome": _outcome,

@@ -18,9 +18,10 @@ from collections.abc import Iterable, Sequence
 from evodevo.evolution.population import Window
 from evodevo.evolution.rng import training_seed
 from evodevo.evolution.strategies import Birth, Member, Population, Strategy
-from evodevo.run.events import Born, member_id
+from evodevo.run.events import Averaging, Born, mean_id, member_id
 from evodevo.run.guard import Guarded
-from evodevo.run.history import History, Life
+from evodevo.run.history import History
+from evodevo.run.life import Life, Mean
 
 DRIFT = 3
 """A birth waits for the whole generation that is so many before its own."""
@@ -53,6 +54,13 @@ class Pacing(ABC):
 
         Without `begin` no generation begins that has no member yet.
         """
+
+    def averagings(self) -> list[Averaging]:
+        """Return the means that births wait for and nobody has asked for yet; by default none."""
+        return []
+
+    def averaging(self, mean: Mean) -> None:  # noqa: B027
+        """A mean has been asked for."""
 
     @abstractmethod
     def waiting(self) -> int:
@@ -87,8 +95,14 @@ class Pacing(ABC):
 def pacing_of(strategy: Strategy, history: History) -> Pacing:
     """Return the pacing of a run, as its history stands."""
     search = history.config.search
-    steady = history.begun.pace == "steady"
-    made = (Steady if steady else ByGeneration)(strategy, search.generations)
+    made: Pacing
+    if history.begun.pace == "steady":
+        made = Steady(strategy, search.generations)
+    else:
+        recombining = search.recombine.first(search.generations) if search.recombine else None
+        made = ByGeneration(strategy, search.generations, recombining)
+    for mean in history.means.values():
+        made.averaging(mean)
     for life in history.births:
         made.born(life)
     for life in history.over:
@@ -97,10 +111,17 @@ def pacing_of(strategy: Strategy, history: History) -> Pacing:
 
 
 class ByGeneration(Pacing):
-    """Births that happen as soon as the members they need are done."""
+    """Births that happen as soon as the members they need are done.
 
-    def __init__(self, strategy: Strategy, generations: int) -> None:
+    From the generation `recombining` on, if it is given, members keep their hyperparameters and go on from
+    the mean of all members of the generation before.
+    """
+
+    def __init__(self, strategy: Strategy, generations: int, recombining: int | None = None) -> None:
         super().__init__(strategy, generations)
+        self._recombining = generations if recombining is None else recombining
+        self._means: dict[int, Mean] = {}
+        """By the generation that is averaged."""
         self._stages: list[_Stage] = []
         self._first = 0
         """The oldest generation that is not born as a whole."""
@@ -126,15 +147,41 @@ class ByGeneration(Pacing):
         for stage in self._at_work():
             if not stage.ready or not (begin or len(stage.unborn) < self.population):
                 continue
+            if self._awaits_mean(stage.generation):
+                continue
             slots = sorted(stage.ready & stage.unborn)[: PORTION - len(found)]
             stage.ready.difference_update(slots)
             found += [self._birth(stage, slot) for slot in slots]
         return found
 
+    def averagings(self) -> list[Averaging]:
+        found = []
+        for stage in self._at_work():
+            before = stage.generation - 1
+            if stage.ready and self._awaits_mean(stage.generation) and before not in self._means:
+                ranked = self._whole(before)
+                best = [ranked.members[at].id for at in ranked.ranking[: ranked.survivors]]
+                found.append(Averaging(mean_id(before), before, best))
+        return found
+
+    def averaging(self, mean: Mean) -> None:
+        self._means[mean.generation] = mean
+
+    def _awaits_mean(self, generation: int) -> bool:
+        """Whether the births of a generation need a mean that is not there; of one member there is none."""
+        if generation < self._recombining or generation == 0:
+            return False
+        mean = self._means.get(generation - 1)
+        if mean is not None:
+            return mean.outcome is None
+        return self._whole(generation - 1).survivors > 1
+
     def waiting(self) -> int:
         return 0
 
     def open(self, life: Life) -> bool:
+        if life.generation in self._means:
+            return False
         if life.generation + 1 >= len(self._stages):
             return True
         stage = self._stages[life.generation + 1]
@@ -158,6 +205,11 @@ class ByGeneration(Pacing):
         generation = stage.generation
         if generation == 0:
             return self._born(0, slot, self.strategy.founder(0, slot))
+        mean = self._means.get(generation - 1)
+        if mean and mean.outcome and mean.outcome.checkpoint:
+            own = self._stages[generation - 1].done[slot]
+            genome = mean.birth.genome if own.fom is None else own.birth.genome
+            return self._born(generation, slot, Birth(genome, own.id, own.id, mean.id))
         done, needed = self._stages[generation - 1].done, stage.needs[slot]
         if needed is None:
             return self._child(generation, slot, self._whole(generation - 1), slot)
@@ -171,6 +223,11 @@ class ByGeneration(Pacing):
             stage.evaluated = self.strategy.evaluated([stage.done[at] for at in range(self.population)])
         return stage.evaluated
 
+    def _needs(self, generation: int, slot: int) -> Sequence[int] | None:
+        if generation == 0:
+            return ()
+        return None if generation >= self._recombining else self.strategy.needs(generation, slot)
+
     def _at_work(self) -> Iterable["_Stage"]:
         """The generations in which births may happen, oldest first."""
         for at in range(self._first, len(self._stages)):
@@ -182,7 +239,7 @@ class ByGeneration(Pacing):
         while len(self._stages) <= generation:
             at = len(self._stages)
             before = set(self._stages[-1].done) if at else set()
-            needs = {slot: self.strategy.needs(at, slot) if at else () for slot in range(self.population)}
+            needs = {slot: self._needs(at, slot) for slot in range(self.population)}
             self._stages.append(_Stage(at, needs, before, len(before) == self.population))
         return self._stages[generation]
 

@@ -67,6 +67,8 @@ class Job:
     """Epochs of a line of members from the first generation to the last."""
     data: Mapping[str, str] = field(default_factory=dict)
     """Digest of each split, by its name; a worker whose data differ takes no part. Empty if not known."""
+    average_half_life: float | None = None
+    """In epochs; None if the parameters are judged as they are."""
 
     @property
     def leg_timeout_s(self) -> float | None:
@@ -90,6 +92,8 @@ class Assignment:
     epoch: int
     training_seed: int
     leg: int = 0
+    mean_of: tuple[CheckpointRef, ...] = ()
+    """If given, nothing is trained: the outcome is that of the mean of these."""
 
     @property
     def checkpoint_stem(self) -> str:
@@ -115,6 +119,7 @@ class WorkUnit:
                 **_fields(one),
                 "hyperparameters": dict(one.hyperparameters),
                 "parent": one.parent and _fields(one.parent),
+                "mean_of": [_fields(ref) for ref in one.mean_of],
             }
             for one in self.assignments
         ]
@@ -124,7 +129,13 @@ class WorkUnit:
     def from_text(cls, text: str) -> Self:
         data = json.loads(text)
         assignments = [
-            Assignment(**{**one, "parent": one["parent"] and CheckpointRef(**one["parent"])})
+            Assignment(
+                **{
+                    **one,
+                    "parent": one["parent"] and CheckpointRef(**one["parent"]),
+                    "mean_of": tuple(CheckpointRef(**ref) for ref in one["mean_of"]),
+                }
+            )
             for one in data["assignments"]
         ]
         return cls(Job(**data["job"]), assignments, data["since"])

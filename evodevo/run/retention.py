@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from evodevo.run.history import History, Life
+from evodevo.run.history import History
+from evodevo.run.life import Life, Mean
 from evodevo.run.pacing import DRIFT
 from evodevo.run.records import CheckpointRef
 
@@ -25,7 +26,15 @@ def needed_checkpoints(
             needed.add(ref.name)
         if life.status == "failed" and may_retry(life) and (ref := history.parent_checkpoint(life)):
             needed.add(ref.name)
+    for mean in islice(reversed(history.means.values()), DRIFT):
+        children = history.generations[mean.generation + 1 : mean.generation + 2]
+        all_are_born = children and len(children[0]) == history.config.search.population
+        if (ref := _checkpoint(mean)) and not all_are_born:
+            needed.add(ref.name)
     for life in history.pending.values():
+        if isinstance(life, Mean):
+            needed.update(ref.name for ref in life.checkpoints)
+            continue
         ref = life.legs[-1].outcome.checkpoint if life.legs else history.parent_checkpoint(life)
         if ref:
             needed.add(ref.name)

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from evodevo.errors import RunFailed
-from evodevo.run.history import History, Life
+from evodevo.run.history import History
+from evodevo.run.life import Life
 from evodevo.run.records import Outcome
 
 ENOUGH_TO_JUDGE = 5

@@ -153,6 +153,8 @@ class FakeCaller:
     def _leg(self, job: Job, assignment: Assignment, fate: Fate) -> tuple[Outcome | None, str]:
         """What came of it, or why it was lost."""
         store = CheckpointStore(job.checkpoints_url)
+        if assignment.mean_of:
+            return self._mean(job, assignment, fate, store)
         inherited, epochs = FOUNDER_QUALITY, 0
         if assignment.parent:
             inherited, epochs = PARAMETERS.unpack(store.read(assignment.parent))
@@ -174,6 +176,20 @@ class FakeCaller:
             return None, f"{attempt} was lost, but published"
         metrics = {job.metric: quality, "validation_accuracy": 1 / (1 + quality)}
         return Outcome("done", quality, metrics, ref, SECONDS), ""
+
+    def _mean(
+        self, job: Job, assignment: Assignment, fate: Fate, store: CheckpointStore
+    ) -> tuple[Outcome | None, str]:
+        """The quality of a mean is the mean quality; nothing is trained."""
+        if fate not in ("done", "failed"):
+            return None, f"attempt {assignment.attempt} of {assignment.member} was lost"
+        if fate == "failed":
+            return Outcome("failed", error="the networks differ", seconds=SECONDS), ""
+        found = [PARAMETERS.unpack(store.read(ref)) for ref in assignment.mean_of]
+        quality = sum(one for one, _ in found) / len(found)
+        assert {epochs for _, epochs in found} == {assignment.epoch}
+        ref = store.publish(assignment.checkpoint_stem, PARAMETERS.pack(quality, assignment.epoch))
+        return Outcome("done", quality, {job.metric: quality}, ref, SECONDS), ""
 
     def _examine(
         self, job: Job, ref: CheckpointRef, hyperparameters: Any, directory: str

@@ -68,6 +68,8 @@ def run(tmp_path: Path) -> Path:
         *({"search__strategy": strategy} for strategy in STRATEGIES),
         {"search__pace": "pools", "search__pool": 2},
         {"search__strategy": "truncation_pbt", "search__pace": "pools", "search__pool": 3},
+        {"search__recombine": {"last": 0.7}},
+        {"search__recombine": {"last": 0.4}, "search__pace": "pools", "search__pool": 2},
     ],
     ids=lambda search: "-".join(map(str, search.values())),
 )
@@ -80,7 +82,7 @@ def test_a_run_killed_at_any_record_has_the_history_of_one_that_was_never_killed
     for kills, (run, then, caller) in enumerate(resumed_everywhere(tmp_path, config, accident_prone), 1):  # noqa: B007
         history = history_of(run)
         assert (history.end, story(history)) == ("done", expected)
-        told = {life.id for life in then.lives() if life.outcome}
+        told = {life.id for life in then.by_id.values() if life.outcome}
         assert {assignment.member for assignment in caller.assignments} == set(history.by_id) - told
         kept = set(CheckpointStore(str(run / "params")).names())
         assert kept >= needed_checkpoints(history)

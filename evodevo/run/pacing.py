@@ -22,6 +22,7 @@ from evodevo.run.events import Averaging, Born, mean_id, member_id
 from evodevo.run.guard import Guarded
 from evodevo.run.history import History
 from evodevo.run.life import Life, Mean
+from evodevo.run.means import Means
 
 DRIFT = 3
 """A birth waits for the whole generation that is so many before its own."""
@@ -119,15 +120,14 @@ class ByGeneration(Pacing):
 
     def __init__(self, strategy: Strategy, generations: int, recombining: int | None = None) -> None:
         super().__init__(strategy, generations)
-        self._recombining = generations if recombining is None else recombining
-        self._means: dict[int, Mean] = {}
-        """By the generation that is averaged."""
+        self._means = Means(generations if recombining is None else recombining, strategy.mode)
         self._stages: list[_Stage] = []
         self._first = 0
         """The oldest generation that is not born as a whole."""
         self._stage(0)
 
     def born(self, life: Life) -> None:
+        self._means.born(life)
         self._stage(life.generation).member_born(life.slot)
         while self._first < len(self._stages) and not self._stages[self._first].unborn:
             self._stages[self._first].forget_needs()
@@ -158,29 +158,27 @@ class ByGeneration(Pacing):
         found = []
         for stage in self._at_work():
             before = stage.generation - 1
-            if stage.ready and self._awaits_mean(stage.generation) and before not in self._means:
-                ranked = self._whole(before)
-                best = [ranked.members[at].id for at in ranked.ranking[: ranked.survivors]]
-                found.append(Averaging(mean_id(before), before, best))
+            if stage.ready and self._awaits_mean(stage.generation) and not self._means.asked(before):
+                of = self._means.related(self._whole(before))
+                found.append(Averaging(mean_id(before), before, of))
         return found
 
     def averaging(self, mean: Mean) -> None:
-        self._means[mean.generation] = mean
+        self._means.add(mean)
 
     def _awaits_mean(self, generation: int) -> bool:
         """Whether the births of a generation need a mean that is not there; of one member there is none."""
-        if generation < self._recombining or generation == 0:
+        if not self._means.are_for(generation):
             return False
-        mean = self._means.get(generation - 1)
-        if mean is not None:
-            return mean.outcome is None
-        return self._whole(generation - 1).survivors > 1
+        if self._means.asked(generation - 1):
+            return not self._means.there(generation - 1)
+        return len(self._means.related(self._whole(generation - 1))) > 1
 
     def waiting(self) -> int:
         return 0
 
     def open(self, life: Life) -> bool:
-        if life.generation in self._means:
+        if self._means.asked(life.generation):
             return False
         if life.generation + 1 >= len(self._stages):
             return True
@@ -205,8 +203,7 @@ class ByGeneration(Pacing):
         generation = stage.generation
         if generation == 0:
             return self._born(0, slot, self.strategy.founder(0, slot))
-        mean = self._means.get(generation - 1)
-        if mean and mean.outcome and mean.outcome.checkpoint:
+        if mean := self._means.good(generation - 1):
             own = self._stages[generation - 1].done[slot]
             genome = mean.birth.genome if own.fom is None else own.birth.genome
             return self._born(generation, slot, Birth(genome, own.id, own.id, mean.id))
@@ -226,7 +223,7 @@ class ByGeneration(Pacing):
     def _needs(self, generation: int, slot: int) -> Sequence[int] | None:
         if generation == 0:
             return ()
-        return None if generation >= self._recombining else self.strategy.needs(generation, slot)
+        return None if self._means.are_for(generation) else self.strategy.needs(generation, slot)
 
     def _at_work(self) -> Iterable["_Stage"]:
         """The generations in which births may happen, oldest first."""

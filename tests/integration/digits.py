@@ -5,7 +5,7 @@ It is imported by workers as `digits:Digits`, the way a user's own module is.
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +43,12 @@ class Digits(Workload):
         self.hang_above = hang_above
         self.out_of_memory_above = out_of_memory_above
 
-    def rehearse(
-        self, hyperparameters: Mapping[str, Any], other: Mapping[str, Any] | None = None
-    ) -> tuple[list[str], set[str]]:
+    def rehearse(self, *given: Any) -> tuple[list[str], set[str]]:
         """Nothing holds up the trial before a run begins, and it leaves no mark."""
         kept = self.marks, self.hold, self.pause_s
         self.marks, self.hold, self.pause_s = "", "", 0.0
         try:
-            return super().rehearse(hyperparameters, other)
+            return super().rehearse(*given)
         finally:
             self.marks, self.hold, self.pause_s = kept
 

@@ -92,8 +92,8 @@ def checked(name: str, split: Any) -> None:
         raise UsageError(f"the {name} split of the data is empty")
     if is_tensors(split) and len(lengths := {len(tensor) for tensor in _tensors(split)}) > 1:
         raise UsageError(
-            f"the tensors of the {name} split have {', '.join(map(str, sorted(lengths)))} examples along their "
-            "first dimension; they should have equally many"
+            f"the tensors of the {name} split have {', '.join(map(str, sorted(lengths)))} examples along "
+            "their first dimension; they should have equally many"
         )
     if length(split) == 0:
         raise UsageError(f"the {name} split of the data is empty")

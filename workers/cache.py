@@ -18,7 +18,7 @@ from workers.seeding import derived, seed_all
 CHECKPOINTS_BUDGET_BYTES = 2 << 30
 MAX_WORKLOADS = 2
 
-_workloads: OrderedDict[str, tuple[Trainable, Mapping[str, str]]] = OrderedDict()
+_workloads: OrderedDict[str, tuple[Trainable, Mapping[str, str] | None]] = OrderedDict()
 _checkpoints: OrderedDict[tuple[str, str], bytes] = OrderedDict()
 _checkpoints_bytes = 0
 _lock = threading.Lock()
@@ -51,20 +51,21 @@ def workload_for(job: Job) -> tuple[Trainable, bool]:
     """
     key = _key(job)
     with _lock:
-        is_new = key not in _workloads
-        if is_new:
-            new = loaded(job)
-            _workloads[key] = new, digests.of(new, job.seed)
-            if len(_workloads) > MAX_WORKLOADS:
-                _workloads.popitem(last=False)
-        _workloads.move_to_end(key)
-        workload, own = _workloads[key]
-        if job.data and (differing := digests.difference(job.data, own)):
-            del _workloads[key]  # they may be there, as they were, when it is asked again
-            raise Unfit(
-                f"its {differing} split is not the one that the run began with: the data, or what data() "
-                "makes of them, differ on this worker"
-            )
+        workload, own = _workloads.pop(key, (None, None))
+        if workload is not None and job.data:
+            own = own or digests.of(workload, job.seed)
+        is_new = workload is None or (bool(job.data) and own != job.data)
+        if workload is None or is_new:
+            workload = loaded(job)
+            own = digests.of(workload, job.seed) if job.data else None
+            if own is not None and (differing := digests.difference(job.data, own)):
+                raise Unfit(
+                    f"its {differing} split is not the one that the run began with: the data, or what data() "
+                    "makes of them, differ on this worker"
+                )
+        _workloads[key] = workload, own
+        if len(_workloads) > MAX_WORKLOADS:
+            _workloads.popitem(last=False)
         return workload, is_new
 
 

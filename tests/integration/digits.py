@@ -5,7 +5,7 @@ It is imported by workers as `digits:Digits`, the way a user's own module is.
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 

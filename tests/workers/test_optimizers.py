@@ -160,7 +160,7 @@ def test_a_setting_that_training_changed_is_inherited_and_one_that_it_did_not_is
     parent, parents, about = member("a", lambda p: torch.optim.SGD(p, 0.1, momentum=0.9))
     parents.param_groups[0]["d"] = 0.25  # as an adaptive optimizer keeps its estimate
     step(parent, parents, "a")
-    child, optimizer, _ = child_of(
+    _, optimizer, _ = child_of(
         parent, parents, lambda model: torch.optim.SGD(model.named("a"), 0.4, momentum=0.5), about
     )
     (group,) = optimizer.param_groups

@@ -1,4 +1,4 @@
-"""A whole round before a run begins. What it refuses is in tests/zoo/refused, too; here is what it lets pass."""
+"""A whole round before a run begins: what it lets pass, and what it refuses beside tests/zoo/refused."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -22,13 +22,13 @@ from workers.training import Training
 
 FORMAT = 2
 _METADATA_KEY = "evodevo"  # one key: safetensors does not keep the order of several
-WRAPPERS = ("module.",)
 
 
 def encode(training: Training) -> bytes:
     """Return the state of all parts, copied off the device. Raises `tree.Unsavable`."""
     tensors: dict[str, Tensor] = {}
     parts: dict[str, Any] = {}
+    add_given(training)
     names = optimizers.names_of(training.parts())
     for name, part in training.parts().items():
         parts[name] = tree.flatten(_state_of(name, part, training, names), name, tensors)
@@ -100,6 +100,13 @@ def given(training: Training) -> dict[str, Any]:
         elif _is_scheduler(part):
             found[name] = _copied(part.state_dict())
     return found
+
+
+def add_given(training: Training) -> None:
+    """Let groups of parameters that an optimizer has got since count as made as they are now."""
+    for name, part in training.parts().items():
+        if _is_optimizer(part):
+            training.given[name] += optimizers.settings(part)[len(training.given[name]) :]
 
 
 def _model_state(model: nn.Module) -> dict[str, Any]:

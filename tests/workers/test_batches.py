@@ -1,5 +1,6 @@
 """Splits of any usual kind as batches."""
 
+import multiprocessing
 import random
 from collections import namedtuple
 from collections.abc import Iterator
@@ -250,3 +251,24 @@ class Numbered(Dataset[int]):
 
 def test_a_dataset_without_a_length_has_none() -> None:
     assert batches.length(Numbered()) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "num_workers", "done"),
+    [
+        ("fork", 2, []),
+        ("spawn", 0, []),
+        ("forkserver", 2, ["torch.utils.data"]),
+        ("spawn", 2, ["forkserver", "torch.utils.data"]),
+    ],
+)
+def test_processes_are_forked_from_one_that_has_imported_torch(
+    monkeypatch: pytest.MonkeyPatch, method: str, num_workers: int, done: list[str]
+) -> None:
+    found: list[str] = []
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda: method)
+    monkeypatch.setattr(multiprocessing, "set_start_method", lambda name, force: found.append(name))
+    monkeypatch.setattr(multiprocessing, "set_forkserver_preload", lambda names: found.append(names[0]))
+    batches.have_processes_forked(DataLoader(TensorDataset(NUMBERS), num_workers=num_workers))
+    batches.have_processes_forked(NUMBERS)
+    assert found == done

@@ -64,8 +64,8 @@ def flatten(value: Any, name: str, tensors: Tensors) -> Json:
         return {"dtype": str(value).removeprefix("torch.")}
     if kind is np.ndarray and _is_usual(value.dtype, "biufc"):
         return {"array": _put(torch.from_numpy(value.copy()), name, tensors)}
-    if isinstance(value, np.generic) and _is_usual(value.dtype, "biuf"):
-        return {"number": [value.dtype.name, flatten(value.item(), name, tensors)]}
+    if isinstance(value, np.generic) and _is_usual(value.dtype, "biufc"):
+        return {"number": [value.dtype.name, value.tobytes().hex()]}
     raise Unsavable(
         f"{name} is a {kind.__module__}.{kind.__qualname__}, which a checkpoint cannot keep; it keeps "
         "numbers, texts, tensors, numpy arrays, and lists, tuples, sets and dicts of these"
@@ -171,7 +171,7 @@ _READERS: Mapping[str, _Reader] = {
     "coo": _coo,
     "csr": _csr,
     "array": lambda content, tensors: _get(content, tensors).numpy().copy(),
-    "number": lambda content, tensors: np.dtype(content[0]).type(unflatten(content[1], tensors)),
+    "number": lambda content, tensors: np.frombuffer(bytes.fromhex(content[1]), content[0])[0],
     "bytes": lambda content, tensors: base64.b64decode(content),
     "dtype": lambda content, tensors: getattr(torch, content),
     "tuple": _sequence(tuple),

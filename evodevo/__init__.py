@@ -1,37 +1,52 @@
 """Distributed tri-parent population-based training on a Dask cluster.
 
-`local`, `connect` and `attach` give a client; `open_run` reads a run's directory; `Schedule` is what was
-found.
-Each name is imported on first use: a script that reads a schedule does not load the Dask cluster.
+`local`, `connect` and `attach` give a client; `open_run` reads a run's directory; `Schedule` and `load_model`
+give what was found. `Workload`, `Splits`, `Strategy` and `Birth` are what a model or a strategy of one's own
+is made of. Each name is imported on first use: a script that reads a schedule loads neither the Dask cluster
+nor torch.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from evodevo.config import RunConfig
     from evodevo.errors import RunFailed, UsageError
+    from evodevo.evolution.strategies import Birth, Strategy
     from evodevo.report.schedule import Schedule
     from evodevo.service.attach import attach
     from evodevo.service.client import Best, Client, Run, connect, local, open_run
+    from evodevo.service.export import load_model
+    from workers.workload import Splits, Workload
 
 __all__ = [
     "Best",
+    "Birth",
     "Client",
     "Run",
+    "RunConfig",
     "RunFailed",
     "Schedule",
+    "Splits",
+    "Strategy",
     "UsageError",
+    "Workload",
     "attach",
     "connect",
+    "load_model",
     "local",
     "open_run",
 ]
 
 _HOMES = {
+    "RunConfig": "evodevo.config",
     "RunFailed": "evodevo.errors",
     "UsageError": "evodevo.errors",
     "Schedule": "evodevo.report.schedule",
     "attach": "evodevo.service.attach",
+    "load_model": "evodevo.service.export",
+    **dict.fromkeys(("Birth", "Strategy"), "evodevo.evolution.strategies"),
+    **dict.fromkeys(("Splits", "Workload"), "workers.workload"),
     **dict.fromkeys(("Best", "Client", "Run", "connect", "local", "open_run"), "evodevo.service.client"),
 }
 

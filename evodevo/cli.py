@@ -14,6 +14,7 @@ COMMANDS = {
     "cancel": "Stop RUN, keeping everything.",
     "check": "Say whether CONFIG is good and what it would do, without doing it.",
     "compare": "Hold several ways to search side by side: the same epochs, validation data and final test.",
+    "export": "Write the model of RUN's best member as a plain state_dict, for use without evodevo.",
     "launch": "Carry out the run of CONFIG and show its progress.",
     "prune": "Delete the checkpoints of RUN that nothing needs: of a run that is done, all but the best.",
     "replay": "Train once from scratch along RUN's schedule and say how far it ends from the original.",
@@ -22,7 +23,7 @@ COMMANDS = {
     "status": "Say where RUN stands, or all runs.",
     "watch": "Follow RUN until it is over.",
 }
-"""Names of the functions in `cli_commands`, with the first lines of their docstrings."""
+"""Names of the functions in `cli_commands` and `cli_results`, with the first lines of their docstrings."""
 
 
 class _Commands(click.Group):
@@ -34,9 +35,9 @@ class _Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        from evodevo import cli_commands
+        from evodevo import cli_commands, cli_results
 
-        command: click.Command = getattr(cli_commands, name)
+        command: click.Command = getattr(cli_commands, name, None) or getattr(cli_results, name)
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

@@ -1,7 +1,6 @@
 """The commands: thin. What they do is in `service`, `run` and `report`. `cli` lists them."""
 
 import contextlib
-import dataclasses
 import functools
 import json
 from pathlib import Path
@@ -16,7 +15,6 @@ from evodevo.cli_common import (
     client_of,
     config_argument,
     console,
-    directory_of,
     follow,
     in_runs_dir,
     load_config,
@@ -30,19 +28,23 @@ from evodevo.cli_common import (
     submit_new,
     write_missing_products,
 )
-from evodevo.errors import RunFailed, UsageError
+from evodevo.errors import UsageError
 from evodevo.interrupts import heeding_interrupts
+from evodevo.names import check_names
 from evodevo.report.products import write_products
-from evodevo.report.schedule import Schedule
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.dispatch import call_by_path
-from evodevo.run.journal import is_live
+from evodevo.run.extension import extension_of
+from evodevo.run.journal import holder_of
+from evodevo.run.origin import find_origin
 from evodevo.run.retention import needed_checkpoints
-from evodevo.run.setup import DESCRIBE, JOURNAL, founders, job_of
-from evodevo.run.view import runs_in
+from evodevo.run.setup import DESCRIBE, JOURNAL, TRY_START, founders, job_of
+from evodevo.run.view import directory_of, runs_in
 from evodevo.service import comparison
 from evodevo.service.client import open_run, statuses_of
-from evodevo.service.replay import compare_replay, replay_config
+
+AT_ONCE = 16
+"""Runs that are looked at in their files at once: without locks each may have to be watched for a while."""
 
 
 @click.command()
@@ -95,8 +97,9 @@ def launch(
 @click.command()
 @config_argument
 @overrides_option
+@in_runs_dir
 @at_scheduler
-def check(config_path: str, overrides: tuple[str, ...], where: Where) -> None:
+def check(config_path: str, overrides: tuple[str, ...], runs_dir: str, where: Where) -> None:
     """Say whether CONFIG is good and what it would do, without doing it.
 
     Its workload is tried in this process, or on a worker of an existing cluster.
@@ -108,13 +111,20 @@ def check(config_path: str, overrides: tuple[str, ...], where: Where) -> None:
         with where.connect() as client:
             facts = client.check(config)
     else:
-        job = job_of(config, Path("checkpoints", config.run.name))
+        check_names()
+        start = find_origin(config, Path(runs_dir))
+        begun = start.config if start else config
+        first = founders(begun)
+        job = job_of(begun, Path(runs_dir, config.run.name))
         try:
-            facts = call_by_path(DESCRIBE, (job, founders(config), True))
+            facts = call_by_path(DESCRIBE, (job, first, True))
+            if start:
+                tried = call_by_path(TRY_START, (job, first[0], start.url, start.origin.checkpoint))
+                facts = {**facts, "start": start.facts, "warnings": [*facts["warnings"], *tried]}
         except ModuleNotFoundError as why:
             raise UsageError(f"the config is good, but its workload cannot be tried here: {why}") from None
     console.print(display.rows(f"{config_path} is good", display.plan(config, facts)), highlight=False)
-    for warning in facts["warnings"]:
+    for warning in [*config.warnings(), *facts["warnings"]]:
         console.print(f"warning: {warning}", highlight=False)
 
 
@@ -129,12 +139,15 @@ def status(run: str | None, as_json: bool, runs_dir: str, where: Where) -> None:
         if where.exists:
             client = stack.enter_context(where.connect())
             place, names, open_one = client.runs_dir, client.names(), client.run
+            general = client.unused_why
         else:
+            general = []
             place, names = Path(runs_dir), runs_in(Path(runs_dir))
             open_one = functools.partial(open_in, runs_dir=runs_dir)
         if run:
             names = [run]
-        statuses, problems = statuses_of(names, open_one)
+        statuses, problems = statuses_of(names, open_one, at_once=1 if where.exists else AT_ONCE)
+        unused = display.unused_lines(general, statuses)
     if run and problems:
         raise UsageError(problems[run])
     if as_json:
@@ -143,6 +156,8 @@ def status(run: str | None, as_json: bool, runs_dir: str, where: Where) -> None:
         if where.exists and statuses:
             console.print(f"runs in {place}, the scheduler's own directory", highlight=False, soft_wrap=True)
         console.print(display.status_table(statuses) if statuses else _no_runs(place, where))
+        for text in unused:
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
     for name, why in problems.items():
         click.echo(f"evodevo: {name}: {why}", err=True)
 
@@ -184,11 +199,18 @@ def cancel(run: str, runs_dir: str, where: Where) -> None:
 
 @click.command()
 @click.argument("run")
+@click.option(
+    "--generations",
+    metavar="N",
+    type=click.IntRange(1),
+    help="Carry the run on to N generations in all, also one that is done.",
+)
 @no_progress_option
 @in_runs_dir
 @on_cluster
 def resume(
     run: str,
+    generations: int | None,
     no_progress: bool,
     runs_dir: str,
     where: Where,
@@ -196,18 +218,24 @@ def resume(
     """Carry RUN on from where its journal ends."""
     if where.exists:
         with where.connect() as client:
-            carry_on(client, run, no_progress)
+            carry_on(client, run, no_progress, generations)
         return
     directory = directory_of(run, runs_dir)
     found = open_run(directory)
     if not found.view.over:
-        raise UsageError(f"run {found.name!r} is running; `evodevo watch {found.name}` follows it")
-    if found.status().state == "done":
+        who = holder_of(directory / JOURNAL) or "a process that has just ended"
+        raise UsageError(
+            f"run {found.name!r} is running, carried out by {who}; `evodevo watch {found.name}` follows it"
+        )
+    if found.status().state == "done" and generations is None:
         console.print(f"run {found.name} is done already")
         write_missing_products(directory)
         return
-    with client_of(where, str(directory.parent), found.view.history.config) as client:
-        carry_on(client, found.name, no_progress)
+    history = found.view.history
+    if generations is not None:  # before a cluster is started
+        extension_of(directory, history, generations)
+    with client_of(where, str(directory.parent), history.config) as client:
+        carry_on(client, found.name, no_progress, generations)
 
 
 @click.command()
@@ -217,97 +245,6 @@ def report(run: str, runs_dir: str) -> None:
     """Write RUN's tables, schedule, best checkpoint and report/ anew."""
     for path in write_products(directory_of(run, runs_dir)):
         console.print(str(path), soft_wrap=True, highlight=False)
-
-
-@click.command()
-@click.argument("run")
-@click.option("--seed", metavar="S", type=int, help="Train with other seeds than the original's.")
-@click.option("--run-name", metavar="NAME", help="The replay's own name; by default RUN-replay.")
-@no_progress_option
-@in_runs_dir
-@at_scheduler
-def replay(
-    run: str,
-    seed: int | None,
-    run_name: str | None,
-    no_progress: bool,
-    runs_dir: str,
-    where: Where,
-) -> None:
-    """Train once from scratch along RUN's schedule and say how far it ends from the original."""
-    directory = directory_of(run, runs_dir)
-    original = open_run(directory)
-    schedule = Schedule.load(directory / "schedule.yaml")
-    config = replay_config(
-        original.view.history.config,
-        schedule,
-        run_name or f"{original.name}-replay{'' if seed is None else f'-seed{seed}'}",
-        seed,
-    )
-    alone = dataclasses.replace(where, workers=1)  # there is one member
-    with client_of(alone, str(directory.parent), config) as client:
-        replayed = submit(client, config)
-        follow(replayed, client, no_progress)
-        show_end(replayed, client.runs_dir / replayed.name)
-    result = compare_replay(schedule, replayed.view.history)
-    console.print(result.text(schedule), highlight=False, soft_wrap=True)
-
-
-@click.command()
-@config_argument
-@click.option(
-    "--arms",
-    metavar="A,B,...",
-    default=",".join(comparison.DEFAULT_ARMS),
-    show_default=True,
-    help=f"Ways to search; also {', '.join(comparison.ABLATIONS)}, and those of the config's compare.arms.",
-)
-@click.option(
-    "--seeds",
-    metavar="N",
-    type=click.IntRange(1, 1000),
-    default=3,
-    show_default=True,
-    help="Runs of each arm.",
-)
-@overrides_option
-@no_progress_option
-@in_runs_dir
-@on_cluster
-def compare(
-    config_path: str,
-    arms: str,
-    seeds: int,
-    overrides: tuple[str, ...],
-    no_progress: bool,
-    runs_dir: str,
-    where: Where,
-) -> None:
-    """Hold several ways to search side by side: the same epochs, validation data and final test.
-
-    Each arm and seed is a run of its own. The same command carries on what was interrupted.
-    """
-    config = load_config(config_path, overrides, None, None)
-    planned = comparison.plan(config, [arm.strip() for arm in arms.split(",")], seeds)
-    place = Path(runs_dir)
-    if where.exists or not comparison.all_done(planned, place):
-        with client_of(where, runs_dir, config, runs=len(planned)) as client:
-            place = client.runs_dir
-            carrying_out = heeding_interrupts(comparison.carry_out(client, config, planned))
-            try:
-                statuses = display.show_all(
-                    carrying_out, len(planned), client.dashboard, console, no_progress
-                )
-            except KeyboardInterrupt:
-                console.print("\ninterrupted; the same command carries the comparison on")
-                raise
-            failures = [f"{one.name}: {one.message}" for one in statuses if one.state != "done"]
-    else:
-        failures = []
-    for path in comparison.write(config, planned, place):
-        console.print(str(path), soft_wrap=True, highlight=False)
-    if failures:
-        raise RunFailed("the comparison is not complete; " + "\n  ".join(failures))
 
 
 @click.command()
@@ -336,11 +273,16 @@ def attach(runs_dir: str, where: Where) -> None:
 def prune(run: str, runs_dir: str) -> None:
     """Delete the checkpoints of RUN that nothing needs: of a run that is done, all but the best."""
     directory = directory_of(run, runs_dir)
-    if is_live(directory / JOURNAL):
-        raise UsageError(f"run {directory.name!r} is running; it deletes what it does not need by itself")
+    if holder := holder_of(directory / JOURNAL):
+        raise UsageError(
+            f"run {directory.name!r} is running, carried out by {holder}; "
+            "it deletes what it does not need by itself"
+        )
     history = open_run(directory).view.history
     best = history.best.outcome.checkpoint if history.best and history.best.outcome else None
-    keep = ({best.name} if best else set()) if history.end == "done" else needed_checkpoints(history)
+    origin = history.origin.checkpoint if history.origin else None  # a replay begins with it
+    last = {ref.name for ref in (best, origin) if ref}
+    keep = last if history.end == "done" else needed_checkpoints(history)
     try:
         store = CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url)
         deleted = [name for name in store.names() if name not in keep]

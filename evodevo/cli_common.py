@@ -18,8 +18,9 @@ from evodevo.errors import RunFailed, UsageError
 from evodevo.evolution.strategies import find
 from evodevo.interrupts import heeding_interrupts
 from evodevo.report.summary import summary_lines
+from evodevo.run.origin import as_begun
 from evodevo.run.setup import JOURNAL
-from evodevo.run.view import runs_in
+from evodevo.run.view import directory_of
 from evodevo.service.client import Client, Run, connect, local, open_run, slurm
 
 console = Console(width=None if sys.stdout and sys.stdout.isatty() else 120)
@@ -152,23 +153,36 @@ def submit_new(client: Client, config: RunConfig) -> Run | None:
 
 def refuse_another(run: Run, config: RunConfig) -> None:
     """Raise `UsageError` where the run was begun with another config than this one."""
-    if sections := config.differs_from(run.view.history.config):
+    found = run.view.history.config
+    begun = as_begun(config, run.view.history)
+    if sections := begun.differs_from(found):
+        wanted, there = config.search.generations, found.search.generations
+        is_longer = wanted > there and not begun.with_generations(there).differs_from(found)
+        longer = f" --generations {wanted}" if is_longer else ""
         raise UsageError(
-            f"run {run.name!r} was begun with another config (another {', '.join(sections)}): carry it on as "
-            f"it is with `evodevo resume {run.name}`, or choose another name with --run-name"
+            f"run {run.name!r} was begun with another config (another {', '.join(sections)}): carry it on"
+            f"{'' if longer else ' as it is'} with `evodevo resume {run.name}{longer}`, "
+            "or choose another name with --run-name"
         )
 
 
-def carry_on(client: Client, name: str, no_progress: bool) -> None:
-    """Carry a run on from where its journal ends, unless it is done; one that is running is followed."""
+def carry_on(client: Client, name: str, no_progress: bool, generations: int | None = None) -> None:
+    """Carry a run on from where its journal ends, unless it is done; one that is running is followed.
+
+    With `generations` a run that is done is carried on to so many.
+    """
     run = client.run(name)
     state = run.status().state
-    if state == "done":
+    if generations is not None and state in ("running", "waiting"):
+        raise UsageError(
+            f"run {name!r} is running: `evodevo cancel {name}`, then resume it with --generations"
+        )
+    if state == "done" and generations is None:
         console.print(f"run {name} is done already")
         write_missing_products(client.runs_dir / name)
     else:
         if state not in ("running", "waiting"):
-            run.resume()
+            run.resume(generations)
         follow(run, client, no_progress)
     show_end(run, client.runs_dir / name)
 
@@ -213,15 +227,6 @@ def show_end(run: Run, directory: Path | None) -> None:
         raise RunFailed(f"run {run.name} stopped: {status.message or 'no scheduler carries it on'}")
     if status.message and status.state == "done":
         click.echo(f"evodevo: {status.message}", err=True)
-
-
-def directory_of(run: str, runs_dir: str) -> Path:
-    """A run by its name in the runs directory, or by its own path."""
-    for directory in (Path(runs_dir, run), Path(run)):
-        if (directory / JOURNAL).exists():
-            return directory
-    known = ", ".join(runs_in(Path(runs_dir))) or "none"
-    raise UsageError(f"no run {run!r} in {Path(runs_dir).absolute()}; there are: {known}")
 
 
 def open_in(run: str, runs_dir: str) -> Run:

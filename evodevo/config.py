@@ -4,62 +4,25 @@ Everything is checked here once. What is wrong becomes one `UsageError` that nam
 value and says what would be right.
 """
 
-import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from evodevo import yaml_text
+from evodevo import command_flags, yaml_text
+from evodevo.command_flags import FlagKind
 from evodevo.config_errors import describe
+from evodevo.config_search import Search, Section, check_run_name
+from evodevo.config_values import Plain, Seconds, Walltime
 from evodevo.errors import UsageError
-from evodevo.evolution.space import Locus, Space
-from evodevo.evolution.strategies import STRATEGIES, Pace, Strategy, find
+from evodevo.evolution.space import Space
+from evodevo.evolution.strategies import Strategy, find
 
 DEFAULT_POOL = 8
-RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
-def _check_plain(value: Any) -> Any:
-    """Raise `ValueError` for what JSON would lose: the config is kept in the journal as JSON."""
-    match value:
-        case dict():
-            for key, inner in value.items():
-                if not isinstance(key, str):
-                    raise ValueError(f"key {key!r} should be text; write it in quotes")
-                _check_plain(inner)
-        case list():
-            for inner in value:
-                _check_plain(inner)
-        case None | bool() | int() | str():
-            pass
-        case float() if math.isfinite(value):
-            pass
-        case _:
-            raise ValueError(
-                f"{value!r} should be a finite number, text, true, false or null, or lists of them"
-            )
-    return value
-
-
-Plain = Annotated[dict[str, Any], AfterValidator(_check_plain)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Run(_Section):
+class Run(Section):
     name: str
     """Names the run's directory: letters, digits, `_`, `.` and `-`."""
     seed: int = Field(default=0, ge=0)
@@ -70,21 +33,18 @@ class Run(_Section):
     def _is_a_file_name(cls, name: str) -> str:
         if name == "slurm":
             raise ValueError("'slurm' is where the jobs' output is kept; choose another name")
-        if not RUN_NAME.fullmatch(name) or ".." in name:
-            raise ValueError(
-                f"{name!r} cannot name a directory; use letters, digits, '_', '-' and single dots, "
-                "beginning with a letter or digit, 100 at the most"
-            )
-        return name
+        return check_run_name(name)
 
 
-class Workload(_Section):
+class Workload(Section):
     use: str | None = None
     """The workload's class, as `module:Class`; or else give `command`."""
     command: str | list[str] | None = None
     """Any program: hyperparameters become its flags, its last line `FoM: <number>` gives the fom."""
     options: Plain = Field(default_factory=dict)
     """The workload's own, given to its class by name and checked against its signature."""
+    flags: dict[str, FlagKind] = Field(default_factory=dict)
+    """How `command` takes hyperparameters, by name; see `evodevo.command_flags`."""
 
     @model_validator(mode="after")
     def _is_one_of_two(self) -> Self:
@@ -94,10 +54,12 @@ class Workload(_Section):
             raise ValueError(f"use is {self.use!r} and should have the form module:Class")
         if self.command is not None and not "".join(self.command).strip():
             raise ValueError("command is empty")
+        if self.flags and self.command is None:
+            raise ValueError("flags are of a command; with `use` leave them out")
         return self
 
 
-class Objective(_Section):
+class Objective(Section):
     metric: str
     """A metric that the workload reports of the validation split, such as `validation_loss`."""
     mode: Literal["min", "max"]
@@ -113,51 +75,12 @@ class Objective(_Section):
         return self
 
 
-class Search(_Section):
-    strategy: str = "tri_parent"
-    """The name of one in evolution/strategies, or the import path of a `Strategy`."""
-    population: int = Field(ge=1, le=100_000)
-    generations: int = Field(ge=1)
-    """A generation is one life of every member: with inheritance one leg, by default one epoch."""
-    pace: Pace | None = None
-    """When a child is born: after the whole generation before it, after its mating pool, or when a worker is
-    free (`steady`). The strategy's first where nothing is said: `generations`, and steady for mutate_best."""
-    pool: int | None = Field(default=None, ge=2)
-    """With `pace: pools`, the members of a mating pool: the child's own slot and others; 8 if not given."""
-    legs: int = Field(default=1, ge=1)
-    """Legs of a life, at the most; the fom is that of the last one."""
-    epochs_per_generation: int = Field(default=1, ge=1)
-    """Length of a leg."""
-    steps_per_generation: int | None = Field(default=None, ge=1)
-    """Length of a leg in optimizer steps, instead of epochs."""
-    options: Plain = Field(default_factory=dict)
-    """The strategy's own."""
-    loci: dict[str, Locus] = Field(min_length=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _filled_in_by_the_strategy(cls, data: Any) -> Any:
-        """What is not given and the strategy has a value of its own for; what is wrong is said later.
-
-        Only strategies of evodevo's own have such values, so that no code of a user's is imported here.
-        """
-        name = data.get("strategy", "tri_parent") if isinstance(data, dict) else None
-        known = STRATEGIES.get(name) if isinstance(name, str) else None
-        return {**known.default_search, **data} if known else data
-
-    @model_validator(mode="after")
-    def _has_one_length(self) -> Self:
-        if self.steps_per_generation is not None and self.epochs_per_generation != 1:
-            raise ValueError("give epochs_per_generation or steps_per_generation, not both")
-        return self
-
-
-class Data(_Section):
+class Data(Section):
     root: str | None = Field(default=None, min_length=1)
     """Directory with the data sets in their standard layouts, visible to every worker."""
 
 
-class Checkpoints(_Section):
+class Checkpoints(Section):
     url: str | None = Field(default=None, min_length=1)
     """Directory or fsspec URL, shared by workers, under which the run keeps its checkpoints; or `params/`."""
     max_bytes: int | None = Field(default=None, gt=0)
@@ -173,23 +96,22 @@ class Checkpoints(_Section):
         return url
 
 
-class Limits(_Section):
-    epoch_timeout_s: float | None = Field(default=None, gt=0)
+class Limits(Section):
+    epoch_timeout_s: Seconds | None = None
     """An attempt that takes longer is ended, by restarting its worker, and tried again."""
-    wall_time_s: float | None = Field(default=None, gt=0)
+    wall_time_s: Seconds | None = None
     """No generation begins after the run has worked for so long; the run is then done."""
     max_attempts: int = Field(default=3, ge=1)
     max_failed_fraction: float = Field(default=0.5, ge=0, le=1)
     """The run stops when more than this part of a generation failed (divergence does not count)."""
 
 
-class Slurm(_Section):
+class Slurm(Section):
     """The worker jobs of `evodevo launch --slurm`; each job is one worker."""
 
     partition: str | None = None
     account: str | None = None
-    walltime: str = "04:00:00"
-    """As sbatch takes it: [days-]hours:minutes:seconds."""
+    walltime: Walltime = "04:00:00"
     gpus: int = Field(default=1, ge=0, le=1)
     """Of each worker: 1, or 0 to train on the CPU."""
     cpus: int = Field(default=1, ge=1)
@@ -205,13 +127,6 @@ class Slurm(_Section):
     directives: list[str] = Field(default_factory=list)
     """Further options of sbatch, such as `--constraint=a100`."""
 
-    @field_validator("walltime")
-    @classmethod
-    def _is_a_time(cls, walltime: str) -> str:
-        if not re.fullmatch(r"(\d+-)?\d{1,3}:[0-5]\d(:[0-5]\d)?", walltime):
-            raise ValueError(f"{walltime!r} should be a time such as 04:00:00, or 2-00:00:00 with days")
-        return walltime
-
     @field_validator("memory")
     @classmethod
     def _is_an_amount(cls, memory: str) -> str:
@@ -226,7 +141,7 @@ class Slurm(_Section):
         return self
 
 
-class Cluster(_Section):
+class Cluster(Section):
     workers: int | Literal["auto"] = "auto"
     """Workers of a local cluster. auto: one for each GPU, or the cores divided by `threads_per_member`.
 
@@ -249,19 +164,19 @@ class Cluster(_Section):
         raise ValueError(f"{count!r} should be auto, or the number of {what}, 1 or more")
 
 
-class Arm(_Section):
+class Arm(Section):
     """One of the ways to search that `evodevo compare` holds side by side."""
 
     strategy: str
     options: Plain = Field(default_factory=dict)
 
 
-class Compare(_Section):
+class Compare(Section):
     arms: dict[str, Arm] = Field(default_factory=dict)
     """By name; one that has the name of a built-in arm stands in its place."""
 
 
-class RunConfig(_Section):
+class RunConfig(Section):
     run: Run
     workload: Workload
     objective: Objective
@@ -292,6 +207,11 @@ class RunConfig(_Section):
     def _options(self) -> BaseModel:
         return find(self.search.strategy).Options.model_validate(self.search.options)
 
+    def warnings(self) -> list[str]:
+        """Return what is probably not meant, though it is valid."""
+        command = self.workload.command
+        return command_flags.warnings(command, self.workload.flags, self.search.loci) if command else []
+
     def complete(self) -> Self:
         """The same config with the defaults of the strategy's options filled in.
 
@@ -302,6 +222,10 @@ class RunConfig(_Section):
         pool = (self.search.pool or DEFAULT_POOL) if pace == "pools" else None
         search = self.search.model_copy(update={"options": options, "pace": pace, "pool": pool})
         return self.model_copy(update={"search": search})
+
+    def with_generations(self, generations: int) -> Self:
+        """The same config with another number of generations."""
+        return self.model_copy(update={"search": self.search.model_copy(update={"generations": generations})})
 
     def differs_from(self, other: Self) -> list[str]:
         """The sections in which a result of this config could differ from the other's.
@@ -340,7 +264,8 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
         space = config.space()
     except ValueError as why:
         raise _wrong(where, [f"search.loci.{why}"]) from None
-    problems = []
+    workload = config.workload
+    problems = command_flags.problems(workload.command or "", workload.flags, search.loci)
     if search.population < strategy.smallest_population:
         problems.append(
             f"search.population: {search.population} is too small for {search.strategy}, "
@@ -351,6 +276,7 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
             f"search.population: is {search.population}, but a generation of {search.strategy} is one "
             "member; leave population out, and give generations the number of members"
         )
+    problems += _averaging_problems(config, strategy)
     if search.pool is not None and search.pace != "pools":
         problems.append(f"search.pool: is {search.pool}, and counts only with search.pace: pools")
     if search.pace is not None and search.pace not in strategy.paces:
@@ -370,6 +296,22 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
     except ValueError as why:
         raise _wrong(where, [f"search.options.{why}"]) from None
     return config
+
+
+def _averaging_problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
+    """Why parameters cannot be averaged as the config says."""
+    search, found = config.search, []
+    if search.judge == "averaged" and config.workload.command is not None:
+        found.append("search.judge: a program is judged raw, as only itself knows its parameters")
+    if search.recombine is None:
+        return found
+    if config.workload.command is not None:
+        found.append("search.recombine: parameters of a program have no mean, as only itself knows them")
+    if not strategy.inherits:
+        found.append(f"search.recombine: members of {search.strategy} inherit nothing")
+    if search.pace == "steady":
+        found.append("search.recombine: with search.pace steady there is no generation to be averaged")
+    return found
 
 
 def read_config(data: Mapping[str, Any], where: str = "journal") -> RunConfig:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any, get_args
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -100,8 +101,10 @@ def _owner(path: Path, model: type[BaseModel], prefix: Path) -> type[BaseModel]:
     if tag is not None:
         return TAGGED[whole[: tag - 1]][1][whole[tag]]
     for step in path:
-        inner = model.model_fields[str(step)].annotation
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        annotation = model.model_fields[str(step)].annotation
+        kinds = get_args(annotation) if get_origin(annotation) is UnionType else (annotation,)
+        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not inner:
             break
-        model = inner
+        model = inner[0]
     return model

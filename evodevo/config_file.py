@@ -14,8 +14,8 @@ from evodevo.evolution.strategies import find
 def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> RunConfig:
     """Read the config at `path`, set `overrides` (dotted key -> value) over it, and validate it.
 
-    Relative paths in `search.hyp`, `data.root` and `checkpoints.url` are taken from the current directory;
-    the last two are made absolute, as workers stand elsewhere. Raises `UsageError`.
+    Relative paths in `search.hyp`, `search.start.run`, `data.root` and `checkpoints.url` are taken from the
+    current directory; the last three are made absolute, as workers stand elsewhere. Raises `UsageError`.
     """
     data = yaml_text.read(Path(path), "configs/quickstart.yaml")
     for key, value in (overrides or {}).items():
@@ -26,6 +26,10 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> RunCon
         value = inner.get(key) if isinstance(inner, dict) else None
         if isinstance(inner, dict) and isinstance(value, str) and "://" not in value:
             inner[key] = str(Path(value).expanduser().absolute())
+    search = data.get("search")
+    start = search.get("start") if isinstance(search, dict) else None
+    if isinstance(start, dict) and isinstance(run := start.get("run"), str) and "/" in run:
+        start["run"] = str(Path(run).expanduser().absolute())
     return parse(data, str(path))
 
 

@@ -1,6 +1,6 @@
 """What a person sees of runs: a live display on a terminal, plain lines elsewhere, and tables."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group
@@ -9,8 +9,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from evodevo.config import RunConfig, Search
-from evodevo.run.view import Status, brief
+from evodevo.config import RunConfig
+from evodevo.config_search import Search
+from evodevo.run.view import AT_WORK, Status, brief, idleness, remark
 
 
 def show(statuses: Iterable[Status], dashboard: str | None, console: Console, quiet: bool = False) -> Status:
@@ -22,9 +23,12 @@ def show(statuses: Iterable[Status], dashboard: str | None, console: Console, qu
                 live.update(_display(last, dashboard))
     else:
         said: tuple[object, ...] = ()
+        unused = 0
         if dashboard and not quiet:
             console.print(f"dashboard: {dashboard}", soft_wrap=True)
         for last in statuses:
+            if unused != (unused := last.unused_workers or 0 if last.workers else 0) and unused and not quiet:
+                console.print(_idleness(last), soft_wrap=True, highlight=False, markup=False)
             if said != (said := (last.generation, last.state)) and not quiet:
                 console.print(line(last), soft_wrap=True, highlight=False, markup=False)
     assert last is not None
@@ -46,7 +50,7 @@ def show_all(
             console.print(f"dashboard: {dashboard}", soft_wrap=True)
         for last in rounds:
             for status in last:
-                if status.state not in ("running", "waiting") and status.name not in over and not quiet:
+                if status.state not in AT_WORK and status.name not in over and not quiet:
                     over.add(status.name)
                     said = f"{len(over)}/{total} {line(status)}"
                     console.print(said, soft_wrap=True, highlight=False, markup=False)
@@ -81,14 +85,20 @@ def _display(status: Status, dashboard: str | None) -> Group:
         table.add_row("median", f"{status.median_fom:.6g}")
     if status.failed or status.lost_attempts:
         table.add_row("trouble", f"{status.failed} failed, {status.lost_attempts} attempts lost")
+    if status.workers and status.unused_workers:
+        table.add_row("idle", Text(_idleness(status)))
     if dashboard:
         table.add_row("dashboard", dashboard)
     return Group(table, *([Text(status.message)] if status.message else []))
 
 
+def _idleness(status: Status) -> str:
+    return idleness(status.unused_workers, status.unused_why)
+
+
 def _display_all(statuses: list[Status], total: int, dashboard: str | None) -> Group:
     """The runs at work, below how many are over."""
-    at_work = [one for one in statuses if one.state in ("running", "waiting")]
+    at_work = [one for one in statuses if one.state in AT_WORK]
     head = Table.grid(padding=(0, 2))
     head.add_row("runs", _bar(len(statuses) - len(at_work), total))
     if dashboard:
@@ -121,6 +131,16 @@ def rows(title: str, pairs: Iterable[tuple[str, str]]) -> Table:
     return table
 
 
+def table(headings: Sequence[str], cells: Iterable[Sequence[str]]) -> Table:
+    """A table with headings, whose cells are broken and never cut."""
+    found = Table(box=None, padding=(0, 2))
+    for heading in headings:
+        found.add_column(heading, overflow="fold")
+    for row in cells:
+        found.add_row(*(Text(cell) for cell in row))
+    return found
+
+
 def status_table(statuses: Iterable[Status]) -> Table:
     """A row a run."""
     table = Table(box=None, padding=(0, 2))
@@ -135,9 +155,18 @@ def status_table(statuses: Iterable[Status]) -> Table:
             f"{one.generation}/{one.generations}",
             *foms,
             str(one.failed),
-            Text(brief(one.message or "")),
+            Text(remark(one)),
         )
     return table
+
+
+def unused_lines(general: Sequence[str], statuses: Iterable[Status]) -> list[str]:
+    """A line for each worker that gets no work; if others do give it work, with the run that does not."""
+    found = [f"no work for {why}" for why in general]
+    for one in statuses:
+        if one.state in AT_WORK:
+            found += [f"no work from {one.name} for {why}" for why in one.unused_why if why not in general]
+    return found
 
 
 def _lengths(search: Search) -> str:
@@ -173,6 +202,7 @@ def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("run", f"{config.run.name}, seed {config.run.seed}"),
         ("workload", config.workload.use or str(config.workload.command)),
         *(("", fact) for fact in facts["facts"]),
+        *(("start" if not at else "", fact) for at, fact in enumerate(facts.get("start", ()))),
         ("objective", f"{config.objective.mode} {config.objective.metric}, of {', '.join(facts['metrics'])}"),
         *size,
         ("evolving", ", ".join(evolving) or "nothing"),

@@ -10,4 +10,7 @@ class RunFailed(Exception):
 
 
 class Unfit(Exception):
-    """A worker cannot take part in a run, for a reason of its own; what it was given goes to others."""
+    """Raised by a task on a worker that must take no part in the task's run; the message gives the reason.
+
+    The worker gets no more work from that run as long as it is connected, and no attempt is charged.
+    """

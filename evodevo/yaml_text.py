@@ -1,4 +1,4 @@
-"""YAML as evodevo reads and writes it: plain data only, 1e-4 is a number, and no key comes twice."""
+"""YAML as evodevo reads and writes it: plain data, 1e-4 a number and 12:00:00 none, and no key twice."""
 
 import os
 import re
@@ -10,15 +10,19 @@ import yaml
 from evodevo.errors import UsageError
 
 _FLOAT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$")
+_CLOCK = re.compile(r"[-+]?\d[\d_]*(:[0-5]?\d)+(\.[\d_]*)?$")
 _MERGE = "tag:yaml.org,2002:merge"
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML 1.1, with the floats of YAML 1.2."""
+    """Safe YAML 1.1, with the floats of YAML 1.2; 12:00:00 is text and not 43200."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what `_Loader` would take for a float."""
+    """Quotes what `_Loader` would take for a float, and writes a list twice rather than a reference to it."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def read(path: Path, example: str) -> dict[str, Any]:
@@ -55,7 +59,7 @@ def load(text: str) -> Any:
 
 def dump(data: Any, **style: Any) -> str:
     """YAML text that `load` reads back the same, keys in their order."""
-    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, **style)
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, **style)
     return text
 
 
@@ -76,3 +80,5 @@ def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode) -> dict[An
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_repeats)
 for _either in (_Loader, _Dumper):
     _either.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+for _first in "-+0123456789":
+    _Loader.yaml_implicit_resolvers[_first].insert(0, ("tag:yaml.org,2002:str", _CLOCK))

@@ -155,7 +155,9 @@ def test_a_scheduler_file_or_address_that_is_nonsense_is_named(
     assert "broken.json" in err
 
 
-@pytest.mark.parametrize("command", ["status", "watch", "cancel", "resume", "report", "replay", "prune"])
+@pytest.mark.parametrize(
+    "command", ["status", "watch", "cancel", "resume", "report", "replay", "prune", "export"]
+)
 def test_a_run_that_is_not_there_is_named(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -212,6 +214,45 @@ def test_check_tries_the_arms_of_a_comparison_too(capsys: pytest.CaptureFixture[
         main(["check", str(QUICKSTART), "--set", arm])
     assert ended.value.code == 2
     assert "arm bold: search.options.sigmas: unknown key; did you mean sigma?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "warned"),
+    [
+        ("true", {}, ["nesterov", "kept"]),
+        ("true {kept}", {"nesterov": "bare"}, []),
+        ("true", {"nesterov": "value"}, ["kept"]),
+    ],
+)
+def test_check_warns_of_a_boolean_of_a_command_of_which_nobody_said_how_it_is_passed(
+    command: str,
+    flags: dict[str, str],
+    warned: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    loci = {
+        "nesterov": {"type": "bool", "initial": True},
+        "kept": {"type": "fixed", "value": False},
+        "rate": {"type": "float", "low": 0.1, "high": 1.0, "initial": 0.5},
+    }
+    path = edited(
+        tmp_path,
+        workload={"command": command, "flags": flags},
+        objective={"metric": "fom", "mode": "min"},
+        search__loci=loci,
+    )
+    status, out, err = run(capsys, "check", path)
+    assert status == 0, err
+    told = " ".join(out.split())
+    for name in ("nesterov", "kept"):
+        expected = (
+            f"warning: {name} is a boolean: of `--{name} false` argparse's type=bool makes True, and store_"
+        )
+        assert (expected in told) == (name in warned)
+        assert (f"workload.flags: {{{name}: bare}} for store_true, negatable for" in told) == (name in warned)
 
 
 def test_check_warns_of_a_locus_that_the_workload_does_not_read(

@@ -4,13 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from configs import complaint, small
+from evodevo.cli import main
 from evodevo.config import RunConfig, parse
 from evodevo.config_file import load
 from evodevo.errors import UsageError
+from evodevo.report.comparison_page import conclusion
 from evodevo.run.events import Ended, encode
 from evodevo.run.journal import Journal
+from evodevo.run.origin import find_origin
 from evodevo.run.setup import JOURNAL, create_run
 from evodevo.service.comparison import DEFAULT_ARMS, Planned, all_done, directory_of, finished, plan, write
 from tests.run.fakes import FakeCaller, carry_out
@@ -170,6 +174,40 @@ def test_a_run_of_another_config_is_never_taken_for_ones_own(tmp_path: Path) -> 
     other_search = r"small-tri_parent-s7 is a run with another config \(another search\); remove it"
     with pytest.raises(UsageError, match=other_search):
         finished(other, tmp_path)
+
+
+def test_a_comparison_that_begins_from_another_run_knows_its_own_runs(tmp_path: Path) -> None:
+    first = plan(config_of(run__name="first"), ["tri_parent"], 1)
+    carried_out(first, tmp_path)
+    config = config_of(search__start={"run": first[0].config.run.name})
+    planned = plan(config, ["original", "tri_parent"], 1)
+    for one in planned:
+        found = find_origin(one.config, tmp_path)
+        assert found is not None
+        create_run(tmp_path / one.config.run.name, found.config, start=(found.origin, found.data))
+        history = carry_out(tmp_path / one.config.run.name, FakeCaller(epochs_before=2))
+        assert history.config.space().given() == found.origin.genome
+    assert all_done(planned, tmp_path)
+
+
+def test_a_complete_comparison_prints_its_tables_and_its_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = small({"search.loci": LOCI, "run.name": "other"})
+    Path("small.yaml").write_text(yaml.safe_dump(config))
+    arms = ["original", "tri_parent"]
+    planned = plan(load("small.yaml", {"run.name": "mine"}), arms, 2)
+    carried_out(planned, tmp_path / "checkpoints")
+    main(["compare", "small.yaml", "--run-name", "mine", "--arms", ",".join(arms), "--seeds", "2"])
+    told = capsys.readouterr().out
+    expected, verdict = conclusion(planned[0].config, finished(planned, tmp_path / "checkpoints"))
+    for headings, rows in expected:
+        for cell in (*headings, *(cell for row in rows for cell in row)):
+            assert cell in told
+    assert verdict.startswith("Verdict, by test loss: tri_parent is ")
+    assert f"\n{verdict}\n" in told
+    assert told.endswith("checkpoints/mine-compare/index.html\n")
 
 
 def test_the_number_of_workers_makes_no_other_config(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ A_NAME = "use letters, digits, '_', '-' and single dots, beginning with a letter
 FORM = "should have the form module:Class"
 ONE_OF_TWO = "workload: give either `use: module:Class` or `command: program ...`"
 STRATEGIES = (
-    "There are tri_parent, truncation_pbt, random_search, scheduled, mutate_best, replay, "
+    "There are tri_parent, vose2019, truncation_pbt, random_search, scheduled, mutate_best, replay, "
     "or give an import path"
 )
 
@@ -181,11 +181,11 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"search.strategy": "math:nothing"}, ["search.strategy: cannot import 'math:nothing': ", "'nothing'"]),
     (
         {"search.strategy": "math:pi"},
-        ["search.strategy: 'math:pi' is no subclass of ", "strategies.Strategy"],
+        ["search.strategy: 'math:pi' is not a subclass of ", "evodevo.Strategy"],
     ),
     (
         {"search.strategy": "collections:Counter"},
-        ["search.strategy: 'collections:Counter' is no subclass of "],
+        ["search.strategy: 'collections:Counter' is not a subclass of "],
     ),
     ({"search.strategy": 3}, ["search.strategy: ", "valid string", "not 3"]),
     (
@@ -322,7 +322,8 @@ def test_an_empty_config_lists_every_section_that_must_be_there() -> None:
     [
         ("workload", {"command": 3}),
         ("workload", {"command": ["python", 3]}),
-        ("search.loci.optimizer.choices", ["sgd", [1]]),
+        ("search.loci.optimizer.choices", ["sgd", {"a": 1}]),
+        ("search.loci.optimizer.choices", ["sgd", [[{"a": 1}]]]),
         ("search.loci.optimizer.choices", ["sgd", math.nan]),
         ("search.loci.momentum.when", {"optimizer": {"not": "sgd"}}),
     ],

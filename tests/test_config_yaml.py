@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from evodevo import yaml_text
 from evodevo.config_file import load, parse_override
 from tests.configs import SMALL, complaint, load_text
 from tests.evolution.spaces import identical
@@ -202,3 +203,10 @@ def test_an_override_of_an_unknown_key_is_refused(key: str, parts: list[str], tm
 def test_an_override_into_what_has_no_keys_is_refused(key: str, inner: str, tmp_path: Path) -> None:
     said = complaint(lambda: load_text(tmp_path, SMALL, {key: 8}))
     assert said == f"--set {key}: {inner}, not a section with keys"
+
+
+def test_text_in_any_script_is_written_as_it_is_and_reads_back() -> None:
+    for text in ("学习率", "معدل", "🔥 é", "\ud800", "\x00", "\u2028", "1:30", "a\nb", "\ufeff"):
+        data = {text: [text]}
+        assert yaml_text.load(yaml_text.dump(data).encode(errors="strict").decode()) == data
+    assert yaml_text.dump({"学习率": "🔥"}) == "学习率: 🔥\n"

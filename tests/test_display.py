@@ -51,3 +51,44 @@ def test_what_looks_like_markup_is_shown_as_it_is(console: Console) -> None:
     console.print(display.rows("small", [("status", "failed: [/way]"), ("  loss[0]", "[red]")]))
     assert "failed: [/way]" in said(console)
     assert "loss[0]    [red]" in said(console)
+
+
+class Crowded:
+    """A run at work, with connected workers that it cannot use."""
+
+    def __init__(self, workers: int, *why: str) -> None:
+        self.workers, self.why = workers, why
+
+    def read(self, since: int) -> Reading:
+        pen = Pen()
+        pen.founders()
+        return Reading(pen.records[since:], True, self.workers, (), len(self.why), self.why)
+
+
+def test_workers_without_work_are_said_once_in_the_progress_and_in_the_table(console: Console) -> None:
+    status = View("small", Crowded(2, "worker a: it sees no GPU", "worker b: too slow")).refresh()
+    display.show([status, status], None, console)
+    console.print(display.status_table([status]))
+    assert said(console).count("2 workers get no work; worker a: it sees no GPU") == 2
+    none = View("small", Crowded(0, "worker c: taken")).refresh()
+    more = View("small", Crowded(2, "worker c: taken")).refresh()
+    display.show([none], None, console)
+    assert "worker c" not in said(console)
+    display.show([none, more], None, console)
+    assert "1 worker gets no work; worker c: taken" in said(console)
+
+
+def test_nothing_is_said_of_workers_where_all_have_work(console: Console) -> None:
+    status = View("small", Crowded(2)).refresh()
+    display.show([status], None, console)
+    console.print(display.status_table([status]))
+    assert "no work" not in said(console)
+    assert display.unused_lines([], [status]) == []
+
+
+def test_a_worker_that_only_one_run_cannot_use_is_said_with_that_run() -> None:
+    status = View("small", Crowded(2, "worker a: taken", "worker b: its data differ")).refresh()
+    assert display.unused_lines(["worker a: taken"], [status]) == [
+        "no work for worker a: taken",
+        "no work from small for worker b: its data differ",
+    ]

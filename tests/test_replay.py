@@ -1,5 +1,7 @@
 """A schedule trained once more, as a run of its own, and held against the original."""
 
+import csv
+import json
 import math
 from pathlib import Path
 
@@ -9,7 +11,10 @@ from run.handmade import Pen
 
 from evodevo.config import RunConfig, parse
 from evodevo.evolution.rng import training_seed
+from evodevo.report.live import picture_of
+from evodevo.report.plots import schedule_plot
 from evodevo.report.schedule import Schedule
+from evodevo.report.tables import history_csv
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.history import History
 from evodevo.run.retention import needed_checkpoints
@@ -89,6 +94,32 @@ def test_a_replay_ends_in_the_originals_parameters(strategy: str, mode: str, tmp
     result = compare_replay(schedule, replayed)
     assert result == Comparison(schedule.fom, schedule.fom, identical=True)
     assert result.gap == 0
+
+
+def test_choices_that_are_lists_go_through_journal_schedule_and_replay(tmp_path: Path) -> None:
+    choices = [[64, 64], [128], [], [[1, 2.0], True]]
+    loci = {
+        "rate": {"type": "float", "low": 1e-3, "high": 1.0, "scale": "log", "initial": 0.1},
+        "layers": {"type": "choice", "choices": choices, "initial": [64, 64]},
+        "last": {"type": "int", "low": 1, "high": 9, "initial": 3, "when": {"layers": [[128], []]}},
+    }
+    history, schedule = original(tmp_path / "run", search__loci=loci, search__population=16)
+    found = {repr(life.birth.genome["layers"]) for life in history.lives()}
+    assert found == {repr(choice) for choice in choices}
+    for life in history.lives():
+        expressed = history.config.space().express(life.birth.genome)
+        assert ("last" in expressed) == (expressed["layers"] in ([128], []))
+    rows = csv.DictReader(history_csv(history).splitlines())
+    assert [json.loads(row["hp.layers"]) for row in rows] == [
+        life.birth.genome["layers"] for life in history.lives()
+    ]
+    (tmp_path / "schedule.yaml").write_text(schedule.to_yaml())
+    again = Schedule.load(tmp_path / "schedule.yaml")
+    assert again == schedule
+    replayed = finished(tmp_path / "replay", replay_config(history.config, again, "small-replay"))
+    assert compare_replay(schedule, replayed).identical
+    assert picture_of(history).drawing.panels[1].labels == ("[64, 64]", "[128]", "[]", "[[1, 2.0], true]")
+    assert schedule_plot(history).startswith(b"\x89PNG")
 
 
 def test_a_replay_with_another_seed_ends_elsewhere(run: tuple[RunConfig, Schedule], tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click import Context
 
-from evodevo import cli, cli_commands
+from evodevo import cli, cli_commands, cli_results
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 HEAVY = {"bokeh", "distributed", "matplotlib", "pandas", "torch"}
@@ -27,7 +28,13 @@ def imported_by(code: str) -> set[str]:
 
 def test_the_package_imports_nothing_heavy_before_it_is_needed() -> None:
     assert imported_by("import evodevo") & {*HEAVY, "click", "numpy", "pydantic"} == set()
-    assert imported_by("import evodevo; evodevo.Schedule, evodevo.open_run, evodevo.local") & HEAVY == set()
+    light = "evodevo.Schedule, evodevo.open_run, evodevo.local, evodevo.Strategy, evodevo.RunConfig"
+    assert imported_by(f"import evodevo; {light}") & {*HEAVY, "workers"} == set()
+
+
+def test_the_names_for_ones_own_model_load_torch_when_they_are_asked_for() -> None:
+    found = imported_by("from evodevo import Splits, Workload; Workload.__init_subclass__(), Splits(1, 2, 3)")
+    assert {"torch", "workers"} <= found
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
@@ -52,8 +59,11 @@ def test_every_public_name_is_there_and_another_is_not() -> None:
 
 def test_the_list_of_commands_is_that_of_the_commands() -> None:
     for name, about in cli.COMMANDS.items():
-        command = getattr(cli_commands, name)
+        command = cli.evodevo.get_command(Context(cli.evodevo), name)
+        assert command is not None
+        assert command.help is not None
         assert command.name == name
         assert about == command.help.partition("\n")[0]
-    own = {name for name, thing in vars(cli_commands).items() if hasattr(thing, "get_short_help_str")}
+    modules = vars(cli_commands) | vars(cli_results)
+    own = {name for name, thing in modules.items() if hasattr(thing, "get_short_help_str")}
     assert own == cli.COMMANDS.keys()

@@ -24,6 +24,11 @@ class Averaged:
         self.decay = 0.5 ** (1.0 / half_life_steps)
         self.steps = 0
 
+    def begin(self, model: nn.Module) -> None:
+        """Begin anew, from a network as it is."""
+        self.module.load_state_dict(original(model).state_dict())
+        self.steps = 0
+
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Take in the network's parameters and buffers after a step."""

@@ -62,7 +62,8 @@ def build(workload: Mapping[str, Any]) -> Trainable:
     if workload["command"] is not None:
         from workers.workloads.command import Command
 
-        return Command(workload["command"], **_checked(Command, workload["options"], skip=("command",)))
+        options = _checked(Command, workload["options"], skip=("command", "flags"))
+        return Command(workload["command"], workload.get("flags"), **options)
     found = _import(workload["use"])
     made: Trainable = found(**_checked(found, workload["options"]))
     return made

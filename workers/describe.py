@@ -16,7 +16,7 @@ from workers.cache import loaded, workload_for
 from workers.hyperparameters import UnknownHyperparameter
 from workers.preload import current_device
 from workers.seeding import derived, seed_all
-from workers.training import Leg
+from workers.training import leg_of
 
 
 def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = False) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
     except CheckpointError as why:
         raise UsageError(f"checkpoints.url: {why}") from None
     name = job.workload["use"] or "command"
-    leg = Leg(job.epochs, job.steps, 0, job.total_epochs)
+    leg = leg_of(job)
     try:
         workload, _ = workload_for(replace(job, data={}))
         data = digests.of(workload, job.seed)

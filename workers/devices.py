@@ -1,10 +1,40 @@
-"""Which device a worker process uses: one GPU of its own, or the CPU where there are none."""
+"""Which device a worker process uses: one GPU of its own, or the CPU if there are none.
+
+A worker claims a GPU by a lock on a file that is named after the GPU. What CUDA_VISIBLE_DEVICES calls it may
+be its name in the view of this process only: a job of Slurm with confined devices, like a container, sees
+its own GPU as number 0, whichever it is. So the file is named, whatever the list has (`identities`):
+
+- `GPU-uuid`, `MIG-uuid`: by that; a GPU's abbreviation by the whole UUID, if that is known.
+- a number, and the UUIDs of the GPUs in this view are known (`workers.gpus`): by the UUID at that number.
+  CUDA numbers GPUs of different models by speed, unless CUDA_DEVICE_ORDER=PCI_BUS_ID is set, and UUIDs are
+  listed by PCI address. Then the UUID may be another GPU's of the view, but two workers of one view still
+  lock different files for different numbers, a view of one GPU has only one order, and what CUDA is told to
+  use is always the entry of the list itself. Only views of several models that overlap without being equal
+  could meet wrongly.
+- a number, in a job of Slurm (of AMD GPUs, as a rule): by the node's own number. SLURM_STEP_GPUS, or else
+  SLURM_JOB_GPUS, has those of the job, whether devices are confined or not. A process that sees only numbers
+  of that list is not confined, and its numbers are the node's; otherwise its number n is the n-th of the
+  list. (GPU_DEVICE_ORDINAL is no help: in a confined job it counts from 0, as CUDA_VISIBLE_DEVICES does.)
+- a number otherwise: by the number. If devices are not confined, that is the node's. If they are, nothing
+  here tells two views apart, and a worker without work, which says so, is better than two on one GPU: so
+  neither the job's number nor the cgroup is part of the name, as jobs whose devices are not confined do
+  share numbers.
+
+On AMD a number of HIP_VISIBLE_DEVICES (or CUDA_VISIBLE_DEVICES) counts in ROCR_VISIBLE_DEVICES, if that is
+set.
+"""
 
 import fcntl
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from evodevo.run.files import NO_LOCKS
+from workers import gpus
+
+SLURM_LISTS = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
 
 
 @dataclass
@@ -26,25 +56,106 @@ def claim(visible: list[str], directory: Path | None = None) -> Claim:
         return Claim("cpu")
     directory = directory or Path(tempfile.gettempdir(), f"evodevo-devices-{os.getuid()}")
     directory.mkdir(exist_ok=True)
-    for device in visible:
-        descriptor = os.open(directory / f"{device.replace('/', '_')}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    taken = []
+    for device, identity in identities(visible, os.environ).items():
+        path = directory / f"{identity.replace('/', '_')}.lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
+            taken.append(_told(device, identity) + _holder(path))
             continue
+        except OSError as why:
+            os.close(descriptor)
+            if why.errno not in NO_LOCKS:
+                raise
+            return Claim(
+                "none",
+                f"GPUs are claimed by locks on files in {directory}, and that file system has no locks: "
+                "set TMPDIR to a directory of the node's own disk",
+            )
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return Claim(device, descriptor=descriptor)
     return Claim(
-        "none", f"all devices ({', '.join(visible)}) are taken by other workers: start one worker a device"
+        "none", f"all devices ({', '.join(taken)}) are taken by other workers: start one worker per device"
     )
+
+
+def identities(visible: list[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Return for each entry of `visible` the name that the device has in every view of this node."""
+    known = gpus.uuids()
+    numbers = {entry: entry for entry in visible if entry.isdecimal()}
+    if _is_amd() and "ROCR_VISIBLE_DEVICES" in environment:
+        listed = _entries(environment["ROCR_VISIBLE_DEVICES"])
+        numbers = {entry: listed[int(entry)] if int(entry) < len(listed) else entry for entry in numbers}
+    if not known:
+        numbers = _of_node(numbers, environment)
+    found = {}
+    for entry in visible:
+        if entry.isdecimal():
+            found[entry] = known[int(entry)] if int(entry) < len(known) else numbers[entry]
+        else:
+            whole = [uuid for uuid in known if uuid.startswith(entry)]
+            found[entry] = whole[0] if len(whole) == 1 else entry
+    return found
+
+
+def _of_node(numbers: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Replace numbers of this view by the node's, if Slurm says which those are."""
+    job = next((_entries(environment[name]) for name in SLURM_LISTS if environment.get(name)), [])
+    own = [number for number in numbers.values() if number.isdecimal()]
+    if not all(entry.isdecimal() for entry in job) or all(number in job for number in own):
+        return dict(numbers)
+    return {
+        entry: job[int(number)] if number.isdecimal() and int(number) < len(job) else number
+        for entry, number in numbers.items()
+    }
+
+
+def _told(device: str, identity: str) -> str:
+    if device == identity:
+        return device
+    return f"{device} = {f'number {identity} of the node' if identity.isdecimal() else identity}"
+
+
+def _holder(lock: Path) -> str:
+    """Who holds a lock, as far as the file says; it may be about to be written."""
+    try:
+        pid = lock.read_text().strip()
+    except OSError:
+        return ""
+    return f" by process {pid}" if pid.isdecimal() else ""
 
 
 def visible_devices() -> list[str]:
     """The GPUs this process may use, without waking CUDA: CUDA_VISIBLE_DEVICES, or all that there are."""
-    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    listed = os.environ.get(_variable())
     if listed is not None:
-        names = [name.strip() for name in listed.split(",") if name.strip()]
+        names = _entries(listed)
         return names[: names.index("-1")] if "-1" in names else names  # CUDA stops at the first that is none
     import torch
 
     return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def confine(device: str) -> None:
+    """Let this process, whose CUDA has not started, see only this entry of `visible_devices`."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = os.environ[_variable()] = device
+
+
+def _variable() -> str:
+    """Name the variable that lists the visible devices; AMD's own goes before the other one there."""
+    amd = _is_amd() and "HIP_VISIBLE_DEVICES" in os.environ
+    return "HIP_VISIBLE_DEVICES" if amd else "CUDA_VISIBLE_DEVICES"
+
+
+def _is_amd() -> bool:
+    import torch
+
+    return torch.version.hip is not None
+
+
+def _entries(listed: str) -> list[str]:
+    return [name.strip() for name in listed.split(",") if name.strip()]

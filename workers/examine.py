@@ -9,23 +9,24 @@ import torch
 from evodevo.run import files
 from evodevo.run.records import CheckpointRef, Job
 from workers.cache import read_checkpoint, store_of, workload_for
-from workers.leg import finite_only
 from workers.preload import current_device
 from workers.seeding import derived, seed_all
+from workers.training import leg_of
 
 
 def examine(
     job: Job, ref: CheckpointRef, hyperparameters: Mapping[str, Any], exhibits_dir: str
 ) -> dict[str, float]:
-    """Return the finite metrics of a checkpoint on the test split; empty if the workload has none.
+    """Return the metrics of a checkpoint on the test split; empty if the workload has none.
 
     What the workload has to show of it (pictures, texts) is written to `exhibits_dir`.
     """
     torch.set_num_threads(job.threads)
     workload, _ = workload_for(job)
-    state = workload.begin(hyperparameters, 0, read_checkpoint(store_of(job), ref))
+    leg = leg_of(job)
+    state = workload.begin(hyperparameters, 0, read_checkpoint(store_of(job), ref), leg)
     seed_all(derived(job.seed, "evaluate"), current_device())
-    metrics = finite_only(workload.evaluate(state, "test"))
+    metrics = workload.evaluate(state, "test")
     for name, data in workload.exhibits(state).items():
         path = Path(exhibits_dir, name)
         path.parent.mkdir(exist_ok=True)

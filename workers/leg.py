@@ -9,12 +9,13 @@ from typing import Any
 import torch
 
 from evodevo.errors import Unfit
-from evodevo.run.records import Assignment, Job, Outcome
+from evodevo.run.records import Assignment, Job, Outcome, notes_on
 from workers.build import Trainable
 from workers.cache import read_checkpoint, store_of, workload_for
 from workers.preload import current_device
+from workers.recombination import mean
 from workers.seeding import derived, seed_all
-from workers.training import Leg, Training, mean_of
+from workers.training import Training, leg_of, mean_of
 
 ERROR_TAIL_CHARACTERS = 8000
 
@@ -67,14 +68,19 @@ def _train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: Ha
     workload, is_new = workload_for(job)
     watch.stop("prepare" if is_new else "load")
     parent = read_checkpoint(store_of(job), assignment.parent) if assignment.parent else None
-    leg = Leg(job.epochs, job.steps, assignment.epoch, job.total_epochs)
+    anew = parent is not None and assignment.epoch == 0
+    leg = leg_of(job, assignment.epoch, anew)
+    if assignment.mean_of:
+        parent = mean([read_checkpoint(store_of(job), ref) for ref in assignment.mean_of])
     state = workload.begin(assignment.hyperparameters, assignment.training_seed, parent, leg)
 
-    watch.switch("train")
-    state, epochs = _train(workload, state, job, assignment)
+    epochs: list[dict[str, float]] = []
+    if not assignment.mean_of:
+        watch.switch("train")
+        state, epochs = _train(workload, state, job, assignment)
 
     watch.switch("save")
-    hand_over(workload.checkpoint(state), workload.suffix)
+    hand_over(parent if assignment.mean_of else workload.checkpoint(state), workload.suffix)
     watch.switch("eval")
     seed_all(derived(job.seed, "evaluate"), current_device())  # the same draws for every member
     metrics = {**_last_of(epochs), **workload.evaluate(state, "validation")}
@@ -84,16 +90,11 @@ def _train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: Ha
             raise KeyError(f"the workload reports {', '.join(metrics)}, and not the objective {name!r}")
     if job.weights:
         metrics[job.metric] = sum(weight * metrics[name] for name, weight in job.weights.items())
-    finite = finite_only(metrics)
-    by_epoch = [finite_only(epoch) for epoch in epochs] if len(epochs) > 1 else ()
-    if job.metric not in finite:
-        return Outcome("diverged", metrics=finite, epochs=by_epoch)
-    notes = state.notes if isinstance(state, Training) else ()
-    return Outcome("done", finite[job.metric], finite, epochs=by_epoch, notes=notes)
-
-
-def finite_only(metrics: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+    by_epoch = epochs if len(epochs) > 1 else ()
+    notes = (*notes_on(metrics), *(state.notes if isinstance(state, Training) else ()))
+    if not math.isfinite(metrics[job.metric]):
+        return Outcome("diverged", metrics=metrics, epochs=by_epoch, notes=notes)
+    return Outcome("done", metrics[job.metric], metrics, epochs=by_epoch, notes=notes)
 
 
 def _train(

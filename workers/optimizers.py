@@ -19,6 +19,7 @@ from workers.names import plain
 Settings = list[dict[str, Any]]
 """The entries of each group, without its parameters."""
 
+SCHEDULED = ("lr", "momentum", "betas")
 SCALED = ("lr",)
 """Settings that a child has in the proportion in which its parent's were changed."""
 
@@ -29,6 +30,12 @@ def is_plain(part: Any) -> bool:
         type(part).state_dict is torch.optim.Optimizer.state_dict
         and type(part).load_state_dict is torch.optim.Optimizer.load_state_dict
     )
+
+
+def begin_rates(optimizer: Any, given: Settings) -> None:
+    """Set what schedulers change back to how the optimizer was made."""
+    for group, values in zip(optimizer.param_groups, given, strict=True):
+        group.update({key: _copied(values[key]) for key in SCHEDULED if key in values})
 
 
 def names_of(parts: Mapping[str, Any]) -> dict[int, str]:

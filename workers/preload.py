@@ -47,7 +47,7 @@ def dask_setup(worker: Worker) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
     _claim = devices.claim(devices.visible_devices())
     if _claim.device != "cpu" and _claim.problem is None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = _claim.device
+        devices.confine(_claim.device)
 
     _keep_freed_memory()
     sys.setswitchinterval(SWITCH_INTERVAL_S)

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from workers import optimizers, tree
+from workers.averaging import Averaged
 from workers.names import plain
 from workers.training import Training
 
 FORMAT = 2
-_METADATA_KEY = "evodevo"  # one key: safetensors does not keep the order of several
+METADATA_KEY = "evodevo"  # one key: safetensors does not keep the order of several
 
 
 def encode(training: Training) -> bytes:
@@ -36,7 +37,7 @@ def encode(training: Training) -> bytes:
         with training.evaluating() as model:
             parts["judged"] = tree.flatten(_model_state(model), "judged", tensors)
     about = {"format": FORMAT, "parts": parts}
-    return safetensors.torch.save(tensors, {_METADATA_KEY: json.dumps(about)})
+    return safetensors.torch.save(tensors, {METADATA_KEY: json.dumps(about)})
 
 
 def restore(data: bytes, training: Training) -> None:
@@ -54,10 +55,18 @@ def restore(data: bytes, training: Training) -> None:
     own = training.parts()
     names = optimizers.names_of(own)
     for name, part in own.items():
-        if name in stored:
+        if training.leg.anew and _is_scheduler(part):
+            training.notes.append(f"{name}: begins anew, as the run does")
+        elif name in stored:
             _set_state(name, part, stored[name], training, names)
         else:
             training.notes.append(f"{name}: the parent has none, so it starts anew")
+    if isinstance(training.averaged, Averaged) and "averaged" not in stored:
+        training.averaged.begin(training.model)
+    if training.leg.anew:
+        for name, part in training.optimizers.items():
+            if name in training.given:
+                optimizers.begin_rates(part, training.given[name])
 
 
 def model_state(data: bytes) -> dict[str, Tensor]:
@@ -82,7 +91,7 @@ def read_metadata(data: bytes) -> dict[str, Any]:
     """The JSON part of a checkpoint. Raises `ValueError` for a file that evodevo did not write."""
     length = int.from_bytes(data[:8], "little")
     try:
-        about: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_METADATA_KEY])
+        about: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][METADATA_KEY])
         found = about["format"]
     except (ValueError, KeyError, TypeError) as why:
         raise ValueError("this is no checkpoint of evodevo's") from why

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from evodevo.run.records import Job
 from workers.averaging import Averaged
 from workers.hyperparameters import Hyperparameters
 
@@ -17,13 +18,21 @@ class Leg:
     """What is to be trained in one go: `epochs` epochs, or if `steps` is given, so many batches.
 
     `before` is the number of epochs that the parameters have been trained already, `total` that of a whole
-    run (None if it is not known).
+    run (None if it is not known). `anew`: the parent is of another run, whose schedules end with it.
+    `average_half_life`: in epochs, of the moving average that is judged; None if there is none.
     """
 
     epochs: int = 1
     steps: int | None = None
     before: int = 0
     total: int | None = None
+    anew: bool = False
+    average_half_life: float | None = None
+
+
+def leg_of(job: Job, before: int = 0, anew: bool = False) -> Leg:
+    """Return a leg of a run, from a member that was trained `before` epochs."""
+    return Leg(job.epochs, job.steps, before, job.total_epochs, anew, job.average_half_life)
 
 
 @dataclass

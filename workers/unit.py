@@ -13,6 +13,7 @@ from typing import Any
 
 from distributed import get_worker
 
+from evodevo.errors import Unfit
 from evodevo.run.records import STREAM, Assignment, CheckpointRef, Outcome, WorkUnit
 from workers import departure
 from workers.cache import publisher, remember_checkpoint, store_of
@@ -39,7 +40,8 @@ def run_unit(unit: str) -> None:
 def carry_out(unit: WorkUnit, report: Report) -> None:
     """Carry out a unit. `report` is told of each member's beginning and end, by its index in the unit.
 
-    A worker that has to leave finishes the member at hand and begins no other.
+    A worker that has to leave finishes the member at hand and begins no other. Raises `Unfit` if a member
+    finds that this worker must take no part; those before it are reported.
     """
     global _idle_since
     wait_s = max(0.0, time.time() - max(unit.since, ready_at(), _idle_since))
@@ -51,7 +53,11 @@ def carry_out(unit: WorkUnit, report: Report) -> None:
         report({"index": index})
         watch.begin()
         leg = _Leg(unit, index, assignment, report, ending)
-        leg.train(watch, round(wait_s, 6))
+        try:
+            leg.train(watch, round(wait_s, 6))
+        except Unfit:
+            publisher().drain()  # what was trained before that is reported
+            raise
         wait_s = 0.0
     ending.begin()
     publisher().drain()

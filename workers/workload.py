@@ -161,10 +161,11 @@ class Workload(ABC):
         training.scheduler = self.scheduler(training)
         if self.autocast == torch.float16:
             training.scaler = torch.amp.GradScaler(self.device.type)
-        if self.average_half_life is not None:
+        half_life = self.average_half_life if leg.average_half_life is None else leg.average_half_life
+        if half_life is not None:
             if training.steps_per_epoch is None:
-                raise UsageError("average_half_life is in epochs, and the training data have no length")
-            training.averaged = Averaged(model, self.average_half_life * training.steps_per_epoch)
+                raise UsageError("an average's half-life is in epochs, and the training data have no length")
+            training.averaged = Averaged(model, half_life * training.steps_per_epoch)
         self.setup(training)
         options.check_schedule(self, training)
         begin_training_mode(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Mode = Literal["min", "max"]
+Shape = Literal["linear", "squared"]
 Foms: TypeAlias = NDArray[np.float64]
 """float64 (members,), NaN for a member without a fom."""
 
@@ -27,13 +28,16 @@ def as_foms(foms: Sequence[float | None] | Foms) -> Foms:
 
 
 def relative_fitness(
-    foms: Sequence[float | None] | Foms, mode: Mode, sigma: float = DEFAULT_SIGMA
+    foms: Sequence[float | None] | Foms,
+    mode: Mode,
+    sigma: float = DEFAULT_SIGMA,
+    shape: Shape = "linear",
 ) -> NDArray[np.float64]:
     """Map the foms of one generation to fitness in (0, 1]; 0 for what is not usable.
 
-    `exp(-sigma * (fom - best) / (worst - best))` with best and worst over the usable foms, which is
-    the rule of Vose et al. 2019 (arXiv 1901.03900) for a fom that is minimised, mirrored for one that is
-    maximised. Where all usable foms are equal, all are fittest: 1.
+    With x = (fom - best) / (worst - best), best and worst over the usable foms, it is `exp(-sigma * x^2)` if
+    `shape` is squared, which is the rule of Vose et al. 2019 (arXiv 1901.03900), and `exp(-sigma * x)` if it
+    is linear. For a fom that is maximised it is the mirror image. If all usable foms are equal, all have 1.
     """
     known = as_foms(foms)
     usable = np.isfinite(known)
@@ -42,7 +46,8 @@ def relative_fitness(
     if halves.size:
         best, worst = (halves.min(), halves.max()) if mode == "min" else (halves.max(), halves.min())
         if worst != best:
-            fitness[usable] = np.exp(-sigma * ((halves - best) / (worst - best)))
+            x = (halves - best) / (worst - best)
+            fitness[usable] = np.exp(-sigma * (x * x if shape == "squared" else x))
     return fitness
 
 

@@ -4,31 +4,56 @@ A genome holds a value for every locus, also for one whose condition does not ho
 carried along, recombined and mutated unseen. `Space.express` gives the hyperparameters that count.
 """
 
+import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AllowInfNan,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
+from typing_extensions import TypeAliasType
 
-Value = bool | int | float | str | None
+_Number = Annotated[float, Strict(), AllowInfNan(False)]
+Value = TypeAliasType(
+    "Value", "StrictBool | StrictInt | _Number | StrictStr | Annotated[list[Value], Strict()] | None"
+)
+"""Of a locus. It is strict by itself: as a type that contains itself it has no part in a model's settings."""
 Genome = Mapping[str, Value]
-Condition = Mapping[str, Value | list[Value]]
 
 
 def same(one: Value, other: Value) -> bool:
-    """Equal in type and value: 1, 1.0 and True are three values."""
+    """Equal in type and value: 1, 1.0 and True are three values, also within lists."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
     return type(one) is type(other) and one == other
 
 
+def text_of(value: Value) -> str:
+    """A value as text for people: a list as JSON, all else as `str` makes it."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else str(value)
+
+
 class _Locus(BaseModel):
-    """What every locus has; `when` names the values of other loci under which this one counts."""
+    """What every locus has; `when` names the values of other loci under which this one counts.
+
+    A list there is of values that do, unless the locus can be that list itself.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
     evolves: ClassVar[bool] = True
     expressed: ClassVar[bool] = True
     """Whether the workload is given it; a gene that steers evolution itself is not."""
-    when: dict[str, Value | list[Value]] = Field(default_factory=dict)
+    when: dict[str, Value] = Field(default_factory=dict)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -154,8 +179,8 @@ class ChoiceLocus(_Locus):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """As `str` makes them; with quotes, where that makes two of them alike."""
-        texts = [str(choice) for choice in self.choices]
+        """As `text_of` makes them; with quotes, where that makes two of them alike."""
+        texts = [text_of(choice) for choice in self.choices]
         return tuple(
             repr(choice) if texts.count(text) > 1 else text
             for choice, text in zip(self.choices, texts, strict=True)
@@ -281,7 +306,8 @@ class Space:
 
     def active(self, name: str, genome: Genome) -> bool:
         return all(
-            self.active(other, genome) and any(same(genome[other], value) for value in _as_list(wanted))
+            self.active(other, genome)
+            and any(same(genome[other], value) for value in self._alternatives(other, wanted))
             for other, wanted in self.loci[name].when.items()
         )
 
@@ -306,12 +332,17 @@ class Space:
         """The loci that the config gives no `initial` value."""
         return [name for name, locus in self.loci.items() if not locus.contains(locus.initial)]
 
-    def _check_condition(self, name: str, other: str, wanted: Value | Sequence[Value]) -> None:
+    def _alternatives(self, name: str, wanted: Value) -> list[Value]:
+        """The values of a locus that a condition names: one, or a list of them."""
+        return wanted if isinstance(wanted, list) and not self.loci[name].contains(wanted) else [wanted]
+
+    def _check_condition(self, name: str, other: str, wanted: Value) -> None:
         if other not in self.loci:
             raise ValueError(f"{name}.when names {other!r}, but the loci are {', '.join(self.loci)}")
-        if wanted == []:
+        alternatives = self._alternatives(other, wanted)
+        if not alternatives:
             raise ValueError(f"{name}.when gives {other} no value, so {name} would never count")
-        for value in _as_list(wanted):
+        for value in alternatives:
             if not self.loci[other].contains(value):
                 raise ValueError(f"{name}.when asks for {other} = {value!r}, which {other} can never be")
 
@@ -320,10 +351,6 @@ class Space:
             raise ValueError(f"{name}.when goes round in a circle: {' -> '.join((*path, name))}")
         for other in self.loci[name].when:
             self._check_no_circle(other, (*path, name))
-
-
-def _as_list(wanted: Value | Iterable[Value]) -> list[Value]:
-    return list(wanted) if isinstance(wanted, list) else [wanted]  # type: ignore[list-item]
 
 
 def _check_bounds(low: float, high: float, scale: str, initial: float | None) -> None:

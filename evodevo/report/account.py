@@ -119,7 +119,7 @@ def _by_span(history: History) -> list[dict[str, Worker]]:
 
 def _timed(history: History) -> Iterator[tuple[str, float, Outcome]]:
     """The worker, the beginning and the outcome of each leg that has a result."""
-    for life in history.births:
+    for life in (*history.births, *history.means.values()):
         for leg in life.legs:
             if leg.worker is not None and leg.started_at is not None:
                 yield leg.worker, leg.started_at, leg.outcome

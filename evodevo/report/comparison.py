@@ -31,6 +31,8 @@ class Difference:
     low: float
     high: float
     seeds: int
+    finite: bool = True
+    """Whether all values of both are."""
 
     @property
     def separated(self) -> bool:
@@ -39,6 +41,8 @@ class Difference:
 
     def text(self) -> str:
         """In percent, with the interval, and in words where it is none."""
+        if not self.finite:
+            return "no difference: a value is not finite"
         if not np.isfinite(self.relative):
             return "no relative difference: what it is held against is zero"
         if np.isnan(self.low):
@@ -72,6 +76,8 @@ def paired_difference(values: Sequence[float], reference: Sequence[float], mode:
     and a fixed seed. With n pairs it cannot be wider than the n differences: with three it is their range.
     """
     ours, theirs = np.array(values), np.array(reference)
+    if not np.isfinite([*ours, *theirs]).all():
+        return Difference(np.nan, np.nan, np.nan, len(ours), finite=False)
     sign = -1.0 if mode == "min" else 1.0
     picks = np.random.default_rng(0).integers(len(ours), size=(RESAMPLES, len(ours)))
     gains = sign * (ours - theirs)
@@ -85,9 +91,14 @@ def paired_difference(values: Sequence[float], reference: Sequence[float], mode:
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:
-    """Over seeds; the deviation is the sample's (n - 1), and there is none for one seed."""
-    deviation = f" ± {np.std(values, ddof=1):.2g}" if len(values) > 1 else ""
-    return f"{np.mean(values):.4g}{deviation}"
+    """Over seeds; the deviation is the sample's (n - 1).
+
+    There is none for one seed, or if a value is not finite.
+    """
+    known = len(values) > 1 and bool(np.isfinite(values).all())
+    deviation = f" ± {np.std(values, ddof=1):.2g}" if known else ""
+    with np.errstate(invalid="ignore"):
+        return f"{np.mean(values):.4g}{deviation}"
 
 
 def curves(histories: Mapping[int, History]) -> np.ndarray:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from evodevo import yaml_text
-from evodevo.config import RunConfig, Search
+from evodevo.config import RunConfig
+from evodevo.config_search import Search
 from evodevo.report import web
 from evodevo.report.comparison import (
     ArmResult,
@@ -16,6 +17,7 @@ from evodevo.report.comparison import (
     results_of,
 )
 from evodevo.report.comparison_plots import fom_picture, schedules_picture
+from evodevo.report.naming import numbered
 from evodevo.report.plots import drawn
 from evodevo.run import files
 
@@ -40,7 +42,9 @@ def write_comparison(directory: Path, config: RunConfig, histories: Histories) -
     parts = [
         web.paragraph(how(config, seeds)),
         *(web.table(*table) for table in tables(config, results)),
+        *([web.paragraph(said)] if (said := verdict(config, results)) else []),
         *(web.picture(name, data) for name, data in pictures.items()),
+        *web.legend(numbered(config, histories)),
         web.heading("Arms"),
         web.preformatted(arms_of(histories)),
         web.heading("Config"),
@@ -57,15 +61,20 @@ def write_comparison(directory: Path, config: RunConfig, histories: Histories) -
 
 def how(config: RunConfig, seeds: Sequence[int]) -> str:
     """What the figures of the tables mean."""
-    count, chance = f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed", ""
-    if 1 < len(seeds) < ENOUGH:
-        chance = f" Chance alone lets {count} agree on who is better in one case of {2 ** (len(seeds) - 1)}."
+    count = f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed"
     return (
         f"{count} ({', '.join(map(str, seeds))}), {config.search.population} members x "
         f"{_length(config.search)} a run. Of each run the member with the best "
         f"{config.objective.metric} is taken; the test split has no part in that. Differences are paired by "
-        f"seed; in brackets their 95 % bootstrap interval.{chance}"
+        f"seed; in brackets their 95 % bootstrap interval.{_chance(len(seeds))}"
     )
+
+
+def _chance(seeds: int) -> str:
+    """How much chance alone does, if that is not little."""
+    if not 1 < seeds < ENOUGH:
+        return ""
+    return f" Chance alone lets {seeds} seeds agree on who is better in one case of {2 ** (seeds - 1)}."
 
 
 def _length(search: Search) -> str:
@@ -79,7 +88,6 @@ def _length(search: Search) -> str:
 def tables(config: RunConfig, results: Sequence[ArmResult]) -> list[Table]:
     """What every arm reached; each arm's improvement over `original`; and `tri_parent`'s over each other."""
     fom = config.objective.metric
-    test = fom.replace("validation_", "test_", 1)
     arms = [one.arm for one in results]
     shown = [name for name in results[0].metrics if name == fom or name.startswith("test_")]
     reached = [
@@ -93,7 +101,7 @@ def tables(config: RunConfig, results: Sequence[ArmResult]) -> list[Table]:
     ]
     headings = ["arm", *map(_words, shown), "member-epochs", "worker seconds"]
     found: list[Table] = [(headings, reached)]
-    judged = [name for name in dict.fromkeys((fom, test)) if all(name in one.metrics for one in results)]
+    judged = _judged(config, results)
     if BASELINE in arms:
         pairs = [(arm, BASELINE) for arm in arms if arm != BASELINE]
         rows = [[arm, *_gains(config, results, arm, reference, judged)] for arm, reference in pairs]
@@ -103,6 +111,34 @@ def tables(config: RunConfig, results: Sequence[ArmResult]) -> list[Table]:
         rows = [[arm, *_gains(config, results, SUBJECT, arm, judged)] for arm in others]
         found.append(([f"improvement of {SUBJECT} over", *(f"in {_words(name)}" for name in judged)], rows))
     return [table for table in found if table[1]]
+
+
+def verdict(config: RunConfig, results: Sequence[ArmResult]) -> str:
+    """Say what `tri_parent` is better than, by the test split if there is one; empty without that arm."""
+    subject = next((one for one in results if one.arm == SUBJECT), None)
+    others = [one for one in results if one.arm != SUBJECT]
+    if subject is None or not others:
+        return ""
+    name = _judged(config, results)[-1]
+    if len(subject.metrics[name]) == 1:
+        return "Verdict: none, as one seed cannot tell a difference from chance; --seeds 3 or more gives one."
+    found: dict[str, list[str]] = {}
+    for one in others:
+        difference = paired_difference(subject.metrics[name], one.metrics[name], config.objective.mode)
+        if difference.separated:
+            found.setdefault("better than" if difference.low > 0 else "worse than", []).append(one.arm)
+        else:
+            found.setdefault("not separated from", []).append(one.arm)
+    order = ("better than", "worse than", "not separated from")
+    said = "; ".join(f"{relation} {', '.join(found[relation])}" for relation in order if relation in found)
+    chance = _chance(len(subject.metrics[name]))
+    return f"Verdict, by {_words(name)}: {SUBJECT} is {said}.{chance}"
+
+
+def conclusion(config: RunConfig, histories: Histories) -> tuple[list[Table], str]:
+    """The tables and the verdict of a comparison, the same as on its page."""
+    results = results_of(histories)
+    return tables(config, results), verdict(config, results)
 
 
 def arms_of(histories: Histories) -> str:
@@ -123,6 +159,13 @@ def results_csv(results: Sequence[ArmResult], seeds: Sequence[int]) -> str:
         for at, seed in enumerate(seeds):
             writer.writerow([one.arm, seed, *(one.metrics[n][at] if n in one.metrics else "" for n in names)])
     return text.getvalue()
+
+
+def _judged(config: RunConfig, results: Sequence[ArmResult]) -> list[str]:
+    """The metrics that decide: the objective's, and the same of the test split if all arms have it."""
+    fom = config.objective.metric
+    both = dict.fromkeys((fom, fom.replace("validation_", "test_", 1)))
+    return [name for name in both if all(name in one.metrics for one in results)]
 
 
 def _gains(

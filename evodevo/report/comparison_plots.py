@@ -7,7 +7,8 @@ import numpy as np
 
 from evodevo.config import RunConfig
 from evodevo.report.comparison import Histories, curves, schedules
-from evodevo.report.plots import generation_axis, new_figure, png, words
+from evodevo.report.naming import arm_name, locus_name, metric_name
+from evodevo.report.plots import generation_axis, new_figure, png
 from evodevo.report.standing import fom_scale
 
 if TYPE_CHECKING:
@@ -22,11 +23,11 @@ def fom_picture(config: RunConfig, histories: Histories) -> bytes:
     axes = figure.subplots()
     found = [curves(by_seed) for by_seed in histories.values()]
     for colour, arm, values in zip(_colours(), histories, found, strict=False):
-        _mean_and_envelope(axes, values, colour, arm, np.nanmean)
+        _mean_and_envelope(axes, values, colour, arm_name(histories, arm), np.nanmean)
     finite = np.concatenate([values[np.isfinite(values)] for values in found])
     axes.set_yscale(fom_scale(finite, finite))
     generation_axis(axes, config.search.generations, "generation")
-    axes.set_ylabel(words(config.objective.metric))
+    axes.set_ylabel(metric_name(config))
     seeds = len(next(iter(histories.values())))
     axes.set_title(f"{config.run.name}: mean and range over {seeds} seeds", loc="left")
     axes.legend(frameon=False)
@@ -35,16 +36,18 @@ def fom_picture(config: RunConfig, histories: Histories) -> bytes:
 
 def schedules_picture(config: RunConfig, histories: Histories) -> bytes:
     """A panel a numeric hyperparameter: what the best members were trained with, over seeds, as PNG."""
-    names = [name for name, locus in config.space().loci.items() if locus.type in ("float", "int")]
+    space = config.space()
+    names = [name for name, locus in space.loci.items() if locus.type in ("float", "int")]
     figure = new_figure(8, 1 + 2.5 * max(1, len(names)))
     panels: Any = figure.subplots(max(1, len(names)), sharex=True, squeeze=False)[:, 0]
     for axes, name in zip(panels, names, strict=False):
-        logarithmic = config.space().loci[name].scale == "log"
+        logarithmic = space.loci[name].scale == "log"
         for colour, (arm, by_seed) in zip(_colours(), histories.items(), strict=False):
             values = schedules(by_seed, name)
-            _mean_and_envelope(axes, values, colour, arm, _geometric_mean if logarithmic else np.nanmean)
+            mean = _geometric_mean if logarithmic else np.nanmean
+            _mean_and_envelope(axes, values, colour, arm_name(histories, arm), mean)
         axes.set_yscale("log" if logarithmic else "linear")
-        axes.set_ylabel(words(name))
+        axes.set_ylabel(locus_name(space, name).replace("_", " "))
         generation_axis(axes, config.search.generations, "generation")
         axes.label_outer()
     panels[0].set_title(
@@ -65,7 +68,7 @@ def _mean_and_envelope(
     low, middle, high = (f(values[:, at], axis=0) for f in (np.nanmin, mean, np.nanmax))
     middle = middle.clip(low, high)  # rounding can put a mean of equal values beside them
     axes.fill_between(at, low, high, color=colour, alpha=0.12, lw=0)
-    axes.plot(at, middle, color=colour, lw=1.8, label=words(label))
+    axes.plot(at, middle, color=colour, lw=1.8, label=label)
 
 
 def _geometric_mean(values: np.ndarray, axis: int) -> Any:

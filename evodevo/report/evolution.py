@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evodevo import yaml_text
+from evodevo.evolution.space import text_of
 from evodevo.report.colours import ACCENT, INK
-from evodevo.report.plots import labels, new_figure, plain, png, words
+from evodevo.report.naming import labels, locus_name, metric_name
+from evodevo.report.plots import new_figure, png
 from evodevo.run.history import History
 
 if TYPE_CHECKING:
@@ -97,9 +99,10 @@ def evolve_plot(history: History) -> bytes:
     title. A fixed number is a line; what is fixed and no number is left out.
     """
     evaluations = _evaluations(history)
+    space = history.config.space()
     loci = {
         name: locus
-        for name, locus in history.config.space().loci.items()
+        for name, locus in space.loci.items()
         if locus.expressed and (locus.evolves or _is_number(locus.value))
     }
     columns = max(1, min(MOST_COLUMNS, len(loci)))
@@ -110,11 +113,17 @@ def evolve_plot(history: History) -> bytes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
         if number % columns == 0:
-            axes.set_ylabel(words(history.config.objective.metric))
+            axes.set_ylabel(metric_name(history.config))
         if locus.type == "fixed":
-            _draw_fixed(axes, name, float(locus.value))
+            _draw_fixed(axes, locus_name(space, name), float(locus.value))
         else:
-            _draw_evolved(axes, name, locus, [one for one in evaluations if name in one.hyperparameters])
+            _draw_evolved(
+                axes,
+                locus_name(space, name),
+                name,
+                locus,
+                [one for one in evaluations if name in one.hyperparameters],
+            )
     for axes in panels[len(loci) :]:
         axes.remove()
     if loci:
@@ -143,16 +152,16 @@ def density(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return found
 
 
-def _draw_fixed(axes: "Axes", name: str, value: float) -> None:
+def _draw_fixed(axes: "Axes", title: str, value: float) -> None:
     around = abs(value) or 1.0
     axes.axvline(value, color=INK, lw=1.5)
     axes.set_xlim(value - around, value + around)
     axes.set_xticks([value], [f"{value:.4g}"])
-    axes.set_title(f"{plain(name)} = {value:.4g}, fixed", fontsize=9)
+    axes.set_title(f"{title} = {value:.4g}, fixed", fontsize=9)
 
 
-def _draw_evolved(axes: "Axes", name: str, locus: Any, evaluations: Sequence[Evaluation]) -> None:
-    axes.set_title(plain(name), fontsize=9)
+def _draw_evolved(axes: "Axes", title: str, name: str, locus: Any, evaluations: Sequence[Evaluation]) -> None:
+    axes.set_title(title, fontsize=9)
     if not evaluations:
         return
 
@@ -182,7 +191,7 @@ def _draw_evolved(axes: "Axes", name: str, locus: Any, evaluations: Sequence[Eva
             value = one.hyperparameters[name]
             axes.plot([place(value)], [one.fom], "P", color=ACCENT, ms=9, mec="white", mew=0.8)
             shown = labels(locus)[locus.index(value)] if locus.labels else format(value, ".4g")
-            axes.set_title(f"{plain(name)} = {shown}", fontsize=9)
+            axes.set_title(f"{title} = {shown}", fontsize=9)
 
 
 def _evaluations(history: History) -> list[Evaluation]:
@@ -210,7 +219,7 @@ def _cell(value: Any) -> str:
     """Right-aligned: a number with five digits, text as it is, nothing for None."""
     if _is_number(value):
         return f"{value:20.5g}"
-    return f"{'' if value is None else str(value):>20}"
+    return f"{'' if value is None else text_of(value):>20}"
 
 
 def _is_number(value: Any) -> bool:

@@ -15,7 +15,8 @@ import numpy as np
 
 from evodevo.report.account import MEASURED, PARTS, worker_accounts
 from evodevo.report.standing import fitness_by_member, fom_scale, foms_by_generation
-from evodevo.run.history import History, Life
+from evodevo.run.history import History
+from evodevo.run.life import Life
 from evodevo.run.view import brief
 
 MOST = 4000
@@ -120,10 +121,10 @@ def _ancestors(history: History) -> set[str]:
     """The α-lines of the newest generation, without its own members."""
     found: set[str] = set()
     for life in history.generations[-1] if history.generations else []:
-        parent = life.birth.parent_params
-        while parent is not None and parent not in found:
-            found.add(parent)
-            parent = history.by_id[parent].birth.parent_params
+        parent = history.alpha(life)
+        while parent is not None and parent.id not in found:
+            found.add(parent.id)
+            parent = history.alpha(parent)
     return found
 
 
@@ -132,10 +133,10 @@ def _newest_lines(history: History) -> set[str]:
     found: set[str] = set()
     newest = history.generations[-1] if history.generations else []
     for index in sorted(range(len(newest)), key=_spread_out):
-        member: str | None = newest[index].id
-        while member is not None and member not in found:
-            found.add(member)
-            member = history.by_id[member].birth.parent_params
+        member: Life | None = newest[index]
+        while member is not None and member.id not in found:
+            found.add(member.id)
+            member = history.alpha(member)
         if len(found) >= MOST:
             break
     return found
@@ -160,7 +161,11 @@ def _places(history: History) -> dict[str, int]:
     """Where each member stands in its generation: in the order of their αs, then of their slots."""
     places: dict[str, int] = {}
     for lives in history.generations:
-        keys = [(places.get(life.birth.parent_params or "", len(places)), life.slot) for life in lives]
+        alphas = [history.alpha(life) for life in lives]
+        keys = [
+            (places.get(alpha.id, len(places)) if alpha else len(places), life.slot)
+            for alpha, life in zip(alphas, lives, strict=True)
+        ]
         order = sorted(range(len(lives)), key=keys.__getitem__)
         places.update((lives[index].id, place) for place, index in enumerate(order))
     return places
@@ -174,7 +179,7 @@ class _Points:
         self._places = places
         self._space = history.config.space()
         self._fitness = fitness_by_member(history)
-        self._children = Counter(life.birth.parent_params for life in history.lives())
+        self._children = Counter(alpha.id for life in history.lives() if (alpha := history.alpha(life)))
 
     def of(self, lives: Sequence[Life]) -> Columns:
         return {
@@ -207,11 +212,12 @@ def _steps(
     }  # fmt: skip
     for life in shown:
         birth = life.birth
-        if birth.parent_params is not None:
+        alpha = history.alpha(life)
+        if alpha is not None:
             lives_on = life.id in ancestors or life.generation == newest
             kind = "best_steps" if life.id in best else "ancestors" if lives_on else "died_out"
-            links[kind].append((birth.parent_params, life))
-        givers = {birth.parent_a, birth.parent_b} - {birth.parent_params, None}
+            links[kind].append((alpha.id, life))
+        givers = {birth.parent_a, birth.parent_b} - {alpha.id if alpha else None, None}
         links["hyperparameter_parents"] += [(giver, life) for giver in sorted(filter(None, givers))]
     every = math.ceil(len(links["hyperparameter_parents"]) / MOST) or 1
     links["hyperparameter_parents"] = links["hyperparameter_parents"][::-every]

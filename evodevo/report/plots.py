@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evodevo.report.colours import ACCENT, INK, NOT_YET
+from evodevo.report.fonts import further_families
+from evodevo.report.naming import labels, locus_name, metric_name
 from evodevo.report.standing import fitness_by_member, fom_scale, foms_by_generation
 from evodevo.run.files import Missing
-from evodevo.run.history import History, Life
+from evodevo.run.history import History
+from evodevo.run.life import Life
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-LONGEST_NAME, LONGEST_LABEL = 40, 20
 
 
 def drawn(draw: Callable[[], bytes]) -> bytes | Missing:
@@ -23,22 +24,6 @@ def drawn(draw: Callable[[], bytes]) -> bytes | Missing:
         return draw()
     except Exception as why:
         return Missing(f"could not be drawn: {type(why).__name__}: {why}")
-
-
-def plain(text: str, longest: int = LONGEST_NAME) -> str:
-    """A user's text for a picture: no formula, nothing that is no character, not too long."""
-    text = text.encode(errors="backslashreplace").decode()
-    return (text if len(text) <= longest else f"{text[: longest - 1]}…").replace("$", r"\$")
-
-
-def words(name: str) -> str:
-    """A name as words for a picture."""
-    return plain(name.replace("_", " "))
-
-
-def labels(locus: Any) -> list[str]:
-    """The names of a locus' values as text for a picture."""
-    return [plain(label, LONGEST_LABEL) for label in locus.labels]
 
 
 def fom_plot(history: History) -> bytes:
@@ -61,7 +46,7 @@ def fom_plot(history: History) -> bytes:
         axes.legend(frameon=False)
         axes.set_yscale(fom_scale(foms["low"], foms["high"]))
     generation_axis(axes, count, "generation" if history.inherits else "member")
-    axes.set_ylabel(words(config.objective.metric))
+    axes.set_ylabel(metric_name(config))
     axes.set_title(f"{config.run.name}: {size}", loc="left")
     return png(figure)
 
@@ -96,7 +81,7 @@ def schedule_plot(history: History) -> bytes:
         if history.best:
             line = [life for life in history.line(history.best) if space.active(name, life.birth.genome)]
             _draw_line(axes, line, [height(life.birth.genome[name]) for life in line])
-        axes.set_ylabel(words(name))
+        axes.set_ylabel(locus_name(space, name).replace("_", " "))
         generation_axis(axes, len(history.generations))
         axes.label_outer()
     if points is not None:
@@ -144,7 +129,14 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def png(figure: "Figure") -> bytes:
-    """The figure as a PNG file."""
+    """The figure as a PNG file, its texts in fonts that have their characters."""
+    import matplotlib
+    from matplotlib.text import Text
+
+    texts: list[Any] = figure.findobj(Text)
+    if further := further_families(text.get_text() for text in texts):
+        for text in texts:
+            text.set_fontfamily([*matplotlib.rcParams["font.family"], *further])
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=110)
     return out.getvalue()

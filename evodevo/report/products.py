@@ -11,6 +11,7 @@ from pathlib import Path
 
 from evodevo.report import web
 from evodevo.report.evolution import evolve_csv, evolve_plot, hyp_evolved_yaml
+from evodevo.report.naming import numbered
 from evodevo.report.plots import drawn, fom_plot, schedule_plot
 from evodevo.report.schedule import Schedule
 from evodevo.report.summary import summary_lines, summary_of
@@ -73,6 +74,7 @@ def _page(
         web.labelled(summary_lines(history)),
         *map(web.paragraph, missing),
         *(web.picture(name, png) for name, png in plots.items()),
+        *web.legend(numbered(history.config)),
         *(part for name, data in exhibits.items() for part in _exhibit(name, data)),
         web.heading("Failures"),
         *(

@@ -16,7 +16,8 @@ from typing import Any, Self
 
 from evodevo import yaml_text
 from evodevo.errors import UsageError
-from evodevo.run.history import History, Life
+from evodevo.run.history import History
+from evodevo.run.life import Life
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class Schedule:
     fom: float | None
     checkpoint_sha256: str | None
     entries: Sequence[Entry]
+    start: Mapping[str, Any] | None = None
+    """If the parameters of the first life are of another run: `run`, `member`, `epochs` trained before, and
+    `checkpoint_sha256`. The epochs of the schedule are those that came after."""
 
     @property
     def epochs(self) -> int:
@@ -84,6 +88,7 @@ class Schedule:
             fom=life.fom,
             checkpoint_sha256=checkpoint.sha256 if checkpoint else None,
             entries=entries,
+            start=_start(history),
         )
 
     @classmethod
@@ -103,6 +108,7 @@ class Schedule:
             "metric": self.metric,
             "fom": self.fom,
             "checkpoint_sha256": self.checkpoint_sha256,
+            **({"start": dict(self.start)} if self.start else {}),
         }
         begins = itertools.accumulate((entry.epochs for entry in self.entries), initial=0)
         epochs = [
@@ -130,3 +136,17 @@ def _entry(*, epoch: int, genome: Mapping[str, Any] | None = None, **values: Any
 def _legs(history: History, life: Life) -> int:
     """How many legs a life had, or is to have."""
     return len(life.legs) + 1 if life.outcome else history.config.search.legs
+
+
+def _start(history: History) -> dict[str, Any] | None:
+    """What the founders of a run start from, as the file has it."""
+    origin = history.origin
+    if origin is None:
+        return None
+    sha256 = origin.checkpoint.sha256
+    return {
+        "run": origin.run,
+        "member": origin.member,
+        "epochs": origin.epochs,
+        "checkpoint_sha256": sha256,
+    }

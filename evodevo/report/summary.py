@@ -1,13 +1,18 @@
 """A run in a few numbers: summary.json, and the table that a person sees at its end."""
 
+from collections import Counter
 from typing import Any
 
 from evodevo.report.account import MEASURED, PARTS, account, workers_at_once
+from evodevo.report.gain import gain_facts, gain_of
 from evodevo.run.history import History
+from evodevo.run.records import in_json
 from evodevo.run.view import brief
 
 SMALLEST_SHARE = 0.005
 """Of the account; smaller parts are not said in words."""
+MOST_NOTES = 3
+"""Kinds of notes that are said in words."""
 
 
 def summary_of(history: History) -> dict[str, Any]:
@@ -15,8 +20,9 @@ def summary_of(history: History) -> dict[str, Any]:
 
     `seconds` are of workers: an account (see `report.account`) of `training_s` times `workers`.
     `hidden_save_s` was spent on publishing checkpoints while something else went on, so it cost no time.
+    `notes`, if there are any: each, and how many members have it.
     """
-    best = history.best
+    best, notes = history.best, _notes(history)
     return {
         "name": history.config.run.name,
         "status": history.end or "unfinished",
@@ -24,8 +30,9 @@ def summary_of(history: History) -> dict[str, Any]:
         "metric": history.config.objective.metric,
         "best_fom": best.fom if best else None,
         "best_member": best.id if best else None,
-        "best_metrics": dict(best.outcome.metrics) if best and best.outcome else {},
-        "test_metrics": dict(history.test),
+        **gain_facts(history),
+        "best_metrics": in_json(best.outcome.metrics) if best and best.outcome else {},
+        "test_metrics": in_json(history.test),
         "generations": history.completed(),
         "members": len(history.over),
         "diverged": sum(life.status == "diverged" for life in history.lives()),
@@ -36,6 +43,7 @@ def summary_of(history: History) -> dict[str, Any]:
         "workers": workers_at_once(history),
         "seconds": {part: round(value, 3) for part, value in account(history).items()},
         "hidden_save_s": round(sum(at.hidden_s for life in history.births for at in life.outcomes()), 3),
+        **({"notes": notes} if notes else {}),
     }
 
 
@@ -45,26 +53,46 @@ def summary_lines(history: History) -> list[tuple[str, str]]:
     reason = f": {brief(facts['reason'])}" if facts["reason"] else ""
     lines = [
         ("status", f"{facts['status']}{reason}"),
+        *([("began from", history.origin.text())] if history.origin else []),
         ("generations", f"{facts['generations']} of {history.config.search.generations}"),
         ("members", _members(facts)),
         ("time", f"{facts['elapsed_s']:.1f} s with {facts['workers']} at once"),
         ("spent on", _shares(facts["seconds"], facts["hidden_save_s"])),
+        *([("notes", _most(facts["notes"]))] if "notes" in facts else []),
     ]
     if facts["best_member"]:
         found = [
             (f"best {facts['metric']}", f"{facts['best_fom']:.6g} (member {facts['best_member']})"),
+            *([("  over the given values", gain.text())] if (gain := gain_of(history)) else []),
             *(
-                (f"  {name}", f"{value:.6g}")
+                (f"  {name}", f"{float(value):.6g}")
                 for name, value in facts["best_metrics"].items()
                 if name != facts["metric"]
             ),
             *(
-                (f"  {name}", f"{value:.6g} (never selected by)")
+                (f"  {name}", f"{float(value):.6g} (never selected by)")
                 for name, value in facts["test_metrics"].items()
             ),
         ]
         lines[1:1] = found
     return lines
+
+
+def _notes(history: History) -> dict[str, int]:
+    """Notes on outcomes, those of the most members first."""
+    found: Counter[str] = Counter()
+    for life in history.births:
+        found.update(list(dict.fromkeys(note for outcome in life.outcomes() for note in outcome.notes)))
+    return dict(found.most_common())
+
+
+def _most(notes: dict[str, int]) -> str:
+    said = [
+        f"{note} ({count} member{'' if count == 1 else 's'})"
+        for note, count in list(notes.items())[:MOST_NOTES]
+    ]
+    more = [f"{len(notes) - MOST_NOTES} more in summary.json"] if len(notes) > MOST_NOTES else []
+    return "; ".join([*said, *more])
 
 
 def _members(facts: dict[str, Any]) -> str:

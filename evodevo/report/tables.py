@@ -4,8 +4,10 @@ import csv
 import io
 from typing import Any
 
+from evodevo.evolution.space import text_of
 from evodevo.report.standing import fitness_by_member
-from evodevo.run.history import History, Life
+from evodevo.run.history import History
+from evodevo.run.life import Life
 
 SECONDS = ("load", "train", "eval", "save")
 
@@ -16,12 +18,13 @@ def history_rows(history: History) -> list[dict[str, Any]]:
     Columns: generation, slot, member, the three parents, status, fom, fitness, attempt, legs (if there can be
     several), worker, load_s,
     train_s, eval_s, save_s, wait_s, then hp.<locus> (None where its condition does not hold) and
-    metric.<name>.
+    metric.<name>; last, if a member has any, notes.
     """
     if not history.generations:
         return []
     space, fitness = history.config.space(), fitness_by_member(history)
     metrics = sorted({name for life in history.lives() if life.outcome for name in life.outcome.metrics})
+    has_notes = any(_notes(life) for life in history.lives())
     rows = []
     for life in history.lives():
         hyperparameters = space.express(life.birth.genome)
@@ -43,20 +46,30 @@ def history_rows(history: History) -> list[dict[str, Any]]:
                 **_seconds(life),
                 **{f"hp.{name}": hyperparameters.get(name) for name in space.loci},
                 **{f"metric.{name}": reported.get(name) for name in metrics},
+                **({"notes": _notes(life)} if has_notes else {}),
             }
         )
     return rows
 
 
 def history_csv(history: History) -> str:
-    """The rows as CSV; floats are written so that they read back the same."""
+    """The rows as CSV; floats read back the same, also nan, inf and -inf; lists are JSON."""
     rows = history_rows(history)
     text = io.StringIO()
     if rows:
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _in_csv(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _in_csv(value: Any) -> Any:
+    return text_of(value) if isinstance(value, list) else value
+
+
+def _notes(life: Life) -> str | None:
+    """The notes on all legs, each once."""
+    return "; ".join(dict.fromkeys(note for outcome in life.outcomes() for note in outcome.notes)) or None
 
 
 def _seconds(life: Life) -> dict[str, float | None]:

@@ -31,6 +31,12 @@ def picture(name: str, png: bytes | Missing) -> str:
     return f'<img alt="{html.escape(name)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
 
 
+def legend(numbered: Sequence[tuple[str, str]]) -> list[str]:
+    """What pictures have instead of names that no font could show; nothing if there are none."""
+    about = "No font of the machine that drew the pictures has these names; the pictures number them:"
+    return [paragraph(about), labelled(numbered)] if numbered else []
+
+
 def preformatted(text: str) -> str:
     return f"<pre>{html.escape(text)}</pre>"
 

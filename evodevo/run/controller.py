@@ -19,13 +19,14 @@ from evodevo.run.crew import (
     Caller,
     Needs,
 )
-from evodevo.run.events import End, Ended, Event, TakenOver, encode
+from evodevo.run.events import End, Ended, Event, Extended, TakenOver, encode
 from evodevo.run.history import History, load_history
 from evodevo.run.journal import Journal, JournalError
 from evodevo.run.keeper import Keeper
 from evodevo.run.loop import Loop
 from evodevo.run.pacing import pacing_of
-from evodevo.run.setup import EXAMINE, EXHIBITS, JOURNAL, RENDER, job_of
+from evodevo.run.records import Job
+from evodevo.run.setup import EXAMINE, EXHIBITS, JOURNAL, RENDER, job_of, write_config
 
 logger = logging.getLogger("evodevo.controller")
 
@@ -34,17 +35,24 @@ class Controller:
     """Carries out the run in `directory`, from wherever its journal ends.
 
     `about` goes into the journal's `controller` record (where this controller is). With `retry`, members
-    that failed and of whom nobody descends are tried again.
+    that failed and of whom nobody descends are tried again. `generations` is a new number of them, which
+    `evodevo.run.extension` has judged.
     """
 
     def __init__(
-        self, directory: Path, caller: Caller, about: Mapping[str, Any], retry: bool = False
+        self,
+        directory: Path,
+        caller: Caller,
+        about: Mapping[str, Any],
+        retry: bool = False,
+        generations: int | None = None,
     ) -> None:
         self.directory = directory
         self.history = History()
         self._caller = caller
         self._about = about
         self._retry = retry
+        self._generations = generations
         self.warnings: list[str] = []
         """What went wrong that did not stop the run."""
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="evodevo-disk")
@@ -56,7 +64,7 @@ class Controller:
 
         Raises `JournalInUse`, `JournalError` or `Superseded`, and `OSError` if the disk fails.
         """
-        opening = self._disk.submit(Journal, self.directory / JOURNAL)
+        opening = self._disk.submit(Journal, self.directory / JOURNAL, beats=True)
         try:
             await asyncio.shield(asyncio.wrap_future(opening))
             await self._take_up(opening.result())
@@ -77,7 +85,11 @@ class Controller:
 
     async def _evolve(self, store: CheckpointStore) -> tuple[End, str | None]:
         """Take the run over and let it go on. Raises `RunFailed`."""
-        await self.write(TakenOver(self._about, await self._again() if self._retry else ()))
+        taken_over = TakenOver(self._about, await self._again() if self._retry else ())
+        await self.write(taken_over, *([Extended(self._generations)] if self._generations else []))
+        if self.history.extended_to is not None:
+            self._job = self._job_now()  # workers are told how long the whole run is
+            await self._on_disk(write_config, self.directory, self.history.config)
         pacing = await self._on_disk(pacing_of, self.history.config.strategy(), self.history)
         keeper = Keeper(store, self.history, pacing, self._on_disk)
         loop = Loop(self.history, self._job, pacing, keeper, self._caller, self.write, lambda: self.needs)
@@ -92,7 +104,7 @@ class Controller:
         if not self.history.run_id:
             return ANYTHING
         gpu = self.history.config.cluster.device == "gpu"
-        return Needs(gpu, self.history.longest_leg_s())
+        return Needs(gpu, self.history.longest_leg_s(), self.history.config.run.name)
 
     def wanted_workers(self) -> int:
         """How many workers the run could use from now on; between two generations still all."""
@@ -126,8 +138,12 @@ class Controller:
         self._journal = journal
         self.history = await self._on_disk(History.of, journal.records)
         journal.records.clear()
+        self._job = self._job_now()
+
+    def _job_now(self) -> Job:
+        """What all assignments have in common, by the config that is in force."""
         history = self.history
-        self._job = job_of(history.config, self.directory, history.run_id, history.begun.data)
+        return job_of(history.config, self.directory, history.run_id, history.begun.data)
 
     async def _again(self) -> list[str]:
         """The failed members that can be tried again without a contradiction."""

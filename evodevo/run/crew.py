@@ -77,10 +77,14 @@ class AttemptLost(Exception):
 
 @dataclass(frozen=True)
 class Needs:
-    """What a worker must have to be given work: a GPU, and time for `seconds` (None: not known yet)."""
+    """What a worker must have to be given work: a GPU, and time for `seconds` (None: not known yet).
+
+    `run`: a worker that this run has refused will not do.
+    """
 
     gpu: bool = False
     seconds: float | None = None
+    run: str = ""
 
 
 ANYTHING = Needs()

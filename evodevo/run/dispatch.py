@@ -18,11 +18,11 @@ import math
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from evodevo.errors import UsageError
+from evodevo.errors import Unfit, UsageError
 from evodevo.run.crew import ANYTHING, AttemptLost, AttemptsLost, Inbox, Needs, NotBegun, Offered, Reported
 from evodevo.run.pool import Claim, Pool
 from evodevo.run.records import STREAM, Outcome, WorkUnit
@@ -110,6 +110,13 @@ class Dispatcher:
         return _Crew(self, run, inbox)
 
     async def call(self, run: str, function: str, *arguments: Any, needs: Needs = ANYTHING) -> Any:
+        while True:
+            try:
+                return await self._call(run, function, *arguments, needs=needs)
+            except Unfit:  # that worker has been refused; another one may do
+                needs = replace(needs, run=run)
+
+    async def _call(self, run: str, function: str, *arguments: Any, needs: Needs) -> Any:
         worker = await self._next_free(run, needs)
         present = self.roster.get(worker)
         if present is None:
@@ -130,12 +137,15 @@ class Dispatcher:
             future.release()
             raise AttemptLost(_loss(worker, present))
         future.release()
+        why_not = None if result.cancelled() else result.exception()
+        if isinstance(why_not, Unfit):
+            self._refuse(run, worker, present, why_not)
         self._give_back(worker, present)
         if result.cancelled():
             raise AttemptLost(f"the call on {worker} was cancelled in the scheduler")
         try:
             return result.result()
-        except UsageError:
+        except (UsageError, Unfit):
             raise
         except Exception as why:
             raise AttemptLost(_loss(worker, present, f"{type(why).__name__} on {worker}: {why}")) from why
@@ -188,7 +198,7 @@ class Dispatcher:
             dict.fromkeys(range(len(unit.assignments))),
             time.monotonic(),
         )
-        posting.attending = asyncio.create_task(self._attend(key, posting))
+        posting.attending = asyncio.create_task(self._attend(key, run, posting))
         posting.attending.add_done_callback(lambda _: self._drop(key))
         return posting
 
@@ -223,7 +233,7 @@ class Dispatcher:
             if not posting.unreported:
                 self._give_back(worker, posting.present)  # the task ends now; the next may be on its way
 
-    async def _attend(self, key: str, posting: _Posting) -> None:
+    async def _attend(self, key: str, run: str, posting: _Posting) -> None:
         """Follow a unit to its end, whatever that is."""
         worker, present, future = posting.worker, posting.present, posting.future
         result = asyncio.create_task(end_of(future, worker))
@@ -243,8 +253,12 @@ class Dispatcher:
             result.cancel()
             future.release()
             if posting.unreported:
+                why = posting.garbled or result.result()
+                if isinstance(why, Unfit):
+                    self._refuse(run, worker, present, why)
+                    why = None  # nothing was lost: all that is not reported goes back
                 self._give_back(worker, present)
-                self._settle(posting, posting.garbled or result.result())
+                self._settle(posting, why)
         elif present.lost.is_set():
             result.cancel()
             future.release()
@@ -281,6 +295,12 @@ class Dispatcher:
             )
         if others := rest[count:]:
             posting.inbox.put(NotBegun([posting.unit.assignments[at] for at in others]))
+
+    def _refuse(self, run: str, worker: str, present: Presence, why: Unfit) -> None:
+        """Before the worker is given back, or it would be offered to that run again."""
+        logger.warning("worker %s gets no work from run %s: %s", worker, run, why)
+        if self.roster.get(worker) is present:
+            self.roster.refuse(run, worker, str(why))
 
     def _give_back(self, worker: str, present: Presence) -> None:
         """Free the worker, unless it is gone and another one came with its address."""
@@ -320,13 +340,14 @@ class _Crew:
         self._dispatcher = dispatcher
         self._run = run
         self._inbox = inbox
-        self._needs = ANYTHING
+        self._needs = Needs(run=run)
         self._claim = Claim(run, lambda worker: inbox.put(Offered(worker)), self._suits)
         self._postings: set[asyncio.Task[None]] = set()
         dispatcher._pool.claim(self._claim)
 
     def want(self, workers: int, needs: Needs, preferred: Collection[str]) -> None:
-        self._claim.wants, self._needs, self._claim.preferred = workers, needs, preferred
+        self._needs = replace(needs, run=self._run)
+        self._claim.wants, self._claim.preferred = workers, preferred
         self._dispatcher._pool.match()
 
     def idle(self, most: int) -> int:

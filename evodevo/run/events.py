@@ -2,13 +2,16 @@
 
   Begun      what the run is: its whole config, and what its strategy is like
   TakenOver  a controller takes over: host, pid, scheduler address, versions; members that are tried again
+  Extended   from here on the run has another number of generations; follows a `TakenOver`
   Births     members that are born together
+  Averaging  the parameters of a generation are to be averaged; a `Result` of that mean follows
   Lost       an attempt that was given up, and why; `preempted`: its worker had said that it must go
   Result     what came of a leg; from here on it is true. `goes_on`: the life has another leg
   Ended      done, failed or cancelled, and why; `TakenOver` may follow it
 
 Records of format 1 (before lives had legs) are read as the events they are today, so a run that an older
-version began is read, reported and resumed; each record says by its own shape which format it has.
+version began is read, reported and resumed; each record says by its own shape which format it has. A version
+that does not know a kind of event refuses the run.
 """
 
 import sys
@@ -19,11 +22,34 @@ from typing import Any, Literal
 from evodevo.evolution.population import Birth
 from evodevo.evolution.strategies.base import Pace
 from evodevo.run.journal import JournalError, Record
-from evodevo.run.records import Outcome
+from evodevo.run.records import CheckpointRef, Outcome, from_json, in_json
 
 FORMAT = 2
 
 End = Literal["done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The member of another run that the founders of this one start from.
+
+    `checkpoint` is a copy in the run's own store. `epochs` is how many its parameters had been trained, all
+    runs together; this run counts its epochs from 0.
+    """
+
+    run: str
+    run_id: str
+    member: str
+    metric: str
+    fom: float | None
+    epochs: int
+    genome: Mapping[str, Any]
+    checkpoint: CheckpointRef
+
+    def text(self) -> str:
+        """The member in words."""
+        fom = "" if self.fom is None else f"{self.metric} {self.fom:.6g}, "
+        return f"{self.member} of {self.run} ({fom}{self.epochs} epochs)"
 
 
 @dataclass(frozen=True)
@@ -38,6 +64,7 @@ class Begun:
     pace: Pace
     inherits: bool
     data: Mapping[str, str] = field(default_factory=dict)
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +73,13 @@ class TakenOver:
 
     about: Mapping[str, Any]
     retry: Sequence[str] | bool = ()
+
+
+@dataclass(frozen=True)
+class Extended:
+    """`generations` is the whole number, those that there are already included."""
+
+    generations: int
 
 
 @dataclass(frozen=True)
@@ -62,6 +96,19 @@ class Born:
 @dataclass(frozen=True)
 class Births:
     births: Sequence[Born]
+
+
+@dataclass(frozen=True)
+class Averaging:
+    """The parameters of members of a generation are to be averaged, for the children of the next one.
+
+    The mean has an id and a result as a member has, and is none: nothing is trained. `of` are the members,
+    best first.
+    """
+
+    member: str
+    generation: int
+    of: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -96,12 +143,17 @@ class Ended:
     test: Mapping[str, float] = field(default_factory=dict)
 
 
-Event = Begun | TakenOver | Births | Lost | Result | Ended
+Event = Averaging | Begun | TakenOver | Extended | Births | Lost | Result | Ended
 
 
 def member_id(generation: int, slot: int) -> str:
     """The id of the member that is born at that place; opaque to everybody but whoever makes births."""
     return f"g{generation:03d}s{slot:03d}"
+
+
+def mean_id(generation: int) -> str:
+    """The id of the mean of all members of a generation."""
+    return f"g{generation:03d}mean"
 
 
 def encode(event: Event) -> dict[str, Any]:
@@ -115,6 +167,13 @@ def encode(event: Event) -> dict[str, Any]:
             if event.worker is not None:
                 record |= {"worker": event.worker, "started_at": event.started_at}
             return record
+        case Averaging():
+            return {
+                "kind": "averaging",
+                "member": event.member,
+                "generation": event.generation,
+                "of": list(event.of),
+            }
         case Births():
             return {"kind": "births", "births": [_encode_born(born) for born in event.births]}
         case Lost():
@@ -129,6 +188,8 @@ def encode(event: Event) -> dict[str, Any]:
         case TakenOver():
             retry = event.retry if isinstance(event.retry, bool) else list(event.retry)
             return {"kind": "controller", "format": FORMAT, "retry": retry, **event.about}
+        case Extended():
+            return {"kind": "extended", "generations": event.generations}
         case Begun():
             return {
                 "kind": "run",
@@ -138,9 +199,15 @@ def encode(event: Event) -> dict[str, Any]:
                 "inherits": event.inherits,
                 "data": dict(event.data),
                 "config": dict(event.config),
+                **({"origin": _encode_origin(event.origin)} if event.origin else {}),
             }
         case Ended():
-            return {"kind": "end", "status": event.status, "reason": event.reason, "test": dict(event.test)}
+            return {
+                "kind": "end",
+                "status": event.status,
+                "reason": event.reason,
+                "test": in_json(event.test),
+            }
 
 
 def decode(record: Record) -> Event:
@@ -170,6 +237,19 @@ def _encode_born(born: Born) -> dict[str, Any]:
     }
 
 
+def _encode_origin(origin: Origin) -> dict[str, Any]:
+    ref = origin.checkpoint
+    return {
+        **vars(origin),
+        "genome": dict(origin.genome),
+        "checkpoint": {"name": ref.name, "size_bytes": ref.size_bytes, "sha256": ref.sha256},
+    }
+
+
+def _origin(data: Mapping[str, Any]) -> Origin:
+    return Origin(**{**data, "checkpoint": CheckpointRef(**data["checkpoint"])})
+
+
 def _run(record: Record) -> Begun:
     config = record["config"]
     steady = config["search"]["strategy"] == "mutate_best"  # in format 1 the only strategy that was
@@ -179,6 +259,7 @@ def _run(record: Record) -> Begun:
         record.get("pace", "steady" if steady else "generations"),
         record.get("inherits", not steady),
         record.get("data", {}),
+        _origin(record["origin"]) if "origin" in record else None,
     )
 
 
@@ -187,6 +268,10 @@ def _controller(record: Record) -> TakenOver:
         key: value for key, value in record.items() if key not in ("n", "time", "kind", "retry", "format")
     }
     return TakenOver(about, record["retry"])
+
+
+def _extended(record: Record) -> Extended:
+    return Extended(record["generations"])
 
 
 def _births(record: Record) -> Births:
@@ -233,12 +318,14 @@ def _outcome(record: Record) -> Result:
 
 
 def _end(record: Record) -> Ended:
-    return Ended(record["status"], record["reason"], record["test"])
+    return Ended(record["status"], record["reason"], from_json(record["test"]))
 
 
 _READERS: Mapping[str, Callable[[Record], Event]] = {
     "run": _run,
     "controller": _controller,
+    "extended": _extended,
+    "averaging": lambda record: Averaging(record["member"], record["generation"], record["of"]),
     "births": _births,
     "lost": _lost,
     "outcome": _outcome,

@@ -1,9 +1,13 @@
 """Writing files so that a reader never sees half of one, and a crash never leaves half of one behind."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
+"""What `flock` fails with on a file system that has no locks."""
 
 
 class Missing(str):

@@ -10,28 +10,31 @@ import gc
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 from evodevo.config import RunConfig, read_config
 from evodevo.evolution.fitness import is_better
-from evodevo.evolution.population import Birth, Member
+from evodevo.evolution.population import Birth
 from evodevo.run.events import (
+    Averaging,
     Begun,
     Births,
     Born,
     End,
     Ended,
     Event,
+    Extended,
     Lost,
+    Origin,
     Result,
     TakenOver,
     decode,
 )
 from evodevo.run.journal import JournalError, Record, Tail
-from evodevo.run.records import CheckpointRef, Outcome
+from evodevo.run.life import Life, Mean
+from evodevo.run.records import CheckpointRef
 
 MANY = 10_000
 """Records that are in memory at a time."""
@@ -63,63 +66,6 @@ def without_gc() -> Iterator[None]:
             gc.enable()
 
 
-@dataclass(eq=False, slots=True)
-class Life:
-    """All that the journal holds of one member."""
-
-    id: str
-    generation: int
-    slot: int
-    birth: Birth
-    training_seed: int
-    epoch: int
-    """Epochs that the inherited parameters had been trained at birth."""
-    born_at: float
-    lost: list[str] = field(default_factory=list)
-    """Reasons for the attempts that were lost, oldest first."""
-    preempted: int = 0
-    """How many of those were nobody's fault: their workers had to go."""
-    charged: int = 0
-    """Attempts at the leg at hand that were lost and count against `limits.max_attempts`."""
-    suspect: bool = False
-    """An attempt at the leg at hand was lost, not for a preemption: it may be what ended its worker."""
-    legs: list[Result] = field(default_factory=list)
-    """The legs that the life went on from."""
-    outcome: Outcome | None = None
-    """What came of the last leg: the life is over."""
-    worker: str | None = None
-    """Where the last leg that has a result was trained."""
-    started_at: float | None = None
-    """When that attempt began on its worker (seconds since the epoch)."""
-
-    @property
-    def fom(self) -> float | None:
-        return self.outcome.fom if self.outcome else None
-
-    @property
-    def attempts(self) -> int:
-        """Attempts begun: those lost, and one for each leg that has a result."""
-        return len(self.lost) + len(self.legs) + (self.outcome is not None and self.started_at is not None)
-
-    @property
-    def status(self) -> str:
-        """done, diverged, failed, or pending."""
-        return self.outcome.status if self.outcome else "pending"
-
-    def outcomes(self) -> Iterator[Outcome]:
-        """What came of each leg, first to last."""
-        yield from (leg.outcome for leg in self.legs)
-        if self.outcome:
-            yield self.outcome
-
-    def seconds_of(self, part: str) -> float:
-        """Worker seconds of one part of the account (`train`, ...), over all legs."""
-        return sum(outcome.seconds.get(part, 0.0) for outcome in self.outcomes())
-
-    def as_member(self) -> Member:
-        return Member(self.id, self.generation, self.slot, self.birth, self.fom)
-
-
 class History:
     """The state of a run, after all records so far; nothing is known before the first one."""
 
@@ -137,6 +83,11 @@ class History:
         self.pending: dict[str, Life] = {}
         """The members whose lives are not over, by id, in the order of their births."""
         self.by_id: dict[str, Life] = {}
+        """Members and means, by id."""
+        self.means: dict[str, Mean] = {}
+        """The means of generations, by id. They are no members: nothing is trained."""
+        self.extended_to: int | None = None
+        """The number of generations, if it is another than the one that the run began with."""
         self.end: End | None = None
         self.reason: str | None = None
         self.test: Mapping[str, float] = {}
@@ -186,12 +137,17 @@ class History:
                     self._taken_over_at = None
                 for born in event.births:
                     self._take_birth(born, at)
+            case Averaging():
+                self._take_averaging(event, at)
             case Lost():
                 self._train_until(at)
                 self._take_loss(event, at)
             case TakenOver():
                 self._take_controller(event)
                 self._taken_over_at = at
+            case Extended():
+                self.extended_to = event.generations
+                self.__dict__.pop("config", None)  # made again, with the new number
             case Begun():
                 self.begun, self.run_id = event, event.id
             case Ended():
@@ -199,7 +155,14 @@ class History:
 
     @cached_property
     def config(self) -> RunConfig:
-        return read_config(self.begun.config)
+        """The config as it is in force now."""
+        config = read_config(self.begun.config)
+        return config if self.extended_to is None else config.with_generations(self.extended_to)
+
+    @property
+    def origin(self) -> Origin | None:
+        """What the founders start from, if that is a member of another run."""
+        return self.begun.origin
 
     @property
     def inherits(self) -> bool:
@@ -236,16 +199,23 @@ class History:
         """Seconds of the longest of the last legs; None before the first."""
         return max(self._recent_s, default=None)
 
+    def alpha(self, life: Life) -> Life | None:
+        """Return the member from which another one has its parameters; of a mean, the best of its members."""
+        parent = self.by_id.get(life.birth.parent_params or "")
+        return parent.of[0] if isinstance(parent, Mean) else parent
+
     def line(self, life: Life) -> list[Life]:
         """Return the α-line of a member, founder first: how its parameters were really trained."""
         line = [life]
-        while (parent := line[-1].birth.parent_params) is not None:
-            line.append(self.by_id[parent])
+        while (parent := self.alpha(line[-1])) is not None:
+            line.append(parent)
         return line[::-1]
 
     def parent_checkpoint(self, life: Life) -> CheckpointRef | None:
         """Return the parameters that a member starts from; None for a fresh start."""
-        parent = self.by_id.get(life.birth.parent_params or "")
+        if life.birth.parent_params is None:
+            return self.origin.checkpoint if self.origin else None
+        parent = self.by_id.get(life.birth.parent_params)
         return parent.outcome.checkpoint if parent and parent.outcome else None
 
     @property
@@ -263,7 +233,7 @@ class History:
 
     def _take_controller(self, event: TakenOver) -> None:
         self.controller = event.about
-        self.end = self.reason = None
+        self.end, self.reason, self.test = None, None, {}
         again: Iterable[str] = ()
         if event.retry is True and self.generations:
             last = self.generations[-1] if self.inherits else self.births
@@ -308,8 +278,18 @@ class History:
         self.by_id[life.id] = self.pending[life.id] = life
         self.births.append(life)
 
+    def _take_averaging(self, event: Averaging, at: float) -> None:
+        of = [self.by_id[member] for member in event.of]
+        best = of[0]
+        birth = Birth(best.birth.genome, parent_params=best.id)
+        epoch = max(self.epochs_trained(life) for life in of)
+        mean = Mean(event.member, event.generation, len(of), birth, best.training_seed, epoch, at, of=of)
+        self.means[mean.id] = self.by_id[mean.id] = self.pending[mean.id] = mean
+
     def epochs_trained(self, life: Life) -> int:
         """Epochs that the parameters of a member have been trained after its legs so far."""
+        if isinstance(life, Mean):
+            return life.epoch
         legs = len(life.legs) + (life.outcome is not None)
         return life.epoch + legs * self.config.search.epochs_per_generation
 
@@ -327,13 +307,15 @@ class History:
         life, outcome = self.by_id[event.member], event.outcome
         life.worker, life.started_at = event.worker, event.started_at
         life.charged, life.suspect = 0, False
-        if outcome.seconds:
+        if outcome.seconds and not isinstance(life, Mean):
             self._recent_s.append(outcome.busy_s - outcome.seconds.get("prepare", 0.0))
         if event.goes_on:
             life.legs.append(event)
             return
         life.outcome = outcome
         del self.pending[life.id]
+        if isinstance(life, Mean):
+            return
         self.over.append(life)
         self._pending_in[life.generation] -= 1
         self._complete += self.complete(life.generation)

@@ -1,18 +1,22 @@
 """The journal: the append-only history of a run, and the only truth after a crash.
 
 One JSON object a line, each with its number `n` and, last, the checksum `crc` of the rest of the line.
-Two things keep two controllers apart. A lock that the kernel gives back when its process dies refuses a
-second controller while the first one lives (where the file system has `flock`; every local one and NFS
-do; a Lustre mounted without it does not). And appending is compare-and-append: the length of the file is
-the fencing token. A controller that finds the file longer than its last write has been superseded and must
-stop.
+Three things keep two controllers apart. A lock that the kernel gives back when its process dies refuses a
+second controller while the first one lives. Not every file system has locks that all nodes see (Lustre has
+none unless it is mounted with `flock`, and NFS with `nolock` keeps them on one node); then the controller's
+heartbeat decides (`run.heartbeat`), which is slower to notice a death and can take a stalled controller for a
+dead one. And appending is compare-and-append: the length of the file is the fencing token. A controller that
+finds the file longer than its last write has been superseded and must stop.
 
     A appends up to byte 900 and stalls.
     B opens the journal, reads 900 bytes, appends its own `controller` record: 1000 bytes.
     A wakes and appends: the file has 1000 bytes and not 900, so A raises `Superseded`.
+
+Without locks that comparison and the write after it are two steps, so the heartbeat's file, which B has
+replaced by its own before it appends, is a second token: a controller that does not find its own there must
+stop as well.
 """
 
-import errno
 import fcntl
 import json
 import os
@@ -20,17 +24,23 @@ import time
 import zlib
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from evodevo.run import files
+from evodevo.run import files, heartbeat
+from evodevo.run.heartbeat import Heartbeat, Sign
 
 Record = dict[str, Any]
 _DECODER = json.JSONDecoder()
 
 LOCK_TRIES, LOCK_PAUSE_S = 20, 0.02
+SETTLE_S = 1.0
+"""Without locks, of two controllers that begin at once the one that said so last goes on: after so long."""
+NO_LOCKS = "this file system has no locks"
+NO_COMMON_LOCKS = "its lock is not seen from this host"
 INDEX_BLOCK_BYTES = 1 << 20
 
 
@@ -46,21 +56,43 @@ class Superseded(Exception):
     """Another controller has taken this run over."""
 
 
+@dataclass(frozen=True)
+class Holder:
+    """The live controller of a run, and how it is known to live."""
+
+    sign: Sign | None
+    """What it says of itself, if that was there."""
+    has_lock: bool
+    no_lock: str = ""
+    """Why the lock does not tell."""
+
+    def __str__(self) -> str:
+        known = self.sign is not None and self.sign.pid
+        who = f"process {self.sign.pid} on {self.sign.host}" if self.sign and known else "another controller"
+        return f"{who} ({'it holds the lock' if self.has_lock else f'its heartbeat goes on; {self.no_lock}'})"
+
+
 class Journal:
     """The journal of a run, opened for appending by its one controller.
 
     `records` are those that it held then; later ones are not kept. Opening cuts off a torn last record;
-    raises `JournalError` for anything worse and `JournalInUse` where another controller lives.
+    raises `JournalError` for anything worse and `JournalInUse` where another controller lives. Whoever keeps
+    it open for long lets its heart beat.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time, beats: bool = False) -> None:
         self.path = path
         self._clock = clock
+        self._heartbeat: Heartbeat | None = None
         self._lock = os.open(path.with_name("journal.lock"), os.O_RDWR | os.O_CREAT, 0o644)
         self._file = -1
         try:
-            if not _take_lock(self._lock):
-                raise JournalInUse(f"{path.parent} is being carried on by another controller")
+            if (locks := _take_lock(self._lock)) is False:
+                raise JournalInUse(_in_use(path, Holder(heartbeat.sign_in(path.parent), True)))
+            if other := _by_heartbeat(path.parent, bool(locks)):
+                raise JournalInUse(_in_use(path, other))
+            if beats:
+                self._begin_heartbeat(bool(locks))
             self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
             _flock(self._file, fcntl.LOCK_EX)
             data = path.read_bytes()
@@ -92,7 +124,28 @@ class Journal:
         self.count += len(full)
         return full
 
+    def _begin_heartbeat(self, locks: bool) -> None:
+        """Raises `JournalInUse` if another controller, without locks, begins at the same time."""
+        mine = Heartbeat(self.path.parent, locks)
+        try:
+            mine.begin()
+        except OSError:
+            if not locks:
+                raise
+            return  # the lock is enough
+        self._heartbeat = mine
+        if not locks:
+            time.sleep(SETTLE_S)
+            if not mine.is_own():
+                other = heartbeat.sign_in(self.path.parent)
+                raise JournalInUse(_in_use(self.path, Holder(other, False, NO_LOCKS)))
+
     def _write(self, data: bytes) -> None:
+        if self._heartbeat and not self._heartbeat.sign.locks and not self._heartbeat.is_own():
+            raise Superseded(
+                f"{self.path.with_name(heartbeat.FILE)} is not this controller's any more: "
+                "another one has taken the run over"
+            )
         _flock(self._file, fcntl.LOCK_EX)
         try:
             length = os.fstat(self._file).st_size
@@ -111,6 +164,9 @@ class Journal:
         self.length += len(data)
 
     def close(self) -> None:
+        if self._heartbeat:
+            self._heartbeat.end()
+            self._heartbeat = None
         for descriptor in (self._file, self._lock):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -174,19 +230,36 @@ class Excerpts:
                 self._offsets.append(begin + at + 1)
 
 
-def is_live(path: Path) -> bool:
-    """Whether a controller holds the run of this journal just now."""
+def holder_of(path: Path) -> Holder | None:
+    """Return who holds the run of this journal just now; without locks this may take `heartbeat.SILENT_S`."""
     try:
         descriptor = os.open(path.with_name("journal.lock"), os.O_RDONLY)
     except FileNotFoundError:
-        return False
+        return None
     try:
-        _flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
+        locks = _flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        return Holder(heartbeat.sign_in(path.parent), True)
     finally:
         os.close(descriptor)
+    return _by_heartbeat(path.parent, locks)
+
+
+def is_live(path: Path) -> bool:
+    """Whether a controller holds the run of this journal just now."""
+    return holder_of(path) is not None
+
+
+def _by_heartbeat(directory: Path, locks: bool) -> Holder | None:
+    """Who holds a run whose lock is free or does not exist. A lock taken on this host is believed."""
+    sign = heartbeat.sign_in(directory)
+    if sign is None or (locks and sign.locks and sign.is_here) or not heartbeat.goes_on(directory):
+        return None
+    return Holder(sign, False, NO_COMMON_LOCKS if locks or sign.locks else NO_LOCKS)
+
+
+def _in_use(path: Path, holder: Holder) -> str:
+    return f"{path.parent} is being carried on by {holder}"
 
 
 def encode(record: Mapping[str, Any]) -> bytes:
@@ -228,26 +301,28 @@ def _body(line: bytes) -> bytes | None:
     return body if crc == b'%08x"}' % zlib.crc32(body) else None
 
 
-def _take_lock(descriptor: int) -> bool:
-    """Take the controller's lock unless another has it. `is_live` may hold it for an instant, so try again.
+def _take_lock(descriptor: int) -> bool | None:
+    """Take the controller's lock; False if another has it, None if the file system has no locks.
 
-    Where the file system has no locks, fencing alone must do.
+    `holder_of` may hold it for an instant, so try again.
     """
     for _ in range(LOCK_TRIES):
         try:
-            _flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
+            return _flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB) or None
         except BlockingIOError:
             time.sleep(LOCK_PAUSE_S)
     return False
 
 
-def _flock(descriptor: int, operation: int) -> None:
+def _flock(descriptor: int, operation: int) -> bool:
+    """False if the file system has no locks. Raises `BlockingIOError` if another has this one."""
     try:
         fcntl.flock(descriptor, operation)
     except OSError as why:
-        if why.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
+        if why.errno not in files.NO_LOCKS:
             raise
+        return False
+    return True
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -13,10 +13,11 @@ from evodevo.evolution.rng import leg_seed
 from evodevo.run import packing, stopping
 from evodevo.run.crew import AttemptsLost, Caller, Inbox, Message, Needs, NotBegun, Offered, Reported
 from evodevo.run.events import Births, End, Event, Lost, Result
-from evodevo.run.history import History, Life
+from evodevo.run.history import History
 from evodevo.run.keeper import Keeper
+from evodevo.run.life import Life, Mean
 from evodevo.run.pacing import Pacing
-from evodevo.run.records import Assignment, Job, Outcome, WorkUnit
+from evodevo.run.records import Assignment, CheckpointRef, Job, Outcome, WorkUnit
 
 
 class Loop:
@@ -100,7 +101,7 @@ class Loop:
             life = history.by_id[event.member]
             if life.outcome is None:
                 self._queue(life)
-            elif isinstance(event, Result):
+            elif isinstance(event, Result) and not isinstance(life, Mean):
                 self._pacing.over(life)
                 over.append(life)
         for event in events:
@@ -113,7 +114,7 @@ class Loop:
         life = self._history.by_id[message.assignment.member]
         leg, outcome = message.assignment.leg, message.outcome
         goes_on = False
-        if outcome.status == "done" and leg + 1 < self._config.search.legs:
+        if outcome.status == "done" and leg + 1 < self._config.search.legs and not isinstance(life, Mean):
             goes_on = self._pacing.strategy.judge(replace(life.as_member(), fom=outcome.fom), leg)
         return Result(life.id, outcome, message.worker, message.started_at, goes_on)
 
@@ -138,6 +139,11 @@ class Loop:
     async def _give_birth(self) -> None:
         """Let everybody be born who can be now; between portions the event loop has its turn."""
         history = self._history
+        for averaging in self._pacing.averagings():
+            await self._write(averaging)
+            mean = history.means[averaging.member]
+            self._pacing.averaging(mean)
+            self._queue(mean)
         while births := self._pacing.births(self._places(), begin=not stopping.time_is_up(history)):
             await self._write(Births(births))
             for born in births:
@@ -191,8 +197,15 @@ class Loop:
             member=life.id,
             attempt=life.attempts + 1,
             hyperparameters=self._space.express(life.birth.genome),
-            parent=life.legs[-1].outcome.checkpoint if life.legs else history.parent_checkpoint(life),
+            parent=self._start_of(life),
             epoch=history.epochs_trained(life),
             training_seed=leg_seed(life.training_seed, len(life.legs)),
             leg=len(life.legs),
+            mean_of=tuple(life.checkpoints) if isinstance(life, Mean) else (),
         )
+
+    def _start_of(self, life: Life) -> CheckpointRef | None:
+        """The checkpoint that the leg at hand begins with."""
+        if isinstance(life, Mean):
+            return None
+        return life.legs[-1].outcome.checkpoint if life.legs else self._history.parent_checkpoint(life)

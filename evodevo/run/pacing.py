@@ -18,9 +18,11 @@ from collections.abc import Iterable, Sequence
 from evodevo.evolution.population import Window
 from evodevo.evolution.rng import training_seed
 from evodevo.evolution.strategies import Birth, Member, Population, Strategy
-from evodevo.run.events import Born, member_id
+from evodevo.run.events import Averaging, Born, mean_id, member_id
 from evodevo.run.guard import Guarded
-from evodevo.run.history import History, Life
+from evodevo.run.history import History
+from evodevo.run.life import Life, Mean
+from evodevo.run.means import Means
 
 DRIFT = 3
 """A birth waits for the whole generation that is so many before its own."""
@@ -53,6 +55,13 @@ class Pacing(ABC):
 
         Without `begin` no generation begins that has no member yet.
         """
+
+    def averagings(self) -> list[Averaging]:
+        """Return the means that births wait for and nobody has asked for yet; by default none."""
+        return []
+
+    def averaging(self, mean: Mean) -> None:  # noqa: B027
+        """A mean has been asked for."""
 
     @abstractmethod
     def waiting(self) -> int:
@@ -87,8 +96,14 @@ class Pacing(ABC):
 def pacing_of(strategy: Strategy, history: History) -> Pacing:
     """Return the pacing of a run, as its history stands."""
     search = history.config.search
-    steady = history.begun.pace == "steady"
-    made = (Steady if steady else ByGeneration)(strategy, search.generations)
+    made: Pacing
+    if history.begun.pace == "steady":
+        made = Steady(strategy, search.generations)
+    else:
+        recombining = search.recombine.first(search.generations) if search.recombine else None
+        made = ByGeneration(strategy, search.generations, recombining)
+    for mean in history.means.values():
+        made.averaging(mean)
     for life in history.births:
         made.born(life)
     for life in history.over:
@@ -97,16 +112,22 @@ def pacing_of(strategy: Strategy, history: History) -> Pacing:
 
 
 class ByGeneration(Pacing):
-    """Births that happen as soon as the members they need are done."""
+    """Births that happen as soon as the members they need are done.
 
-    def __init__(self, strategy: Strategy, generations: int) -> None:
+    From the generation `recombining` on, if it is given, members keep their hyperparameters and go on from
+    the mean of all members of the generation before.
+    """
+
+    def __init__(self, strategy: Strategy, generations: int, recombining: int | None = None) -> None:
         super().__init__(strategy, generations)
+        self._means = Means(generations if recombining is None else recombining, strategy.mode)
         self._stages: list[_Stage] = []
         self._first = 0
         """The oldest generation that is not born as a whole."""
         self._stage(0)
 
     def born(self, life: Life) -> None:
+        self._means.born(life)
         self._stage(life.generation).member_born(life.slot)
         while self._first < len(self._stages) and not self._stages[self._first].unborn:
             self._stages[self._first].forget_needs()
@@ -126,15 +147,39 @@ class ByGeneration(Pacing):
         for stage in self._at_work():
             if not stage.ready or not (begin or len(stage.unborn) < self.population):
                 continue
+            if self._awaits_mean(stage.generation):
+                continue
             slots = sorted(stage.ready & stage.unborn)[: PORTION - len(found)]
             stage.ready.difference_update(slots)
             found += [self._birth(stage, slot) for slot in slots]
         return found
 
+    def averagings(self) -> list[Averaging]:
+        found = []
+        for stage in self._at_work():
+            before = stage.generation - 1
+            if stage.ready and self._awaits_mean(stage.generation) and not self._means.asked(before):
+                of = self._means.related(self._whole(before))
+                found.append(Averaging(mean_id(before), before, of))
+        return found
+
+    def averaging(self, mean: Mean) -> None:
+        self._means.add(mean)
+
+    def _awaits_mean(self, generation: int) -> bool:
+        """Whether the births of a generation need a mean that is not there; of one member there is none."""
+        if not self._means.are_for(generation):
+            return False
+        if self._means.asked(generation - 1):
+            return not self._means.there(generation - 1)
+        return len(self._means.related(self._whole(generation - 1))) > 1
+
     def waiting(self) -> int:
         return 0
 
     def open(self, life: Life) -> bool:
+        if self._means.asked(life.generation):
+            return False
         if life.generation + 1 >= len(self._stages):
             return True
         stage = self._stages[life.generation + 1]
@@ -158,6 +203,10 @@ class ByGeneration(Pacing):
         generation = stage.generation
         if generation == 0:
             return self._born(0, slot, self.strategy.founder(0, slot))
+        if mean := self._means.good(generation - 1):
+            own = self._stages[generation - 1].done[slot]
+            genome = mean.birth.genome if own.fom is None else own.birth.genome
+            return self._born(generation, slot, Birth(genome, own.id, own.id, mean.id))
         done, needed = self._stages[generation - 1].done, stage.needs[slot]
         if needed is None:
             return self._child(generation, slot, self._whole(generation - 1), slot)
@@ -171,6 +220,11 @@ class ByGeneration(Pacing):
             stage.evaluated = self.strategy.evaluated([stage.done[at] for at in range(self.population)])
         return stage.evaluated
 
+    def _needs(self, generation: int, slot: int) -> Sequence[int] | None:
+        if generation == 0:
+            return ()
+        return None if self._means.are_for(generation) else self.strategy.needs(generation, slot)
+
     def _at_work(self) -> Iterable["_Stage"]:
         """The generations in which births may happen, oldest first."""
         for at in range(self._first, len(self._stages)):
@@ -182,7 +236,7 @@ class ByGeneration(Pacing):
         while len(self._stages) <= generation:
             at = len(self._stages)
             before = set(self._stages[-1].done) if at else set()
-            needs = {slot: self.strategy.needs(at, slot) if at else () for slot in range(self.population)}
+            needs = {slot: self._needs(at, slot) for slot in range(self.population)}
             self._stages.append(_Stage(at, needs, before, len(before) == self.population))
         return self._stages[generation]
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection
 
-from evodevo.run.history import Life
+from evodevo.run.life import Life
 
 WORTH_A_TASK_S = 0.1
 """A Dask task costs some milliseconds; with legs shorter than this it gets several."""

@@ -1,6 +1,7 @@
 """The records that cross process borders: small, frozen, plain data. Weights never do, only references."""
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,21 @@ STREAM = "evodevo-report"
 """The operation by which workers report on their stream to the scheduler."""
 
 
-def _interned(numbers: Mapping[str, float]) -> dict[str, float]:
-    """Return a copy whose keys are in memory once, not once for each of very many outcomes."""
-    return {sys.intern(name): value for name, value in numbers.items()}
+def in_json(numbers: Mapping[str, float]) -> dict[str, float | str]:
+    """Return the numbers as JSON can hold them: what is not finite is "nan", "inf" or "-inf"."""
+    return {name: value if math.isfinite(value) else str(float(value)) for name, value in numbers.items()}
+
+
+def from_json(numbers: Mapping[str, float | str]) -> dict[str, float]:
+    """Return what `in_json` was given. Keys are in memory once, not once for each of very many outcomes."""
+    return {
+        sys.intern(name): float(value) if isinstance(value, str) else value for name, value in numbers.items()
+    }
+
+
+def notes_on(numbers: Mapping[str, float]) -> tuple[str, ...]:
+    """Return a note for each number that is not finite."""
+    return tuple(f"{name} is {float(value)}" for name, value in numbers.items() if not math.isfinite(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +67,8 @@ class Job:
     """Epochs of a line of members from the first generation to the last."""
     data: Mapping[str, str] = field(default_factory=dict)
     """Digest of each split, by its name; a worker whose data differ takes no part. Empty if not known."""
+    average_half_life: float | None = None
+    """In epochs; None if the parameters are judged as they are."""
 
     @property
     def leg_timeout_s(self) -> float | None:
@@ -77,6 +92,8 @@ class Assignment:
     epoch: int
     training_seed: int
     leg: int = 0
+    mean_of: tuple[CheckpointRef, ...] = ()
+    """If given, nothing is trained: the outcome is that of the mean of these."""
 
     @property
     def checkpoint_stem(self) -> str:
@@ -102,6 +119,7 @@ class WorkUnit:
                 **_fields(one),
                 "hyperparameters": dict(one.hyperparameters),
                 "parent": one.parent and _fields(one.parent),
+                "mean_of": [_fields(ref) for ref in one.mean_of],
             }
             for one in self.assignments
         ]
@@ -111,7 +129,13 @@ class WorkUnit:
     def from_text(cls, text: str) -> Self:
         data = json.loads(text)
         assignments = [
-            Assignment(**{**one, "parent": one["parent"] and CheckpointRef(**one["parent"])})
+            Assignment(
+                **{
+                    **one,
+                    "parent": one["parent"] and CheckpointRef(**one["parent"]),
+                    "mean_of": tuple(CheckpointRef(**ref) for ref in one["mean_of"]),
+                }
+            )
             for one in data["assignments"]
         ]
         return cls(Job(**data["job"]), assignments, data["since"])
@@ -126,7 +150,8 @@ class Outcome:
     (for work, before it), prepare (loading the data, once a process), load, train, eval and save: together
     they are the time that passed on the worker, so save counts only what evaluation and the next member did
     not hide; `hidden_s` is what they did. `epochs` has the training metrics of each epoch of a longer leg.
-    `notes` says what else is to be known of the attempt, such as state that did not fit.
+    `metrics` and `epochs` have what is not finite, too (in JSON as text, see `in_json`). `notes` says what
+    else is to be known of the attempt, such as metrics that are not finite, or state that did not fit.
     """
 
     status: Status
@@ -145,7 +170,7 @@ class Outcome:
         if self.fom is not None:
             data["fom"] = self.fom
         if self.metrics:
-            data["metrics"] = dict(self.metrics)
+            data["metrics"] = in_json(self.metrics)
         if (ref := self.checkpoint) is not None:
             data["checkpoint"] = {"name": ref.name, "size_bytes": ref.size_bytes, "sha256": ref.sha256}
         if self.seconds:
@@ -155,7 +180,7 @@ class Outcome:
         if self.hidden_s:
             data["hidden_s"] = self.hidden_s
         if self.epochs:
-            data["epochs"] = [dict(epoch) for epoch in self.epochs]
+            data["epochs"] = [in_json(epoch) for epoch in self.epochs]
         if self.notes:
             data["notes"] = list(self.notes)
         return data
@@ -166,13 +191,13 @@ class Outcome:
         return cls(
             data["status"],
             data.get("fom"),
-            _interned(data.get("metrics", {})),
+            from_json(data.get("metrics", {})),
             CheckpointRef(ref["name"], ref["size_bytes"], ref["sha256"]) if ref else None,
-            _interned(data.get("seconds", {})),
+            from_json(data.get("seconds", {})),
             data.get("error"),
             data.get("hidden_s", 0.0),
-            data.get("epochs", ()),
-            data.get("notes", ()),
+            [from_json(epoch) for epoch in data["epochs"]] if "epochs" in data else (),
+            tuple(map(sys.intern, data.get("notes", ()))),
         )
 
     @property

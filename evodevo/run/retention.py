@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from evodevo.run.history import History, Life
+from evodevo.run.history import History
+from evodevo.run.life import Life, Mean
 from evodevo.run.pacing import DRIFT
 from evodevo.run.records import CheckpointRef
 
@@ -15,16 +16,25 @@ def needed_checkpoints(
 ) -> set[str]:
     """Return the names of the checkpoints that a child to come, the best, or an unfinished member needs.
 
+    What the founders started from is kept as well: a founder can be born again, and a replay begins with it.
     `may_inherit`: whether a child to come can inherit from a member; `may_retry`: whether a failed member can
     be tried again. The pacing of the run knows; without it both are taken to be so for the last generations.
     """
-    needed = set()
+    needed = {history.origin.checkpoint.name} if history.origin else set()
     for life in [*_recent(history), *([history.best] if history.best else [])]:
         if (ref := _checkpoint(life)) and (life is history.best or may_inherit(life)):
             needed.add(ref.name)
         if life.status == "failed" and may_retry(life) and (ref := history.parent_checkpoint(life)):
             needed.add(ref.name)
+    for mean in islice(reversed(history.means.values()), DRIFT):
+        children = history.generations[mean.generation + 1 : mean.generation + 2]
+        all_are_born = children and len(children[0]) == history.config.search.population
+        if (ref := _checkpoint(mean)) and not all_are_born:
+            needed.add(ref.name)
     for life in history.pending.values():
+        if isinstance(life, Mean):
+            needed.update(ref.name for ref in life.checkpoints)
+            continue
         ref = life.legs[-1].outcome.checkpoint if life.legs else history.parent_checkpoint(life)
         if ref:
             needed.add(ref.name)

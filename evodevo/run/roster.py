@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from evodevo.versions import differences, own_versions
 
 ROOM = 1.25
 """A leg begins on a worker whose end is known only if this many times its expected seconds are left."""
+MOST_REASONS = 20
 
 
 @dataclass(eq=False)
@@ -21,6 +22,16 @@ class Presence:
     ends_at: float | None
     lost: asyncio.Event = field(default_factory=asyncio.Event)
     leaving: str | None = None
+    refused: dict[str, str] = field(default_factory=dict)
+    """Runs that it must take no part in, and why."""
+
+
+@dataclass(frozen=True)
+class Unused:
+    """Connected workers that get no work: how many, and the reasons for the first `MOST_REASONS` of them."""
+
+    count: int
+    reasons: Sequence[str]
 
 
 class Roster:
@@ -51,6 +62,16 @@ class Roster:
         if present := self._present.pop(worker, None):
             present.lost.set()
 
+    def refuse(self, run: str, worker: str, why: str) -> None:
+        """A worker must take no part in a run, as long as it is connected."""
+        if present := self._present.get(worker):
+            present.refused[run] = why
+
+    def pardon(self, run: str) -> None:
+        """A new run begins that has the name of one which may have refused workers."""
+        for present in self._present.values():
+            present.refused.pop(run, None)
+
     def fit(self, needs: Needs = ANYTHING) -> list[str]:
         """The workers that have what is needed and are here to stay."""
         return [worker for worker in self._staying() if not self.why_unfit(worker, needs)]
@@ -60,8 +81,15 @@ class Roster:
         found = {**self._unusable, **{worker: self.why_unfit(worker, needs) for worker in self._staying()}}
         return [f"worker {worker}: {why}" for worker, why in found.items() if why]
 
+    def unused(self, needs: Needs = ANYTHING) -> Unused:
+        """`problems`, for people: counted, and not more reasons than one can read."""
+        problems = self.problems(needs)
+        return Unused(len(problems), problems[:MOST_REASONS])
+
     def why_unfit(self, worker: str, needs: Needs) -> str | None:
         present = self._present[worker]
+        if why := present.refused.get(needs.run):
+            return why
         if needs.gpu and present.device == "cpu":
             return "it sees no GPU, and the config demands one (cluster.device: gpu)"
         if present.ends_at is not None and needs.seconds is not None:

@@ -1,8 +1,11 @@
 """What a run is before it moves: its directory, and what its calls to workers have in common."""
 
+import contextlib
+import os
 import shutil
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,47 +13,81 @@ from evodevo.config import RunConfig
 from evodevo.errors import RunFailed, UsageError
 from evodevo.evolution.strategies import find
 from evodevo.run import files
-from evodevo.run.events import Begun, encode
+from evodevo.run.checkpoints import CheckpointError, CheckpointStore
+from evodevo.run.events import Begun, Origin, encode
 from evodevo.run.guard import Guarded
 from evodevo.run.journal import Journal
-from evodevo.run.records import Job
+from evodevo.run.records import CheckpointRef, Job
 
 JOURNAL = "journal.jsonl"
+CONFIG = "config.yaml"
 EXHIBITS = "exhibits"
 """Directory, in the run's, for what the workload has to show of the best member: pictures and texts."""
+START_STEM = "start-a0"
+"""Begins the name of the checkpoint that founders start from, where a member's has its id."""
 RUN_UNIT = "workers.unit:run_unit"
 EXAMINE = "workers.examine:examine"
 DESCRIBE = "workers.describe:describe"
+TRY_START = "workers.start:try_start"
 RENDER = "evodevo.report.products:write_products"
 
 
-def create_run(directory: Path, config: RunConfig, data: Mapping[str, str] | None = None) -> None:
+def create_run(
+    directory: Path,
+    config: RunConfig,
+    data: Mapping[str, str] | None = None,
+    start: tuple[Origin, bytes] | None = None,
+) -> None:
     """Make the directory of a new run, with its journal begun: all of it or nothing.
 
-    `data`: the digest of each split, by its name. Raises `FileExistsError` where there is one.
+    `data`: the digest of each split, by its name. `start` is what the founders start from, and the content of
+    its checkpoint: the run keeps a copy. Raises `FileExistsError` where there is a run, and `CheckpointError`
+    if the copy cannot be written.
     """
     config = config.complete()
     if directory.exists():
         raise FileExistsError(f"{directory} is there already")
     unborn = directory.with_name(f".{directory.name}.{uuid.uuid4().hex[:8]}")
     unborn.mkdir(parents=True)
+    run_id = uuid.uuid4().hex[:8]
+    store = CheckpointStore(job_of(config, unborn, run_id).checkpoints_url)
+    origin: Origin | None = None
     try:
-        files.write_new(unborn / "config.yaml", config.to_yaml().encode())
+        files.write_new(unborn / CONFIG, config.to_yaml().encode())
+        if start:
+            origin = replace(start[0], checkpoint=_copied(store, *start))
         with Journal(unborn / JOURNAL) as journal:
             strategy = find(config.search.strategy)
-            begun = Begun(
-                uuid.uuid4().hex[:8],
-                config.to_json(),
-                config.search.pace or strategy.paces[0],
-                strategy.inherits,
-                data or {},
-            )
+            pace = config.search.pace or strategy.paces[0]
+            begun = Begun(run_id, config.to_json(), pace, strategy.inherits, data or {}, origin)
             journal.append([encode(begun)])
         _rename_to_new(unborn, directory)
     except BaseException:
+        if origin:
+            with contextlib.suppress(CheckpointError):
+                store.delete([origin.checkpoint.name])
         shutil.rmtree(unborn, ignore_errors=True)
         raise
     files.flush_directory(directory.parent)
+
+
+def _copied(store: CheckpointStore, origin: Origin, data: bytes) -> CheckpointRef:
+    """Copy a checkpoint of another run into the store of this one."""
+    return store.publish(START_STEM, data, Path(origin.checkpoint.name).suffix)
+
+
+def write_config(directory: Path, config: RunConfig) -> None:
+    """Write the config of a run anew if it has changed.
+
+    The file keeps its time, which says when the run was made.
+    """
+    path, text = directory / CONFIG, config.to_yaml().encode()
+    if path.exists() and path.read_bytes() == text:
+        return
+    made_at = path.stat().st_mtime if path.exists() else None
+    files.replace(path, text)
+    if made_at is not None:
+        os.utime(path, (made_at, made_at))
 
 
 def founders(config: RunConfig) -> list[dict[str, Any]]:
@@ -97,4 +134,5 @@ def job_of(
         seed=config.run.seed,
         total_epochs=search.generations * search.legs * search.epochs_per_generation if counted else None,
         data=data or {},
+        average_half_life=search.average_half_life if search.judge == "averaged" else None,
     )

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from evodevo.errors import RunFailed
-from evodevo.run.history import History, Life
+from evodevo.run.history import History
+from evodevo.run.life import Life
 from evodevo.run.records import Outcome
 
 ENOUGH_TO_JUDGE = 5
@@ -40,12 +41,13 @@ def check_failures(history: History, newly_over: Sequence[Life]) -> None:
 def check_budget(history: History, outcome: Outcome, generations: int) -> None:
     """Raise `RunFailed` if checkpoints of this size need more bytes than `checkpoints.max_bytes`.
 
-    There can be `generations` generations of them at once, and the best.
+    There can be `generations` generations of them at once, and the best; and what the run started from.
     """
     budget = history.config.checkpoints.max_bytes
     if budget is None or outcome.checkpoint is None:
         return
     needed = outcome.checkpoint.size_bytes * (generations * history.config.search.population + 1)
+    needed += history.origin.checkpoint.size_bytes if history.origin else 0
     if needed > budget:
         raise RunFailed(
             f"checkpoints of {outcome.checkpoint.size_bytes:,} bytes need up to {needed:,} bytes for a "

@@ -8,12 +8,13 @@ from typing import Any, Literal, Protocol
 
 from evodevo.errors import UsageError
 from evodevo.run.history import History, load_history, without_gc
-from evodevo.run.journal import Record, Tail, is_live
+from evodevo.run.journal import Record, Tail, holder_of
 from evodevo.run.setup import JOURNAL
 
 MANY = 10_000
 """A source may give no more than so many records at a time; then there may be more."""
 
+AT_WORK = ("running", "waiting")
 State = Literal["running", "waiting", "done", "failed", "cancelled", "interrupted"]
 
 
@@ -22,13 +23,18 @@ class Reading:
     """What is new in a journal, and how things stand around it.
 
     `live`: a controller is at work. `workers`: how many it can use, None where that cannot be seen.
-    `problems`: why workers that are connected are not used, or why the controller stopped.
+    `problems`: why it has no workers at all, or why the controller stopped. `unused_workers`: how many are
+    connected and get no work from it, None where that cannot be seen; `unused_why`: why the first do not.
     """
 
     records: Sequence[Record]
     live: bool
     workers: int | None = None
     problems: Sequence[str] = ()
+    unused_workers: int | None = None
+    unused_why: Sequence[str] = ()
+    by_heartbeat: str = ""
+    """Who carries it out, if it is not a lock that says so."""
 
 
 class Source(Protocol):
@@ -47,11 +53,12 @@ class FileSource:
         self._tail = Tail(self.path)
 
     def read(self, since: int) -> Reading:
-        live = is_live(self.path)  # before the records: what a live controller writes last is then still seen
+        holder = holder_of(self.path)  # before the records: what a live controller writes last is then seen
         records = self._tail.read(MANY)
         if not records and since == 0:
             raise UsageError(f"{self.path} is empty: the run was never begun")
-        return Reading(records, live)
+        by_heartbeat = "" if holder is None or holder.has_lock else f"carried out by {holder}"
+        return Reading(records, holder is not None, by_heartbeat=by_heartbeat)
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,9 @@ class Status:
     where one generation is at work at a time.
     `best_fom` is the best of the whole run, `median_fom` that of the last generation with outcomes, if it can
     have more than one.
-    `remaining_s` is an estimate, from the seconds per member so far.
+    `remaining_s` is an estimate, from the seconds per member so far. `workers` can be used, `unused_workers`
+    are connected and get no work from this run, for the reasons `unused_why` (of the first ones; each names
+    its worker); None where that cannot be seen.
     """
 
     name: str
@@ -81,6 +90,8 @@ class Status:
     elapsed_s: float
     remaining_s: float | None
     workers: int | None
+    unused_workers: int | None
+    unused_why: Sequence[str]
     message: str | None
 
     def to_json(self) -> dict[str, Any]:
@@ -138,7 +149,9 @@ class View:
             if behind and state == "running"
             else None,
             workers=self._last.workers,
-            message=history.reason or "; ".join(self._last.problems) or None,
+            unused_workers=self._last.unused_workers,
+            unused_why=list(self._last.unused_why),
+            message=history.reason or "; ".join(self._last.problems) or self._last.by_heartbeat or None,
         )
 
     def _state(self) -> State:
@@ -154,13 +167,28 @@ def refuse_live(directory: Path) -> None:
 
     One that has only just begun may not be in the journal yet; then the last one before it is named.
     """
-    if is_live(directory / JOURNAL):
+    if holder := holder_of(directory / JOURNAL):
         about = load_history(directory / JOURNAL).controller
         who = ", ".join(f"{key} {about[key]}" for key in ("host", "pid", "scheduler") if key in about)
+        how = "" if holder.has_lock else f": {holder}"
         raise UsageError(
-            f"run {directory.name!r} is being carried on by another controller ({who}); "
+            f"run {directory.name!r} is being carried on by another controller ({who}){how}; "
             f"`evodevo watch {directory.name}` follows it"
         )
+
+
+def idleness(count: int | None, reasons: Sequence[str]) -> str:
+    """Return one line: how many workers get no work, and why the first of them does not; empty if none."""
+    if not count:
+        return ""
+    return f"{count} worker{' gets' if count == 1 else 's get'} no work; {reasons[0]}"
+
+
+def remark(status: Status) -> str:
+    """Return what there is to say of a run on one line: its message, or what keeps workers idle."""
+    if status.message:
+        return brief(status.message)
+    return idleness(status.unused_workers, status.unused_why) if status.state in AT_WORK else ""
 
 
 def brief(text: str) -> str:
@@ -175,6 +203,15 @@ def runs_in(runs_dir: Path) -> list[str]:
     """The names of the runs that have their directories in `runs_dir`, oldest first."""
     runs = [path.parent for path in runs_dir.glob(f"[!.]*/{JOURNAL}")]
     return [run.name for run in sorted(runs, key=_made_at)]
+
+
+def directory_of(run: str, runs_dir: str) -> Path:
+    """Return the directory of a run, given by its name in `runs_dir` or its own path. Raises `UsageError`."""
+    for directory in (Path(runs_dir, run), Path(run)):
+        if (directory / JOURNAL).exists():
+            return directory
+    known = ", ".join(runs_in(Path(runs_dir))) or "none"
+    raise UsageError(f"no run {run!r} in {Path(runs_dir).absolute()}; there are: {known}")
 
 
 def _made_at(run: Path) -> float:

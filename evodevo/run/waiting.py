@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from evodevo.errors import Unfit
+
 if TYPE_CHECKING:
     from distributed import Future
 
 
-async def end_of(future: Future, worker: str) -> str | None:
+async def end_of(future: Future, worker: str) -> str | Unfit | None:
     """Wait until a unit's task is over; return why it left work undone, None if it ended by itself."""
     why = await future.exception()
+    if isinstance(why, Unfit):
+        return why
     if future.cancelled():
         return f"the call on {worker} was cancelled in the scheduler"
     return f"{type(why).__name__} on {worker}: {why}" if why else None

@@ -12,6 +12,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from evodevo.config import RunConfig, parse
 from evodevo.config_file import load
 from evodevo.errors import RunFailed, UsageError
+from evodevo.names import check_names
 from evodevo.report.schedule import Schedule
 from evodevo.report.tables import history_rows
 from evodevo.run.journal import JournalError
@@ -46,8 +48,10 @@ class Best:
 class Run:
     """A run, live or over. Made by `Client.submit`, `Client.run` or `open_run`."""
 
-    def __init__(self, name: str, source: Source, client: "Client | None" = None) -> None:
+    def __init__(self, name: str, source: Source, directory: Path, client: "Client | None" = None) -> None:
         self.name = name
+        self.directory = directory
+        """Of its files; where the scheduler sees it if the run is followed through one."""
         self.view = View(name, source)
         self._client = client
 
@@ -101,16 +105,19 @@ class Run:
         """Stop the run, keeping everything. Raises `UsageError` where it is not running."""
         self._ask("cancel")
 
-    def resume(self) -> None:
-        """Carry the run on from where its journal ends. Raises `UsageError` where it is done or running."""
-        self._ask("resume")
+    def resume(self, generations: int | None = None) -> None:
+        """Carry the run on from where its journal ends; a run that is done, to more generations.
 
-    def _ask(self, operation: str) -> None:
+        Raises `UsageError` if it is running, or done and `generations` is not more than it has.
+        """
+        self._ask("resume", generations=generations)
+
+    def _ask(self, operation: str, **arguments: Any) -> None:
         if self._client is None:
             raise UsageError(
                 f"run {self.name!r} was opened from its files; connect to its scheduler for that"
             )
-        self._client.ask(operation, run=self.name)
+        self._client.ask(operation, run=self.name, **arguments)
 
 
 class Client:
@@ -127,6 +134,8 @@ class Client:
         about = self.ask("hello", versions=own_versions())
         self.runs_dir = Path(about["runs_dir"])
         self.workers: int = about["workers"]
+        self.unused_workers: int = about["unused_workers"]
+        self.unused_why: list[str] = about["unused_why"]
 
     @property
     def dashboard(self) -> str:
@@ -163,7 +172,7 @@ class Client:
 
     def run(self, name: str) -> Run:
         """One run by its name. Raises `UsageError` where there is none."""
-        run = Run(name, _ServiceSource(self, name), self)
+        run = Run(name, _ServiceSource(self, name), self.runs_dir / name, self)
         run.status()
         return run
 
@@ -215,10 +224,12 @@ def local(workers: int | None = None, runs_dir: Path | str = "checkpoints") -> I
     """A client of a cluster of its own, on this machine: `with evodevo.local(workers=2) as client: ...`.
 
     By default there is a worker for each GPU, or where there is none for each core. They are still starting
-    when this returns; what is asked of them waits for the first one. Raises `UsageError` for less than one.
+    when this returns; what is asked of them waits for the first one. Raises `UsageError` for less than one,
+    and if a module of the user's has the name of a package of ours.
     """
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}; give 1 or more, or leave it out for as many as have room")
+    check_names()
     from evodevo.service import cluster, machine
 
     wanted = workers or machine.room_for_workers()
@@ -234,6 +245,7 @@ def slurm(config: RunConfig, runs_dir: Path | str = "checkpoints") -> Iterator[C
 
     Raises `UsageError` where there is no Slurm, or it refuses such jobs.
     """
+    check_names()
     from evodevo.service import slurm as slurm_jobs
 
     with slurm_jobs.slurm(config, runs_dir) as dask_client:
@@ -242,21 +254,26 @@ def slurm(config: RunConfig, runs_dir: Path | str = "checkpoints") -> Iterator[C
 
 def open_run(directory: Path | str) -> Run:
     """A run from its directory alone, without a scheduler. Raises `UsageError` where there is none."""
-    run = Run(Path(directory).name, FileSource(Path(directory)))
+    run = Run(Path(directory).name, FileSource(Path(directory)), Path(directory))
     run.status()
     return run
 
 
-def statuses_of(names: list[str], open_one: Callable[[str], Run]) -> tuple[list[Status], dict[str, str]]:
-    """The status of each run that can be read, and why each of the others can't."""
-    statuses: list[Status] = []
-    problems: dict[str, str] = {}
-    for name in names:
+def statuses_of(
+    names: list[str], open_one: Callable[[str], Run], at_once: int = 1
+) -> tuple[list[Status], dict[str, str]]:
+    """The status of each run that can be read, and why each of the others can't; some looked at at once."""
+
+    def look(name: str) -> Status | str:
         try:
-            statuses.append(open_one(name).status())
+            return open_one(name).status()
         except (UsageError, JournalError, OSError) as why:
-            problems[name] = str(why)
-    return statuses, problems
+            return str(why)
+
+    with ThreadPoolExecutor(at_once) as threads:
+        found = dict(zip(names, threads.map(look, names), strict=True))
+    statuses = [one for one in found.values() if isinstance(one, Status)]
+    return statuses, {name: one for name, one in found.items() if isinstance(one, str)}
 
 
 def _config(config: RunConfig | Mapping[str, Any] | Path | str) -> RunConfig:

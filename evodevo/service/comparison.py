@@ -18,6 +18,7 @@ from evodevo.errors import UsageError
 from evodevo.evolution.strategies import find
 from evodevo.report.comparison_page import write_comparison
 from evodevo.run.history import History, load_history
+from evodevo.run.origin import as_begun
 from evodevo.run.setup import JOURNAL
 from evodevo.run.view import Status
 from evodevo.service.client import POLL_S, Client, Run
@@ -116,7 +117,7 @@ def finished(planned: Sequence[Planned], runs_dir: Path) -> dict[str, dict[int, 
         journal = runs_dir / one.config.run.name / JOURNAL
         history = load_history(journal) if journal.exists() else None
         if history:
-            _check_same(one, history.config, runs_dir)
+            _check_same(one, history, runs_dir)
             if history.end == "done":
                 done.setdefault(one.seed, {})[one.arm] = history
     arms = list(dict.fromkeys(one.arm for one in planned))
@@ -135,18 +136,18 @@ def _begin(client: Client, one: Planned, known: set[str]) -> Run:
     if name not in known:
         return client.submit(one.config)
     run = client.run(name)
-    _check_same(one, run.view.history.config, client.runs_dir)
+    _check_same(one, run.view.history, client.runs_dir)
     if run.view.over and run.view.history.end != "done":
         run.resume()
         run.status()
     return run
 
 
-def _check_same(one: Planned, found: RunConfig, runs_dir: Path) -> None:
-    if sections := one.config.differs_from(found):
+def _check_same(one: Planned, found: History, runs_dir: Path) -> None:
+    if sections := as_begun(one.config, found).differs_from(found.config):
         raise UsageError(
             f"{runs_dir / one.config.run.name} is a run with another config (another {', '.join(sections)}); "
-            "remove it, or give this comparison another name with --set run.name=NAME"
+            "remove it, or give this comparison another name with --run-name"
         )
 
 

@@ -17,6 +17,7 @@ GAUGES = {
     "lost_attempts": ("lost_attempts", "Attempts that were given up"),
     "elapsed_s": ("elapsed_seconds", "Seconds during which a controller was at work"),
     "workers": ("workers", "Workers that the run can use"),
+    "unused_workers": ("unused_workers", "Connected workers that get no work from the run"),
 }
 """Fields of `view.Status`: the names of their gauges, after `evodevo_run_`, and what they are."""
 

@@ -30,7 +30,7 @@ from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from evodevo.report.live import Drawing, Picture
-from evodevo.run.view import Status, brief
+from evodevo.run.view import AT_WORK, Status, idleness, remark
 from evodevo.service import dashboard
 from evodevo.service.figures import TEXT_STYLE, RunFigures
 from evodevo.service.metrics import RunMetrics
@@ -42,7 +42,6 @@ from evodevo.service.views import Views
 PAGE = "evodevo"
 PERIOD_MS = 1000
 SOON_MS = 150
-AT_WORK = ("running", "waiting")
 STATE_COLOURS = {
     "running": "#15803d",
     "waiting": "#a16207",
@@ -165,7 +164,8 @@ class Page:
         if self._runs.selected.indices != chosen:
             self._runs.selected.indices = chosen
         self._table.visible = bool(statuses)
-        _say(self._note, self._heading(len(statuses), sight.problems.values(), sight.whole))
+        said = [*sight.problems.values(), idleness(sight.unused.count, sight.unused.reasons)]
+        _say(self._note, self._heading(len(statuses), filter(None, said), sight.whole))
         status = sight.statuses.get(self._run or "")
         self._cancel.visible = status is not None and status.state in AT_WORK
         _say(self._about, _about(status) if status else self._about_nothing(sight.whole))
@@ -250,7 +250,7 @@ def _rows(statuses: Sequence[Status]) -> dict[str, list[Any]]:
         "lost_attempts": [one.lost_attempts for one in statuses],
         "elapsed": [_clock(one.elapsed_s) for one in statuses],
         "remaining": [_clock(one.remaining_s) for one in statuses],
-        "message": [brief(one.message or "") for one in statuses],
+        "message": [remark(one) for one in statuses],
     }
 
 
@@ -270,12 +270,16 @@ def _about(status: Status) -> str:
         ("elapsed", _clock(status.elapsed_s)),
         ("left, about", _clock(status.remaining_s)),
         ("workers it can use", str(status.workers) if at_work and status.workers is not None else ""),
+        ("workers without work", str(status.unused_workers) if at_work and status.unused_workers else ""),
         ("failed members", str(status.failed)),
         ("lost attempts", str(status.lost_attempts)),
     ]
     tiles = "".join(f"<div><dt>{label}</dt><dd>{text}</dd></div>" for label, text in facts if text)
     dot = f'<span style="color: {STATE_COLOURS[status.state]}">● {status.state}</span>'
-    message = f"<pre>{html.escape(status.message)}</pre>" if status.message else ""
+    said = [status.message] if status.message else []
+    if at_work and status.workers:  # if there are none, the message says why
+        said += status.unused_why
+    message = f"<pre>{html.escape(chr(10).join(said))}</pre>" if said else ""
     return f"<h2>{html.escape(status.name)}{dot}</h2><dl>{tiles}</dl>{message}"
 
 

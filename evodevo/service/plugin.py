@@ -13,8 +13,8 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,20 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from evodevo.config import RunConfig, parse
 from evodevo.errors import UsageError
-from evodevo.run.checkpoints import CheckpointError, CheckpointStore
+from evodevo.run.checkpoints import CheckpointError
 from evodevo.run.controller import Controller
-from evodevo.run.crew import ANYTHING, AttemptLost, Needs
+from evodevo.run.crew import ANYTHING, Needs
 from evodevo.run.dispatch import Dispatcher
+from evodevo.run.extension import extension_of
 from evodevo.run.history import load_history
 from evodevo.run.journal import JournalError, JournalInUse, Superseded
-from evodevo.run.setup import DESCRIBE, JOURNAL, create_run, founders, job_of
+from evodevo.run.origin import Found, find_origin
+from evodevo.run.roster import Unused
+from evodevo.run.setup import JOURNAL, create_run, job_of
 from evodevo.run.view import refuse_live, runs_in
 from evodevo.service.reader import Reader
+from evodevo.service.standing import Standing
+from evodevo.service.trial import describe
 from evodevo.versions import differences, own_versions
 
 logger = logging.getLogger("evodevo.service")
@@ -39,15 +44,6 @@ logger = logging.getLogger("evodevo.service")
 Handler = Callable[..., Awaitable[Any]]
 
 CLIENT_INTERVAL_S = 0.001
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How things stand around a run; except for its records, what `view.Reading` holds."""
-
-    live: bool
-    workers: int | None
-    problems: Sequence[str]
 
 
 class Service(SchedulerPlugin):
@@ -123,6 +119,10 @@ class Service(SchedulerPlugin):
         """The addresses of the workers that do nothing now."""
         return self._dispatcher.idle() if self._is_up else set()
 
+    def unused(self) -> Unused:
+        """The connected workers that get no work from any run."""
+        return self._dispatcher.roster.unused() if self._is_up else Unused(0, [])
+
     def dismiss(self, worker: str) -> None:
         """Whoever provides this worker takes it away: it gets nothing new."""
         if self._is_up:
@@ -138,18 +138,15 @@ class Service(SchedulerPlugin):
     def _standing_of(self, run: str, at_rest: Standing) -> Standing:
         controller = self._controllers.get(run)
         base = self._standing(controller.needs) if controller else at_rest
-        return Standing(
-            live=controller is not None,
-            workers=base.workers,
-            problems=[*([self._stopped[run]] if run in self._stopped else []), *base.problems],
-        )
+        stopped = [self._stopped[run]] if run in self._stopped else []
+        return replace(base, live=controller is not None, problems=[*stopped, *base.problems])
 
     def _standing(self, needs: Needs) -> Standing:
         """That of a run with such needs that has no controller."""
-        workers = len(self._dispatcher.roster.fit(needs))
+        workers, unused = len(self._dispatcher.roster.fit(needs)), self._dispatcher.roster.unused(needs)
         said = [text for text in (self.no_workers, self.notice) if text]
-        problems = [] if workers else [*said, *self._dispatcher.roster.problems(needs)]
-        return Standing(live=False, workers=workers, problems=problems)
+        problems = [] if workers else [*said, *unused.reasons]
+        return Standing(False, workers, problems, unused.count, unused.reasons)
 
     @property
     def _is_up(self) -> bool:
@@ -190,9 +187,12 @@ class Service(SchedulerPlugin):
                 f"versions differ between client and scheduler (client/scheduler): {', '.join(differing)}"
             )
         await self.until_ready()
+        unused = self.unused()
         return {
             "runs_dir": str(self.runs_dir),
             "workers": len(self._dispatcher.roster.fit()),
+            "unused_workers": unused.count,
+            "unused_why": unused.reasons,
         }
 
     async def evodevo_leave(self, worker: str, why: str) -> None:
@@ -202,7 +202,9 @@ class Service(SchedulerPlugin):
 
     async def evodevo_check(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Try the workload of a config on a worker; nothing is written."""
-        return await self._describe(parse(config), twice=True)
+        checked = parse(config)
+        start = await asyncio.to_thread(find_origin, checked, self.runs_dir)
+        return await self._describe(start.config if start else checked, twice=True, start=start)
 
     async def evodevo_submit(self, config: Mapping[str, Any]) -> str:
         """Begin a new run; returns its directory. Nothing is written where anything is wrong."""
@@ -217,11 +219,18 @@ class Service(SchedulerPlugin):
             raise exists
         self._reserved.add(name)
         try:
-            facts = await self._describe(checked)
+            await self.until_ready()
+            self._dispatcher.roster.pardon(name)
+            start = await asyncio.to_thread(find_origin, checked, self.runs_dir)
+            checked = start.config if start else checked
+            facts = await self._describe(checked, start=start)
             versions = {**own_versions(), "torch": facts["torch"]}
+            begun = checked.model_copy(update={"versions": versions})
+            copied = (start.origin, start.data) if start else None
             try:
-                named = checked.model_copy(update={"versions": versions})
-                await asyncio.to_thread(create_run, directory, named, facts.get("data"))
+                await asyncio.to_thread(create_run, directory, begun, facts.get("data"), copied)
+            except CheckpointError as why:
+                raise UsageError(f"search.start: {why}") from None
             except FileExistsError:  # another scheduler's service made it meanwhile
                 raise exists from None
             except OSError as why:
@@ -243,12 +252,7 @@ class Service(SchedulerPlugin):
         excerpt = await asyncio.to_thread(self._reader.read, directory / JOURNAL, since)
         if not excerpt and since == 0:
             raise UsageError(f"{directory / JOURNAL} is empty: the run was never begun")
-        return {
-            "journal": excerpt,
-            "live": standing.live,
-            "workers": standing.workers,
-            "problems": standing.problems,
-        }
+        return {"journal": excerpt, **asdict(standing)}
 
     async def evodevo_cancel(self, run: str) -> None:
         """Stop a run, keeping everything. Returns when it has stopped."""
@@ -260,8 +264,8 @@ class Service(SchedulerPlugin):
             task.cancel()
         await asyncio.wait([task])
 
-    async def evodevo_resume(self, run: str) -> None:
-        """Carry an unfinished, cancelled or failed run on."""
+    async def evodevo_resume(self, run: str, generations: int | None = None) -> None:
+        """Carry an unfinished, cancelled or failed run on; with more generations one that is done, too."""
         directory = await asyncio.to_thread(self._directory, run)
         await self.until_ready()
         if run in self._tasks or run in self._reserved:
@@ -270,21 +274,26 @@ class Service(SchedulerPlugin):
         try:
             await asyncio.to_thread(refuse_live, directory)
             history = await asyncio.to_thread(load_history, directory / JOURNAL)
-            if history.end == "done":
-                raise UsageError(f"run {run!r} is done; there is nothing to carry on")
+            if generations is not None:
+                generations = await asyncio.to_thread(extension_of, directory, history, generations)
+            elif history.end == "done":
+                raise UsageError(
+                    f"run {run!r} is done; there is nothing to carry on. "
+                    f"`evodevo resume {run} --generations N` has it do more"
+                )
             await self._describe(history.config, history.begun.data)
-            self._carry_on(run, retry=history.end == "failed")
+            self._carry_on(run, retry=history.end == "failed", generations=generations)
         finally:
             self._reserved.discard(run)
 
-    def _carry_on(self, name: str, retry: bool) -> None:
+    def _carry_on(self, name: str, retry: bool, generations: int | None = None) -> None:
         about = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "scheduler": self._scheduler.address,
             "versions": own_versions(),
         }
-        controller = Controller(self.runs_dir / name, self._dispatcher, about, retry)
+        controller = Controller(self.runs_dir / name, self._dispatcher, about, retry, generations)
         self._controllers[name] = controller
         self._stopped.pop(name, None)
         self._tasks[name] = asyncio.create_task(self._watch(name, controller))
@@ -306,43 +315,16 @@ class Service(SchedulerPlugin):
             del self._tasks[name], self._controllers[name]
 
     async def _describe(
-        self, config: RunConfig, data: Mapping[str, str] | None = None, twice: bool = False
+        self,
+        config: RunConfig,
+        data: Mapping[str, str] | None = None,
+        twice: bool = False,
+        start: Found | None = None,
     ) -> dict[str, Any]:
-        """Ask a worker whether the workload works, and see here whether checkpoints can be deleted.
-
-        Raises `UsageError`.
-        """
+        """Try the workload of a config; see `trial.describe`. Raises `UsageError`."""
         await self.until_ready()
         job = job_of(config, self.runs_dir / config.run.name, data=data)
-        asked = (job, founders(config), twice)
-        try:
-            await asyncio.to_thread(lambda: CheckpointStore(job.checkpoints_url).check())
-        except CheckpointError as why:
-            raise UsageError(f"checkpoints.url, on the scheduler's machine: {why}") from None
-        attempts, needs = config.limits.max_attempts, Needs(config.cluster.device == "gpu")
-        for attempt in range(1, attempts + 1):
-            try:
-                facts = await self._while_workers_can(
-                    self._dispatcher.call(config.run.name, DESCRIBE, *asked, needs=needs), needs
-                )
-            except AttemptLost as why:
-                if attempt == attempts:
-                    raise UsageError(f"the workload could not be tried on a worker: {why}") from why
-            else:
-                break
-        return facts
-
-    async def _while_workers_can(self, call: Coroutine[Any, Any, Any], needs: Needs) -> dict[str, Any]:
-        """Wait for a call's result, but not for workers that will never do."""
-        task = asyncio.create_task(call)
-        try:
-            while not task.done():
-                self._refuse_unlike_workers(needs)
-                await asyncio.wait([task], timeout=1)
-        finally:
-            task.cancel()
-        result: dict[str, Any] = task.result()
-        return result
+        return await describe(config, job, self._dispatcher, self._refuse_unlike_workers, twice, start)
 
     def _refuse_unlike_workers(self, needs: Needs) -> None:
         """Different versions give different histories; and nobody waits for workers that will never do."""

@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from evodevo.config import RunConfig
+from evodevo.config_search import Start
 from evodevo.evolution.rng import training_seed
 from evodevo.report.schedule import Schedule
 from evodevo.run.history import History
@@ -36,12 +38,16 @@ class Comparison:
         )
 
 
-def replay_config(config: RunConfig, schedule: Schedule, name: str, seed: int | None = None) -> RunConfig:
+def replay_config(
+    config: RunConfig, schedule: Schedule, name: str, seed: int | None = None, original: Path | None = None
+) -> RunConfig:
     """The config of a run with one member that is trained along `schedule`.
 
     It trains with the seeds of the original, or, with `seed`, with others: then it shows how much of the
-    result was the schedule and how much was luck.
+    result was the schedule and how much was luck. If the original, whose directory is `original`, started
+    from another run, the replay starts from the same parameters.
     """
+    start = original and config.search.start and Start(run=str(original.absolute()), take="start")
     seeds = [
         entry.training_seed if seed is None else training_seed(seed, epoch, 0)
         for epoch, entry in enumerate(schedule.entries)
@@ -53,6 +59,7 @@ def replay_config(config: RunConfig, schedule: Schedule, name: str, seed: int | 
             "generations": len(schedule.entries),
             "pace": "generations",
             "pool": None,
+            "start": start,
             "options": {
                 "genomes": [dict(entry.genome) for entry in schedule.entries],
                 "training_seeds": seeds,

@@ -18,9 +18,11 @@ import numpy as np
 from evodevo.errors import UsageError
 from evodevo.report.live import Columns, Picture, picture_of
 from evodevo.run.journal import JournalError, Tail
+from evodevo.run.roster import Unused
 from evodevo.run.setup import JOURNAL
 from evodevo.run.view import MANY, Reading, Status, View, runs_in
-from evodevo.service.plugin import Service, Standing
+from evodevo.service.plugin import Service
+from evodevo.service.standing import Standing
 
 logger = logging.getLogger("evodevo.views")
 
@@ -33,13 +35,15 @@ PATIENCE_S = 120.0
 class Sight:
     """What was seen last. `whole`: all runs have been read at least once.
 
-    `problems`: why the journals of runs that are missing here cannot be read.
+    `problems`: why the journals of runs that are missing here cannot be read. `unused`: the workers that get
+    no work from any run.
     """
 
     statuses: Mapping[str, Status] = field(default_factory=dict)
     pictures: Mapping[str, Picture] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
     whole: bool = False
+    unused: Unused = field(default_factory=lambda: Unused(0, ()))
 
 
 class Views:
@@ -96,7 +100,9 @@ class Views:
                 names = await asyncio.to_thread(runs_in, self._service.runs_dir)
                 standings = self._service.standings(names)
                 self._wanted = {run: at for run, at in self._wanted.items() if began - at < PATIENCE_S}
-                self._sight = await asyncio.to_thread(self._round, standings, set(self._wanted))
+                unused = self._service.unused()
+                sight = await asyncio.to_thread(self._round, standings, set(self._wanted))
+                self._sight = replace(sight, unused=unused)
             except Exception:
                 logger.exception("the runs could not be read for the page")
             async with self._round_over:
@@ -165,7 +171,13 @@ class _Seen:
             self._refresh(standing)
         else:
             message = self._reason or "; ".join(standing.problems) or None
-            self.status = replace(self.status, workers=standing.workers, message=message)
+            self.status = replace(
+                self.status,
+                workers=standing.workers,
+                unused_workers=standing.unused_workers,
+                unused_why=list(standing.unused_why),
+                message=message,
+            )
         if wanted:
             self._draw()
         else:
@@ -207,7 +219,7 @@ class _Source:
         if not records and since == 0:
             raise JournalError(f"{self._tail.path} is empty: the run was never begun")
         self.count = since + len(records)
-        return Reading(records, standing.live, standing.workers, standing.problems)
+        return Reading(records, **vars(standing))
 
 
 def _with_what_is_equal(new: Picture, old: Picture) -> Picture:

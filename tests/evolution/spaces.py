@@ -19,7 +19,8 @@ AWKWARD: list[Value] = [None, True, False, 0, 1, 0.0, 1.0, "", "1", "sgd", "line
 
 factors = st.floats(0.5, 2.0, exclude_min=True, exclude_max=True)
 rngs = st.integers(0, 2**63).map(np.random.default_rng)
-values = st.sampled_from(AWKWARD) | st.text(max_size=5) | st.integers(-9, 9) | st.floats(-9, 9)
+scalars = st.sampled_from(AWKWARD) | st.text(max_size=5) | st.integers(-9, 9) | st.floats(-9, 9)
+values = scalars | st.lists(scalars, max_size=3)
 
 
 def locus(type: str, **fields: Any) -> Any:
@@ -91,6 +92,10 @@ def bounds(draw: st.DrawFn) -> dict[str, Any]:
     return {"type": type_, "low": low, "high": high, "scale": scale}
 
 
+def _key(value: Any) -> Any:
+    return type(value), tuple(value) if isinstance(value, list) else value
+
+
 @st.composite
 def loci(draw: st.DrawFn, when: Mapping[str, Any] | None = None) -> Any:
     """Any locus, with a legal initial value."""
@@ -99,7 +104,7 @@ def loci(draw: st.DrawFn, when: Mapping[str, Any] | None = None) -> Any:
     if type_ == "number":
         fields |= draw(bounds())
     if type_ == "choice":
-        fields["choices"] = draw(st.lists(values, min_size=2, max_size=5, unique_by=lambda v: (type(v), v)))
+        fields["choices"] = draw(st.lists(values, min_size=2, max_size=5, unique_by=_key))
     if type_ == "fixed":
         return locus(**fields, value=draw(values))
     return locus(**fields, initial=draw(legal_values(locus(**fields))))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evodevo.evolution.fitness import Mode, best_first, is_usable
+from evodevo.evolution.fitness import Mode, Shape, best_first, is_usable
 from evodevo.evolution.fitness import relative_fitness as fitness_array
 
 MODES: list[Mode] = ["min", "max"]
@@ -29,6 +29,18 @@ def negated(foms: list[float | None]) -> list[float | None]:
 def test_fitness_is_the_rule_of_the_paper_for_a_fom_that_is_minimised() -> None:
     expected = [math.exp(-2 * (fom - 1) / (5 - 1)) for fom in (3, 1, 5, 1.5)]
     assert relative_fitness([3.0, 1.0, 5.0, 1.5], "min", sigma=2.0) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ("squared", [1.0, math.exp(-0.3125), math.exp(-1.25), math.exp(-5)]),  # 0.7316, 0.2865, 0.0067
+        ("linear", [1.0, math.exp(-1.25), math.exp(-2.5), math.exp(-5)]),
+    ],
+)
+def test_squared_fitness_falls_with_the_square_of_the_distance(shape: Shape, expected: list[float]) -> None:
+    found = fitness_array([1.0, 1.25, 1.5, 2.0], "min", 5.0, shape)
+    assert found == pytest.approx(expected, rel=1e-12)
 
 
 def test_fitness_is_the_mirrored_rule_for_a_fom_that_is_maximised() -> None:

@@ -141,6 +141,7 @@ def test_the_paces_of_a_strategy_are_known_and_different_ones(name: str) -> None
 def test_who_needs_only_its_own_slot_has_no_pools_and_who_starts_from_scratch_has_no_generations() -> None:
     assert {name: tuple(kind.paces) for name, kind in STRATEGIES.items()} == {
         "tri_parent": ("generations", "pools", "steady"),
+        "vose2019": ("generations", "pools", "steady"),
         "truncation_pbt": ("generations", "pools", "steady"),
         "random_search": ("generations",),
         "scheduled": ("generations",),

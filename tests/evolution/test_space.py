@@ -87,6 +87,24 @@ def test_a_condition_asks_for_the_type_as_well_as_the_value() -> None:
 
 
 @pytest.mark.parametrize(
+    ("wanted", "counting"),
+    [
+        ([64, 64], [[64, 64]]),
+        ([[64, 64]], [[64, 64]]),
+        ([[64, 64], []], [[64, 64], []]),
+        ([], [[]]),
+        ("deep", ["deep"]),
+        (["deep", [128]], [[128], "deep"]),
+    ],
+    ids=str,
+)
+def test_a_condition_may_ask_for_a_list_or_for_one_of_several(wanted: Any, counting: list[Any]) -> None:
+    choices = [[64, 64], [128], [], "deep"]
+    space = space_of(a={"type": "choice", "choices": choices}, b={**LAYERS, "when": {"a": wanted}})
+    assert [value for value in choices if space.active("b", {"a": value, "b": 3})] == counting
+
+
+@pytest.mark.parametrize(
     "genome, legal",
     [
         ({"a": 1.0, "b": 3}, True),

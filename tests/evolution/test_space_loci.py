@@ -208,6 +208,21 @@ def test_1_and_true_and_1_0_are_three_values() -> None:
     assert [locus("choice", choices=[True, 1.0]).contains(value) for value in ONES] == [False, True, True]
 
 
+def test_lists_are_the_same_by_the_types_and_values_in_them() -> None:
+    lists: list[Any] = [[1], [1.0], [True], [[1]], [], [1, 1], 1, None]
+    assert [[same(one, other) for other in lists] for one in lists] == np.eye(len(lists), dtype=bool).tolist()
+    made = locus("choice", choices=lists, initial=[True])
+    assert identical(made.choices, lists)
+    assert made.contains([[1]])
+    assert not made.contains([[1.0]])
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, [{"a": 1}], [math.nan], [[math.inf]], (64, 64)])
+def test_a_choice_that_is_no_plain_value_and_no_list_of_them_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"choices\.0|choices\.1"):
+        locus("choice", choices=["x", value])
+
+
 @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan, math.inf, None, "0.5"])
 def test_a_number_outside_its_bounds_is_not_contained(value: Any) -> None:
     assert not locus("float", low=0.0, high=1.0).contains(value)
@@ -252,6 +267,10 @@ def test_the_values_of_a_choice_have_labels_that_tell_them_apart() -> None:
     made = locus(type="choice", choices=choices)
     assert made.labels == ("None", "True", "1", "1.0", "'1'", "on")
     assert [made.index(choice) for choice in choices] == list(range(6))
+    lists = [[64, 64], "[64, 64]", [], [["é", None], True]]
+    made = locus(type="choice", choices=lists)
+    assert made.labels == ("[64, 64]", "'[64, 64]'", "[]", '[["é", null], true]')
+    assert [made.index(choice) for choice in lists] == list(range(4))
     flag = locus(type="bool")
     assert [flag.labels[flag.index(value)] for value in (False, True)] == ["False", "True"]
     assert locus(type="float", low=0.0, high=1.0).labels == ()

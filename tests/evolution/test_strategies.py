@@ -229,8 +229,8 @@ def test_every_strategy_is_found_by_its_name_or_by_an_import_path() -> None:
         ("math:NoSuchThing", "cannot import 'math:NoSuchThing': .*no attribute"),
         (".relative:Thing", "'.relative:Thing'"),
         (":Thing", "':Thing'"),
-        ("math:pi", "'math:pi' is no subclass of"),
-        ("fractions:Fraction", "'fractions:Fraction' is no subclass of"),
+        ("math:pi", "'math:pi' is not a subclass of"),
+        ("fractions:Fraction", "'fractions:Fraction' is not a subclass of"),
     ],
 )
 def test_what_is_no_strategy_is_refused_and_named(name: str, message: str) -> None:

@@ -192,3 +192,26 @@ def history_of(run: Path) -> History:
     """What the journal of a run says so far; empty before there is one."""
     journal = run / "journal.jsonl"
     return History.of(Tail(journal).read() if journal.exists() else [])
+
+
+def run_script(name: str, *arguments: str, **environment: str) -> str:
+    """Run a bash script of this directory, whose last line is printed; end all that it started."""
+    script = subprocess.Popen(
+        ["bash", str(HERE / name), *arguments],
+        cwd=HERE,
+        env={**os.environ, "PYTHON": sys.executable, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        # what the script leaves in the background has its output elsewhere
+        told, errors = script.communicate(timeout=PATIENCE_S)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(script.pid, signal.SIGKILL)
+        script.wait()
+    assert script.returncode == 0, told + errors
+    return told

@@ -1,12 +1,16 @@
 """Workers of one node and its devices, which are made up: no test here needs a GPU."""
 
 import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from distributed import Client
-from integration.clusters import Cluster, evodevo, until, write_config
+from integration.clusters import HERE, Cluster, evodevo, run_script, until, write_config
 
 pytestmark = pytest.mark.slow
 
@@ -29,8 +33,8 @@ def test_no_two_workers_share_a_device_however_they_were_started(cluster: Cluste
     assert visible_to_each(cluster, 3) == ["4", "9", "GPU-7f"]
     cluster.start_worker(CUDA_VISIBLE_DEVICES="GPU-7f,4", **temporary)
     visible_to_each(cluster, 4)
-    problem = "gets no work: all devices (GPU-7f, 4) are taken by other workers: start one worker a device"
-    assert problem in cluster.processes.log("scheduler")
+    log = cluster.processes.log("scheduler")
+    assert re.search(r"gets no work: all devices \(GPU-7f by process \d+, 4 by process \d+\) are taken", log)
 
 
 def test_a_worker_without_a_gpu_takes_no_part_in_a_run_that_demands_one(
@@ -67,3 +71,33 @@ def test_a_worker_that_is_told_to_go_finishes_its_epoch_first(cluster: Cluster, 
     watched = evodevo("watch", "digits", "--scheduler", cluster.address)
     assert watched.returncode == 0, watched.stderr + watched.stdout
     assert "attempts lost" not in watched.stdout
+
+
+@pytest.mark.parametrize("how", ["nvml", "nvidia-smi", "slurm"])
+def test_jobs_that_each_see_their_gpu_as_number_0_all_get_work_and_two_on_one_gpu_do_not(
+    how: str, tmp_path: Path, unused_port: int
+) -> None:
+    if how != "nvml" and Path("/proc/driver/nvidia/version").exists():
+        pytest.skip("there is a driver here, which is asked first")
+    if how == "nvml":
+        compiler = shutil.which("gcc")
+        if compiler is None:
+            pytest.skip("no gcc here, to make an NVML")
+        library = [str(HERE / "nvml.c"), "-o", str(tmp_path / "libnvidia-ml.so.1")]
+        subprocess.run([compiler, "-shared", "-fPIC", *library], check=True)
+    elif how == "nvidia-smi":
+        program = tmp_path / "nvidia-smi"
+        program.write_text('#!/bin/sh\necho "GPU 0: Made up (UUID: $FAKE_GPUS)"\n')
+        program.chmod(0o755)
+    member = tmp_path / "member.py"
+    member.write_text("import time; time.sleep(0.5); print('FoM: 1.0')\n")
+    config = write_config(
+        tmp_path,
+        "jobs",
+        workload={"command": f"{sys.executable} {member} {{learning_rate}} {{momentum}}"},
+        objective__metric="fom",
+        search__generations=2,
+        cluster__device="gpu",
+    )
+    told = run_script("devices_of_jobs.sh", how, str(tmp_path), str(config), str(unused_port))
+    assert "both got work" in told

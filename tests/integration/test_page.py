@@ -16,7 +16,8 @@ from run.fakes import config_of
 from run.handmade import Pen
 from selenium.webdriver.common.by import By
 
-from evodevo.run.history import History, Life
+from evodevo.run.history import History
+from evodevo.run.life import Life
 
 pytestmark = [pytest.mark.slow, needs_browser]
 

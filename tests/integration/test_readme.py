@@ -15,6 +15,18 @@ pytestmark = pytest.mark.slow
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
+PLAIN = """
+import evodevo, torch
+from mine import Mine
+
+{block}
+images, labels = Mine().data(None).validation
+accuracy = (model(images).argmax(1) == labels).double().mean().item()
+print(accuracy, evodevo.open_run("checkpoints/mine").best.fom)
+"""
+"""The three lines of plain torch, and what they come to beside what the run says."""
+
+
 def block(after: str, language: str) -> str:
     """The first code block of a language that follows some words of the README."""
     found = re.search(rf"```{language}\n(.*?)```", README[README.index(after) :], re.DOTALL)
@@ -38,6 +50,9 @@ def test_the_readers_own_model_is_checked_and_evolves(tmp_path: Path) -> None:
     )  # the script, which has no directory to import from
     assert "mine.yaml is good" in run(tmp_path, installed, "check", "mine.yaml")
     run(tmp_path, "-m", "evodevo", "launch", "mine.yaml", "--set", "search.generations=2")
+    (tmp_path / "plain.py").write_text(PLAIN.replace("{block}", block("The model is yours", "python")))
+    told, found = run(tmp_path, "plain.py").split()
+    assert float(told) == pytest.approx(float(found), abs=1e-6)
     summary = json.loads((tmp_path / "checkpoints" / "mine" / "summary.json").read_text())
     assert summary["status"] == "done"
     assert 0 < summary["test_metrics"]["test_accuracy"] <= 1

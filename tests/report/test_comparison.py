@@ -13,6 +13,7 @@ from run.handmade import Pen
 
 from evodevo.evolution.fitness import Mode
 from evodevo.report.comparison import (
+    ArmResult,
     Difference,
     curves,
     mean_and_deviation,
@@ -20,7 +21,14 @@ from evodevo.report.comparison import (
     results_of,
     schedules,
 )
-from evodevo.report.comparison_page import how, results_csv, tables, write_comparison
+from evodevo.report.comparison_page import (
+    conclusion,
+    how,
+    results_csv,
+    tables,
+    verdict,
+    write_comparison,
+)
 from evodevo.report.comparison_plots import fom_picture, schedules_picture
 from evodevo.run.history import History
 from tests.run.fakes import SECONDS, FakeCaller, carry_out, config_of, new_run
@@ -111,6 +119,8 @@ def test_one_seed_shows_a_difference_and_separates_nothing() -> None:
         ([0.2, 0.3, 0.1], [0.0, 0.0, 0.0], "no relative difference: what it is held against is zero"),
         ([0.0, 0.0], [0.0, 0.0], "no relative difference: what it is held against is zero"),
         ([0.5], [0.0], "no relative difference: what it is held against is zero"),
+        ([0.5, math.inf], [0.2, 0.3], "no difference: a value is not finite"),
+        ([0.5, 0.1], [math.nan, 0.3], "no difference: a value is not finite"),
     ],
 )
 def test_nothing_is_separated_from_what_is_zero(
@@ -124,6 +134,13 @@ def test_nothing_is_separated_from_what_is_zero(
 def test_a_mean_has_the_samples_deviation() -> None:
     assert mean_and_deviation([1.0, 2.0, 3.0]) == "2 ± 1"
     assert mean_and_deviation([0.5]) == "0.5"
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_mean_of_what_is_not_finite_is_said_without_deviation_and_warning() -> None:
+    assert mean_and_deviation([1.0, math.inf]) == "inf"
+    assert mean_and_deviation([-math.inf, math.inf]) == "nan"
+    assert mean_and_deviation([1.0, math.nan]) == "nan"
 
 
 def test_every_arm_is_told_with_its_cost_and_what_its_chosen_members_reached(
@@ -175,6 +192,51 @@ def test_the_tables_hold_every_arm_and_every_comparison_that_was_asked_for(
     )
     only = tables(config, results_of({"truncation_pbt": histories["truncation_pbt"]}))
     assert len(only) == 1
+
+
+def verdict_of(mode: str = "min", **arms: list[float]) -> str:
+    """The verdict where the arms reached these figures of the test split, by seed."""
+    results = [
+        ArmResult(arm, {"validation_loss": [1.0] * len(values), "test_loss": values}, 1, 1.0)
+        for arm, values in arms.items()
+    ]
+    return verdict(config_of(objective__mode=mode), results)
+
+
+def test_the_verdict_says_by_the_test_split_what_the_subject_is_better_than() -> None:
+    arms = {
+        "original": [2.0, 2.1, 2.2],
+        "tri_parent": [1.0, 1.1, 1.2],
+        "cosine": [0.5, 0.6, 0.7],
+        "random_search": [0.9, 1.2, 1.2],
+        "truncation_pbt": [3.0, 3.0, 3.0],
+    }
+    assert verdict_of(**arms) == (
+        "Verdict, by test loss: tri_parent is better than original, truncation_pbt; worse than cosine; "
+        "not separated from random_search. Chance alone lets 3 seeds agree on who is better in one case of 4."
+    )
+    twice = {arm: 2 * values for arm, values in arms.items()}
+    assert verdict_of("max", original=twice["original"], tri_parent=twice["tri_parent"]) == (
+        "Verdict, by test loss: tri_parent is worse than original."
+    )
+
+
+def test_one_seed_is_no_verdict_and_neither_is_a_comparison_without_the_subject() -> None:
+    assert verdict_of(original=[2.0], tri_parent=[1.0]).startswith("Verdict: none, as one seed")
+    assert verdict_of(original=[2.0, 2.0], cosine=[1.0, 1.0]) == ""
+    assert verdict_of(tri_parent=[2.0, 2.0]) == ""
+
+
+def test_the_page_has_the_tables_and_the_verdict_that_the_terminal_has(
+    tmp_path: Path, histories: dict[str, dict[int, History]]
+) -> None:
+    config = histories["original"][0].config
+    shown, said = conclusion(config, histories)
+    assert shown == tables(config, results_of(histories))
+    write_comparison(tmp_path / "out", config, histories)
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert said.startswith("Verdict, by test loss: tri_parent is ")
+    assert f"<p>{said}</p>" in page
 
 
 def test_the_file_of_results_has_every_number_behind_the_tables(

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -163,6 +164,25 @@ def test_a_metric_that_one_member_could_not_report_leaves_an_empty_cell() -> Non
     assert head[4] == "val/box_loss"
     assert (first[4], second[4]) == ("3", "")
     assert first[5:7] == second[5:7]
+
+
+def test_a_metric_that_is_not_finite_is_written_as_such() -> None:
+    evolution = Evolution()
+    evolution.evaluated(1.0, {"a": math.nan, "b": math.inf, "c": -math.inf})
+    head, row = rows(evolve_csv(evolution.history))
+    assert [cell.strip() for cell in head[:3]] == ["a", "b", "c"]
+    assert [cell.strip() for cell in row[:3]] == ["nan", "inf", "-inf"]
+    assert "                 nan," in hyp_evolved_yaml(evolution.history)
+
+
+def test_a_list_is_written_as_json() -> None:
+    layers = {"type": "choice", "choices": [["a", 2], [128]], "initial": [128]}
+    evolution = Evolution({**LOCI, "layers": layers})
+    evolution.evaluated(1.0, {}, layers=["a", 2])
+    head, row = rows(evolve_csv(evolution.history))
+    assert dict(zip(head, row, strict=True))["layers"].strip() == '["a", 2]'
+    assert yaml_text.load(hyp_evolved_yaml(evolution.history))["layers"] == ["a", 2]
+    assert evolve_plot(evolution.history).startswith(b"\x89PNG")
 
 
 def test_text_is_written_as_it_is_and_what_did_not_count_is_empty() -> None:

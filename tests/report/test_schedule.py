@@ -18,13 +18,14 @@ from evodevo.report.schedule import Entry, Schedule
 from evodevo.run.history import History
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
-VALUES = (
+SCALARS = (
     st.none()
     | st.booleans()
     | st.integers()
     | NUMBERS
     | st.sampled_from(["adam", "true", "1.5", "", "é: - #"])
 )
+VALUES = SCALARS | st.lists(SCALARS | st.lists(SCALARS, max_size=2), max_size=3)
 GENOMES = st.dictionaries(st.sampled_from(["rate", "layers", "on", "x y"]), VALUES, min_size=1)
 DIGEST = hashlib.sha256(b"").hexdigest()
 
@@ -132,6 +133,13 @@ def test_values_of_every_kind_read_back_in_value_and_type(
     ]
     schedule = schedule_of(*entries)
     assert repr(written(schedule, tmp_path_factory.getbasetemp())) == repr(schedule)
+
+
+def test_a_list_is_written_where_it_is_and_never_as_a_reference() -> None:
+    layers = [64, 64]
+    text = schedule_of(entry(0, {"layers": layers}), entry(1, {"layers": layers})).to_yaml()
+    assert text.count("layers: [64, 64]") == 2
+    assert "*id" not in text
 
 
 def test_the_file_says_the_hyperparameters_of_each_epoch_by_its_number() -> None:

@@ -1,6 +1,7 @@
 """A run in a few numbers."""
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from run.fakes import SECONDS, FakeCaller, FakeClock, carry_out, config_of, fini
 from run.handmade import Pen, checkpoint
 
 from evodevo.report.account import PARTS
+from evodevo.report.gain import gain_of
 from evodevo.report.summary import summary_lines, summary_of
 from evodevo.run.events import Result, member_id
 from evodevo.run.records import Outcome
@@ -37,6 +39,9 @@ def test_a_run_that_went_to_its_end_is_told_in_full(tmp_path: Path) -> None:
     best = history.best
     assert best is not None
     assert best.outcome is not None
+    assert best.fom is not None
+    given_fom = history.by_id["g000s000"].fom
+    assert given_fom is not None
     assert facts == {
         "name": "small",
         "status": "done",
@@ -44,6 +49,8 @@ def test_a_run_that_went_to_its_end_is_told_in_full(tmp_path: Path) -> None:
         "metric": "validation_loss",
         "best_fom": best.fom,
         "best_member": best.id,
+        "given_fom": given_fom,
+        "times_better": given_fom / best.fom,
         "best_metrics": best.outcome.metrics,
         "test_metrics": history.test,
         "generations": 4,
@@ -153,12 +160,41 @@ def test_the_best_its_metrics_and_the_test_figures_follow_the_status(tmp_path: P
     best = history.best
     assert best is not None
     assert best.outcome is not None
-    assert lines[:4] == [
+    gain = gain_of(history)
+    assert gain is not None
+    assert gain.text().endswith(" times")
+    assert lines[:5] == [
         ("status", "done"),
         ("best validation_loss", f"{best.fom:.6g} (member {best.id})"),
+        ("  over the given values", gain.text()),
         ("  validation_accuracy", f"{best.outcome.metrics['validation_accuracy']:.6g}"),
         ("  test_loss", f"{history.test['test_loss']:.6g} (never selected by)"),
     ]
+
+
+def test_metrics_that_are_not_finite_and_notes_are_in_the_summary_as_valid_json(pen: Pen) -> None:
+    pen.births(None, None)
+    for member in ("g000s000", "g000s001"):
+        metrics = {"validation_loss": 1.0, "validation_other": math.inf}
+        outcome = Outcome("done", 1.0, metrics, checkpoint(member), notes=("validation_other is inf",))
+        pen.outcome(member, outcome)
+    pen.end(test_loss=math.nan)
+    facts = json.loads(json.dumps(summary_of(pen.history), allow_nan=False))
+    assert facts["best_metrics"]["validation_other"] == "inf"
+    assert facts["test_metrics"] == {"test_loss": "nan"}
+    assert facts["notes"] == {"validation_other is inf": 2}
+    lines = summary_lines(pen.history)
+    assert ("  validation_other", "inf") in lines
+    assert ("  test_loss", "nan (never selected by)") in lines
+    assert ("notes", "validation_other is inf (2 members)") in lines
+
+
+def test_of_many_kinds_of_notes_those_of_the_most_members_are_said(pen: Pen) -> None:
+    pen.births(None, None)
+    pen.outcome("g000s000", Outcome("diverged", notes=("a", "b", "c", "d")))
+    pen.outcome("g000s001", Outcome("diverged", notes=("d",)))
+    told = dict(summary_lines(pen.history))["notes"]
+    assert told == "d (2 members); a (1 member); b (1 member); 1 more in summary.json"
 
 
 def test_the_time_between_two_controllers_is_not_the_runs(pen: Pen) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from typing import Any
 
 import pytest
@@ -184,6 +185,26 @@ def test_a_metric_that_some_members_do_not_report_is_empty_for_them(pen: Pen) ->
     columns, rows = table(pen.history)
     assert columns[-2:] == ["metric.alpha", "metric.zeta"]
     assert [(row["metric.alpha"], row["metric.zeta"]) for row in rows] == [("", ""), ("2.0", "1.0")]
+
+
+def test_a_metric_that_is_not_finite_is_there_with_a_note_in_the_last_column(pen: Pen) -> None:
+    pen.births(None, None)
+    metrics = {"a": math.inf, "b": math.nan, "c": -math.inf}
+    outcome = Outcome("done", 1.0, metrics, checkpoint("g000s000"), notes=("a is inf", "b is nan"))
+    pen.outcome("g000s000", outcome)
+    pen.done(g000s001=2.0)
+    columns, (noted, other) = table(pen.history)
+    assert columns[-1] == "notes"
+    assert [noted[f"metric.{name}"] for name in "abc"] == ["inf", "nan", "-inf"]
+    assert (noted["notes"], other["notes"]) == ("a is inf; b is nan", "")
+
+
+def test_notes_on_several_legs_are_said_once_each(pen: Pen) -> None:
+    pen.births(None)
+    for goes_on, notes in ((True, ("a", "b")), (False, ("b", "c"))):
+        outcome = Outcome("done", 1.0, {}, checkpoint("g000s000"), notes=notes)
+        pen.write(Result("g000s000", outcome, "tcp://a", pen.now, goes_on))
+    assert history_rows(pen.history)[0]["notes"] == "a; b; c"
 
 
 def test_seconds_of_a_life_of_several_legs_are_of_all_of_them(pen: Pen) -> None:

@@ -76,7 +76,9 @@ class FakeCaller:
         clock: FakeClock | None = None,
         trouble: Mapping[str, Exception | None] | None = None,
         workers: Sequence[str] = WORKERS,
+        epochs_before: int = 0,
     ) -> None:
+        """`epochs_before`: of the parameters that founders start from."""
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.units: list[WorkUnit] = []
         self.assignments: list[Assignment] = []
@@ -90,6 +92,7 @@ class FakeCaller:
         self._shuffle = shuffle
         self._clock = clock or FakeClock()
         self._trouble = trouble or {}
+        self._epochs_before = epochs_before
         self._turns: list[asyncio.Future[None]] = []
         self._controller: asyncio.Task[Any] | None = None
         self._controller_waits = asyncio.Event()
@@ -150,10 +153,13 @@ class FakeCaller:
     def _leg(self, job: Job, assignment: Assignment, fate: Fate) -> tuple[Outcome | None, str]:
         """What came of it, or why it was lost."""
         store = CheckpointStore(job.checkpoints_url)
+        if assignment.mean_of:
+            return self._mean(job, assignment, fate, store)
         inherited, epochs = FOUNDER_QUALITY, 0
         if assignment.parent:
             inherited, epochs = PARAMETERS.unpack(store.read(assignment.parent))
-        assert epochs == assignment.epoch, f"{assignment.member} inherits {epochs} epochs"
+        before = self._epochs_before if assignment.parent else 0
+        assert epochs == before + assignment.epoch, f"{assignment.member} inherits {epochs} epochs"
         attempt = f"attempt {assignment.attempt} of {assignment.member}"
         if fate == "preempted":
             return None, f"{attempt} had to go"
@@ -170,6 +176,20 @@ class FakeCaller:
             return None, f"{attempt} was lost, but published"
         metrics = {job.metric: quality, "validation_accuracy": 1 / (1 + quality)}
         return Outcome("done", quality, metrics, ref, SECONDS), ""
+
+    def _mean(
+        self, job: Job, assignment: Assignment, fate: Fate, store: CheckpointStore
+    ) -> tuple[Outcome | None, str]:
+        """A mean is a little better than the best of its members; nothing is trained."""
+        if fate not in ("done", "failed"):
+            return None, f"attempt {assignment.attempt} of {assignment.member} was lost"
+        if fate == "failed":
+            return Outcome("failed", error="the networks differ", seconds=SECONDS), ""
+        found = [PARAMETERS.unpack(store.read(ref)) for ref in assignment.mean_of]
+        quality = 0.9 * min(one for one, _ in found)
+        assert {epochs for _, epochs in found} == {assignment.epoch}
+        ref = store.publish(assignment.checkpoint_stem, PARAMETERS.pack(quality, assignment.epoch))
+        return Outcome("done", quality, {job.metric: quality}, ref, SECONDS), ""
 
     def _examine(
         self, job: Job, ref: CheckpointRef, hyperparameters: Any, directory: str
@@ -269,7 +289,7 @@ def history_of(directory: Path) -> History:
 def small_machine(clock: FakeClock | None = None) -> Iterator[None]:
     """Controllers in here take the time from `clock` and flush nothing; their threads have ended after it."""
     before = set(threading.enumerate())
-    timed = patch.object(controller, "Journal", lambda path: Journal(path, clock or FakeClock()))
+    timed = patch.object(controller, "Journal", lambda path, beats: Journal(path, clock or FakeClock()))
     with timed, patch("os.fsync", lambda descriptor: None):
         try:
             yield
@@ -280,12 +300,16 @@ def small_machine(clock: FakeClock | None = None) -> Iterator[None]:
 
 
 def carry_out(
-    directory: Path, caller: FakeCaller, retry: bool = False, clock: FakeClock | None = None
+    directory: Path,
+    caller: FakeCaller,
+    retry: bool = False,
+    clock: FakeClock | None = None,
+    generations: int | None = None,
 ) -> History:
     """Have a controller carry out the run; returns what its journal says then."""
     with small_machine(clock):
         try:
-            asyncio.run(Controller(directory, caller, {"host": "here"}, retry).carry_out())
+            asyncio.run(Controller(directory, caller, {"host": "here"}, retry, generations).carry_out())
         except asyncio.CancelledError:
             if caller.failure:
                 raise caller.failure from None

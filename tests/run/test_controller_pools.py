@@ -22,6 +22,8 @@ PACES: list[dict[str, Any]] = [
     POOLS,
     {**POOLS, "search__strategy": "truncation_pbt", "search__pool": 3},
     {"search__strategy": "random_search"},
+    {"search__recombine": {"last": 0.5}},
+    {**POOLS, "search__recombine": {"last": 0.5}},
 ]
 STEADY = {"search__pace": "steady"}
 

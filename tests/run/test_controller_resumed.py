@@ -1,10 +1,8 @@
 """A controller that is killed at any moment, and the one that comes after it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 from run.fakes import (
@@ -20,11 +18,12 @@ from run.fakes import (
     new_run,
     story,
 )
+from run.moments import moments_of
 
 from evodevo.config import RunConfig
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.history import History
-from evodevo.run.journal import Journal, JournalError, Record
+from evodevo.run.journal import JournalError
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import JOURNAL
 
@@ -46,56 +45,12 @@ def hopeless() -> FakeCaller:
     return FakeCaller(lambda a: "failed" if a.member > "g001s000" and a.epoch == 1 else "done")
 
 
-@dataclass(frozen=True)
-class Moment:
-    """A run's directory as a kill leaves it."""
-
-    journal: bytes
-    checkpoints: frozenset[tuple[str, bytes]] = field(repr=False)
-
-    @classmethod
-    def of(cls, directory: Path) -> "Moment":
-        found = [path for path in (directory / "params").glob("*") if path.suffix == ".safetensors"]
-        return cls((directory / JOURNAL).read_bytes(), frozenset((p.name, p.read_bytes()) for p in found))
-
-    def restore(self, directory: Path) -> Path:
-        (directory / "params").mkdir(parents=True)
-        (directory / JOURNAL).write_bytes(self.journal)
-        for name, data in self.checkpoints:
-            (directory / "params" / name).write_bytes(data)
-        return directory
-
-
-def moments_of(directory: Path, config: RunConfig, caller: FakeCaller) -> list[Moment]:
-    """Carry out a run; what a kill would have left before each record, in the middle of it, and after it.
-
-    Records that are written together may reach the disk in part, too.
-    """
-    moments: list[Moment] = []
-    append = Journal.append
-
-    def watched(journal: Journal, records: Sequence[Mapping[str, Any]]) -> list[Record]:
-        before = Moment.of(directory)
-        full = append(journal, records)
-        written = before.journal
-        moments.append(before)
-        for line in Moment.of(directory).journal[len(written) :].splitlines(keepends=True):
-            moments.append(Moment(written + line[: len(line) // 2], before.checkpoints))
-            written += line
-            moments.append(Moment(written, before.checkpoints))
-        return full
-
-    new_run(directory, config)
-    with patch.object(Journal, "append", watched):
-        carry_out(directory, caller)
-    return list(dict.fromkeys(moments))
-
-
 def resumed_everywhere(
     directory: Path, config: RunConfig, caller: Callable[[], FakeCaller]
 ) -> Iterator[tuple[Path, History, FakeCaller]]:
     """Kill a run at every moment and carry it on: where it is, its history at the kill, who answered then."""
-    for number, moment in enumerate(moments_of(directory / "undisturbed", config, caller())):
+    undisturbed = new_run(directory / "undisturbed", config)
+    for number, moment in enumerate(moments_of(undisturbed, lambda: carry_out(undisturbed, caller()))):
         run, answering = moment.restore(directory / str(number)), caller()
         then = history_of(run)
         carry_out(run, answering)
@@ -113,6 +68,8 @@ def run(tmp_path: Path) -> Path:
         *({"search__strategy": strategy} for strategy in STRATEGIES),
         {"search__pace": "pools", "search__pool": 2},
         {"search__strategy": "truncation_pbt", "search__pace": "pools", "search__pool": 3},
+        {"search__recombine": {"last": 0.7}},
+        {"search__recombine": {"last": 0.4}, "search__pace": "pools", "search__pool": 2},
     ],
     ids=lambda search: "-".join(map(str, search.values())),
 )
@@ -125,7 +82,7 @@ def test_a_run_killed_at_any_record_has_the_history_of_one_that_was_never_killed
     for kills, (run, then, caller) in enumerate(resumed_everywhere(tmp_path, config, accident_prone), 1):  # noqa: B007
         history = history_of(run)
         assert (history.end, story(history)) == ("done", expected)
-        told = {life.id for life in then.lives() if life.outcome}
+        told = {life.id for life in then.by_id.values() if life.outcome}
         assert {assignment.member for assignment in caller.assignments} == set(history.by_id) - told
         kept = set(CheckpointStore(str(run / "params")).names())
         assert kept >= needed_checkpoints(history)

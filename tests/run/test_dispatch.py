@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import pytest
 
-from evodevo.errors import UsageError
+from evodevo.errors import Unfit, UsageError
 from evodevo.run.crew import (
     ANYTHING,
     AttemptLost,
@@ -26,6 +26,7 @@ from evodevo.run.crew import (
 )
 from evodevo.run.dispatch import KILL_AFTER_S, Dispatcher
 from evodevo.run.records import STREAM, Assignment, Job, Outcome, WorkUnit
+from evodevo.run.roster import MOST_REASONS, Unused
 from evodevo.run.setup import RUN_UNIT
 from evodevo.versions import own_versions
 
@@ -755,3 +756,102 @@ async def test_a_crew_can_be_dismissed_twice_and_when_nothing_is_at_work() -> No
     crew.dismiss()
     await settled()
     assert (cluster.restarted, cluster.dispatcher.idle()) == ([], {"w"})
+
+
+@on_a_loop
+async def test_a_worker_that_is_unfit_gives_all_that_is_not_reported_back_and_no_attempt_is_lost() -> None:
+    cluster = Cluster("w")
+    task, box, crew = await cluster.at_work(unit_of("m", "n", "o"))
+    await task.report(began(0), done(0), began(1))
+    await task.fail(Unfit("its data differ"))
+    assert summed_up(box.empty()) == [("Reported", ["m"]), ("NotBegun", ["n", "o"])]
+    assert task.future.released
+    assert (crew.idle(9), cluster.dispatcher.idle()) == (0, {"w"})
+
+
+@on_a_loop
+async def test_a_worker_that_is_unfit_for_one_run_works_for_others_and_says_why() -> None:
+    cluster = Cluster("w")
+    task, box, crew = await cluster.at_work(unit_of("m"))
+    crew.want(1, ANYTHING, ())
+    _, its_box = cluster.crew(run="two")
+    await task.fail(Unfit("its data differ"))
+    assert summed_up(box.empty()) == [("NotBegun", ["m"])]
+    assert its_box.empty() == [Offered("w")]
+    roster = cluster.dispatcher.roster
+    assert roster.unused(Needs(run="run")) == Unused(1, ["worker w: its data differ"])
+    assert roster.unused(Needs(run="two")) == roster.unused() == Unused(0, [])
+    assert (roster.fit(Needs(run="run")), roster.fit()) == ([], ["w"])
+
+
+@on_a_loop
+async def test_a_unit_of_an_unfit_worker_goes_to_one_that_is_fit() -> None:
+    cluster = Cluster("a", "b")
+    task, box, crew = await cluster.at_work(unit_of("m"))
+    await task.fail(Unfit("its data differ"))
+    box.empty()
+    crew.want(2, ANYTHING, ["a"])
+    assert box.empty() == [Offered("b")]
+
+
+@on_a_loop
+async def test_a_worker_is_unfit_until_it_leaves_or_a_new_run_has_that_name() -> None:
+    cluster = Cluster("a", "b")
+    crew, box = cluster.crew(2)
+    for worker in ("a", "b"):
+        assert crew.send(worker, unit_of(worker))
+    await settled()
+    for task in cluster.submitted:
+        await task.fail(Unfit("its data differ"))
+    box.empty()
+    cluster.leave("a")
+    cluster.join("a")
+    crew.want(2, ANYTHING, ())
+    assert box.empty() == [Offered("a")]
+    cluster.dispatcher.roster.pardon("run")
+    crew.want(2, ANYTHING, ())
+    assert box.empty() == [Offered("b")]
+
+
+@on_a_loop
+async def test_an_unfit_worker_that_was_lost_meanwhile_does_not_spoil_the_next_with_its_address() -> None:
+    cluster = Cluster("w")
+    task, box, _ = await cluster.at_work(unit_of("m"))
+    task.future.ending.set_exception(Unfit("its data differ"))
+    cluster.leave("w")
+    cluster.join("w")
+    await settled()
+    assert summed_up(box.messages) == [("NotBegun", ["m"])]
+    assert cluster.dispatcher.roster.fit(Needs(run="run")) == ["w"]
+
+
+@on_a_loop
+async def test_a_call_that_finds_its_worker_unfit_is_made_on_another() -> None:
+    cluster = Cluster("a", "b")
+    call = await cluster.call()
+    await cluster.submitted[0].fail(Unfit("its data differ"))
+    assert [task.worker for task in cluster.submitted] == ["a", "b"]
+    await cluster.submitted[1].end(42)
+    assert await call == 42
+    assert cluster.dispatcher.idle() == {"a", "b"}
+
+
+@on_a_loop
+async def test_a_call_whose_workers_are_all_unfit_waits_for_one_that_is_fit() -> None:
+    cluster = Cluster("a")
+    call = await cluster.call()
+    await cluster.submitted[0].fail(Unfit("its data differ"))
+    assert (len(cluster.submitted), call.done()) == (1, False)
+    cluster.join("b")
+    await settled()
+    await cluster.submitted[1].end(42)
+    assert await call == 42
+
+
+@on_a_loop
+async def test_of_very_many_unused_workers_all_are_counted_and_some_are_named() -> None:
+    cluster = Cluster()
+    for number in range(500):
+        cluster.join(f"w{number}", {**GOOD, "problem": "all devices are taken"})
+    unused = cluster.dispatcher.roster.unused()
+    assert (unused.count, len(unused.reasons)) == (500, MOST_REASONS)

@@ -1,5 +1,6 @@
 """The events of a journal as records: each comes back as it was, and those of older versions are read."""
 
+import math
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ from evodevo.run.events import (
     Born,
     Ended,
     Event,
+    Extended,
     Lost,
+    Origin,
     Result,
     TakenOver,
     decode,
@@ -30,8 +33,9 @@ from evodevo.run.records import CheckpointRef, Outcome
 
 TEXTS = st.text(max_size=12)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
-GENOMES = st.dictionaries(TEXTS, NUMBERS | st.integers(-9, 9) | TEXTS, max_size=3)
-METRICS = st.dictionaries(TEXTS, NUMBERS, max_size=3)
+VALUES = NUMBERS | st.integers(-9, 9) | TEXTS
+GENOMES = st.dictionaries(TEXTS, VALUES | st.lists(VALUES, max_size=3), max_size=3)
+METRICS = st.dictionaries(TEXTS, st.floats(allow_nan=False), max_size=3)
 SEEDS = st.integers(0, 2**31)
 
 
@@ -49,7 +53,7 @@ OUTCOMES = st.builds(
     st.none() | NUMBERS,
     METRICS,
     st.none() | st.builds(CheckpointRef, TEXTS, st.integers(0), TEXTS),
-    METRICS,
+    st.dictionaries(TEXTS, NUMBERS, max_size=3),
     st.none() | TEXTS,
 )
 EVENTS = st.one_of(
@@ -59,7 +63,18 @@ EVENTS = st.one_of(
         st.just(config_of().to_json()),
         st.sampled_from(["generations", "pools", "steady"]),
         st.booleans(),
+        st.dictionaries(TEXTS, TEXTS, max_size=3),
+        st.none()
+        | st.builds(
+            Origin,
+            *[TEXTS] * 4,
+            st.none() | NUMBERS,
+            st.integers(0),
+            GENOMES,
+            st.builds(CheckpointRef, TEXTS, st.integers(0), TEXTS),
+        ),
     ),
+    st.builds(Extended, st.integers(1)),
     st.builds(TakenOver, st.dictionaries(st.sampled_from(["host", "pid"]), TEXTS), st.lists(TEXTS)),
     st.builds(TakenOver, st.just({}), st.booleans()),
     st.builds(Births, st.lists(borns(), max_size=4)),
@@ -83,6 +98,12 @@ def test_every_event_comes_back_from_the_journal_as_it_was(event: Event) -> None
     again = decode(through_the_journal(event))
     assert again == event
     assert type(again) is type(event)
+
+
+def test_a_metric_that_is_nan_comes_back_from_the_journal_as_such() -> None:
+    metrics = {"loss": math.nan}
+    for event in (Ended("done", None, metrics), Result("m", Outcome("diverged", metrics=metrics))):
+        assert repr(decode(through_the_journal(event))) == repr(event)
 
 
 def test_a_birth_has_the_training_seed_that_counts_whoever_gave_it() -> None:

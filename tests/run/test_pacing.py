@@ -16,7 +16,8 @@ from evodevo.config import RunConfig
 from evodevo.evolution.strategies import Birth, Population, TriParent, find
 from evodevo.run import pacing
 from evodevo.run.events import Begun, Births, Born, Result, member_id
-from evodevo.run.history import History, Life
+from evodevo.run.history import History
+from evodevo.run.life import Life
 from evodevo.run.pacing import DRIFT, Steady, pacing_of
 from evodevo.run.records import Outcome
 

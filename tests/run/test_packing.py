@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from run.handmade import Pen
 
-from evodevo.run.history import Life
+from evodevo.run.life import Life
 from evodevo.run.packing import WORTH_A_TASK_S, Backlog, unit_size
 
 

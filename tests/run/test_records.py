@@ -1,5 +1,6 @@
 """The records that cross process borders, and the journal's JSON of them."""
 
+import math
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
@@ -13,18 +14,20 @@ from evodevo.run.journal import encode, parse
 from evodevo.run.records import Assignment, CheckpointRef, Job, Outcome, WorkUnit
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+METRICS = st.dictionaries(st.text(max_size=10), st.floats() | st.integers(), max_size=4)
 REFS = st.builds(CheckpointRef, st.text(max_size=20), st.integers(0), st.text(max_size=64))
 MAPPINGS = st.dictionaries(st.text(max_size=10), NUMBERS, max_size=4)
 OUTCOMES = st.builds(
     Outcome,
     st.sampled_from(["done", "diverged", "failed"]),
     fom=st.none() | NUMBERS,
-    metrics=MAPPINGS,
+    metrics=METRICS,
     checkpoint=st.none() | REFS,
     seconds=MAPPINGS,
     error=st.none() | st.text(),
     hidden_s=st.floats(0, 1e6),
-    epochs=st.just(()) | st.lists(MAPPINGS, min_size=1, max_size=3),
+    epochs=st.just(()) | st.lists(METRICS, min_size=1, max_size=3),
+    notes=st.lists(st.text(max_size=20), max_size=2).map(tuple),
 )
 JOB = Job("run", {"use": "a:B"}, "loss", "/somewhere", None, 1, None)
 
@@ -34,23 +37,26 @@ JOB = Job("run", {"use": "a:B"}, "loss", "/somewhere", None, 1, None)
 def test_an_outcome_is_the_same_after_a_way_through_the_journal(outcome: Outcome) -> None:
     records, _ = parse(encode({"n": 0, "outcome": outcome.to_json()}), "here")
     again = Outcome.from_json(records[0]["outcome"])
-    assert again == outcome
-    assert repr(again) == repr(outcome)  # 0.0 and -0.0, 1 and 1.0 are equal, and not the same
+    assert repr(again) == repr(
+        outcome
+    )  # 0.0 and -0.0, 1 and 1.0 are equal, and not the same; NaN is not equal
 
 
 def test_the_json_of_an_outcome_has_every_field_by_its_name() -> None:
     ref = CheckpointRef("x", 3, "abc")
-    epochs = [{"train_loss": 2.0}, {"train_loss": 1.0}]
-    data = Outcome("failed", 0.5, {"loss": 0.5}, ref, {"load": 1.0}, "why", 0.25, epochs).to_json()
+    epochs = [{"train_loss": 2.0}, {"train_loss": -math.inf}]
+    metrics = {"loss": 0.5, "other": math.nan, "third": math.inf}
+    data = Outcome("failed", 0.5, metrics, ref, {"load": 1.0}, "why", 0.25, epochs, ["a note"]).to_json()
     assert data == {
         "status": "failed",
         "fom": 0.5,
-        "metrics": {"loss": 0.5},
+        "metrics": {"loss": 0.5, "other": "nan", "third": "inf"},
         "checkpoint": {"name": "x", "size_bytes": 3, "sha256": "abc"},
         "seconds": {"load": 1.0},
         "error": "why",
         "hidden_s": 0.25,
-        "epochs": epochs,
+        "epochs": [{"train_loss": 2.0}, {"train_loss": "-inf"}],
+        "notes": ["a note"],
     }
 
 

@@ -94,7 +94,8 @@ def test_a_second_scheduler_in_the_same_process_has_a_page_of_its_own(tmp_path: 
 
 
 def test_runs_as_json_are_what_the_status_says(tmp_path: Path) -> None:
-    expected = View("small", FileSource(saved(tmp_path))).refresh().to_json() | {"workers": 0}
+    expected = View("small", FileSource(saved(tmp_path))).refresh().to_json()
+    expected |= {"workers": 0, "unused_workers": 0}
 
     async def look(fetch: Fetch) -> None:
         answer = await fetch("evodevo/runs.json")

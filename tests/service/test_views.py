@@ -10,8 +10,9 @@ import pytest
 from run.fakes import FakeClock, config_of
 from run.handmade import Pen
 
+from evodevo.run.roster import Unused
 from evodevo.run.setup import JOURNAL
-from evodevo.service.plugin import Standing
+from evodevo.service.standing import Standing
 from evodevo.service.views import PATIENCE_S, Views
 
 
@@ -22,6 +23,7 @@ class House:
         self.runs_dir = runs_dir
         self.live: set[str] = set()
         self.workers, self.problems = 2, list[str]()
+        self.unused_why: list[str] = []
         self.asked = 0
 
     async def until_ready(self) -> None:
@@ -29,7 +31,15 @@ class House:
 
     def standings(self, runs: Iterable[str]) -> dict[str, Standing]:
         self.asked += 1
-        return {run: Standing(run in self.live, self.workers, self.problems) for run in runs}
+        return {
+            run: Standing(
+                run in self.live, self.workers, self.problems, len(self.unused_why), self.unused_why
+            )
+            for run in runs
+        }
+
+    def unused(self) -> Unused:
+        return Unused(len(self.unused_why), self.unused_why)
 
 
 def pen(name: str = "small") -> Pen:
@@ -99,8 +109,12 @@ def test_what_is_new_about_the_workers_is_told_without_reading_again(house: Hous
         journal = house.runs_dir / "small" / JOURNAL
         journal.write_bytes(b"?" * journal.stat().st_size)  # who reads it now, complains
         house.workers, house.problems = 0, ["worker a: no GPU"]
-        status = (await views.fresh()).statuses["small"]
+        house.unused_why = ["worker a: no GPU"]
+        sight = await views.fresh()
+        status = sight.statuses["small"]
         assert (status.workers, status.message) == (0, "worker a: no GPU")
+        assert (status.unused_workers, status.unused_why) == (1, ["worker a: no GPU"])
+        assert sight.unused == Unused(1, ["worker a: no GPU"])
         await views.close()
 
     asyncio.run(look())

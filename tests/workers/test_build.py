@@ -38,6 +38,11 @@ def test_a_command_becomes_a_workload_too() -> None:
     assert isinstance(build(section(command="python train.py")), Command)
 
 
+def test_a_command_is_given_the_flags_of_the_config() -> None:
+    made = build({**section(command="train"), "flags": {"on": "bare"}})
+    assert made.begin({"on": False}, 7, None).arguments == ["train"]
+
+
 def test_a_module_that_is_not_there_is_named_with_the_directories_that_were_searched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,7 +124,7 @@ def test_an_unknown_option_is_named_with_the_nearest_and_all_that_there_are() ->
 
 
 def test_a_command_takes_no_options_and_its_command_is_none() -> None:
-    for name in ("command", "shell"):
+    for name in ("command", "flags", "shell"):
         message = refusal(section(command="true") | {"options": {name: "x"}})
         assert message == f"workload.options.{name}: unknown key; there are none"
 

@@ -1,7 +1,10 @@
 """Which device a worker process uses."""
 
+import errno
+import fcntl
 import gc
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,12 +14,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from workers.devices import Claim, claim, visible_devices
+from workers import gpus
+from workers.devices import SLURM_LISTS, Claim, claim, confine, identities, visible_devices
 
 CLAIMANT = """\
 import sys
 from pathlib import Path
+from workers import gpus
 from workers.devices import claim
+gpus.uuids = list  # whatever GPUs there are here
 sys.stdin.readline()
 found = claim(sys.argv[2:], Path(sys.argv[1]))
 print(found.device, found.problem or "", sep="|", flush=True)
@@ -60,6 +66,16 @@ def claimants(directory: Path, count: int, *visible: str) -> Iterator[list[Claim
             claimant.end()
 
 
+@pytest.fixture(autouse=True)
+def listed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The UUIDs of the GPUs that this process may open: none, whatever is here; a test may add some."""
+    found: list[str] = []
+    monkeypatch.setattr(gpus, "uuids", lambda: found)
+    for name in (*SLURM_LISTS, "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    return found
+
+
 @pytest.fixture
 def held() -> Iterator[list[Claim]]:
     """Claims of this process, which are ended with the test instead of with the process."""
@@ -87,7 +103,7 @@ def test_of_many_processes_that_claim_at_once_each_has_a_device_of_its_own_or_is
         answers = sorted(one.answer() for one in all_of_them)
     assert [device for device, _ in answers] == ["0", "1", "2", "none", "none"]
     for device, problem in answers:
-        assert ("(0, 1, 2) are taken" in problem) == (device == "none")
+        assert bool(re.search(r"\(0 by .*, 1 by .*, 2 by .*\) are taken", problem)) == (device == "none")
 
 
 @pytest.mark.parametrize("kill", [True, False], ids=["killed", "ended"])
@@ -136,8 +152,11 @@ def test_where_all_devices_are_taken_the_problem_names_them_and_says_what_to_do(
 ) -> None:
     held += [claim(["0", "1"], tmp_path) for _ in range(2)]
     without = claim(["0", "1"], tmp_path)
+    me = os.getpid()
     assert without == Claim(
-        "none", "all devices (0, 1) are taken by other workers: start one worker a device"
+        "none",
+        f"all devices (0 by process {me}, 1 by process {me}) are taken by other workers: "
+        "start one worker per device",
     )
 
 
@@ -182,3 +201,95 @@ def test_where_cuda_visible_devices_is_not_set_all_devices_are_visible(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert visible_devices() == [str(number) for number in range(count)]
+
+
+def test_two_views_that_call_different_gpus_number_0_do_not_meet(
+    tmp_path: Path, held: list[Claim], listed: list[str]
+) -> None:
+    for uuid in ("GPU-aa", "GPU-bb"):
+        listed[:] = [uuid]
+        held.append(claim(["0"], tmp_path))
+    assert [one.device for one in held] == ["0", "0"]
+
+
+def test_two_views_that_call_one_gpu_by_different_numbers_meet_and_the_uuid_and_the_holder_are_named(
+    tmp_path: Path, held: list[Claim], listed: list[str]
+) -> None:
+    listed[:] = ["GPU-aa", "GPU-bb"]
+    held.append(claim(["1"], tmp_path))
+    listed[:] = ["GPU-bb"]
+    without = claim(["0"], tmp_path)
+    assert without.device == "none"
+    assert f"all devices (0 = GPU-bb by process {os.getpid()}) are taken" in str(without.problem)
+
+
+@pytest.mark.parametrize(
+    ("visible", "listed_here", "environment", "expected"),
+    [
+        pytest.param("0", ["GPU-a"], {}, ["GPU-a"], id="number"),
+        pytest.param("1,0", ["GPU-a", "GPU-b"], {}, ["GPU-b", "GPU-a"], id="rotated"),
+        pytest.param("0,9", ["GPU-a"], {}, ["GPU-a", "9"], id="beyond what is known"),
+        pytest.param("0", ["GPU-a"], {"SLURM_JOB_GPUS": "3"}, ["GPU-a"], id="UUID before Slurm"),
+        pytest.param("GPU-7f", ["GPU-7f21", "GPU-80"], {}, ["GPU-7f21"], id="abbreviation"),
+        pytest.param("GPU-7f", ["GPU-7f21", "GPU-7f22"], {}, ["GPU-7f"], id="ambiguous abbreviation"),
+        pytest.param("GPU-7f", [], {"SLURM_JOB_GPUS": "3"}, ["GPU-7f"], id="unknown UUID"),
+        pytest.param("MIG-5/1/0", ["MIG-6"], {}, ["MIG-5/1/0"], id="MIG"),
+        pytest.param("0", [], {"SLURM_JOB_GPUS": "3"}, ["3"], id="confined job"),
+        pytest.param(
+            "0,1", [], {"SLURM_JOB_GPUS": "0,2"}, ["0", "2"], id="confined job, overlapping numbers"
+        ),
+        pytest.param("1,2", [], {"SLURM_JOB_GPUS": "1,2"}, ["1", "2"], id="job without confinement"),
+        pytest.param("3", [], {"SLURM_JOB_GPUS": "2,3"}, ["3"], id="part of a job without confinement"),
+        pytest.param("0", [], {"SLURM_JOB_GPUS": "2,3", "SLURM_STEP_GPUS": "3"}, ["3"], id="step"),
+        pytest.param("5", [], {"SLURM_JOB_GPUS": "2,3"}, ["5"], id="not of the job"),
+        pytest.param("0", [], {"SLURM_JOB_GPUS": "a100:1"}, ["0"], id="not numbers"),
+        pytest.param("0", [], {"SLURM_JOB_ID": "7", "GPU_DEVICE_ORDINAL": "0"}, ["0"], id="nothing known"),
+        pytest.param("0", [], {"ROCR_VISIBLE_DEVICES": "2"}, ["0"], id="AMD's variable without AMD"),
+    ],
+)
+def test_a_device_has_one_name_in_all_views_of_a_node(
+    visible: str, listed_here: list[str], environment: dict[str, str], expected: list[str], listed: list[str]
+) -> None:
+    listed[:] = listed_here
+    entries = visible.split(",")
+    assert identities(entries, environment) == dict(zip(entries, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("visible", "environment", "expected"),
+    [
+        ("0", {"ROCR_VISIBLE_DEVICES": "2"}, ["2"]),
+        ("1", {"ROCR_VISIBLE_DEVICES": "GPU-5a,GPU-6b"}, ["GPU-6b"]),
+        ("0", {"ROCR_VISIBLE_DEVICES": "0", "SLURM_JOB_GPUS": "2"}, ["2"]),
+        ("0", {"ROCR_VISIBLE_DEVICES": "2", "SLURM_JOB_GPUS": "2"}, ["2"]),
+        ("1", {}, ["1"]),
+    ],
+)
+def test_on_amd_a_number_counts_in_what_rocr_lets_see(
+    visible: str, environment: dict[str, str], expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.version, "hip", "6.2")
+    assert list(identities([visible], environment).values()) == expected
+
+
+def test_on_amd_its_own_list_goes_first_and_is_what_is_narrowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "2,3")
+    assert visible_devices() == ["0", "1"]
+    monkeypatch.setattr(torch.version, "hip", "6.2")
+    assert visible_devices() == ["2", "3"]
+    confine("3")
+    assert (os.environ["HIP_VISIBLE_DEVICES"], os.environ["CUDA_VISIBLE_DEVICES"]) == ("3", "3")
+
+
+def test_without_locks_in_the_temporary_directory_no_device_is_claimed_and_the_problem_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    found = claim(["0"], tmp_path)
+    assert found.device == "none"
+    assert f"locks on files in {tmp_path}" in str(found.problem)
+    assert "set TMPDIR" in str(found.problem)

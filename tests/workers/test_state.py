@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from tests.workers import states
 from workers import state
+from workers.hyperparameters import Hyperparameters
+from workers.training import Leg, Training
 
 REFUSED = (ValueError, safetensors.SafetensorError)
 MakeModel = Callable[[], nn.Module]
@@ -246,3 +248,27 @@ def test_another_format_is_refused_by_its_number_whatever_its_tensors_are_called
 def test_a_header_of_another_shape_is_no_checkpoint_either(header: bytes) -> None:
     with pytest.raises(ValueError, match="no checkpoint of evodevo's"):
         state.read_metadata(len(header).to_bytes(8, "little") + header)
+
+
+def test_a_run_that_begins_from_anothers_member_begins_its_schedule_and_keeps_its_moments() -> None:
+    def made() -> Training:
+        torch.manual_seed(3)
+        model = nn.Linear(4, 4)
+        optimizer = torch.optim.Adam(model.parameters(), 0.1)
+        training = Training(model, optimizer, Hyperparameters({}), torch.Generator())
+        training.scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+        training.given = state.given(training)
+        return training
+
+    first = made()
+    train(first.model, first.optimizer)
+    first.scheduler.step()
+    data = state.encode(first)
+    heir, starter = made(), made()
+    starter.leg = Leg(anew=True)
+    for training in (heir, starter):
+        state.restore(data, training)
+        assert training.optimizer.state[training.model.weight]["step"] == 3
+    assert (heir.optimizer.param_groups[0]["lr"], heir.scheduler.last_epoch) == (0.05, 1)
+    assert (starter.optimizer.param_groups[0]["lr"], starter.scheduler.last_epoch) == (0.1, 0)
+    assert starter.notes == ["scheduler: begins anew, as the run does"]

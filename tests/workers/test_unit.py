@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from torch import Tensor, nn
 
+from evodevo.errors import Unfit
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.records import Assignment, CheckpointRef, Outcome, WorkUnit
 from tests.workers.conftest import PATIENCE_S
@@ -176,3 +177,25 @@ def test_a_worker_that_was_told_to_leave_before_it_began_carries_out_one_member(
 
 def begun(reports: Sequence[dict[str, Any]]) -> list[int]:
     return [told["index"] for told in reports if "outcome" not in told]
+
+
+class Refusing(Toy):
+    """From its second member on, it finds this worker unfit."""
+
+    members = 0
+
+    def model(self) -> nn.Module:
+        self.members += 1
+        if self.members > 1:
+            raise Unfit("its data differ")
+        return super().model()
+
+
+def test_what_a_worker_trained_before_it_was_found_unfit_is_reported_and_nothing_else(tmp_path: Path) -> None:
+    about = job(tmp_path, workload=section(f"{HERE}:Refusing"))
+    reports: list[dict[str, Any]] = []
+    with pytest.raises(Unfit, match="its data differ"):
+        carry_out(WorkUnit(about, members(3)), lambda report: reports.append(dict(report)))
+    assert [told["index"] for told in reports if "outcome" in told] == [0]
+    assert not any("lost" in told for told in reports)
+    assert begun(reports) == [0, 1]

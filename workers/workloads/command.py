@@ -1,25 +1,28 @@
 """Any program as a workload.
 
-Each hyperparameter becomes a flag, `--name value`, or `-n value` where its name is one letter, unless the
-command has a placeholder `{name}` for it. More placeholders: `{checkpoint_in}`, the parameters to start from
-(empty for a founder), `{checkpoint_out}`, where to leave them, `{seed}`, `{epoch_dir}`, a directory of the
-attempt's own, and `{data_root}`. The last line `FoM: <number>` on its standard output is the fom.
+Each hyperparameter becomes a flag, `--name value` or as `workload.flags` says (see `evodevo.command_flags`),
+unless the command has a placeholder `{name}` for it. More placeholders: `{checkpoint_in}`, the parameters to
+start from (empty for a founder), `{checkpoint_out}`, where to leave them, as a file or a directory, `{seed}`,
+`{epoch_dir}`, a directory of the attempt's own, and `{data_root}`. The last line `FoM: <number>` on its
+standard output is the fom.
 """
 
 import os
 import re
 import shlex
 import shutil
-import string
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evodevo.command_flags import FlagKind, flag_of, placeholders, text_of
 from evodevo.errors import UsageError
+from workers import directories
 from workers.training import Leg
 
 FOM_LINE = re.compile(r"^FoM:[ \t]*(\S+)[ \t]*$", re.MULTILINE)
@@ -58,10 +61,11 @@ class Command:
     suffix = ".checkpoint"
     continues = False
 
-    def __init__(self, command: str | list[str]) -> None:
+    def __init__(self, command: str | list[str], flags: Mapping[str, FlagKind] | None = None) -> None:
+        self.flags = dict(flags or {})
         try:
             self.template = shlex.split(command) if isinstance(command, str) else command
-            self.placeholders = {name for part in self.template for name in _placeholders(part)}
+            self.placeholders = {name for part in self.template for name in placeholders(part)}
         except ValueError as why:
             raise UsageError(f"workload.command: {why}; {BRACES}") from None
         self.data_root = ""
@@ -79,7 +83,7 @@ class Command:
         directory = tempfile.TemporaryDirectory(prefix="evodevo-")
         checkpoint_in = Path(directory.name, "checkpoint_in") if parent is not None else None
         if checkpoint_in is not None and parent is not None:
-            checkpoint_in.write_bytes(parent)
+            _write(parent, checkpoint_in)
         own = {
             "checkpoint_in": str(checkpoint_in or ""),
             "checkpoint_out": str(Path(directory.name, "checkpoint_out")),
@@ -91,7 +95,7 @@ class Command:
 
     def arguments(self, hyperparameters: Mapping[str, Any], own: Mapping[str, str]) -> list[str]:
         """The program's argument list, with placeholders filled in and flags appended."""
-        values = {**{name: _text(value) for name, value in hyperparameters.items()}, **own}
+        values = {**{name: text_of(value) for name, value in hyperparameters.items()}, **own}
         unknown = self.placeholders - values.keys()
         if unknown:
             raise UsageError(
@@ -99,9 +103,9 @@ class Command:
                 f"there are {', '.join(values)}; {BRACES}"
             )
         filled = [part.format_map(values) for part in self.template]
-        for name in hyperparameters:
+        for name, value in hyperparameters.items():
             if name not in self.placeholders:
-                filled += [f"--{name}" if len(name) > 1 else f"-{name}", values[name]]
+                filled += flag_of(name, value, self.flags.get(name, "value"))
         return filled
 
     def train(self, attempt: Attempt) -> Generator[None, None, None]:
@@ -134,12 +138,14 @@ class Command:
     def checkpoint(self, attempt: Attempt) -> bytes | None:
         if "checkpoint_out" not in self.placeholders:
             return None
+        out, program = attempt.checkpoint_out, shlex.join(attempt.arguments)
         try:
-            return attempt.checkpoint_out.read_bytes()
+            return directories.pack(out) if out.is_dir() else out.read_bytes()
         except FileNotFoundError:
-            raise CommandFailed(
-                f"{shlex.join(attempt.arguments)}: left no file at {{checkpoint_out}}{_tail(attempt)}"
-            ) from None
+            left = "left no file or directory at {checkpoint_out}"
+        except ValueError as why:
+            left = f"left a directory at {{checkpoint_out}} that cannot be kept: {why}"
+        raise CommandFailed(f"{program}: {left}{_tail(attempt)}")
 
     def evaluate(self, attempt: Attempt, split: str) -> dict[str, float]:
         """The fom that the program printed; it has no other split."""
@@ -178,15 +184,15 @@ class Command:
         return [f"command {shlex.join(self.template)}, {kind} checkpoints"]
 
 
-def _placeholders(part: str) -> list[str]:
-    """The names in braces. Raises `ValueError` for anything but a name in them."""
-    found = []
-    for _, name, form, conversion in string.Formatter().parse(part):
-        if form or conversion:
-            raise ValueError(f"a placeholder is a name alone, not {{{name}:{form or conversion}}}")
-        if name is not None:
-            found.append(name)
-    return found
+def _write(parent: bytes, path: Path) -> None:
+    """Put a checkpoint where the program is to find it: the file or the directory that was left."""
+    if not directories.is_packed(parent):
+        path.write_bytes(parent)
+        return
+    try:
+        directories.unpack(parent, path)
+    except tarfile.TarError as why:
+        raise CommandFailed(f"the directory to start from cannot be unpacked: {why}") from None
 
 
 def _still_runs(process: subprocess.Popen[bytes]) -> bool:
@@ -195,10 +201,6 @@ def _still_runs(process: subprocess.Popen[bytes]) -> bool:
     except subprocess.TimeoutExpired:
         return True
     return False
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _tail(attempt: Attempt) -> str:

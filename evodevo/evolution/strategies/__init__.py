@@ -11,11 +11,13 @@ from evodevo.evolution.strategies.replay import Replay
 from evodevo.evolution.strategies.scheduled import Scheduled
 from evodevo.evolution.strategies.tri_parent import TriParent
 from evodevo.evolution.strategies.truncation_pbt import TruncationPBT
+from evodevo.evolution.strategies.vose2019 import Vose2019
 
 __all__ = ["STRATEGIES", "Birth", "Member", "Pace", "Population", "Strategy", "find"]
 
 STRATEGIES: dict[str, type[Strategy]] = {
     "tri_parent": TriParent,
+    "vose2019": Vose2019,
     "truncation_pbt": TruncationPBT,
     "random_search": RandomSearch,
     "scheduled": Scheduled,
@@ -44,5 +46,5 @@ def find(name: str) -> type[Strategy]:
     except Exception as why:  # a user's module may raise anything while it is imported
         raise ValueError(f"cannot import {name!r}: {type(why).__name__}: {why}") from why
     if not (isinstance(found, type) and issubclass(found, Strategy)):
-        raise ValueError(f"{name!r} is no subclass of evodevo.evolution.strategies.Strategy")
+        raise ValueError(f"{name!r} is not a subclass of evodevo.Strategy")
     return found

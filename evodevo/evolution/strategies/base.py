@@ -69,6 +69,11 @@ class Strategy(ABC):
         """Loci that the strategy adds to those of the config, to steer itself."""
         return {}
 
+    @property
+    def most_generations(self) -> int | None:
+        """Return how many generations it has births for; None for any number."""
+        return None
+
     def needs(self, generation: int, slot: int) -> Sequence[int] | None:
         """Return the slots of `generation - 1` that the birth depends on, ascending; None for all of them.
 

@@ -22,6 +22,10 @@ class Replay(base.Strategy):
     smallest_population = 1
     options: ReplayOptions
 
+    @property
+    def most_generations(self) -> int:
+        return len(self.options.genomes)
+
     def founder(self, generation: int, slot: int) -> Birth:
         return Birth(self.options.genomes[0], training_seed=self.options.training_seeds[0])
 

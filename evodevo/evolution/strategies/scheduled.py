@@ -66,7 +66,7 @@ class Cosine(_Shape):
         warm = self.warmup * epochs
         if epoch < warm:
             return (epoch + 1) / (warm + 1)
-        progress = (epoch - warm) / (epochs - warm)
+        progress = min(1.0, (epoch - warm) / (epochs - warm))  # a run can be longer than its schedule
         return self.end + (1 - self.end) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
@@ -81,7 +81,7 @@ Shape = Annotated[Constant | Steps | Cosine, Field(discriminator="shape")]
 class ScheduledOptions(base.CommonOptions):
     initial: Literal["given", "spread", "random"] = "given"
     epochs: int = Field(ge=1)
-    """Over which the shapes are laid out: the run's generations."""
+    """Over which the shapes are laid out: the run's generations. After them the last value stays."""
     schedule: dict[str, Annotated[Shape, BeforeValidator(_constant)]] = Field(default_factory=dict)
     """Float locus -> its shape, or a number that stays; values may leave the locus' bounds."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from evodevo.evolution.crossover import Kind, complementary
-from evodevo.evolution.fitness import DEFAULT_SIGMA, Foms, relative_fitness
+from evodevo.evolution.fitness import DEFAULT_SIGMA, Foms, Shape, relative_fitness
 from evodevo.evolution.mutation import (
     LARGEST_STEP,
     SMALLEST_STEP,
@@ -29,6 +29,8 @@ from evodevo.evolution.strategies import base
 class TriParentOptions(base.CommonOptions):
     sigma: float = Field(default=DEFAULT_SIGMA, ge=0, le=700)
     """Selection pressure: the worst has fitness exp(-sigma), above 0 up to 700. The paper gives no value."""
+    fitness: Shape = "linear"
+    """exp(-sigma x), or the paper's exp(-sigma x^2), which tells the best from each other less."""
     survivors: float = Field(default=0.5, ge=0, lt=1)
     """The part of the population that goes on as it is, the best of each generation; the paper has none.
 
@@ -100,4 +102,4 @@ class TriParent(base.Strategy):
                 return self_adaptive(self.space, genome, rate, draw)
 
     def fitness(self, foms: Foms) -> Foms:
-        return relative_fitness(foms, self.mode, self.options.sigma)
+        return relative_fitness(foms, self.mode, self.options.sigma, self.options.fitness)

@@ -40,6 +40,12 @@ def test_a_cosine_falls_from_the_start_to_just_above_its_end() -> None:
     assert ended == pytest.approx([0.5, 0.25 + 0.125 * (1 + half), 0.375, 0.25 + 0.125 * (1 - half)])
 
 
+def test_after_its_last_epoch_a_shape_stays_where_it_has_come_to() -> None:
+    strategy = make("scheduled", SPACE, 3, epochs=2, schedule={"rate": {"shape": "cosine", "end": 0.5}})
+    rates = [float(one[0].birth.genome["rate"]) for one in play(strategy, [[1.0, 2.0, 3.0]] * 5)]  # type: ignore[arg-type]
+    assert rates == pytest.approx([0.5, 0.375, 0.25, 0.25, 0.25])
+
+
 def test_a_warm_up_rises_to_the_start_and_the_cosine_follows() -> None:
     assert rates({"rate": {"shape": "cosine", "warmup": 0.5}}) == pytest.approx([0.5 / 3, 1.0 / 3, 0.5, 0.25])
 

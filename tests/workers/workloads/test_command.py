@@ -1,13 +1,17 @@
 """Any program as a workload: its arguments, and its checks. Nothing is run here."""
 
+import json
 import shlex
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evodevo.command_flags import FlagKind
 from evodevo.errors import UsageError
+from tests.workers.conftest import Program
 from workers.workloads.command import Command
 
 
@@ -24,6 +28,7 @@ def arguments(command: str | list[str], **hyperparameters: Any) -> list[str]:
         ({"depth": -3}, ["--depth", "-3"]),
         ({"nesterov": True, "amsgrad": False}, ["--nesterov", "true", "--amsgrad", "false"]),
         ({"kind": "adam w"}, ["--kind", "adam w"]),
+        ({"layers": [64, [8, "a"]]}, ["--layers", '[64, [8, "a"]]']),
         ({"kind": "{x}"}, ["--kind", "{x}"]),
         ({"z": 1, "bb": 2, "a": 3}, ["-z", "1", "--bb", "2", "-a", "3"]),
         ({}, []),
@@ -32,6 +37,58 @@ def arguments(command: str | list[str], **hyperparameters: Any) -> list[str]:
 )
 def test_each_hyperparameter_becomes_a_flag(hyperparameters: Mapping[str, Any], flags: list[str]) -> None:
     assert arguments("train", **hyperparameters) == ["train", *flags]
+
+
+PARSER = """\
+import argparse, json
+parser = argparse.ArgumentParser()
+parser.add_argument("--nesterov", action="store_true")
+parser.add_argument("--amsgrad", action=argparse.BooleanOptionalAction)
+parser.add_argument("--fused", type=int)
+parser.add_argument("--rate", type=float)
+parser.add_argument("-d", type=float)
+parser.add_argument("--layers", type=json.loads)
+print(json.dumps(vars(parser.parse_args())))
+"""
+KINDS: dict[str, FlagKind] = {
+    "nesterov": "bare", "amsgrad": "negatable", "fused": "number", "rate": "equals", "d": "equals",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_argparse_understands_every_kind_of_flag_as_it_was_meant(value: bool, program: Program) -> None:
+    """`--rate -1e-05` with a space is an error to it, as that begins like a flag."""
+    given = {
+        "nesterov": value,
+        "amsgrad": value,
+        "fused": value,
+        "rate": -1e-5,
+        "d": -2e-5,
+        "layers": [64, 8],
+    }
+    command = Command(program(PARSER), KINDS).begin(given, 7, None).arguments
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert json.loads(told) == {**given, "fused": int(value)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "true", "false"),
+    [
+        ("value", ["--on", "true"], ["--on", "false"]),
+        ("equals", ["--on=true"], ["--on=false"]),
+        ("bare", ["--on"], []),
+        ("negatable", ["--on"], ["--no-on"]),
+        ("number", ["--on", "1"], ["--on", "0"]),
+    ],
+)
+def test_a_boolean_is_passed_as_its_flag_says(kind: FlagKind, true: list[str], false: list[str]) -> None:
+    for value, expected in ((True, true), (False, false)):
+        command = Command("train", {"on": kind})
+        assert command.begin({"on": value, "b": 1}, 7, None).arguments == ["train", *expected, "-b", "1"]
+
+
+def test_a_bare_flag_of_one_letter_has_one_hyphen() -> None:
+    assert Command("train", {"n": "bare"}).begin({"n": True}, 7, None).arguments == ["train", "-n"]
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,17 @@
 
 import json
 import os
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.records import Outcome
 from tests.workers.conftest import Program
 from tests.workers.toys import command_attempt, files, run_one
+from workers import directories
 from workers.examine import examine
 from workers.workloads.command import Command
 
@@ -46,7 +49,8 @@ def test_the_last_fom_line_is_the_fom(tmp_path: Path, printed: str, fom: float) 
 @pytest.mark.parametrize("printed", ["FoM: nan", "FoM: inf", "FoM: -inf", "FoM: 1\nFoM: NaN"])
 def test_a_fom_that_is_not_finite_is_divergence(tmp_path: Path, printed: str) -> None:
     outcome = run(tmp_path, "printf", "%s", printed)
-    assert (outcome.status, outcome.fom, outcome.metrics) == ("diverged", None, {})
+    assert (outcome.status, outcome.fom) == ("diverged", None)
+    assert outcome.notes == (f"fom is {outcome.metrics['fom']}",)
 
 
 @pytest.mark.parametrize(
@@ -162,9 +166,59 @@ def test_in_a_leg_of_several_epochs_it_is_called_once_an_epoch_each_from_what_th
     assert len(list(files(tmp_path / "params"))) == 2
 
 
+SAVES_A_DIRECTORY = """\
+import os, sys
+checkpoint_in, checkpoint_out, seed = sys.argv[1:]
+trained = open(f"{checkpoint_in}/deep/weights").read() if checkpoint_in else ""
+os.makedirs(f"{checkpoint_out}/deep")
+open(f"{checkpoint_out}/config.json", "w").write("{}")
+open(f"{checkpoint_out}/deep/weights", "w").write(trained + seed + ";")
+print("FoM:", len(trained))
+"""
+
+
+def test_a_directory_at_checkpoint_out_is_inherited_like_a_file(tmp_path: Path, program: Program) -> None:
+    command = [*program(SAVES_A_DIRECTORY), "{checkpoint_in}", "{checkpoint_out}", "{seed}"]
+    first = run_one(*command_attempt(tmp_path, command, training_seed=11, epochs=2))
+    second = run_one(*command_attempt(tmp_path, command, first.checkpoint, training_seed=13))
+    assert (first.fom, second.fom) == (3, 6), second.error
+    assert second.checkpoint
+    directories.unpack((tmp_path / "params" / second.checkpoint.name).read_bytes(), tmp_path / "out")
+    assert (tmp_path / "out" / "deep" / "weights").read_text() == "11;12;13;"
+    again = run_one(*command_attempt(tmp_path, command, first.checkpoint, training_seed=13))
+    assert again.checkpoint
+    assert again.checkpoint.sha256 == second.checkpoint.sha256
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ('mkdir -p "$0/empty"', "there is no file in it"),
+        ('mkdir "$0"; ln -s /etc/passwd "$0/out"', "the link out leads out of it, to /etc/passwd"),
+        ('mkdir "$0"; mkfifo "$0/pipe"', "pipe is neither a file nor a directory nor a link"),
+    ],
+)
+def test_a_directory_that_cannot_be_kept_is_a_failure_that_says_why(
+    tmp_path: Path, script: str, why: str
+) -> None:
+    error = failure(tmp_path, "sh", "-c", f"{script}; echo FoM: 1", "{checkpoint_out}")
+    assert f"left a directory at {{checkpoint_out}} that cannot be kept: {why}\n" in error
+
+
+def test_a_directory_that_would_leave_its_place_is_a_failure_of_the_child(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "bad.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("../outside"))
+    bad = CheckpointStore(str(tmp_path / "params")).publish(
+        "m-a1", directories.BEGINNING + (tmp_path / "bad.tar").read_bytes()
+    )
+    outcome = run_one(*command_attempt(tmp_path, ["echo", "{checkpoint_in}", "{checkpoint_out}"], bad))
+    assert outcome.status == "failed"
+    assert "the directory to start from cannot be unpacked: '../outside'" in str(outcome.error)
+
+
 def test_a_checkpoint_out_that_was_not_written_is_a_failure(tmp_path: Path) -> None:
     error = failure(tmp_path, "sh", "-c", "echo FoM: 1; echo forgot >&2", "{checkpoint_out}")
-    assert "left no file at {checkpoint_out}\n--- end of its stdout:\nFoM: 1" in error
+    assert "left no file or directory at {checkpoint_out}\n--- end of its stdout:\nFoM: 1" in error
     assert error.endswith("--- end of its stderr:\nforgot")
 
 

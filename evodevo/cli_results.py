@@ -1,0 +1,149 @@
+"""The commands that do more with what runs have found: export, replay, compare. `cli` lists them."""
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from evodevo import display
+from evodevo.cli_common import (
+    Where,
+    at_scheduler,
+    client_of,
+    config_argument,
+    console,
+    follow,
+    in_runs_dir,
+    load_config,
+    no_progress_option,
+    on_cluster,
+    overrides_option,
+    show_end,
+    submit,
+)
+from evodevo.errors import RunFailed
+from evodevo.interrupts import heeding_interrupts
+from evodevo.report.comparison_page import conclusion
+from evodevo.report.schedule import Schedule
+from evodevo.run.view import directory_of
+from evodevo.service import comparison
+from evodevo.service import export as exporting
+from evodevo.service.client import open_run
+from evodevo.service.replay import compare_replay, replay_config
+
+
+@click.command()
+@click.argument("run")
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A .safetensors or .pt file; by default model.safetensors in RUN's directory.",
+)
+@in_runs_dir
+def export(run: str, out: Path | None, runs_dir: str) -> None:
+    """Write the model of RUN's best member as a plain state_dict, for use without evodevo."""
+    path, what = exporting.export(directory_of(run, runs_dir), out)
+    console.print(f"{path}: {what}", soft_wrap=True, highlight=False)
+
+
+@click.command()
+@click.argument("run")
+@click.option("--seed", metavar="S", type=int, help="Train with other seeds than the original's.")
+@click.option("--run-name", metavar="NAME", help="The replay's own name; by default RUN-replay.")
+@no_progress_option
+@in_runs_dir
+@at_scheduler
+def replay(
+    run: str,
+    seed: int | None,
+    run_name: str | None,
+    no_progress: bool,
+    runs_dir: str,
+    where: Where,
+) -> None:
+    """Train once from scratch along RUN's schedule and say how far it ends from the original."""
+    directory = directory_of(run, runs_dir)
+    original = open_run(directory)
+    schedule = Schedule.load(directory / "schedule.yaml")
+    config = replay_config(
+        original.view.history.config,
+        schedule,
+        run_name or f"{original.name}-replay{'' if seed is None else f'-seed{seed}'}",
+        seed,
+        directory,
+    )
+    alone = dataclasses.replace(where, workers=1)  # there is one member
+    with client_of(alone, str(directory.parent), config) as client:
+        replayed = submit(client, config)
+        follow(replayed, client, no_progress)
+        show_end(replayed, client.runs_dir / replayed.name)
+    result = compare_replay(schedule, replayed.view.history)
+    console.print(result.text(schedule), highlight=False, soft_wrap=True)
+
+
+@click.command()
+@config_argument
+@click.option(
+    "--arms",
+    metavar="A,B,...",
+    default=",".join(comparison.DEFAULT_ARMS),
+    show_default=True,
+    help=f"Ways to search; also {', '.join(comparison.ABLATIONS)}, and those of the config's compare.arms.",
+)
+@click.option(
+    "--seeds",
+    metavar="N",
+    type=click.IntRange(1, 1000),
+    default=3,
+    show_default=True,
+    help="Runs of each arm.",
+)
+@overrides_option
+@click.option("--run-name", metavar="NAME", help="The same as --set run.name=NAME.")
+@no_progress_option
+@in_runs_dir
+@on_cluster
+def compare(
+    config_path: str,
+    arms: str,
+    seeds: int,
+    overrides: tuple[str, ...],
+    run_name: str | None,
+    no_progress: bool,
+    runs_dir: str,
+    where: Where,
+) -> None:
+    """Hold several ways to search side by side: the same epochs, validation data and final test.
+
+    Each arm and seed is a run of its own. The same command carries on what was interrupted.
+    """
+    config = load_config(config_path, overrides, run_name, None)
+    planned = comparison.plan(config, [arm.strip() for arm in arms.split(",")], seeds)
+    place = Path(runs_dir)
+    if where.exists or not comparison.all_done(planned, place):
+        with client_of(where, runs_dir, config, runs=len(planned)) as client:
+            place = client.runs_dir
+            carrying_out = heeding_interrupts(comparison.carry_out(client, config, planned))
+            try:
+                statuses = display.show_all(
+                    carrying_out, len(planned), client.dashboard, console, no_progress
+                )
+            except KeyboardInterrupt:
+                console.print("\ninterrupted; the same command carries the comparison on")
+                raise
+            failures = [f"{one.name}: {one.message}" for one in statuses if one.state != "done"]
+    else:
+        failures = []
+    paths = comparison.write(config, planned, place)
+    if paths:
+        tables, verdict = conclusion(config, comparison.finished(planned, place))
+        for table in tables:
+            console.print(display.table(*table), highlight=False)
+            console.print()
+        if verdict:
+            console.print(verdict, highlight=False, soft_wrap=True)
+    for path in paths:
+        console.print(str(path), soft_wrap=True, highlight=False)
+    if failures:
+        raise RunFailed("the comparison is not complete; " + "\n  ".join(failures))

@@ -1,0 +1,97 @@
+"""How a program of a user's is told its hyperparameters: the kinds of the config's `workload.flags`.
+
+  value      --name value, the default; booleans are true and false
+  equals     --name=value: for negative numbers, which argparse may take for another flag
+  bare       --name if true, nothing if false (argparse's store_true)
+  negatable  --name or --no-name (argparse's BooleanOptionalAction)
+  number     --name 1 or --name 0
+
+A name of one letter has one hyphen: `-n value`, and `-nvalue` for `equals`.
+"""
+
+import json
+import string
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+FlagKind = Literal["value", "equals", "bare", "negatable", "number"]
+FOR_BOOLEANS = ("bare", "negatable", "number")
+
+
+def flag_of(name: str, value: Any, kind: FlagKind = "value") -> list[str]:
+    """Return the arguments that tell a program a hyperparameter."""
+    flag, text = f"--{name}" if len(name) > 1 else f"-{name}", text_of(value)
+    match kind:
+        case "bare":
+            return [flag] if value else []
+        case "negatable":
+            return [flag if value else f"--no-{name}"]
+        case "number":
+            return [flag, str(int(value))]
+        case "equals":
+            return [f"{flag}={text}" if len(name) > 1 else f"{flag}{text}"]
+    return [flag, text]
+
+
+def text_of(value: Any) -> str:
+    """Return a value as text for a program: true and false, and a list as JSON."""
+    return json.dumps(value) if isinstance(value, bool | list) else str(value)
+
+
+def placeholders(part: str) -> list[str]:
+    """Return the names in braces. Raises `ValueError` for anything but a name in them."""
+    found = []
+    for _, name, form, conversion in string.Formatter().parse(part):
+        if form or conversion:
+            raise ValueError(f"a placeholder is a name alone, not {{{name}:{form or conversion}}}")
+        if name is not None:
+            found.append(name)
+    return found
+
+
+def problems(
+    command: str | Sequence[str], flags: Mapping[str, FlagKind], loci: Mapping[str, Any]
+) -> list[str]:
+    """Return what is wrong with the flags of a command, by the loci of its hyperparameters."""
+    found = []
+    for name, kind in flags.items():
+        key = f"workload.flags.{name}"
+        if name not in loci:
+            found.append(f"{key}: there is no hyperparameter {name!r}; there are {', '.join(loci)}")
+        elif name in _placeholders_of(command):
+            found.append(f"{key}: the command has the placeholder {{{name}}}; leave one of the two out")
+        elif kind in FOR_BOOLEANS and not _is_boolean(loci[name]):
+            found.append(f"{key}: {kind} is for a bool locus, or choices [true, false]; give value or equals")
+        elif kind == "negatable" and len(name) == 1:
+            found.append(f"{key}: negatable needs a name of two letters or more, for --name and --no-name")
+    return found
+
+
+def warnings(
+    command: str | Sequence[str], flags: Mapping[str, FlagKind], loci: Mapping[str, Any]
+) -> list[str]:
+    """Return a warning for each boolean hyperparameter of which nobody said how the program takes it."""
+    told = {*flags, *_placeholders_of(command)}
+    return [
+        f"{name} is a boolean: of `{' '.join(flag_of(name, False))}` argparse's type=bool makes True, and "
+        f"store_true an error; say how it is told: workload.flags: {{{name}: bare}} for store_true, "
+        "negatable for BooleanOptionalAction, number for 1 and 0, value if it reads true and false"
+        for name, locus in loci.items()
+        if name not in told and _is_boolean(locus)
+    ]
+
+
+def _placeholders_of(command: str | Sequence[str]) -> set[str]:
+    parts = [command] if isinstance(command, str) else command
+    try:
+        return {name for part in parts for name in placeholders(part)}
+    except ValueError:  # the worker says what is wrong with them
+        return set()
+
+
+def _is_boolean(locus: Any) -> bool:
+    values = {"choice": "choices", "fixed": "value"}
+    if locus.type not in values:
+        return bool(locus.type == "bool")
+    found = getattr(locus, values[locus.type])
+    return all(isinstance(one, bool) for one in (found if isinstance(found, list) else [found]))

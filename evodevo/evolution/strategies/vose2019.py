@@ -1,0 +1,44 @@
+"""Tri-parent recombination with everything as in the paper it is from.
+
+Vose et al. 2019, "Recombination of Artificial Neural Networks", arXiv 1901.03900, sections 3 and 4: squared
+fitness, crossover at single loci, mutation in four ways, no elite. The paper gives no sigma.
+"""
+
+from typing import ClassVar
+
+import numpy as np
+from pydantic import BaseModel
+
+from evodevo.evolution.fitness import Shape
+from evodevo.evolution.mutation import FOUR_WAYS
+from evodevo.evolution.mutation import Kind as MutationKind
+from evodevo.evolution.space import FloatLocus, Genome, Value
+from evodevo.evolution.strategies.tri_parent import TriParent, TriParentOptions
+
+
+class Vose2019Options(TriParentOptions):
+    fitness: Shape = "squared"
+    survivors: float = 0.0
+    mutation: MutationKind = "four_way"
+    mutation_rate: float = 0.05
+
+
+class Vose2019(TriParent):
+    Options: ClassVar[type[BaseModel]] = Vose2019Options
+
+    def _mutated(self, genome: Genome, draw: np.random.Generator) -> dict[str, Value]:
+        """As `four_way`, but a real number changes by a fraction of itself also on a linear scale."""
+        if self.options.mutation != "four_way":
+            return super()._mutated(genome, draw)
+        mutated = dict(genome)
+        for name, locus in self.space.loci.items():
+            if draw.random() >= self.options.mutation_rate:
+                continue
+            low, high = FOUR_WAYS[int(draw.integers(len(FOUR_WAYS)))]
+            factor, value = 1.0 + draw.uniform(low, high), genome[name]
+            if isinstance(locus, FloatLocus) and value:
+                assert isinstance(value, float)
+                mutated[name] = min(max(value * factor, locus.low), locus.high)
+            else:  # zero would stay for ever
+                mutated[name] = locus.step(value, factor, draw)
+        return mutated

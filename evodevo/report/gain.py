@@ -1,0 +1,89 @@
+"""What a run gained over the values that its loci were given: its first founder beside its best member."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from evodevo.evolution.fitness import Mode
+from evodevo.evolution.space import same
+from evodevo.run.history import History
+from evodevo.run.life import Life
+
+WORTH_A_RATIO = 1.1
+"""Of two figures whose ratio is smaller their difference says more."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """`given` is the fom of the member with the given values after its life; None if that `fate` was another.
+
+    `trained` is how long its parameters had been trained, and those of the best, each in `unit`.
+    """
+
+    metric: str
+    mode: Mode
+    given: float | None
+    best: float
+    fate: str = "done"
+    trained: tuple[int, int] = (1, 1)
+    unit: str = "epochs"
+
+    @property
+    def times(self) -> float | None:
+        """How many times better the best is; None if it is not, or a ratio of the two means nothing.
+
+        Of an accuracy it is the errors that are so many times fewer.
+        """
+        if self.given is None:
+            return None
+        worse, better = (self.given, self.best) if self.mode == "min" else (self.best, self.given)
+        if self._is_accuracy:
+            worse, better = 1.0 - self.given, 1.0 - self.best
+        return worse / better if worse > better > 0.0 else None
+
+    @property
+    def _is_accuracy(self) -> bool:
+        """Whether the figures are fractions of what is right, so that the rest of 1 is errors."""
+        fractions = self.given is not None and 0.0 <= self.given <= 1.0 and 0.0 <= self.best <= 1.0
+        return self.mode == "max" and "accuracy" in self.metric and fractions
+
+    def text(self) -> str:
+        """The gain in words."""
+        given_for, best_for = self.trained
+        lengths = f" (after {given_for:,} and {best_for:,} {self.unit})" if given_for != best_for else ""
+        if self.given is None:
+            return f"the member with the given values {self.fate}; the best one came to {self.best:.4g}"
+        change = f"{self.given:.4g} -> {self.best:.4g}{lengths}"
+        if self.given == self.best:
+            return f"none: {self.given:.4g} with the given values is the best"
+        if (times := self.times) is None or times < WORTH_A_RATIO:
+            return f"{change}, {self.best - self.given:+.3g}"
+        ratio = f"{times:.1f}" if times < 100 else f"{times:,.0f}"
+        return f"{change}, errors {ratio} times fewer" if self._is_accuracy else f"{change}, {ratio} times"
+
+
+def gain_of(history: History) -> Gain | None:
+    """Return what was gained; None before there is a best member, or if no founder has the given values."""
+    founder, best = _founder(history), history.best
+    if founder is None or best is None or best.fom is None or founder.outcome is None:
+        return None
+    objective, steps = history.config.objective, history.config.search.steps_per_generation
+    length = steps or 1  # a leg counts as an epoch where it is a number of steps
+    trained = history.epochs_trained(founder) * length, history.epochs_trained(best) * length
+    unit = "steps" if steps else "epochs"
+    return Gain(objective.metric, objective.mode, founder.fom, best.fom, founder.status, trained, unit)
+
+
+def gain_facts(history: History) -> dict[str, Any]:
+    """What summary.json says of it."""
+    gain = gain_of(history)
+    return {"given_fom": gain.given if gain else None, "times_better": gain.times if gain else None}
+
+
+def _founder(history: History) -> Life | None:
+    """The first founder, if it has the loci's `initial` values."""
+    founder = history.generations[0][0] if history.generations and history.generations[0] else None
+    if founder is None or founder.slot != 0:
+        return None
+    genome, loci = founder.birth.genome, history.config.search.loci
+    is_given = all(name in genome and same(genome[name], locus.initial) for name, locus in loci.items())
+    return founder if is_given else None

@@ -1,0 +1,49 @@
+"""Whether a run can be carried on to another number of generations, before anything is written."""
+
+from pathlib import Path
+
+from evodevo.errors import RunFailed, UsageError
+from evodevo.run.checkpoints import CheckpointError, CheckpointStore
+from evodevo.run.events import Extended
+from evodevo.run.history import History
+from evodevo.run.pacing import pacing_of
+from evodevo.run.retention import needed_checkpoints
+from evodevo.run.setup import job_of
+from evodevo.run.stopping import time_is_up
+
+
+def extension_of(directory: Path, history: History, generations: int) -> int | None:
+    """Return the number of generations to journal; None if an unfinished run has that number already.
+
+    `history` is changed to have it. Raises `UsageError` if the run cannot be carried on so.
+    """
+    name, config = directory.name, history.config
+    if history.end != "done" and generations == config.search.generations:
+        return None
+    born = len(history.generations)
+    if generations <= born:
+        raise UsageError(f"run {name!r} has {born} generations already; give --generations more than that")
+    most = config.strategy().most_generations
+    if most is not None and generations > most:
+        raise UsageError(
+            f"run {name!r} cannot have {generations} generations: its strategy, {config.search.strategy}, "
+            f"has {most}"
+        )
+    instead = f"begin another run from its best member, with search.start: {{run: {name}}}"
+    if time_is_up(history):
+        raise UsageError(
+            f"run {name!r} has used up limits.wall_time_s = {config.limits.wall_time_s:g}; {instead}"
+        )
+    history.take(Extended(generations), history.last_at)
+    try:
+        pacing = pacing_of(history.config.strategy(), history)
+        needed = needed_checkpoints(history, pacing.may_inherit, lambda life: False)
+        there = CheckpointStore(job_of(config, directory, history.run_id).checkpoints_url).names()
+    except (CheckpointError, RunFailed) as why:
+        raise UsageError(str(why)) from None
+    if missing := needed.difference(there):
+        raise UsageError(
+            f"run {name!r} cannot be carried on: {len(missing)} of the {len(needed)} checkpoints that it "
+            f"goes on from are gone (`evodevo prune` deletes them); {instead}"
+        )
+    return generations

@@ -1,0 +1,78 @@
+"""What a journal holds of one member, or of a mean of members."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from evodevo.evolution.population import Birth, Member
+from evodevo.run.events import Result
+from evodevo.run.records import CheckpointRef, Outcome
+
+
+@dataclass(eq=False, slots=True)
+class Life:
+    """All that the journal holds of one member."""
+
+    id: str
+    generation: int
+    slot: int
+    birth: Birth
+    training_seed: int
+    epoch: int
+    """Epochs that the inherited parameters had been trained at birth."""
+    born_at: float
+    lost: list[str] = field(default_factory=list)
+    """Reasons for the attempts that were lost, oldest first."""
+    preempted: int = 0
+    """How many of those were nobody's fault: their workers had to go."""
+    charged: int = 0
+    """Attempts at the leg at hand that were lost and count against `limits.max_attempts`."""
+    suspect: bool = False
+    """An attempt at the leg at hand was lost, not for a preemption: it may be what ended its worker."""
+    legs: list[Result] = field(default_factory=list)
+    """The legs that the life went on from."""
+    outcome: Outcome | None = None
+    """What came of the last leg: the life is over."""
+    worker: str | None = None
+    """Where the last leg that has a result was trained."""
+    started_at: float | None = None
+    """When that attempt began on its worker (seconds since the epoch)."""
+
+    @property
+    def fom(self) -> float | None:
+        return self.outcome.fom if self.outcome else None
+
+    @property
+    def attempts(self) -> int:
+        """Attempts begun: those lost, and one for each leg that has a result."""
+        return len(self.lost) + len(self.legs) + (self.outcome is not None and self.started_at is not None)
+
+    @property
+    def status(self) -> str:
+        """done, diverged, failed, or pending."""
+        return self.outcome.status if self.outcome else "pending"
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """What came of each leg, first to last."""
+        yield from (leg.outcome for leg in self.legs)
+        if self.outcome:
+            yield self.outcome
+
+    def seconds_of(self, part: str) -> float:
+        """Worker seconds of one part of the account (`train`, ...), over all legs."""
+        return sum(outcome.seconds.get(part, 0.0) for outcome in self.outcomes())
+
+    def as_member(self) -> Member:
+        return Member(self.id, self.generation, self.slot, self.birth, self.fom)
+
+
+@dataclass(eq=False, slots=True)
+class Mean(Life):
+    """The mean of the parameters of `of`, best first; its birth continues the line of the best."""
+
+    of: list[Life] = field(default_factory=list)
+
+    @property
+    def checkpoints(self) -> list[CheckpointRef]:
+        """Those that are averaged."""
+        found = (life.outcome.checkpoint for life in self.of if life.outcome)
+        return [ref for ref in found if ref]

@@ -1,0 +1,69 @@
+"""Which members have a mean that is worth having, and whether it was. Pure.
+
+Networks that share an ancestor are connected by low loss; those of different founders are not (Frankle et al.
+2020, arXiv 1912.05671). So a mean is of members that descend from one founder, without those that have nearly
+diverged, and children begin from it only if it turns out no worse than the median of its members.
+"""
+
+from evodevo.evolution.fitness import Mode, is_better
+from evodevo.evolution.population import Population
+from evodevo.run.life import Life, Mean
+
+OUTLYING = 2.0
+"""A member whose fom is further from the best than so many times the median's is left out of a mean."""
+
+
+class Means:
+    """The means of a run's generations, for the births of generation `first` and later ones."""
+
+    def __init__(self, first: int, mode: Mode) -> None:
+        self._first = first
+        self._mode: Mode = mode
+        self._by_generation: dict[int, Mean] = {}
+        self._founders: dict[str, str] = {}
+
+    def are_for(self, generation: int) -> bool:
+        """Whether members of that generation begin from a mean."""
+        return generation >= max(1, self._first)
+
+    def born(self, life: Life) -> None:
+        """A member is born; of its line the founder is remembered."""
+        alpha = life.birth.parent_params or ""
+        mean = self._by_generation.get(life.generation - 1)
+        alpha = mean.of[0].id if mean and alpha == mean.id else alpha
+        self._founders[life.id] = self._founders.get(alpha, life.id)
+
+    def add(self, mean: Mean) -> None:
+        """A mean has been asked for."""
+        self._by_generation[mean.generation] = mean
+
+    def asked(self, generation: int) -> bool:
+        """Whether the mean of a generation has been asked for."""
+        return generation in self._by_generation
+
+    def there(self, generation: int) -> bool:
+        """Whether it is known what came of the mean of a generation that was asked for."""
+        return self._by_generation[generation].outcome is not None
+
+    def related(self, whole: Population) -> list[str]:
+        """Return the members of a generation that have a mean, best first."""
+        ranked = [whole.members[at] for at in whole.ranking[: whole.survivors]]
+        if not ranked:
+            return []
+        best = ranked[0]
+        distances = [abs((one.fom or 0.0) - (best.fom or 0.0)) for one in ranked]
+        reach = OUTLYING * distances[len(distances) // 2]
+        return [
+            one.id
+            for one, distance in zip(ranked, distances, strict=True)
+            if distance <= reach and self._founders[one.id] == self._founders[best.id]
+        ]
+
+    def good(self, generation: int) -> Mean | None:
+        """Return the mean of a generation if children begin from it; None if there is none, or it is bad."""
+        mean = self._by_generation.get(generation)
+        if mean is None or mean.fom is None:
+            return None
+        foms = sorted(life.fom for life in mean.of if life.fom is not None)
+        median = foms[len(foms) // 2] if self._mode == "min" else foms[(len(foms) - 1) // 2]
+        return None if is_better(median, mean.fom, self._mode) else mean

@@ -1,0 +1,129 @@
+"""`search.start`: begin a run from the parameters and the genome that another one found.
+
+Whatever has no parent in the new run starts from them. The checkpoint is copied into the new run's store and
+the genome into its config, so the other run can be pruned or deleted afterwards.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evodevo.config import RunConfig
+from evodevo.config_search import Start
+from evodevo.errors import UsageError
+from evodevo.evolution.space import FloatLocus, Value
+from evodevo.run.checkpoints import CheckpointError, CheckpointStore
+from evodevo.run.events import Origin
+from evodevo.run.history import History, load_history
+from evodevo.run.setup import JOURNAL, job_of
+from evodevo.run.view import runs_in
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a run starts from. `origin.checkpoint` is the other run's own, at `url`; `data` is its content.
+
+    `config` is that of the new run with the genome as the loci's `initial`; `facts` says what that changes.
+    """
+
+    origin: Origin
+    url: str
+    data: bytes
+    config: RunConfig
+    facts: list[str]
+
+
+def find_origin(config: RunConfig, runs_dir: Path) -> Found | None:
+    """Return what `config.search.start` names; None if it names nothing.
+
+    Raises `UsageError` if there is no such run, or it has nothing that this one can start from.
+    """
+    start = config.search.start
+    if start is None:
+        return None
+    directory = Path(start.run) if start.is_path else runs_dir / start.run
+    if not (directory / JOURNAL).exists():
+        known = "" if start.is_path else f"; there are: {', '.join(runs_in(runs_dir)) or 'none'}"
+        raise _wrong(f"no run {start.run!r} in {directory.parent.absolute()}{known}")
+    history = load_history(directory / JOURNAL)
+    origin = _origin_of(history, start)
+    is_program = Path(origin.checkpoint.name).suffix == ".checkpoint"
+    if is_program != (config.workload.command is not None):
+        kinds = "a program's (workload.command)", "of a workload class (workload.use)"
+        theirs, ours = kinds if is_program else kinds[::-1]
+        raise _wrong(f"the checkpoints of {start.run!r} are {theirs}, those of this run {ours}")
+    url = job_of(history.config, directory.absolute(), history.run_id).checkpoints_url
+    try:
+        data = CheckpointStore(url).read(origin.checkpoint)
+    except CheckpointError as why:
+        raise _wrong(str(why)) from None
+    facts = [origin.text()]
+    if start.take == "start":
+        return Found(origin, url, data, config, facts)
+    begun, more = with_initials(config, origin.genome)
+    return Found(origin, url, data, begun, facts + more)
+
+
+def with_initials(config: RunConfig, genome: Mapping[str, Value]) -> tuple[RunConfig, list[str]]:
+    """Return `config` with the values of `genome` as `initial`, and lines that say which were taken.
+
+    A locus keeps its own if the genome has none for it, or one that it cannot have.
+    """
+    loci: dict[str, Any] = {}
+    taken, kept = [], []
+    for name, locus in config.search.loci.items():
+        value = genome.get(name)
+        if isinstance(locus, FloatLocus) and type(value) is int:
+            value = float(value)
+        loci[name] = locus
+        if not locus.evolves:
+            continue
+        if name in genome and locus.contains(value):
+            loci[name] = locus.model_copy(update={"initial": value})
+            taken.append(f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}")
+        else:
+            kept.append(f"{name} ({f'{value!r} is not possible here' if name in genome else 'not in it'})")
+    facts = [f"initial: {', '.join(taken) or 'nothing'} of its genome"]
+    if kept:
+        facts.append(f"initial as given: {', '.join(kept)}")
+    search = config.search.model_copy(update={"loci": loci})
+    return config.model_copy(update={"search": search}), facts
+
+
+def as_begun(config: RunConfig, history: History) -> RunConfig:
+    """Return `config` as it would be if a run had begun with it where that of `history` did."""
+    start = config.search.start
+    if start is None or start.take == "start" or history.origin is None:
+        return config
+    return with_initials(config, history.origin.genome)[0]
+
+
+def _origin_of(history: History, start: Start) -> Origin:
+    name, before = history.config.run.name, history.origin
+    if start.take == "start":
+        if before is None:
+            raise _wrong(f"run {start.run!r} did not start from another run; leave out `take: start`")
+        return before
+    best = history.best
+    if best is None or best.outcome is None:
+        raise _wrong(f"run {start.run!r} has no best member yet")
+    if best.outcome.checkpoint is None:
+        raise _wrong(
+            f"run {start.run!r} keeps no checkpoints: its command has no {{checkpoint_out}}; "
+            "copy the values of its schedule.yaml into search.loci instead"
+        )
+    return Origin(
+        name,
+        history.run_id,
+        best.id,
+        history.config.objective.metric,
+        best.fom,
+        history.epochs_trained(best) + (before.epochs if before else 0),
+        dict(best.birth.genome),
+        best.outcome.checkpoint,
+    )
+
+
+def _wrong(what: str) -> UsageError:
+    return UsageError(f"search.start: {what}")

@@ -1,0 +1,118 @@
+"""What a run has trained, for use without evodevo.
+
+import evodevo
+
+model.load_state_dict(evodevo.load_model("checkpoints/quickstart"))
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from evodevo.errors import UsageError
+from evodevo.run import files
+from evodevo.run.checkpoints import CheckpointError, CheckpointStore
+from evodevo.run.dispatch import call_by_path
+from evodevo.run.history import History, load_history
+from evodevo.run.records import CheckpointRef
+from evodevo.run.setup import JOURNAL, job_of
+from evodevo.run.view import directory_of
+from evodevo.service.client import Run
+
+PLAIN_STATE = "workers.takeaway:plain_state"
+PLAIN_FILE = "workers.takeaway:plain_file"
+IS_PACKED = "workers.directories:is_packed"
+UNPACK = "workers.directories:unpack"
+SUFFIXES = (".safetensors", ".pt", ".pth")
+
+
+def load_model(run: Run | Path | str, runs_dir: Path | str = "checkpoints") -> dict[str, Any]:
+    """Return the `state_dict` of a run's best member, on the CPU: name -> tensor, as the model has them.
+
+    `run` is a directory, a run's name in `runs_dir`, or a `Run`. Raises `UsageError` if there is no such run,
+    it has no checkpoint yet, or it is a program's.
+    """
+    directory = directory_of(str(run.directory if isinstance(run, Run) else run), str(runs_dir))
+    ref, data = _best_checkpoint(directory)
+    if _is_of_program(ref):
+        raise UsageError(
+            f"the checkpoints of {directory.name!r} are its program's own files; "
+            f"`evodevo export {directory.name}` copies the best one"
+        )
+    state: dict[str, Any] = _read(PLAIN_STATE, directory, data)
+    return state
+
+
+def export(directory: Path, out: Path | None = None) -> tuple[Path, str]:
+    """Write the best member's model to a file; return its path, and what is in it.
+
+    `out` ends in .safetensors, .pt or .pth; a program's checkpoint is copied to any name. The
+    default is `model.safetensors` (or `model.checkpoint`) in the run's directory. Raises `UsageError`.
+    """
+    ref, data = _best_checkpoint(directory)
+    if _is_of_program(ref):
+        path = out or directory / "model.checkpoint"
+        if _read(IS_PACKED, directory, data):
+            return _unpacked(directory, data, path), "the directory that the program wrote, as it was"
+        content, what = data, "the checkpoint that the program wrote, as it is"
+    else:
+        path = out or directory / "model.safetensors"
+        if path.suffix not in SUFFIXES:
+            raise UsageError(f"--out {path}: should end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+        content, what = _read(PLAIN_FILE, directory, data, path.suffix), "a state_dict with plain names"
+    _check_parent(path)
+    files.replace(path, content)
+    return path, what
+
+
+def _unpacked(directory: Path, data: bytes, path: Path) -> Path:
+    """Make the directory that is a program's checkpoint; one that is there is left alone."""
+    _check_parent(path)
+    if path.exists():
+        raise UsageError(f"{path} is there already: remove it, or give another name with --out")
+    _read(UNPACK, directory, data, path)
+    return path
+
+
+def _check_parent(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise UsageError(f"--out {path}: there is no directory {path.parent}")
+
+
+def _read(function: str, directory: Path, *arguments: Any) -> Any:
+    """Call what needs torch, which is imported for it."""
+    try:
+        return call_by_path(function, arguments)
+    except ModuleNotFoundError as why:
+        raise UsageError(f"a model cannot be read here: {why}") from None
+    except ValueError as why:
+        raise UsageError(f"the best checkpoint of {directory.name!r}: {why}") from None
+
+
+def _is_of_program(ref: CheckpointRef) -> bool:
+    return Path(ref.name).suffix == ".checkpoint"
+
+
+def _best_checkpoint(directory: Path) -> tuple[CheckpointRef, bytes]:
+    """The best member's checkpoint: the copy in the run's directory if it is that one, or the store's."""
+    history = load_history(directory / JOURNAL)
+    best = history.best
+    if best is None or best.outcome is None:
+        raise UsageError(f"run {directory.name!r} has no best member yet")
+    ref = best.outcome.checkpoint
+    if ref is None:
+        raise UsageError(
+            f"run {directory.name!r} keeps no checkpoints: its command has no {{checkpoint_out}}"
+        )
+    copy = directory / f"best{Path(ref.name).suffix}"
+    data = copy.read_bytes() if copy.exists() else b""
+    if hashlib.sha256(data).hexdigest() == ref.sha256:
+        return ref, data
+    return ref, _from_store(directory, history, ref)
+
+
+def _from_store(directory: Path, history: History, ref: CheckpointRef) -> bytes:
+    try:
+        return CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url).read(ref)
+    except CheckpointError as why:
+        raise UsageError(str(why)) from None

@@ -1,0 +1,68 @@
+"""The trial of a config before a run begins: its checkpoint store here, its workload on a worker."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from evodevo.config import RunConfig
+from evodevo.errors import UsageError
+from evodevo.run.checkpoints import CheckpointError, CheckpointStore
+from evodevo.run.crew import AttemptLost, Caller, Needs
+from evodevo.run.origin import Found
+from evodevo.run.records import Job
+from evodevo.run.setup import DESCRIBE, TRY_START, founders
+
+
+async def describe(
+    config: RunConfig,
+    job: Job,
+    caller: Caller,
+    refuse: Callable[[Needs], None],
+    twice: bool = False,
+    start: Found | None = None,
+) -> dict[str, Any]:
+    """Ask a worker whether the workload works, and see here whether checkpoints can be deleted.
+
+    With `twice` the worker loads the data twice and compares. `start` is what the run begins from, if that is
+    another run: whether it fits is tried as well. `refuse` raises `UsageError` if no worker that is there
+    will ever do. Raises `UsageError`.
+    """
+    first = founders(config)
+    try:
+        await asyncio.to_thread(lambda: CheckpointStore(job.checkpoints_url).check())
+    except CheckpointError as why:
+        raise UsageError(f"checkpoints.url, on the scheduler's machine: {why}") from None
+
+    async def call(function: str, *arguments: Any) -> Any:
+        attempts, needs = (
+            config.limits.max_attempts,
+            Needs(config.cluster.device == "gpu", run=config.run.name),
+        )
+        for attempt in range(1, attempts + 1):
+            calling = caller.call(config.run.name, function, job, *arguments, needs=needs)
+            try:
+                return await _while_workers_can(calling, needs, refuse)
+            except AttemptLost as why:
+                if attempt == attempts:
+                    raise UsageError(f"the workload could not be tried on a worker: {why}") from why
+        return None
+
+    facts: dict[str, Any] = await call(DESCRIBE, first, twice)
+    if start is None:
+        return {**facts, "start": []}
+    warnings = await call(TRY_START, first[0], start.url, start.origin.checkpoint)
+    return {**facts, "start": start.facts, "warnings": [*facts["warnings"], *warnings]}
+
+
+async def _while_workers_can(
+    call: Coroutine[Any, Any, Any], needs: Needs, refuse: Callable[[Needs], None]
+) -> Any:
+    """Wait for a call's result, but not for workers that will never do."""
+    task = asyncio.create_task(call)
+    try:
+        while not task.done():
+            refuse(needs)
+            await asyncio.wait([task], timeout=1)
+    finally:
+        task.cancel()
+    return task.result()

@@ -1,0 +1,69 @@
+"""A directory as the bytes of a checkpoint: an uncompressed tar, the same for the same files.
+
+Names are sorted, and there are no times and owners in it. It begins with a header of its own, so that a tar
+that a program wrote is not taken for one; any `tar` unpacks it.
+"""
+
+import io
+import os
+import stat
+import tarfile
+from pathlib import Path
+
+BEGINNING = tarfile.TarInfo.create_pax_global_header({"comment": "evodevo: a checkpoint that is a directory"})
+
+
+def pack(directory: Path) -> bytes:
+    """Return the directory's files as bytes.
+
+    Raises `ValueError` if there are none, or one is neither a file nor a directory nor a link within it.
+    """
+    out = io.BytesIO()
+    out.write(BEGINNING)
+    count = 0
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for path in sorted(directory.rglob("*")):
+            member, mode = tarfile.TarInfo(str(path.relative_to(directory))), path.lstat().st_mode
+            member.mode = 0o755 if mode & stat.S_IXUSR else 0o644
+            if stat.S_ISDIR(mode):
+                member.type = tarfile.DIRTYPE
+                tar.addfile(member)
+                continue
+            count += 1
+            if stat.S_ISLNK(mode):
+                member.type, member.linkname = tarfile.SYMTYPE, _inner_target(path, directory)
+                tar.addfile(member)
+            elif stat.S_ISREG(mode):
+                with path.open("rb") as file:
+                    member.size = os.fstat(file.fileno()).st_size
+                    tar.addfile(member, file)
+            else:
+                raise ValueError(f"{member.name} is neither a file nor a directory nor a link")
+    if not count:
+        raise ValueError("there is no file in it")
+    return out.getvalue()
+
+
+def is_packed(data: bytes) -> bool:
+    """Return whether the bytes are a directory that `pack` packed."""
+    return data.startswith(BEGINNING)
+
+
+def unpack(data: bytes, directory: Path) -> None:
+    """Make the directory again. Raises `tarfile.TarError` for what would leave it, or be no plain file."""
+    directory.mkdir()
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
+        tar.extractall(directory, filter=_inside)
+
+
+def _inside(member: tarfile.TarInfo, directory: str) -> tarfile.TarInfo:
+    """Refuse what leaves the directory; a file is as old as its unpacking."""
+    return tarfile.data_filter(member, directory).replace(mtime=None, deep=False)  # type: ignore[arg-type]
+
+
+def _inner_target(link: Path, directory: Path) -> str:
+    target = os.readlink(link)
+    root = directory.resolve()
+    if os.path.isabs(target) or root not in (link.parent.resolve() / target).resolve().parents:
+        raise ValueError(f"the link {link.relative_to(directory)} leads out of it, to {target}")
+    return target

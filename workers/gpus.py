@@ -1,0 +1,116 @@
+"""The NVIDIA GPUs that this process may open, by UUID, in the order of their numbers. CUDA is not started.
+
+Three sources know them, tried in this order; the first that knows any is believed:
+
+- NVML (`libnvidia-ml.so.1`, part of the driver). Like CUDA it leaves out and does not number what the
+  process may not open, so its numbers are those of a view that cgroups or a container confine.
+- `/proc/driver/nvidia/gpus`. It lists all GPUs of the node in spite of cgroups; those whose device file this
+  process may not open are left out here. It does not know UUIDs of MIG instances, nor any UUID before the
+  driver has used the GPU.
+- `nvidia-smi -L`, which asks NVML, in a process of its own.
+
+The order is that of PCI addresses, as in CUDA with CUDA_DEVICE_ORDER=PCI_BUS_ID. CUDA's own order differs
+only between GPUs of different models; see `workers.devices` for why that does no harm.
+"""
+
+import ctypes
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+PROC, DEV = Path("/proc/driver/nvidia"), Path("/dev")
+LIBRARY = "libnvidia-ml.so.1"
+UUID_BYTES = 96
+SMI_TIMEOUT_S = 20.0
+
+
+def uuids() -> list[str]:
+    """Return the UUID of each GPU, or of each MIG instance of those that have some; empty if nobody knows."""
+    return of_nvml() or of_proc() or of_nvidia_smi()
+
+
+def of_nvml(library: str = LIBRARY) -> list[str]:
+    try:
+        nvml = ctypes.CDLL(library)
+        if nvml.nvmlInit_v2():
+            return []
+    except (OSError, AttributeError):
+        return []
+    try:
+        return _listed(nvml)
+    except AttributeError:  # a version of the library without one of the functions
+        return []
+    finally:
+        nvml.nvmlShutdown()
+
+
+def _listed(nvml: Any) -> list[str]:
+    count, found = ctypes.c_uint(), []
+    if nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)):
+        return []
+    for number in range(count.value):
+        gpu = ctypes.c_void_p()
+        if nvml.nvmlDeviceGetHandleByIndex_v2(number, ctypes.byref(gpu)):
+            continue  # not ours to open: CUDA does not number it either
+        mode, pending = ctypes.c_uint(), ctypes.c_uint()
+        if not nvml.nvmlDeviceGetMigMode(gpu, ctypes.byref(mode), ctypes.byref(pending)) and mode.value:
+            found += _instances(nvml, gpu)
+        elif uuid := _uuid(nvml, gpu):
+            found.append(uuid)
+    return found
+
+
+def _instances(nvml: Any, gpu: ctypes.c_void_p) -> list[str]:
+    most, found = ctypes.c_uint(), []
+    nvml.nvmlDeviceGetMaxMigDeviceCount(gpu, ctypes.byref(most))
+    for number in range(most.value):
+        instance = ctypes.c_void_p()
+        if not nvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu, number, ctypes.byref(instance)):
+            found.append(_uuid(nvml, instance))
+    return [uuid for uuid in found if uuid]
+
+
+def _uuid(nvml: Any, device: ctypes.c_void_p) -> str:
+    text = ctypes.create_string_buffer(UUID_BYTES)
+    return "" if nvml.nvmlDeviceGetUUID(device, text, UUID_BYTES) else text.value.decode()
+
+
+def of_proc(proc: Path = PROC, dev: Path = DEV) -> list[str]:
+    found = []
+    for information in sorted(proc.glob("gpus/*/information")):  # directories are named after PCI addresses
+        try:
+            facts = dict(
+                re.findall(r"^(GPU UUID|Device Minor):\s*(\S+)", information.read_text(), re.MULTILINE)
+            )
+        except OSError:
+            return []
+        uuid, minor = facts.get("GPU UUID", "?"), facts.get("Device Minor", "")
+        if not os.access(dev / f"nvidia{minor}", os.R_OK | os.W_OK):  # heeds cgroups
+            continue
+        if "?" in uuid or any(proc.glob(f"capabilities/gpu{minor}/mig/gi*")):
+            return []
+        found.append(uuid)
+    return found
+
+
+def of_nvidia_smi() -> list[str]:
+    try:
+        told = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=SMI_TIMEOUT_S)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return parse_list(told.stdout) if told.returncode == 0 else []
+
+
+def parse_list(text: str) -> list[str]:
+    """Return the UUIDs that `nvidia-smi -L` prints; a GPU that has MIG instances, indented, is left out."""
+    found: list[str] = []
+    gpu = ""
+    for indent, uuid in re.findall(r"^(\s*)(?:GPU|MIG) .*\(UUID: ([^)]+)\)\s*$", text, re.MULTILINE):
+        if not indent.strip("\n"):
+            gpu = uuid
+        elif found and found[-1] == gpu:
+            found.pop()
+        found.append(uuid)
+    return found

@@ -1,0 +1,47 @@
+"""Says, before a run begins from another one's parameters, whether its workload can go on from them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from evodevo.errors import UsageError
+from evodevo.run.checkpoints import CheckpointError, CheckpointStore
+from evodevo.run.records import CheckpointRef, Job
+from workers.build import place_of
+from workers.cache import workload_for
+from workers.preload import current_device
+from workers.seeding import derived, seed_all
+from workers.training import leg_of
+
+LONGEST = 500
+"""Characters of what a workload says of parameters that do not fit."""
+
+
+def try_start(job: Job, hyperparameters: Mapping[str, Any], url: str, ref: CheckpointRef) -> list[str]:
+    """Begin a member from the checkpoint `ref` in the store at `url`; return warnings.
+
+    One is that the worker does not see that store: the run's own copy comes later. Raises `UsageError` if the
+    parameters do not fit.
+    """
+    torch.set_num_threads(job.threads)
+    workload, _ = workload_for(job)
+    try:
+        data = CheckpointStore(url).read(ref)
+    except CheckpointError as why:
+        return [f"search.start was not tried, as the worker does not see its checkpoint: {why}"]
+    try:
+        seed_all(derived(job.seed, "start"), current_device())
+        workload.begin(
+            hyperparameters,
+            0,
+            data,
+            leg_of(job, anew=True),
+        )
+    except (Exception, SystemExit) as why:
+        name = job.workload["use"] or "command"
+        said = " ".join(str(why).split())
+        said = said if len(said) <= LONGEST else f"{said[:LONGEST]} ..."
+        said = f"{type(why).__name__}: {said}{place_of(why)}"
+        raise UsageError(f"search.start: {name} cannot begin with these parameters: {said}") from why
+    return []

@@ -1,0 +1,56 @@
+"""A trained model as plain torch has it: a `state_dict` without the names that wrappers put in front."""
+
+import io
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from workers.names import plain
+from workers.state import model_state
+
+PARALLEL = "module."
+COUNTER = "n_averaged"
+
+
+def plain_state(data: bytes) -> dict[str, Tensor]:
+    """The `state_dict` of the model in a checkpoint, ready for the network itself.
+
+    `torch.compile` adds `_orig_mod` to names, anywhere; `DataParallel` and DDP put `module.` in front of all
+    of them, and so does `AveragedModel`, which also counts. Raises `ValueError` for a file that evodevo did
+    not write.
+    """
+    state = {plain(name): value for name, value in model_state(data).items()}
+    while wrapped := [name for name in state if name != COUNTER]:
+        if not all(name.startswith(PARALLEL) for name in wrapped):
+            break
+        state = {name.removeprefix(PARALLEL): state[name] for name in wrapped}
+    return state
+
+
+def plain_file(data: bytes, suffix: str) -> bytes:
+    """The `state_dict` of the model in a checkpoint as a file: `.safetensors`, or what `torch.save` writes.
+
+    Raises `ValueError` for a file that evodevo did not write, or tensors that safetensors cannot hold.
+    """
+    state = plain_state(data)
+    if suffix != ".safetensors":
+        file = io.BytesIO()
+        torch.save(state, file)
+        return file.getvalue()
+    for name, tensor in state.items():
+        if tensor.layout != torch.strided:
+            raise ValueError(f"{name} is sparse, which safetensors cannot hold; write a .pt file")
+    return safetensors.torch.save(_apart(state), {"format": "pt"})
+
+
+def _apart(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors laid out one after the other; what shares its memory with another is copied."""
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in state.items():
+        place = tensor.untyped_storage().data_ptr()
+        found[name] = tensor.clone() if place in seen else tensor
+        found[name] = found[name].contiguous()
+        seen.add(place)
+    return found

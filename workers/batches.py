@@ -6,9 +6,11 @@ iterated.
 """
 
 import dataclasses
+import multiprocessing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
@@ -54,18 +56,9 @@ def on_device(batch: Any, device: torch.device) -> Any:
 
 
 def length(split: Any) -> int | None:
-    """Return the number of examples of a split, or None if it has no length.
-
-    Raises `UsageError` for tensors of different lengths.
-    """
+    """Return the number of examples of a split, or None if it has no length."""
     if is_tensors(split):
-        lengths = {len(tensor) for tensor in _tensors(split)}
-        if len(lengths) > 1:
-            raise UsageError(
-                f"the tensors of a split have {', '.join(map(str, sorted(lengths)))} examples along their "
-                "first dimension; they should have equally many"
-            )
-        return lengths.pop()
+        return len(next(_tensors(split)))
     if isinstance(split, DataLoader):
         split = split.dataset
     if isinstance(split, Dataset):
@@ -96,8 +89,20 @@ def batch_length(batch: Any) -> int:
 
 def checked(name: str, split: Any) -> None:
     """Raise `UsageError` for a split that cannot give the same batches twice, or none at all."""
-    if split is None or _len(split) == 0 or length(split) == 0:
+    if split is None or _len(split) == 0:
         raise UsageError(f"the {name} split of the data is empty")
+    if is_tensors(split) and len(lengths := {len(tensor) for tensor in _tensors(split)}) > 1:
+        raise UsageError(
+            f"the tensors of the {name} split have {', '.join(map(str, sorted(lengths)))} examples along "
+            "their first dimension; they should have equally many"
+        )
+    if length(split) == 0:
+        raise UsageError(f"the {name} split of the data is empty")
+    if isinstance(split, Tensor | np.ndarray | tuple | Mapping) and not is_tensors(split):
+        raise UsageError(
+            f"the {name} split is {_odd_part(split)}; give tensors with the examples along their first "
+            "dimension (torch.as_tensor makes them of arrays and lists of numbers), or a Dataset"
+        )
     if isinstance(split, Iterator):
         raise UsageError(
             f"the {name} split is a {type(split).__qualname__}, which can be gone through only once; give a "
@@ -113,6 +118,29 @@ def checked(name: str, split: Any) -> None:
             f"the {name} split is a {type(split).__qualname__}; give tensors (one, or tuples or dicts of "
             "them), a Dataset, a DataLoader, or something that can be iterated and yields batches"
         )
+
+
+def have_processes_forked(split: Any) -> None:
+    """Have the processes of a DataLoader forked from one that has torch imported already.
+
+    In a Dask worker each would otherwise import it by itself in every epoch: seconds, not milliseconds.
+    """
+    method = multiprocessing.get_start_method()
+    if getattr(split, "num_workers", 0) and method != "fork":
+        if method == "spawn" and "forkserver" in multiprocessing.get_all_start_methods():
+            multiprocessing.set_start_method("forkserver", force=True)
+        multiprocessing.set_forkserver_preload(["torch.utils.data", "numpy"])
+
+
+def _odd_part(split: Any) -> str:
+    """What of a split of tensors is none."""
+    if isinstance(split, tuple | Mapping):
+        parts = split.values() if isinstance(split, Mapping) else split
+        odd = next((part for part in parts if not is_tensors(part)), None)
+        return f"a {type(split).__name__} with {_odd_part(odd)} in it"
+    if isinstance(split, Tensor):
+        return "a tensor without a dimension of examples"
+    return f"a {type(split).__module__}.{type(split).__qualname__}".replace("builtins.", "")
 
 
 def kept(split: Any, device: torch.device) -> Any:

@@ -5,7 +5,6 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from evodevo.errors import Unfit
 from evodevo.run.checkpoints import CheckpointStore
@@ -19,19 +18,10 @@ from workers.seeding import derived, seed_all
 CHECKPOINTS_BUDGET_BYTES = 2 << 30
 MAX_WORKLOADS = 2
 
-_workloads: OrderedDict[str, "_Kept"] = OrderedDict()
+_workloads: OrderedDict[str, tuple[Trainable, Mapping[str, str] | None]] = OrderedDict()
 _checkpoints: OrderedDict[tuple[str, str], bytes] = OrderedDict()
 _checkpoints_bytes = 0
 _lock = threading.Lock()
-
-
-@dataclass
-class _Kept:
-    """A workload with its data loaded."""
-
-    workload: Trainable
-    data: Mapping[str, str] | None = None
-    """The digest of each split; None if nobody has asked for them."""
 
 
 def _key(job: Job) -> str:
@@ -61,22 +51,22 @@ def workload_for(job: Job) -> tuple[Trainable, bool]:
     """
     key = _key(job)
     with _lock:
-        is_new = key not in _workloads
-        if is_new:
-            _workloads[key] = _Kept(loaded(job))
-            if len(_workloads) > MAX_WORKLOADS:
-                _workloads.popitem(last=False)
-        _workloads.move_to_end(key)
-        kept = _workloads[key]
-        if job.data and kept.data is None:
-            kept.data = digests.of(kept.workload, job.seed)
-        if job.data and (differing := digests.difference(job.data, kept.data or {})):
-            del _workloads[key]  # they may be there, as they were, when it is asked again
-            raise Unfit(
-                f"its {differing} split is not the one that the run began with: the data, or what data() "
-                "makes of them, differ on this worker"
-            )
-        return kept.workload, is_new
+        workload, own = _workloads.pop(key, (None, None))
+        if workload is not None and job.data:
+            own = own or digests.of(workload, job.seed)
+        is_new = workload is None or (bool(job.data) and own != job.data)
+        if workload is None or is_new:
+            workload = loaded(job)
+            own = digests.of(workload, job.seed) if job.data else None
+            if own is not None and (differing := digests.difference(job.data, own)):
+                raise Unfit(
+                    f"its {differing} split is not the one that the run began with: the data, or what data() "
+                    "makes of them, differ on this worker"
+                )
+        _workloads[key] = workload, own
+        if len(_workloads) > MAX_WORKLOADS:
+            _workloads.popitem(last=False)
+        return workload, is_new
 
 
 def loaded(job: Job) -> Trainable:

@@ -9,7 +9,7 @@ trained.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,8 @@ def rehearse(
     metrics = _metrics(workload, first)
     again = _restored(workload, hyperparameters, SEED + 3, data, leg)
     _same_state(workload, data, again)
-    _same_metrics(workload, first, again, metrics)
+    suspects = differing(attributes(first), attributes(again))
+    _same_metrics(workload, first, again, metrics, suspects)
     _train(workload, first, SEED + 4)
     kept = numbers(workload)
     _train(workload, again, SEED + 4)
@@ -62,7 +63,7 @@ def rehearse(
             f"self.{name} of the workload changed while a member was trained, and all members share it; make "
             "it part of the model, or set it on `training` in setup(training)"
         )
-    _same_training(workload, first, again)
+    _same_training(workload, first, again, suspects)
 
     for one, parent in ((other, first), (hyperparameters, second)):
         if parent is second:
@@ -142,7 +143,13 @@ def _metrics(workload: Workload, training: Training) -> dict[str, str]:
     return {name: repr(float(value)) for name, value in found.items()}
 
 
-def _same_metrics(workload: Workload, first: Training, again: Training, metrics: Mapping[str, str]) -> None:
+def _same_metrics(
+    workload: Workload,
+    first: Training,
+    again: Training,
+    metrics: Mapping[str, str],
+    suspects: Sequence[str],
+) -> None:
     found = _metrics(workload, again)
     for name, value in metrics.items():
         if found.get(name) == value:
@@ -153,13 +160,15 @@ def _same_metrics(workload: Workload, first: Training, again: Training, metrics:
                 "validation data have random numbers of their own; let them draw from torch's, numpy's or "
                 "python's global generator, which are seeded"
             )
-        suspects = differing(attributes(first), attributes(again))
-        lacking = ", ".join(suspects[:3]) or "something"
         raise UsageError(
             f"validation_{name} of a member is {value}, and {found.get(name)} after it is restored from its "
-            f"checkpoint: the model keeps {lacking}, which its state_dict lacks; use register_buffer, or "
-            "get_extra_state and set_extra_state"
+            f"checkpoint: the model keeps something{_named(suspects)} that its state_dict lacks; use "
+            "register_buffer, or get_extra_state and set_extra_state"
         )
+
+
+def _named(suspects: Sequence[str]) -> str:
+    return f" (it may be {' or '.join(suspects[:3])})" if suspects else ""
 
 
 def _same_attributes(first: Training, again: Training) -> None:
@@ -183,20 +192,21 @@ def _same_state(workload: Workload, data: bytes, again: Training) -> None:
     """What is restored is what was written."""
     if (name := _difference(data, _encoded(workload, again))) is not None:
         raise UsageError(
-            f"{name} is not the same after a member is restored from its checkpoint: its load_state_dict "
-            "does not set all that its state_dict gives"
+            f"{name} is not the same after a member is restored from its checkpoint: a load_state_dict does "
+            "not set all that its state_dict gives, or what training added (groups of an optimizer) is not "
+            "there in a new member; it can be made in setup(training), by training.epoch"
         )
 
 
-def _same_training(workload: Workload, first: Training, again: Training) -> None:
+def _same_training(workload: Workload, first: Training, again: Training, suspects: Sequence[str]) -> None:
     name = _difference(_encoded(workload, first), _encoded(workload, again))
     if name is None or workload.device.type != "cpu":  # on a GPU not every operation is deterministic
         return
     raise UsageError(
         f"a member that is restored from its checkpoint does not train on as it would have without: {name} "
-        "differs after the next batches. Something that training goes by is not in its state: put it into "
-        "the model's or the optimizer's state_dict, or set an object with state_dict and load_state_dict on "
-        "`training` in setup(training)"
+        f"differs after the next batches. Something that training goes by{_named(suspects)} is not in its "
+        "state: put it into the model's or the optimizer's state_dict, or set an object with state_dict and "
+        "load_state_dict on `training` in setup(training)"
     )
 
 

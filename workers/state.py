@@ -17,18 +17,19 @@ import torch
 from torch import Tensor, nn
 
 from workers import optimizers, tree
+from workers.averaging import Averaged
 from workers.names import plain
 from workers.training import Training
 
 FORMAT = 2
 METADATA_KEY = "evodevo"  # one key: safetensors does not keep the order of several
-WRAPPERS = ("module.",)
 
 
 def encode(training: Training) -> bytes:
     """Return the state of all parts, copied off the device. Raises `tree.Unsavable`."""
     tensors: dict[str, Tensor] = {}
     parts: dict[str, Any] = {}
+    add_given(training)
     names = optimizers.names_of(training.parts())
     for name, part in training.parts().items():
         parts[name] = tree.flatten(_state_of(name, part, training, names), name, tensors)
@@ -60,7 +61,7 @@ def restore(data: bytes, training: Training) -> None:
             _set_state(name, part, stored[name], training, names)
         else:
             training.notes.append(f"{name}: the parent has none, so it starts anew")
-    if training.averaged is not None and "averaged" not in stored:
+    if isinstance(training.averaged, Averaged) and "averaged" not in stored:
         training.averaged.begin(training.model)
     if training.leg.anew:
         for name, part in training.optimizers.items():
@@ -108,6 +109,13 @@ def given(training: Training) -> dict[str, Any]:
         elif _is_scheduler(part):
             found[name] = _copied(part.state_dict())
     return found
+
+
+def add_given(training: Training) -> None:
+    """Let groups of parameters that an optimizer has got since count as made as they are now."""
+    for name, part in training.parts().items():
+        if _is_optimizer(part):
+            training.given[name] += optimizers.settings(part)[len(training.given[name]) :]
 
 
 def _model_state(model: nn.Module) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from torch import Tensor
 Json = Any
 Tensors = dict[str, Tensor]
 
-_LAYOUT = "channels_last"
+_LAYOUTS = {"channels_last": torch.channels_last, "channels_last_3d": torch.channels_last_3d}
 _BYTES = {
     getattr(torch, name)
     for name in ("float8_e8m0fnu", "float4_e2m1fn_x2", "float8_e4m3fnuz", "float8_e5m2fnuz")
@@ -62,10 +62,10 @@ def flatten(value: Any, name: str, tensors: Tensors) -> Json:
         return {"complex": [flatten(value.real, name, tensors), flatten(value.imag, name, tensors)]}
     if kind is torch.dtype:
         return {"dtype": str(value).removeprefix("torch.")}
-    if kind is np.ndarray and value.dtype.kind in "biufc":
+    if kind is np.ndarray and _is_usual(value.dtype, "biufc"):
         return {"array": _put(torch.from_numpy(value.copy()), name, tensors)}
-    if isinstance(value, np.generic) and value.dtype.kind in "biuf":
-        return {"number": [value.dtype.name, flatten(value.item(), name, tensors)]}
+    if isinstance(value, np.generic) and _is_usual(value.dtype, "biufc"):
+        return {"number": [value.dtype.name, value.tobytes().hex()]}
     raise Unsavable(
         f"{name} is a {kind.__module__}.{kind.__qualname__}, which a checkpoint cannot keep; it keeps "
         "numbers, texts, tensors, numpy arrays, and lists, tuples, sets and dicts of these"
@@ -82,10 +82,17 @@ def unflatten(value: Json, tensors: Mapping[str, Tensor]) -> Any:
     return _READERS[kind](content, tensors)
 
 
+def _is_usual(dtype: np.dtype[Any], kinds: str) -> bool:
+    """Whether numbers of such a type are among torch's: of the machine's byte order, and no long doubles."""
+    return dtype.kind in kinds and dtype.isnative and dtype.itemsize <= (16 if dtype.kind == "c" else 8)
+
+
 def _flatten_tensor(value: Tensor, name: str, tensors: Tensors) -> Json:
     value = value.detach()
-    if value.is_quantized or value.layout not in (torch.strided, torch.sparse_coo, torch.sparse_csr):
-        raise Unsavable(f"{name} is a tensor of a kind that a checkpoint cannot keep: {value.layout}")
+    known = value.layout in (torch.strided, torch.sparse_coo, torch.sparse_csr)
+    if value.is_quantized or value.is_meta or not known:
+        kind = "quantized" if value.is_quantized else "without data" if value.is_meta else value.layout
+        raise Unsavable(f"{name} is a tensor of a kind that a checkpoint cannot keep: {kind}")
     if value.layout == torch.sparse_coo:
         # _indices and _values, as those without an underscore refuse what is not coalesced
         parts = [_put(part, f"{name}.{end}", tensors) for end, part in
@@ -109,21 +116,23 @@ def _put(value: Tensor, name: str, tensors: Tensors) -> Json:
         tensors[unique] = torch.view_as_real(copied)
     else:
         tensors[unique] = copied
-        return [unique, _LAYOUT] if _is_channels_last(value) else unique
+        layout = _layout_of(value)
+        return [unique, layout] if layout else unique
     return [unique, str(value.dtype).removeprefix("torch.")]
 
 
-def _is_channels_last(value: Tensor) -> bool:
-    return value.ndim == 4 and not value.is_contiguous() and value.is_contiguous(
-        memory_format=torch.channels_last
-    )  # fmt: skip
+def _layout_of(value: Tensor) -> str | None:
+    name = {4: "channels_last", 5: "channels_last_3d"}.get(value.ndim)
+    if name is None or value.is_contiguous() or not value.is_contiguous(memory_format=_LAYOUTS[name]):
+        return None
+    return name
 
 
 def _get(name: Json, tensors: Mapping[str, Tensor]) -> Tensor:
     if not isinstance(name, list):
         return tensors[name]
-    if name[1] == _LAYOUT:  # sums over another layout differ in their last bits
-        return tensors[name[0]].contiguous(memory_format=torch.channels_last)
+    if name[1] in _LAYOUTS:  # sums over another layout differ in their last bits
+        return tensors[name[0]].contiguous(memory_format=_LAYOUTS[name[1]])
     dtype = getattr(torch, name[1])
     return torch.view_as_complex(tensors[name[0]]) if dtype.is_complex else tensors[name[0]].view(dtype)
 
@@ -162,7 +171,7 @@ _READERS: Mapping[str, _Reader] = {
     "coo": _coo,
     "csr": _csr,
     "array": lambda content, tensors: _get(content, tensors).numpy().copy(),
-    "number": lambda content, tensors: np.dtype(content[0]).type(unflatten(content[1], tensors)),
+    "number": lambda content, tensors: np.frombuffer(bytes.fromhex(content[1]), content[0])[0],
     "bytes": lambda content, tensors: base64.b64decode(content),
     "dtype": lambda content, tensors: getattr(torch, content),
     "tuple": _sequence(tuple),

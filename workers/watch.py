@@ -35,6 +35,9 @@ def attributes(training: Training) -> dict[str, str]:
             continue
         for path, one in modules:
             more = {key: one._buffers[key] for key in getattr(one, "_non_persistent_buffers_set", ())}
+            if isinstance(one, nn.Module):
+                own = one.named_parameters(recurse=False)
+                more |= {f"{key}.requires_grad": parameter.requires_grad for key, parameter in own}
             for key, value in {**vars(one), **more}.items():
                 known = key.startswith("_") or key in ("training", "state", "param_groups", "defaults")
                 if (key in more or not known) and (text := _plain_digest(value)):

@@ -133,10 +133,11 @@ class Workload(ABC):
         options.check(self)
         self.device = device
         loaded = self.data(data_root)
-        for name in ("train", "validation"):
-            batches.checked(name, getattr(loaded, name))
-        if loaded.test is not None:
-            batches.checked("test", loaded.test)
+        for name in ("train", "validation", "test"):
+            split = getattr(loaded, name)
+            if split is not None or name != "test":
+                batches.checked(name, split)
+                batches.have_processes_forked(split)
         on_device = (batches.kept(split, device) for split in (loaded.train, loaded.validation, loaded.test))
         self.splits = Splits(*on_device)
 
@@ -183,6 +184,7 @@ class Workload(ABC):
         learning rate that is still high for a good reason, and selection by one leg is less short-sighted.
         """
         begin_training_mode(training)
+        state.add_given(training)
         losses: list[Tensor] = []
         with contextlib.closing(self._annealed(training, self.train_batches(training))) as found:
             try:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from evodevo.errors import UsageError
+from evodevo.errors import Unfit, UsageError
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.records import Job
 from tests.workers.toys import TOY, Toy, job, section
-from workers import cache
+from workers import cache, digests
 from workers.cache import read_checkpoint, remember_checkpoint, workload_for
 from workers.workload import Splits
 
@@ -148,3 +148,22 @@ def test_a_checkpoint_larger_than_the_budget_is_kept_alone(
     assert read_checkpoint(store, large) == b"larger than ten bytes"
     with pytest.raises(CheckpointError):
         read_checkpoint(store, small)
+
+
+def test_a_worker_takes_no_part_in_a_run_with_other_data_and_looks_again_when_it_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = job(tmp_path)
+    workload, _ = cache.workload_for(first)
+    data = digests.of(workload, first.seed)
+    assert cache.workload_for(job(tmp_path, data=data)) == (workload, False)
+    other = {**data, "validation": "0" * 16}
+    with pytest.raises(Unfit, match="its validation split is not the one that the run began with"):
+        cache.workload_for(job(tmp_path, data=other))
+    again, is_new = cache.workload_for(job(tmp_path, data=data))
+    assert is_new
+    assert again is not workload
+    monkeypatch.setattr(digests, "of", lambda workload, seed: other)
+    cache._workloads.clear()
+    assert cache.workload_for(job(tmp_path, data=other))[1]
+    assert not cache.workload_for(job(tmp_path, data=other))[1]

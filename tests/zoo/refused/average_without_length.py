@@ -5,7 +5,7 @@ from torch.utils.data import IterableDataset
 from tests.workers.toys import Toy, points
 from workers.workload import Splits
 
-MESSAGE = ("average_half_life", "no length")
+MESSAGE = ("average", "half-life", "no length")
 
 
 class Stream(IterableDataset):

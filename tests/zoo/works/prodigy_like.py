@@ -18,12 +18,15 @@ class Adaptive(torch.optim.Optimizer):
             for p in group["params"]:
                 state = self.state[p]
                 if not state:
-                    state["start"], state["sum"] = p.clone(), torch.zeros_like(p, dtype=torch.float64)
+                    state["start"], state["sum"] = (
+                        p.clone(),
+                        (p * 0).to(torch.promote_types(p.dtype, torch.float64)),
+                    )
                     state["inside"] = {"fast": [torch.zeros(3, dtype=torch.float64)], "calls": 0}
-                state["sum"] += p.grad.double()
-                state["inside"]["fast"][0] += p.grad.double().mean()
+                state["sum"] += p.grad
+                state["inside"]["fast"][0] += p.grad.abs().double().mean()
                 state["inside"]["calls"] += 1
-                total += float((state["sum"] * (state["start"] - p)).sum())
+                total += float((state["sum"] * (state["start"] - p)).abs().sum())
             group["d"] = max(group["d"], 1.3 * group["d"] + 0.01 * abs(total))
             group["d"] = min(group["d"], 0.3)
             group["k"] += 1

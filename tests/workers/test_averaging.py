@@ -1,0 +1,131 @@
+"""The moving average of a network, against the recursion by hand."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.workers.toys import HYPERPARAMETERS, Toy, points, prepared
+from workers import state
+from workers.averaging import Averaged
+from workers.seeding import seed_all
+from workers.workload import Splits
+
+HALF_LIFE = 0.5
+
+
+class Net(Toy):
+    """Six batches an epoch, so that the average's half-life is three steps."""
+
+    average_half_life = HALF_LIFE
+
+    def data(self, root: str | None) -> Splits:
+        return Splits(points(96, 1), points(30, 2))
+
+    def model(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 3))
+
+
+def values_of(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+def averaged_by_hand(average: dict[str, Tensor], new: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+    decay = min(0.5 ** (1 / 3), (1 + step) / (10 + step))
+    return {
+        name: decay * average[name] + (1 - decay) * value if value.is_floating_point() else value
+        for name, value in new.items()
+    }
+
+
+def test_the_average_follows_its_recursion_over_several_legs_and_through_inheritance() -> None:
+    toy = prepared(Net())
+    average: dict[str, Tensor] = {}
+    parent, step = None, 0
+    for leg, rate in enumerate((0.05, 0.02, 0.1)):
+        member = toy.begin({**HYPERPARAMETERS, "learning_rate": rate}, 7 + leg, parent)
+        average = average or values_of(member.model)
+        steps = toy.train(member)
+        for _ in range(6):
+            next(steps)
+            step += 1
+            average = averaged_by_hand(average, values_of(member.model), step)
+        steps.close()
+        found = values_of(member.judged)
+        assert member.judged is not member.model
+        for name, value in average.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6)
+        parent = toy.checkpoint(member)
+        assert all(torch.equal(value, found[name]) for name, value in state.model_state(parent).items())
+    assert step == 18
+
+
+def test_the_averaged_network_is_what_is_evaluated_with_its_own_batch_norm() -> None:
+    toy = prepared(Net())
+    member = toy.begin(HYPERPARAMETERS, 7, None)
+    assert len(list(toy.train(member))) == 6
+    assert member.averaged is not None
+    inputs, labels = toy.splits.validation
+    judged = member.judged.eval()
+    expected = nn.functional.cross_entropy(judged(inputs), labels).detach()
+    assert toy.evaluate(member, "validation")["validation_loss"] == float(expected)
+    assert not torch.equal(expected, nn.functional.cross_entropy(member.model.eval()(inputs), labels))
+    assert int(judged[1].num_batches_tracked) == 6
+    assert not torch.equal(judged[1].running_mean, member.model[1].running_mean)
+
+
+def test_early_the_average_follows_closely() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    averaged = Averaged(model, 1e9)
+    nn.init.ones_(model.weight)
+    averaged.update(model)
+    assert float(averaged.module.weight) == pytest.approx(1 - 2 / 11)
+
+
+def test_numbers_sparse_buffers_and_extra_state_are_those_of_the_last_step() -> None:
+    class Odd(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(1, 1)
+            self.calls = 0
+            self.register_buffer("count", torch.tensor(0))
+            self.register_buffer("graph", torch.eye(2).to_sparse())
+            self.register_buffer("turn", torch.ones(1, dtype=torch.complex64))
+
+        def get_extra_state(self) -> Any:
+            return {"calls": self.calls}
+
+        def set_extra_state(self, state: Any) -> None:
+            self.calls = state["calls"]
+
+    model = Odd()
+    averaged = Averaged(model, 1e9)
+    model.calls, model.count = 5, torch.tensor(7)
+    model.graph, model.turn = (2 * torch.eye(2)).to_sparse(), torch.full((1,), 1j)
+    averaged.update(model)
+    own: Any = averaged.module
+    assert (own.calls, int(own.count)) == (5, 7)
+    assert torch.equal(own.graph.to_dense(), 2 * torch.eye(2))
+    torch.testing.assert_close(own.turn, (2 / 11) * torch.ones(1) + (9 / 11) * torch.full((1,), 1j))
+
+
+def test_a_compiled_network_is_averaged_by_its_plain_names() -> None:
+    model = torch.compile(nn.Linear(2, 2), backend="eager")
+    averaged = Averaged(model, 3.0)
+    averaged.update(model)
+    assert averaged.module.state_dict().keys() == {"weight", "bias"}
+
+
+def test_the_average_takes_no_part_in_training() -> None:
+    toy, plain = prepared(Net()), prepared(Net())
+    plain.average_half_life = None
+    one, other = (each.begin(HYPERPARAMETERS, 7, None) for each in (toy, plain))
+    assert not any(parameter.requires_grad for parameter in one.judged.parameters())
+    for each, member in ((toy, one), (plain, other)):
+        seed_all(0)
+        assert len(list(each.train(member))) == 6
+    assert not torch.equal(one.model[0].weight, one.judged[0].weight)
+    assert all(
+        torch.equal(value, other.model.state_dict()[name]) for name, value in one.model.state_dict().items()
+    )

@@ -1,0 +1,76 @@
+"""Seeds for whatever is called of a user's code."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from tests.workers.toys import HYPERPARAMETERS, Toy, assignment, job, points, run_one, section
+from workers import cache
+from workers.seeding import derived, seed_all
+from workers.workload import Splits
+
+
+def draws() -> tuple[float, float, float]:
+    return random.random(), float(np.random.random()), float(torch.rand(()))
+
+
+def test_all_three_generators_are_seeded() -> None:
+    seed_all(3)
+    first = draws()
+    draws()
+    seed_all(3, torch.device("cpu"))
+    assert draws() == first
+    seed_all(4)
+    assert not set(draws()) & set(first)
+
+
+def test_seeds_of_other_purposes_and_of_other_runs_are_others() -> None:
+    seeds = [derived(seed, *purpose) for seed in (0, 1) for purpose in (("data",), ("digest", "train"), ())]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert derived(0, "data") == 171566453, "a run that was begun with another version goes on with its data"
+
+
+class Drawing(Toy):
+    """Draws in all its methods, and keeps what it drew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made = draws()
+
+    def data(self, root: str | None) -> Splits:
+        self.loaded = draws()
+        return Splits(points(40, random.randrange(1000)), points(30, int(np.random.randint(1000))))
+
+
+def test_init_and_data_draw_the_same_in_every_worker_of_a_run_and_other_than_in_another_run(
+    tmp_path: pytest.TempPathFactory,
+) -> None:
+    use = section("tests.workers.test_seeding:Drawing")
+    found = []
+    for seed in (3, 3, 4):
+        draws()  # what a process has drawn before does not matter
+        found.append(cache.loaded(job(tmp_path, use, seed=seed)))
+    one, again, other = found
+    assert (one.made, one.loaded) == (again.made, again.loaded)
+    assert torch.equal(one.splits.train[0], again.splits.train[0])
+    assert not set(one.made + one.loaded) & set(other.made + other.loaded)
+    assert not set(one.made) & set(one.loaded)
+
+
+def test_every_member_is_evaluated_with_the_same_draws(
+    tmp_path: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def evaluate(self: Toy, training: object, split: str) -> dict[str, float]:
+        seen.append(draws())
+        return {"validation_loss": 1.0}
+
+    monkeypatch.setattr(Toy, "evaluate", evaluate)
+    for training_seed in (1, 2):
+        run_one(job(tmp_path), assignment(hyperparameters=HYPERPARAMETERS, training_seed=training_seed))
+    run_one(job(tmp_path, seed=9), assignment(training_seed=1))
+    assert seen[0] == seen[1] != seen[2]

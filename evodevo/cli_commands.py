@@ -281,7 +281,8 @@ def prune(run: str, runs_dir: str) -> None:
     history = open_run(directory).view.history
     best = history.best.outcome.checkpoint if history.best and history.best.outcome else None
     origin = history.origin.checkpoint if history.origin else None  # a replay begins with it
-    last = {ref.name for ref in (best, origin) if ref}
+    soup = history.soup.checkpoint if history.soup else None
+    last = {ref.name for ref in (best, origin, soup) if ref}
     keep = last if history.end == "done" else needed_checkpoints(history)
     try:
         store = CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url)

@@ -303,6 +303,8 @@ def _averaging_problems(config: RunConfig, strategy: type[Strategy]) -> list[str
     search, found = config.search, []
     if search.judge == "averaged" and config.workload.command is not None:
         found.append("search.judge: a program is judged raw, as only itself knows its parameters")
+    if search.soup and config.workload.command is not None:
+        found.append("search.soup: parameters of a program have no mean, as only itself knows them")
     if search.recombine is None:
         return found
     if config.workload.command is not None:

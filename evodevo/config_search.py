@@ -81,6 +81,8 @@ class Search(Section):
     """Half-life of that average, in epochs."""
     recombine: Recombine | None = None
     """Begin the last generations from the mean of all members; null: each from its parent, to the end."""
+    soup: bool = False
+    """At the end, average those networks of the last generation whose mean is better on validation data."""
     options: Plain = Field(default_factory=dict)
     """The strategy's own."""
     start: Start | None = None

@@ -19,7 +19,7 @@ def examine(
 ) -> dict[str, float]:
     """Return the metrics of a checkpoint on the test split; empty if the workload has none.
 
-    What the workload has to show of it (pictures, texts) is written to `exhibits_dir`.
+    What the workload has to show of it (pictures, texts) is written to `exhibits_dir`, unless that is empty.
     """
     torch.set_num_threads(job.threads)
     workload, _ = workload_for(job)
@@ -27,7 +27,7 @@ def examine(
     state = workload.begin(hyperparameters, 0, read_checkpoint(store_of(job), ref), leg)
     seed_all(derived(job.seed, "evaluate"), current_device())
     metrics = workload.evaluate(state, "test")
-    for name, data in workload.exhibits(state).items():
+    for name, data in workload.exhibits(state).items() if exhibits_dir else ():
         path = Path(exhibits_dir, name)
         path.parent.mkdir(exist_ok=True)
         files.replace(path, data)

@@ -85,16 +85,25 @@ def _train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: Ha
     seed_all(derived(job.seed, "evaluate"), current_device())  # the same draws for every member
     metrics = {**_last_of(epochs), **workload.evaluate(state, "validation")}
 
-    for name in job.weights or [job.metric]:
-        if name not in metrics:
-            raise KeyError(f"the workload reports {', '.join(metrics)}, and not the objective {name!r}")
-    if job.weights:
-        metrics[job.metric] = sum(weight * metrics[name] for name, weight in job.weights.items())
+    metrics = weighted(job, metrics)
     by_epoch = epochs if len(epochs) > 1 else ()
     notes = (*notes_on(metrics), *(state.notes if isinstance(state, Training) else ()))
     if not math.isfinite(metrics[job.metric]):
         return Outcome("diverged", metrics=metrics, epochs=by_epoch, notes=notes)
     return Outcome("done", metrics[job.metric], metrics, epochs=by_epoch, notes=notes)
+
+
+def weighted(job: Job, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics with the objective among them, which may be a weighted sum of others.
+
+    Raises `KeyError` if the workload does not report it.
+    """
+    for name in job.weights or [job.metric]:
+        if name not in metrics:
+            raise KeyError(f"the workload reports {', '.join(metrics)}, and not the objective {name!r}")
+    if not job.weights:
+        return dict(metrics)
+    return {**metrics, job.metric: sum(weight * metrics[name] for name, weight in job.weights.items())}
 
 
 def _train(

@@ -1,8 +1,8 @@
 """Everything that is made from a run's journal when it ends, or when somebody asks: written to its directory.
 
-history.csv, schedule.yaml, best.safetensors, summary.json, and report/ with PNGs and index.html; of a steady
-run evolve.csv, hyp_evolved.yaml and evolve.png in place of the picture of its schedule. They can be deleted
-and made again at any time.
+history.csv, schedule.yaml, best.safetensors, soup.safetensors, summary.json, and report/ with PNGs and
+index.html; of a steady run evolve.csv, hyp_evolved.yaml and evolve.png in place of the picture of its
+schedule. They can be deleted and made again at any time.
 """
 
 import json
@@ -43,24 +43,28 @@ def write_products(directory: Path | str) -> list[Path]:
         products[directory / "hyp_evolved.yaml"] = hyp_evolved_yaml(history)
         pictures[directory / "evolve.png"] = drawn(lambda: evolve_plot(history))
     exhibits = {path.name: path.read_bytes() for path in sorted((directory / EXHIBITS).glob("*"))}
-    best = _best_checkpoint(directory, history)
+    best = _checkpoints(directory, history)
     missing = [f"{path.name}: {why}" for path, why in best.items() if isinstance(why, Missing)]
     shown = {path.stem: png for path, png in pictures.items()}
     page = _page(history, shown, exhibits, missing)
     return files.replace_all({**products, **pictures, **best, report / "index.html": page})
 
 
-def _best_checkpoint(directory: Path, history: History) -> dict[Path, bytes | Missing]:
-    """The best member's checkpoint, or why it cannot be had; nothing before there is one."""
-    ref = history.best.outcome.checkpoint if history.best and history.best.outcome else None
-    if ref is None:
-        return {}
-    path = directory / f"best{Path(ref.name).suffix}"
+def _checkpoints(directory: Path, history: History) -> dict[Path, bytes | Missing]:
+    """Those of the best member and of the soup, or why they cannot be had; nothing before they are there."""
+    best = history.best.outcome.checkpoint if history.best and history.best.outcome else None
+    soup = history.soup.checkpoint if history.soup else None
     url = job_of(history.config, directory, history.run_id).checkpoints_url
-    try:
-        return {path: CheckpointStore(url).read(ref)}
-    except CheckpointError as why:
-        return {path: Missing(why)}
+    found: dict[Path, bytes | Missing] = {}
+    for name, ref in (("best", best), ("soup", soup)):
+        if ref is None:
+            continue
+        path = directory / f"{name}{Path(ref.name).suffix}"
+        try:
+            found[path] = CheckpointStore(url).read(ref)
+        except CheckpointError as why:
+            found[path] = Missing(why)
+    return found
 
 
 def _page(

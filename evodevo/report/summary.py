@@ -5,6 +5,7 @@ from typing import Any
 
 from evodevo.report.account import MEASURED, PARTS, account, workers_at_once
 from evodevo.report.gain import gain_facts, gain_of
+from evodevo.run.events import Soup
 from evodevo.run.history import History
 from evodevo.run.records import in_json
 from evodevo.run.view import brief
@@ -33,6 +34,7 @@ def summary_of(history: History) -> dict[str, Any]:
         **gain_facts(history),
         "best_metrics": in_json(best.outcome.metrics) if best and best.outcome else {},
         "test_metrics": in_json(history.test),
+        **({"soup": _soup(history.soup)} if history.soup else {}),
         "generations": history.completed(),
         "members": len(history.over),
         "diverged": sum(life.status == "diverged" for life in history.lives()),
@@ -74,8 +76,29 @@ def summary_lines(history: History) -> list[tuple[str, str]]:
                 for name, value in facts["test_metrics"].items()
             ),
         ]
+        if history.soup:
+            found += _soup_lines(history.soup, facts)
         lines[1:1] = found
     return lines
+
+
+def _soup(soup: Soup) -> dict[str, Any]:
+    return {
+        "of": list(soup.of),
+        "fom": soup.fom,
+        "metrics": in_json(soup.metrics),
+        "test_metrics": in_json(soup.test),
+    }
+
+
+def _soup_lines(soup: Soup, facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the soup is, beside the best member."""
+    count = len(soup.of)
+    made_of = f"the mean of {count} members" if count > 1 else "one member, as no mean was better"
+    return [
+        ("soup", f"{facts['metric']} {soup.fom:.6g} ({made_of})"),
+        *((f"  {name}", f"{value:.6g} (never selected by)") for name, value in soup.test.items()),
+    ]
 
 
 def _notes(history: History) -> dict[str, int]:

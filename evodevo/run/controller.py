@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evodevo.errors import RunFailed, UsageError
+from evodevo.evolution.fitness import best_first
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.crew import (
     ANYTHING,
@@ -19,14 +20,14 @@ from evodevo.run.crew import (
     Caller,
     Needs,
 )
-from evodevo.run.events import End, Ended, Event, Extended, TakenOver, encode
+from evodevo.run.events import End, Ended, Event, Extended, Soup, TakenOver, encode
 from evodevo.run.history import History, load_history
 from evodevo.run.journal import Journal, JournalError
 from evodevo.run.keeper import Keeper
 from evodevo.run.loop import Loop
 from evodevo.run.pacing import pacing_of
-from evodevo.run.records import Job
-from evodevo.run.setup import EXAMINE, EXHIBITS, JOURNAL, RENDER, job_of, write_config
+from evodevo.run.records import CheckpointRef, Job
+from evodevo.run.setup import EXAMINE, EXHIBITS, JOURNAL, RENDER, SOUP, job_of, write_config
 
 logger = logging.getLogger("evodevo.controller")
 
@@ -73,7 +74,7 @@ class Controller:
                 status, reason = await self._evolve(store)
             except RunFailed as why:
                 status, reason = "failed", str(why)
-            await self.write(Ended(status, reason, await self._test(status)))
+            await self.write(Ended(status, reason, await self._test(status), await self._soup(status)))
             await self._render()
         except asyncio.CancelledError:
             if not self._cancelled:
@@ -165,22 +166,36 @@ class Controller:
         if status != "done" or best is None or best.outcome is None or best.outcome.checkpoint is None:
             return {}
         hyperparameters = self.history.config.space().express(best.birth.genome)
+        arguments = best.outcome.checkpoint, hyperparameters, str(self.directory / EXHIBITS)
+        metrics: dict[str, float] = await self._finish(EXAMINE, *arguments) or {}
+        return metrics
+
+    async def _soup(self, status: End) -> Soup | None:
+        """The soup of the last generation and its metrics on the test split, if the config asks for one."""
+        config, generations = self.history.config, self.history.generations
+        lives = [life for life in generations[-1] if life.fom is not None] if generations else []
+        if status != "done" or not config.search.soup or not lives:
+            return None
+        lives = [lives[at] for at in best_first([life.fom for life in lives], config.objective.mode)]
+        refs = [life.outcome.checkpoint for life in lives if life.outcome]
+        hyperparameters = config.space().express(lives[0].birth.genome)
+        made = await self._finish(SOUP, config.objective.mode, refs, hyperparameters)
+        if made is None or made["fom"] is None:
+            return None
+        checkpoint = CheckpointRef(**made["checkpoint"])
+        test = await self._finish(EXAMINE, checkpoint, hyperparameters, "")
+        return Soup([lives[at].id for at in made["of"]], made["fom"], made["metrics"], test or {}, checkpoint)
+
+    async def _finish(self, function: str, *arguments: Any) -> Any:
+        """Have a worker do something after the last generation; None if it comes to nothing."""
         for _ in range(self.history.config.limits.max_attempts):
             try:
-                metrics: dict[str, float] = await self._caller.call(
-                    self._job.run,
-                    EXAMINE,
-                    self._job,
-                    best.outcome.checkpoint,
-                    hyperparameters,
-                    str(self.directory / EXHIBITS),
-                    needs=self.needs,
+                return await self._caller.call(
+                    self._job.run, function, self._job, *arguments, needs=self.needs
                 )
             except (AttemptLost, UsageError) as why:
-                logger.warning("run %s: test evaluation: %s", self._job.run, why)
-            else:
-                return metrics
-        return {}
+                logger.warning("run %s: %s: %s", self._job.run, function, why)
+        return None
 
     async def _render(self) -> None:
         """Tables, schedule, best checkpoint and plots; they can be made again with `evodevo report`."""

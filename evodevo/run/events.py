@@ -16,7 +16,7 @@ that does not know a kind of event refuses the run.
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from evodevo.evolution.population import Birth
@@ -135,12 +135,24 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Soup:
+    """The mean of those networks of the last generation that make it better; `of` are members, best first."""
+
+    of: Sequence[str]
+    fom: float
+    metrics: Mapping[str, float]
+    test: Mapping[str, float]
+    checkpoint: CheckpointRef
+
+
+@dataclass(frozen=True)
 class Ended:
-    """`test`: metrics of the best member on the test split."""
+    """`test`: metrics of the best member on the test split. `soup`: what was made of the last generation."""
 
     status: End
     reason: str | None = None
     test: Mapping[str, float] = field(default_factory=dict)
+    soup: Soup | None = None
 
 
 Event = Averaging | Begun | TakenOver | Extended | Births | Lost | Result | Ended
@@ -207,6 +219,7 @@ def encode(event: Event) -> dict[str, Any]:
                 "status": event.status,
                 "reason": event.reason,
                 "test": in_json(event.test),
+                **({"soup": _encode_soup(event.soup)} if event.soup else {}),
             }
 
 
@@ -317,8 +330,31 @@ def _outcome(record: Record) -> Result:
     )
 
 
+def _encode_soup(soup: Soup) -> dict[str, Any]:
+    return {
+        "of": list(soup.of),
+        "fom": soup.fom,
+        "metrics": in_json(soup.metrics),
+        "test": in_json(soup.test),
+        "checkpoint": asdict(soup.checkpoint),
+    }
+
+
 def _end(record: Record) -> Ended:
-    return Ended(record["status"], record["reason"], from_json(record["test"]))
+    soup = record.get("soup")
+    return Ended(
+        record["status"],
+        record["reason"],
+        from_json(record["test"]),
+        soup
+        and Soup(
+            soup["of"],
+            soup["fom"],
+            from_json(soup["metrics"]),
+            from_json(soup["test"]),
+            CheckpointRef(**soup["checkpoint"]),
+        ),
+    )
 
 
 _READERS: Mapping[str, Callable[[Record], Event]] = {

@@ -29,6 +29,7 @@ from evodevo.run.events import (
     Lost,
     Origin,
     Result,
+    Soup,
     TakenOver,
     decode,
 )
@@ -92,6 +93,8 @@ class History:
         self.reason: str | None = None
         self.test: Mapping[str, float] = {}
         """Metrics of the best member on the test split; there when the run is done."""
+        self.soup: Soup | None = None
+        """The soup of the last generation, if one was asked for; there when the run is done."""
         self.elapsed_s = 0.0
         """Seconds during which a controller was at work; the time between two controllers does not count."""
         self.spans: list[list[float]] = []
@@ -152,6 +155,7 @@ class History:
                 self.begun, self.run_id = event, event.id
             case Ended():
                 self.end, self.reason, self.test = event.status, event.reason, event.test
+                self.soup = event.soup
 
     @cached_property
     def config(self) -> RunConfig:
@@ -233,7 +237,7 @@ class History:
 
     def _take_controller(self, event: TakenOver) -> None:
         self.controller = event.about
-        self.end, self.reason, self.test = None, None, {}
+        self.end, self.reason, self.test, self.soup = None, None, {}, None
         again: Iterable[str] = ()
         if event.retry is True and self.generations:
             last = self.generations[-1] if self.inherits else self.births

@@ -21,6 +21,8 @@ def needed_checkpoints(
     be tried again. The pacing of the run knows; without it both are taken to be so for the last generations.
     """
     needed = {history.origin.checkpoint.name} if history.origin else set()
+    if history.soup:
+        needed.add(history.soup.checkpoint.name)
     for life in [*_recent(history), *([history.best] if history.best else [])]:
         if (ref := _checkpoint(life)) and (life is history.best or may_inherit(life)):
             needed.add(ref.name)

@@ -29,6 +29,7 @@ RUN_UNIT = "workers.unit:run_unit"
 EXAMINE = "workers.examine:examine"
 DESCRIBE = "workers.describe:describe"
 TRY_START = "workers.start:try_start"
+SOUP = "workers.soup:make_soup"
 RENDER = "evodevo.report.products:write_products"
 
 

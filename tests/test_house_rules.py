@@ -67,6 +67,7 @@ ALLOWED = {
     "evodevo.versions": [],
     "evodevo.display": ["evodevo.config", "evodevo.config_search", "evodevo.run"],
     "workers": [
+        "evodevo.evolution.fitness",
         "workers",
         "evodevo.run.records",
         "evodevo.run.checkpoints",

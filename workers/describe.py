@@ -55,6 +55,11 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
         ) from why
     except (Exception, SystemExit) as why:
         reason = " ".join(f"{type(why).__name__}: {why}".split())
+        if "pickle" in reason or "local object" in reason:
+            reason += (
+                "; the dataset, sampler and collate_fn of a DataLoader with num_workers have to be defined "
+                "at the top of a module, as its processes import them"
+            )
         raise UsageError(f"{name} fails before its first epoch: {reason}{place_of(why)}") from why
     if not workload.continues:
         _check_legs(job, facts)

@@ -231,8 +231,6 @@ def _fresh_state(
     own = {key: _copied(value) for key, value in group.items() if key != "params"}
     probe.param_groups = [{**own, "params": [twin], **({"weight_decay": 0} if "weight_decay" in own else {})}]
     try:
-        if callable(getattr(probe, "train", None)):
-            probe.train()
         type(optimizer).step(probe)
     except Exception:  # whatever a user's optimizer raises
         return None

@@ -78,7 +78,9 @@ def nothing_left_behind(
 
 
 def files_in(temporary: Path) -> list[str]:
-    return [str(path) for path in temporary.iterdir() if not path.name.startswith("torchinductor_")]
+    """Without what torch and a DataLoader's processes keep for as long as they live."""
+    known = ("torchinductor_", "pymp-")
+    return [str(path) for path in temporary.iterdir() if not path.name.startswith(known)]
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> bool:

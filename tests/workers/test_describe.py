@@ -89,6 +89,15 @@ def test_what_a_workload_raises_is_said_with_its_reason_its_file_and_its_line(
     )
 
 
+def test_what_a_loaders_processes_cannot_have_is_said_with_where_it_has_to_be(
+    user_module: UserModule, tmp_path: Path
+) -> None:
+    problem = "AttributeError(\"Can't pickle local object 'f.<locals>.<lambda>'\")"  # as pickle raises it
+    name = user_module(f"{HEAD}    def loss(self, model, batch, hp): raise {problem}\n")
+    message = refusal(tmp_path, section(f"{name}:Net"))
+    assert "collate_fn of a DataLoader with num_workers have to be defined at the top of a module" in message
+
+
 def test_what_a_library_raises_is_said_with_the_line_of_the_workload_that_called_it(
     user_module: UserModule, tmp_path: Path
 ) -> None:

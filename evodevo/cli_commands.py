@@ -119,6 +119,7 @@ def check(config_path: str, overrides: tuple[str, ...], runs_dir: str, where: Wh
         try:
             facts = call_by_path(DESCRIBE, (job, first, True))
             if start:
+                start.check_data(facts["data"])
                 tried = call_by_path(TRY_START, (job, first[0], start.url, start.origin.checkpoint))
                 facts = {**facts, "start": start.facts, "warnings": [*facts["warnings"], *tried]}
         except ModuleNotFoundError as why:

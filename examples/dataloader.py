@@ -1,6 +1,6 @@
 """Dataset and DataLoader, a one-cycle schedule, averaged weights and gradient clipping: 8 x 6 on real digits.
 
-python -m examples.dataloader
+python -m examples.dataloader  # its run is in checkpoints/; delete it to run again
 """
 
 import torch

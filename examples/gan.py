@@ -1,6 +1,6 @@
 """A GAN: two networks, two optimizers, a step of one's own. It learns to draw points on a ring.
 
-python -m examples.gan
+python -m examples.gan  # its run is in checkpoints/; delete it to run again
 """
 
 import math

@@ -1,6 +1,7 @@
 """A LightningModule as it is: its training_step, its optimizer and its scheduler, evolved.
 
-python -m examples.lightning_module  # needs pytorch-lightning
+python -m examples.lightning_module  # needs pytorch-lightning; delete checkpoints/example-lightning to run
+again
 """
 
 import pytorch_lightning as pl

@@ -1,6 +1,6 @@
 """A strategy of one's own: whoever is worse than the median goes on from the best, with values near its own.
 
-python -m examples.own_strategy
+python -m examples.own_strategy  # its run is in checkpoints/; delete it to run again
 """
 
 import evodevo

@@ -5,7 +5,7 @@ import inspect
 import json
 import os
 import traceback
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,6 +48,7 @@ class Trainable(Protocol):
         hyperparameters: Mapping[str, Any],
         other: Mapping[str, Any] | None = None,
         leg: Leg = ...,
+        heirs: Sequence[Mapping[str, Any]] = (),
     ) -> tuple[list[str], set[str]]:
         """Try a round with two members; returns the metrics reported and the hyperparameters read."""
 

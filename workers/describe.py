@@ -1,5 +1,6 @@
 """Says, before a run begins, whether its workload works: imports it, loads the data, rehearses a round."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,16 +15,21 @@ from workers import digests
 from workers.build import place_of
 from workers.cache import loaded, workload_for
 from workers.hyperparameters import UnknownHyperparameter
+from workers.options import misspelt
 from workers.preload import current_device
 from workers.seeding import derived, seed_all
 from workers.training import leg_of
+
+QUICK_S = 3.0
+"""Data that are loaded within this time are loaded twice before every run."""
 
 
 def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = False) -> dict[str, Any]:
     """Facts about the job's workload: `facts` and `warnings` (lines), `metrics` (names), `torch` (version).
 
     `data` has the digest of each split; if the job knows digests, they have to be equal. `founders` are the
-    hyperparameters of two members. With `twice` the data are loaded a second time and have to be the same.
+    hyperparameters of two members, and of others that may inherit from the first. With `twice` the data are
+    loaded a second time, however long that takes, and have to be the same.
 
     Raises `UsageError` if no checkpoints can be kept, or the workload cannot be imported, cannot load its
     data, fails in a round of training, or does not report the objective's metric.
@@ -36,10 +42,12 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
     name = job.workload["use"] or "command"
     leg = leg_of(job)
     try:
-        workload, _ = workload_for(replace(job, data={}))
+        began = time.monotonic()
+        workload, is_new = workload_for(replace(job, data={}))
+        quick = is_new and time.monotonic() - began < QUICK_S
         data = digests.of(workload, job.seed)
-        _check_data(job, data, twice)
-        metrics, read = workload.rehearse(founders[0], founders[-1], leg)
+        _check_data(job, data, twice or quick)
+        metrics, read = workload.rehearse(founders[0], founders[1 % len(founders)], leg, founders[2:])
         seed_all(derived(job.seed, "facts"), current_device())
         facts = workload.facts()
     except UsageError as why:
@@ -66,11 +74,14 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
     key = "objective.weights" if job.weights else "objective.metric"
     for metric in job.weights or [job.metric]:
         if metric not in metrics:
-            raise UsageError(f"{key}: {name} does not report {metric!r}; {nearest(metric, sorted(metrics))}")
+            meant = f"validation_{metric}"
+            hint = f"did you mean {meant}?" if meant in metrics else nearest(metric, sorted(metrics))
+            raise UsageError(f"{key}: {name} does not report {metric!r}; {hint}")
     if job.weights and job.metric in {*metrics, "train_loss"}:
         raise UsageError(f"objective.metric: {name} has a metric {job.metric!r}; give the sum another name")
     unread = [locus for locus in founders[0] if locus not in read]
     warnings = [f"{name} did not read the hyperparameter {locus!r}" for locus in unread]
+    warnings += misspelt(workload)
     version = str(torch.__version__)
     return {"facts": facts, "warnings": warnings, "metrics": metrics, "data": data, "torch": version}
 

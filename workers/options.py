@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -29,6 +30,23 @@ def check(workload: Workload) -> None:
         )
     if workload.scheduler_per not in ("epoch", "step"):
         raise UsageError(f"scheduler_per: should be 'epoch' or 'step', not {workload.scheduler_per!r}")
+
+
+def misspelt(workload: Any) -> list[str]:
+    """Return a warning for each attribute and method that nearly has the name of one that `Workload` has."""
+    base = next((kind for kind in type(workload).__mro__ if kind.__name__ == "Workload"), None)
+    if base is None:
+        return []
+    known = [name for name in dir(base) if not name.startswith("_")]
+    kind = type(workload)
+    classes = kind.__mro__[: kind.__mro__.index(base)]
+    own = {name for one in classes for name in vars(one)}
+    found = []
+    for name in sorted(own | vars(workload).keys()):
+        near = get_close_matches(name, known, n=1, cutoff=0.8)
+        if near and name not in known and not name.startswith("_"):
+            found.append(f"{kind.__name__}.{name} means nothing to evodevo; did you mean {near[0]}?")
+    return found
 
 
 def check_schedule(workload: Workload, training: Training) -> None:

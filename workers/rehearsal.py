@@ -34,16 +34,22 @@ EPOCHS = 2
 
 
 def rehearse(
-    workload: Workload, hyperparameters: Mapping[str, Any], other: Mapping[str, Any], leg: Leg
+    workload: Workload,
+    hyperparameters: Mapping[str, Any],
+    other: Mapping[str, Any],
+    leg: Leg,
+    heirs: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[list[str], set[str]]:
     """Return the names of the metrics, and the hyperparameters that were read.
+
+    `heirs` are hyperparameters of further members that take over the state of the first.
 
     Raises `UsageError` for what a run would get wrong without a word, and whatever the workload raises.
     """
     leg = replace(leg, total=leg.total and max(EPOCHS, leg.total))
     first = workload.begin(hyperparameters, SEED, None, leg)
     _same_batches(workload, first)
-    second = workload.begin(other, SEED + 1, None, leg)
+    second = _begun(workload, other, leg)
     watch = Watch(workload, first, second)
     _train(workload, first, SEED + 2, BATCHES)
     watch.compare()
@@ -65,14 +71,37 @@ def rehearse(
         )
     _same_training(workload, first, again, suspects)
 
-    for one, parent in ((other, first), (hyperparameters, second)):
-        if parent is second:
-            _train(workload, second, SEED + 5)
-            data = _encoded(workload, second)
-        heir = _restored(workload, one, SEED + 6, data, leg, ", if it was trained with other hyperparameters")
-        _train(workload, heir, SEED + 7)
-        _encoded(workload, heir)
-    return [f"validation_{name}" for name in metrics], first.hyperparameters.read
+    for one in heirs:
+        changed = ", ".join(f"{key} = {one[key]!r}" for key in one if one[key] != hyperparameters.get(key))
+        _restored(workload, one, SEED + 8, data, leg, f" with {changed}")
+    if second is not None and _can_train(workload, second):
+        when = ", if it was trained with other hyperparameters"
+        for one, parent in ((other, data), (hyperparameters, _encoded(workload, second))):
+            heir = _restored(workload, one, SEED + 6, parent, leg, when)
+            _train(workload, heir, SEED + 7)
+            _encoded(workload, heir)
+    return list(metrics), first.hyperparameters.read
+
+
+def _begun(workload: Workload, hyperparameters: Mapping[str, Any], leg: Leg) -> Training | None:
+    """A second member; None if its hyperparameters are such that it fails by itself, as members may."""
+    try:
+        return workload.begin(hyperparameters, SEED + 1, None, leg)
+    except UsageError:
+        raise
+    except Exception:
+        return None
+
+
+def _can_train(workload: Workload, training: Training) -> bool:
+    """Whether a fresh member does not fail by itself for its hyperparameters."""
+    try:
+        _train(workload, training, SEED + 5)
+    except UsageError:
+        raise
+    except Exception:
+        return False
+    return True
 
 
 def _restored(
@@ -86,7 +115,9 @@ def _restored(
         reason = " ".join(str(why).split())
         raise UsageError(
             f"a new model does not take the state of a trained one{when}: its load_state_dict says "
-            f"{reason[:300]!r}; model() has to make all parameters and buffers, always of the same shapes"
+            f"{reason[:300]!r}. A child takes over the parameters of another member, so model() has to make "
+            "all parameters and buffers, always of the same shapes; what changes them can evolve only where "
+            "every member trains from scratch (strategy mutate_best) or keeps its values (random_search)"
         ) from None
 
 
@@ -122,10 +153,39 @@ def _train(workload: Workload, training: Training, seed: int, most: int = 1) -> 
         workload.end_epoch(training, losses)
 
 
-@torch.no_grad()
 def _metrics(workload: Workload, training: Training) -> dict[str, str]:
-    """Those of one batch of the validation split, as text: NaN is not equal to itself."""
+    """Those of one batch of the validation split by their full names, as text: NaN is not equal to itself."""
     seed_all(derived(SEED, "evaluate"), workload.device)
+    if type(workload).evaluate is not _plain_evaluate():
+        return _of_own_evaluate(workload, training)
+    return {f"validation_{name}": value for name, value in _of_a_batch(workload, training).items()}
+
+
+def _plain_evaluate() -> Any:
+    from workers.workload import Workload
+
+    return Workload.evaluate
+
+
+def _of_own_evaluate(workload: Workload, training: Training) -> dict[str, str]:
+    """What an overridden `evaluate` makes of the split, of which it sees one batch if it asks for batches."""
+    batches = workload.evaluation_batches
+    workload.evaluation_batches = lambda split: islice(batches(split), 1)  # type: ignore[method-assign]
+    try:
+        found = workload.evaluate(training, "validation")
+    finally:
+        del workload.evaluation_batches  # the method of the class is there again
+    for name in found:
+        if not name.startswith("validation_"):
+            raise UsageError(
+                f"evaluate(training, 'validation') returns {name!r}; names of metrics begin with that of the "
+                f"split: 'validation_{name}'"
+            )
+    return {name: repr(float(value)) for name, value in found.items()}
+
+
+@torch.no_grad()
+def _of_a_batch(workload: Workload, training: Training) -> dict[str, str]:
     with training.evaluating() as model, workload._casting():
         batch = next(iter(workload.evaluation_batches("validation")), None)
         if batch is None:
@@ -156,12 +216,12 @@ def _same_metrics(
             continue
         if _metrics(workload, first) != metrics:
             raise UsageError(
-                f"validation_{name} of one and the same member is {value} and then another: metrics() or the "
+                f"{name} of one and the same member is {value} and then another: metrics() or the "
                 "validation data have random numbers of their own; let them draw from torch's, numpy's or "
                 "python's global generator, which are seeded"
             )
         raise UsageError(
-            f"validation_{name} of a member is {value}, and {found.get(name)} after it is restored from its "
+            f"{name} of a member is {value}, and {found.get(name)} after it is restored from its "
             f"checkpoint: the model keeps something{_named(suspects)} that its state_dict lacks; use "
             "register_buffer, or get_extra_state and set_extra_state"
         )

@@ -74,9 +74,10 @@ def _plain_digest(value: Any) -> str:
 class Watch:
     """What must not change while a member is trained: what another has, and what the workload keeps."""
 
-    def __init__(self, workload: Workload, first: Training, second: Training) -> None:
+    def __init__(self, workload: Workload, first: Training, second: Training | None) -> None:
         own = {id(tensor) for _, tensor in _tensors(first)}
-        shared = [(name, tensor) for name, tensor in _tensors(second) if id(tensor) in own]
+        others = _tensors(second) if second else ()
+        shared = [(name, tensor) for name, tensor in others if id(tensor) in own]
         self._shared = [(name, tensor, _digest(tensor)) for name, tensor in shared]
         self._kept = [(name, value, _digest_of(value)) for name, value in _kept(workload)]
 

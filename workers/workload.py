@@ -133,6 +133,11 @@ class Workload(ABC):
         options.check(self)
         self.device = device
         loaded = self.data(data_root)
+        if not isinstance(loaded, Splits):
+            raise UsageError(
+                "data() should return Splits(train=..., validation=..., test=...), "
+                f"not a {type(loaded).__qualname__}"
+            )
         for name in ("train", "validation", "test"):
             split = getattr(loaded, name)
             if split is not None or name != "test":
@@ -269,9 +274,10 @@ class Workload(ABC):
         hyperparameters: Mapping[str, Any],
         other: Mapping[str, Any] | None = None,
         leg: Leg = Leg(total=2),  # noqa: B008
+        heirs: Sequence[Mapping[str, Any]] = (),
     ) -> tuple[list[str], set[str]]:
         """Try a whole round with two members: see `workers.rehearsal`."""
-        return rehearse(self, hyperparameters, other or hyperparameters, leg)
+        return rehearse(self, hyperparameters, other or hyperparameters, leg, heirs)
 
     def facts(self) -> list[str]:
         """Lines for `evodevo check`: what this workload is, in numbers."""
@@ -292,7 +298,11 @@ class Workload(ABC):
 
     def _loss(self, training: Training, batch: Batch) -> Tensor:
         with self._casting():
-            return self.loss(training.model, batch, training.hyperparameters)
+            loss = self.loss(training.model, batch, training.hyperparameters)
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            kind = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)[:100]
+            raise TypeError(f"loss() should return a scalar tensor, not {kind}")
+        return loss
 
     def _casting(self) -> torch.autocast:
         enabled = self.autocast is not None
@@ -352,7 +362,8 @@ class Workload(ABC):
         if self.scheduler_per == "step":
             _step_schedulers(training, ())
         if training.averaged is not None:
-            training.averaged.update(training.model)
+            update = getattr(training.averaged, "update_parameters", None)  # torch's AveragedModel has that
+            (update or training.averaged.update)(training.model)
 
     def _use_pending(self, training: Training) -> None:
         if training.pending:

@@ -32,6 +32,23 @@ class Found:
     data: bytes
     config: RunConfig
     facts: list[str]
+    before: History
+
+    def check_data(self, data: Mapping[str, str]) -> None:
+        """Compare the digests of the splits with those of the other run.
+
+        Raises `UsageError` if they are other splits of the same source: what validates and tests here may
+        have trained the parameters that the run starts from.
+        """
+        theirs, before = self.before.begun.data, self.before.config
+        same_source = (before.workload, before.data) == (self.config.workload, self.config.data)
+        differing = [name for name in theirs if name in data and theirs[name] != data[name]]
+        if same_source and differing:
+            raise _wrong(
+                f"the {differing[0]} split is not that of run {before.run.name!r}, so this one would be "
+                "validated and tested on examples that its parameters were trained on; set run.seed to "
+                f"{before.run.seed}, as there, or let data() make its splits with a fixed seed"
+            )
 
 
 def find_origin(config: RunConfig, runs_dir: Path) -> Found | None:
@@ -60,9 +77,9 @@ def find_origin(config: RunConfig, runs_dir: Path) -> Found | None:
         raise _wrong(str(why)) from None
     facts = [origin.text()]
     if start.take == "start":
-        return Found(origin, url, data, config, facts)
+        return Found(origin, url, data, config, facts, history)
     begun, more = with_initials(config, origin.genome)
-    return Found(origin, url, data, begun, facts + more)
+    return Found(origin, url, data, begun, facts + more, history)
 
 
 def with_initials(config: RunConfig, genome: Mapping[str, Value]) -> tuple[RunConfig, list[str]]:

@@ -4,13 +4,15 @@ import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from evodevo.config import RunConfig
 from evodevo.errors import RunFailed, UsageError
+from evodevo.evolution.space import BoolLocus, ChoiceLocus, Genome, IntLocus, Space, same
 from evodevo.evolution.strategies import find
 from evodevo.run import files
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
@@ -91,15 +93,42 @@ def write_config(directory: Path, config: RunConfig) -> None:
         os.utime(path, (made_at, made_at))
 
 
+MOST_VARIANTS = 16
+"""Values of loci without an order that are tried before a run begins."""
+
+
 def founders(config: RunConfig) -> list[dict[str, Any]]:
-    """Return the hyperparameters of the first two founders. Raises `UsageError` if there cannot be any."""
+    """Return the hyperparameters of the first two founders, and of members that may inherit from the first.
+
+    The latter differ from it in one locus: another choice, or a step in an integer, which may change what a
+    network looks like. Raises `UsageError` if there cannot be any founders.
+    """
     last = min(1, config.search.population - 1)
     try:
-        births = [Guarded(config.strategy()).founder(0, slot) for slot in (0, last)]
+        strategy = Guarded(config.strategy())
+        genomes = [strategy.founder(0, slot).genome for slot in (0, last)]
+        mutates = strategy.inherits and strategy.needs(1, 0) != [0]
     except RunFailed as why:
         raise UsageError(f"search.strategy: {why}") from None
     space = config.space()
-    return [space.express(birth.genome) for birth in births]
+    if mutates:
+        genomes += islice(_variants(space, genomes[0]), MOST_VARIANTS)
+    return [space.express(genome) for genome in genomes]
+
+
+def _variants(space: Space, genome: Genome) -> Iterator[Genome]:
+    for name, locus in space.loci.items():
+        value = genome[name]
+        values: list[Any] = []
+        if isinstance(locus, ChoiceLocus):
+            values = [choice for choice in locus.choices if not same(choice, value)]
+        elif isinstance(locus, BoolLocus):
+            values = [not value]
+        elif isinstance(locus, IntLocus) and isinstance(value, int):
+            values = [value + 1 if value < locus.high else value - 1]
+        for other in values if locus.evolves else ():
+            if locus.contains(other):
+                yield {**genome, name: other}
 
 
 def _rename_to_new(unborn: Path, directory: Path) -> None:

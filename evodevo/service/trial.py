@@ -39,6 +39,8 @@ async def describe(
             Needs(config.cluster.device == "gpu", run=config.run.name),
         )
         for attempt in range(1, attempts + 1):
+            if function == DESCRIBE and 1 < attempt == attempts:
+                arguments = first[:1], twice  # it may be the other members that end workers, as members may
             calling = caller.call(config.run.name, function, job, *arguments, needs=needs)
             try:
                 return await _while_workers_can(calling, needs, refuse)
@@ -50,6 +52,7 @@ async def describe(
     facts: dict[str, Any] = await call(DESCRIBE, first, twice)
     if start is None:
         return {**facts, "start": []}
+    start.check_data(facts["data"])
     warnings = await call(TRY_START, first[0], start.url, start.origin.checkpoint)
     return {**facts, "start": start.facts, "warnings": [*facts["warnings"], *warnings]}
 

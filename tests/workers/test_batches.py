@@ -190,7 +190,7 @@ def test_evaluating_a_shuffled_loader_is_the_same_each_time() -> None:
         ((NUMBERS, torch.tensor(1.0)), "a tuple with a tensor without a dimension of examples in it"),
         ((NUMBERS, NUMBERS[:3]), r"3, 20 examples.*equally many"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_a_split_that_cannot_be_is_refused_by_its_name(split: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:

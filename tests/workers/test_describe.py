@@ -1,5 +1,6 @@
 """Saying, before a run begins, whether its workload works."""
 
+import importlib
 import re
 import textwrap
 from pathlib import Path
@@ -10,7 +11,8 @@ import torch
 
 from evodevo.errors import UsageError
 from tests.workers.conftest import UserModule
-from tests.workers.toys import HYPERPARAMETERS, TOY, job, section
+from tests.workers.toys import HYPERPARAMETERS, TOY, job, prepared, section
+from workers import state
 from workers.describe import describe
 
 HEAD = "from tests.workers.toys import Toy\nclass Net(Toy):\n"
@@ -38,8 +40,8 @@ def test_a_workload_that_works_is_described_without_a_warning(tmp_path: Path) ->
 
 
 def test_a_metric_that_is_not_reported_is_named_with_those_that_are(tmp_path: Path) -> None:
-    message = refusal(tmp_path, section(), metric="accuracy")
-    assert message.startswith(f"objective.metric: {TOY} does not report 'accuracy'; ")
+    message = refusal(tmp_path, section(), metric="accurate")
+    assert message.startswith(f"objective.metric: {TOY} does not report 'accurate'; ")
     assert message.endswith("validation_accuracy, validation_loss")
 
 
@@ -247,3 +249,102 @@ def test_where_no_checkpoints_can_be_kept_nothing_else_is_tried(
     assert message.startswith("checkpoints.url: no ")
     assert url in message
     assert reason in message
+
+
+def described(tmp_path: Path, module: str, *founders: dict[str, Any], metric: str = "validation_loss") -> Any:
+    """Facts of the class `Own` of a user's module."""
+    return describe(job(tmp_path, section(f"{module}:Own"), metric=metric), founders or (HYPERPARAMETERS,))
+
+
+OWN = """
+import torch
+from torch import nn
+from tests.workers.toys import Toy
+from workers.workload import Splits
+
+class Own(Toy):
+"""
+
+
+def test_a_locus_that_changes_shapes_is_refused_if_a_child_would_inherit_across_it(
+    tmp_path: Path, user_module: UserModule
+) -> None:
+    module = user_module(
+        OWN
+        + """
+    def model_of(self, hp):
+        return nn.Sequential(nn.Linear(4, hp["width"]), nn.Linear(hp["width"], 3))
+"""
+    )
+    founders = [{**HYPERPARAMETERS, "width": width} for width in (8, 8, 16)]
+    assert described(tmp_path, module, *founders[:2])["metrics"]
+    with pytest.raises(UsageError, match=r"with width = 16: .*always of the same shapes") as caught:
+        described(tmp_path, module, *founders)
+    assert "mutate_best" in str(caught.value)
+
+
+def test_metrics_that_only_an_own_evaluate_has_count(tmp_path: Path, user_module: UserModule) -> None:
+    module = user_module(
+        OWN
+        + """
+    def metrics(self, model, batch):
+        raise NotImplementedError
+
+    def evaluate(self, training, split):
+        with training.evaluating() as model, torch.no_grad():
+            right = [(model(x).argmax(1) == y) for x, y in self.evaluation_batches(split)]
+        return {f"{split}_f1": float(torch.cat(right).double().mean())}
+"""
+    )
+    assert described(tmp_path, module, metric="validation_f1")["metrics"] == ["validation_f1"]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("    def evaluate(self, training, split):\n        return {'f1': 1.0}", "'validation_f1'"),
+        ("    def evaluate(self, training, split):\n        1 / 0", "ZeroDivisionError"),
+        ("    def loss(self, model, batch, hp):\n        model(batch[0])", "return a scalar tensor"),
+        ("    def data(self, root):\n        return (1, 2)", "data\\(\\) should return Splits"),
+    ],
+)
+def test_what_would_fail_later_is_refused_with_what_to_do(
+    body: str, said: str, tmp_path: Path, user_module: UserModule
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        described(tmp_path, user_module(OWN + body))
+
+
+def test_a_name_that_is_nearly_one_of_the_workloads_is_warned_of(
+    tmp_path: Path, user_module: UserModule
+) -> None:
+    module = user_module(OWN + "    clip_nrom = 1.0\n    own_thing = 2\n")
+    assert described(tmp_path, module)["warnings"] == [
+        "Own.clip_nrom means nothing to evodevo; did you mean clip_norm?"
+    ]
+
+
+def test_the_name_of_a_metric_without_its_split_is_understood(tmp_path: Path) -> None:
+    message = refusal(tmp_path, section(), metric="accuracy")
+    assert message.endswith("did you mean validation_accuracy?")
+
+
+def test_torchs_average_as_training_averaged_is_judged_and_exported(
+    tmp_path: Path, user_module: UserModule
+) -> None:
+    module = user_module(
+        OWN
+        + """
+    def setup(self, training):
+        training.averaged = torch.optim.swa_utils.AveragedModel(training.model)
+"""
+    )
+    assert described(tmp_path, module)["warnings"] == []
+    workload = prepared(importlib.import_module(module).Own())
+    training = workload.begin(HYPERPARAMETERS, 7, None)
+    for _ in workload.train(training):
+        pass
+    found = state.model_state(workload.checkpoint(training))
+    for name, value in training.averaged.module.state_dict().items():
+        assert torch.equal(found[name], value)
+    assert not torch.equal(found["0.weight"], training.model.get_parameter("0.weight"))

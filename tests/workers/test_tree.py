@@ -192,7 +192,7 @@ class Text(str):
         (np.zeros(2, dtype=">f4"), "numpy.ndarray"),
         (torch.device("cpu"), "torch.device"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_what_cannot_be_kept_is_refused_by_its_place_and_kind(value: Any, kind: str) -> None:
     with pytest.raises(tree.Unsavable) as caught:

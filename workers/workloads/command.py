@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,6 +159,7 @@ class Command:
         hyperparameters: Mapping[str, Any],
         other: Mapping[str, Any] | None = None,
         leg: Leg = Leg(),  # noqa: B008
+        heirs: Sequence[Mapping[str, Any]] = (),
     ) -> tuple[list[str], set[str]]:
         """Check the command without running it: the program is there and the placeholders are known."""
         clash = set(hyperparameters) & set(OWN_PLACEHOLDERS)

@@ -124,23 +124,23 @@ def set_state(
     if stored["kind"] != kind:
         _take_changes(optimizer, stored["groups"], names, SCALED)
         return [f"the state of {stored['kind']} is of no use to {kind}, which starts anew"]
-    notes: list[str] = []
+    dropped: dict[str, list[str]] = {}
     own = {names[id(p)]: (p, group) for group in optimizer.param_groups for p in group["params"]}
     kinds = {name: group["kinds"] for group in stored["groups"] for name in group["names"]}
     state: dict[Tensor, dict[str, Any]] = {}
     for name, values in stored["state"].items():
         if name not in own:
-            notes.append(f"the state of {name} is dropped, as it is not trained here")
+            dropped.setdefault("not trained here", []).append(name)
             continue
         parameter, group = own[name]
         if set(own) != set(kinds or own) and _is_about_others(values, parameter):
-            notes.append(f"the state of {name} is dropped, as other parameters are trained here")
+            dropped.setdefault("kept with others than those trained here", []).append(name)
             continue
         fitting = dict(values)
         if name in kinds and not _fits(values, kinds[name], group):
             expected = _fresh_state(optimizer, parameter, group)
             if expected is None:
-                notes.append(f"the state of {name} is dropped, as it was made with other settings")
+                dropped.setdefault("made with other settings", []).append(name)
                 continue
             fitting = {**expected, **{key: value for key, value in values.items() if key in expected}}
         state[parameter] = fitting
@@ -149,7 +149,7 @@ def set_state(
                 if parameter in optimizer.state}  # fmt: skip
         _load(optimizer, {**made, **state}, stored.get("extra", {}))
     _take_changes(optimizer, stored["groups"], names)
-    return _shortened(notes)
+    return [f"the state of {_listed(names)} is dropped: {reason}" for reason, names in dropped.items()]
 
 
 def _load(
@@ -276,7 +276,5 @@ def _copied(value: Any) -> Any:
     return value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
 
 
-def _shortened(notes: list[str]) -> list[str]:
-    if len(notes) <= 3:
-        return notes
-    return [*notes[:2], f"and {len(notes) - 2} more, up to: {notes[-1]}"]
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

@@ -60,7 +60,7 @@ def test_after_a_freeze_each_layer_has_its_own_momentum_and_not_its_neighbours()
     child, optimizer, notes = child_of(
         parent, parents, lambda model: torch.optim.SGD(model.named("bc"), 0.5, momentum=0.8), about
     )
-    assert notes == ["optimizer: the state of a is dropped, as it is not trained here"]
+    assert notes == ["optimizer: the state of a is dropped: not trained here"]
     before = {name: getattr(child, name).detach().clone() for name in "abc"}
     step(child, optimizer, "bc", scale=2.0)
     for name in "bc":  # v = 0.9 g + g after two steps; then 0.8 v + 2 g
@@ -332,7 +332,7 @@ def test_a_state_by_position_is_taken_over_by_the_same_parameters_only() -> None
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.2)
 
 
-def test_many_notes_are_shortened() -> None:
+def test_notes_of_one_reason_are_one() -> None:
     class Many(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -344,8 +344,7 @@ def test_many_notes_are_shortened() -> None:
         p.grad = torch.ones(1)
     parents.step()
     notes = states.restore(states.encode(parent, parents), child, torch.optim.Adam([child.all[8]], 0.1))
-    assert len(notes) == 3
-    assert notes[2].startswith("optimizer: and 6 more, up to: the state of all.7 is dropped")
+    assert notes == ["optimizer: the state of all.0 and 7 more is dropped: not trained here"]
 
 
 def test_finding_out_what_an_optimizer_keeps_changes_neither_it_nor_a_parameter() -> None:

@@ -1,0 +1,72 @@
+"""Measure what a moving average of the parameters costs an epoch, and what it adds to a checkpoint.
+
+    python scripts/bench/averaging.py [--runs 5] [--threads 1] [--batches 60] [--out averaging.jsonl]
+
+LeNet on the packaged digits (batches of 50) and ResNet-20 on made images of CIFAR-10's size (batches of 128):
+so many batches are trained in this process, by turns with and without the average. Printed are the seconds,
+their ratio run by run, and the bytes of both checkpoints.
+"""
+
+import time
+
+import torch
+from measuring import Log, in_turn, parser_for, ratios, spread
+
+from workers.training import Leg
+from workers.workload import Splits, Workload
+from workers.workloads.lenet import LeNet
+from workers.workloads.resnet20 import ResNet20
+
+HYPERPARAMETERS = {"learning_rate": 0.01, "momentum": 0.9, "weight_decay": 1e-4, "max_shift": 1}
+
+
+class MadeImages(ResNet20):
+    """ResNet-20 on random bytes: what an epoch costs does not depend on what is in the images."""
+
+    def data(self, root: str | None) -> Splits:
+        images = torch.randint(0, 256, (4096, 3, 32, 32), dtype=torch.uint8)
+        labels = torch.randint(0, 10, (4096,))
+        return Splits((images, labels), (images[:100], labels[:100]))
+
+
+def seconds_of(workload: Workload, averaged: bool, batches: int) -> tuple[float, int]:
+    """Train so many batches; return the seconds and the bytes of the checkpoint."""
+    leg = Leg(average_half_life=1.0 if averaged else None)
+    training = workload.begin(HYPERPARAMETERS, 0, None, leg)
+    done = 0
+    began = 0.0
+    while done <= batches:
+        for _ in workload.train(training):
+            if done == 0:
+                began = time.monotonic()  # the first batch is not counted
+            done += 1
+            if done > batches:
+                break
+    seconds = time.monotonic() - began
+    return seconds, len(workload.checkpoint(training))
+
+
+def main() -> None:
+    parser = parser_for(__doc__)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batches", type=int, default=60, help="of an epoch that is timed (default: 60)")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    log = Log(options.out, threads=options.threads, batches=options.batches)
+    workloads: dict[str, Workload] = {"LeNet": LeNet(batch_size=50), "ResNet-20": MadeImages(batch_size=128)}
+    for name, workload in workloads.items():
+        workload.prepare(torch.device("cpu"), None)
+        found: dict[bool, list[float]] = {False: [], True: []}
+        sizes: dict[bool, int] = {}
+        for run, averaged in in_turn((False, True), options.runs):
+            seconds, sizes[averaged] = seconds_of(workload, averaged, options.batches)
+            found[averaged].append(seconds)
+            log.add(run=run, workload=name, averaged=averaged, seconds=seconds, bytes=sizes[averaged])
+        print(f"\n{name}, {options.batches} batches, {options.runs} runs")
+        print(f"  raw: {spread(found[False])} s, {sizes[False]:,} bytes")
+        print(f"  averaged: {spread(found[True])} s, {sizes[True]:,} bytes")
+        print(f"  averaged / raw: {spread(ratios(found[True], found[False]))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -287,7 +287,7 @@ def test_lbfgs_starts_anew_with_other_parameters_or_another_length_of_history() 
     for names, history, noted in (
         ("ab", 3, []),
         ("ab", 5, ["other settings"]),
-        ("a", 3, ["other parameters"]),
+        ("a", 3, ["kept with others"]),
     ):
         child, optimizer, notes = child_of(
             parent,

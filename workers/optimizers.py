@@ -273,6 +273,8 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _copied(value: Any) -> Any:
+    if value is None or type(value) in (bool, int, float, str):
+        return value
     return value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
 
 

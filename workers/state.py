@@ -30,8 +30,9 @@ def encode(training: Training) -> bytes:
     tensors: dict[str, Tensor] = {}
     parts: dict[str, Any] = {}
     add_given(training)
-    names = optimizers.names_of(training.parts())
-    for name, part in training.parts().items():
+    own = training.parts()
+    names = optimizers.names_of(own)
+    for name, part in own.items():
         parts[name] = tree.flatten(_state_of(name, part, training, names), name, tensors)
     if training.differs_when_judged():
         with training.evaluating() as model:

@@ -30,6 +30,12 @@ class Leg:
     average_half_life: float | None = None
 
 
+_NO_PARTS = frozenset(
+    "model optimizer generator hyperparameters given notes leg epoch step steps_per_epoch pending".split()
+)
+"""Attributes of a `Training` that are parts by another way, or none."""
+
+
 def leg_of(job: Job, before: int = 0, anew: bool = False) -> Leg:
     """Return a leg of a run, from a member that was trained `before` epochs."""
     return Leg(job.epochs, job.steps, before, job.total_epochs, anew, job.average_half_life)
@@ -96,7 +102,7 @@ class Training:
         """All that has a state, by name: the model, the optimizers, and what else was set on this."""
         found = {"model": self.model, **self.optimizers}
         for name, value in vars(self).items():
-            if name not in ("model", "optimizer", "generator", "hyperparameters", "given", "notes"):
+            if value is not None and name not in _NO_PARTS:
                 found.update(_stateful(name, value))
         return found
 
@@ -137,9 +143,9 @@ def begin_training_mode(training: Training) -> None:
 
 def is_stateful(value: Any) -> bool:
     """Whether a value has a state that can be taken and set."""
-    if isinstance(value, torch.Generator):
+    if callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None)):
         return True
-    return callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None))
+    return isinstance(value, torch.Generator)
 
 
 def _stateful(name: str, value: Any) -> dict[str, Any]:

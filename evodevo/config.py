@@ -301,6 +301,8 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
 def _averaging_problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
     """Why parameters cannot be averaged as the config says."""
     search, found = config.search, []
+    if search.average_half_life is not None and search.judge != "averaged":
+        found.append("search.average_half_life: counts only with search.judge: averaged")
     if search.judge == "averaged" and config.workload.command is not None:
         found.append("search.judge: a program is judged raw, as only itself knows its parameters")
     if search.soup and config.workload.command is not None:
@@ -311,6 +313,11 @@ def _averaging_problems(config: RunConfig, strategy: type[Strategy]) -> list[str
         found.append("search.recombine: parameters of a program have no mean, as only itself knows them")
     if not strategy.inherits:
         found.append(f"search.recombine: members of {search.strategy} inherit nothing")
+    elif strategy.keeps_to_itself:
+        found.append(
+            f"search.recombine: lines of {search.strategy} never mix, and members of different founders have "
+            "no mean; leave it out, or take a strategy in which children descend from the best"
+        )
     if search.pace == "steady":
         found.append("search.recombine: with search.pace steady there is no generation to be averaged")
     return found

@@ -77,8 +77,8 @@ class Search(Section):
     """Length of a leg in optimizer steps, instead of epochs."""
     judge: Literal["raw", "averaged"] = "raw"
     """Whose fom counts: that of the parameters as they are, or of their moving average, kept at each step."""
-    average_half_life: float = Field(default=1.0, gt=0)
-    """Half-life of that average, in epochs."""
+    average_half_life: float | None = Field(default=None, gt=0)
+    """Half-life of that average, in epochs; with `judge: averaged` 1 if not given."""
     recombine: Recombine | None = None
     """Begin the last generations from the mean of all members; null: each from its parent, to the end."""
     soup: bool = False

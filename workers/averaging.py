@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from evodevo.errors import UsageError
 from workers.names import original
 
 
@@ -20,7 +21,13 @@ class Averaged:
     def __init__(self, model: nn.Module, half_life_steps: float) -> None:
         sparse = [buffer for buffer in model.buffers() if buffer.layout != torch.strided]
         memo = {id(buffer): buffer.detach().clone() for buffer in sparse}  # not all kinds can be deep-copied
-        self.module = copy.deepcopy(original(model), memo).requires_grad_(False)
+        try:
+            self.module = copy.deepcopy(original(model), memo).requires_grad_(False)
+        except Exception as why:
+            raise UsageError(
+                f"the model cannot be copied, so it has no average ({' '.join(str(why).split())[:200]}); use "
+                "torch.nn.utils.parametrizations, or judge its parameters as they are (search.judge: raw)"
+            ) from why
         self.decay = 0.5 ** (1.0 / half_life_steps)
         self.steps = 0
 

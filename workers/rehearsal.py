@@ -197,7 +197,7 @@ def _of_a_batch(workload: Workload, training: Training) -> dict[str, str]:
             single = torch.as_tensor(value)
         except (TypeError, ValueError, RuntimeError):
             raise UsageError(f"metric {name!r} should be one number, not a {type(value).__name__}") from None
-        if single.numel() != 1 or single.is_complex():
+        if single.numel() != 1 or single.is_complex() or (single.ndim and not isinstance(value, Tensor)):
             kind = f"a tensor of shape {tuple(single.shape)}" if single.ndim else str(single.dtype)
             raise UsageError(f"metric {name!r} should be one number, not {kind}")
     return {name: repr(float(value)) for name, value in found.items()}

@@ -26,7 +26,8 @@ from workers.seeding import derived, seed_all
 from workers.training import Training, leg_of
 from workers.workload import Workload
 
-STEM = "soup"
+STEM = "soup-a0"
+"""Begins the name of its checkpoint, where a member's has its id and attempt."""
 STATISTICS_EXAMPLES = 2000
 
 

@@ -31,7 +31,10 @@ class Leg:
 
 
 _NO_PARTS = frozenset(
-    "model optimizer generator hyperparameters given notes leg epoch step steps_per_epoch pending".split()
+    (
+        *("model", "optimizer", "generator", "hyperparameters", "given", "notes"),
+        *("leg", "epoch", "step", "steps_per_epoch", "pending"),
+    )
 )
 """Attributes of a `Training` that are parts by another way, or none."""
 

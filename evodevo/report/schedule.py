@@ -17,7 +17,7 @@ from typing import Any, Self
 from evodevo import yaml_text
 from evodevo.errors import UsageError
 from evodevo.run.history import History
-from evodevo.run.life import Life
+from evodevo.run.life import Life, Mean
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Entry:
     epochs: int = 1
     legs: int = 1
     steps: int | None = None
+    mean_of: int = 1
+    """How many members' mean it began from; of one alone its parameters."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Schedule:
                 _legs(history, ancestor) * history.config.search.epochs_per_generation,
                 _legs(history, ancestor),
                 steps and steps * _legs(history, ancestor),
+                _began_from(history, ancestor),
             )
             for ancestor in history.line(life)
         ]
@@ -122,10 +125,16 @@ class Schedule:
                 **({"epochs": entry.epochs} if entry.epochs != 1 else {}),
                 **({"legs": entry.legs} if entry.legs != 1 else {}),
                 **({"steps": entry.steps} if entry.steps is not None else {}),
+                **({"mean_of": entry.mean_of} if entry.mean_of != 1 else {}),
             }
             for number, entry in zip(begins, self.entries, strict=False)
         ]
         return yaml_text.dump({**head, "epochs": epochs}, default_flow_style=None, width=1000)
+
+
+def _began_from(history: History, life: Life) -> int:
+    parent = history.by_id.get(life.birth.parent_params or "")
+    return len(parent.of) if isinstance(parent, Mean) else 1
 
 
 def _entry(*, epoch: int, genome: Mapping[str, Any] | None = None, **values: Any) -> Entry:

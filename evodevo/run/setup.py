@@ -164,5 +164,5 @@ def job_of(
         seed=config.run.seed,
         total_epochs=search.generations * search.legs * search.epochs_per_generation if counted else None,
         data=data or {},
-        average_half_life=search.average_half_life if search.judge == "averaged" else None,
+        average_half_life=(search.average_half_life or 1.0) if search.judge == "averaged" else None,
     )

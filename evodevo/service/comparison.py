@@ -24,6 +24,8 @@ from evodevo.run.view import Status
 from evodevo.service.client import POLL_S, Client, Run
 
 DEFAULT_ARMS = ("original", "cosine", "random_search", "truncation_pbt", "tri_parent")
+AS_IT_WAS = {"judge": "raw", "average_half_life": None, "recombine": None, "soup": False}
+"""What the arms that are held against others do not share with the config's own search."""
 ABLATIONS: dict[str, dict[str, Any]] = {
     "no_crossover": {"crossover_rate": 0.0},
     "tied_alpha": {"alpha": "tied"},
@@ -157,6 +159,8 @@ def _config(config: RunConfig, arm: str, search: Mapping[str, Any], seed: int) -
     data["run"] = {"name": f"{config.run.name}-{arm}-s{seed}", "seed": seed}
     data["search"].update(search)
     with contextlib.suppress(ValueError):  # an unknown strategy is named below, with all else that is wrong
+        if find(search["strategy"]).keeps_to_itself:
+            data["search"]["recombine"] = None
         if config.search.pace not in find(search["strategy"]).paces:
             data["search"]["pool"] = None
             data["search"]["pace"] = None  # the pace is not the same for all arms, but the epochs are
@@ -175,18 +179,19 @@ def _search(config: RunConfig, arm: str) -> dict[str, Any]:
         case "tri_parent":
             return {"strategy": "tri_parent", "options": own}
         case "truncation_pbt":
-            return {"strategy": "truncation_pbt", "options": founders}
+            return {**AS_IT_WAS, "strategy": "truncation_pbt", "options": founders}
         case "random_search":
-            return {"strategy": "random_search", "options": {"initial": "random"}}
+            return {**AS_IT_WAS, "strategy": "random_search", "options": {"initial": "random"}}
         case "original":
-            return _laid_out(config, "scheduled", {})
+            return {**AS_IT_WAS, **_laid_out(config, "scheduled", {})}
         case "cosine":
             if COSINE_LOCUS not in config.search.loci:
                 raise UsageError(
                     f"--arms cosine: there is no locus {COSINE_LOCUS}; "
                     "give the config a compare.arms.cosine that says what follows the cosine"
                 )
-            return _laid_out(config, "scheduled", {"schedule": {COSINE_LOCUS: {"shape": "cosine"}}})
+            cosine = {"schedule": {COSINE_LOCUS: {"shape": "cosine"}}}
+            return {**AS_IT_WAS, **_laid_out(config, "scheduled", cosine)}
         case _ if arm in ABLATIONS:
             return {"strategy": "tri_parent", "options": {**own, **ABLATIONS[arm]}}
     known = list(dict.fromkeys([*DEFAULT_ARMS, *ABLATIONS, *config.compare.arms]))

@@ -29,8 +29,10 @@ class Comparison:
     def text(self, schedule: Schedule) -> str:
         """The comparison in words."""
         same = "the same as" if self.identical else "not the same as"
+        means = sum(entry.mean_of > 1 for entry in schedule.entries)
+        kind = "unbroken" if not means else f"{means} lives began from means, which one line cannot repeat"
         return (
-            f"lineage: unbroken, {len(schedule.entries)} lives from the founder {schedule.entries[0].member} "
+            f"lineage: {kind}, {len(schedule.entries)} lives from the founder {schedule.entries[0].member} "
             f"to {schedule.member}\n"
             f"{schedule.metric}: original {self.original_fom}, replayed {self.replayed_fom}, "
             f"gap {self.gap:+.6g}\n"
@@ -56,6 +58,8 @@ def replay_config(
         update={
             "strategy": "replay",
             "population": 1,
+            "recombine": None,
+            "soup": False,
             "generations": len(schedule.entries),
             "pace": "generations",
             "pool": None,

@@ -17,6 +17,7 @@ from evodevo.run.life import Life
 from evodevo.run.means import Means
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.view import FileSource, View
+from evodevo.service.replay import Comparison
 
 
 def config(**changes: Any) -> RunConfig:
@@ -107,6 +108,8 @@ def test_a_run_cancelled_while_a_mean_is_made_goes_on_with_it(tmp_path: Path) ->
     [
         ({"search__pace": "steady"}, "search.recombine: with search.pace steady"),
         ({"workload__use": None, "workload__command": "true"}, "search.recombine: parameters of a program"),
+        ({"search__strategy": "random_search"}, "search.recombine: lines of random_search never mix"),
+        ({"search__average_half_life": 2.0}, "search.average_half_life: counts only with search.judge"),
         (
             {"workload__use": None, "workload__command": "true", "search__judge": "averaged"},
             "search.judge: a program is judged raw",
@@ -147,3 +150,13 @@ def test_outliers_and_members_of_other_founders_are_not_in_a_mean() -> None:
     members = [replace(life.as_member(), fom=fom) for life, fom in zip(lives[2:], foms, strict=True)]
     population = config().strategy().evaluated(members)
     assert means.related(population) == ["m1", "m5", "m0"]
+
+
+def test_a_line_through_a_mean_says_so_in_its_schedule_and_survives_a_file(tmp_path: Path) -> None:
+    history = finished(tmp_path / "run", config())
+    last = history.generations[-1][0]
+    schedule = Schedule.of(history, last)
+    assert [entry.mean_of > 1 for entry in schedule.entries] == [False, False, True, True]
+    (tmp_path / "schedule.yaml").write_text(schedule.to_yaml())
+    assert Schedule.load(tmp_path / "schedule.yaml") == schedule
+    assert "2 lives began from means" in Comparison(1.0, 1.5, False).text(schedule)

@@ -44,6 +44,8 @@ class Strategy(ABC):
     Otherwise each member trains from scratch, members are compared with all before them, and no checkpoint
     is kept for children to come.
     """
+    keeps_to_itself: ClassVar[bool] = False
+    """Whether each slot's children descend from that slot alone, so that lines never mix."""
     default_search: ClassVar[Mapping[str, int]] = {}
     """Values of `search.population` and `search.generations` for a config that gives none."""
 

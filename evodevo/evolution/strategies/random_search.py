@@ -5,12 +5,15 @@ nothing to go on with and starts afresh, with a new founder.
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from evodevo.evolution.population import Birth, Population
 from evodevo.evolution.strategies import base
 
 
 class RandomSearch(base.Strategy):
+    keeps_to_itself: ClassVar[bool] = True
+
     def needs(self, generation: int, slot: int) -> Sequence[int]:
         return [slot]
 

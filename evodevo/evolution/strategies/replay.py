@@ -18,6 +18,7 @@ class ReplayOptions(BaseModel):
 
 
 class Replay(base.Strategy):
+    keeps_to_itself: ClassVar[bool] = True
     Options: ClassVar[type[BaseModel]] = ReplayOptions
     smallest_population = 1
     options: ReplayOptions

@@ -87,6 +87,7 @@ class ScheduledOptions(base.CommonOptions):
 
 
 class Scheduled(base.Strategy):
+    keeps_to_itself: ClassVar[bool] = True
     Options: ClassVar[type[BaseModel]] = ScheduledOptions
     smallest_population = 1
     options: ScheduledOptions

@@ -206,3 +206,13 @@ def test_a_config_that_differs_in_its_length_alone_is_offered_as_an_extension(ru
     assert "carry it on as it is with `evodevo resume run`, or" in offered(search__generations=3)
     carry_out(run, FakeCaller(), generations=9)
     refuse_another(open_run(run), config_of(search__generations=9))
+
+
+@pytest.mark.parametrize("search", [{"search__pace": "steady"}, {"search__legs": 2}], ids=str)
+def test_a_steady_run_and_one_of_several_legs_go_on_to_their_new_number_of_births(
+    search: dict[str, Any], tmp_path: Path
+) -> None:
+    finished(tmp_path / "run", config_of(search__generations=3, **search))
+    assert judged(tmp_path / "run", 5) == 5
+    history = carry_out(tmp_path / "run", FakeCaller(), generations=5)
+    assert (history.end, len(history.over), history.completed()) == ("done", 20, 5)

@@ -1,6 +1,7 @@
 """Seeds for whatever is called of a user's code."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ class Drawing(Toy):
 
 
 def test_init_and_data_draw_the_same_in_every_worker_of_a_run_and_other_than_in_another_run(
-    tmp_path: pytest.TempPathFactory,
+    tmp_path: Path,
 ) -> None:
     use = section("tests.workers.test_seeding:Drawing")
     found = []
@@ -58,10 +59,12 @@ def test_init_and_data_draw_the_same_in_every_worker_of_a_run_and_other_than_in_
     assert torch.equal(one.splits.train[0], again.splits.train[0])
     assert not set(one.made + one.loaded) & set(other.made + other.loaded)
     assert not set(one.made) & set(one.loaded)
+    seed_all(derived(3, "data"))
+    assert draws() == one.loaded, "what __init__ drew has no say in what data() draws"
 
 
 def test_every_member_is_evaluated_with_the_same_draws(
-    tmp_path: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
 

@@ -27,7 +27,7 @@ ARRAYS = ["<f8", "<f4", "<f2", "<i8", "<i2", "|u1", "|b1", "<c16", "<c8", "<u4"]
 def there_and_back(value: Any) -> Any:
     """Through the bytes of a file."""
     tensors: dict[str, Tensor] = {}
-    text = json.dumps(tree.flatten(value, "x", tensors))
+    text = json.dumps(tree.flatten(value, "x", tensors), allow_nan=False)
     return tree.unflatten(json.loads(text), safetensors.torch.load(safetensors.torch.save(tensors)))
 
 

@@ -296,4 +296,4 @@ def prune(run: str, runs_dir: str) -> None:
 
 def _no_runs(place: Path, where: Where) -> str:
     there = where.exists or place.is_dir()
-    return f"no runs in {place}" + ("" if there else ", which is no directory")
+    return f"no runs in {place}" + ("" if there else ", which is not a directory")

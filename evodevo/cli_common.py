@@ -160,8 +160,8 @@ def refuse_another(run: Run, config: RunConfig) -> None:
         is_longer = wanted > there and not begun.with_generations(there).differs_from(found)
         longer = f" --generations {wanted}" if is_longer else ""
         raise UsageError(
-            f"run {run.name!r} was begun with another config (another {', '.join(sections)}): carry it on"
-            f"{'' if longer else ' as it is'} with `evodevo resume {run.name}{longer}`, "
+            f"run {run.name!r} was started with a different config (different {', '.join(sections)}): "
+            f"carry it on{'' if longer else ' as it is'} with `evodevo resume {run.name}{longer}`, "
             "or choose another name with --run-name"
         )
 
@@ -169,7 +169,7 @@ def refuse_another(run: Run, config: RunConfig) -> None:
 def carry_on(client: Client, name: str, no_progress: bool, generations: int | None = None) -> None:
     """Carry a run on from where its journal ends, unless it is done; one that is running is followed.
 
-    With `generations` a run that is done is carried on to so many.
+    With `generations` a finished run is extended to that many generations.
     """
     run = client.run(name)
     state = run.status().state

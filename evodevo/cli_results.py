@@ -116,7 +116,7 @@ def compare(
 ) -> None:
     """Hold several ways to search side by side: the same epochs, validation data and final test.
 
-    Each arm and seed is a run of its own. The same command carries on what was interrupted.
+    Each arm and seed is a separate run. Repeat the command to resume an interrupted comparison.
     """
     config = load_config(config_path, overrides, run_name, None)
     planned = comparison.plan(config, [arm.strip() for arm in arms.split(",")], seeds)

@@ -57,7 +57,7 @@ def problems(
     for name, kind in flags.items():
         key = f"workload.flags.{name}"
         if name not in loci:
-            found.append(f"{key}: there is no hyperparameter {name!r}; there are {', '.join(loci)}")
+            found.append(f"{key}: {name!r} is not a hyperparameter; those are {', '.join(loci)}")
         elif name in _placeholders_of(command):
             found.append(f"{key}: the command has the placeholder {{{name}}}; leave one of the two out")
         elif kind in FOR_BOOLEANS and not _is_boolean(loci[name]):

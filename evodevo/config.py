@@ -319,7 +319,7 @@ def _averaging_problems(config: RunConfig, strategy: type[Strategy]) -> list[str
             "no mean; leave it out, or take a strategy in which children descend from the best"
         )
     if search.pace == "steady":
-        found.append("search.recombine: with search.pace steady there is no generation to be averaged")
+        found.append("search.recombine: search.pace steady has no generations that could be averaged")
     return found
 
 

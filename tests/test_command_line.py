@@ -170,7 +170,7 @@ def test_a_run_that_is_not_there_is_named(
 def test_runs_in_no_directory_are_said_to_be_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "status", "--runs-dir", str(tmp_path)) == (0, f"no runs in {tmp_path}\n", "")
     status, out, _ = run(capsys, "status", "--runs-dir", str(tmp_path / "x"))
-    assert (status, "".join(out.split("\n"))) == (0, f"no runs in {tmp_path / 'x'}, which is no directory")
+    assert (status, "".join(out.split("\n"))) == (0, f"no runs in {tmp_path / 'x'}, which is not a directory")
 
 
 def test_check_counts_what_is_trained(

@@ -44,8 +44,8 @@ def test_a_flag_for_booleans_is_refused_for_another_locus(kind: str, name: str) 
         (
             {"nestorov": "bare"},
             "train",
-            "workload.flags.nestorov: there is no hyperparameter 'nestorov'; "
-            "there are nesterov, n, amsgrad, fused, mixed, rate",
+            "workload.flags.nestorov: 'nestorov' is not a hyperparameter; "
+            "those are nesterov, n, amsgrad, fused, mixed, rate",
         ),
         (
             {"nesterov": "bare"},

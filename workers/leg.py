@@ -83,9 +83,7 @@ def _train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: Ha
     hand_over(parent if assignment.mean_of else workload.checkpoint(state), workload.suffix)
     watch.switch("eval")
     seed_all(derived(job.seed, "evaluate"), current_device())  # the same draws for every member
-    metrics = {**_last_of(epochs), **workload.evaluate(state, "validation")}
-
-    metrics = weighted(job, metrics)
+    metrics = weighted(job, {**_last_of(epochs), **workload.evaluate(state, "validation")})
     by_epoch = epochs if len(epochs) > 1 else ()
     notes = (*notes_on(metrics), *(state.notes if isinstance(state, Training) else ()))
     if not math.isfinite(metrics[job.metric]):

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from workers import tree
 from workers.names import plain
 
 Settings = list[dict[str, Any]]
@@ -102,9 +103,9 @@ def _changes(optimizer: Any, names: Mapping[int, str], given: Settings) -> list[
             "names": [names[id(parameter)] for parameter in group["params"]],
             "kinds": {key: _kind(value) for key, value in sorted(before.items())},
             "changed": {
-                key: {"given": before.get(key), "now": value, "base": _base(group, before, key)}
+                key: {"now": value, "base": _base(group, before, key)}
                 for key, value in group.items()
-                if key != "params" and not _same(value, before.get(key))
+                if key != "params" and not tree.same(value, before.get(key))
             },
         }
         for group, before in zip(optimizer.param_groups, given, strict=True)
@@ -202,7 +203,7 @@ def _take_changes(
 def _taken_over(key: str, change: Mapping[str, Any], own: Mapping[str, Any]) -> Any:
     now, base = change["now"], change["base"]
     mine = own.get("initial_lr", own.get(key)) if key == "lr" else own.get(key)
-    if key in SCALED and base and mine is not None and not _same(mine, base):
+    if key in SCALED and base and mine is not None and not tree.same(mine, base):
         return now * (mine / base)
     return _copied(now)
 
@@ -246,7 +247,7 @@ def _fits(values: Mapping[str, Any], kinds: Mapping[str, Any], group: Mapping[st
 def _alike(one: Any, other: Any, exact: bool) -> bool:
     if isinstance(one, int) and isinstance(other, int) and not (exact and type(one) is type(other) is int):
         return bool(one) == bool(other)
-    return _same(one, other)
+    return tree.same(one, other)
 
 
 def _is_about_others(values: Mapping[str, Any], parameter: Tensor) -> bool:
@@ -264,12 +265,6 @@ def _kind(value: Any) -> Any:
     if isinstance(value, Tensor):
         return "tensor"
     return bool(value) if isinstance(value, float) else type(value).__name__
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return torch.equal(one, other)
-    return type(one) is type(other) and bool(one == other)
 
 
 def _copied(value: Any) -> Any:

@@ -174,7 +174,7 @@ def _changes(given: Any, now: Any) -> Any:
         before = given.get(key)
         if key == "_schedulers" and isinstance(before, list):
             found[key] = [_changes(*pair) for pair in zip(before, value, strict=True)]
-        elif key not in given or not _same(value, before):
+        elif key not in given or not tree.same(value, before):
             found[key] = value
     return found
 
@@ -186,14 +186,6 @@ def _merged(own: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
         else:
             own[key] = value
     return own
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) or isinstance(other, Tensor):
-        return isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other)
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return one.dtype == other.dtype and np.array_equal(one, other)
-    return type(one) is type(other) and bool(one == other)
 
 
 def _copied(state: Any) -> Any:

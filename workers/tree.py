@@ -87,6 +87,15 @@ def _is_usual(dtype: np.dtype[Any], kinds: str) -> bool:
     return dtype.kind in kinds and dtype.isnative and dtype.itemsize <= (16 if dtype.kind == "c" else 8)
 
 
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are equal and of the same type."""
+    if isinstance(one, Tensor) or isinstance(other, Tensor):
+        return isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other)
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other)
+    return type(one) is type(other) and bool(one == other)
+
+
 def _flatten_tensor(value: Tensor, name: str, tensors: Tensors) -> Json:
     value = value.detach()
     known = value.layout in (torch.strided, torch.sparse_coo, torch.sparse_csr)

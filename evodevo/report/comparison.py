@@ -93,7 +93,7 @@ def paired_difference(values: Sequence[float], reference: Sequence[float], mode:
 def mean_and_deviation(values: Sequence[float]) -> str:
     """Over seeds; the deviation is the sample's (n - 1).
 
-    There is none for one seed, or if a value is not finite.
+    The deviation is left out for a single seed and if a value is not finite.
     """
     known = len(values) > 1 and bool(np.isfinite(values).all())
     deviation = f" ± {np.std(values, ddof=1):.2g}" if known else ""

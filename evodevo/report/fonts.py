@@ -52,7 +52,7 @@ def _look_for(characters: set[str]) -> None:
     for path in sorted({*font_manager.findSystemFonts()} - {entry.fname for entry in manager.ttflist}):
         try:
             manager.addfont(path)
-        except Exception:  # a file that is no font does not matter
+        except Exception:  # files that are not fonts are skipped
             continue
     for entry in sorted(manager.ttflist, key=_plainness):
         if not left:

@@ -106,7 +106,7 @@ def test_a_run_cancelled_while_a_mean_is_made_goes_on_with_it(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"search__pace": "steady"}, "search.recombine: with search.pace steady"),
+        ({"search__pace": "steady"}, "search.recombine: search.pace steady has no generations"),
         ({"workload__use": None, "workload__command": "true"}, "search.recombine: parameters of a program"),
         ({"search__strategy": "random_search"}, "search.recombine: lines of random_search never mix"),
         ({"search__average_half_life": 2.0}, "search.average_half_life: counts only with search.judge"),

@@ -197,8 +197,8 @@ def test_a_config_that_differs_in_its_length_alone_is_offered_as_an_extension(ru
         return complaint(lambda: refuse_another(open_run(run), config_of(**changes)))
 
     assert offered(search__generations=9) == (
-        "run 'run' was begun with another config (another search): carry it on with `evodevo resume run "
-        "--generations 9`, or choose another name with --run-name"
+        "run 'run' was started with a different config (different search): carry it on with "
+        "`evodevo resume run --generations 9`, or choose another name with --run-name"
     )
     assert "carry it on as it is with `evodevo resume run`, or" in offered(
         search__generations=9, search__population=5

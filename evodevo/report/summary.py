@@ -97,7 +97,7 @@ def _soup_lines(soup: Soup, facts: dict[str, Any]) -> list[tuple[str, str]]:
     made_of = f"the mean of {count} members" if count > 1 else "one member, as no mean was better"
     return [
         ("soup", f"{facts['metric']} {soup.fom:.6g} ({made_of})"),
-        *((f"  {name}", f"{value:.6g} (never selected by)") for name, value in soup.test.items()),
+        *((f"  soup {name}", f"{value:.6g} (never selected by)") for name, value in soup.test.items()),
     ]
 
 

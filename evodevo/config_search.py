@@ -125,7 +125,8 @@ class Search(Section):
         strategy = STRATEGIES.get(str(data.get("strategy", "tri_parent")))
         mixes = strategy is None or not strategy.keeps_to_itself
         epochs = data["epochs"]
-        each: Any = data.get("epochs_per_generation") or ("auto" if mixes else 1)
+        each: Any = data.get("epochs_per_generation")
+        each = ("auto" if mixes else 1) if each is None else each
         last = data["recombine"].get("last") if isinstance(data.get("recombine"), dict) else 0.0
         if strategy is not None and not strategy.inherits:
             raise ValueError(f"epochs: members of {data['strategy']} begin anew; give generations instead")

@@ -76,6 +76,77 @@ def test_the_built_in_arms_are_what_they_are_called() -> None:
     }
 
 
+ALL_PIECES = {
+    "search__generations": None,
+    "search__epochs": 48,
+    "search__judge": "averaged",
+    "search__average_half_life": 2.0,
+    "search__recombine": {"last": 0.25},
+    "search__soup": True,
+    "search__options": {"sigma": 7.0, "initial_spread": 0.25},
+}
+
+
+def as_searched(config: RunConfig, *arms: str) -> dict[str, Any]:
+    return {one.arm: one.config.search for one in plan(config, arms, 1)}
+
+
+def test_arms_share_the_epochs_of_the_config_and_nothing_of_its_search() -> None:
+    config = config_of(**ALL_PIECES)
+    found = as_searched(config, *DEFAULT_ARMS, "cosine_averaged", "cosine_synchronised")
+    own = found.pop("tri_parent")
+    assert own == config.search
+    assert own.generations == 21
+    for search in found.values():
+        assert (search.total_epochs, search.generations, search.soup) == (48, 48, False)
+    assert {arm for arm, search in found.items() if search.judge == "averaged" or search.recombine} == {
+        "cosine_averaged",
+        "cosine_synchronised",
+    }
+    for arm in ("cosine_averaged", "cosine_synchronised"):
+        assert (
+            found[arm].options
+            == found["cosine"].options
+            == {
+                "epochs": 48,
+                "schedule": {"learning_rate": {"shape": "cosine"}},
+            }
+        )
+    synchronised = found["cosine_synchronised"]
+    assert (synchronised.initialisation, synchronised.recombining) == ("shared", 1)
+
+
+@pytest.mark.parametrize("piece", ["averaging", "wide_founders", "recombination", "soup"])
+def test_an_ablation_takes_one_piece_away_or_leaves_one(piece: str) -> None:
+    def has(search: Any) -> set[str]:
+        found = {
+            "averaging": search.judge == "averaged",
+            "wide_founders": search.options["initial_spread"] > 0.15,
+            "recombination": search.recombine is not None,
+            "soup": search.soup,
+        }
+        return {name for name, there in found.items() if there}
+
+    searches = as_searched(config_of(**ALL_PIECES), "tri_parent", f"no_{piece}", f"only_{piece}")
+    everything = {"averaging", "wide_founders", "recombination", "soup"}
+    assert has(searches["tri_parent"]) == everything
+    assert has(searches[f"no_{piece}"]) == everything - {piece}
+    assert has(searches[f"only_{piece}"]) == {piece}
+    for search in searches.values():
+        assert search.epochs_per_generation == searches["tri_parent"].epochs_per_generation
+        assert search.options["sigma"] == 7.0
+
+
+def test_an_arm_of_the_config_may_have_other_keys_of_search() -> None:
+    pieces = {"judge": "averaged", "soup": True, "epochs_per_generation": "auto"}
+    arm = {"strategy": "truncation_pbt", "search": pieces}
+    search = as_searched(config_of(search__generations=24, compare__arms={"bold": arm}), "bold")["bold"]
+    assert (search.judge, search.soup, search.generations, search.total_epochs) == ("averaged", True, 9, 24)
+    wrong = {"bold": {"strategy": "truncation_pbt", "search": {"judges": "raw"}}}
+    message = complaint(lambda: plan(config_of(compare__arms=wrong), ["bold"], 1))
+    assert "arm bold: search.judges" in message
+
+
 def test_an_arm_of_the_config_is_added_or_stands_in_a_built_in_ones_place() -> None:
     config = config_of(
         compare__arms={

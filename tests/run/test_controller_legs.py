@@ -12,10 +12,12 @@ from run.test_controller_resumed import resumed_everywhere
 from evodevo.config import RunConfig
 from evodevo.evolution.rng import leg_seed
 from evodevo.evolution.strategies import Member, TriParent
+from evodevo.report.schedule import Schedule
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.history import History
 from evodevo.run.records import Assignment
 from evodevo.run.retention import needed_checkpoints
+from evodevo.service.replay import replay_config
 
 LEGS = 3
 GOOD = 2.3
@@ -217,3 +219,25 @@ def test_a_failed_member_that_is_tried_again_begins_with_its_first_leg(tmp_path:
         ("g002s001", leg, leg + 1) for leg in range(LEGS)
     ]
     assert full_story(history) == full_story(finished(tmp_path / "undisturbed", config()))
+
+
+def test_generations_of_different_lengths_train_the_epochs_of_the_run(tmp_path: Path) -> None:
+    settings = config_of(
+        search__generations=None,
+        search__epochs=30,
+        search__epochs_per_generation=8,
+        search__recombine={"last": 0.2},
+    )
+    caller = FakeCaller()
+    history = finished(tmp_path / "run", settings, caller)
+    assert history.end == "done"
+    lengths = [8, 8, 8, 1, 1, 1, 1, 1, 1]
+    assert [one.epochs for one in caller.assignments if one.member.endswith("s000")] == lengths
+    assert {life.epoch for life in history.generations[3]} == {24}
+    assert {history.epochs_trained(life) for life in history.generations[-1]} == {30}
+    assert {unit.job.total_epochs for unit in caller.units} == {30}
+    assert len(history.means) == 6
+    schedule = Schedule.of(history, history.generations[-1][0])
+    assert [entry.epochs for entry in schedule.entries] == lengths
+    replay = replay_config(history.config, schedule, "again").search
+    assert [replay.leg_epochs(generation) for generation in range(9)] == lengths

@@ -69,6 +69,8 @@ def run(tmp_path: Path) -> Path:
         {"search__pace": "pools", "search__pool": 2},
         {"search__strategy": "truncation_pbt", "search__pace": "pools", "search__pool": 3},
         {"search__recombine": {"last": 0.7}},
+        {"search__generations": None, "search__epochs": 7, "search__recombine": {"last": 0.3}},
+        {"search__recombine": {"last": 1.0}, "search__initialisation": "shared"},
         {"search__recombine": {"last": 0.4}, "search__pace": "pools", "search__pool": 2},
     ],
     ids=lambda search: "-".join(map(str, search.values())),
@@ -76,7 +78,7 @@ def run(tmp_path: Path) -> Path:
 def test_a_run_killed_at_any_record_has_the_history_of_one_that_was_never_killed(
     search: dict[str, Any], tmp_path: Path
 ) -> None:
-    config = config_of(search__generations=3, **search)
+    config = config_of(**{"search__generations": 3, **search})
     expected = story(finished(tmp_path / "never killed", config, accident_prone()))
     kills = 0
     for kills, (run, then, caller) in enumerate(resumed_everywhere(tmp_path, config, accident_prone), 1):  # noqa: B007

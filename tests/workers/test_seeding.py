@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.workers.toys import HYPERPARAMETERS, Toy, assignment, job, points, run_one, section
+from tests.workers.toys import HYPERPARAMETERS, Toy, assignment, job, points, prepared, run_one, section
 from workers import cache
 from workers.seeding import derived, seed_all
-from workers.workload import Splits
+from workers.workload import Leg, Splits, Training
 
 
 def draws() -> tuple[float, float, float]:
@@ -77,3 +77,21 @@ def test_every_member_is_evaluated_with_the_same_draws(
         run_one(job(tmp_path), assignment(hyperparameters=HYPERPARAMETERS, training_seed=training_seed))
     run_one(job(tmp_path, seed=9), assignment(training_seed=1))
     assert seen[0] == seen[1] != seen[2]
+
+
+def test_founders_that_share_their_initialisation_differ_in_the_order_of_their_examples_only() -> None:
+    toy = prepared(Toy())
+    own, other = (toy.begin(HYPERPARAMETERS, seed, None) for seed in (1, 2))
+    assert not same(own, other)
+    alike = Leg(initial_seed=5)
+    one, two = (toy.begin(HYPERPARAMETERS, seed, None, alike) for seed in (1, 2))
+    assert same(one, two)
+    first, second = (next(iter(toy.train_batches(training)))[0] for training in (one, two))
+    assert not torch.equal(first, second)
+    heir = toy.begin(HYPERPARAMETERS, 3, toy.checkpoint(own), alike)
+    assert same(heir, own)
+
+
+def same(one: Training, other: Training) -> bool:
+    """Whether two members have the same parameters."""
+    return all(map(torch.equal, one.model.state_dict().values(), other.model.state_dict().values()))

@@ -156,7 +156,7 @@ def test_in_a_leg_of_several_epochs_it_is_called_once_an_epoch_each_from_what_th
     tmp_path: Path, program: Program
 ) -> None:
     command = [*program(INHERITING), "{checkpoint_in}", "{checkpoint_out}", "{seed}"]
-    first = run_one(*command_attempt(tmp_path, command, training_seed=11, epochs=3))
+    first = run_one(*command_attempt(tmp_path, command, training_seed=11, longest_leg=3))
     assert first.checkpoint, first.error
     assert (tmp_path / "params" / first.checkpoint.name).read_text() == "11;12;13;"
     assert (first.fom, first.epochs) == (6, ())

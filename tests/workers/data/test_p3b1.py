@@ -23,7 +23,7 @@ def write(path: Path, rows: np.ndarray) -> None:
 
 
 def document(task: int, fold: int, place: int) -> np.ndarray:
-    """It bears its task, fold and place in its first numbers, and a 10 in the place of its class from 3 on."""
+    """It bears its task, fold and place in its first numbers, then a 10 in that of its class."""
     found = np.zeros(FEATURES)
     found[:3] = task, fold, place
     found[3 + (fold + place) % list(TASKS.values())[task]] = 10

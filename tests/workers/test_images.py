@@ -300,7 +300,7 @@ def test_on_a_gpu_bfloat16_overfits_64_images(make: Make) -> None:
     assert workload.evaluate(training, "validation")["validation_error"] < 0.05
 
 
-@pytest.mark.parametrize("name", ["resnet20", "capsnet", "small/resnet20", "small/capsnet"])
+@pytest.mark.parametrize("name", ["resnet20", "capsnet", "small/resnet20", "small/resnet8", "small/capsnet"])
 def test_a_config_has_options_that_its_network_takes_and_loci_that_it_reads(name: str) -> None:
     config = load(REPOSITORY / "configs" / f"{name}.yaml")
     workload = build(config.workload.model_dump())

@@ -1,9 +1,9 @@
 """CANDLE's P3B1: pathology reports as 400 numbers each, for three tasks with documents of their own.
 
-The directory `data` of the archive P3B1_data.tar.gz, which CANDLE's benchmarks download, has for each task and
-each of ten folds `task<task>_<fold>_test_feature.csv`, a document a line, and `..._test_label.csv`, its class. The
-`train` files are not read: they are drawn with repetition, 300 of each class, from the documents that the test
-files of the other folds have (nor does every copy of the archive have them).
+The directory `data` of the archive P3B1_data.tar.gz, which CANDLE's benchmarks download, has for each task
+and each of ten folds `task<task>_<fold>_test_feature.csv`, a document a line, and `..._test_label.csv`, its
+class. Its `train` files are not read: they have 300 of each class, however few documents of it there are,
+and not every copy of the archive has their features. What is trained on are the documents of other folds.
 """
 
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ FEATURES = 400
 FOLDS = 10
 SPLIT_SEED = 2017
 HOW = (
-    "expected is the directory data of CANDLE's P3B1_data.tar.gz, with task{0,1,2}_{0..9}_test_feature.csv and "
-    "..._test_label.csv"
+    "expected is the directory data of CANDLE's P3B1_data.tar.gz, with task{0,1,2}_{0..9}_test_feature.csv "
+    "and ..._test_label.csv"
 )
 
 
@@ -38,7 +38,8 @@ def load(
     A split is documents, float32 (n, 400), classes, int64 (n,), and the numbers of their tasks among `tasks`,
     int64 (n,). The test files of `test_folds` folds, from `fold` on, are the test split. Of each task's other
     documents the first `validation_examples` in a fixed random order are the validation split, and the others
-    are trained on. A document that the files have more than once counts once, in the test split if it is there.
+    are trained on. A document that the files have more than once counts once, in the test split if it is
+    there.
     Raises `UsageError` where files are missing or damaged, or sizes cannot be had.
     """
     if root is None:
@@ -117,11 +118,14 @@ def _check(tasks: Sequence[str], fold: int, test_folds: int, validation_examples
 
 def _read_numbers(path: Path) -> np.ndarray:
     try:
-        return np.loadtxt(path, delimiter=",", ndmin=2)
+        found = np.loadtxt(path, delimiter=",", ndmin=2)
     except FileNotFoundError:
         raise UsageError(f"data.root: {path.parent} has no {path.name}; {HOW}") from None
     except ValueError as why:
         raise UsageError(f"{path}: is no table of numbers: {why}") from None
+    if not len(found) or not np.isfinite(found).all():
+        raise UsageError(f"{path}: is no table of numbers: it is empty, or has some that are not finite")
+    return found
 
 
 def _tensors(parts: list[tuple[np.ndarray, np.ndarray]]) -> Batch:

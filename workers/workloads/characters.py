@@ -57,7 +57,7 @@ class Characters(Workload):
 
     def optimizer(self, model: nn.Module, hp: Hyperparameters) -> torch.optim.Optimizer:
         groups = decayed_kernels(model, hp.get("weight_decay", 0.0))
-        return torch.optim.AdamW(groups, lr=hp["learning_rate"])
+        return torch.optim.AdamW(groups, lr=hp["learning_rate"], fused=True)
 
     def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
         contexts, following = batch

@@ -1,9 +1,12 @@
 """LeNet-5 on MNIST, after LeCun et al. 1998, with max pooling and ReLU: 61,706 parameters."""
 
+import dataclasses
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from evodevo.errors import UsageError
 from workers.augment import shifted
 from workers.data import mnist
 from workers.hyperparameters import Hyperparameters
@@ -14,13 +17,25 @@ class LeNet(Workload):
     """Evolvable: learning_rate, and where they are given momentum, weight_decay (of SGD) and max_shift.
 
     max_shift: training images are moved by up to so many pixels, each way at random.
+    train_examples: of the training digits the first so many (None: all).
     """
 
-    def __init__(self, batch_size: int = 50) -> None:
+    def __init__(self, batch_size: int = 50, train_examples: int | None = None) -> None:
+        if train_examples is not None and train_examples < 1:
+            raise UsageError(f"workload.options.train_examples: should be 1 or more, not {train_examples}")
         self.batch_size = batch_size
+        self.train_examples = train_examples
 
     def data(self, root: str | None) -> Splits:
-        return mnist.load(root)
+        splits = mnist.load(root)
+        images, labels = splits.train
+        count = self.train_examples
+        if count is not None and count > len(labels):
+            raise UsageError(
+                f"workload.options.train_examples: should be at most {len(labels):,}, the training digits, "
+                f"not {count:,}"
+            )
+        return dataclasses.replace(splits, train=(images[:count], labels[:count]))
 
     def model(self) -> nn.Module:
         return nn.Sequential(

@@ -3,6 +3,7 @@
 After Pilot3/P3B1 of CANDLE's benchmarks: a dense layer that the tasks share, then two for each of them.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evodevo.errors import UsageError
+from workers import batches
 from workers.data import p3b1
 from workers.hyperparameters import Hyperparameters
 from workers.images import decayed_kernels
@@ -19,8 +21,8 @@ from workers.workload import Batch, Splits, Workload
 class P3B1(Workload):
     """With all tasks and the benchmark's units, 1200 and 1200, 1200: 9,151,219 parameters.
 
-    tasks, fold, test_folds, validation_examples: see `workers.data.p3b1.load`. shared_units, task_units: of the
-    shared layers, and of each task's own, one number a layer. A batch is of documents of all tasks.
+    tasks, fold, test_folds, validation_examples: see `workers.data.p3b1.load`. shared_units, task_units: of
+    the shared layers, and of each task's own, one number a layer. A batch is of documents of all tasks.
 
     Evolvable: learning_rate (of SGD), and where they are given momentum, dropout (after every layer but the
     last) and weight_decay (of kernels: torch's, w times it is added to the gradient).
@@ -49,7 +51,7 @@ class P3B1(Workload):
     def data(self, root: str | None) -> Splits:
         splits = p3b1.load(root, self.tasks, self.fold, self.test_folds, self.validation_examples)
         count = torch.bincount(splits.train[2])
-        self.weights = len(splits.train[2]) / count
+        self.weights = (len(splits.train[2]) / count).to(self.device)
         """Of a document's loss, by its task: with them the mean over all is the sum of the tasks' means."""
         return splits
 
@@ -66,7 +68,7 @@ class P3B1(Workload):
         """The sum of the tasks' cross entropies, as the batch's documents estimate it."""
         documents, classes, tasks = batch
         losses = F.cross_entropy(model(documents, tasks, hp.get("dropout", 0.0)), classes, reduction="none")
-        return (losses * self.weights.to(tasks.device)[tasks]).mean()
+        return (losses * self.weights[tasks]).mean()
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Of a whole split: `loss`, the sum of the tasks' cross entropies, and `error` for each task.
@@ -88,7 +90,7 @@ class P3B1(Workload):
     def evaluation_batches(self, split: str) -> Iterator[Batch]:
         """The split in one batch: a mean over a task's documents is not one of its means over batches."""
         if (tensors := getattr(self.splits, split)) is not None:
-            yield tensors
+            yield batches.on_device(tensors, self.device)
 
 
 class MultiTask(nn.Module):
@@ -127,7 +129,7 @@ class MultiTask(nn.Module):
 
 
 def dense(widths: Sequence[int]) -> nn.ModuleList:
-    return nn.ModuleList(nn.Linear(*pair) for pair in zip(widths, widths[1:], strict=False))
+    return nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise(widths))
 
 
 def initialise(layer: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""ResNet-20 on CIFAR-10: He et al. 2015 (arXiv 1512.03385), section 4.2, with n = 3."""
+"""ResNet-20 on CIFAR-10, and its shorter and longer kin: He et al. 2015 (arXiv 1512.03385), section 4.2."""
 
 from typing import Literal
 
@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from evodevo.errors import UsageError
 from workers.hyperparameters import Hyperparameters
 from workers.images import ImageClassifier, Precision, decayed_kernels
 
 Shortcut = Literal["identity", "projection"]
 WIDTHS = (16, 32, 64)
-BLOCKS = 3
 
 
 class ResNet20(ImageClassifier):
@@ -20,6 +20,7 @@ class ResNet20(ImageClassifier):
     shortcut: where a block halves the image and doubles the channels, `identity` takes every other pixel and
     adds channels of zeros (option A, that of section 4.2); `projection` is a 1 x 1 convolution (option B).
     optimizer: adam, or sgd with plain momentum, as in the paper.
+    depth: 6 n + 2, of n blocks for each width: 8, 14, 20, ...
 
     Evolvable: learning_rate, and where they are given weight_decay and, of sgd, momentum (else 0.9).
     weight_decay is torch's, and for kernels only: w times it is added to the gradient. Keras' l2(1e-4), whose
@@ -36,17 +37,21 @@ class ResNet20(ImageClassifier):
         test_examples: int | None = None,
         pixels: int = 32,
         precision: Precision | None = None,
+        depth: int = 20,
     ) -> None:
+        if depth < 8 or depth % 6 != 2:
+            raise UsageError(f"workload.options.depth: should be 6 n + 2 (8, 14, 20, ...), not {depth}")
         super().__init__(batch_size, train_examples, validation_examples, test_examples, pixels, precision)
         self.shortcut = shortcut
         self.optimizer_name = optimizer
+        self.blocks = (depth - 2) // 6
 
     def model(self) -> nn.Module:
         widths_in = (WIDTHS[0], *WIDTHS)
         blocks = [
             Block(widths_in[stage] if first else width, width, self.shortcut)
             for stage, width in enumerate(WIDTHS)
-            for first in [True] + [False] * (BLOCKS - 1)
+            for first in [True] + [False] * (self.blocks - 1)
         ]
         model = nn.Sequential(
             convolution(3, WIDTHS[0]), nn.BatchNorm2d(WIDTHS[0]), nn.ReLU(),

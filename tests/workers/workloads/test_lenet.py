@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from evodevo.errors import UsageError
 from workers.hyperparameters import Hyperparameters
 from workers.workload import Splits
 from workers.workloads.lenet import LeNet
@@ -109,3 +110,21 @@ def test_its_hyperparameters_reach_the_optimizer(given: dict[str, float], group:
     optimizer = workload.optimizer(workload.model(), Hyperparameters(given))
     assert isinstance(optimizer, torch.optim.SGD)
     assert {name: optimizer.param_groups[0][name] for name in group} == group
+
+
+def test_train_examples_are_the_first_of_the_training_digits(lenet: LeNet) -> None:
+    few = LeNet(train_examples=70)
+    few.prepare(torch.device("cpu"), None)
+    assert torch.equal(few.splits.train[0], lenet.splits.train[0][:70])
+    assert torch.equal(few.splits.train[1], lenet.splits.train[1][:70])
+    assert torch.equal(few.splits.validation[0], lenet.splits.validation[0])
+
+
+@pytest.mark.parametrize(
+    ("count", "message"),
+    [(0, "should be 1 or more, not 0"), (3001, "should be at most 3,000, the training digits, not 3,001")],
+)
+def test_train_examples_that_cannot_be_had_are_refused(count: int, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        LeNet(train_examples=count).data(None)
+    assert str(caught.value) == f"workload.options.train_examples: {message}"

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from evodevo.errors import UsageError
 from tests.workers.made_images import prepared
 from workers.hyperparameters import Hyperparameters
 from workers.workloads.resnet20 import Block, ResNet20
@@ -97,3 +98,17 @@ def test_a_rehearsal_reads_the_hyperparameters_and_reports_loss_and_error() -> N
     metrics, read = prepared(ResNet20, optimizer="sgd").rehearse(given)
     assert metrics == ["validation_loss", "validation_error"]
     assert read == {*given, "anneal"}
+
+
+@pytest.mark.parametrize(("depth", "count"), [(8, 75_290), (14, 172_506), (20, 269_722)])
+def test_a_depth_of_6_n_plus_2_has_n_blocks_of_each_width(depth: int, count: int) -> None:
+    model = ResNet20(depth=depth).model()
+    assert len(layers(model, nn.Conv2d)) + len(layers(model, nn.Linear)) == depth
+    assert sum(parameter.numel() for parameter in model.parameters()) == count
+
+
+@pytest.mark.parametrize("depth", [2, 18, 21, -4])
+def test_another_depth_is_refused_with_those_there_are(depth: int) -> None:
+    with pytest.raises(UsageError) as caught:
+        ResNet20(depth=depth)
+    assert str(caught.value) == f"workload.options.depth: should be 6 n + 2 (8, 14, 20, ...), not {depth}"

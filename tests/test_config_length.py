@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from configs import small
 
+from configs import small
 from evodevo.config import RunConfig, parse, read_config
 from evodevo.config_search import lay_out
 from evodevo.errors import UsageError

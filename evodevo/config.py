@@ -17,9 +17,11 @@ from evodevo.config_search import Search, Section, check_run_name
 from evodevo.config_values import Plain, Seconds, Walltime
 from evodevo.errors import UsageError
 from evodevo.evolution.space import Space
-from evodevo.evolution.strategies import Strategy, find
+from evodevo.evolution.strategies import STRATEGIES, Strategy, find
 
 DEFAULT_POOL = 8
+OF_PARAMETERS = ("judge", "average_half_life", "initialisation", "recombine", "soup")
+"""Keys of `search` that are about parameters, which of a program only itself knows."""
 
 
 class Run(Section):
@@ -251,8 +253,9 @@ class RunConfig(Section):
 
 def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
     """Validate a config that is plain data. Raises `UsageError`, naming `where` it came from."""
+    data = _filled_in(data)
     try:
-        config = RunConfig.model_validate(dict(data))
+        config = RunConfig.model_validate(data)
     except ValidationError as why:
         raise _wrong(where, [*describe(why, RunConfig), *_strategy_problems(data)]) from None
     if problems := _strategy_problems(data):
@@ -327,6 +330,26 @@ def _averaging_problems(config: RunConfig, strategy: type[Strategy]) -> list[str
     if search.pace == "steady":
         found.append("search.recombine: search.pace steady has no generations that could be averaged")
     return found
+
+
+def _filled_in(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in what `search` does not say and its strategy has a value of its own for.
+
+    Only strategies of evodevo's own have such values. What is wrong is said later. Journals are not read in
+    this way: there a key that is missing is of a version that did not know it.
+    """
+    search = data.get("search")
+    name = search.get("strategy", "tri_parent") if isinstance(search, Mapping) else None
+    known = STRATEGIES.get(name) if isinstance(name, str) else None
+    if not known or not isinstance(search, Mapping):
+        return dict(data)
+    workload = data.get("workload")
+    defaults = dict(known.default_search)
+    if isinstance(workload, Mapping) and workload.get("command") is not None:
+        defaults = {key: value for key, value in defaults.items() if key not in OF_PARAMETERS}
+    if search.get("pace") == "steady":
+        defaults.pop("recombine", None)
+    return {**data, "search": {**defaults, **search}}
 
 
 def read_config(data: Mapping[str, Any], where: str = "journal") -> RunConfig:

@@ -107,17 +107,6 @@ class Search(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _filled_in_by_the_strategy(cls, data: Any) -> Any:
-        """What is not given and the strategy has a value of its own for; what is wrong is said later.
-
-        Only strategies of evodevo's own have such values, so that no code of a user's is imported here.
-        """
-        name = data.get("strategy", "tri_parent") if isinstance(data, dict) else None
-        known = STRATEGIES.get(name) if isinstance(name, str) else None
-        return {**known.default_search, **data} if known else data
-
-    @model_validator(mode="before")
-    @classmethod
     def _laid_out(cls, data: Any) -> Any:
         """Epochs become generations and the length of each."""
         if not isinstance(data, dict) or data.get("epochs") is None:

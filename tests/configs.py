@@ -29,6 +29,9 @@ objective: {metric: validation_loss, mode: min}
 search:
   population: 4
   generations: 2
+  judge: raw
+  recombine: null
+  soup: false
   options: {sigma: 5.0, initial: spread}
   loci:
     rate: {type: float, low: 1.0e-4, high: 1.0, scale: log, initial: 0.02}

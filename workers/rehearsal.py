@@ -19,6 +19,7 @@ from torch import Tensor
 
 from evodevo.errors import UsageError
 from workers import digests, state, tree
+from workers.averaging import Averaged
 from workers.seeding import derived, seed_all
 from workers.training import Leg, Training
 from workers.watch import Watch, attributes, differing, numbers
@@ -61,6 +62,11 @@ def rehearse(
     suspects = differing(attributes(first), attributes(again))
     _same_metrics(workload, first, again, metrics, suspects)
     _train(workload, first, SEED + 4)
+    if isinstance(first.averaged, Averaged) and not first.averaged.steps:
+        raise UsageError(
+            "train() is overridden and does not update the average, which would be judged: call "
+            "training.averaged.update(training.model) after each step, or set search.judge to raw"
+        )
     kept = numbers(workload)
     _train(workload, again, SEED + 4)
     _same_attributes(first, again)

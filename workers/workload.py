@@ -32,6 +32,7 @@ worker trains; what belongs to one member is part of its model, or is set on its
 import contextlib
 import functools
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,7 +79,9 @@ class Workload(ABC):
     scheduler_per: Literal["epoch", "step"] = "epoch"
     """When the scheduler makes its step: after each epoch, or after each step of the optimizer."""
     average_half_life: float | None = None
-    """In epochs: a moving average of parameters and buffers is kept, and is what is evaluated."""
+    """In epochs: a moving average of parameters and buffers is kept, and is what is evaluated.
+
+    If the training data have no length, it is over the last tenth or so of all steps."""
 
     suffix: ClassVar[str] = ".safetensors"
     continues: ClassVar[bool] = True
@@ -170,9 +173,7 @@ class Workload(ABC):
             training.scaler = torch.amp.GradScaler(self.device.type)
         half_life = self.average_half_life if leg.average_half_life is None else leg.average_half_life
         if half_life is not None:
-            if training.steps_per_epoch is None:
-                raise UsageError("an average's half-life is in epochs, and the training data have no length")
-            training.averaged = Averaged(model, half_life * training.steps_per_epoch)
+            training.averaged = Averaged(model, half_life * (training.steps_per_epoch or math.inf))
         self.setup(training)
         options.check_schedule(self, training)
         begin_training_mode(

@@ -35,7 +35,7 @@ PLAIN: dict[str, Any] = {
 AVERAGED = {"judge": "averaged"}
 SYNCHRONISED = {"judge": "averaged", "initialisation": "shared", "recombine": {"last": 1.0}}
 """All members begin alike, and each epoch begins from the mean of all: local SGD (arXiv 1805.09767)."""
-MORE_ARMS = ("cosine_averaged", "cosine_synchronised")
+MORE_ARMS = ("vose2019", "cosine_averaged", "cosine_synchronised")
 ABLATIONS: dict[str, dict[str, Any]] = {
     "no_crossover": {"crossover_rate": 0.0},
     "tied_alpha": {"alpha": "tied"},
@@ -195,8 +195,12 @@ def _search(config: RunConfig, arm: str) -> dict[str, Any]:
         given = config.compare.arms[arm]
         return _apart(config, given.strategy, given.options, given.search)
     match arm:
+        case "tri_parent" if config.search.strategy != "tri_parent":
+            return _apart(config, "tri_parent", {}, find("tri_parent").default_search)
         case "tri_parent":
             return {"strategy": "tri_parent", "options": own}
+        case "vose2019":
+            return _apart(config, "vose2019", {})
         case "truncation_pbt":
             return _apart(config, "truncation_pbt", founders)
         case "random_search":

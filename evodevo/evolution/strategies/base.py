@@ -46,8 +46,8 @@ class Strategy(ABC):
     """
     keeps_to_itself: ClassVar[bool] = False
     """Whether each slot's children descend from that slot alone, so that lines never mix."""
-    default_search: ClassVar[Mapping[str, int]] = {}
-    """Values of `search.population` and `search.generations` for a config that gives none."""
+    default_search: ClassVar[Mapping[str, Any]] = {}
+    """Values of keys of `search` for a config that does not give them."""
 
     def __init__(
         self,

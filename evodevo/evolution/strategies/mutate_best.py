@@ -7,7 +7,7 @@ generations: a child is born whenever a worker is free, from what is known then.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -47,7 +47,7 @@ class MutateBest(base.Strategy):
     smallest_population = 1
     paces: ClassVar[Sequence[base.Pace]] = ("steady",)
     inherits = False
-    default_search: ClassVar[Mapping[str, int]] = {"population": 1, "generations": 300}
+    default_search: ClassVar[Mapping[str, Any]] = {"population": 1, "generations": 300}
     options: MutateBestOptions
 
     def __init__(

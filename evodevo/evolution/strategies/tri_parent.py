@@ -3,7 +3,7 @@
 Vose et al. 2019, "Recombination of Artificial Neural Networks", arXiv 1901.03900. The reference strategy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -27,6 +27,8 @@ from evodevo.evolution.strategies import base
 
 
 class TriParentOptions(base.CommonOptions):
+    initial_spread: float = Field(default=0.25, gt=0, le=1)
+    """As of every strategy, but wider: what is found late cannot be made up for."""
     sigma: float = Field(default=DEFAULT_SIGMA, ge=0, le=700)
     """Selection pressure: the worst has fitness exp(-sigma), above 0 up to 700. The paper gives no value."""
     fitness: Shape = "linear"
@@ -52,6 +54,11 @@ class TriParentOptions(base.CommonOptions):
 
 class TriParent(base.Strategy):
     Options: ClassVar[type[BaseModel]] = TriParentOptions
+    default_search: ClassVar[Mapping[str, Any]] = {
+        "judge": "averaged",
+        "recombine": {"last": 0.25},
+        "soup": True,
+    }
     paces: ClassVar[Sequence[base.Pace]] = ("generations", "pools", "steady")
     options: TriParentOptions
 

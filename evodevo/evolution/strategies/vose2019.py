@@ -4,7 +4,8 @@ Vose et al. 2019, "Recombination of Artificial Neural Networks", arXiv 1901.0390
 fitness, crossover at single loci, mutation in four ways, no elite. The paper gives no sigma.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import BaseModel
@@ -17,6 +18,7 @@ from evodevo.evolution.strategies.tri_parent import TriParent, TriParentOptions
 
 
 class Vose2019Options(TriParentOptions):
+    initial_spread: float = 0.15
     fitness: Shape = "squared"
     survivors: float = 0.0
     mutation: MutationKind = "four_way"
@@ -25,6 +27,7 @@ class Vose2019Options(TriParentOptions):
 
 class Vose2019(TriParent):
     Options: ClassVar[type[BaseModel]] = Vose2019Options
+    default_search: ClassVar[Mapping[str, Any]] = {}
 
     def _mutated(self, genome: Genome, draw: np.random.Generator) -> dict[str, Value]:
         """As `four_way`, but a real number changes by a fraction of itself also on a linear scale."""

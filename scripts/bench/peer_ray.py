@@ -40,6 +40,8 @@ from evodevo.evolution.space import FloatLocus, Space
 OBJECTIVE = "objective"
 KEPT = 4
 """Checkpoints of a trial that stay: others copy one that is not the last, and with 1 a copy fails."""
+LONGEST_DIRECTORY = 38
+"""Ray puts sockets into its directory, and the path of a socket has 107 characters at the most."""
 _trainers: dict[str, Trainer] = {}
 """Of this process: trials that follow one another in it share the workload."""
 
@@ -130,8 +132,10 @@ def search(trainer: Trainer) -> str:
     first = {name: value for name, value in initial.items() if not isinstance(param_space[name], int)}
     random.seed(trainer.job.seed)
     np.random.seed(trainer.job.seed)
+    logs_within = str(trainer.directory / "r")  # removed with the run's directory
     ray.init(
         address="local",
+        _temp_dir=logs_within if len(logs_within) <= LONGEST_DIRECTORY else None,
         num_cpus=1,
         include_dashboard=False,
         log_to_driver=False,
@@ -152,7 +156,7 @@ def search(trainer: Trainer) -> str:
             ),
         ),
         run_config=tune.RunConfig(
-            name="ray",
+            name="trials",
             storage_path=str(trainer.directory),
             stop=Budget(trainer.epochs),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=KEPT),

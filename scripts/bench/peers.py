@@ -27,6 +27,7 @@ The peers' environments (here `ray` and `optuna`) are made once, from the checko
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -42,12 +43,13 @@ from peer_table import lines_of
 from evodevo.config import RunConfig
 from evodevo.config_file import load, parse_override
 from evodevo.errors import RunFailed, UsageError
-from evodevo.service.comparison import directory_of
+from evodevo.service.comparison import directory_of, plan
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
-SCRIPTS = {"ray_pbt": "peer_ray.py", "ray_pb2": "peer_ray.py", "optuna_tpe": "peer_optuna.py"}
-NEEDS = {"peer_ray.py": "ray.tune, sklearn", "peer_optuna.py": "optuna"}
+LIBRARY = {"ray_pbt": "ray", "ray_pb2": "ray", "optuna_tpe": "optuna"}
+"""Of each peer; `peer_<library>.py` is what runs it."""
+NEEDS = {"ray": "ray.tune, sklearn", "optuna": "optuna"}
 RESULTS = "peers.jsonl"
 POLL_S = 0.2
 TAIL_LINES = 15
@@ -105,9 +107,9 @@ def environment() -> dict[str, str]:
     return {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(places)}
 
 
-def check_python(python: str, script: str, option: str) -> None:
-    """Raises `UsageError` if that Python lacks what the script imports."""
-    code = f"import torch, pydantic, distributed, {NEEDS[script]}"
+def check_python(python: str, library: str) -> None:
+    """Raises `UsageError` if that Python lacks what the library's peers import."""
+    option, code = f"--{library}-python", f"import {NEEDS[library]}, torch, pydantic, distributed"
     try:
         told = subprocess.run([python, "-c", code], env=environment(), capture_output=True, text=True)
     except OSError as why:
@@ -129,7 +131,7 @@ def start(config: RunConfig, peer: str, seed: int, python: str, within: Path) ->
     leash = [sys.executable, "-m", "workers.leash", str(os.getpid())]
     told = (directory / "told").open("w+b")
     process = subprocess.Popen(
-        [*leash, python, str(HERE / SCRIPTS[peer]), str(directory)],
+        [*leash, python, str(HERE / f"peer_{LIBRARY[peer]}.py"), str(directory)],
         env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=told,
@@ -165,7 +167,7 @@ def carry_out(
             while waiting or running:
                 while waiting and len(running) < jobs:
                     peer, seed = waiting.pop(0)
-                    running.append(start(config, peer, seed, pythons[SCRIPTS[peer]], Path(directory)))
+                    running.append(start(config, peer, seed, pythons[LIBRARY[peer]], Path(directory)))
                 for run in [one for one in running if one.process.poll() is not None]:
                     running.remove(run)
                     seconds = time.monotonic() - run.began
@@ -218,9 +220,12 @@ def _run(options: argparse.Namespace) -> None:
         print(f"{path}: {others} lines are of another config and do not count", flush=True)
     wanted = [(peer, seed) for seed in seeds for peer in peers]
     missing = [one for one in wanted if one not in records and not options.table]
-    pythons = {"peer_ray.py": options.ray_python, "peer_optuna.py": options.optuna_python}
-    for script in dict.fromkeys(SCRIPTS[peer] for peer, _ in missing):
-        check_python(pythons[script], script, f"--{'ray' if script == 'peer_ray.py' else 'optuna'}-python")
+    arms = [arm for arm in options.against.split(",") if arm]
+    for arm in arms:
+        plan(config, [arm], options.seeds)  # rather refused now than after hours
+    pythons = {"ray": options.ray_python, "optuna": options.optuna_python}
+    for library in dict.fromkeys(LIBRARY[peer] for peer, _ in missing):
+        check_python(pythons[library], library)
     failures = []
     for record in carry_out(config, missing, pythons, options.jobs) if missing else ():
         if isinstance(record, RunFailed):
@@ -231,7 +236,6 @@ def _run(options: argparse.Namespace) -> None:
         records[record["peer"], record["seed"]] = record
         print(f"{record['peer']}, seed {record['seed']}: done in {record['seconds']:.0f} s", flush=True)
     done = [records[one] for one in wanted if one in records]
-    arms = [arm for arm in options.against.split(",") if arm]
     for line in lines_of(config, budget_of(config), done, arms, options.seeds, options.runs_dir):
         print(line)
     if failures:
@@ -239,14 +243,14 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _at_least_one(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"should be 1 or more, not {value}")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"should be 1 or more, not {text}")
+    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     sys.path.append(os.getcwd())  # where a user's own strategy is
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # peers are ended, too
     try:
         _run(_options(arguments))
     except UsageError as why:

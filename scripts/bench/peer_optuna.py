@@ -1,0 +1,67 @@
+"""Optuna's TPE with Hyperband pruning over a budget of member-epochs: `python peer_optuna.py DIRECTORY`.
+
+peers.py runs this with the Python of an environment that has Optuna. The first trial has the config's initial
+values. Every trial trains from scratch, for as many epochs as a line of members has at the most, and is
+judged after each; new ones begin until the budget is spent. Sampler and pruner have their default settings.
+"""
+
+import math
+from typing import Any
+
+import optuna
+from peer_search import bounds_of, choices_of, decoded, encoded
+from peer_training import Trainer, main
+
+PRUNED = optuna.trial.TrialState.PRUNED
+
+
+def suggest(trial: optuna.Trial, name: str, locus: Any) -> float:
+    """The trial's value of a locus, a choice as its number."""
+    choices = choices_of(locus)
+    if choices is not None:
+        return int(trial.suggest_categorical(name, list(range(len(choices)))))
+    low, high = bounds_of(locus)
+    log = locus.scale == "log"
+    if locus.type == "int":
+        return int(trial.suggest_int(name, int(low), int(high), log=log))
+    return float(trial.suggest_float(name, low, high, log=log))
+
+
+def search(trainer: Trainer) -> str:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    seed = trainer.job.seed
+    study = optuna.create_study(
+        study_name=f"seed {seed}",  # by it, and its number, a trial is given its bracket
+        direction="minimize" if trainer.mode == "min" else "maximize",
+        sampler=optuna.samplers.TPESampler(seed=seed),
+        pruner=optuna.pruners.HyperbandPruner(
+            min_resource=1, max_resource=trainer.epochs, reduction_factor=3
+        ),
+    )
+    study.enqueue_trial(encoded(trainer.space))
+    loci = {name: locus for name, locus in trainer.space.loci.items() if locus.evolves}
+    left = trainer.budget
+    while left:
+        trial = study.ask()
+        coded = {name: suggest(trial, name, locus) for name, locus in loci.items()}
+        left -= _train(trainer, study, trial, decoded(trainer.space, coded), min(left, trainer.epochs))
+    return str(optuna.__version__)
+
+
+def _train(
+    trainer: Trainer, study: optuna.Study, trial: optuna.Trial, hyperparameters: dict[str, Any], most: int
+) -> int:
+    """Train a trial until it is pruned, or for `most` epochs; returns how many there were."""
+    parent, value = None, math.nan
+    for epoch in range(most):
+        parent, value = trainer.train(hyperparameters, epoch, parent)
+        trial.report(value, epoch + 1)
+        if not math.isfinite(value) or trial.should_prune():
+            study.tell(trial, state=PRUNED)
+            return epoch + 1
+    study.tell(trial, value)
+    return most
+
+
+if __name__ == "__main__":
+    main(search)

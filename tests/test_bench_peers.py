@@ -118,7 +118,8 @@ def test_what_a_peer_cannot_run_is_refused(
 
 
 def test_a_program_is_refused(bench: Any) -> None:
-    config = parse({**a_config().to_json(), "workload": {"command": "train --x"}})
+    plain = a_config(judge="raw", recombine=None, soup=False).to_json()
+    config = parse({**plain, "workload": {"command": "train --x"}})
     with pytest.raises(UsageError, match=r"workload\.command: peers train classes"):
         bench("peer_search").check(config, ["optuna_tpe"])
 

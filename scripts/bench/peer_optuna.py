@@ -1,4 +1,7 @@
-"""Optuna's TPE with Hyperband pruning over a budget of member-epochs: `python peer_optuna.py DIRECTORY`.
+"""Optuna's searches with pruning over a budget of member-epochs: `python peer_optuna.py DIRECTORY`.
+
+TPE with Hyperband, or for `optuna_halving` random values with successive halving. Where the peer is one of
+`COSINES` the learning rate of a trial falls along half a cosine, from its value to zero after the last epoch.
 
 peers.py runs this with the Python of an environment that has Optuna. The first trial has the config's initial
 values. Every trial trains from scratch, for as many epochs as a line of members has at the most, and is
@@ -9,7 +12,7 @@ import math
 from typing import Any
 
 import optuna
-from peer_search import bounds_of, choices_of, decoded, encoded
+from peer_search import COSINES, FOLLOWS_COSINE, bounds_of, choices_of, decoded, encoded
 from peer_training import Trainer, main
 
 PRUNED = optuna.trial.TrialState.PRUNED
@@ -33,10 +36,8 @@ def search(trainer: Trainer) -> str:
     study = optuna.create_study(
         study_name=f"seed {seed}",  # by it, and its number, a trial is given its bracket
         direction="minimize" if trainer.mode == "min" else "maximize",
-        sampler=optuna.samplers.TPESampler(seed=seed),
-        pruner=optuna.pruners.HyperbandPruner(
-            min_resource=1, max_resource=trainer.epochs, reduction_factor=3
-        ),
+        sampler=_sampler(trainer, seed),
+        pruner=_pruner(trainer),
     )
     study.enqueue_trial(encoded(trainer.space))
     loci = {name: locus for name, locus in trainer.space.loci.items() if locus.evolves}
@@ -48,13 +49,28 @@ def search(trainer: Trainer) -> str:
     return str(optuna.__version__)
 
 
+def _sampler(trainer: Trainer, seed: int) -> optuna.samplers.BaseSampler:
+    if trainer.peer == "optuna_halving":
+        return optuna.samplers.RandomSampler(seed=seed)
+    return optuna.samplers.TPESampler(seed=seed)
+
+
+def _pruner(trainer: Trainer) -> optuna.pruners.BasePruner:
+    if trainer.peer == "optuna_halving":
+        return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
+    return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=trainer.epochs, reduction_factor=3)
+
+
 def _train(
     trainer: Trainer, study: optuna.Study, trial: optuna.Trial, hyperparameters: dict[str, Any], most: int
 ) -> int:
     """Train a trial until it is pruned, or for `most` epochs; returns how many there were."""
     parent, value = None, math.nan
     for epoch in range(most):
-        parent, value = trainer.train(hyperparameters, epoch, parent)
+        now = dict(hyperparameters)
+        if trainer.peer in COSINES:
+            now[FOLLOWS_COSINE] *= 0.5 * (1 + math.cos(math.pi * epoch / trainer.epochs))
+        parent, value = trainer.train(now, epoch, parent)
         trial.report(value, epoch + 1)
         if not math.isfinite(value) or trial.should_prune():
             study.tell(trial, state=PRUNED)

@@ -18,18 +18,23 @@ from evodevo.evolution.space import BoolLocus, ChoiceLocus, FloatLocus, Space
 from evodevo.run.records import Job
 from evodevo.run.setup import job_of
 
-PEERS = ("ray_pbt", "ray_pb2", "optuna_tpe")
+PEERS = ("ray_pbt", "ray_pb2", "optuna_tpe", "optuna_tpe_cosine", "optuna_halving")
+COSINES = ("optuna_tpe_cosine", "optuna_halving")
+"""Peers of which each trial's learning rate follows a cosine from the value that is searched to zero."""
+AVERAGED = ("optuna_halving",)
+"""Peers whose members are judged by averaged weights."""
+FOLLOWS_COSINE = "learning_rate"
 Coded = Mapping[str, float]
 """Locus -> its value as a library has it."""
 
 
 def as_it_was(config: RunConfig, seed: int) -> RunConfig:
     """The config of a peer's run: parameters are judged as they are, in one thread."""
-    raw = {"judge": "raw", "average_half_life": None, "recombine": None, "soup": False}
+    raw = {"judge": "raw", "average_half_life": None, "initialisation": "own", "recombine": None}
     return config.model_copy(
         update={
             "run": config.run.model_copy(update={"seed": seed}),
-            "search": config.search.model_copy(update=raw),
+            "search": config.search.model_copy(update={**raw, "soup": False}),
             "cluster": config.cluster.model_copy(update={"threads_per_member": 1}),
         }
     )
@@ -79,10 +84,12 @@ def check(config: RunConfig, peers: list[str]) -> None:
     evolving = [locus for locus in config.search.loci.values() if locus.evolves]
     if not evolving:
         raise UsageError("search.loci: all are fixed, so there is nothing to search")
-    if config.search.population < 2 and set(peers) - {"optuna_tpe"}:
+    if config.search.population < 2 and {"ray_pbt", "ray_pb2"} & set(peers):
         raise UsageError("search.population: is 1, and Ray's PBT and PB2 need 2 or more")
     if "ray_pb2" in peers and not any(isinstance(locus, FloatLocus) for locus in evolving):
         raise UsageError("--peers ray_pb2: it searches real numbers only, and no locus is a float")
+    if (cosines := [peer for peer in peers if peer in COSINES]) and FOLLOWS_COSINE not in config.search.loci:
+        raise UsageError(f"--peers {cosines[0]}: there is no locus {FOLLOWS_COSINE} to follow a cosine")
     epochs_of(config)
 
 

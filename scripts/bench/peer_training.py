@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peer_search import budget_of, epochs_of, job_for
+from peer_search import AVERAGED, budget_of, epochs_of, job_for
 
 from evodevo.config import read_config
 from evodevo.errors import UsageError
@@ -28,7 +28,7 @@ from workers.cache import loaded
 from workers.leg import weighted
 from workers.preload import current_device
 from workers.seeding import derived, seed_all
-from workers.training import Leg, Training, leg_of, mean_of
+from workers.training import Leg, Training, mean_of
 
 TASK, EPOCHS, BEST, BEST_CHECKPOINT = "task.json", "epochs.jsonl", "best.json", "best.checkpoint"
 WORST = 1e6
@@ -90,7 +90,8 @@ class Trainer:
         began = time.monotonic()
         number = len(self.trained)
         seed = training_seed(self.job.seed, number, 0)
-        leg = Leg(before=epoch, total=self.epochs)
+        half_life = 1.0 if self.peer in AVERAGED else None
+        leg = Leg(before=epoch, total=self.epochs, average_half_life=half_life)
         checkpoint, metrics = train_epoch(self.workload, self.job, hyperparameters, seed, parent, leg)
         value = metrics[self.job.metric]
         if math.isfinite(value) and self._is_best(value) and checkpoint is not None:
@@ -117,7 +118,8 @@ class Trainer:
             raise RuntimeError(f"no epoch ended with a finite {self.job.metric}")
         best = json.loads((self.directory / BEST).read_text(encoding="utf-8"))
         checkpoint = (self.directory / BEST_CHECKPOINT).read_bytes()
-        state = self.workload.begin(best["hyperparameters"], 0, checkpoint, leg_of(self.job))
+        leg = Leg(average_half_life=1.0 if self.peer in AVERAGED else None)
+        state = self.workload.begin(best["hyperparameters"], 0, checkpoint, leg)
         seed_all(derived(self.job.seed, "evaluate"), current_device())
         return {
             "metrics": {**best["metrics"], **self.workload.evaluate(state, "test")},

@@ -1,6 +1,6 @@
 """Hold evodevo against searches of other libraries: the same workload, the same epochs, the same test.
 
-    python scripts/bench/peers.py CONFIG [--peers ray_pbt,ray_pb2,optuna_tpe] [--seeds 8] [--jobs 2]
+    python scripts/bench/peers.py CONFIG [--peers ray_pbt,ray_pb2,optuna_tpe,...] [--seeds 8] [--jobs 2]
         --ray-python ray/bin/python --optuna-python optuna/bin/python [--against tri_parent] [--table]
 
 Each peer trains members of the config's workload class (in one thread, on the CPU, parameters judged as they
@@ -8,9 +8,11 @@ are) until population x epochs member-epochs are spent, sees validation data onl
 by the checkpoint that was the best on validation at any time: that favours the peers, as evodevo's own runs
 give their best member of all as it was at the end of a generation.
 
-ray_pbt     Ray Tune's population based training (peer_ray.py says with which settings)
-ray_pb2     Ray Tune's population based bandits
-optuna_tpe  Optuna's TPE with Hyperband pruning (peer_optuna.py)
+ray_pbt            Ray Tune's population based training (peer_ray.py says with which settings)
+ray_pb2            Ray Tune's population based bandits
+optuna_tpe         Optuna's TPE with Hyperband pruning (peer_optuna.py); hyperparameters stay as they are
+optuna_tpe_cosine  the same, where the learning rate falls along a cosine from the value that is searched
+optuna_halving     successive halving over random values, with such a cosine, judged by averaged weights
 
 Each run is a process of its own, and a line in DIR/NAME-compare/peers.jsonl when it is done; begun again, the
 command carries out what is missing. In the same DIR `evodevo compare CONFIG --arms tri_parent` makes the runs
@@ -47,7 +49,7 @@ from evodevo.service.comparison import directory_of, plan
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
-LIBRARY = {"ray_pbt": "ray", "ray_pb2": "ray", "optuna_tpe": "optuna"}
+LIBRARY = {peer: peer.partition("_")[0] for peer in PEERS}
 """Of each peer; `peer_<library>.py` is what runs it."""
 NEEDS = {"ray": "ray.tune, sklearn", "optuna": "optuna"}
 RESULTS = "peers.jsonl"

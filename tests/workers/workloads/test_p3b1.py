@@ -10,6 +10,7 @@ from evodevo.config_file import load
 from evodevo.errors import UsageError
 from tests.workers.conftest import REPOSITORY
 from tests.workers.data.test_p3b1 import made
+from workers import batches
 from workers.build import build
 from workers.hyperparameters import Hyperparameters
 from workers.workloads.p3b1 import P3B1, MultiTask
@@ -78,7 +79,8 @@ def test_the_weights_are_those_of_the_training_documents(workload: P3B1) -> None
     torch.testing.assert_close(total, torch.full((3,), 84.0))
 
 
-def test_the_metrics_are_of_whole_tasks(workload: P3B1) -> None:
+def test_the_metrics_are_of_whole_tasks(workload: P3B1, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "EVALUATION_BATCH", 5)  # of usual splits, whose batches are averaged
     training = workload.begin(HP, 0, None)
     documents, classes, tasks = workload.splits.test
     with torch.no_grad():

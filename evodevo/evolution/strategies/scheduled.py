@@ -19,8 +19,14 @@ from evodevo.evolution.strategies import base
 class _Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    start: float | None = None
-    """The value that is multiplied; without it, the founder's own."""
+    start: float | Annotated[list[float], Field(min_length=1)] | None = None
+    """The value that is multiplied, or one for each slot; without it, the founder's own."""
+
+    def begins(self, slot: int, own: float) -> float:
+        """Return the start value of a slot whose founder has `own`; a list begins again at its end."""
+        if self.start is None:
+            return own
+        return self.start[slot % len(self.start)] if isinstance(self.start, list) else self.start
 
 
 class Constant(_Shape):
@@ -125,6 +131,6 @@ class Scheduled(base.Strategy):
     def _genome(self, generation: int, slot: int) -> dict[str, Value]:
         genome: dict[str, Any] = dict(super().founder(0, slot).genome)
         for name, shape in self.options.schedule.items():
-            start = genome[name] if shape.start is None else shape.start
-            genome[name] = float(start * shape.factor(generation, self.options.epochs))
+            factor = shape.factor(generation, self.options.epochs)
+            genome[name] = float(shape.begins(slot, genome[name]) * factor)
         return genome

@@ -120,3 +120,9 @@ def test_a_schedule_of_what_is_no_float_locus_is_refused(name: str) -> None:
 def test_a_shape_that_makes_no_sense_is_refused(shape: Any, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         make("scheduled", SPACE, 3, epochs=4, schedule={"rate": shape})
+
+
+def test_a_start_may_be_given_for_each_slot_and_the_list_begins_again_at_its_end() -> None:
+    members = history({"rate": {"shape": "cosine", "start": [0.5, 0.25]}}, epochs=4)
+    assert [member.birth.genome["rate"] for member in members[0]] == [0.5, 0.25, 0.5]
+    assert [member.birth.genome["rate"] for member in members[2]] == pytest.approx([0.25, 0.125, 0.25])

@@ -13,6 +13,7 @@ import threading
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 from unittest.mock import patch
@@ -26,7 +27,7 @@ from evodevo.run.crew import ANYTHING, AttemptsLost, Inbox, Message, Needs, Offe
 from evodevo.run.history import History
 from evodevo.run.journal import Journal, Tail
 from evodevo.run.records import Assignment, CheckpointRef, Job, Outcome, WorkUnit
-from evodevo.run.setup import DESCRIBE, EXAMINE, JOURNAL, RENDER, create_run
+from evodevo.run.setup import DESCRIBE, EXAMINE, JOURNAL, RENDER, SOUP, create_run
 
 Fate = Literal["done", "diverged", "failed", "lost", "lost_late", "preempted", "hang"]
 """What becomes of an attempt; lost_late: its worker is lost after it has published."""
@@ -128,6 +129,7 @@ class FakeCaller:
             raise why or AssertionError("a hanging call went on")
         answers: dict[str, Callable[..., Any]] = {
             EXAMINE: self._examine,
+            SOUP: self._soup,
             RENDER: lambda directory: [],
             DESCRIBE: lambda job, founders, twice: {"torch": "0", "metrics": [], "facts": []},
         }
@@ -190,6 +192,18 @@ class FakeCaller:
         assert {epochs for _, epochs in found} == {assignment.epoch}
         ref = store.publish(assignment.checkpoint_stem, PARAMETERS.pack(quality, assignment.epoch))
         return Outcome("done", quality, {job.metric: quality}, ref, SECONDS), ""
+
+    def _soup(
+        self, job: Job, mode: str, candidates: Sequence[CheckpointRef], hyperparameters: Any
+    ) -> dict[str, Any]:
+        """A soup of the first two is a little better than the first."""
+        store = CheckpointStore(job.checkpoints_url)
+        qualities = [PARAMETERS.unpack(store.read(ref)) for ref in candidates]
+        assert qualities == sorted(qualities)
+        quality, epochs = 0.9 * qualities[0][0], qualities[0][1]
+        ref = store.publish("soup-a0", PARAMETERS.pack(quality, epochs))
+        of = list(range(min(2, len(candidates))))
+        return {"of": of, "fom": quality, "metrics": {job.metric: quality}, "checkpoint": asdict(ref)}
 
     def _examine(
         self, job: Job, ref: CheckpointRef, hyperparameters: Any, directory: str

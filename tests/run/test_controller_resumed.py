@@ -57,6 +57,12 @@ def resumed_everywhere(
         yield run, then, answering
 
 
+def soup_of(history: History) -> tuple[Any, ...] | None:
+    """All that must be the same in equal histories; a checkpoint's name is its own each time."""
+    soup = history.soup
+    return soup and (soup.of, soup.fom, soup.metrics, soup.test, soup.checkpoint.sha256)
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     return new_run(tmp_path / "run")
@@ -69,7 +75,14 @@ def run(tmp_path: Path) -> Path:
         {"search__pace": "pools", "search__pool": 2},
         {"search__strategy": "truncation_pbt", "search__pace": "pools", "search__pool": 3},
         {"search__recombine": {"last": 0.7}},
-        {"search__generations": None, "search__epochs": 7, "search__recombine": {"last": 0.3}},
+        {
+            "search__generations": None,
+            "search__epochs": 7,
+            "search__epochs_per_generation": 5,
+            "search__recombine": {"last": 0.3},
+            "search__judge": "averaged",
+            "search__soup": True,
+        },
         {"search__recombine": {"last": 1.0}, "search__initialisation": "shared"},
         {"search__recombine": {"last": 0.4}, "search__pace": "pools", "search__pool": 2},
     ],
@@ -79,11 +92,14 @@ def test_a_run_killed_at_any_record_has_the_history_of_one_that_was_never_killed
     search: dict[str, Any], tmp_path: Path
 ) -> None:
     config = config_of(**{"search__generations": 3, **search})
-    expected = story(finished(tmp_path / "never killed", config, accident_prone()))
+    whole = finished(tmp_path / "never killed", config, accident_prone())
+    expected = story(whole)
+    assert (whole.soup is not None) == config.search.soup
     kills = 0
     for kills, (run, then, caller) in enumerate(resumed_everywhere(tmp_path, config, accident_prone), 1):  # noqa: B007
         history = history_of(run)
         assert (history.end, story(history)) == ("done", expected)
+        assert soup_of(history) == soup_of(whole)
         told = {life.id for life in then.by_id.values() if life.outcome}
         assert {assignment.member for assignment in caller.assignments} == set(history.by_id) - told
         kept = set(CheckpointStore(str(run / "params")).names())

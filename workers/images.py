@@ -67,7 +67,7 @@ class ImageClassifier(Workload):
     ) -> Training:
         """As every workload does, with all tensors in the channels_last layout, which is the faster one.
 
-        Checkpoints know no layout. The average and a restored momentum are given their parameter's: arithmetic
+        Checkpoints know no layout. The average and a restored momentum get their parameter's: arithmetic
         on mixed layouts is slower.
         """
         training = super().begin(hyperparameters, training_seed, parent, leg)

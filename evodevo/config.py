@@ -169,6 +169,9 @@ class Arm(Section):
 
     strategy: str
     options: Plain = Field(default_factory=dict)
+    search: Plain = Field(default_factory=dict)
+    """Other keys of `search` for it. What is not given of `judge`, `recombine`, `soup` and the like is as if
+    it were not there: one epoch a generation, parameters judged as they are."""
 
 
 class Compare(Section):
@@ -307,16 +310,19 @@ def _averaging_problems(config: RunConfig, strategy: type[Strategy]) -> list[str
         found.append("search.judge: a program is judged raw, as only itself knows its parameters")
     if search.soup and config.workload.command is not None:
         found.append("search.soup: parameters of a program have no mean, as only itself knows them")
+    if search.initialisation == "shared" and config.workload.command is not None:
+        found.append("search.initialisation: a program draws its parameters itself")
     if search.recombine is None:
         return found
     if config.workload.command is not None:
         found.append("search.recombine: parameters of a program have no mean, as only itself knows them")
     if not strategy.inherits:
         found.append(f"search.recombine: members of {search.strategy} inherit nothing")
-    elif strategy.keeps_to_itself:
+    elif strategy.keeps_to_itself and not (search.initialisation == "shared" or search.start):
         found.append(
             f"search.recombine: lines of {search.strategy} never mix, and members of different founders have "
-            "no mean; leave it out, or take a strategy in which children descend from the best"
+            "no mean; leave it out, set search.initialisation to shared, or take a strategy in which "
+            "children descend from the best"
         )
     if search.pace == "steady":
         found.append("search.recombine: search.pace steady has no generations that could be averaged")

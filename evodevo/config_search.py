@@ -1,14 +1,17 @@
 """The `search` section of a config, and what all sections have in common. For the others see config.py."""
 
+import itertools
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from evodevo.config_values import Plain
 from evodevo.evolution.space import Locus
 from evodevo.evolution.strategies import STRATEGIES, Pace
 
+SELECTIONS = 9
+"""Generations that `epochs_per_generation: auto` makes of a run, without those that recombine."""
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -24,6 +27,17 @@ def check_run_name(name: str) -> str:
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _is_a_length(value: Any) -> Any:
+    if value == "auto" or is_count(value):
+        return value
+    if isinstance(value, list) and value and all(map(is_count, value)):
+        return value
+    raise ValueError(f"{value!r} should be auto, a number of epochs, or a list of them, one a generation")
+
+
+EpochsPerGeneration = Annotated[int | list[int] | Literal["auto"], BeforeValidator(_is_a_length)]
 
 
 class Start(Section):
@@ -51,11 +65,7 @@ class Recombine(Section):
     """
 
     last: float = Field(gt=0, le=1)
-    """The fraction of the generations that do so, the last ones of the run."""
-
-    def first(self, generations: int) -> int:
-        """Return the number of the first such generation; founders have nobody to be the mean of."""
-        return max(1, generations - round(self.last * generations))
+    """The fraction of the run that does so, at its end."""
 
 
 class Search(Section):
@@ -71,14 +81,20 @@ class Search(Section):
     """With `pace: pools`, the members of a mating pool: the child's own slot and others; 8 if not given."""
     legs: int = Field(default=1, ge=1)
     """Legs of a life, at the most; the fom is that of the last one."""
-    epochs_per_generation: int = Field(default=1, ge=1)
-    """Length of a leg."""
+    epochs: int | None = Field(default=None, ge=1, exclude=True)
+    """Epochs of a line from its founder to the end of the run, instead of `generations`, which then follow
+    from it and from `epochs_per_generation` (`auto` if not given). Reading a config replaces it by these."""
+    epochs_per_generation: EpochsPerGeneration = 1
+    """Length of a leg: the same in all generations, or that of each (the last one holds for those after it).
+    auto, with `epochs`: as many as make `SELECTIONS` generations of the run; recombining ones have one."""
     steps_per_generation: int | None = Field(default=None, ge=1)
     """Length of a leg in optimizer steps, instead of epochs."""
     judge: Literal["raw", "averaged"] = "raw"
     """Whose fom counts: that of the parameters as they are, or of their moving average, kept at each step."""
     average_half_life: float | None = Field(default=None, gt=0)
     """Half-life of that average, in epochs; with `judge: averaged` 1 if not given."""
+    initialisation: Literal["own", "shared"] = "own"
+    """Whether each founder draws its own parameters, or all founders begin with the same."""
     recombine: Recombine | None = None
     """Begin the last generations from the mean of all members; null: each from its parent, to the end."""
     soup: bool = False
@@ -100,8 +116,78 @@ class Search(Section):
         known = STRATEGIES.get(name) if isinstance(name, str) else None
         return {**known.default_search, **data} if known else data
 
+    @model_validator(mode="before")
+    @classmethod
+    def _laid_out(cls, data: Any) -> Any:
+        """Epochs become generations and the length of each."""
+        if not isinstance(data, dict) or data.get("epochs") is None:
+            return data
+        strategy = STRATEGIES.get(str(data.get("strategy", "tri_parent")))
+        mixes = strategy is None or not strategy.keeps_to_itself
+        epochs = data["epochs"]
+        each: Any = data.get("epochs_per_generation") or ("auto" if mixes else 1)
+        last = data["recombine"].get("last") if isinstance(data.get("recombine"), dict) else 0.0
+        if strategy is not None and not strategy.inherits:
+            raise ValueError(f"epochs: members of {data['strategy']} begin anew; give generations instead")
+        if data.get("generations") is not None:
+            raise ValueError("give epochs or generations, not both")
+        if data.get("steps_per_generation") is not None:
+            raise ValueError("give epochs or steps_per_generation, not both")
+        sound = is_count(epochs) and (each == "auto" or is_count(each)) and isinstance(last, float | int)
+        if not sound or not 0 <= last <= 1:
+            return {**data, "generations": 1, "epochs_per_generation": 1 if each == "auto" else each}
+        legs = lay_out(epochs, each, round(last * epochs))
+        uniform = len(set(legs)) == 1
+        laid_out = {"generations": len(legs), "epochs_per_generation": legs[0] if uniform else legs}
+        return {**data, **laid_out, "epochs": None}
+
     @model_validator(mode="after")
     def _has_one_length(self) -> Self:
+        if self.epochs_per_generation == "auto":
+            raise ValueError("epochs_per_generation: auto needs epochs, the length of the run")
         if self.steps_per_generation is not None and self.epochs_per_generation != 1:
             raise ValueError("give epochs_per_generation or steps_per_generation, not both")
         return self
+
+    def leg_epochs(self, generation: int) -> int:
+        """Return the epochs of each leg of a generation's members."""
+        each = self.epochs_per_generation
+        assert each != "auto", "replaced when the config was read"
+        return each if isinstance(each, int) else each[min(generation, len(each) - 1)]
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs of a line from the first generation to the last."""
+        return self.legs * sum(map(self.leg_epochs, range(self.generations)))
+
+    @property
+    def recombining(self) -> int | None:
+        """The first generation that begins from a mean; founders have nobody to be the mean of."""
+        if self.recombine is None:
+            return None
+        if isinstance(self.epochs_per_generation, int):
+            return max(1, self.generations - round(self.recombine.last * self.generations))
+        lengths = [self.leg_epochs(generation) for generation in range(self.generations)]
+        begins = list(itertools.accumulate(lengths, initial=0))
+        wanted = begins[-1] * (1 - self.recombine.last)
+        return min(range(1, self.generations + 1), key=lambda at: abs(begins[at] - wanted))
+
+
+def is_count(value: Any) -> bool:
+    """Whether a value is a whole number of 1 or more."""
+    return type(value) is int and value >= 1
+
+
+def lay_out(epochs: int, each: int | Literal["auto"], recombining: int) -> list[int]:
+    """Return the epochs of each generation of a run of so many, the last `recombining` of which have one.
+
+    The others have `each`, but for the last of them, which has what is left; or with `auto` they are
+    `SELECTIONS` generations as equal as whole numbers allow.
+    """
+    selecting = max(1, epochs - recombining)
+    if each == "auto":
+        count = min(SELECTIONS, selecting)
+        ends = [(at + 1) * selecting // count for at in range(count)]
+    else:
+        ends = [*range(each, selecting, each), selecting]
+    return [*(end - begin for begin, end in zip([0, *ends], ends, strict=False)), *[1] * (epochs - selecting)]

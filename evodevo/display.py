@@ -174,15 +174,21 @@ def _lengths(search: Search) -> str:
     legs = f" x {search.legs} legs" if search.legs > 1 else ""
     if search.steps_per_generation is not None:
         return f"{legs} x {search.steps_per_generation} steps"
-    return f"{legs} x {search.epochs_per_generation} epochs" if search.epochs_per_generation > 1 else legs
+    lengths = [search.leg_epochs(generation) for generation in range(search.generations)]
+    if (longest := max(lengths)) == 1:
+        return legs
+    shortest = min(lengths)
+    return (
+        f"{legs} x {longest} epochs" if shortest == longest else f"{legs} of {shortest} to {longest} epochs"
+    )
 
 
 def _amount(search: Search) -> str:
     """How much a run trains, at the most."""
-    legs = search.population * search.generations * search.legs
     if search.steps_per_generation is not None:
+        legs = search.population * search.generations * search.legs
         return f"{legs * search.steps_per_generation:,} steps"
-    return f"{legs * search.epochs_per_generation:,} epochs"
+    return f"{search.population * search.total_epochs:,} epochs"
 
 
 def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:

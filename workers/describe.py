@@ -40,7 +40,7 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
     except CheckpointError as why:
         raise UsageError(f"checkpoints.url: {why}") from None
     name = job.workload["use"] or "command"
-    leg = leg_of(job)
+    leg = leg_of(job, job.longest_leg)
     try:
         began = time.monotonic()
         workload, is_new = workload_for(replace(job, data={}))
@@ -113,8 +113,8 @@ def _check_legs(job: Job, facts: list[str]) -> None:
             "search.steps_per_generation: the steps of a command cannot be counted; "
             "give search.epochs_per_generation instead"
         )
-    if job.epochs > 1 and any("without checkpoints" in fact for fact in facts):
+    if job.longest_leg > 1 and any("without checkpoints" in fact for fact in facts):
         raise UsageError(
-            f"search.epochs_per_generation: is {job.epochs}, and workload.command keeps nothing from one "
-            "call to the next; give it {checkpoint_in} and {checkpoint_out}"
+            f"search.epochs_per_generation: is {job.longest_leg}, and workload.command keeps nothing from "
+            "one call to the next; give it {checkpoint_in} and {checkpoint_out}"
         )

@@ -69,7 +69,7 @@ def _train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: Ha
     watch.stop("prepare" if is_new else "load")
     parent = read_checkpoint(store_of(job), assignment.parent) if assignment.parent else None
     anew = parent is not None and assignment.epoch == 0
-    leg = leg_of(job, assignment.epoch, anew)
+    leg = leg_of(job, assignment.epochs, assignment.epoch, anew)
     if assignment.mean_of:
         parent = mean([read_checkpoint(store_of(job), ref) for ref in assignment.mean_of])
     state = workload.begin(assignment.hyperparameters, assignment.training_seed, parent, leg)
@@ -111,9 +111,9 @@ def _train(
 
     There are none for a workload that yields no losses.
     """
-    clock = _Clock(job)
+    clock = _Clock(job, assignment.epochs)
     if not workload.continues:
-        for epoch in range(job.epochs):
+        for epoch in range(assignment.epochs):
             if epoch:
                 again = assignment.hyperparameters, assignment.training_seed + epoch
                 state = workload.begin(*again, workload.checkpoint(state))
@@ -130,7 +130,7 @@ def _train(
             if not count:
                 raise RuntimeError("the workload trains no batch, so that its steps cannot be counted")
             left -= count
-        elif len(epochs) == job.epochs:
+        elif len(epochs) == assignment.epochs:
             break
     return state, epochs
 
@@ -163,8 +163,8 @@ def _last_of(epochs: Sequence[Mapping[str, float]]) -> dict[str, float]:
 class _Clock:
     """The time limit of a leg."""
 
-    def __init__(self, job: Job) -> None:
-        self._each, self._limit = job.epoch_timeout_s, job.leg_timeout_s
+    def __init__(self, job: Job, epochs: int) -> None:
+        self._each, self._limit = job.epoch_timeout_s, job.leg_timeout_s(epochs)
         self._began = time.monotonic()
 
     def overran(self) -> bool:

@@ -36,7 +36,7 @@ def try_start(job: Job, hyperparameters: Mapping[str, Any], url: str, ref: Check
             hyperparameters,
             0,
             data,
-            leg_of(job, anew=True),
+            leg_of(job, job.longest_leg, anew=True),
         )
     except (Exception, SystemExit) as why:
         name = job.workload["use"] or "command"

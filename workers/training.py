@@ -20,6 +20,7 @@ class Leg:
     `before` is the number of epochs that the parameters have been trained already, `total` that of a whole
     run (None if it is not known). `anew`: the parent is of another run, whose schedules end with it.
     `average_half_life`: in epochs, of the moving average that is judged; None if there is none.
+    `initial_seed`: of the parameters of a fresh start, if these are not the member's own.
     """
 
     epochs: int = 1
@@ -28,6 +29,7 @@ class Leg:
     total: int | None = None
     anew: bool = False
     average_half_life: float | None = None
+    initial_seed: int | None = None
 
 
 _NO_PARTS = frozenset(
@@ -39,9 +41,9 @@ _NO_PARTS = frozenset(
 """Attributes of a `Training` that are parts by another way, or none."""
 
 
-def leg_of(job: Job, before: int = 0, anew: bool = False) -> Leg:
-    """Return a leg of a run, from a member that was trained `before` epochs."""
-    return Leg(job.epochs, job.steps, before, job.total_epochs, anew, job.average_half_life)
+def leg_of(job: Job, epochs: int = 1, before: int = 0, anew: bool = False) -> Leg:
+    """Return a leg of a run, of so many epochs, from a member that was trained `before` epochs."""
+    return Leg(epochs, job.steps, before, job.total_epochs, anew, job.average_half_life, job.initial_seed)
 
 
 @dataclass

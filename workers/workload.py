@@ -154,10 +154,12 @@ class Workload(ABC):
         leg: Leg = Leg(),  # noqa: B008
     ) -> Training:
         """A member, fresh or with the state of `parent`."""
-        seed_all(training_seed, self.device)
+        seed_all(training_seed if leg.initial_seed is None else leg.initial_seed, self.device)
         hp = Hyperparameters(hyperparameters)
         model = self.model_of(hp).to(self.device)
         self._materialise(model, hp)
+        if leg.initial_seed is not None:
+            seed_all(training_seed, self.device)
         optimizer = self.optimizer(model, hp)
         generator = torch.Generator().manual_seed(training_seed)
         training = Training(model, optimizer, hp, generator, leg, leg.before)

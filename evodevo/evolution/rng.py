@@ -20,6 +20,11 @@ def training_seed(seed: int, generation: int, slot: int) -> int:
     return int(stream(seed, generation, slot, "training").integers(2**31))
 
 
+def initial_seed(seed: int) -> int:
+    """The seed, in [0, 2**31), of the parameters that all founders of a run share."""
+    return int(stream(seed, 0, 0, "initial").integers(2**31))
+
+
 def leg_seed(training_seed: int, leg: int) -> int:
     """Return the seed, in [0, 2**31), of a leg of the life with that training seed; itself for leg 0."""
     if leg == 0:

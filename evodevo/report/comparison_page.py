@@ -79,10 +79,9 @@ def _chance(seeds: int) -> str:
 
 def _length(search: Search) -> str:
     """What each member is trained in a run."""
-    legs = search.generations * search.legs
     if search.steps_per_generation is not None:
-        return f"{legs * search.steps_per_generation} steps"
-    return f"{legs * search.epochs_per_generation} epochs"
+        return f"{search.generations * search.legs * search.steps_per_generation} steps"
+    return f"{search.total_epochs} epochs"
 
 
 def tables(config: RunConfig, results: Sequence[ArmResult]) -> list[Table]:

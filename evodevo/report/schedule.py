@@ -76,7 +76,7 @@ class Schedule:
                 ancestor.fom,
                 space.express(ancestor.birth.genome),
                 dict(ancestor.birth.genome),
-                _legs(history, ancestor) * history.config.search.epochs_per_generation,
+                _legs(history, ancestor) * history.config.search.leg_epochs(ancestor.generation),
                 _legs(history, ancestor),
                 steps and steps * _legs(history, ancestor),
                 _began_from(history, ancestor),

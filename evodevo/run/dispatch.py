@@ -60,8 +60,10 @@ class _Posting:
 
     def left_s(self) -> float:
         """Seconds until its worker has overrun the time limit of the leg at hand."""
-        limit = self.unit.job.leg_timeout_s
-        if limit is None or not self.unreported:
+        if not self.unreported:
+            return math.inf
+        limit = self.unit.job.leg_timeout_s(self.unit.assignments[next(iter(self.unreported))].epochs)
+        if limit is None:
             return math.inf
         return self.progress_at + limit + KILL_AFTER_S - time.monotonic()
 

@@ -295,7 +295,7 @@ class History:
         if isinstance(life, Mean):
             return life.epoch
         legs = len(life.legs) + (life.outcome is not None)
-        return life.epoch + legs * self.config.search.epochs_per_generation
+        return life.epoch + legs * self.config.search.leg_epochs(life.generation)
 
     def _take_loss(self, event: Lost, at: float) -> None:
         life = self.by_id[event.member]

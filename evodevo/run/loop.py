@@ -201,6 +201,7 @@ class Loop:
             epoch=history.epochs_trained(life),
             training_seed=leg_seed(life.training_seed, len(life.legs)),
             leg=len(life.legs),
+            epochs=history.config.search.leg_epochs(life.generation),
             mean_of=tuple(life.checkpoints) if isinstance(life, Mean) else (),
         )
 

@@ -14,11 +14,15 @@ OUTLYING = 2.0
 
 
 class Means:
-    """The means of a run's generations, for the births of generation `first` and later ones."""
+    """The means of a run's generations, for the births of generation `first` and later ones.
 
-    def __init__(self, first: int, mode: Mode) -> None:
+    `shared`: all founders begin with the same parameters, so that all members are related.
+    """
+
+    def __init__(self, first: int, mode: Mode, shared: bool = False) -> None:
         self._first = first
         self._mode: Mode = mode
+        self._shared = shared
         self._by_generation: dict[int, Mean] = {}
         self._founders: dict[str, str] = {}
 
@@ -31,7 +35,7 @@ class Means:
         alpha = life.birth.parent_params or ""
         mean = self._by_generation.get(life.generation - 1)
         alpha = mean.of[0].id if mean and alpha == mean.id else alpha
-        self._founders[life.id] = self._founders.get(alpha, life.id)
+        self._founders[life.id] = "" if self._shared else self._founders.get(alpha, life.id)
 
     def add(self, mean: Mean) -> None:
         """A mean has been asked for."""

@@ -100,8 +100,8 @@ def pacing_of(strategy: Strategy, history: History) -> Pacing:
     if history.begun.pace == "steady":
         made = Steady(strategy, search.generations)
     else:
-        recombining = search.recombine.first(search.generations) if search.recombine else None
-        made = ByGeneration(strategy, search.generations, recombining)
+        shared = search.initialisation == "shared" or history.origin is not None
+        made = ByGeneration(strategy, search.generations, search.recombining, shared)
     for mean in history.means.values():
         made.averaging(mean)
     for life in history.births:
@@ -115,12 +115,14 @@ class ByGeneration(Pacing):
     """Births that happen as soon as the members they need are done.
 
     From the generation `recombining` on, if it is given, members keep their hyperparameters and go on from
-    the mean of all members of the generation before.
+    the mean of all members of the generation before. `shared`: all founders begin with the same parameters.
     """
 
-    def __init__(self, strategy: Strategy, generations: int, recombining: int | None = None) -> None:
+    def __init__(
+        self, strategy: Strategy, generations: int, recombining: int | None = None, shared: bool = False
+    ) -> None:
         super().__init__(strategy, generations)
-        self._means = Means(generations if recombining is None else recombining, strategy.mode)
+        self._means = Means(generations if recombining is None else recombining, strategy.mode, shared)
         self._stages: list[_Stage] = []
         self._first = 0
         """The oldest generation that is not born as a whole."""

@@ -47,7 +47,6 @@ class Job:
     """What is the same for every member of a run: the workload and where its things are.
 
     `workload` is the config's section as it stands. `checkpoints_url` is a directory or an fsspec URL.
-    A leg is `epochs` epochs, or if `steps` is given, so many optimizer steps.
     """
 
     run: str
@@ -59,8 +58,8 @@ class Job:
     epoch_timeout_s: float | None
     weights: Mapping[str, float] | None = None
     """If `metric` is a weighted sum of the workload's metrics: its terms."""
-    epochs: int = 1
     steps: int | None = None
+    """Optimizer steps of a leg, if its length is not in epochs."""
     seed: int = 0
     """Of the run: whatever is not of one member (the data, evaluation) is drawn with seeds made from it."""
     total_epochs: int | None = None
@@ -69,11 +68,14 @@ class Job:
     """Digest of each split, by its name; a worker whose data differ takes no part. Empty if not known."""
     average_half_life: float | None = None
     """In epochs; None if the parameters are judged as they are."""
+    initial_seed: int | None = None
+    """Of the parameters that all founders begin with; None if each draws its own."""
+    longest_leg: int = 1
+    """Epochs of the longest leg of the run."""
 
-    @property
-    def leg_timeout_s(self) -> float | None:
-        """Seconds after which training a leg is given up; without `steps` that is a limit per epoch."""
-        return self.epoch_timeout_s and self.epoch_timeout_s * self.epochs
+    def leg_timeout_s(self, epochs: int) -> float | None:
+        """Seconds after which training a leg is given up: the limit is one per epoch."""
+        return self.epoch_timeout_s and self.epoch_timeout_s * epochs
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,8 @@ class Assignment:
     epoch: int
     training_seed: int
     leg: int = 0
+    epochs: int = 1
+    """Length of the leg, unless the job has it in steps."""
     mean_of: tuple[CheckpointRef, ...] = ()
     """If given, nothing is trained: the outcome is that of the mean of these."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from evodevo.config import RunConfig
 from evodevo.errors import RunFailed, UsageError
+from evodevo.evolution import rng
 from evodevo.evolution.space import BoolLocus, ChoiceLocus, Genome, IntLocus, Space, same
 from evodevo.evolution.strategies import find
 from evodevo.run import files
@@ -150,6 +151,7 @@ def job_of(
     """
     url, search = config.checkpoints.url, config.search
     counted = search.steps_per_generation is None
+    shared = search.initialisation == "shared"
     return Job(
         run=config.run.name,
         workload=config.workload.model_dump(),
@@ -159,10 +161,11 @@ def job_of(
         data_root=config.data.root,
         threads=config.cluster.threads_per_member,
         epoch_timeout_s=config.limits.epoch_timeout_s,
-        epochs=search.epochs_per_generation,
         steps=search.steps_per_generation,
         seed=config.run.seed,
-        total_epochs=search.generations * search.legs * search.epochs_per_generation if counted else None,
+        total_epochs=search.total_epochs if counted else None,
         data=data or {},
         average_half_life=(search.average_half_life or 1.0) if search.judge == "averaged" else None,
+        initial_seed=rng.initial_seed(config.run.seed) if shared else None,
+        longest_leg=max(map(search.leg_epochs, range(search.generations))),
     )

@@ -24,8 +24,18 @@ from evodevo.run.view import Status
 from evodevo.service.client import POLL_S, Client, Run
 
 DEFAULT_ARMS = ("original", "cosine", "random_search", "truncation_pbt", "tri_parent")
-AS_IT_WAS = {"judge": "raw", "average_half_life": None, "recombine": None, "soup": False}
+PLAIN: dict[str, Any] = {
+    "judge": "raw",
+    "average_half_life": None,
+    "initialisation": "own",
+    "recombine": None,
+    "soup": False,
+}
 """What the arms that are held against others do not share with the config's own search."""
+AVERAGED = {"judge": "averaged"}
+SYNCHRONISED = {"judge": "averaged", "initialisation": "shared", "recombine": {"last": 1.0}}
+"""All members begin alike, and each epoch begins from the mean of all: local SGD (arXiv 1805.09767)."""
+MORE_ARMS = ("cosine_averaged", "cosine_synchronised")
 ABLATIONS: dict[str, dict[str, Any]] = {
     "no_crossover": {"crossover_rate": 0.0},
     "tied_alpha": {"alpha": "tied"},
@@ -33,6 +43,15 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 }
 """Of tri_parent. Without crossover a child's genome is one parent's: so it is also one with one
 hyperparameter parent."""
+PIECES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "averaging": ({"judge": "raw", "average_half_life": None}, {}),
+    "wide_founders": ({}, {"initial_spread": 0.15}),
+    "recombination": ({"recombine": None}, {}),
+    "soup": ({"soup": False}, {}),
+}
+"""What tri_parent has beyond the paper, and how it is without: `search` and its options.
+
+Arms are `no_<piece>` and `only_<piece>`."""
 COSINE_LOCUS = "learning_rate"
 
 
@@ -158,9 +177,9 @@ def _config(config: RunConfig, arm: str, search: Mapping[str, Any], seed: int) -
     data = config.to_json()
     data["run"] = {"name": f"{config.run.name}-{arm}-s{seed}", "seed": seed}
     data["search"].update(search)
+    if "epochs" in search:
+        del data["search"]["generations"]
     with contextlib.suppress(ValueError):  # an unknown strategy is named below, with all else that is wrong
-        if find(search["strategy"]).keeps_to_itself:
-            data["search"]["recombine"] = None
         if config.search.pace not in find(search["strategy"]).paces:
             data["search"]["pool"] = None
             data["search"]["pace"] = None  # the pace is not the same for all arms, but the epochs are
@@ -169,32 +188,46 @@ def _config(config: RunConfig, arm: str, search: Mapping[str, Any], seed: int) -
 
 
 def _search(config: RunConfig, arm: str) -> dict[str, Any]:
-    """The strategy and its options of an arm. Founders are the config's own but where an arm says others."""
+    """The keys of `search` of an arm. Founders are the config's own but where an arm says others."""
     own = config.search.options if config.search.strategy == "tri_parent" else {}
-    founders = {key: own[key] for key in ("initial", "initial_spread") if key in own}
+    founders: dict[str, Any] = {key: own[key] for key in ("initial", "initial_spread") if key in own}
     if arm in config.compare.arms:
         given = config.compare.arms[arm]
-        return _laid_out(config, given.strategy, given.options)
+        return _apart(config, given.strategy, given.options, given.search)
     match arm:
         case "tri_parent":
             return {"strategy": "tri_parent", "options": own}
         case "truncation_pbt":
-            return {**AS_IT_WAS, "strategy": "truncation_pbt", "options": founders}
+            return _apart(config, "truncation_pbt", founders)
         case "random_search":
-            return {**AS_IT_WAS, "strategy": "random_search", "options": {"initial": "random"}}
+            return _apart(config, "random_search", {"initial": "random"})
         case "original":
-            return {**AS_IT_WAS, **_laid_out(config, "scheduled", {})}
+            return _apart(config, "scheduled", {})
         case "cosine":
-            if COSINE_LOCUS not in config.search.loci:
-                raise UsageError(
-                    f"--arms cosine: there is no locus {COSINE_LOCUS}; "
-                    "give the config a compare.arms.cosine that says what follows the cosine"
-                )
-            cosine = {"schedule": {COSINE_LOCUS: {"shape": "cosine"}}}
-            return {**AS_IT_WAS, **_laid_out(config, "scheduled", cosine)}
+            return _apart(config, "scheduled", _cosine(config, arm))
+        case "cosine_averaged":
+            return _apart(config, "scheduled", _cosine(config, arm), AVERAGED)
+        case "cosine_synchronised":
+            return _apart(config, "scheduled", _cosine(config, arm), SYNCHRONISED)
         case _ if arm in ABLATIONS:
             return {"strategy": "tri_parent", "options": {**own, **ABLATIONS[arm]}}
-    known = list(dict.fromkeys([*DEFAULT_ARMS, *ABLATIONS, *config.compare.arms]))
+        case _ if arm.removeprefix("no_") in PIECES:
+            search, options = PIECES[arm.removeprefix("no_")]
+            return {"strategy": "tri_parent", **search, "options": {**own, **options}}
+        case _ if arm.removeprefix("only_") in PIECES:
+            return {"strategy": "tri_parent", **_only(config, arm.removeprefix("only_"))}
+    known = list(
+        dict.fromkeys(
+            [
+                *DEFAULT_ARMS,
+                *MORE_ARMS,
+                *ABLATIONS,
+                *(f"no_{name}" for name in PIECES),
+                *(f"only_{name}" for name in PIECES),
+                *config.compare.arms,
+            ]
+        )
+    )
     near = get_close_matches(arm, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise UsageError(
@@ -202,7 +235,40 @@ def _search(config: RunConfig, arm: str) -> dict[str, Any]:
     )
 
 
-def _laid_out(config: RunConfig, strategy: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """A schedule goes over the whole run unless something else is said."""
-    epochs = {"epochs": config.search.generations} if strategy == "scheduled" else {}
-    return {"strategy": strategy, "options": {**epochs, **options}}
+def _only(config: RunConfig, piece: str) -> dict[str, Any]:
+    """The config's own search with all pieces taken away but one."""
+    search: dict[str, Any] = {}
+    options = dict(config.search.options)
+    for name, (without, narrow) in PIECES.items():
+        if name != piece:
+            search.update(without)
+            options.update(narrow)
+    return {**search, "options": options}
+
+
+def _cosine(config: RunConfig, arm: str) -> dict[str, Any]:
+    """The options of a cosine: those of the config's own arm `cosine`, if it has one, which may be tuned."""
+    if "cosine" in config.compare.arms:
+        return config.compare.arms["cosine"].options
+    if COSINE_LOCUS not in config.search.loci:
+        raise UsageError(
+            f"--arms {arm}: there is no locus {COSINE_LOCUS}; "
+            "give the config a compare.arms.cosine that says what follows the cosine"
+        )
+    return {"schedule": {COSINE_LOCUS: {"shape": "cosine"}}}
+
+
+def _apart(
+    config: RunConfig, strategy: str, options: Mapping[str, Any], search: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """An arm that shares with the config what is trained and for how long, and nothing else of `search`.
+
+    A schedule goes over the whole run unless something else is said.
+    """
+    if config.search.steps_per_generation is None:
+        length = {"epochs": config.search.total_epochs, "epochs_per_generation": 1, "legs": 1}
+        of_schedule = config.search.total_epochs
+    else:
+        length, of_schedule = {}, config.search.generations
+    laid_out = {"epochs": of_schedule} if strategy == "scheduled" else {}
+    return {**PLAIN, **length, **(search or {}), "strategy": strategy, "options": {**laid_out, **options}}

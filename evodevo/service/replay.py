@@ -61,6 +61,7 @@ def replay_config(
             "recombine": None,
             "soup": False,
             "generations": len(schedule.entries),
+            "epochs_per_generation": [entry.epochs // entry.legs for entry in schedule.entries],
             "pace": "generations",
             "pool": None,
             "start": start,

@@ -171,7 +171,7 @@ class FakeCaller:
         if fate == "diverged":
             return Outcome("diverged", metrics={"train_loss": 9.0}, seconds=SECONDS), ""
         quality = quality_of(inherited, assignment.hyperparameters, assignment.training_seed)
-        ref = store.publish(assignment.checkpoint_stem, PARAMETERS.pack(quality, epochs + job.epochs))
+        ref = store.publish(assignment.checkpoint_stem, PARAMETERS.pack(quality, epochs + assignment.epochs))
         if fate == "lost_late":
             return None, f"{attempt} was lost, but published"
         metrics = {job.metric: quality, "validation_accuracy": 1 / (1 + quality)}

@@ -195,7 +195,7 @@ def test_epochs_count_through_lives_of_several_epochs_a_leg(
     caller = FakeCaller()
     history = finished(tmp_path / "run", settings, caller)
     assert history.end == "done"
-    assert {unit.job.epochs for unit in caller.units} == {2}
+    assert {one.epochs for unit in caller.units for one in unit.assignments} == {2}
     for life in history.lives():
         assert life.epoch == 2 * legs * life.generation
         assert [a.epoch - life.epoch for a in legs_of(caller)[life.id]] == [2 * leg for leg in range(legs)]

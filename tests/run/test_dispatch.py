@@ -193,8 +193,8 @@ class Cluster:
 
 
 def unit_of(*members: str, timeout_s: float | None = None, epochs: int = 1) -> WorkUnit:
-    job = Job("run", {}, "loss", "/params", None, 1, timeout_s, epochs=epochs)
-    return WorkUnit(job, [Assignment(member, 1, {}, None, 0, 1) for member in members])
+    job = Job("run", {}, "loss", "/params", None, 1, timeout_s)
+    return WorkUnit(job, [Assignment(member, 1, {}, None, 0, 1, epochs=epochs) for member in members])
 
 
 def began(index: int) -> dict[str, Any]:

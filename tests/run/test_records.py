@@ -70,9 +70,8 @@ def test_the_time_that_a_worker_was_busy_is_all_but_the_waiting() -> None:
 
 
 def test_the_time_limit_of_a_leg_is_that_of_its_epochs() -> None:
-    assert replace(JOB, epoch_timeout_s=5.0, epochs=3).leg_timeout_s == 15.0
-    assert replace(JOB, epoch_timeout_s=5.0, steps=70).leg_timeout_s == 5.0
-    assert replace(JOB, epochs=3).leg_timeout_s is None
+    assert replace(JOB, epoch_timeout_s=5.0).leg_timeout_s(3) == 15.0
+    assert JOB.leg_timeout_s(3) is None
 
 
 def test_records_cannot_be_changed() -> None:

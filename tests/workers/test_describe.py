@@ -157,12 +157,14 @@ def test_the_steps_of_a_command_cannot_be_counted(tmp_path: Path) -> None:
 
 
 def test_a_command_that_keeps_nothing_trains_one_epoch_a_leg(tmp_path: Path) -> None:
-    message = refusal(tmp_path, section(command="true"), metric="fom", epochs=3)
+    message = refusal(tmp_path, section(command="true"), metric="fom", longest_leg=3)
     assert message.startswith("search.epochs_per_generation: is 3, and workload.command keeps nothing")
     keeping = section(command=["true", "{checkpoint_in}", "{checkpoint_out}"])
-    assert describe(job(tmp_path, keeping, metric="fom", epochs=3), [HYPERPARAMETERS])["metrics"] == ["fom"]
+    assert describe(job(tmp_path, keeping, metric="fom", longest_leg=3), [HYPERPARAMETERS])["metrics"] == [
+        "fom"
+    ]
     assert describe(job(tmp_path, section(command="true"), metric="fom"), [HYPERPARAMETERS])["warnings"] == []
-    assert describe(job(tmp_path, epochs=3), [HYPERPARAMETERS])["warnings"] == []
+    assert describe(job(tmp_path, longest_leg=3), [HYPERPARAMETERS])["warnings"] == []
 
 
 def test_a_missing_program_is_named_with_the_directory_it_was_sought_from(

@@ -35,7 +35,9 @@ def seen() -> None:
 
 
 def recorded(directory: Path, epochs: int = 1, steps: int | None = None, anneal: float = 0.0) -> Outcome:
-    about = job(directory, section(f"{HERE}:Recording"), metric="validation_mean", epochs=epochs, steps=steps)
+    about = job(
+        directory, section(f"{HERE}:Recording"), metric="validation_mean", longest_leg=epochs, steps=steps
+    )
     outcome = run_one(about, assignment(hyperparameters={**HYPERPARAMETERS, "anneal": anneal}))
     assert outcome.status == "done", outcome.error
     return outcome
@@ -58,7 +60,7 @@ def test_the_epochs_of_a_leg_are_trained_in_different_orders(tmp_path: Path) -> 
 
 
 def test_a_leg_of_three_epochs_is_one_training_of_three(tmp_path: Path) -> None:
-    outcome = run_one(job(tmp_path, epochs=3), assignment())
+    outcome = run_one(job(tmp_path, longest_leg=3), assignment())
     toy = prepared(Toy())
     training = toy.begin(HYPERPARAMETERS, 7, None)
     losses = [torch.stack(list(toy.train(training))) for _ in range(3)]
@@ -90,7 +92,7 @@ def test_a_leg_of_so_many_steps_trains_exactly_these_whatever_an_epoch_has(
 
 def test_a_leg_of_as_many_steps_as_an_epoch_has_is_an_epoch(tmp_path: Path) -> None:
     by_steps, by_epochs = (
-        run_one(job(tmp_path, **legs), assignment()) for legs in ({"steps": BATCHES * 2}, {"epochs": 2})
+        run_one(job(tmp_path, **legs), assignment()) for legs in ({"steps": BATCHES * 2}, {"longest_leg": 2})
     )
     assert data_of(tmp_path, by_steps) == data_of(tmp_path, by_epochs)
     assert by_steps.metrics == by_epochs.metrics
@@ -108,4 +110,4 @@ def test_a_workload_without_batches_cannot_be_trained_in_steps(tmp_path: Path) -
     outcome = run_one(job(tmp_path, section(f"{HERE}:Idle"), steps=3), assignment())
     assert outcome.status == "failed"
     assert "the workload trains no batch" in (outcome.error or "")
-    assert run_one(job(tmp_path, section(f"{HERE}:Idle"), epochs=2), assignment()).status == "done"
+    assert run_one(job(tmp_path, section(f"{HERE}:Idle"), longest_leg=2), assignment()).status == "done"

@@ -187,10 +187,10 @@ def test_an_epoch_within_its_time_limit_is_done(tmp_path: Path) -> None:
 
 
 def test_a_leg_of_several_epochs_has_the_time_of_all_of_them(tmp_path: Path) -> None:
-    within = job(tmp_path, section(f"{HERE}:Timed"), epoch_timeout_s=60.0, epochs=2)
+    within = job(tmp_path, section(f"{HERE}:Timed"), epoch_timeout_s=60.0, longest_leg=2)
     assert run_one(within, assignment()).status == "done"
     Timed.batches = 0
-    over = job(tmp_path, section(f"{HERE}:Timed"), epoch_timeout_s=40.0, epochs=2)
+    over = job(tmp_path, section(f"{HERE}:Timed"), epoch_timeout_s=40.0, longest_leg=2)
     with pytest.raises(OSError, match=r"limits\.epoch_timeout_s = 40"):
         run_one(over, assignment())
     assert Timed.batches == 9

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +147,8 @@ def assignment(parent: CheckpointRef | None = None, **changed: Any) -> Assignmen
 
 
 def run_one(job: Job, assignment: Assignment) -> Outcome:
-    """What comes of a unit of one member; raises `OSError` where it is lost."""
-    report = run_unit(job, [assignment])[0]
+    """What comes of a unit of one member, in a leg as long as any; raises `OSError` where it is lost."""
+    report = run_unit(job, [replace(assignment, epochs=job.longest_leg)])[0]
     if "lost" in report:
         raise OSError(report["lost"])
     return Outcome.from_json(report["outcome"])
@@ -163,7 +164,7 @@ def run_unit(job: Job, assignments: Sequence[Assignment]) -> dict[int, dict[str,
 def command_attempt(
     directory: Path, command: list[str], parent: CheckpointRef | None = None, **changed: Any
 ) -> tuple[Job, Assignment]:
-    about = {key: changed.pop(key) for key in ("epoch_timeout_s", "epochs", "steps") if key in changed}
+    about = {key: changed.pop(key) for key in ("epoch_timeout_s", "longest_leg", "steps") if key in changed}
     the_job = job(directory, section(command=command), metric="fom", **about)
     return the_job, assignment(parent, **{"hyperparameters": {}, **changed})
 

@@ -42,7 +42,7 @@ def founders_of(folder: str, name: str) -> tuple[dict[str, Any], ...]:
 
 def job_of(directory: Path, folder: str, name: str, **changed: Any) -> Job:
     use = section(f"tests.zoo.{folder}.{name}:Net")
-    given = {"total_epochs": len(SEEDS) * changed.get("epochs", 1), "seed": 3, **changed}
+    given = {"total_epochs": len(SEEDS) * changed.get("longest_leg", 1), "seed": 3, **changed}
     return job(directory, use, **given)
 
 
@@ -69,7 +69,7 @@ def by_legs(job: Job, hyperparameters: dict[str, Any]) -> tuple[list[bytes], dic
                 parent,
                 hyperparameters=hyperparameters,
                 training_seed=seed,
-                epoch=leg * job.epochs,
+                epoch=leg * job.longest_leg,
                 leg=leg,
                 attempt=leg + 1,
             ),
@@ -86,7 +86,7 @@ def in_one_go(job: Job, hyperparameters: dict[str, Any]) -> tuple[list[bytes], d
     found = []
     training = None
     for number, seed in enumerate(SEEDS):
-        leg = Leg(job.epochs, job.steps, number * job.epochs, job.total_epochs)
+        leg = Leg(job.longest_leg, job.steps, number * job.longest_leg, job.total_epochs)
         fresh = workload.begin(hyperparameters, seed, None, leg)  # seeds, and draws what a new leg draws
         training = training or fresh
         training.generator.manual_seed(seed)

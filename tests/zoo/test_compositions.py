@@ -29,7 +29,7 @@ options = st.fixed_dictionaries(
         "autocast": st.sampled_from(sorted(AUTOCAST)),
     }
 )
-lengths = st.sampled_from([{"epochs": 1}, {"epochs": 2}, {"steps": 3}, {"steps": 5}])
+lengths = st.sampled_from([{"longest_leg": 1}, {"longest_leg": 2}, {"steps": 3}, {"steps": 5}])
 loci = st.fixed_dictionaries(
     {"rate": st.sampled_from([0.01, 0.02]), "on": st.booleans(), "frozen": st.sampled_from([0, 0, 1])}
 )
@@ -52,7 +52,7 @@ def try_one(
 ) -> None:
     directory = tmp_path_factory.mktemp("composed")
     use = section("tests.zoo.composed:Net", **given)
-    total = 3 * length["epochs"] if "epochs" in length else None
+    total = 3 * length["longest_leg"] if "longest_leg" in length else None
     about = job(directory, use, total_epochs=total, seed=3, **length)
     contract.forget()
     try:
@@ -77,7 +77,7 @@ def try_one(
                 parent,
                 hyperparameters=hyperparameters,
                 training_seed=generation,
-                epoch=generation * about.epochs,
+                epoch=generation * about.longest_leg,
                 attempt=generation + 1,
             ),
         )

@@ -46,7 +46,7 @@ def test_legs_of_several_workers_equal_training_in_one_go_bit_for_bit(tmp_path: 
         assert state.model_state(by_legs[-1])
 
 
-@pytest.mark.parametrize("length", [{"epochs": 2}, {"steps": 4}, {"steps": 8}], ids=str)
+@pytest.mark.parametrize("length", [{"longest_leg": 2}, {"steps": 4}, {"steps": 8}], ids=str)
 @pytest.mark.parametrize(
     "name",
     [

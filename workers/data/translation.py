@@ -117,7 +117,7 @@ def load(
 def read_pairs(base: Path, name: str, corpus: str, lines: int | None = None) -> list[Pair]:
     """The sentences of `name.vi` and `name.en` as words; there must be `lines`. Raises `UsageError`."""
     paths = base / f"{name}.vi", base / f"{name}.en"
-    source, target = ([tuple(line.split()) for line in _read_lines(path, corpus)] for path in paths)
+    source, target = ([tuple(line.split()) for line in read_lines(path, corpus)] for path in paths)
     if len(source) != len(target):
         raise UsageError(
             f"{paths[0]} has {len(source):,} lines and {paths[1].name} has {len(target):,}: they are "
@@ -134,7 +134,7 @@ def read_pairs(base: Path, name: str, corpus: str, lines: int | None = None) -> 
 def read_vocabulary(base: Path, language: str) -> list[str]:
     """The words of IWSLT'15's `vocab.<language>`, in its order. Raises `UsageError`."""
     path = base / f"vocab.{language}"
-    words = _read_lines(path, "iwslt15")
+    words = read_lines(path, "iwslt15")
     if words[:3] != SPECIAL:
         raise UsageError(f"{path}: begins with {words[:3]} instead of {SPECIAL}; {HOW['iwslt15']}")
     if len(set(words)) != WORDS[language] or len(words) != WORDS[language]:
@@ -176,7 +176,7 @@ def lengths(sentences: Tensor) -> Tensor:
     return (sentences != PADDING).sum(1)
 
 
-def _read_lines(path: Path, corpus: str) -> list[str]:
+def read_lines(path: Path, corpus: str) -> list[str]:
     """Parted at newlines only: `str.splitlines` would also part a sentence at rarer characters."""
     try:
         return path.read_bytes().decode().removesuffix("\n").split("\n")

@@ -160,7 +160,7 @@ def test_in_a_leg_of_several_epochs_it_is_called_once_an_epoch_each_from_what_th
     assert first.checkpoint, first.error
     assert (tmp_path / "params" / first.checkpoint.name).read_text() == "11;12;13;"
     assert (first.fom, first.epochs) == (6, ())
-    second = run_one(*command_attempt(tmp_path, command, first.checkpoint, training_seed=50, epochs=2))
+    second = run_one(*command_attempt(tmp_path, command, first.checkpoint, training_seed=50, longest_leg=2))
     assert second.checkpoint, second.error
     assert (tmp_path / "params" / second.checkpoint.name).read_text() == "11;12;13;50;51;"
     assert len(list(files(tmp_path / "params"))) == 2
@@ -179,7 +179,7 @@ print("FoM:", len(trained))
 
 def test_a_directory_at_checkpoint_out_is_inherited_like_a_file(tmp_path: Path, program: Program) -> None:
     command = [*program(SAVES_A_DIRECTORY), "{checkpoint_in}", "{checkpoint_out}", "{seed}"]
-    first = run_one(*command_attempt(tmp_path, command, training_seed=11, epochs=2))
+    first = run_one(*command_attempt(tmp_path, command, training_seed=11, longest_leg=2))
     second = run_one(*command_attempt(tmp_path, command, first.checkpoint, training_seed=13))
     assert (first.fom, second.fom) == (3, 6), second.error
     assert second.checkpoint

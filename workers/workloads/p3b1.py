@@ -1,0 +1,136 @@
+"""CANDLE's P3B1: one network for the primary site, the laterality and the grade of tumors in reports.
+
+After Pilot3/P3B1 of CANDLE's benchmarks: a dense layer that the tasks share, then two for each of them.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from evodevo.errors import UsageError
+from workers.data import p3b1
+from workers.hyperparameters import Hyperparameters
+from workers.images import decayed_kernels
+from workers.workload import Batch, Splits, Workload
+
+
+class P3B1(Workload):
+    """With all tasks and the benchmark's units, 1200 and 1200, 1200: 9,151,219 parameters.
+
+    tasks, fold, test_folds, validation_examples: see `workers.data.p3b1.load`. shared_units, task_units: of the
+    shared layers, and of each task's own, one number a layer. A batch is of documents of all tasks.
+
+    Evolvable: learning_rate (of SGD), and where they are given momentum, dropout (after every layer but the
+    last) and weight_decay (of kernels: torch's, w times it is added to the gradient).
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[str] = tuple(p3b1.TASKS),
+        fold: int = 0,
+        test_folds: int = 1,
+        validation_examples: int = 200,
+        shared_units: Sequence[int] = (1200,),
+        task_units: Sequence[int] = (1200, 1200),
+        batch_size: int = 10,
+    ) -> None:
+        for name, units in (("shared_units", shared_units), ("task_units", task_units)):
+            if not units or min(units) < 1:
+                raise UsageError(
+                    f"workload.options.{name}: should be one or more numbers from 1 on, not {list(units)}"
+                )
+        self.tasks = tasks
+        self.fold, self.test_folds, self.validation_examples = fold, test_folds, validation_examples
+        self.shared_units, self.task_units = shared_units, task_units
+        self.batch_size = batch_size
+
+    def data(self, root: str | None) -> Splits:
+        splits = p3b1.load(root, self.tasks, self.fold, self.test_folds, self.validation_examples)
+        count = torch.bincount(splits.train[2])
+        self.weights = len(splits.train[2]) / count
+        """Of a document's loss, by its task: with them the mean over all is the sum of the tasks' means."""
+        return splits
+
+    def model(self) -> nn.Module:
+        return MultiTask(
+            p3b1.FEATURES, self.shared_units, self.task_units, [p3b1.TASKS[name] for name in self.tasks]
+        )
+
+    def optimizer(self, model: nn.Module, hp: Hyperparameters) -> torch.optim.Optimizer:
+        groups = decayed_kernels(model, hp.get("weight_decay", 0.0))
+        return torch.optim.SGD(groups, lr=hp["learning_rate"], momentum=hp.get("momentum", 0.0))
+
+    def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
+        """The sum of the tasks' cross entropies, as the batch's documents estimate it."""
+        documents, classes, tasks = batch
+        losses = F.cross_entropy(model(documents, tasks, hp.get("dropout", 0.0)), classes, reduction="none")
+        return (losses * self.weights.to(tasks.device)[tasks]).mean()
+
+    def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Of a whole split: `loss`, the sum of the tasks' cross entropies, and `error` for each task.
+
+        `error` alone is the mean of the tasks' errors.
+        """
+        documents, classes, tasks = batch
+        scores = model(documents, tasks)
+        losses = F.cross_entropy(scores, classes, reduction="none")
+        wrong = (scores.argmax(1) != classes).double()
+        own = [tasks == number for number in range(len(self.tasks))]
+        errors = [wrong[chosen].mean() for chosen in own]
+        return {
+            "loss": torch.stack([losses[chosen].mean() for chosen in own]).sum(),
+            "error": torch.stack(errors).mean(),
+            **{f"error_{name}": error for name, error in zip(self.tasks, errors, strict=True)},
+        }
+
+    def evaluation_batches(self, split: str) -> Iterator[Batch]:
+        """The split in one batch: a mean over a task's documents is not one of its means over batches."""
+        if (tensors := getattr(self.splits, split)) is not None:
+            yield tensors
+
+
+class MultiTask(nn.Module):
+    """Dense layers with ReLUs, shared ones and then each task's own, to scores for its classes.
+
+    Parameters are drawn as Keras draws them: Glorot's uniform distribution, and zeros for biases.
+    """
+
+    def __init__(
+        self, features: int, shared_units: Sequence[int], task_units: Sequence[int], classes: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.widest = max(classes)
+        self.shared = dense([features, *shared_units])
+        self.own = nn.ModuleList(dense([shared_units[-1], *task_units]) for _ in classes)
+        self.out = nn.ModuleList(nn.Linear(task_units[-1], count) for count in classes)
+        self.apply(initialise)
+
+    def forward(self, documents: Tensor, tasks: Tensor, dropout: float = 0.0) -> Tensor:
+        """float32 (n, features) and int64 (n,), each document's task, to scores float32 (n, most classes).
+
+        The scores of classes that a task lacks are minus infinity.
+        """
+        shared = self._through(self.shared, documents, dropout)
+        scores = shared.new_full((len(documents), self.widest), -torch.inf)
+        for number, (layers, out) in enumerate(zip(self.own, self.out, strict=True)):
+            chosen = (tasks == number).nonzero()[:, 0]
+            found = out(self._through(layers, shared[chosen], dropout))
+            scores[chosen, : found.shape[1]] = found
+        return scores
+
+    def _through(self, layers: nn.Module, values: Tensor, dropout: float) -> Tensor:
+        for layer in layers.children():
+            values = F.dropout(F.relu(layer(values)), dropout, self.training)
+        return values
+
+
+def dense(widths: Sequence[int]) -> nn.ModuleList:
+    return nn.ModuleList(nn.Linear(*pair) for pair in zip(widths, widths[1:], strict=False))
+
+
+def initialise(layer: nn.Module) -> None:
+    if isinstance(layer, nn.Linear):
+        nn.init.xavier_uniform_(layer.weight)
+        nn.init.zeros_(layer.bias)

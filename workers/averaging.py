@@ -1,7 +1,9 @@
 """An exponential moving average of a network's parameters and buffers, updated at each step."""
 
 import copy
+import operator
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import torch
@@ -30,6 +32,7 @@ class Averaged:
             ) from why
         self.decay = 0.5 ** (1.0 / half_life_steps)
         self.steps = 0
+        self._pairs: _Pairs | None = None
 
     def begin(self, model: nn.Module) -> None:
         """Begin anew, from a network as it is."""
@@ -41,17 +44,16 @@ class Averaged:
         """Take in the network's parameters and buffers after a step."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        pairs = list(zip(_tensors(self.module), _tensors(original(model)), strict=True))
-        smooth = [(own, new) for own, new in pairs if _is_smooth(own)]
-        if smooth:
-            own, new = zip(*smooth, strict=True)
-            torch._foreach_lerp_(list(own), [value.detach() for value in new], 1.0 - decay)
-        for own_one, new_one in pairs:
-            if not _is_smooth(own_one):
-                own_one.copy_(new_one)
-        for own_module, new_module in zip(self.module.modules(), original(model).modules(), strict=True):
-            if type(new_module).get_extra_state is not nn.Module.get_extra_state:
-                own_module.set_extra_state(copy.deepcopy(new_module.get_extra_state()))
+        network = original(model)
+        if self._pairs is None or not self._pairs.hold(self.module, network):
+            self._pairs = _Pairs(self.module, network)
+        pairs = self._pairs
+        if pairs.smooth:
+            torch._foreach_lerp_(pairs.smooth, pairs.smooth_new, 1.0 - decay)
+        if pairs.others:
+            torch._foreach_copy_(pairs.others, pairs.others_new)
+        for own_module, new_module in pairs.with_extra_state:
+            own_module.set_extra_state(copy.deepcopy(new_module.get_extra_state()))
 
     def state_dict(self) -> dict[str, Any]:
         return {"module": self.module.state_dict(), "steps": self.steps}
@@ -59,6 +61,40 @@ class Averaged:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.module.load_state_dict(state["module"])
         self.steps = state["steps"]
+
+
+class _Pairs:
+    """Tensors and modules of the average beside those of the network.
+
+    Listing them takes longer than averaging them, so the lists are kept for as long as they hold: until a
+    module, parameter or buffer of either network is replaced, added or removed.
+    """
+
+    def __init__(self, own: nn.Module, new: nn.Module) -> None:
+        self._networks = own, new
+        modules = [*own.modules(), *new.modules()]
+        self._places = [held for one in modules for held in (one._modules, one._parameters, one._buffers)]
+        self._held = self._holding()
+        tensors = list(zip(_tensors(own), _tensors(new), strict=True))
+        self.smooth = [mine for mine, _ in tensors if _is_smooth(mine)]
+        self.smooth_new = [theirs for mine, theirs in tensors if _is_smooth(mine)]
+        self.others = [mine for mine, _ in tensors if not _is_smooth(mine)]
+        self.others_new = [theirs for mine, theirs in tensors if not _is_smooth(mine)]
+        self.with_extra_state = [
+            (mine, theirs)
+            for mine, theirs in zip(own.modules(), new.modules(), strict=True)
+            if type(theirs).get_extra_state is not nn.Module.get_extra_state
+        ]
+
+    def hold(self, own: nn.Module, new: nn.Module) -> bool:
+        """Return whether the lists are still those of these networks."""
+        if self._networks[0] is not own or self._networks[1] is not new:
+            return False
+        now = self._holding()
+        return len(now) == len(self._held) and all(map(operator.is_, now, self._held))
+
+    def _holding(self) -> list[Any]:
+        return list(chain.from_iterable(held.values() for held in self._places))
 
 
 def _is_smooth(tensor: torch.Tensor) -> bool:

@@ -67,11 +67,12 @@ class ImageClassifier(Workload):
     ) -> Training:
         """As every workload does, with all tensors in the channels_last layout, which is the faster one.
 
-        Checkpoints know no layout. A restored momentum is given its parameter's: arithmetic on mixed layouts
-        is slower.
+        Checkpoints know no layout. The average and a restored momentum get their parameter's: arithmetic
+        on mixed layouts is slower.
         """
         training = super().begin(hyperparameters, training_seed, parent, leg)
-        training.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for model in (training.model, training.judged):
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for parameter, state in training.optimizer.state.items():
             for key, value in state.items():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:

@@ -5,11 +5,11 @@ Every arm has the same seeds, so differences are taken seed by seed (paired) bef
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from evodevo.evolution.fitness import Mode
+from evodevo.evolution.fitness import Mode, is_better, is_usable
 from evodevo.report.account import MEASURED, account
 from evodevo.run.history import History
 
@@ -39,6 +39,15 @@ class Difference:
         """The interval does not hold zero."""
         return self.low > 0 or self.high < 0
 
+    def brief(self) -> str:
+        """For a cell of a matrix: in parentheses unless the interval leaves zero out."""
+        if not np.isfinite(self.relative):
+            return "-"
+        if np.isnan(self.low):
+            return f"({100 * self.relative:+.1f} %)"
+        said = f"{100 * self.relative:+.1f} % [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+        return said if self.separated else f"({said})"
+
     def text(self) -> str:
         """In percent, with the interval, and in words where it is none."""
         if not self.finite:
@@ -54,19 +63,59 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Product:
+    """What a run has found: its best single member, or its soup if that is better on the validation split."""
+
+    kind: Literal["member", "soup"]
+    metrics: Mapping[str, float]
+    """Of the validation and the test split."""
+    soup_made: bool
+    """Whether there was a soup to choose."""
+
+
+@dataclass(frozen=True)
 class ArmResult:
-    """What an arm reached: metrics of the member chosen by validation, a value a seed, and what it cost."""
+    """What an arm reached on each seed, and what it cost."""
 
     arm: str
-    metrics: Mapping[str, Sequence[float]]
+    products: Sequence[Product]
+    """Of each seed."""
     member_epochs: int
     seconds: float
     """Of workers, over all seeds."""
+
+    @property
+    def metrics(self) -> Mapping[str, Sequence[float]]:
+        """The metrics that the products of all seeds have: a value for each seed."""
+        each = [product.metrics for product in self.products]
+        return {name: [one[name] for one in each] for name in each[0] if all(name in one for one in each)}
+
+    @property
+    def soups(self) -> str:
+        """In how many seeds the soup was chosen; empty if no run of the arm made one."""
+        if not any(product.soup_made for product in self.products):
+            return ""
+        chosen = sum(product.kind == "soup" for product in self.products)
+        return f"{chosen} of {len(self.products)} seeds"
 
 
 def results_of(histories: Histories) -> list[ArmResult]:
     """The result of each arm, with the metrics that all its runs have."""
     return [_result(arm, list(by_seed.values())) for arm, by_seed in histories.items()]
+
+
+def product_of(history: History) -> Product:
+    """The product of a run, chosen by its validation fom; the test split has no part in that.
+
+    The single member is taken where the soup is no better, and where it is made of one member alone.
+    """
+    best, soup = history.best, history.soup
+    if soup is not None and len(soup.of) > 1 and is_usable(soup.fom):
+        mode = history.config.objective.mode
+        if best is None or best.fom is None or is_better(soup.fom, best.fom, mode):
+            return Product("soup", {**soup.metrics, **soup.test}, soup_made=True)
+    metrics = best.outcome.metrics if best and best.outcome else {}
+    return Product("member", {**metrics, **history.test}, soup_made=soup is not None)
 
 
 def paired_difference(values: Sequence[float], reference: Sequence[float], mode: Mode) -> Difference:
@@ -102,30 +151,46 @@ def mean_and_deviation(values: Sequence[float]) -> str:
 
 
 def curves(histories: Mapping[int, History]) -> np.ndarray:
-    """float (seeds, epochs): the best fom of each generation; NaN where none is finite."""
-    return _padded(
-        [[_best_of(history, lives) for lives in history.generations] for history in histories.values()]
-    )
+    """float (seeds, epochs): the best fom of the generation that ends after 1, 2, ... epochs, else NaN.
+
+    Generations of different runs may have different lengths. Epochs are those of a line, from its founder on.
+    """
+    return _rows([_curve(history) for history in histories.values()])
 
 
 def schedules(histories: Mapping[int, History], locus: str) -> np.ndarray:
-    """float (seeds, epochs): the value that the best member's parameters were trained with; NaN after it."""
-    lines = [history.line(history.best) for history in histories.values() if history.best]
-    return _padded([[_number(life.birth.genome.get(locus)) for life in line] for line in lines])
+    """float (seeds, epochs): the value that the best member's parameters were trained with in each epoch.
+
+    NaN after its last epoch.
+    """
+    return _rows([_schedule(history, locus) for history in histories.values() if history.best])
 
 
 def _result(arm: str, histories: Sequence[History]) -> ArmResult:
-    reached = [
-        {**(history.best.outcome.metrics if history.best and history.best.outcome else {}), **history.test}
-        for history in histories
-    ]
-    shared = [name for name in reached[0] if all(name in one for one in reached)]
     return ArmResult(
         arm,
-        {name: [one[name] for one in reached] for name in shared},
+        [product_of(history) for history in histories],
         sum(history.epochs_trained(life) - life.epoch for history in histories for life in history.births),
         sum(account(history)[part] for history in histories for part in MEASURED),
     )
+
+
+def _curve(history: History) -> dict[int, float]:
+    """The best fom of each generation, by the epochs that its members have been trained."""
+    found = {}
+    for lives in history.generations:
+        if over := [life for life in lives if life.outcome]:
+            found[max(map(history.epochs_trained, over))] = _best_of(history, over)
+    return found
+
+
+def _schedule(history: History, locus: str) -> dict[int, float]:
+    assert history.best
+    return {
+        epoch: _number(life.birth.genome.get(locus))
+        for life in history.line(history.best)
+        for epoch in range(life.epoch + 1, history.epochs_trained(life) + 1)
+    }
 
 
 def _best_of(history: History, lives: Sequence[Any]) -> float:
@@ -138,6 +203,11 @@ def _number(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) else float("nan")
 
 
-def _padded(rows: Sequence[Sequence[float]]) -> np.ndarray:
-    width = max(map(len, rows), default=0)
-    return np.array([[*row, *[np.nan] * (width - len(row))] for row in rows]).reshape(len(rows), width)
+def _rows(found: Sequence[Mapping[int, float]]) -> np.ndarray:
+    """float (rows, epochs) of values by epoch, counted from 1; NaN where a row has none."""
+    width = max((epoch for row in found for epoch in row), default=0)
+    rows = np.full((len(found), width), np.nan)
+    for row, values in zip(rows, found, strict=True):
+        for epoch, value in values.items():
+            row[epoch - 1] = value
+    return rows

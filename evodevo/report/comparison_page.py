@@ -1,7 +1,11 @@
-"""A comparison as files: index.html, two pictures, and results.csv with every number behind them."""
+"""A comparison as files: index.html, two pictures, and every number behind them.
+
+results.csv has a row for each arm and seed; comparison.json has also all differences and their intervals.
+"""
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from evodevo.report.comparison import (
     paired_difference,
     results_of,
 )
+from evodevo.report.comparison_data import comparison_data
 from evodevo.report.comparison_plots import fom_picture, schedules_picture
 from evodevo.report.naming import numbered
 from evodevo.report.plots import drawn
@@ -43,6 +48,7 @@ def write_comparison(directory: Path, config: RunConfig, histories: Histories) -
         web.paragraph(how(config, seeds)),
         *(web.table(*table) for table in tables(config, results)),
         *([web.paragraph(said)] if (said := verdict(config, results)) else []),
+        *_matrices_as_html(config, results),
         *(web.picture(name, data) for name, data in pictures.items()),
         *web.legend(numbered(config, histories)),
         web.heading("Arms"),
@@ -53,6 +59,9 @@ def write_comparison(directory: Path, config: RunConfig, histories: Histories) -
     return files.replace_all(
         {
             directory / "results.csv": results_csv(results, seeds),
+            directory / "comparison.json": json.dumps(
+                comparison_data(config, histories, results, judged_of(config, results)), indent=1
+            ),
             **{directory / f"{name}.png": png for name, png in pictures.items()},
             directory / "index.html": web.page(f"{config.run.name}: comparison", *parts),
         }
@@ -65,8 +74,9 @@ def how(config: RunConfig, seeds: Sequence[int]) -> str:
     return (
         f"{count} ({', '.join(map(str, seeds))}), {config.search.population} members x "
         f"{_length(config.search)} a run. Of each run the member with the best "
-        f"{config.objective.metric} is taken; the test split has no part in that. Differences are paired by "
-        f"seed; in brackets their 95 % bootstrap interval.{_chance(len(seeds))}"
+        f"{config.objective.metric} is taken, or the soup if that is better by it; the test split has no "
+        "part in that. Differences are paired by seed; in brackets their 95 % bootstrap interval."
+        f"{_chance(len(seeds))}"
     )
 
 
@@ -85,40 +95,81 @@ def _length(search: Search) -> str:
 
 
 def tables(config: RunConfig, results: Sequence[ArmResult]) -> list[Table]:
-    """What every arm reached; each arm's improvement over `original`; and `tri_parent`'s over each other."""
-    fom = config.objective.metric
+    """What every arm reached; each arm's improvement over `original`; and the subject's over each other."""
     arms = [one.arm for one in results]
-    shown = [name for name in results[0].metrics if name == fom or name.startswith("test_")]
-    reached = [
+    judged = judged_of(config, results)
+    subject = subject_of(config, arms)
+    others = [arm for arm in arms if arm != subject]
+    found = [_reached(config, results)]
+    if BASELINE in arms:
+        pairs = [(arm, BASELINE) for arm in arms if arm != BASELINE]
+        rows = [[arm, *_gains(config, results, arm, reference, judged)] for arm, reference in pairs]
+        found.append(([f"improvement over {BASELINE}", *(f"in {_words(name)}" for name in judged)], rows))
+    if subject is not None and others != [BASELINE]:
+        rows = [[arm, *_gains(config, results, subject, arm, judged)] for arm in others]
+        found.append(([f"improvement of {subject} over", *(f"in {_words(name)}" for name in judged)], rows))
+    return [table for table in found if table[1]]
+
+
+def _reached(config: RunConfig, results: Sequence[ArmResult]) -> Table:
+    fom = config.objective.metric
+    names = dict.fromkeys(name for one in results for name in one.metrics)
+    shown = [name for name in names if name == fom or name.startswith("test_")]
+    soups = any(one.soups for one in results)
+    rows = [
         [
             one.arm,
             *(mean_and_deviation(one.metrics[name]) if name in one.metrics else "" for name in shown),
+            *([one.soups] if soups else []),
             f"{one.member_epochs:,}",
             f"{one.seconds:,.0f}",
         ]
         for one in results
     ]
-    headings = ["arm", *map(_words, shown), "member-epochs", "worker seconds"]
-    found: list[Table] = [(headings, reached)]
-    judged = _judged(config, results)
-    if BASELINE in arms:
-        pairs = [(arm, BASELINE) for arm in arms if arm != BASELINE]
-        rows = [[arm, *_gains(config, results, arm, reference, judged)] for arm, reference in pairs]
-        found.append(([f"improvement over {BASELINE}", *(f"in {_words(name)}" for name in judged)], rows))
-    if SUBJECT in arms:
-        others = [arm for arm in arms if arm not in (SUBJECT, BASELINE)]
-        rows = [[arm, *_gains(config, results, SUBJECT, arm, judged)] for arm in others]
-        found.append(([f"improvement of {SUBJECT} over", *(f"in {_words(name)}" for name in judged)], rows))
-    return [table for table in found if table[1]]
+    soup = ["soup chosen in"] if soups else []
+    return ["arm", *map(_words, shown), *soup, "member-epochs", "worker seconds"], rows
+
+
+def matrices(config: RunConfig, results: Sequence[ArmResult]) -> list[Table]:
+    """Every arm's improvement over every other one: a table for each metric that decides."""
+    if len(results) < 3:  # then the other tables have it all
+        return []
+    return [
+        (
+            [f"improvement in {_words(name)} over", *(one.arm for one in results)],
+            [[one.arm, *(_cell(config, one, other, name) for other in results)] for one in results],
+        )
+        for name in judged_of(config, results)
+    ]
+
+
+def _cell(config: RunConfig, one: ArmResult, reference: ArmResult, name: str) -> str:
+    if one is reference:
+        return ""
+    return paired_difference(one.metrics[name], reference.metrics[name], config.objective.mode).brief()
+
+
+def _matrices_as_html(config: RunConfig, results: Sequence[ArmResult]) -> list[str]:
+    found = matrices(config, results)
+    about = "A row is an arm, a column what it is held against. In parentheses: not separated from zero."
+    head = [web.heading("Every arm against every other"), web.paragraph(about)] if found else []
+    return [*head, *(web.table(*table) for table in found)]
+
+
+def subject_of(config: RunConfig, arms: Iterable[str]) -> str | None:
+    """The arm that the others are there for: `tri_parent`, else that named after the config's strategy."""
+    known = list(arms)
+    return next((arm for arm in (SUBJECT, config.search.strategy) if arm in known), None)
 
 
 def verdict(config: RunConfig, results: Sequence[ArmResult]) -> str:
-    """Say what `tri_parent` is better than, by the test split if there is one; empty without that arm."""
-    subject = next((one for one in results if one.arm == SUBJECT), None)
-    others = [one for one in results if one.arm != SUBJECT]
+    """Say what the subject is better than, by the test split if there is one; empty without a subject."""
+    chosen = subject_of(config, (one.arm for one in results))
+    subject = next((one for one in results if one.arm == chosen), None)
+    others = [one for one in results if one.arm != chosen]
     if subject is None or not others:
         return ""
-    name = _judged(config, results)[-1]
+    name = judged_of(config, results)[-1]
     if len(subject.metrics[name]) == 1:
         return "Verdict: none, as one seed cannot tell a difference from chance; --seeds 3 or more gives one."
     found: dict[str, list[str]] = {}
@@ -131,7 +182,7 @@ def verdict(config: RunConfig, results: Sequence[ArmResult]) -> str:
     order = ("better than", "worse than", "not separated from")
     said = "; ".join(f"{relation} {', '.join(found[relation])}" for relation in order if relation in found)
     chance = _chance(len(subject.metrics[name]))
-    return f"Verdict, by {_words(name)}: {SUBJECT} is {said}.{chance}"
+    return f"Verdict, by {_words(name)}: {chosen} is {said}.{chance}"
 
 
 def conclusion(config: RunConfig, histories: Histories) -> tuple[list[Table], str]:
@@ -141,26 +192,34 @@ def conclusion(config: RunConfig, histories: Histories) -> tuple[list[Table], st
 
 
 def arms_of(histories: Histories) -> str:
-    """What each arm searched with, as YAML."""
-    searches = {arm: next(iter(by_seed.values())).config.search for arm, by_seed in histories.items()}
-    return yaml_text.dump(
-        {arm: {"strategy": one.strategy, "options": one.options} for arm, one in searches.items()}
-    )
+    """What each arm searched with, as YAML: its strategy, and what else is not the same for all arms."""
+    searches = {
+        arm: next(iter(by_seed.values())).config.search.model_dump(mode="json", exclude={"loci"})
+        for arm, by_seed in histories.items()
+    }
+    first = next(iter(searches.values()))
+    told = [
+        name
+        for name in dict.fromkeys(("strategy", "options", *first))
+        if name in ("strategy", "options") or any(one[name] != first[name] for one in searches.values())
+    ]
+    return yaml_text.dump({arm: {name: one[name] for name in told} for arm, one in searches.items()})
 
 
 def results_csv(results: Sequence[ArmResult], seeds: Sequence[int]) -> str:
-    """A row an arm and seed."""
+    """A row for each arm and seed."""
     text = io.StringIO()
     names = list(dict.fromkeys(name for one in results for name in one.metrics))
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["arm", "seed", *names])
+    writer.writerow(["arm", "seed", "product", *names])
     for one in results:
-        for at, seed in enumerate(seeds):
-            writer.writerow([one.arm, seed, *(one.metrics[n][at] if n in one.metrics else "" for n in names)])
+        for at, (seed, product) in enumerate(zip(seeds, one.products, strict=True)):
+            values = (one.metrics[name][at] if name in one.metrics else "" for name in names)
+            writer.writerow([one.arm, seed, product.kind, *values])
     return text.getvalue()
 
 
-def _judged(config: RunConfig, results: Sequence[ArmResult]) -> list[str]:
+def judged_of(config: RunConfig, results: Sequence[ArmResult]) -> list[str]:
     """The metrics that decide: the objective's, and the same of the test split if all arms have it."""
     fom = config.objective.metric
     both = dict.fromkeys((fom, fom.replace("validation_", "test_", 1)))

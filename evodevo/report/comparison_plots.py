@@ -18,7 +18,7 @@ COLOURS = ("#444444", "#0369a1", "#15803d", "#a16207", "#c2410c", "#7e22ce", "#b
 
 
 def fom_picture(config: RunConfig, histories: Histories) -> bytes:
-    """The best fom of each generation: mean over seeds, and from the least to the greatest, as PNG."""
+    """The best fom of each generation over epochs: mean over seeds, and least to greatest, as PNG."""
     figure = new_figure(8, 5)
     axes = figure.subplots()
     found = [curves(by_seed) for by_seed in histories.values()]
@@ -26,7 +26,7 @@ def fom_picture(config: RunConfig, histories: Histories) -> bytes:
         _mean_and_envelope(axes, values, colour, arm_name(histories, arm), np.nanmean)
     finite = np.concatenate([values[np.isfinite(values)] for values in found])
     axes.set_yscale(fom_scale(finite, finite))
-    generation_axis(axes, config.search.generations, "generation")
+    _epoch_axis(axes, config, max(values.shape[1] for values in found))
     axes.set_ylabel(metric_name(config))
     seeds = len(next(iter(histories.values())))
     axes.set_title(f"{config.run.name}: mean and range over {seeds} seeds", loc="left")
@@ -41,14 +41,14 @@ def schedules_picture(config: RunConfig, histories: Histories) -> bytes:
     figure = new_figure(8, 1 + 2.5 * max(1, len(names)))
     panels: Any = figure.subplots(max(1, len(names)), sharex=True, squeeze=False)[:, 0]
     for axes, name in zip(panels, names, strict=False):
+        found = {arm: schedules(by_seed, name) for arm, by_seed in histories.items()}
         logarithmic = space.loci[name].scale == "log"
-        for colour, (arm, by_seed) in zip(_colours(), histories.items(), strict=False):
-            values = schedules(by_seed, name)
+        for colour, (arm, values) in zip(_colours(), found.items(), strict=False):
             mean = _geometric_mean if logarithmic else np.nanmean
             _mean_and_envelope(axes, values, colour, arm_name(histories, arm), mean)
         axes.set_yscale("log" if logarithmic else "linear")
         axes.set_ylabel(locus_name(space, name).replace("_", " "))
-        generation_axis(axes, config.search.generations, "generation")
+        _epoch_axis(axes, config, max(values.shape[1] for values in found.values()))
         axes.label_outer()
     panels[0].set_title(
         f"{config.run.name}: the best members' schedules, mean and range over seeds", loc="left"
@@ -67,8 +67,16 @@ def _mean_and_envelope(
     at = np.flatnonzero(np.isfinite(values).mean(0) >= 0.5)
     low, middle, high = (f(values[:, at], axis=0) for f in (np.nanmin, mean, np.nanmax))
     middle = middle.clip(low, high)  # rounding can put a mean of equal values beside them
+    at = at + 1  # epochs are counted from 1: what is drawn there is after that epoch
     axes.fill_between(at, low, high, color=colour, alpha=0.12, lw=0)
     axes.plot(at, middle, color=colour, lw=1.8, label=label)
+
+
+def _epoch_axis(axes: "Axes", config: RunConfig, epochs: int) -> None:
+    """An x axis for the epochs of a line; with legs of so many steps, each leg counts as an epoch."""
+    steps = config.search.steps_per_generation
+    generation_axis(axes, epochs, "epochs" if steps is None else f"legs of {steps} steps")
+    axes.set_xlim(0.5, max(1, epochs) + 0.5)
 
 
 def _geometric_mean(values: np.ndarray, axis: int) -> Any:

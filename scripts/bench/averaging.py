@@ -3,8 +3,8 @@
     python scripts/bench/averaging.py [--runs 5] [--threads 1] [--batches 60] [--out averaging.jsonl]
 
 LeNet on the packaged digits (batches of 50) and ResNet-20 on made images of CIFAR-10's size (batches of 128):
-so many batches are trained in this process, by turns with and without the average. Printed are the seconds,
-their ratio run by run, and the bytes of both checkpoints.
+so many batches are trained in this process, by turns with and without the average. Printed are the seconds of
+CPU time (other load matters little), their ratio run by run, and the bytes of both checkpoints.
 """
 
 import time
@@ -30,7 +30,7 @@ class MadeImages(ResNet20):
 
 
 def seconds_of(workload: Workload, averaged: bool, batches: int) -> tuple[float, int]:
-    """Train so many batches; return the seconds and the bytes of the checkpoint."""
+    """Train so many batches; return the CPU seconds and the bytes of the checkpoint."""
     leg = Leg(average_half_life=1.0 if averaged else None)
     training = workload.begin(HYPERPARAMETERS, 0, None, leg)
     done = 0
@@ -38,11 +38,11 @@ def seconds_of(workload: Workload, averaged: bool, batches: int) -> tuple[float,
     while done <= batches:
         for _ in workload.train(training):
             if done == 0:
-                began = time.monotonic()  # the first batch is not counted
+                began = time.process_time()  # the first batch is not counted
             done += 1
             if done > batches:
                 break
-    seconds = time.monotonic() - began
+    seconds = time.process_time() - began
     return seconds, len(workload.checkpoint(training))
 
 

@@ -15,6 +15,7 @@ from evodevo.evolution.fitness import Mode
 from evodevo.report.comparison import (
     ArmResult,
     Difference,
+    Product,
     curves,
     mean_and_deviation,
     paired_difference,
@@ -24,6 +25,7 @@ from evodevo.report.comparison import (
 from evodevo.report.comparison_page import (
     conclusion,
     how,
+    matrices,
     results_csv,
     tables,
     verdict,
@@ -188,16 +190,47 @@ def test_the_tables_hold_every_arm_and_every_comparison_that_was_asked_for(
     )
     assert (against[0][0], [row[0] for row in against[1]]) == (
         "improvement of tri_parent over",
-        ["truncation_pbt"],
+        ["original", "truncation_pbt"],
     )
+    assert against[1][0][1:] == over[1][0][1:]
+    pair = {arm: histories[arm] for arm in ("original", "tri_parent")}
+    assert len(tables(config, results_of(pair))) == 2, "one difference is in two tables"
     only = tables(config, results_of({"truncation_pbt": histories["truncation_pbt"]}))
     assert len(only) == 1
+
+
+def test_the_matrices_hold_every_arm_against_every_other_on_validation_and_test(
+    histories: dict[str, dict[int, History]],
+) -> None:
+    config, results = histories["original"][0].config, results_of(histories)
+    for (headings, rows), name in zip(
+        matrices(config, results), ("validation_loss", "test_loss"), strict=True
+    ):
+        assert headings == [f"improvement in {name.replace('_', ' ')} over", *ARMS]
+        assert [row[0] for row in rows] == list(ARMS)
+        for row, one in zip(rows, results, strict=True):
+            for cell, other in zip(row[1:], results, strict=True):
+                difference = paired_difference(one.metrics[name], other.metrics[name], "min")
+                assert cell == ("" if one is other else difference.brief())
+    assert matrices(config, results[:2]) == []
+
+
+def test_a_cell_of_a_matrix_has_parentheses_unless_zero_is_outside_the_interval() -> None:
+    assert Difference(0.123, 0.05, 0.2, 3).brief() == "+12.3 % [+5.0, +20.0]"
+    assert Difference(-0.1, -0.3, 0.1, 3).brief() == "(-10.0 % [-30.0, +10.0])"
+    assert Difference(0.5, math.nan, math.nan, 1).brief() == "(+50.0 %)"
+    assert Difference(math.nan, math.nan, math.nan, 3, finite=False).brief() == "-"
 
 
 def verdict_of(mode: str = "min", **arms: list[float]) -> str:
     """The verdict where the arms reached these figures of the test split, by seed."""
     results = [
-        ArmResult(arm, {"validation_loss": [1.0] * len(values), "test_loss": values}, 1, 1.0)
+        ArmResult(
+            arm,
+            [Product("member", {"validation_loss": 1.0, "test_loss": one}, False) for one in values],
+            1,
+            1.0,
+        )
         for arm, values in arms.items()
     ]
     return verdict(config_of(objective__mode=mode), results)
@@ -253,9 +286,16 @@ def test_a_comparison_is_a_page_with_its_pictures_inside(
     tmp_path: Path, histories: dict[str, dict[int, History]]
 ) -> None:
     paths = write_comparison(tmp_path / "out", histories["original"][0].config, histories)
-    assert sorted(path.name for path in paths) == ["fom.png", "index.html", "results.csv", "schedules.png"]
+    assert sorted(path.name for path in paths) == [
+        "comparison.json",
+        "fom.png",
+        "index.html",
+        "results.csv",
+        "schedules.png",
+    ]
     page = (tmp_path / "out" / "index.html").read_text()
     assert page.count("data:image/png;base64,") == 2
+    assert "Every arm against every other" in page
     assert "improvement over original" in page
     assert "3 seeds (0, 1, 2)" in page
     assert "Chance alone lets 3 seeds agree on who is better in one case of 4." in page

@@ -110,6 +110,71 @@ def test_numbers_sparse_buffers_and_extra_state_are_those_of_the_last_step() -> 
     torch.testing.assert_close(own.turn, (2 / 11) * torch.ones(1) + (9 / 11) * torch.full((1,), 1j))
 
 
+class Recent(nn.Module):
+    """Keeps the mean of its last inputs in a buffer that is another tensor after each forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(2, 2)
+        self.register_buffer("recent", torch.zeros(2))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.recent = inputs.detach().mean(0)
+        out: Tensor = self.inner(inputs)
+        return out
+
+
+def followed(averaged: Averaged, model: nn.Module, steps: int) -> None:
+    """Take `steps` updates of a network that nothing changes between them."""
+    average = values_of(averaged.module)
+    for _ in range(steps):
+        averaged.update(model)
+        decay = min(averaged.decay, (1 + averaged.steps) / (10 + averaged.steps))
+        average = {
+            name: decay * average[name] + (1 - decay) * value for name, value in values_of(model).items()
+        }
+        for name, value in values_of(averaged.module).items():
+            torch.testing.assert_close(value, average[name])
+
+
+def test_a_buffer_that_every_step_replaces_is_averaged_as_it_is_after_the_step() -> None:
+    model = Recent()
+    averaged = Averaged(model, 3.0)
+    for step in range(1, 4):
+        model(torch.full((4, 2), float(step)))
+        followed(averaged, model, 1)
+
+
+def test_what_is_replaced_in_training_is_averaged_from_then_on() -> None:
+    model = Recent()
+    averaged = Averaged(model, 3.0)
+    followed(averaged, model, 2)
+    model.inner.weight = nn.Parameter(torch.full((2, 2), 5.0))
+    followed(averaged, model, 2)
+    model.inner = nn.Linear(2, 2)
+    followed(averaged, model, 2)
+    model.inner.weight.data = torch.full((2, 2), 7.0)
+    followed(averaged, model, 2)
+    averaged.module.inner = nn.Linear(2, 2).requires_grad_(False)
+    followed(averaged, model, 2)
+    followed(averaged, Recent(), 2)
+
+
+def test_an_average_that_begins_anew_or_is_restored_goes_on_from_there() -> None:
+    model = Recent()
+    averaged = Averaged(model, 3.0)
+    followed(averaged, model, 2)
+    state_then = {"module": values_of(averaged.module), "steps": 2}
+    model(torch.ones(4, 2))
+    followed(averaged, model, 2)
+    averaged.load_state_dict(state_then)
+    assert averaged.steps == 2
+    followed(averaged, model, 2)
+    averaged.begin(model)
+    assert averaged.steps == 0
+    followed(averaged, model, 2)
+
+
 def test_a_compiled_network_is_averaged_by_its_plain_names() -> None:
     model = torch.compile(nn.Linear(2, 2), backend="eager")
     averaged = Averaged(model, 3.0)

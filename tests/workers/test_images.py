@@ -15,7 +15,7 @@ from workers.build import build
 from workers.data import cifar10
 from workers.hyperparameters import Hyperparameters
 from workers.images import ImageClassifier, decayed_kernels, mean_image
-from workers.workload import Splits, Training
+from workers.workload import Leg, Splits, Training
 from workers.workloads.resnet20 import ResNet20
 
 Make = Callable[..., ImageClassifier]
@@ -101,6 +101,18 @@ def test_what_is_restored_has_the_layout_of_what_was_never_stored(make: Make) ->
     kernels = [kernel for kernel in resumed.model.parameters() if kernel.ndim == 4]
     assert kernels
     assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
+
+
+def test_the_average_has_the_layout_of_the_network_also_when_it_is_restored(make: Make) -> None:
+    workload, leg = prepared(make), Leg(average_half_life=1.0)
+    fresh = workload.begin(HYPERPARAMETERS, 1, None, leg)
+    restored = workload.begin(HYPERPARAMETERS, 2, workload.checkpoint(fresh), leg)
+    for training in (fresh, restored):
+        assert training.judged is not training.model
+        pairs = zip(training.judged.parameters(), training.model.parameters(), strict=True)
+        assert all(own.stride() == new.stride() for own, new in pairs)
+        kernels = [kernel for kernel in training.judged.parameters() if kernel.ndim == 4]
+        assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
 
 
 def test_the_same_seed_trains_the_same_and_another_one_otherwise(make: Make) -> None:

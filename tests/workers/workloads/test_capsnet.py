@@ -9,6 +9,7 @@ from torch import Tensor
 
 from evodevo.errors import UsageError
 from tests.workers.made_images import HYPERPARAMETERS, prepared
+from workers.workload import Leg
 from workers.workloads.capsnet import CapsNet, CapsuleNetwork, margin_loss, route, squash
 
 SIGMOID_HALF = 1 / (1 + math.exp(-0.5))
@@ -163,6 +164,17 @@ def test_a_child_has_its_alphas_weights_and_its_own_q_and_routings() -> None:
     assert isinstance(child.model, CapsuleNetwork)
     assert (child.model.q, child.model.routings) == (0.1, 2)
     assert torch.equal(child.model.predictions.weight, alpha.model.predictions.weight)  # type: ignore[arg-type]
+
+
+def test_the_average_that_is_judged_has_the_members_own_q_and_routings() -> None:
+    workload = prepared(CapsNet)
+    leg = Leg(average_half_life=1.0)
+    alpha = workload.begin({**HYPERPARAMETERS, "q": 2.0, "routings": 5}, 0, None, leg)
+    parent = workload.checkpoint(alpha)
+    child = workload.begin({**HYPERPARAMETERS, "q": 0.1, "routings": 2}, 1, parent, leg)
+    assert isinstance(child.judged, CapsuleNetwork)
+    assert child.judged is not child.model
+    assert (child.judged.q, child.judged.routings) == (0.1, 2)
 
 
 @pytest.mark.parametrize(

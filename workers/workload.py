@@ -172,9 +172,9 @@ class Workload(ABC):
         if self.autocast == torch.float16:
             training.scaler = torch.amp.GradScaler(self.device.type)
         half_life = self.average_half_life if leg.average_half_life is None else leg.average_half_life
-        if half_life is not None:
-            training.averaged = Averaged(model, half_life * (training.steps_per_epoch or math.inf))
         self.setup(training)
+        if half_life is not None and training.averaged is None:
+            training.averaged = Averaged(training.model, half_life * (training.steps_per_epoch or math.inf))
         options.check_schedule(self, training)
         begin_training_mode(
             training

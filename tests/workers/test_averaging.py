@@ -1,16 +1,18 @@
 """The moving average of a network, against the recursion by hand."""
 
-from typing import Any
+from collections.abc import Generator, Iterator
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from evodevo.errors import UsageError
 from tests.workers.toys import HYPERPARAMETERS, Toy, points, prepared
 from workers import state
 from workers.averaging import Averaged
 from workers.seeding import seed_all
-from workers.workload import Splits
+from workers.workload import Batch, Leg, Splits, Training
 
 HALF_LIFE = 0.5
 
@@ -194,3 +196,57 @@ def test_the_average_takes_no_part_in_training() -> None:
     assert all(
         torch.equal(value, other.model.state_dict()[name]) for name, value in one.model.state_dict().items()
     )
+
+
+class Tempered(Toy):
+    """What its evaluation needs is set on the model by `setup`."""
+
+    def setup(self, training: Training) -> None:
+        training.model.temperature = training.hyperparameters["learning_rate"]
+
+    def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor | float]:
+        return {**super().metrics(model, batch), "temperature": float(cast(float, model.temperature))}
+
+
+def test_what_setup_sets_on_the_model_is_there_when_its_average_is_judged() -> None:
+    toy = prepared(Tempered())
+    member = toy.begin(HYPERPARAMETERS, 7, None, Leg(average_half_life=1.0))
+    assert toy.evaluate(member, "validation")["validation_temperature"] == HYPERPARAMETERS["learning_rate"]
+
+
+class OfNoLength(Toy):
+    def data(self, root: str | None) -> Splits:
+        whole = super().data(root)
+        return Splits(Stream(whole.train), whole.validation)
+
+
+class Stream:
+    def __init__(self, tensors: tuple[Tensor, ...]) -> None:
+        self.tensors = tensors
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        yield from zip(*(tensor.split(16) for tensor in self.tensors), strict=True)
+
+
+def test_data_without_a_length_have_an_average_over_a_tenth_of_all_steps() -> None:
+    toy = prepared(OfNoLength())
+    member = toy.begin(HYPERPARAMETERS, 7, None, Leg(average_half_life=1.0))
+    assert member.averaged is not None
+    assert member.averaged.decay == 1.0  # so that (1 + k) / (10 + k) rules
+    list(toy.train(member))
+    assert member.averaged.steps > 0
+
+
+class Loop(Toy):
+    """Trains in a loop of its own, in which nothing updates the average."""
+
+    def train(self, training: Training) -> Generator[Tensor, None, None]:
+        for batch in self.train_batches(training):
+            yield self.step(training, batch)
+
+
+def test_a_loop_that_never_updates_the_average_is_refused_before_the_run() -> None:
+    toy = prepared(Loop())
+    with pytest.raises(UsageError, match=r"does not update the average.*search\.judge to raw"):
+        toy.rehearse(HYPERPARAMETERS, None, Leg(average_half_life=1.0))
+    toy.rehearse(HYPERPARAMETERS)

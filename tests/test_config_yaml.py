@@ -55,9 +55,9 @@ def test_a_directory_instead_of_a_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text, key, line",
     [
-        (SMALL + "run: {name: other}\n", "run", 15),
+        (SMALL + "run: {name: other}\n", "run", 18),
         (SMALL.replace("seed: 7", "seed: 7, seed: 8"), "seed", 1),
-        (SMALL.replace("initial: 3", "initial: 3, low: 2"), "low", 12),
+        (SMALL.replace("initial: 3", "initial: 3, low: 2"), "low", 15),
         (SMALL.replace("batch_size: 50", "batch_size: 50, batch_size: 51"), "batch_size", 4),
     ],
     ids=lambda value: str(value)[-20:],

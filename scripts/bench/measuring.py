@@ -122,7 +122,7 @@ def ratios(over: Sequence[float], under: Sequence[float]) -> list[float]:
 
 
 def no_work_config(name: str, use: str, population: int, generations: int, **options: Any) -> dict[str, Any]:
-    """Return the plain config of a tri-parent run of a class in no_work.py."""
+    """Return the plain config of a tri-parent run of a class in no_work.py, without averages."""
     locus = {"type": "float", "low": 0.0, "high": 1.0, "initial": 0.3}
     return {
         "run": {"name": name},
@@ -132,6 +132,9 @@ def no_work_config(name: str, use: str, population: int, generations: int, **opt
             "strategy": "tri_parent",
             "population": population,
             "generations": generations,
+            "judge": "raw",
+            "recombine": None,
+            "soup": False,
             "loci": {"a": locus, "b": locus, "c": locus},
         },
     }

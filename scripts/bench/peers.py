@@ -252,7 +252,6 @@ def _at_least_one(text: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     sys.path.append(os.getcwd())  # where a user's own strategy is
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # peers are ended, too
     try:
         _run(_options(arguments))
     except UsageError as why:
@@ -263,4 +262,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # peers are ended, too
     main()

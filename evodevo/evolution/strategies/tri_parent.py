@@ -33,7 +33,7 @@ class TriParentOptions(base.CommonOptions):
     """Selection pressure: the worst has fitness exp(-sigma), above 0 up to 700. The paper gives no value."""
     fitness: Shape = "linear"
     """exp(-sigma x), or the paper's exp(-sigma x^2), which tells the best from each other less."""
-    survivors: float = Field(default=0.5, ge=0, lt=1)
+    survivors: float = Field(default=0.25, ge=0, lt=1)
     """The part of the population that goes on as it is, the best of each generation; the paper has none.
 
     Selection after one epoch is short-sighted: a line that goes on shows what its hyperparameters come to.
@@ -46,10 +46,10 @@ class TriParentOptions(base.CommonOptions):
     """The parent of the parameters: drawn for itself, or parent a, as in other PBT."""
     mutation: MutationKind = "log_normal"
     """four_way is the paper's; log_normal has `mutation_step`; self_adaptive evolves it, starting there."""
-    mutation_rate: float = Field(default=0.5, ge=0, le=1)
+    mutation_rate: float = Field(default=1.0, ge=0, le=1)
     """Probability of each locus; the paper's 0.05 is for 100 members and 200 epochs."""
-    mutation_step: float = Field(default=0.3, ge=SMALLEST_STEP, le=LARGEST_STEP)
-    """Standard deviation of a value's natural logarithm: 0.3 is about 30 % up or down."""
+    mutation_step: float = Field(default=0.5, ge=SMALLEST_STEP, le=LARGEST_STEP)
+    """Standard deviation of a value's natural logarithm: 0.5 is mostly within a factor of 1.6."""
 
 
 class TriParent(base.Strategy):

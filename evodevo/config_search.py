@@ -120,7 +120,7 @@ class Search(Section):
         if strategy is not None and not strategy.inherits:
             raise ValueError(f"epochs: members of {data['strategy']} begin anew; give generations instead")
         if data.get("generations") is not None:
-            raise ValueError("give epochs or generations, not both")
+            raise ValueError("give epochs or generations, not both; null takes one of them out")
         if data.get("steps_per_generation") is not None:
             raise ValueError("give epochs or steps_per_generation, not both")
         sound = is_count(epochs) and (each == "auto" or is_count(each)) and isinstance(last, float | int)

@@ -1,11 +1,9 @@
-"""An average in epochs, of data without a length."""
+"""An average of data without a length: it is over the last tenth or so of all steps."""
 
 from torch.utils.data import IterableDataset
 
 from tests.workers.toys import Toy, points
 from workers.workload import Splits
-
-MESSAGE = ("average", "half-life", "no length")
 
 
 class Stream(IterableDataset):

@@ -40,10 +40,14 @@ from evodevo.service.replay import compare_replay, replay_config
     type=click.Path(path_type=Path),
     help="A .safetensors or .pt file; by default model.safetensors in RUN's directory.",
 )
+@click.option("--member", is_flag=True, help="The best member's, also if the soup is better.")
 @in_runs_dir
-def export(run: str, out: Path | None, runs_dir: str) -> None:
-    """Write the model of RUN's best member as a plain state_dict, for use without evodevo."""
-    path, what = exporting.export(directory_of(run, runs_dir), out)
+def export(run: str, out: Path | None, member: bool, runs_dir: str) -> None:
+    """Write the model that RUN has found as a plain state_dict, for use without evodevo.
+
+    It is the soup's if that is better on the validation split than the best member.
+    """
+    path, what = exporting.export(directory_of(run, runs_dir), out, member)
     console.print(f"{path}: {what}", soft_wrap=True, highlight=False)
 
 

@@ -14,7 +14,12 @@ import evodevo
 from configs import complaint
 from evodevo.report.products import write_products
 from evodevo.run.checkpoints import CheckpointStore
+from evodevo.run.events import Ended, Soup
+from evodevo.run.events import encode as encode_event
+from evodevo.run.journal import Journal
 from evodevo.run.records import Outcome
+from evodevo.run.setup import JOURNAL
+from evodevo.service.export import export
 from tests.workers.states import encode
 from workers import directories
 
@@ -95,9 +100,32 @@ def test_the_file_is_written_and_named(
 ) -> None:
     monkeypatch.chdir(run.parent)
     status, told, _ = command(capsys, "export", "run", "--runs-dir", ".", *out)
-    assert (status, told) == (0, f"{name}: a state_dict with plain names\n")
+    assert (status, told) == (0, f"{name}: a state_dict with plain names, of member g000s001\n")
     read = safetensors.torch.load_file if name.endswith(".safetensors") else torch.load
     assert holds(read(run.parent / name), net)
+
+
+@pytest.mark.parametrize(
+    ("fom", "of", "is_product"),
+    [
+        (0.5, ("g000s000", "g000s001"), True),
+        (1.0, ("g000s000", "g000s001"), False),
+        (0.5, ("g000s001",), False),
+    ],
+)
+def test_the_soup_is_what_is_taken_away_if_it_is_better_by_validation(
+    fom: float, of: tuple[str, ...], is_product: bool, run: Path, net: nn.Module
+) -> None:
+    soup = nn.Linear(3, 2)
+    store = CheckpointStore(str(run / "params"))
+    ref = store.publish("soup-a0", encode(soup, torch.optim.SGD(soup.parameters(), 0.1)))
+    with Journal(run / JOURNAL) as journal:
+        journal.append([encode_event(Ended("done", None, {}, Soup(of, fom, {}, {}, ref)))])
+    write_products(run)
+    assert holds(evodevo.load_model(run), soup if is_product else net)
+    assert holds(evodevo.load_model(run, member=True), net)
+    _, what = export(run)
+    assert ("the mean of 2 members (--member: g000s001 alone)" in what) == is_product
 
 
 def test_a_programs_checkpoint_is_copied_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

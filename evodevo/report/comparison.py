@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from evodevo.evolution.fitness import Mode, is_better, is_usable
+from evodevo.evolution.fitness import Mode
 from evodevo.report.account import MEASURED, account
 from evodevo.run.history import History
 
@@ -109,13 +109,11 @@ def product_of(history: History) -> Product:
 
     The single member is taken where the soup is no better, and where it is made of one member alone.
     """
-    best, soup = history.best, history.soup
-    if soup is not None and len(soup.of) > 1 and is_usable(soup.fom):
-        mode = history.config.objective.mode
-        if best is None or best.fom is None or is_better(soup.fom, best.fom, mode):
-            return Product("soup", {**soup.metrics, **soup.test}, soup_made=True)
+    if (soup := history.better_soup) is not None:
+        return Product("soup", {**soup.metrics, **soup.test}, soup_made=True)
+    best = history.best
     metrics = best.outcome.metrics if best and best.outcome else {}
-    return Product("member", {**metrics, **history.test}, soup_made=soup is not None)
+    return Product("member", {**metrics, **history.test}, soup_made=history.soup is not None)
 
 
 def paired_difference(values: Sequence[float], reference: Sequence[float], mode: Mode) -> Difference:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from evodevo.config import RunConfig, read_config
-from evodevo.evolution.fitness import is_better
+from evodevo.evolution.fitness import is_better, is_usable
 from evodevo.evolution.population import Birth
 from evodevo.run.events import (
     Averaging,
@@ -177,6 +177,15 @@ class History:
     def best(self) -> Life | None:
         """The member with the best fom of the whole run; of equals, the one of the earliest place."""
         return self._best
+
+    @property
+    def better_soup(self) -> Soup | None:
+        """The soup, if it is of several members and better on validation data than the best member."""
+        soup, best = self.soup, self._best
+        if soup is None or len(soup.of) < 2 or not is_usable(soup.fom):
+            return None
+        mode = self.config.objective.mode
+        return soup if best is None or best.fom is None or is_better(soup.fom, best.fom, mode) else None
 
     def complete(self, generation: int) -> bool:
         """Whether all members of a generation are born and done."""

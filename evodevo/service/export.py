@@ -26,14 +26,18 @@ UNPACK = "workers.directories:unpack"
 SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
-def load_model(run: Run | Path | str, runs_dir: Path | str = "checkpoints") -> dict[str, Any]:
-    """Return the `state_dict` of a run's best member, on the CPU: name -> tensor, as the model has them.
+def load_model(
+    run: Run | Path | str, runs_dir: Path | str = "checkpoints", member: bool = False
+) -> dict[str, Any]:
+    """Return the `state_dict` of what a run has found, on the CPU: name -> tensor, as the model has them.
 
-    `run` is a directory, a run's name in `runs_dir`, or a `Run`. Raises `UsageError` if there is no such run,
-    it has no checkpoint yet, or it is a program's.
+    That is its soup if it is better on the validation split than the best member, and else that member; with
+    `member` always the latter, whose schedule `schedule.yaml` is. `run` is a directory, a run's name in
+    `runs_dir`, or a `Run`. Raises `UsageError` if there is no such run, it has no checkpoint yet, or it is a
+    program's.
     """
     directory = directory_of(str(run.directory if isinstance(run, Run) else run), str(runs_dir))
-    ref, data = _best_checkpoint(directory)
+    ref, data, _ = _product(directory, member)
     if _is_of_program(ref):
         raise UsageError(
             f"the checkpoints of {directory.name!r} are its program's own files; "
@@ -43,13 +47,13 @@ def load_model(run: Run | Path | str, runs_dir: Path | str = "checkpoints") -> d
     return state
 
 
-def export(directory: Path, out: Path | None = None) -> tuple[Path, str]:
-    """Write the best member's model to a file; return its path, and what is in it.
+def export(directory: Path, out: Path | None = None, member: bool = False) -> tuple[Path, str]:
+    """Write the model that `load_model` gives to a file; return its path, and what is in it.
 
     `out` ends in .safetensors, .pt or .pth; a program's checkpoint is copied to any name. The
     default is `model.safetensors` (or `model.checkpoint`) in the run's directory. Raises `UsageError`.
     """
-    ref, data = _best_checkpoint(directory)
+    ref, data, whose = _product(directory, member)
     if _is_of_program(ref):
         path = out or directory / "model.checkpoint"
         if _read(IS_PACKED, directory, data):
@@ -59,7 +63,8 @@ def export(directory: Path, out: Path | None = None) -> tuple[Path, str]:
         path = out or directory / "model.safetensors"
         if path.suffix not in SUFFIXES:
             raise UsageError(f"--out {path}: should end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
-        content, what = _read(PLAIN_FILE, directory, data, path.suffix), "a state_dict with plain names"
+        content = _read(PLAIN_FILE, directory, data, path.suffix)
+        what = f"a state_dict with plain names, of {whose}"
     _check_parent(path)
     files.replace(path, content)
     return path, what
@@ -93,22 +98,26 @@ def _is_of_program(ref: CheckpointRef) -> bool:
     return Path(ref.name).suffix == ".checkpoint"
 
 
-def _best_checkpoint(directory: Path) -> tuple[CheckpointRef, bytes]:
-    """The best member's checkpoint: the copy in the run's directory if it is that one, or the store's."""
+def _product(directory: Path, member: bool) -> tuple[CheckpointRef, bytes, str]:
+    """The checkpoint of the soup if that is better, or of the best member; and in words whose it is.
+
+    Read is the copy in the run's directory if it is that one, or the store's.
+    """
     history = load_history(directory / JOURNAL)
-    best = history.best
+    best, soup = history.best, None if member else history.better_soup
     if best is None or best.outcome is None:
         raise UsageError(f"run {directory.name!r} has no best member yet")
-    ref = best.outcome.checkpoint
+    ref = soup.checkpoint if soup else best.outcome.checkpoint
+    whose = f"the mean of {len(soup.of)} members (--member: {best.id} alone)" if soup else f"member {best.id}"
     if ref is None:
         raise UsageError(
             f"run {directory.name!r} keeps no checkpoints: its command has no {{checkpoint_out}}"
         )
-    copy = directory / f"best{Path(ref.name).suffix}"
+    copy = directory / f"{'soup' if soup else 'best'}{Path(ref.name).suffix}"
     data = copy.read_bytes() if copy.exists() else b""
     if hashlib.sha256(data).hexdigest() == ref.sha256:
-        return ref, data
-    return ref, _from_store(directory, history, ref)
+        return ref, data, whose
+    return ref, _from_store(directory, history, ref), whose
 
 
 def _from_store(directory: Path, history: History, ref: CheckpointRef) -> bytes:

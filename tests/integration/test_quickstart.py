@@ -1,6 +1,7 @@
 """The README's main job as a newcomer runs it, and the replay of what it found."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +36,7 @@ def test_it_leaves_all_the_files_and_no_others(quickstart: tuple[Path, str]) -> 
     run, _ = quickstart
     assert sorted(path.name for path in run.iterdir()) == [
         "best.safetensors", "config.yaml", "history.csv", "journal.jsonl", "journal.lock",
-        "params", "report", "schedule.yaml", "summary.json",
+        "params", "report", "schedule.yaml", "soup.safetensors", "summary.json",
     ]  # fmt: skip
     assert sorted(path.name for path in (run / "report").iterdir()) == [
         "fom.png",
@@ -75,20 +76,37 @@ def test_the_best_file_is_the_best_members_checkpoint(quickstart: tuple[Path, st
     assert (run / "best.safetensors").read_bytes() == kept.read_bytes()
 
 
-def test_a_replay_ends_with_the_same_parameters_bit_for_bit_and_says_so(quickstart: tuple[Path, str]) -> None:
+def test_a_replay_says_that_one_line_cannot_repeat_means(quickstart: tuple[Path, str]) -> None:
     run, _ = quickstart
     told = evodevo("replay", "quickstart", "--runs-dir", str(run.parent))
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert re.search(r"lineage: [123] lives began from means, which one line cannot repeat", told.stdout)
+    schedule = package.Schedule.load(run / "schedule.yaml")
+    again = package.Schedule.load(run.parent / "quickstart-replay" / "schedule.yaml")
+    assert [again.at(epoch) for epoch in range(again.epochs)] == [
+        schedule.at(epoch) for epoch in range(schedule.epochs)
+    ]
+
+
+def test_a_replay_of_a_line_without_means_ends_with_the_same_parameters_bit_for_bit(tmp_path: Path) -> None:
+    small = ["--set", "search.population=3", "--set", "search.generations=3"]
+    told = evodevo(
+        "launch",
+        str(ROOT / "configs" / "quickstart.yaml"),
+        *small,
+        "--set",
+        "search.recombine=null",
+        "--runs-dir",
+        str(tmp_path),
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+    told = evodevo("replay", "quickstart", "--runs-dir", str(tmp_path))
     assert told.returncode == 0, told.stdout + told.stderr
     assert "lineage: unbroken" in told.stdout
     assert "gap +0" in told.stdout
     assert "the same as the original's, bit for bit" in told.stdout
-    replayed = run.parent / "quickstart-replay"
+    run, replayed = tmp_path / "quickstart", tmp_path / "quickstart-replay"
     assert (replayed / "best.safetensors").read_bytes() == (run / "best.safetensors").read_bytes()
-    schedule = package.Schedule.load(run / "schedule.yaml")
-    again = package.Schedule.load(replayed / "schedule.yaml")
-    assert [again.at(epoch) for epoch in range(again.epochs)] == [
-        schedule.at(epoch) for epoch in range(schedule.epochs)
-    ]
 
 
 def test_a_replay_with_another_seed_says_that_its_parameters_differ(quickstart: tuple[Path, str]) -> None:

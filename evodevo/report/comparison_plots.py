@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = ("#444444", "#0369a1", "#15803d", "#a16207", "#c2410c", "#7e22ce", "#be123c", "#0f766e")
+LINES = ("-", "--", ":", "-.")
+"""Of the arms after those for whom the colours suffice."""
 
 
 def fom_picture(config: RunConfig, histories: Histories) -> bytes:
@@ -22,8 +24,8 @@ def fom_picture(config: RunConfig, histories: Histories) -> bytes:
     figure = new_figure(8, 5)
     axes = figure.subplots()
     found = [curves(by_seed) for by_seed in histories.values()]
-    for colour, arm, values in zip(_colours(), histories, found, strict=False):
-        _mean_and_envelope(axes, values, colour, arm_name(histories, arm), np.nanmean)
+    for style, arm, values in zip(_styles(len(found)), histories, found, strict=True):
+        _mean_and_envelope(axes, values, style, arm_name(histories, arm), np.nanmean)
     finite = np.concatenate([values[np.isfinite(values)] for values in found])
     axes.set_yscale(fom_scale(finite, finite))
     _epoch_axis(axes, config, max(values.shape[1] for values in found))
@@ -43,9 +45,9 @@ def schedules_picture(config: RunConfig, histories: Histories) -> bytes:
     for axes, name in zip(panels, names, strict=False):
         found = {arm: schedules(by_seed, name) for arm, by_seed in histories.items()}
         logarithmic = space.loci[name].scale == "log"
-        for colour, (arm, values) in zip(_colours(), found.items(), strict=False):
+        for style, (arm, values) in zip(_styles(len(found)), found.items(), strict=True):
             mean = _geometric_mean if logarithmic else np.nanmean
-            _mean_and_envelope(axes, values, colour, arm_name(histories, arm), mean)
+            _mean_and_envelope(axes, values, style, arm_name(histories, arm), mean)
         axes.set_yscale("log" if logarithmic else "linear")
         axes.set_ylabel(locus_name(space, name).replace("_", " "))
         _epoch_axis(axes, config, max(values.shape[1] for values in found.values()))
@@ -58,7 +60,7 @@ def schedules_picture(config: RunConfig, histories: Histories) -> bytes:
 
 
 def _mean_and_envelope(
-    axes: "Axes", values: np.ndarray, colour: str, label: str, mean: Callable[..., np.ndarray]
+    axes: "Axes", values: np.ndarray, style: tuple[str, str], label: str, mean: Callable[..., np.ndarray]
 ) -> None:
     """Draw float (seeds, epochs), NaN where there is none: epochs that half of the seeds have, or more.
 
@@ -68,8 +70,9 @@ def _mean_and_envelope(
     low, middle, high = (f(values[:, at], axis=0) for f in (np.nanmin, mean, np.nanmax))
     middle = middle.clip(low, high)  # rounding can put a mean of equal values beside them
     at = at + 1  # epochs are counted from 1: what is drawn there is after that epoch
-    axes.fill_between(at, low, high, color=colour, alpha=0.12, lw=0)
-    axes.plot(at, middle, color=colour, lw=1.8, label=label)
+    colour, line = style
+    axes.fill_between(at, low, high, color=colour, alpha=0.08, lw=0)
+    axes.plot(at, middle, color=colour, ls=line, lw=1.8, label=label)
 
 
 def _epoch_axis(axes: "Axes", config: RunConfig, epochs: int) -> None:
@@ -83,5 +86,9 @@ def _geometric_mean(values: np.ndarray, axis: int) -> Any:
     return np.exp(np.nanmean(np.log(values), axis=axis))
 
 
-def _colours() -> list[str]:
-    return list(COLOURS) * 8
+def _styles(count: int) -> list[tuple[str, str]]:
+    """A colour and a kind of line for each arm, no two alike among the first 32."""
+    return [
+        (COLOURS[number % len(COLOURS)], LINES[number // len(COLOURS) % len(LINES)])
+        for number in range(count)
+    ]

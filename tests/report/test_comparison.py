@@ -31,7 +31,7 @@ from evodevo.report.comparison_page import (
     verdict,
     write_comparison,
 )
-from evodevo.report.comparison_plots import fom_picture, schedules_picture
+from evodevo.report.comparison_plots import _styles, fom_picture, schedules_picture
 from evodevo.run.history import History
 from tests.run.fakes import SECONDS, FakeCaller, carry_out, config_of, new_run
 
@@ -348,3 +348,7 @@ def test_a_generation_without_a_fom_is_a_gap(histories: dict[str, dict[int, Hist
             life.outcome = outcome
     assert math.isnan(found[0, 1])
     assert not np.isnan(found[0, [0, 2, 3]]).any()
+
+
+def test_no_two_arms_are_drawn_alike() -> None:
+    assert len(set(_styles(32))) == 32

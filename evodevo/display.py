@@ -191,6 +191,19 @@ def _amount(search: Search) -> str:
     return f"{search.population * search.total_epochs:,} epochs"
 
 
+def _averages(search: Search) -> str:
+    """What is made of averages of parameters, in words; empty if nothing is."""
+    found = []
+    if search.judge == "averaged":
+        half_life = search.average_half_life or 1.0
+        found.append(f"members are judged by them, half-life {half_life:g} epoch{'s' * (half_life != 1)}")
+    if (first := search.recombining) is not None and first < search.generations:
+        found.append(f"generations from {first + 1} on begin from means")
+    if search.soup:
+        found.append("a soup at the end")
+    return "; ".join(found)
+
+
 def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a config would do, as labels and values; `facts` are what a worker found out of its workload."""
     search = config.complete().search
@@ -202,6 +215,7 @@ def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             ("search", f"{search.strategy}, {members} x {search.generations} generations{_lengths(search)}"),
             ("", f"= {_amount(search)}, all members together"),
             ("pace", f"{search.pace}{f' of {search.pool}' if search.pool else ''}"),
+            *([("averages", averages)] if (averages := _averages(search)) else []),
         ]
     evolving = [name for name, locus in search.loci.items() if locus.evolves]
     return [

@@ -6,7 +6,9 @@ import pytest
 from rich.console import Console
 from run.handmade import Pen
 
+from configs import small
 from evodevo import display
+from evodevo.config import parse
 from evodevo.run.view import Reading, Status, View
 
 REASON = "2 of 4 members failed; the first, g000s000:\nTraceback ...\n  File ...\nValueError: no [/way]\n"
@@ -92,3 +94,18 @@ def test_a_worker_that_only_one_run_cannot_use_is_said_with_that_run() -> None:
         "no work for worker a: taken",
         "no work from small for worker b: its data differ",
     ]
+
+
+def test_check_says_how_long_generations_are_and_what_averages_are_for() -> None:
+    pieces = {"judge": "averaged", "recombine": {"last": 0.25}, "soup": True}
+    length = {"generations": None, "epochs": 48}
+    given = {f"search.{key}": value for key, value in {**pieces, **length}.items()}
+    lines = display.plan(parse(small(given)), {"facts": [], "metrics": ["validation_loss"]})
+    told = [f"{label}: {value}" for label, value in lines]
+    assert "search: tri_parent, 4 members x 21 generations of 1 to 4 epochs" in told
+    assert (
+        "averages: members are judged by them, half-life 1 epoch; generations from 10 on begin from means; "
+        "a soup at the end"
+    ) in told
+    plain = dict(display.plan(parse(small()), {"facts": [], "metrics": ["validation_loss"]}))
+    assert "averages" not in plain

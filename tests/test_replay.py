@@ -63,6 +63,13 @@ def test_the_config_of_a_replay_is_a_valid_config(run: tuple[RunConfig, Schedule
     assert parse(replay.to_json()) == replay
 
 
+def test_the_config_of_a_replay_in_steps_is_a_valid_config(tmp_path: Path) -> None:
+    history = finished(tmp_path / "run", config_of(search__steps_per_generation=7))
+    assert history.best is not None
+    replay = replay_config(history.config, Schedule.of(history, history.best), "again")
+    assert parse(replay.to_json()).search.steps_per_generation == 7
+
+
 def test_the_original_config_is_left_as_it_was(run: tuple[RunConfig, Schedule]) -> None:
     config, schedule = run
     before = config.to_json()

@@ -54,6 +54,7 @@ def replay_config(
         entry.training_seed if seed is None else training_seed(seed, epoch, 0)
         for epoch, entry in enumerate(schedule.entries)
     ]
+    lengths = [entry.epochs // entry.legs for entry in schedule.entries]
     search = config.search.model_copy(
         update={
             "strategy": "replay",
@@ -61,7 +62,7 @@ def replay_config(
             "recombine": None,
             "soup": False,
             "generations": len(schedule.entries),
-            "epochs_per_generation": [entry.epochs // entry.legs for entry in schedule.entries],
+            "epochs_per_generation": 1 if config.search.steps_per_generation else lengths,
             "pace": "generations",
             "pool": None,
             "start": start,

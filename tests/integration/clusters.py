@@ -130,7 +130,10 @@ class Held:
 
 
 def write_config(path: Path, name: str = "digits", **changes: Any) -> Path:
-    """A small config for `digits:Digits`; `changes` are dotted keys with `__` for the dots."""
+    """A small config for `digits:Digits`; `changes` are dotted keys with `__` for the dots.
+
+    Nobody begins from a mean, which a replay of one line could not repeat.
+    """
     config: dict[str, Any] = {
         "run": {"name": name, "seed": 3},
         "workload": {"use": "digits:Digits", "options": {}},
@@ -138,6 +141,7 @@ def write_config(path: Path, name: str = "digits", **changes: Any) -> Path:
         "search": {
             "population": 5,
             "generations": 4,
+            "recombine": None,
             "options": {"mutation_rate": 0.5},
             "loci": {
                 "learning_rate": {"type": "float", "low": 1e-3, "high": 1.0, "scale": "log", "initial": 0.05},

@@ -14,7 +14,7 @@ COMMANDS = {
     "cancel": "Stop RUN, keeping everything.",
     "check": "Say whether CONFIG is good and what it would do, without doing it.",
     "compare": "Hold several ways to search side by side: the same epochs, validation data and final test.",
-    "export": "Write the model of RUN's best member as a plain state_dict, for use without evodevo.",
+    "export": "Write the model that RUN has found as a plain state_dict, for use without evodevo.",
     "launch": "Carry out the run of CONFIG and show its progress.",
     "prune": "Delete the checkpoints of RUN that nothing needs: of a run that is done, all but the best.",
     "replay": "Train once from scratch along RUN's schedule and say how far it ends from the original.",

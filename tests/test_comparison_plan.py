@@ -8,6 +8,7 @@ import yaml
 
 from configs import complaint, small
 from evodevo.cli import main
+from evodevo.cli_common import console
 from evodevo.config import RunConfig, parse
 from evodevo.config_file import load
 from evodevo.errors import UsageError
@@ -265,6 +266,7 @@ def test_a_complete_comparison_prints_its_tables_and_its_verdict(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(console, "_width", 200)
     config = small({"search.loci": LOCI, "run.name": "other"})
     Path("small.yaml").write_text(yaml.safe_dump(config))
     arms = ["original", "tri_parent"]

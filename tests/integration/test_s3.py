@@ -87,8 +87,10 @@ def test_a_run_that_was_killed_is_carried_on_from_s3_and_comes_to_the_history_of
     assert (run / "best.safetensors").read_bytes() == best
     assert "bit for bit" in succeed("replay", "digits", "--runs-dir", str(tmp_path))
     assert objects() == kept_by(run) | kept_by(tmp_path / "digits-replay")
-    assert "kept 1" in succeed("prune", "digits", "--runs-dir", str(tmp_path))
-    assert len(objects("some/where/digits-" + history_of(run).run_id)) == 1
+    assert "kept 2" in succeed("prune", "digits", "--runs-dir", str(tmp_path))
+    assert (
+        len(objects("some/where/digits-" + history_of(run).run_id)) == 2
+    )  # the best member's and the soup's
 
 
 def test_the_quickstart_is_killed_and_carried_on_with_its_checkpoints_on_s3(

@@ -41,7 +41,7 @@ def config(name: str, root: Path, cpu: bool, **search: Any) -> dict[str, Any]:
     made: dict[str, Any] = copy.deepcopy(yaml.safe_load(text))
     made["run"]["name"] = name
     made["workload"]["options"] = TINY if cpu else OPTIONS
-    made["search"].update(population=2 if cpu else POPULATION, **search)
+    made["search"].update(population=2 if cpu else POPULATION, epochs=None, **search)
     made["data"]["root"] = str(root)
     made["cluster"] = {"workers": 1, "threads_per_member": 1, "device": "any" if cpu else "gpu"}
     return made

@@ -177,8 +177,9 @@ def test_the_subject_is_tri_parent_also_where_the_config_searches_in_another_way
     ("arms", "changes", "message"),
     [
         (["tri_parnt"], {}, "no arm 'tri_parnt'; did you mean tri_parent? There are original, cosine"),
+        (["soup"], {}, "no arm 'soup'"),
         (["cosine", "cosine"], {}, "--arms cosine,cosine: names an arm twice"),
-        (["cosine"], {"search__loci": {"rate": LOCI["momentum"]}}, "there is no locus learning_rate"),
+        (["cosine"], {"search__loci": {"rate": LOCI["momentum"]}}, "the config has no locus learning_rate"),
         (
             ["bold"],
             {"compare__arms": {"bold": {"strategy": "tri_parent", "options": {"sigmas": 1.0}}}},

@@ -215,11 +215,11 @@ def _search(config: RunConfig, arm: str) -> dict[str, Any]:
             return _apart(config, "scheduled", _cosine(config, arm), SYNCHRONISED)
         case _ if arm in ABLATIONS:
             return {"strategy": "tri_parent", "options": {**own, **ABLATIONS[arm]}}
-        case _ if arm.removeprefix("no_") in PIECES:
+        case _ if arm.startswith("no_") and arm.removeprefix("no_") in PIECES:
             search, options = PIECES[arm.removeprefix("no_")]
             return {"strategy": "tri_parent", **search, "options": {**own, **options}}
-        case _ if arm.removeprefix("only_") in PIECES:
-            return {"strategy": "tri_parent", **_only(config, arm.removeprefix("only_"))}
+        case _ if arm.startswith("only_") and arm.removeprefix("only_") in PIECES:
+            return {"strategy": "tri_parent", **_only(own, arm.removeprefix("only_"))}
     known = list(
         dict.fromkeys(
             [
@@ -239,10 +239,10 @@ def _search(config: RunConfig, arm: str) -> dict[str, Any]:
     )
 
 
-def _only(config: RunConfig, piece: str) -> dict[str, Any]:
-    """The config's own search with all pieces taken away but one."""
+def _only(own: Mapping[str, Any], piece: str) -> dict[str, Any]:
+    """The config's own search, with the options `own`, with all pieces taken away but one."""
     search: dict[str, Any] = {}
-    options = dict(config.search.options)
+    options = dict(own)
     for name, (without, narrow) in PIECES.items():
         if name != piece:
             search.update(without)
@@ -256,7 +256,7 @@ def _cosine(config: RunConfig, arm: str) -> dict[str, Any]:
         return config.compare.arms["cosine"].options
     if COSINE_LOCUS not in config.search.loci:
         raise UsageError(
-            f"--arms {arm}: there is no locus {COSINE_LOCUS}; "
+            f"--arms {arm}: the config has no locus {COSINE_LOCUS}; "
             "give the config a compare.arms.cosine that says what follows the cosine"
         )
     return {"schedule": {COSINE_LOCUS: {"shape": "cosine"}}}

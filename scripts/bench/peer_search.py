@@ -17,6 +17,7 @@ from evodevo.errors import UsageError
 from evodevo.evolution.space import BoolLocus, ChoiceLocus, FloatLocus, Space
 from evodevo.run.records import Job
 from evodevo.run.setup import job_of
+from evodevo.service.comparison import PLAIN
 
 PEERS = ("ray_pbt", "ray_pb2", "optuna_tpe", "optuna_tpe_cosine", "optuna_halving")
 COSINES = ("optuna_tpe_cosine", "optuna_halving")
@@ -30,11 +31,10 @@ Coded = Mapping[str, float]
 
 def as_it_was(config: RunConfig, seed: int) -> RunConfig:
     """The config of a peer's run: parameters are judged as they are, in one thread."""
-    raw = {"judge": "raw", "average_half_life": None, "initialisation": "own", "recombine": None}
     return config.model_copy(
         update={
             "run": config.run.model_copy(update={"seed": seed}),
-            "search": config.search.model_copy(update={**raw, "soup": False}),
+            "search": config.search.model_copy(update=PLAIN),
             "cluster": config.cluster.model_copy(update={"threads_per_member": 1}),
         }
     )
@@ -89,7 +89,9 @@ def check(config: RunConfig, peers: list[str]) -> None:
     if "ray_pb2" in peers and not any(isinstance(locus, FloatLocus) for locus in evolving):
         raise UsageError("--peers ray_pb2: it searches real numbers only, and no locus is a float")
     if (cosines := [peer for peer in peers if peer in COSINES]) and FOLLOWS_COSINE not in config.search.loci:
-        raise UsageError(f"--peers {cosines[0]}: there is no locus {FOLLOWS_COSINE} to follow a cosine")
+        raise UsageError(
+            f"--peers {cosines[0]}: the config has no locus {FOLLOWS_COSINE}, which follows the cosine"
+        )
     epochs_of(config)
 
 

@@ -122,9 +122,9 @@ def _read_numbers(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise UsageError(f"data.root: {path.parent} has no {path.name}; {HOW}") from None
     except ValueError as why:
-        raise UsageError(f"{path}: is no table of numbers: {why}") from None
+        raise UsageError(f"{path}: is not a table of numbers: {why}") from None
     if not len(found) or not np.isfinite(found).all():
-        raise UsageError(f"{path}: is no table of numbers: it is empty, or has some that are not finite")
+        raise UsageError(f"{path}: is not a table of numbers: it is empty, or has some that are not finite")
     return found
 
 

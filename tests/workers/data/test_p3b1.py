@@ -158,13 +158,17 @@ def test_a_missing_file_is_named_with_the_layout_that_is_expected(root: Path, ki
 @pytest.mark.parametrize(
     ("kind", "text", "message"),
     [
-        ("feature", "<html>", "is no table of numbers"),
-        ("feature", "", "is no table of numbers: it is empty"),
+        ("feature", "<html>", "is not a table of numbers"),
+        ("feature", "", "is not a table of numbers: it is empty"),
         ("feature", "1,2\n" * PER_FOLD, "has 2 numbers a line instead of 400"),
         ("label", "0\n" * 3, "has 3 lines of 1 for 4 documents, instead of a class for each"),
         ("label", "0\n1\n2\n13\n", "has classes other than 0 to 12, those of site"),
         ("label", "0\n1\n2\n0.5\n", "has classes other than 0 to 12, those of site"),
-        ("label", "0\n1\n2\nnan\n", "is no table of numbers: it is empty, or has some that are not finite"),
+        (
+            "label",
+            "0\n1\n2\nnan\n",
+            "is not a table of numbers: it is empty, or has some that are not finite",
+        ),
     ],
 )
 @pytest.mark.filterwarnings("ignore:loadtxt")

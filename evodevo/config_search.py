@@ -146,6 +146,11 @@ class Search(Section):
         return each if isinstance(each, int) else each[min(generation, len(each) - 1)]
 
     @property
+    def half_life(self) -> float | None:
+        """Of the average that members are judged by, in epochs; None if they are judged as they are."""
+        return (self.average_half_life or 1.0) if self.judge == "averaged" else None
+
+    @property
     def total_epochs(self) -> int:
         """Epochs of a line from the first generation to the last."""
         return self.legs * sum(map(self.leg_epochs, range(self.generations)))

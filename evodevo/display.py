@@ -194,8 +194,7 @@ def _amount(search: Search) -> str:
 def _averages(search: Search) -> str:
     """What is made of averages of parameters, in words; empty if nothing is."""
     found = []
-    if search.judge == "averaged":
-        half_life = search.average_half_life or 1.0
+    if (half_life := search.half_life) is not None:
         found.append(f"members are judged by them, half-life {half_life:g} epoch{'s' * (half_life != 1)}")
     if (first := search.recombining) is not None and first < search.generations:
         found.append(f"generations from {first + 1} on begin from means")

@@ -165,7 +165,7 @@ def job_of(
         seed=config.run.seed,
         total_epochs=search.total_epochs if counted else None,
         data=data or {},
-        average_half_life=(search.average_half_life or 1.0) if search.judge == "averaged" else None,
+        average_half_life=search.half_life,
         initial_seed=rng.initial_seed(config.run.seed) if shared else None,
         longest_leg=max(map(search.leg_epochs, range(search.generations))),
     )

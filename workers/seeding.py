@@ -1,7 +1,9 @@
 """Seeds for whatever a worker calls of a user's code: from the run's seed and what is being done."""
 
+import contextlib
 import hashlib
 import random
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -24,3 +26,33 @@ def seed_all(seed: int, device: torch.device | None = None) -> None:
         torch.default_generator.manual_seed(seed)
     else:
         torch.manual_seed(seed)
+
+
+class Randomness:
+    """Where python's, numpy's and torch's global generators are, for one of several members that take turns."""
+
+    def __init__(self, device: torch.device) -> None:
+        on_cuda = device.type == "cuda"
+        self._torch = [torch.default_generator, *([torch.cuda.default_generators[device.index or 0]] * on_cuda)]
+        self.save()
+
+    def save(self) -> None:
+        """Remember where the generators are now."""
+        self._python, self._numpy = random.getstate(), np.random.get_state()
+        self._states = [generator.get_state() for generator in self._torch]
+
+    def restore(self) -> None:
+        """Set the generators to where they were when they were saved last."""
+        random.setstate(self._python)
+        np.random.set_state(self._numpy)
+        for generator, state in zip(self._torch, self._states, strict=True):
+            generator.set_state(state)
+
+    @contextlib.contextmanager
+    def in_force(self) -> Iterator[None]:
+        """Go on from where they were saved within the block, and save where that leads to."""
+        self.restore()
+        try:
+            yield
+        finally:
+            self.save()

@@ -9,7 +9,7 @@ import torch
 
 from tests.workers.toys import HYPERPARAMETERS, Toy, assignment, job, points, prepared, run_one, section
 from workers import cache
-from workers.seeding import derived, seed_all
+from workers.seeding import Randomness, derived, seed_all
 from workers.workload import Leg, Splits, Training
 
 
@@ -95,3 +95,20 @@ def test_founders_that_share_their_initialisation_differ_in_the_order_of_their_e
 def same(one: Training, other: Training) -> bool:
     """Whether two members have the same parameters."""
     return all(map(torch.equal, one.model.state_dict().values(), other.model.state_dict().values()))
+
+
+def test_members_that_take_turns_draw_what_each_would_draw_alone() -> None:
+    alone = {}
+    for seed in (1, 2):
+        seed_all(seed)
+        alone[seed] = [draws() for _ in range(4)]
+    members = {}
+    for seed in (1, 2):
+        seed_all(seed)
+        members[seed] = Randomness(torch.device("cpu"))
+    found: dict[int, list[tuple[float, float, float]]] = {1: [], 2: []}
+    for _ in range(4):
+        for seed, member in members.items():
+            with member.in_force():
+                found[seed].append(draws())
+    assert found == alone

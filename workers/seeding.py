@@ -29,11 +29,13 @@ def seed_all(seed: int, device: torch.device | None = None) -> None:
 
 
 class Randomness:
-    """Where python's, numpy's and torch's global generators are, for one of several members that take turns."""
+    """Where all global generators (see `seed_all`) are, for one of several members that take turns."""
 
     def __init__(self, device: torch.device) -> None:
-        on_cuda = device.type == "cuda"
-        self._torch = [torch.default_generator, *([torch.cuda.default_generators[device.index or 0]] * on_cuda)]
+        self._torch = [torch.default_generator]
+        if device.type == "cuda":
+            torch.cuda.init()  # type: ignore[no-untyped-call]
+            self._torch.append(torch.cuda.default_generators[device.index or 0])
         self.save()
 
     def save(self) -> None:

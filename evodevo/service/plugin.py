@@ -357,11 +357,16 @@ def security_of(scheduler: Scheduler) -> Security:
 
 
 def _unfinished(runs_dir: Path) -> list[str]:
+    """The runs that wait to be carried on; those of other users do not, as code that they name would run."""
     found = []
     for name in runs_in(runs_dir):
+        journal = runs_dir / name / JOURNAL
         try:
-            history = load_history(runs_dir / name / JOURNAL)
-        except (JournalError, UsageError, OSError) as why:
+            if journal.stat().st_uid != os.geteuid():
+                logger.warning("run %s belongs to another user: it is not carried on by itself", name)
+                continue
+            history = load_history(journal)
+        except Exception as why:  # whatever is wrong with one run, the others go on
             logger.error("run %s cannot be carried on: %s", name, why)
             continue
         if history.end is None:

@@ -29,6 +29,7 @@ from evodevo.cli_common import (
     write_missing_products,
 )
 from evodevo.errors import UsageError
+from evodevo.harmless import complain
 from evodevo.interrupts import heeding_interrupts
 from evodevo.names import check_names
 from evodevo.report.products import write_products
@@ -124,9 +125,9 @@ def check(config_path: str, overrides: tuple[str, ...], runs_dir: str, where: Wh
                 facts = {**facts, "start": start.facts, "warnings": [*facts["warnings"], *tried]}
         except ModuleNotFoundError as why:
             raise UsageError(f"the config is good, but its workload cannot be tried here: {why}") from None
-    console.print(display.rows(f"{config_path} is good", display.plan(config, facts)), highlight=False)
+    console.print(display.rows(f"{config_path} is good", display.plan(config, facts)))
     for warning in [*config.warnings(), *facts["warnings"]]:
-        console.print(f"warning: {warning}", highlight=False)
+        console.print(f"warning: {warning}")
 
 
 @click.command()
@@ -155,12 +156,12 @@ def status(run: str | None, as_json: bool, runs_dir: str, where: Where) -> None:
         print(json.dumps([one.to_json() for one in statuses], indent=2))
     else:
         if where.exists and statuses:
-            console.print(f"runs in {place}, the scheduler's own directory", highlight=False, soft_wrap=True)
+            console.print(f"runs in {place}, the scheduler's own directory", soft_wrap=True)
         console.print(display.status_table(statuses) if statuses else _no_runs(place, where))
         for text in unused:
-            console.print(text, highlight=False, markup=False, soft_wrap=True)
+            console.print(text, soft_wrap=True)
     for name, why in problems.items():
-        click.echo(f"evodevo: {name}: {why}", err=True)
+        complain(f"evodevo: {name}: {why}")
 
 
 @click.command()
@@ -245,7 +246,7 @@ def resume(
 def report(run: str, runs_dir: str) -> None:
     """Write RUN's tables, schedule, best checkpoint and report/ anew."""
     for path in write_products(directory_of(run, runs_dir)):
-        console.print(str(path), soft_wrap=True, highlight=False)
+        console.print(str(path), soft_wrap=True)
 
 
 @click.command()
@@ -263,9 +264,9 @@ def attach(runs_dir: str, where: Where) -> None:
         raise UsageError("attach needs the cluster: give --scheduler ADDRESS or --scheduler-file FILE")
     with existing(where.scheduler, where.scheduler_file) as dask_client:
         attached = attach_to(dask_client, runs_dir)
-        console.print(display.rows(attached.client.address, attached.rows()), highlight=False)
+        console.print(display.rows(attached.client.address, attached.rows()))
     for warning in attached.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        complain(f"warning: {warning}")
 
 
 @click.command()

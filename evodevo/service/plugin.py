@@ -341,7 +341,8 @@ class Service(SchedulerPlugin):
 
     def _directory(self, run: str) -> Path:
         directory = self.runs_dir / run
-        if not (directory / JOURNAL).exists():
+        is_name = directory.name == run and run != ".." and "\0" not in run
+        if not is_name or not (directory / JOURNAL).exists():
             known = ", ".join(runs_in(self.runs_dir)) or "none"
             raise UsageError(f"no run {run!r} in {self.runs_dir}; there are: {known}")
         return directory

@@ -57,6 +57,7 @@ def create_run(
     store = CheckpointStore(job_of(config, unborn, run_id).checkpoints_url)
     origin: Origin | None = None
     try:
+        store.prepare()
         files.write_new(unborn / CONFIG, config.to_yaml().encode())
         if start:
             origin = replace(start[0], checkpoint=_copied(store, *start))

@@ -52,7 +52,7 @@ def check_birth(born: Born, search: Search, known: Collection[str], generations:
     birth = born.birth
     if born.member in known:
         raise ValueError(f"{born.member} is born twice")
-    if not (0 <= born.generation <= generations and 0 <= born.slot < search.population):
+    if not 0 <= born.generation <= generations or born.slot < 0:
         raise ValueError(f"{born.member} has the place {born.generation}, {born.slot}")
     for parent in (birth.parent_a, birth.parent_b, birth.parent_params):
         if parent is not None and parent not in known:

@@ -29,7 +29,7 @@ from evodevo.run.crew import ANYTHING, Needs
 from evodevo.run.dispatch import Dispatcher
 from evodevo.run.extension import extension_of
 from evodevo.run.history import load_history
-from evodevo.run.journal import JournalError, JournalInUse, Superseded
+from evodevo.run.journal import JournalError, JournalInUse, Removed, Superseded
 from evodevo.run.origin import Found, find_origin
 from evodevo.run.roster import Unused
 from evodevo.run.setup import JOURNAL, create_run, job_of
@@ -219,6 +219,9 @@ class Service(SchedulerPlugin):
             raise exists
         self._reserved.add(name)
         try:
+            if removed := self._tasks.get(name):  # it has not noticed yet that its directory is gone
+                removed.cancel()
+                await asyncio.wait([removed])
             await self.until_ready()
             self._dispatcher.roster.pardon(name)
             start = await asyncio.to_thread(find_origin, checked, self.runs_dir)
@@ -303,7 +306,7 @@ class Service(SchedulerPlugin):
             await controller.carry_out()
             if controller.warnings:
                 self._stopped[name] = "; ".join(controller.warnings)
-        except (JournalError, JournalInUse, Superseded, OSError) as why:
+        except (JournalError, JournalInUse, Removed, Superseded, OSError) as why:
             self._stopped[name] = f"{type(why).__name__}: {why}"
             logger.error("run %s stopped: %s", name, why)
         except Exception as why:
@@ -344,6 +347,8 @@ class Service(SchedulerPlugin):
         is_name = directory.name == run and run != ".." and "\0" not in run
         if not is_name or not (directory / JOURNAL).exists():
             known = ", ".join(runs_in(self.runs_dir)) or "none"
+            if why := self._stopped.get(run):
+                raise UsageError(f"run {run!r} stopped: {why}")
             raise UsageError(f"no run {run!r} in {self.runs_dir}; there are: {known}")
         return directory
 

@@ -73,7 +73,7 @@ def births(edit: Callable[[dict[str, Any]], None]) -> Edit:
     [
         ("births", births(lambda b: b["parents"].update(params=b["member"])), "descends from"),
         ("births", births(lambda b: b.update(generation=10**9)), "has the place"),
-        ("births", births(lambda b: b.update(slot=10**9)), "has the place"),
+        ("births", births(lambda b: b.update(slot=-1)), "has the place"),
         ("births", births(lambda b: b["genome"].pop("rate")), "KeyError: 'rate'"),
         ("births", births(lambda b: b["genome"].update(rate="<script>")), "has rate = '<script>'"),
         ("births", lambda r: r["births"].append(r["births"][0]), "is born twice"),

@@ -118,10 +118,9 @@ class StackedBlock(Folded):
             return F.relu(outputs + self.folded_through(self.projection, values))
         if outputs.shape == values.shape:
             return F.relu(outputs + values)
+        # What zeros would be added to is left alone: in each member, the channels behind those of the input.
         past = split(values[:, :, :: self.stride, :: self.stride], self.count)
-        split(outputs, self.count)[:, :, : past.shape[2]] += (
-            past  # to a member's other channels zeros are added
-        )
+        split(outputs, self.count)[:, :, : past.shape[2]] += past
         return F.relu(outputs)
 
 

@@ -219,7 +219,9 @@ class Embedding(Stacked):
     weight: Tensor
 
     def forward(self, numbers: Tensor) -> Tensor:
-        """Integers [K, ...] to [K, ..., size]."""
+        """Integers [K, ...], each in [0, V), to [K, ..., size]."""
+        known = (numbers >= 0) & (numbers < self.weight.shape[1])
+        torch._assert_async(known.all(), "index out of range")  # or it would be a row of another member
         first = torch.arange(self.count, dtype=numbers.dtype, device=numbers.device) * self.weight.shape[1]
         return F.embedding(numbers + first.view(-1, *[1] * (numbers.ndim - 1)), self.weight.flatten(0, 1))
 

@@ -58,9 +58,10 @@ def stack(model: nn.Module, count: int) -> nn.Module:
     if count < 1:
         raise ValueError(f"count: should be 1 or more, not {count}")
     try:
-        _check_additions(model)
-        _check_sharing(model)
-        return _stacked(model, count)
+        _check_whole(model)
+        form = _stacked(model, count)
+        _check_form(model, form, count)
+        return form
     except NotStackable as why:
         raise why.within(model) from None
 
@@ -75,6 +76,10 @@ def stacked_from(models: Sequence[nn.Module]) -> nn.Module:
     whole = stack(first, len(models))
     forms = dict(whole.named_modules())
     for one in models[1:]:
+        try:
+            _check_whole(one)
+        except NotStackable as why:
+            raise why.within(one) from None
         _check_likeness(first, one, forms)
     load(whole, [model.state_dict() for model in models])
     modules = [dict(model.named_modules()) for model in models]
@@ -126,8 +131,7 @@ def draw_masks_from(stacked: nn.Module, masks: Masks) -> nn.Module:
 
 
 def _stacked(module: nn.Module, count: int) -> nn.Module:
-    own = getattr(type(module), "stacked", None)
-    if own is not None:
+    if callable(getattr(type(module), "stacked", None)):
         _check_overrides(module)
         form = module.stacked(count)  # type: ignore[operator]
         assert isinstance(form, nn.Module)
@@ -194,6 +198,11 @@ def _check_layer(module: nn.Module) -> None:
             raise NotStackable(module, "momentum None, a cumulative average, cannot be stacked")
 
 
+def _check_whole(model: nn.Module) -> None:
+    _check_additions(model)
+    _check_sharing(model)
+
+
 def _check_additions(model: nn.Module) -> None:
     """Hooks and the like, which change what a module computes and are not in its class."""
     for module in model.modules():
@@ -208,6 +217,15 @@ def _check_additions(model: nn.Module) -> None:
             raise NotStackable(module, "its forward was replaced")
         if type(module).get_extra_state is not nn.Module.get_extra_state:
             raise NotStackable(module, "it has state that is not a tensor (get_extra_state)")
+
+
+def _check_form(model: nn.Module, form: nn.Module, count: int) -> None:
+    """What a `stacked` of a user's own returns has the tensors that it should."""
+    wanted = {name: (count, *value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in form.state_dict().items()}
+    if wanted != found:
+        differ = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
+        raise NotStackable(model, f"its stacked form should have {differ[0]} {wanted.get(differ[0])}")
 
 
 def _check_sharing(model: nn.Module) -> None:
@@ -240,11 +258,12 @@ def _check_likeness(first: nn.Module, other: nn.Module, forms: Mapping[str, nn.M
 
 
 def _settings(module: nn.Module) -> dict[str, Any]:
-    """Return everything that was set on a module, its mode, and the forms of its parameters and buffers."""
+    """Return what was set on a module, its mode, the forms of its tensors, and tensors that no state has."""
     bare = vars(nn.Module()).keys() - {"training"}
     settings = {name: value for name, value in vars(module).items() if name not in bare}
     forms = {name: (value.shape, value.dtype, value.requires_grad) for name, value in _tensors(module)}
-    return {**settings, **forms}
+    fixed = {name: module._buffers[name] for name in module._non_persistent_buffers_set}
+    return {**settings, **forms, **fixed}
 
 
 def _same(one: Any, other: Any) -> bool:

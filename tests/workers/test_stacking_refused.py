@@ -35,6 +35,20 @@ class OtherBlock(Block):
         return 2 * inputs
 
 
+class Wrong(nn.Linear):
+    def stacked(self, count: int) -> nn.Module:
+        return stack(nn.Linear(3, 3, bias=False), count)
+
+
+class Table(nn.Module):
+    def __init__(self, number: float) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.full((2,), number), persistent=False)
+
+    def stacked(self, count: int) -> nn.Module:
+        return nn.Identity()
+
+
 def with_hook() -> nn.Module:
     layer = nn.Linear(3, 3)
     layer.register_forward_hook(lambda module, given, values: 2 * values)
@@ -66,6 +80,7 @@ def tied(how: str) -> nn.Module:
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "own class": (Unknown, "stacked form is not known"),
+    "wrong form": (lambda: nn.Sequential(Wrong(3, 3)), r"should have 0\.bias \(2, 3\)"),
     "own class inside": (lambda: nn.Sequential(nn.ReLU(), nn.Sequential(Unknown())), r"1\.0 .*Unknown"),
     "layer without a stacked form": (lambda: nn.Sequential(nn.PReLU()), r"^0 \(torch.*PReLU\): "),
     "changed layer": (lambda: Scaled(3, 3), "Scaled"),
@@ -111,6 +126,13 @@ def test_values_whose_channels_torch_would_have_to_guess_are_refused(kind: type[
         stack(kind(), 2)(torch.ones(2, 5, 5))
 
 
+def test_a_number_that_an_embedding_does_not_know_is_not_looked_up_in_another_member() -> None:
+    stacked = stack(nn.Embedding(5, 2), 3)
+    for number in (5, -1):
+        with pytest.raises(RuntimeError, match="index out of range"):
+            stacked(torch.full((3, 4), number))
+
+
 def test_a_subclass_that_only_makes_a_layer_is_stacked_like_it() -> None:
     model, values = Named(), torch.randn(2, 4, 3)
     torch.testing.assert_close(stack(model, 2)(values), model(values))
@@ -138,7 +160,9 @@ DIFFERENT: dict[str, tuple[nn.Module, nn.Module, str]] = {
     "modes": (nn.BatchNorm1d(2), nn.BatchNorm1d(2).eval(), "training differs"),
     "types": (nn.Linear(2, 2), nn.Linear(2, 2).double(), "bias, weight differs"),
     "routings": (CapsuleNetwork(), changed(CapsuleNetwork(), routings=2), "routings differs"),
-    "hooks": (nn.Linear(2, 2), nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)), "differ"),
+    "tables": (Table(1.0), Table(2.0), "table differs"),
+    "hooks": (nn.Sequential(nn.Linear(3, 3)), nn.Sequential(with_hook()), "^0 .* hooks"),
+    "ties": (nn.Sequential(*(nn.Linear(3, 3), nn.ReLU()) * 2), tied("parameter"), "shared"),
 }
 
 

@@ -345,6 +345,29 @@ def test_dropout_of_each_member_is_that_of_its_network_alone_with_its_generators
     assert not torch.equal(first[0], second[0])
 
 
+def test_members_with_dropout_of_their_own_are_trained_as_they_would_be_alone() -> None:
+    models = [dense(nn.Dropout, p).double() for p in (0.1, 0.0, 0.6)]
+    members = []
+    for seed in range(3):
+        seed_all(seed)
+        members.append(Randomness(CPU))
+    stacked = draw_masks_from(stacked_from(models), InTurn(members))
+    inputs = torch.randn(3, 9, 2, 8, 8, dtype=torch.float64)
+    together = torch.optim.SGD(stacked.parameters(), lr=0.05)
+    for _ in range(4):
+        together.zero_grad()
+        stacked(inputs).square().sum().backward()
+        together.step()
+    for seed, model in enumerate(models):
+        seed_all(seed)
+        alone = torch.optim.SGD(model.parameters(), lr=0.05)
+        for _ in range(4):
+            alone.zero_grad()
+            model(inputs[seed]).square().sum().backward()
+            alone.step()
+    states_are_close(stacked, models, 1e-7)
+
+
 def test_scores_of_characters_have_the_dropout_that_each_member_is_given() -> None:
     models, inputs = made(CASES["NextCharacter"], 3)
     members = []

@@ -36,7 +36,8 @@ from evodevo.report.products import write_products
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.dispatch import call_by_path
 from evodevo.run.extension import extension_of
-from evodevo.run.journal import holder_of
+from evodevo.run.history import History
+from evodevo.run.journal import Journal, JournalInUse, holder_of
 from evodevo.run.origin import find_origin
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import DESCRIBE, JOURNAL, TRY_START, founders, job_of
@@ -275,24 +276,27 @@ def attach(runs_dir: str, where: Where) -> None:
 def prune(run: str, runs_dir: str) -> None:
     """Delete the checkpoints of RUN that nothing needs: of a run that is done, all but the best."""
     directory = directory_of(run, runs_dir)
-    if holder := holder_of(directory / JOURNAL):
-        raise UsageError(
-            f"run {directory.name!r} is running, carried out by {holder}; "
-            "it deletes what it does not need by itself"
-        )
-    history = open_run(directory).view.history
+    try:
+        with Journal(directory / JOURNAL) as journal:  # nobody carries the run on meanwhile
+            deleted, kept = _prune(directory, History.of(journal.records))
+    except JournalInUse as why:
+        raise UsageError(f"{why}; a run deletes what it does not need by itself") from None
+    except CheckpointError as why:
+        raise UsageError(str(why)) from None
+    console.print(f"deleted {deleted} checkpoints, kept {kept}")
+
+
+def _prune(directory: Path, history: History) -> tuple[int, int]:
+    """Delete checkpoints that nothing needs; return how many, and how many are left."""
     best = history.best.outcome.checkpoint if history.best and history.best.outcome else None
     origin = history.origin.checkpoint if history.origin else None  # a replay begins with it
     soup = history.soup.checkpoint if history.soup else None
     last = {ref.name for ref in (best, origin, soup) if ref}
     keep = last if history.end == "done" else needed_checkpoints(history)
-    try:
-        store = CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url)
-        deleted = [name for name in store.names() if name not in keep]
-        store.delete(deleted)
-        console.print(f"deleted {len(deleted)} checkpoints, kept {len(store.names())}")
-    except CheckpointError as why:
-        raise UsageError(str(why)) from None
+    store = CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url)
+    deleted = [name for name in store.names() if name not in keep]
+    store.delete(deleted)
+    return len(deleted), len(store.names())
 
 
 def _no_runs(place: Path, where: Where) -> str:

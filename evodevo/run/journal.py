@@ -98,7 +98,8 @@ class Journal:
             if beats:
                 self._begin_heartbeat(bool(locks))
             self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-            _flock(self._file, fcntl.LOCK_EX)
+            if _take_lock(self._file) is False:
+                raise JournalInUse(f"{path} is locked by {_lockers(self._file)}")
             data = path.read_bytes()
             if not data:
                 files.flush_directory(path.parent)
@@ -326,6 +327,17 @@ def _take_lock(descriptor: int) -> bool | None:
         except BlockingIOError:
             time.sleep(LOCK_PAUSE_S)
     return False
+
+
+def _lockers(descriptor: int) -> str:
+    """Who holds a lock on an open file, as far as this host knows."""
+    inode = str(os.fstat(descriptor).st_ino)
+    try:
+        lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    except OSError:
+        lines = []
+    pids = sorted({line[4] for line in lines if len(line) > 5 and line[5].rpartition(":")[2] == inode})
+    return f"process {', '.join(pids)} of this host" if pids else "another process"
 
 
 def _flock(descriptor: int, operation: int) -> bool:

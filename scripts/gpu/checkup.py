@@ -50,12 +50,14 @@ PARTS = (
     Part("install", ("install.py", str(PACKED / "wheels"), "{site}"), 40),
     Part("unpack", ("unpack.py", str(PACKED / "data")), 60),
     Part("tests", ("marked.py",), 80),
-    Part("epochs-resnet20", ("epochs.py", "resnet20"), 45),
-    Part("epochs-capsnet", ("epochs.py", "capsnet"), 45),
-    Part("epochs-nmt", ("epochs.py", "nmt"), 45),
-    Part("epochs-detector", ("epochs.py", "detector"), 45),
-    Part("twice", ("twice.py",), 110),
-    Part("search", ("search.py",), TOTAL_S),  # as long as there is time
+    Part("members-resnet20", ("members.py", "resnet20"), 60),
+    Part("members-lenet", ("members.py", "lenet"), 40),
+    Part("members-capsnet", ("members.py", "capsnet"), 40),
+    Part("inherit", ("inherit.py",), 30),
+    Part("epochs-nmt", ("epochs.py", "nmt"), 30),
+    Part("epochs-detector", ("epochs.py", "detector"), 30),
+    Part("twice", ("twice.py",), 60),
+    Part("population", ("population.py",), TOTAL_S),  # as long as there is time
 )
 ALWAYS = ("machine", "install", "unpack")
 

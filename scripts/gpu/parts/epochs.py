@@ -23,21 +23,17 @@ from part import REPOSITORY, arguments, found
 from workers.workload import Workload
 
 CONFIGS = {
-    "resnet20": "resnet20.yaml",
-    "capsnet": "capsnet.yaml",
     "nmt": "nmt.yaml",
     "detector": "small/detector.yaml",
 }
 TINY: dict[str, dict[str, Any]] = {
-    "resnet20": {"pixels": 16, "train_examples": 256, "validation_examples": 100, "test_examples": 100},
-    "capsnet": {"pixels": 16, "train_examples": 256, "validation_examples": 100, "test_examples": 100},
     "nmt": {"units": 16, "layers": 1, "train_examples": 256, "validation_examples": 20, "test_examples": 20},
     "detector": {"pixels": 64, "width": 0.125, "train_examples": 8},
 }
 PRECISIONS = {"float32": ("float32", False), "tf32": ("float32", True), "bf16": ("bfloat16", False)}
 """Of the workload's own option, and whether float32 products may use TF32."""
 BATCH_SIZES = (32, 128)
-SECONDS, WARM_UP_S, BLOCK_S = 3.0, 0.7, 0.2
+SECONDS, WARM_UP_S, BLOCK_S = 1.5, 0.5, 0.2
 """Of a measurement, of the warm-up before it, and between two looks at the clock."""
 
 

@@ -1,0 +1,128 @@
+"""Measure what a member's epoch costs, alone and with others on the device: `members.py WORKLOAD`.
+
+A row for each way to train: as ever (eager), captured, captured and compiled, K members that take turns on
+streams, K stacked in one network, and those compiled. `member_epoch_s` is the steps of an epoch of the whole
+training split over the steps per second of all members together. Augmentation and averaged weights are part
+of it, evaluation is not.
+"""
+
+import contextlib
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import busy
+import torch
+import yaml
+from part import REPOSITORY, arguments, found
+
+from evodevo.config import RunConfig, parse
+from evodevo.run.records import Job
+from evodevo.run.setup import job_of
+from workers import measure, preload
+from workers.build import build
+from workers.workload import Workload
+
+CONFIGS = {"lenet": "quickstart.yaml", "resnet20": "resnet20.yaml", "capsnet": "capsnet.yaml"}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "lenet": {"batch_size": 50},
+    "resnet20": {"batch_size": 128, "precision": "bfloat16"},
+    "capsnet": {"batch_size": 128, "precision": "bfloat16"},
+}
+TINY: dict[str, dict[str, Any]] = {
+    "lenet": {"train_examples": 200},
+    "resnet20": {"pixels": 16, "train_examples": 256, "validation_examples": 100, "test_examples": 100},
+    "capsnet": {"pixels": 16, "train_examples": 256, "validation_examples": 100, "test_examples": 100},
+}
+MANY = {"lenet": (16, 64, 256), "resnet20": (8, 16, 48), "capsnet": (4, 16)}
+"""Members at once."""
+
+
+def config_of(name: str, data: Path, tiny: bool) -> RunConfig:
+    """Return the config of a workload with the options above, members judged by averaged weights."""
+    config: dict[str, Any] = yaml.safe_load((REPOSITORY / "configs" / CONFIGS[name]).read_text(encoding="utf-8"))
+    options = config["workload"].setdefault("options", {})
+    options |= OPTIONS[name] | (TINY[name] if tiny else {})
+    config["search"] |= {"judge": "averaged"}
+    config["data"] = {"root": None if tiny and name == "lenet" else str(data)}
+    return parse(config)
+
+
+def ways(name: str, tiny: bool) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Yield each way to train: its name, how many members at once, attributes of the workload."""
+    yield "eager", 1, {"capture": "off"}
+    yield "captured", 1, {"capture": "auto"}
+    if not tiny:
+        yield "captured, compiled", 1, {"capture": "auto", "compile": True}
+    many = (2,) if tiny else MANY[name]
+    for count in many[:2]:
+        yield "streams", count, {"capture": "auto", "stackable": lambda trainings: False}
+    for count in many:
+        yield "stacked", count, {"capture": "auto"}
+    if not tiny:
+        yield "stacked, compiled", many[-1], {"capture": "auto", "compile": True}
+
+
+@contextlib.contextmanager
+def set_on(workload: Workload, attributes: Mapping[str, Any]) -> Iterator[None]:
+    """Set attributes within the block; afterwards no steps are kept that were made with them."""
+    before = {key: getattr(workload, key) for key in attributes}
+    for key, value in attributes.items():
+        setattr(workload, key, value)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            setattr(workload, key, value)
+        vars(workload).pop("_shelf", None)
+        measure.free_memory()
+
+
+def main() -> int:
+    given = arguments(__doc__)
+    (name,) = given.names
+    if not given.cpu and not torch.cuda.is_available():
+        sys.exit("torch sees no CUDA device")
+    device = torch.device("cpu" if given.cpu else "cuda")
+    torch.set_deterministic_debug_mode("warn")  # as workers.preload has it
+    config = config_of(name, given.data, given.cpu)
+    with tempfile.TemporaryDirectory() as directory:
+        job = job_of(config, Path(directory) / "run")
+        return measured(name, config, job, device, time.monotonic() + given.limit_s)
+
+
+def measured(name: str, config: RunConfig, job: Job, device: torch.device, deadline: float) -> int:
+    """Measure each way as long as there is time; return an exit status."""
+    workload: Any = build(job)
+    workload.prepare(device, job.data_root)
+    founder = config.space().express(config.space().given())
+    steps = max(1, len(workload.splits.train[0]) // workload.batch_size)
+    failed = 0
+    for way, count, attributes in ways(name, device.type == "cpu"):
+        facts: dict[str, Any] = {"workload": name, "way": way, "members": count}
+        began = time.monotonic()
+        if deadline - began < 5.0 and device.type == "cuda":
+            found(**facts, error="no time left")
+            failed += 1
+            continue
+        try:
+            with set_on(workload, attributes), busy.watched() as gpu:
+                if device.type == "cuda":
+                    torch.cuda.reset_peak_memory_stats()
+                rate = measure.steps_per_second(workload, job, founder, count, device)
+                facts |= {"steps_per_s": round(rate, 1), "member_epoch_s": round(steps / rate, 4), **gpu.facts()}
+                if device.type == "cuda":
+                    facts["peak_MiB"] = torch.cuda.max_memory_allocated() >> 20
+                facts["notes"] = "; ".join(workload.step_notes()) or None
+        except Exception as why:  # the other ways are still to be measured
+            facts["error"] = f"{type(why).__name__}: {why}"
+            failed += 1
+        found(**facts, took_s=round(time.monotonic() - began, 1))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

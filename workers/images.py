@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workers.augment import flipped, shifted
+from workers.augment import flipped, flips, shifted, shifts
 from workers.data import cifar10
 from workers.hyperparameters import Hyperparameters
 from workers.workload import Batch, Leg, Splits, Training, Workload
@@ -79,9 +79,18 @@ class ImageClassifier(Workload):
                     state[key] = torch.empty_like(parameter).copy_(value).detach()
         return training
 
-    def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
+    def draws(self, batch: Batch, hp: Hyperparameters) -> Any:
+        """Draw how far each image is moved, int64 (n, 2), and whether it is mirrored, bool (n,)."""
+        count = len(batch[0])
+        return shifts(count, round(LARGEST_SHIFT * self.pixels)), flips(count)
+
+    def augment(self, batch: Batch, drawn: Any, hp: Hyperparameters) -> Batch:
         images, labels = batch
-        inputs = flipped(shifted(self.normalised(images), round(LARGEST_SHIFT * self.pixels)))
+        moves, mirror = drawn
+        return flipped(shifted(self.normalised(images), moves), mirror), labels
+
+    def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
+        inputs, labels = batch
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.uses_bfloat16()):
             outputs = model(inputs.contiguous(memory_format=torch.channels_last))
         return self.criterion(outputs.float(), labels)

@@ -84,7 +84,8 @@ def recalibrate(workload: Workload, training: Training) -> None:
         while seen < STATISTICS_EXAMPLES:
             before = seen
             for batch in workload.train_batches(training):
-                workload.loss(model, batch, training.hyperparameters)
+                hp = training.hyperparameters
+                workload.loss(model, workload.augmented(batch, hp), hp)
                 seen += batch_length(batch)
                 if seen >= STATISTICS_EXAMPLES:
                     break

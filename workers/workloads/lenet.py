@@ -1,13 +1,14 @@
 """LeNet-5 on MNIST, after LeCun et al. 1998, with max pooling and ReLU: 61,706 parameters."""
 
 import dataclasses
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evodevo.errors import UsageError
-from workers.augment import shifted
+from workers.augment import shifted, shifts
 from workers.data import mnist
 from workers.hyperparameters import Hyperparameters
 from workers.workload import Batch, Splits, Workload
@@ -55,10 +56,17 @@ class LeNet(Workload):
             weight_decay=hp.get("weight_decay", 0.0),
         )
 
+    def draws(self, batch: Batch, hp: Hyperparameters) -> Any:
+        """Draw how far each image is moved, int64 (n, 2)."""
+        return shifts(len(batch[0]), hp["max_shift"]) if "max_shift" in hp else None
+
+    def augment(self, batch: Batch, drawn: Any, hp: Hyperparameters) -> Batch:
+        images, labels = batch
+        return (images if drawn is None else shifted(images, drawn, fill=images.min())), labels
+
     def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
         images, labels = batch
-        moved = shifted(images, hp.get("max_shift", 0), fill=float(images.min()))
-        return F.cross_entropy(model(moved), labels)
+        return F.cross_entropy(model(images), labels)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         images, labels = batch

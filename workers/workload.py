@@ -44,7 +44,8 @@ from workers import batches, options, state, steps
 from workers.averaging import Averaged
 from workers.hyperparameters import Hyperparameters
 from workers.rehearsal import rehearse
-from workers.seeding import seed_all
+from workers.seeding import Randomness, seed_all
+from workers.static import epoch
 from workers.training import Leg, Training, begin_training_mode
 
 __all__ = ["Batch", "Leg", "Splits", "Training", "Workload"]
@@ -76,6 +77,10 @@ class Workload(ABC):
     """`torch.bfloat16` or `torch.float16` for the forward passes; with float16 the loss is scaled."""
     scheduler_per: Literal["epoch", "step"] = "epoch"
     """When the scheduler makes its step: after each epoch, or after each step of the optimizer."""
+    compile: bool = False
+    """Whether captured steps are compiled by `torch.compile`."""
+    capture: Literal["auto", "off"] = "auto"
+    """On a GPU an epoch is replays of one CUDA graph if that is possible (see `workers.static`), or never."""
     average_half_life: float | None = None
     """In epochs: a moving average of parameters and buffers is kept, and is what is evaluated.
 
@@ -203,6 +208,31 @@ class Workload(ABC):
         """
         begin_training_mode(training)
         state.add_given(training)
+        captured = epoch.begun(self, training) if epoch.wanted(self) else None
+        yield from self._train_eagerly(training) if captured is None else captured
+
+    def stackable(self, trainings: Sequence[Training]) -> bool:
+        """Whether `train_together` can train an epoch of all these members at once.
+
+        Their networks need a stacked form (see `workers.stacking`), and the workload a `criterion`. On a CPU
+        that is slower than one after the other.
+        """
+        has_criterion = type(self).criterion is not Workload.criterion
+        return has_criterion and epoch.wanted(self) and epoch.stackable(self, trainings)
+
+    def train_together(
+        self, trainings: Sequence[Training], randomness: Sequence[Randomness]
+    ) -> Generator[Tensor, None, None]:
+        """Train one epoch of K members at once; yields their losses, (K,), detached, after each step.
+
+        `randomness` is where each has the global generators.
+        """
+        for training in trainings:
+            begin_training_mode(training)
+            state.add_given(training)
+        yield from epoch.together(self, trainings, randomness)
+
+    def _train_eagerly(self, training: Training) -> Generator[Tensor, None, None]:
         losses: list[Tensor] = []
         with contextlib.closing(steps.annealed(self, training, self.train_batches(training))) as found:
             try:
@@ -235,6 +265,25 @@ class Workload(ABC):
         if training.pending >= self.accumulate:
             steps.update(self, training)
         return loss.detach()
+
+    def criterion(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The loss of a network's outputs for a batch of (inputs, labels), if `loss` is no more than that.
+
+        Where it is given, members may be trained together by a stacked network.
+        """
+        raise NotImplementedError
+
+    def losses(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The losses of K members, (K,), of a stacked network, and a batch whose tensors are (K, n, ...)."""
+        inputs, labels = batch
+        with self._in_precision():
+            outputs = model(inputs)
+        single = outputs.float() if outputs.dtype == torch.bfloat16 else outputs
+        return torch.vmap(self.criterion)(single, labels)
+
+    def casts_to(self) -> torch.dtype | None:
+        """The type to which forward passes in training are cast, None if they are not."""
+        return self.autocast
 
     def augmented(self, batch: Batch, hp: Hyperparameters) -> Batch:
         """Draw for a batch, and return it changed by that."""
@@ -306,7 +355,8 @@ class Workload(ABC):
                 count = batches.length(split)
                 sizes.append(f"{name} {count:,}" if count is not None else f"{name} of unknown length")
         count = sum(p.numel() for p in self.model().parameters() if not nn.parameter.is_lazy(p))
-        return [f"{count:,} parameters on {self.device}", f"examples: {', '.join(sizes)}"]
+        found = [f"{count:,} parameters on {self.device}", f"examples: {', '.join(sizes)}"]
+        return found + epoch.report(self)
 
     def _materialise(self, model: nn.Module, hp: Hyperparameters) -> None:
         """Let lazy layers see a batch, so that they have parameters."""
@@ -324,6 +374,11 @@ class Workload(ABC):
             kind = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)[:100]
             raise TypeError(f"loss() should return a scalar tensor, not {kind}")
         return loss
+
+    def _in_precision(self) -> torch.autocast:
+        """In training: what `casts_to` says."""
+        dtype = self.casts_to()
+        return torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None)
 
     def _casting(self) -> torch.autocast:
         enabled = self.autocast is not None

@@ -234,7 +234,7 @@ def test_without_a_precision_bfloat16_is_for_gpus_that_have_it(
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
     workload = ResNet20(precision=precision)  # type: ignore[arg-type]
     workload.device = torch.device(device)
-    assert workload.uses_bfloat16() is expected
+    assert workload.casts_to() is (torch.bfloat16 if expected else None)
 
 
 def test_only_kernels_decay(make: Make) -> None:

@@ -28,9 +28,11 @@ def wanted(workload: Workload) -> bool:
 
 
 def begun(workload: Workload, training: Training) -> Generator[Tensor, None, None] | None:
-    """Return one epoch of a member, or None if it is to be trained as ever; why is in its notes if it was tried.
+    """Return one epoch of a member, or None if it is to be trained as ever.
 
-    The losses are views of a table that the next epoch of any member overwrites.
+
+    The losses are views of a table that the next epoch of any member overwrites. If capturing was tried and
+    failed, the member's notes say why.
     """
     try:
         step = _loaded(workload, [training])
@@ -44,10 +46,10 @@ def begun(workload: Workload, training: Training) -> Generator[Tensor, None, Non
 def together(
     workload: Workload, trainings: Sequence[Training], randomness: Sequence[Randomness]
 ) -> Generator[Tensor, None, None]:
-    """Train one epoch of K members at once; yields their losses, (K,), which are views as those of `begun` are.
+    """Train one epoch of K members at once; yields their losses, (K,), as `begun` does.
 
-    Raises `Obstructed` before the first step if they cannot be. What the network itself draws (dropout) goes on from
-    where the first member has its generators.
+    Raises `Obstructed` before the first step if they cannot be. What the network itself draws (dropout)
+    goes on from where the first member has its generators.
     """
     step = _loaded(workload, trainings, randomness)
     try:
@@ -93,8 +95,8 @@ def _loaded(
 ) -> Step:
     """Return a step with the members and their epochs in it; all generators are where drawing left them.
 
-    Without `randomness` a member's epoch is drawn from the global generators as they are. Raises `Obstructed`, with all
-    generators where they were.
+    Without `randomness` a member's epoch is drawn from the global generators as they are. Raises
+    `Obstructed`, with all generators where they were.
     """
     shelf, here = shelf_of(workload), Randomness(workload.device)
     generators = [training.generator.get_state() for training in trainings]
@@ -125,7 +127,7 @@ def _loaded(
 
 def _one(workload: Workload, training: Training, step: Step) -> Generator[Tensor, None, None]:
     for losses in _replayed(workload, [training], step):
-        yield losses[0]
+        yield losses.view(())
 
 
 def _replayed(workload: Workload, trainings: Sequence[Training], step: Step) -> Iterator[Tensor]:
@@ -138,7 +140,7 @@ def _replayed(workload: Workload, trainings: Sequence[Training], step: Step) -> 
             if workload.scheduler_per == "step":
                 for training in trainings:
                     _move_on(training)
-            yield step.losses[made - 1]
+            yield step.rows[made - 1]
     finally:
         step.store(trainings, made)
         shelf_of(workload).give_back(step)

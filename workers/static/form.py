@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Collection, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -52,7 +53,7 @@ def form_of(workload: Workload, training: Training, update: Update, count: int) 
     groups = tuple(tuple(names[id(one)] for one in group["params"]) for group in groups_of(training))
     how = (
         *(workload.batch_size, lengths(workload), workload.clip_norm, workload.autocast, workload.compile),
-        frozen({name: getattr(workload, name) for name in ("precision",) if hasattr(workload, name)}),
+        workload.casts_to(),
         training.averaged is not None,
         tuple(sorted(training.hyperparameters)),
     )
@@ -75,6 +76,8 @@ def frozen(value: Any) -> Any:
         return type(value), repr(value) if isinstance(value, float) else value
     if isinstance(value, Mapping):
         return type(value), tuple((frozen(key), frozen(one)) for key, one in value.items())
+    if isinstance(value, weakref.ref):  # recurrent layers refer to their own parameters by these
+        return weakref.ref
     if isinstance(value, tuple | list):
         return type(value), tuple(frozen(one) for one in value)
     return Same(value)

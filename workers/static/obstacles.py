@@ -22,7 +22,7 @@ TYPES = (torch.float32, torch.float64)
 
 
 def obstacle(workload: Workload, training: Training) -> str | None:
-    """Return what about the workload or the member makes it impossible, in a few words; None if nothing does."""
+    """Return what about the workload or the member makes it impossible; None if nothing does."""
     return of_workload(workload) or _of_optimizer(training) or _of_model(training) or _of_parts(training)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,7 @@ class Shelf:
             torch.cuda.empty_cache()
 
     def key_of(self, workload: Workload, trainings: Sequence[Training]) -> Any:
-        """Return the form that all members have. Raises `Obstructed` if they do not, or if static steps are not for them.
+        """Return the form that all members have. Raises `Obstructed` if they have none in common.
 
         Draws from global generators.
         """
@@ -103,19 +104,14 @@ class Shelf:
         return None
 
     def _made(self, workload: Workload, trainings: Sequence[Training], drawn: list[Drawn]) -> Step:
-        try:
-            return self._ready(workload, trainings, drawn, workload.compile)
-        except torch.cuda.OutOfMemoryError:
-            if not self._idle:
-                raise
-            self.clear()
-            return self._ready(workload, trainings, drawn, workload.compile)
+        with contextlib.suppress(torch.cuda.OutOfMemoryError):
+            return self._ready(workload, trainings, drawn)
+        self.clear()
+        return self._ready(workload, trainings, drawn)
 
-    def _ready(
-        self, workload: Workload, trainings: Sequence[Training], drawn: list[Drawn], compiled: bool
-    ) -> Step:
+    def _ready(self, workload: Workload, trainings: Sequence[Training], drawn: list[Drawn]) -> Step:
         step = Step(workload, trainings, drawn)
-        step.make_ready(trainings, compiled)
+        step.make_ready(trainings, workload.compile)
         self.made += 1
         return step
 

@@ -1,13 +1,15 @@
-"""One step of K members of one form: batch, augmentation, forward and backward pass, update, averages, loss."""
+"""One step of K members of one form: batch, augmentation, both passes, update, averages, loss."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
 import importlib
+import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -52,7 +54,7 @@ class Step:
         self.size = workload.batch_size
         self.clip_norm, self.averages = workload.clip_norm, first.averaged is not None
         self.hps = [training.hyperparameters for training in trainings]
-        self._losses_of: Callable[[Any, Any], Tensor] = _Losses(workload, self)
+        self._losses_of: Callable[[Any, Any], Tensor] = _Losses(workload, self).of
         self._change_arena: Callable[[Tensor, Tensor], None] = self._changed
         dtype = self.arena.parameters.buffer.dtype
         self.tables = tables.on_device(drawn, self.device, dtype)
@@ -61,6 +63,7 @@ class Step:
         self.at = torch.zeros(1, dtype=torch.int64, device=self.device)
         self.losses = torch.zeros((steps, count), dtype=dtype, device=self.device)
         """Of each step and member; overwritten in the next epoch."""
+        self.rows = self.losses.unbind()
         self.replay: Callable[[], None] = self.run
         self.read: dict[str, Any] = {}
         """Hyperparameters that the captured code has read, with their values: they are part of it."""
@@ -72,7 +75,13 @@ class Step:
         self.load(trainings)
         with contextlib.ExitStack() as recordings:
             names = [recordings.enter_context(hp.recording()) for hp in self.hps]
+            generators, attributes = self._on_host(), form.attributes_of(self.network)
             self.run()
+        if self._on_host() != generators:
+            raise Obstructed("augment() or the loss draws random numbers on the host; draws() may do that")
+        for (module, key), value in form.attributes_of(self.network).items():
+            if attributes.get((module, key)) != value and not isinstance(value, form.Same):
+                raise Obstructed(f"training changes the attribute {key} of {module or 'the network'}")
         if (name := self.arena.detached()) is not None:
             raise Obstructed(f"training replaces the buffer {name} instead of changing it in place")
         self.read = {name: form.frozen(self.hps[0].get(name)) for name in set().union(*names)}
@@ -84,7 +93,7 @@ class Step:
         self.replay = capture.captured(self.run, self.at.zero_, self.device)
 
     def fits(self, trainings: Sequence[Training]) -> bool:
-        """Whether the step can be used for members of the same form: whether what it was made with is theirs, too."""
+        """Whether what the step was made with is also theirs, of members that have the same form."""
         return all(
             all(form.frozen(one.hyperparameters.get(name)) == value for name, value in self.read.items())
             and form.attributes_of(one.model, self._settings) == self.attributes
@@ -117,7 +126,7 @@ class Step:
             if training.averaged is not None:
                 training.averaged.steps += steps
         if self.device.type == "cuda":
-            self._free = torch.cuda.Event()
+            self._free = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._free.record(torch.cuda.current_stream(self.device))
 
     def run(self) -> None:
@@ -150,6 +159,13 @@ class Step:
         if self.averages:
             updates.average(self.arena, weights)
 
+    def _on_host(self) -> list[str]:
+        """Where the generators are that a graph cannot draw from."""
+        states = [repr(random.getstate()), repr(np.random.get_state())]
+        if self.device.type != "cpu":
+            states.append(torch.default_generator.get_state().numpy().tobytes().hex())
+        return states
+
     def _check(self, gradients: Sequence[Tensor | None]) -> None:
         for name, gradient in zip(self.arena.layout.trained, gradients, strict=True):
             if gradient is None:
@@ -164,7 +180,7 @@ class _Losses:
     def __init__(self, workload: Workload, step: Step) -> None:
         self._workload, self._step = workload, step
 
-    def __call__(self, batch: Any, drawn: Any) -> Tensor:
+    def of(self, batch: Any, drawn: Any) -> Tensor:
         workload, hps, network = self._workload, self._step.hps, self._step.network
         if len(hps) == 1:
             batch = workload.augment(batch, drawn, hps[0])
@@ -206,9 +222,10 @@ def _network(training: Training, count: int) -> nn.Module:
 
 
 def _vary(network: nn.Module, device: torch.device, stacked: bool) -> dict[tuple[str, str], Tensor]:
-    """Settings of modules that may differ between members, as tensors that the network reads, by module and name.
+    """Settings of modules that may differ between members, as tensors that the network reads.
 
-    A module names them in `per_member`. Those of a stacked network are tensors (K,) already.
+    They are by module and name. A module names them in `per_member`. Those of a stacked network are tensors
+    (K,) already.
     """
     found: dict[tuple[str, str], Tensor] = {}
     for name, module in network.named_modules():

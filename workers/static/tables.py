@@ -1,4 +1,4 @@
-"""What the steps of one epoch need of the host, as tables with a row for each step that are copied to the device once."""
+"""What the steps of an epoch need of the host: tables with a row for each step, copied to the device once."""
 
 from __future__ import annotations
 
@@ -222,4 +222,5 @@ def _weights(training: Training, steps: int) -> Numbers:
     if averaged is None:
         return np.zeros(steps)
     counts = averaged.steps + 1 + np.arange(steps)
-    return 1.0 - np.minimum(averaged.decay, (1 + counts) / (10 + counts))
+    decay: Numbers = np.minimum(averaged.decay, (1 + counts) / (10 + counts))
+    return 1.0 - decay

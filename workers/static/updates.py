@@ -1,7 +1,8 @@
-"""SGD, Adam and AdamW over an arena, with every setting a tensor [K, 1], so that a new value needs no new step.
+"""SGD, Adam and AdamW over an arena, with settings as tensors [K, 1]: a new value needs no new step.
 
-The operations and their order are those of `torch.optim`'s foreach forms (torch 2.13). What only depends on settings and
-on the number of steps (bias corrections) is computed on the host, in double precision as there, for all steps of an epoch.
+The operations and their order are those of `torch.optim`'s foreach forms (torch 2.13). What only depends on
+settings and on the number of steps (bias corrections) is computed on the host, in double precision as there,
+for all steps of an epoch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -110,7 +111,7 @@ class SGD(Update):
 
 
 class Adam(Update):
-    kind = torch.optim.Adam
+    kind: ClassVar[type[torch.optim.Optimizer]] = torch.optim.Adam
     read = ("lr", "beta1", "beta2", "eps", "weight_decay")
     unknown = ("maximize", "differentiable", "amsgrad")
     flags = ("weight_decay", "decoupled_weight_decay")

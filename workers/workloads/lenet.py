@@ -20,8 +20,8 @@ class LeNet(Workload):
 
     max_shift: training images are moved by up to so many pixels, each way at random.
     train_examples: of the training digits the first so many (None: all).
-    precision: that of the network in training; None is bfloat16 on a GPU that has it and float32 elsewhere, and
-    evaluation is in float32. compile, capture: see `Workload`.
+    precision: that of the network in training; None is bfloat16 on a GPU that has it and float32 elsewhere.
+    Evaluation is in float32. compile, capture: see `Workload`.
     """
 
     def __init__(

@@ -51,6 +51,10 @@ def check(
     """
     count = min(STEPS, len(step.numbers))
     step.load(trainings, drawn)
+    dropping = [(name, key) for name, key in step.settings if key == "p"] if len(trainings) > 1 else []
+    for place in dropping:  # masks for several members at once are other masks
+        step.settings[place].zero_()
+    before[0].restore()
     for _ in range(count):
         step.replay()
     losses = step.losses[:count].double().cpu()
@@ -58,6 +62,8 @@ def check(
     for member, (training, where, generator) in enumerate(zip(trainings, before, generators, strict=True)):
         twin = _twin(training)
         twin.generator.set_state(generator)
+        for name, key in dropping:
+            setattr(original(twin.model).get_submodule(name), key, 0.0)
         where.restore()
         expected = _eagerly(workload, twin, count)
         found = [float(loss) for loss in losses[:, member]]
@@ -120,8 +126,8 @@ def _agree(
         finite = finite and math.isfinite(size)
         if finite and not max(abs(along - 1), abs(length - 1)) <= allowed:
             raise Obstructed(
-                f"captured steps change {what} otherwise than steps as ever: in {len(losses)} by {length:.3g} of "
-                f"that, and by {along:.3g} in its direction"
+                f"captured steps change {what} otherwise than steps as ever: in {len(losses)} of them by "
+                f"{length:.3g} of that, and by {along:.3g} in its direction"
             )
     most = LOSS_TOLERANCE * allowed * max(map(abs, expected))
     if finite and not max(abs(one - other) for one, other in zip(losses, expected, strict=True)) <= most:

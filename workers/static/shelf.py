@@ -75,11 +75,11 @@ class Shelf:
     def give_back(self, step: Step) -> None:
         """Keep a step for the next member of its form; those that were used longest ago make room."""
         self._idle.append((self._in_use.pop(id(step)), step))
-        del self._idle[:-KEPT]
+        self._drop(len(self._idle) - KEPT)
 
     def clear(self) -> None:
         """Drop what is not in use."""
-        self._idle.clear()
+        self._drop(len(self._idle))
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -96,6 +96,12 @@ class Shelf:
         if any(key != keys[0] for key in keys):
             raise Obstructed("the members are of different forms", tried=False)
         return keys[0]
+
+    def _drop(self, count: int) -> None:
+        """Drop the steps that were used longest ago."""
+        for _ in range(count):
+            self._idle[0][1].settle()
+            del self._idle[0]
 
     def _fitting(self, key: Any, trainings: Sequence[Training]) -> Step | None:
         for at in reversed(range(len(self._idle))):

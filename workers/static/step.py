@@ -46,8 +46,8 @@ class Step:
         self.trained = self.arena.attach(self.network, count > 1)
         self.network.train()
         self._gradients = [view if count > 1 else view[0] for view in self.arena.gradients.views.values()]
-        self._settings = _vary(self.network, workload.device, count > 1)
-        self.attributes = form.attributes_of(first.model, self._settings)
+        self.settings = _vary(self.network, workload.device, count > 1)
+        self.attributes = form.attributes_of(first.model, self.settings)
 
         self.device = workload.device
         self.data = workload.splits.train
@@ -96,7 +96,7 @@ class Step:
         """Whether what the step was made with is also theirs, of members that have the same form."""
         return all(
             all(form.frozen(one.hyperparameters.get(name)) == value for name, value in self.read.items())
-            and form.attributes_of(one.model, self._settings) == self.attributes
+            and form.attributes_of(one.model, self.settings) == self.attributes
             for one in trainings
         )
 
@@ -110,7 +110,7 @@ class Step:
         for member, training in enumerate(trainings):
             self.arena.load(member, training)
         modules = [dict(original(training.model).named_modules()) for training in trainings]
-        for (name, key), setting in self._settings.items():
+        for (name, key), setting in self.settings.items():
             values = torch.tensor([float(own[name].__dict__[key]) for own in modules], dtype=setting.dtype)
             setting.copy_(values.view(setting.shape))
         if drawn is not None:
@@ -128,6 +128,11 @@ class Step:
         if self.device.type == "cuda":
             self._free = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._free.record(torch.cuda.current_stream(self.device))
+
+    def settle(self) -> None:
+        """Wait until the device has done with the step, whose memory another stream may get next."""
+        if self._free is not None:
+            self._free.synchronize()
 
     def run(self) -> None:
         """Make the step by plain calls of torch."""

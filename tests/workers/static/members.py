@@ -110,7 +110,7 @@ def assert_same(one: bytes, other: bytes, atol: float = 0.0) -> None:
 
 
 def together(workload: Workload, trainings: Sequence[Training]) -> list[list[float]]:
-    """Train one epoch of members at once, each with its own generators, begun just before; the losses of each."""
+    """Train one epoch of members at once, each with its own generators; return the losses of each."""
     randomness = []
     for number, _ in enumerate(trainings):
         torch.manual_seed(100 + number)
@@ -120,7 +120,7 @@ def together(workload: Workload, trainings: Sequence[Training]) -> list[list[flo
 
 
 def alone(workload: Workload, trainings: Sequence[Training]) -> list[list[float]]:
-    """The same, one after the other."""
+    """Train the same one after the other."""
     losses = []
     for number, training in enumerate(trainings):
         torch.manual_seed(100 + number)

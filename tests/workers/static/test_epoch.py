@@ -10,7 +10,13 @@ from torch import Tensor, nn
 
 from tests.workers.made_images import HYPERPARAMETERS, prepared
 from tests.workers.static.members import (
-    AVERAGED, Points, Switch, assert_same, made, ready, trained
+    AVERAGED,
+    Points,
+    Switch,
+    assert_same,
+    made,
+    ready,
+    trained,
 )  # fmt: skip
 from workers.hyperparameters import Hyperparameters
 from workers.static import shelf, updates
@@ -204,9 +210,12 @@ def test_dropout_is_drawn_by_the_static_step_and_repeated_from_the_same_seed(sta
     static(False)
     _, eager = trained(workload, {"learning_rate": 0.1})
     static(True)
-    runs = [trained(workload, {"learning_rate": 0.1}, seed)[1] for seed in (1, 1, 2)]
-    assert runs[0] == runs[1] != runs[2]
-    assert runs[0] == pytest.approx(eager, rel=1e-5)  # as nothing else is drawn between the masks
+    runs = [trained(workload, {"learning_rate": 0.1}, seed) for seed in (1, 1, 2)]
+    losses = [own for _, own in runs]
+    assert [training.notes for training, _ in runs] == [[], [], []]
+    assert made(workload) == 1
+    assert losses[0] == losses[1] != losses[2]
+    assert losses[0] == pytest.approx(eager, rel=1e-5)  # as nothing else is drawn between the masks
 
 
 def test_members_of_different_shapes_have_a_step_each_and_few_are_kept(

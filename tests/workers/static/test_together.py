@@ -12,7 +12,14 @@ from torch import Tensor, nn
 
 from tests.workers.made_images import prepared
 from tests.workers.static.members import (
-    AVERAGED, Points, Switch, alone, assert_same, made, ready, together
+    AVERAGED,
+    Points,
+    Switch,
+    alone,
+    assert_same,
+    made,
+    ready,
+    together,
 )  # fmt: skip
 from workers.images import ImageClassifier
 from workers.static.step import Obstructed
@@ -195,6 +202,22 @@ REAL: dict[str, tuple[Callable[[], Workload], list[dict[str, Any]]]] = {
     ),
     "capsnet": (images(CapsNet), [{"learning_rate": 0.001 * (k + 1), "q": 0.5 + 0.2 * k} for k in range(3)]),
 }
+
+
+def test_dropout_is_each_members_own(static: Switch) -> None:
+    pytest.importorskip("workers.stacking")
+    workload = ready(Lines())
+    workload.model_of = lambda hp: nn.Sequential(nn.Linear(4, 64), nn.Dropout(hp["p"]), nn.Linear(64, 3))  # type: ignore[method-assign]
+    rates = [0.0, 0.5, 0.9]
+    members = begun(workload, [{"learning_rate": 0.1, "p": p} for p in rates])
+    assert workload.stackable(members)
+    losses = together(workload, members)
+    static(False)
+    plain = alone(workload, begun(workload, [{"learning_rate": 0.1, "p": 0.0}] * 3))
+    assert losses[0] == pytest.approx(plain[0], rel=1e-4)
+    for at in (1, 2):
+        assert losses[at] != pytest.approx(plain[at], rel=1e-2)
+    assert made(workload) == 1
 
 
 @pytest.mark.parametrize("name", REAL)

@@ -6,6 +6,7 @@ import sys
 import click
 
 from evodevo.errors import RunFailed, UsageError
+from evodevo.harmless import complain
 from evodevo.interrupts import remembered_interrupts
 from evodevo.run.journal import JournalError
 
@@ -74,5 +75,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _fail(code: int, message: str) -> None:
-    click.echo(f"evodevo: {message}", err=True)
+    complain(f"evodevo: {message}")
     sys.exit(code)

@@ -29,13 +29,15 @@ from evodevo.cli_common import (
     write_missing_products,
 )
 from evodevo.errors import UsageError
+from evodevo.harmless import complain
 from evodevo.interrupts import heeding_interrupts
 from evodevo.names import check_names
 from evodevo.report.products import write_products
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.dispatch import call_by_path
 from evodevo.run.extension import extension_of
-from evodevo.run.journal import holder_of
+from evodevo.run.history import History
+from evodevo.run.journal import Journal, JournalInUse, holder_of
 from evodevo.run.origin import find_origin
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import DESCRIBE, JOURNAL, TRY_START, founders, job_of
@@ -124,9 +126,9 @@ def check(config_path: str, overrides: tuple[str, ...], runs_dir: str, where: Wh
                 facts = {**facts, "start": start.facts, "warnings": [*facts["warnings"], *tried]}
         except ModuleNotFoundError as why:
             raise UsageError(f"the config is good, but its workload cannot be tried here: {why}") from None
-    console.print(display.rows(f"{config_path} is good", display.plan(config, facts)), highlight=False)
+    console.print(display.rows(f"{config_path} is good", display.plan(config, facts)))
     for warning in [*config.warnings(), *facts["warnings"]]:
-        console.print(f"warning: {warning}", highlight=False)
+        console.print(f"warning: {warning}")
 
 
 @click.command()
@@ -155,12 +157,12 @@ def status(run: str | None, as_json: bool, runs_dir: str, where: Where) -> None:
         print(json.dumps([one.to_json() for one in statuses], indent=2))
     else:
         if where.exists and statuses:
-            console.print(f"runs in {place}, the scheduler's own directory", highlight=False, soft_wrap=True)
+            console.print(f"runs in {place}, the scheduler's own directory", soft_wrap=True)
         console.print(display.status_table(statuses) if statuses else _no_runs(place, where))
         for text in unused:
-            console.print(text, highlight=False, markup=False, soft_wrap=True)
+            console.print(text, soft_wrap=True)
     for name, why in problems.items():
-        click.echo(f"evodevo: {name}: {why}", err=True)
+        complain(f"evodevo: {name}: {why}")
 
 
 @click.command()
@@ -245,7 +247,7 @@ def resume(
 def report(run: str, runs_dir: str) -> None:
     """Write RUN's tables, schedule, best checkpoint and report/ anew."""
     for path in write_products(directory_of(run, runs_dir)):
-        console.print(str(path), soft_wrap=True, highlight=False)
+        console.print(str(path), soft_wrap=True)
 
 
 @click.command()
@@ -263,9 +265,9 @@ def attach(runs_dir: str, where: Where) -> None:
         raise UsageError("attach needs the cluster: give --scheduler ADDRESS or --scheduler-file FILE")
     with existing(where.scheduler, where.scheduler_file) as dask_client:
         attached = attach_to(dask_client, runs_dir)
-        console.print(display.rows(attached.client.address, attached.rows()), highlight=False)
+        console.print(display.rows(attached.client.address, attached.rows()))
     for warning in attached.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        complain(f"warning: {warning}")
 
 
 @click.command()
@@ -274,24 +276,27 @@ def attach(runs_dir: str, where: Where) -> None:
 def prune(run: str, runs_dir: str) -> None:
     """Delete the checkpoints of RUN that nothing needs: of a run that is done, all but the best."""
     directory = directory_of(run, runs_dir)
-    if holder := holder_of(directory / JOURNAL):
-        raise UsageError(
-            f"run {directory.name!r} is running, carried out by {holder}; "
-            "it deletes what it does not need by itself"
-        )
-    history = open_run(directory).view.history
+    try:
+        with Journal(directory / JOURNAL) as journal:  # nobody carries the run on meanwhile
+            deleted, kept = _prune(directory, History.of(journal.records))
+    except JournalInUse as why:
+        raise UsageError(f"{why}; a run deletes what it does not need by itself") from None
+    except CheckpointError as why:
+        raise UsageError(str(why)) from None
+    console.print(f"deleted {deleted} checkpoints, kept {kept}")
+
+
+def _prune(directory: Path, history: History) -> tuple[int, int]:
+    """Delete checkpoints that nothing needs; return how many, and how many are left."""
     best = history.best.outcome.checkpoint if history.best and history.best.outcome else None
     origin = history.origin.checkpoint if history.origin else None  # a replay begins with it
     soup = history.soup.checkpoint if history.soup else None
     last = {ref.name for ref in (best, origin, soup) if ref}
     keep = last if history.end == "done" else needed_checkpoints(history)
-    try:
-        store = CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url)
-        deleted = [name for name in store.names() if name not in keep]
-        store.delete(deleted)
-        console.print(f"deleted {len(deleted)} checkpoints, kept {len(store.names())}")
-    except CheckpointError as why:
-        raise UsageError(str(why)) from None
+    store = CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url)
+    deleted = [name for name in store.names() if name not in keep]
+    store.delete(deleted)
+    return len(deleted), len(store.names())
 
 
 def _no_runs(place: Path, where: Where) -> str:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from evodevo import display
 from evodevo.config import RunConfig
 from evodevo.config_file import load, parse_override
 from evodevo.errors import RunFailed, UsageError
 from evodevo.evolution.strategies import find
+from evodevo.harmless import HarmlessConsole, complain
 from evodevo.interrupts import heeding_interrupts
 from evodevo.report.summary import summary_lines
 from evodevo.run.origin import as_begun
@@ -23,7 +23,7 @@ from evodevo.run.setup import JOURNAL
 from evodevo.run.view import directory_of
 from evodevo.service.client import Client, Run, connect, local, open_run, slurm
 
-console = Console(width=None if sys.stdout and sys.stdout.isatty() else 120)
+console = HarmlessConsole(width=None if sys.stdout and sys.stdout.isatty() else 120)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,13 +220,13 @@ def show_end(run: Run, directory: Path | None) -> None:
         rows += [
             (name, str(directory / file)) for name, file in products.items() if (directory / file).exists()
         ]
-    console.print(display.rows(run.name, rows), highlight=False)
+    console.print(display.rows(run.name, rows))
     if status.state == "failed":
         raise RunFailed(f"run {run.name} failed: {status.message}")
     if status.state == "interrupted":
         raise RunFailed(f"run {run.name} stopped: {status.message or 'no scheduler carries it on'}")
     if status.message and status.state == "done":
-        click.echo(f"evodevo: {status.message}", err=True)
+        complain(f"evodevo: {status.message}")
 
 
 def open_in(run: str, runs_dir: str) -> Run:

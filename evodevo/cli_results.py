@@ -48,7 +48,7 @@ def export(run: str, out: Path | None, member: bool, runs_dir: str) -> None:
     It is the soup's if that is better on the validation split than the best member.
     """
     path, what = exporting.export(directory_of(run, runs_dir), out, member)
-    console.print(f"{path}: {what}", soft_wrap=True, highlight=False)
+    console.print(f"{path}: {what}", soft_wrap=True)
 
 
 @click.command()
@@ -83,7 +83,7 @@ def replay(
         follow(replayed, client, no_progress)
         show_end(replayed, client.runs_dir / replayed.name)
     result = compare_replay(schedule, replayed.view.history)
-    console.print(result.text(schedule), highlight=False, soft_wrap=True)
+    console.print(result.text(schedule), soft_wrap=True)
 
 
 @click.command()
@@ -143,11 +143,11 @@ def compare(
     if paths:
         tables, verdict = conclusion(config, comparison.finished(planned, place))
         for table in tables:
-            console.print(display.table(*table), highlight=False)
+            console.print(display.table(*table))
             console.print()
         if verdict:
-            console.print(verdict, highlight=False, soft_wrap=True)
+            console.print(verdict, soft_wrap=True)
     for path in paths:
-        console.print(str(path), soft_wrap=True, highlight=False)
+        console.print(str(path), soft_wrap=True)
     if failures:
         raise RunFailed("the comparison is not complete; " + "\n  ".join(failures))

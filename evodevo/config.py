@@ -195,8 +195,12 @@ class RunConfig(Section):
     """Filled in by evodevo when the run begins; what is given is overwritten."""
 
     def space(self) -> Space:
-        """The loci of the config, and those that the strategy has of its own. Raises `ValueError`."""
-        own = find(self.search.strategy).own_loci(self._options())
+        """The loci of the config, and those that the strategy has of its own. Raises `ValueError`.
+
+        Imports nothing: what a user's strategy has of its own is in the config.
+        """
+        known = STRATEGIES.get(self.search.strategy)
+        own = known.own_loci(self._options_of(known)) if known else self.search.own_loci
         for name in own.keys() & self.search.loci.keys():
             raise ValueError(f"{name}: {self.search.strategy} has a locus of that name of its own")
         return Space({**self.search.loci, **own})
@@ -206,11 +210,11 @@ class RunConfig(Section):
         found = find(search.strategy)
         pool = (search.pool or DEFAULT_POOL) if search.pace == "pools" else None
         return found(
-            self.space(), search.population, self.objective.mode, self.run.seed, self._options(), pool
+            self.space(), search.population, self.objective.mode, self.run.seed, self._options_of(found), pool
         )
 
-    def _options(self) -> BaseModel:
-        return find(self.search.strategy).Options.model_validate(self.search.options)
+    def _options_of(self, strategy: type[Strategy]) -> BaseModel:
+        return strategy.Options.model_validate(self.search.options)
 
     def warnings(self) -> list[str]:
         """Return what is probably not meant, though it is valid."""
@@ -222,8 +226,9 @@ class RunConfig(Section):
 
         A run has them in its journal: what it does next must not change with the defaults of a new version.
         """
-        options = self._options().model_dump(mode="json")
-        pace = self.search.pace or find(self.search.strategy).paces[0]
+        strategy = find(self.search.strategy)
+        options = self._options_of(strategy).model_dump(mode="json")
+        pace = self.search.pace or strategy.paces[0]
         pool = (self.search.pool or DEFAULT_POOL) if pace == "pools" else None
         search = self.search.model_copy(update={"options": options, "pace": pace, "pool": pool})
         return self.model_copy(update={"search": search})
@@ -266,6 +271,9 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
         options: Any = strategy.Options.model_validate(search.options)
     except ValidationError as why:
         raise _wrong(where, describe(why, strategy.Options, ("search", "options"))) from None
+    own_loci = {} if search.strategy in STRATEGIES else strategy.own_loci(options)
+    search = search.model_copy(update={"own_loci": own_loci})
+    config = config.model_copy(update={"search": search})
     try:
         space = config.space()
     except ValueError as why:

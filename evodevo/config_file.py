@@ -25,12 +25,22 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> RunCon
         inner = data.get(section)
         value = inner.get(key) if isinstance(inner, dict) else None
         if isinstance(inner, dict) and isinstance(value, str) and "://" not in value:
-            inner[key] = str(Path(value).expanduser().absolute())
+            inner[key] = str(_path(f"{section}.{key}", value).absolute())
     search = data.get("search")
     start = search.get("start") if isinstance(search, dict) else None
     if isinstance(start, dict) and isinstance(run := start.get("run"), str) and "/" in run:
-        start["run"] = str(Path(run).expanduser().absolute())
+        start["run"] = str(_path("search.start.run", run).absolute())
     return parse(data, str(path))
+
+
+def _path(key: str, text: str) -> Path:
+    """The path in a text, `~` and `~user` expanded. Raises `UsageError` for what can be none."""
+    if "\0" in text:
+        raise UsageError(f"{key}: {text!r} has a NUL character in it, which no path can have")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UsageError(f"{key}: {text}: there is no such user, or no home directory of that one") from None
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -52,7 +62,7 @@ def _read_hyp(data: dict[str, Any]) -> None:
     name = search.pop("hyp")
     if not isinstance(name, str) or not name:
         raise UsageError(f"search.hyp: should be the path of a hyp.yaml, not {name!r}")
-    path = Path(name).expanduser()
+    path = _path("search.hyp", name)
     given = _section(search, "loci", "search.")
     read = yaml_text.read(path, "configs/hyp.yaml")
     values = {name: value for name, value in read.items() if name in KNOWN or name not in given}

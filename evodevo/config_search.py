@@ -58,6 +58,10 @@ class Start(Section):
         return "/" in self.run
 
 
+MOST_GENERATIONS = 1_000_000
+"""And epochs; of strategies without inheritance it is the number of members."""
+
+
 class Recombine(Section):
     """Recombination of parameters: generations that begin from the mean of all members of the one before.
 
@@ -72,16 +76,16 @@ class Search(Section):
     strategy: str = "tri_parent"
     """The name of one in evolution/strategies, or the import path of a `Strategy`."""
     population: int = Field(ge=1, le=100_000)
-    generations: int = Field(ge=1)
+    generations: int = Field(ge=1, le=MOST_GENERATIONS)
     """A generation is one life of every member: with inheritance one leg, by default one epoch."""
     pace: Pace | None = None
     """When a child is born: after the whole generation before it, after its mating pool, or when a worker is
     free (`steady`). The strategy's first where nothing is said: `generations`, and steady for mutate_best."""
     pool: int | None = Field(default=None, ge=2)
     """With `pace: pools`, the members of a mating pool: the child's own slot and others; 8 if not given."""
-    legs: int = Field(default=1, ge=1)
+    legs: int = Field(default=1, ge=1, le=MOST_GENERATIONS)
     """Legs of a life, at the most; the fom is that of the last one."""
-    epochs: int | None = Field(default=None, ge=1, exclude=True)
+    epochs: int | None = Field(default=None, ge=1, le=MOST_GENERATIONS, exclude=True)
     """Epochs of a line from its founder to the end of the run, instead of `generations`, which then follow
     from it and from `epochs_per_generation` (`auto` if not given). Reading a config replaces it by these."""
     epochs_per_generation: EpochsPerGeneration = 1
@@ -104,6 +108,8 @@ class Search(Section):
     start: Start | None = None
     """Another run, from whose parameters the founders go on; null for freshly drawn ones."""
     loci: dict[str, Locus] = Field(min_length=1)
+    own_loci: dict[str, Locus] = Field(default_factory=dict)
+    """Those that a strategy of a user's own adds. Filled in by evodevo; what is given is overwritten."""
 
     @model_validator(mode="before")
     @classmethod
@@ -124,7 +130,7 @@ class Search(Section):
         if data.get("steps_per_generation") is not None:
             raise ValueError("give epochs or steps_per_generation, not both")
         sound = is_count(epochs) and (each == "auto" or is_count(each)) and isinstance(last, float | int)
-        if not sound or not 0 <= last <= 1:
+        if not sound or not 0 <= last <= 1 or epochs > MOST_GENERATIONS:
             return {**data, "generations": 1, "epochs_per_generation": 1 if each == "auto" else each}
         legs = lay_out(epochs, each, round(last * epochs))
         uniform = len(set(legs)) == 1
@@ -153,7 +159,11 @@ class Search(Section):
     @property
     def total_epochs(self) -> int:
         """Epochs of a line from the first generation to the last."""
-        return self.legs * sum(map(self.leg_epochs, range(self.generations)))
+        each, count = self.epochs_per_generation, self.generations
+        assert each != "auto", "replaced when the config was read"
+        if isinstance(each, int):
+            return self.legs * each * count
+        return self.legs * (sum(each[:count]) + each[-1] * max(0, count - len(each)))
 
     @property
     def recombining(self) -> int | None:

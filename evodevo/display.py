@@ -11,6 +11,7 @@ from rich.text import Text
 
 from evodevo.config import RunConfig
 from evodevo.config_search import Search
+from evodevo.harmless import harmless
 from evodevo.run.view import AT_WORK, Status, brief, idleness, remark
 
 
@@ -28,9 +29,9 @@ def show(statuses: Iterable[Status], dashboard: str | None, console: Console, qu
             console.print(f"dashboard: {dashboard}", soft_wrap=True)
         for last in statuses:
             if unused != (unused := last.unused_workers or 0 if last.workers else 0) and unused and not quiet:
-                console.print(_idleness(last), soft_wrap=True, highlight=False, markup=False)
+                console.print(_idleness(last), soft_wrap=True)
             if said != (said := (last.generation, last.state)) and not quiet:
-                console.print(line(last), soft_wrap=True, highlight=False, markup=False)
+                console.print(line(last), soft_wrap=True)
     assert last is not None
     return last
 
@@ -53,7 +54,7 @@ def show_all(
                 if status.state not in AT_WORK and status.name not in over and not quiet:
                     over.add(status.name)
                     said = f"{len(over)}/{total} {line(status)}"
-                    console.print(said, soft_wrap=True, highlight=False, markup=False)
+                    console.print(said, soft_wrap=True)
     return last
 
 
@@ -75,21 +76,23 @@ def line(status: Status) -> str:
 def _display(status: Status, dashboard: str | None) -> Group:
     table = Table.grid(padding=(0, 2))
     workers = "" if status.workers is None else f" on {status.workers} workers"
-    table.add_row("[bold]" + status.name, f"{status.state}{workers}, {_time(status)}")
+    table.add_row(Text(harmless(status.name), "bold"), f"{status.state}{workers}, {_time(status)}")
     table.add_row("generation", _bar(status.generation, status.generations))
     if status.population > 1:
         table.add_row("members", _bar(status.members_done, status.population))
     if status.best_fom is not None:
-        table.add_row("best", f"[bold green]{status.best_fom:.6g}[/] {status.metric} ({status.best_member})")
+        best = f"{status.best_fom:.6g}"
+        whose = harmless(f" {status.metric} ({status.best_member})")
+        table.add_row("best", Text.assemble((best, "bold green"), whose))
     if status.median_fom is not None:
         table.add_row("median", f"{status.median_fom:.6g}")
     if status.failed or status.lost_attempts:
         table.add_row("trouble", f"{status.failed} failed, {status.lost_attempts} attempts lost")
     if status.workers and status.unused_workers:
-        table.add_row("idle", Text(_idleness(status)))
+        table.add_row("idle", Text(harmless(_idleness(status))))
     if dashboard:
         table.add_row("dashboard", dashboard)
-    return Group(table, *([Text(status.message)] if status.message else []))
+    return Group(table, *([Text(harmless(status.message))] if status.message else []))
 
 
 def _idleness(status: Status) -> str:
@@ -127,7 +130,7 @@ def rows(title: str, pairs: Iterable[tuple[str, str]]) -> Table:
     """A table of labels and values."""
     table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
     for pair in pairs:
-        table.add_row(*(Text(cell) for cell in pair))
+        table.add_row(*(Text(harmless(cell)) for cell in pair))
     return table
 
 
@@ -137,7 +140,7 @@ def table(headings: Sequence[str], cells: Iterable[Sequence[str]]) -> Table:
     for heading in headings:
         found.add_column(heading, overflow="fold")
     for row in cells:
-        found.add_row(*(Text(cell) for cell in row))
+        found.add_row(*(Text(harmless(cell)) for cell in row))
     return found
 
 
@@ -155,7 +158,7 @@ def status_table(statuses: Iterable[Status]) -> Table:
             f"{one.generation}/{one.generations}",
             *foms,
             str(one.failed),
-            Text(remark(one)),
+            Text(harmless(remark(one))),
         )
     return table
 

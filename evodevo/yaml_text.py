@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,26 @@ _CLOCK = re.compile(r"[-+]?\d[\d_]*(:[0-5]?\d)+(\.[\d_]*)?$")
 _MERGE = "tag:yaml.org,2002:merge"
 
 
+MOST_BYTES = 4 << 20
+"""Of a file; reading that much takes some ten seconds, and no config needs it."""
+MOST_VALUES = 200_000
+"""Of a text, when aliases (`*name`) and merges (`<<`) are written out: a few lines can stand for billions."""
+LARGEST_INT = 10**308
+
+
 class _Loader(yaml.SafeLoader):
-    """Safe YAML 1.1, with the floats of YAML 1.2; 12:00:00 is text and not 43200."""
+    """Safe YAML 1.1, with the floats of YAML 1.2; 12:00:00 is text and not 43200.
+
+    Whatever goes wrong in making a value becomes a `ConstructorError` that says where.
+    """
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            text = repr(node.value[:40]) if isinstance(node.value, str) else "this"
+            why = f"{text} is no {node.tag.rpartition(':')[2]}"
+            raise yaml.constructor.ConstructorError(None, None, why, node.start_mark) from None
 
 
 class _Dumper(yaml.SafeDumper):
@@ -28,7 +47,11 @@ class _Dumper(yaml.SafeDumper):
 def read(path: Path, example: str) -> dict[str, Any]:
     """The mapping in a YAML file. Raises `UsageError` where there is none, naming an example of one."""
     try:
-        data = load(path.read_text(encoding="utf-8"))
+        with open(path, encoding="utf-8") as file:
+            text = file.read(MOST_BYTES + 1)
+        if len(text) > MOST_BYTES:
+            raise UsageError(f"{path}: is larger than {MOST_BYTES >> 20} MiB, so it is no file of that kind")
+        data = load(text)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file (from {os.getcwd()})") from None
     except UnicodeDecodeError as why:
@@ -48,12 +71,20 @@ def read(path: Path, example: str) -> dict[str, Any]:
 def load(text: str) -> Any:
     """The data in a YAML text. Raises `ValueError`, in one line that says where."""
     try:
-        return yaml.load(text, _Loader)
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _written_out(node, {}) > MOST_VALUES:
+            raise ValueError(f"with its aliases written out it has more than {MOST_VALUES:,} values")
+        return loader.construct_document(node)
     except yaml.MarkedYAMLError as why:
         mark = why.problem_mark or why.context_mark
         where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ValueError(f"{why.problem or why.context}{where}") from None
-    except (yaml.YAMLError, RecursionError) as why:
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except yaml.YAMLError as why:
         raise ValueError(" ".join(str(why).split())) from None
 
 
@@ -63,11 +94,35 @@ def dump(data: Any, **style: Any) -> str:
     return text
 
 
+def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values there are below and at a node if none is shared; a node within itself counts as one."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = 1
+        parts = (
+            node.value
+            if isinstance(node, yaml.SequenceNode)
+            else [one for pair in node.value for one in pair]
+        )
+        known[id(node)] = 1 + sum(_written_out(part, known) for part in parts)
+    return known[id(node)]
+
+
+def _int_of_a_size(loader: _Loader, node: yaml.ScalarNode) -> int:
+    value: int = loader.construct_yaml_int(node)
+    if abs(value) > LARGEST_INT:
+        raise yaml.constructor.ConstructorError(
+            None, None, "a whole number of more than 308 digits is no use", node.start_mark
+        )
+    return value
+
+
 def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True) if key_node.tag != _MERGE else key_node
-        if isinstance(key, (list, dict)):
+        if not isinstance(key, Hashable):
             raise yaml.constructor.ConstructorError(None, None, "a key should be text", key_node.start_mark)
         if key in seen:
             raise yaml.constructor.ConstructorError(
@@ -78,6 +133,7 @@ def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode) -> dict[An
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_repeats)
+_Loader.add_constructor("tag:yaml.org,2002:int", _int_of_a_size)
 for _either in (_Loader, _Dumper):
     _either.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 for _first in "-+0123456789":

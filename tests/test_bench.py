@@ -87,3 +87,19 @@ def test_growth_compares_each_shape_with_the_first_run_by_run(bench: Any) -> Non
     scale = bench("scale")
     small, large = scale.Shape(100, 9, 16), scale.Shape(1000, 9, 1000)
     assert scale.growth({small: [1.0, 2.0], large: [3.0, 3.0]}) == {large: [3.0, 1.5]}
+
+
+def test_networks_that_are_timed_one_by_one_and_stacked_make_the_same_steps(bench: Any) -> None:
+    stacking = bench("stacking")
+    case = stacking.CASES["LeNet"]._replace(shape=(3, 1, 28, 28))
+    torch.manual_seed(0)
+    models = [case.model() for _ in range(2)]
+    images, labels = torch.randn(2, *case.shape), torch.randint(0, 10, (2, 3))
+    together = stacking.Together(models, last=True)
+    alone = stacking.Alone(case, models)
+    for _ in range(3):
+        together.step(images, labels, bfloat16=False)
+        alone.step(images, labels, bfloat16=False)
+    for name, value in together.model.state_dict().items():
+        wanted = torch.stack([model.state_dict()[name] for model in models])
+        torch.testing.assert_close(value, wanted, rtol=1e-4, atol=1e-6)

@@ -210,3 +210,57 @@ def test_text_in_any_script_is_written_as_it_is_and_reads_back() -> None:
         data = {text: [text]}
         assert yaml_text.load(yaml_text.dump(data).encode(errors="strict").decode()) == data
     assert yaml_text.dump({"学习率": "🔥"}) == "学习率: 🔥\n"
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("a: !!int ''", "'' is no int in line 1, column 4"),
+        ("a: !!float x", "'x' is no float in line 1, column 4"),
+        ("a: !!bool maybe", "'maybe' is no bool in line 1, column 4"),
+        ("a: !!timestamp ''", "'' is no timestamp in line 1, column 4"),
+        ("a: 2020-99-99", "'2020-99-99' is no timestamp in line 1, column 4"),
+        ("!!set {a}: 1", "a key should be text in line 1, column 1"),
+        ("a: 0x" + "f" * 5000, "a whole number of more than 308 digits is no use in line 1, column 4"),
+        ("a: " + "[" * 3000, "it is nested too deeply"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_what_a_tag_does_not_fit_and_what_is_beyond_all_measure_is_refused(text: str, said: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        yaml_text.load(text)
+    assert str(refused.value) == said
+
+
+def bomb(line: str) -> str:
+    """Ten lines, each of which stands for nine times the one before."""
+    lines = ["a0: &a0 {x: 1}"]
+    lines += [line.format(at, ", ".join([f"*a{at - 1}"] * 9)) for at in range(1, 12)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "line", ["a{0}: &a{0} [{1}]", "a{0}: &a{0} {{<<: [{1}]}}"], ids=["aliases", "merges"]
+)
+def test_a_few_lines_that_stand_for_billions_of_values_are_refused_at_once(line: str) -> None:
+    with pytest.raises(ValueError, match=r"with its aliases written out it has more than 200,000 values"):
+        yaml_text.load(bomb(line))
+
+
+def test_aliases_and_merges_within_measure_are_read() -> None:
+    text = "a: &a {x: 1}\nb: {<<: *a, y: 2}\nc: [*a, *a]"
+    assert yaml_text.load(text) == {"a": {"x": 1}, "b": {"x": 1, "y": 2}, "c": [{"x": 1}, {"x": 1}]}
+
+
+def test_a_file_that_is_no_config_by_its_size_is_not_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "large.yaml"
+    path.write_bytes(b"a: 1\n" * 1_000_000)
+    said = complaint(lambda: yaml_text.read(path, "an example"))
+    assert said == f"{path}: is larger than 4 MiB, so it is no file of that kind"
+
+
+@pytest.mark.parametrize("key", ["data.root", "checkpoints.url", "search.hyp"])
+def test_a_path_of_a_user_that_is_none_is_refused(key: str, tmp_path: Path) -> None:
+    said = complaint(lambda: load_text(tmp_path, SMALL, {key: "~nobody-of-that-name/x"}))
+    assert said.startswith(f"{key}: ~nobody-of-that-name/x: there is no such user")
+    assert "NUL" in complaint(lambda: load_text(tmp_path, SMALL, {key: "a\0b"}))

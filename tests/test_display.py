@@ -3,12 +3,12 @@
 import io
 
 import pytest
-from rich.console import Console
 from run.handmade import Pen
 
 from configs import small
 from evodevo import display
 from evodevo.config import parse
+from evodevo.harmless import HarmlessConsole
 from evodevo.run.view import Reading, Status, View
 
 REASON = "2 of 4 members failed; the first, g000s000:\nTraceback ...\n  File ...\nValueError: no [/way]\n"
@@ -31,17 +31,17 @@ def failed() -> Status:
 
 
 @pytest.fixture
-def console() -> Console:
-    return Console(file=io.StringIO(), width=200)
+def console() -> HarmlessConsole:
+    return HarmlessConsole(file=io.StringIO(), width=200)
 
 
-def said(console: Console) -> str:
+def said(console: HarmlessConsole) -> str:
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
 def test_why_a_run_failed_is_in_its_row_and_its_line_with_what_was_raised(
-    failed: Status, console: Console
+    failed: Status, console: HarmlessConsole
 ) -> None:
     console.print(display.status_table([failed]))
     display.show([failed], None, console)
@@ -49,7 +49,7 @@ def test_why_a_run_failed_is_in_its_row_and_its_line_with_what_was_raised(
     assert said(console).count(SHORT) == 3
 
 
-def test_what_looks_like_markup_is_shown_as_it_is(console: Console) -> None:
+def test_what_looks_like_markup_is_shown_as_it_is(console: HarmlessConsole) -> None:
     console.print(display.rows("small", [("status", "failed: [/way]"), ("  loss[0]", "[red]")]))
     assert "failed: [/way]" in said(console)
     assert "loss[0]    [red]" in said(console)
@@ -67,7 +67,9 @@ class Crowded:
         return Reading(pen.records[since:], True, self.workers, (), len(self.why), self.why)
 
 
-def test_workers_without_work_are_said_once_in_the_progress_and_in_the_table(console: Console) -> None:
+def test_workers_without_work_are_said_once_in_the_progress_and_in_the_table(
+    console: HarmlessConsole,
+) -> None:
     status = View("small", Crowded(2, "worker a: it sees no GPU", "worker b: too slow")).refresh()
     display.show([status, status], None, console)
     console.print(display.status_table([status]))
@@ -80,7 +82,7 @@ def test_workers_without_work_are_said_once_in_the_progress_and_in_the_table(con
     assert "1 worker gets no work; worker c: taken" in said(console)
 
 
-def test_nothing_is_said_of_workers_where_all_have_work(console: Console) -> None:
+def test_nothing_is_said_of_workers_where_all_have_work(console: HarmlessConsole) -> None:
     status = View("small", Crowded(2)).refresh()
     display.show([status], None, console)
     console.print(display.status_table([status]))

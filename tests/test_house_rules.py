@@ -65,7 +65,8 @@ ALLOWED = {
     "evodevo.errors": [],
     "evodevo.names": ["evodevo.errors"],
     "evodevo.versions": [],
-    "evodevo.display": ["evodevo.config", "evodevo.config_search", "evodevo.run"],
+    "evodevo.display": ["evodevo.config", "evodevo.config_search", "evodevo.harmless", "evodevo.run"],
+    "evodevo.harmless": [],
     "workers": [
         "evodevo.evolution.fitness",
         "workers",

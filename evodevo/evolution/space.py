@@ -7,6 +7,7 @@ carried along, recombined and mutated unseen. `Space.express` gives the hyperpar
 import json
 import math
 from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -293,23 +294,16 @@ class Space:
         for name, locus in self.loci.items():
             for other, wanted in locus.when.items():
                 self._check_condition(name, other, wanted)
-        for name in self.loci:
-            self._check_no_circle(name, ())
+        self._conditions_first = self._ordered()
 
     def express(self, genome: Genome) -> dict[str, Value]:
         """The hyperparameters that `genome` stands for: those of its loci whose conditions hold."""
-        return {
-            name: genome[name]
-            for name, locus in self.loci.items()
-            if locus.expressed and self.active(name, genome)
-        }
+        active = self._active(genome)
+        return {name: genome[name] for name, locus in self.loci.items() if locus.expressed and name in active}
 
     def active(self, name: str, genome: Genome) -> bool:
-        return all(
-            self.active(other, genome)
-            and any(same(genome[other], value) for value in self._alternatives(other, wanted))
-            for other, wanted in self.loci[name].when.items()
-        )
+        """Whether the condition of a locus holds, and so do those of the loci that it names."""
+        return name in self._active(genome)
 
     def contains(self, genome: Genome) -> bool:
         return genome.keys() == self.loci.keys() and all(
@@ -346,11 +340,29 @@ class Space:
             if not self.loci[other].contains(value):
                 raise ValueError(f"{name}.when asks for {other} = {value!r}, which {other} can never be")
 
-    def _check_no_circle(self, name: str, path: tuple[str, ...]) -> None:
-        if name in path:
-            raise ValueError(f"{name}.when goes round in a circle: {' -> '.join((*path, name))}")
-        for other in self.loci[name].when:
-            self._check_no_circle(other, (*path, name))
+    def _active(self, genome: Genome) -> set[str]:
+        active: set[str] = set()
+        for name in self._conditions_first:
+            if all(
+                other in active
+                and any(same(genome[other], value) for value in self._alternatives(other, wanted))
+                for other, wanted in self.loci[name].when.items()
+            ):
+                active.add(name)
+        return active
+
+    def _ordered(self) -> list[str]:
+        """The loci, each after those that its condition names."""
+        try:
+            return list(
+                TopologicalSorter({name: locus.when for name, locus in self.loci.items()}).static_order()
+            )
+        except CycleError as why:
+            circle = why.args[1][:0:-1]
+            first = min(map(list(self.loci).index, circle))
+            at = circle.index(list(self.loci)[first])
+            circle = [*circle[at:], *circle[: at + 1]]
+            raise ValueError(f"{circle[0]}.when goes round in a circle: {' -> '.join(circle)}") from None
 
 
 def _check_bounds(low: float, high: float, scale: str, initial: float | None) -> None:

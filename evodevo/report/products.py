@@ -5,10 +5,12 @@ index.html; of a steady run evolve.csv, hyp_evolved.yaml and evolve.png in place
 schedule. They can be deleted and made again at any time.
 """
 
+import html
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from evodevo.errors import UsageError
 from evodevo.report import web
 from evodevo.report.evolution import evolve_csv, evolve_plot, hyp_evolved_yaml
 from evodevo.report.naming import numbered
@@ -24,10 +26,12 @@ from evodevo.run.setup import EXHIBITS, JOURNAL, job_of
 
 
 def write_products(directory: Path | str) -> list[Path]:
-    """Write all products of the run in `directory`; returns their paths."""
+    """Write all products of the run in `directory`; returns their paths. Raises `UsageError`."""
     directory = Path(directory)
     history = load_history(directory / JOURNAL)
     report = directory / "report"
+    if report.is_symlink():
+        raise UsageError(f"{report}: is a symbolic link, and a report is written to the run's own directory")
     report.mkdir(exist_ok=True)
     products: dict[Path, bytes | str | Missing] = {
         directory / "history.csv": history_csv(history),
@@ -42,12 +46,19 @@ def write_products(directory: Path | str) -> list[Path]:
         products[directory / "evolve.csv"] = evolve_csv(history)
         products[directory / "hyp_evolved.yaml"] = hyp_evolved_yaml(history)
         pictures[directory / "evolve.png"] = drawn(lambda: evolve_plot(history))
-    exhibits = {path.name: path.read_bytes() for path in sorted((directory / EXHIBITS).glob("*"))}
+    exhibits = {path.name: path.read_bytes() for path in _own_files(directory / EXHIBITS)}
     best = _checkpoints(directory, history)
     missing = [f"{path.name}: {why}" for path, why in best.items() if isinstance(why, Missing)]
     shown = {path.stem: png for path, png in pictures.items()}
     page = _page(history, shown, exhibits, missing)
     return files.replace_all({**products, **pictures, **best, report / "index.html": page})
+
+
+def _own_files(directory: Path) -> list[Path]:
+    """The files of a directory of the run's; links are not followed, wherever they lead."""
+    if directory.is_symlink():
+        return []
+    return [path for path in sorted(directory.glob("*")) if path.is_file() and not path.is_symlink()]
 
 
 def _checkpoints(directory: Path, history: History) -> dict[Path, bytes | Missing]:
@@ -82,7 +93,7 @@ def _page(
         *(part for name, data in exhibits.items() for part in _exhibit(name, data)),
         web.heading("Failures"),
         *(
-            f"<h3>{life.id}</h3>{web.preformatted(life.outcome.error or '')}"
+            f"<h3>{html.escape(life.id)}</h3>{web.preformatted(life.outcome.error or '')}"
             for life in failures[:20]
             if life.outcome
         ),
@@ -96,5 +107,7 @@ def _page(
 def _exhibit(name: str, data: bytes) -> list[str]:
     """What the workload had to show of the best member: a picture, or text."""
     title = Path(name).stem.replace("_", " ").capitalize()
-    shown = web.picture(title, data) if name.endswith(".png") else web.preformatted(data.decode())
+    shown = (
+        web.picture(title, data) if name.endswith(".png") else web.preformatted(data.decode(errors="replace"))
+    )
     return [web.heading(title), shown]

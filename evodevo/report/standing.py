@@ -5,25 +5,30 @@ That is their generation; in a steady run, which has none to speak of, it is all
 
 import bisect
 from collections.abc import Iterable, Iterator
+from functools import partial
 
-from evodevo.evolution.fitness import as_foms
+from evodevo.evolution.fitness import as_foms, relative_fitness
+from evodevo.evolution.strategies import STRATEGIES
 from evodevo.run.history import History
 
 
 def fitness_by_member(history: History) -> dict[str, float]:
-    """Relative fitness by member id, of the members of complete generations; in a steady run, of all done."""
+    """Relative fitness by member id, of the members of complete generations; in a steady run, of all done.
+
+    A strategy of a user's own is not asked, as looking at a run must run no code of its config's: its members
+    have the fitness that strategies have by default.
+    """
     if not history.inherits:
         groups = [[life for life in history.lives() if life.outcome]]
     else:
         groups = [lives for at, lives in enumerate(history.generations) if history.complete(at)]
-    try:
-        strategy = history.config.strategy()
-    except ValueError:  # a strategy of a user's own, which is not here
-        return {}
+    config = history.config
+    known = config.search.strategy in STRATEGIES
+    fitness_of = config.strategy().fitness if known else partial(relative_fitness, mode=config.objective.mode)
     return {
         life.id: float(fitness)
         for lives in groups
-        for life, fitness in zip(lives, strategy.fitness(as_foms([life.fom for life in lives])), strict=True)
+        for life, fitness in zip(lives, fitness_of(as_foms([life.fom for life in lives])), strict=True)
     }
 
 

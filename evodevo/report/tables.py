@@ -9,6 +9,7 @@ from evodevo.report.standing import fitness_by_member
 from evodevo.run.history import History
 from evodevo.run.life import Life
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 SECONDS = ("load", "train", "eval", "save")
 
 
@@ -64,7 +65,9 @@ def history_csv(history: History) -> str:
 
 
 def _in_csv(value: Any) -> Any:
-    return text_of(value) if isinstance(value, list) else value
+    """A value of a cell; text that a spreadsheet would take for a formula begins with an apostrophe."""
+    text = text_of(value) if isinstance(value, list) else value
+    return f"'{text}" if isinstance(text, str) and text.startswith(FORMULA) else text
 
 
 def _notes(life: Life) -> str | None:

@@ -38,8 +38,8 @@ class CheckpointError(OSError):
 class CheckpointStore:
     """The checkpoints of one run, in the directory or under the fsspec URL `url`.
 
-    Its directory is made when it is needed, unlike the one above it or a bucket. Raises `CheckpointError`
-    where there is no file system for such a URL.
+    Its directory is made when it is needed, unlike the one above it (that of a run, which somebody may have
+    removed) or a bucket. Raises `CheckpointError` where there is no file system for such a URL.
     """
 
     def __init__(self, url: str) -> None:
@@ -49,6 +49,12 @@ class CheckpointStore:
             fs, path = fsspec.core.url_to_fs(url) if "://" in url else (LocalFileSystem(), url)
         self._fs: Any = fs
         self._root = path.rstrip("/")
+
+    def prepare(self) -> None:
+        """Make the directories above that of the store, where it is one of a file system."""
+        if isinstance(self._fs, LocalFileSystem):
+            with _raised_as(f"no checkpoints can be kept in {self.url}"):
+                Path(self._root).parent.mkdir(parents=True, exist_ok=True)
 
     def publish(self, stem: str, data: bytes, suffix: str = ".safetensors") -> CheckpointRef:
         """Write `data` under a new name that begins with `stem`; it is durable when this returns."""
@@ -68,7 +74,7 @@ class CheckpointStore:
         """
         if isinstance(self._fs, LocalFileSystem):
             with _raised_as(f"checkpoints {', '.join(contents)} in {self.url} cannot be written"):
-                Path(self._root).mkdir(parents=True, exist_ok=True)
+                Path(self._root).mkdir(exist_ok=True)
                 files.write_all_new(Path(self._root), contents)
             return
         for name, data in contents.items():

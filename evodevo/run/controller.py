@@ -63,7 +63,7 @@ class Controller:
     async def carry_out(self) -> None:
         """Run to the end; when cancelled (the scheduler closes), the run can be resumed.
 
-        Raises `JournalInUse`, `JournalError` or `Superseded`, and `OSError` if the disk fails.
+        Raises `JournalInUse`, `JournalError`, `Superseded` or `Removed`, and `OSError` if the disk fails.
         """
         opening = self._disk.submit(Journal, self.directory / JOURNAL, beats=True)
         try:

@@ -17,6 +17,7 @@ from typing import Any, Self
 from evodevo.config import RunConfig, read_config
 from evodevo.evolution.fitness import is_better, is_usable
 from evodevo.evolution.population import Birth
+from evodevo.run import structure
 from evodevo.run.events import (
     Averaging,
     Begun,
@@ -39,6 +40,16 @@ from evodevo.run.records import CheckpointRef
 
 MANY = 10_000
 """Records that are in memory at a time."""
+MALFORMED = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What reading a record may raise that somebody else has written, though its checksum is right."""
 RECENT = 256
 """Legs whose seconds say how long the next one will take."""
 
@@ -122,8 +133,17 @@ class History:
         return history
 
     def apply(self, record: Record) -> None:
-        """Take in the next record. Raises `JournalError` if this version does not know its kind."""
-        self.take(decode(record), record["time"])
+        """Take in the next record.
+
+        Raises `JournalError` if this version does not know its kind, or it is not what evodevo writes there.
+        """
+        try:
+            self.take(decode(record), record["time"])
+        except MALFORMED as why:
+            raise JournalError(
+                f"record {record['n']} (kind {record.get('kind')!r}) is not what evodevo writes there: "
+                f"{type(why).__name__}: {' '.join(str(why).split())[:200]}"
+            ) from why
 
     def take(self, event: Event, at: float) -> None:
         """Take in the next event, journaled at that time (seconds since the epoch)."""
@@ -143,17 +163,23 @@ class History:
             case Averaging():
                 self._take_averaging(event, at)
             case Lost():
+                structure.check_lost(event)
                 self._train_until(at)
                 self._take_loss(event, at)
             case TakenOver():
                 self._take_controller(event)
                 self._taken_over_at = at
             case Extended():
+                structure.check_extended(event, len(self.generations))
                 self.extended_to = event.generations
                 self.__dict__.pop("config", None)  # made again, with the new number
             case Begun():
+                if "begun" in vars(self):
+                    raise ValueError("a run begins once")
+                structure.check_begun(event)
                 self.begun, self.run_id = event, event.id
             case Ended():
+                structure.check_ended(event, self.by_id.keys())
                 self.end, self.reason, self.test = event.status, event.reason, event.test
                 self.soup = event.soup
 
@@ -269,6 +295,7 @@ class History:
         self._pending_in[life.generation] += 1
 
     def _take_birth(self, born: Born, at: float) -> None:
+        structure.check_birth(born, self.config.search, self.by_id.keys(), len(self.generations))
         parent = self.by_id.get(born.birth.parent_params) if born.birth.parent_params else None
         life = Life(
             id=born.member,
@@ -292,6 +319,7 @@ class History:
         self.births.append(life)
 
     def _take_averaging(self, event: Averaging, at: float) -> None:
+        structure.check_averaging(event, self.by_id.keys())
         of = [self.by_id[member] for member in event.of]
         best = of[0]
         birth = Birth(best.birth.genome, parent_params=best.id)
@@ -317,6 +345,7 @@ class History:
             self.losses.append((event.worker, at, event.seconds))
 
     def _take_result(self, event: Result) -> None:
+        structure.check_result(event)
         life, outcome = self.by_id[event.member], event.outcome
         life.worker, life.started_at = event.worker, event.started_at
         life.charged, life.suspect = 0, False

@@ -56,6 +56,10 @@ class Superseded(Exception):
     """Another controller has taken this run over."""
 
 
+class Removed(Exception):
+    """The run's directory was removed, or another one is in its place."""
+
+
 @dataclass(frozen=True)
 class Holder:
     """The live controller of a run, and how it is known to live."""
@@ -94,7 +98,8 @@ class Journal:
             if beats:
                 self._begin_heartbeat(bool(locks))
             self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-            _flock(self._file, fcntl.LOCK_EX)
+            if _take_lock(self._file) is False:
+                raise JournalInUse(f"{path} is locked by {_lockers(self._file)}")
             data = path.read_bytes()
             if not data:
                 files.flush_directory(path.parent)
@@ -111,9 +116,9 @@ class Journal:
     def append(self, records: Sequence[Mapping[str, Any]]) -> list[Record]:
         """Write records together and flush them to disk once (group commit).
 
-        Returns them as `Tail` would, each with its number `n` and its `time`. Raises `Superseded`, with
-        nothing written, if another controller has appended meanwhile, and `ValueError` for a record that
-        JSON cannot hold.
+        Returns them as `Tail` would, each with its number `n` and its `time`. Raises, with nothing written,
+        `Superseded` if another controller has appended meanwhile, `Removed` if the file is not there any
+        more, and `ValueError` for a record that JSON cannot hold.
         """
         now = round(self._clock(), 3)
         full: list[Record] = []
@@ -146,6 +151,7 @@ class Journal:
                 f"{self.path.with_name(heartbeat.FILE)} is not this controller's any more: "
                 "another one has taken the run over"
             )
+        self._refuse_removed()
         _flock(self._file, fcntl.LOCK_EX)
         try:
             length = os.fstat(self._file).st_size
@@ -162,6 +168,15 @@ class Journal:
         finally:
             _flock(self._file, fcntl.LOCK_UN)
         self.length += len(data)
+
+    def _refuse_removed(self) -> None:
+        """Raise `Removed` if what is written would be seen by nobody."""
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            raise Removed(f"{self.path} was removed while the run was at work") from None
+        if not os.path.samestat(found, os.fstat(self._file)):
+            raise Removed(f"{self.path} was replaced by another file while the run was at work")
 
     def close(self) -> None:
         if self._heartbeat:
@@ -312,6 +327,17 @@ def _take_lock(descriptor: int) -> bool | None:
         except BlockingIOError:
             time.sleep(LOCK_PAUSE_S)
     return False
+
+
+def _lockers(descriptor: int) -> str:
+    """Who holds a lock on an open file, as far as this host knows."""
+    inode = str(os.fstat(descriptor).st_ino)
+    try:
+        lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    except OSError:
+        lines = []
+    pids = sorted({line[4] for line in lines if len(line) > 5 and line[5].rpartition(":")[2] == inode})
+    return f"process {', '.join(pids)} of this host" if pids else "another process"
 
 
 def _flock(descriptor: int, operation: int) -> bool:

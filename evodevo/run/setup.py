@@ -1,8 +1,10 @@
 """What a run is before it moves: its directory, and what its calls to workers have in common."""
 
 import contextlib
+import glob
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -51,12 +53,14 @@ def create_run(
     config = config.complete()
     if directory.exists():
         raise FileExistsError(f"{directory} is there already")
+    _clear_left_overs(directory)
     unborn = directory.with_name(f".{directory.name}.{uuid.uuid4().hex[:8]}")
     unborn.mkdir(parents=True)
     run_id = uuid.uuid4().hex[:8]
     store = CheckpointStore(job_of(config, unborn, run_id).checkpoints_url)
     origin: Origin | None = None
     try:
+        store.prepare()
         files.write_new(unborn / CONFIG, config.to_yaml().encode())
         if start:
             origin = replace(start[0], checkpoint=_copied(store, *start))
@@ -73,6 +77,14 @@ def create_run(
         shutil.rmtree(unborn, ignore_errors=True)
         raise
     files.flush_directory(directory.parent)
+
+
+def _clear_left_overs(directory: Path) -> None:
+    """Remove what a process that ended in `create_run` left of a run of that name, some time ago."""
+    for path in directory.parent.glob(f".{glob.escape(directory.name)}.{'[0-9a-f]' * 8}"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > LEFT_OVER_S:
+                shutil.rmtree(path)
 
 
 def _copied(store: CheckpointStore, origin: Origin, data: bytes) -> CheckpointRef:
@@ -94,6 +106,8 @@ def write_config(directory: Path, config: RunConfig) -> None:
         os.utime(path, (made_at, made_at))
 
 
+LEFT_OVER_S = 3600.0
+"""A directory that is not renamed to a run's after so long never will be."""
 MOST_VARIANTS = 16
 """Values of loci without an order that are tried before a run begins."""
 

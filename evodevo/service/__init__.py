@@ -1,6 +1,8 @@
 """Many runs on one cluster. `dask scheduler --preload evodevo.service [--runs-dir DIR]` loads it."""
 
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -21,11 +23,12 @@ SWITCH_INTERVAL_S = 0.0005
     "--recover/--no-recover", default=True, help="Carry on the unfinished runs that are found there."
 )
 @click.option(
-    "--page-token",
-    envvar="EVODEVO_PAGE_TOKEN",
-    help="Who knows it can cancel runs on the page; without one nobody can, there.",
+    "--page-token-file",
+    type=click.Path(exists=True, dir_okay=False),
+    help="A file with the page token; by default it is in the variable EVODEVO_PAGE_TOKEN. Who knows it can "
+    "cancel runs on the page; without one nobody can, there.",
 )
-def dask_setup(scheduler: "Scheduler", runs_dir: str, recover: bool, page_token: str | None) -> None:
+def dask_setup(scheduler: "Scheduler", runs_dir: str, recover: bool, page_token_file: str | None) -> None:
     """Called by Dask when the scheduler starts."""
     from evodevo.service.plugin import Service
 
@@ -35,4 +38,5 @@ def dask_setup(scheduler: "Scheduler", runs_dir: str, recover: bool, page_token:
 
     from evodevo.service.page import Pages
 
-    Pages(scheduler, service, page_token).install()
+    token = Path(page_token_file).read_text() if page_token_file else os.environ.get("EVODEVO_PAGE_TOKEN", "")
+    Pages(scheduler, service, token.strip()).install()

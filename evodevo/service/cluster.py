@@ -35,7 +35,8 @@ def local(workers: int, runs_dir: Path | str) -> Iterator[Client]:
         "distributed.worker.profile.interval": "100 ms",
         "distributed.admin.tick.interval": "500 ms",
         "distributed.admin.system-monitor.interval": "2 s",
-        "distributed.scheduler.worker-ttl": None,  # these workers cannot be cut off, only busy
+        # These workers cannot be cut off, only be stopped (Ctrl-Z, a debugger); a busy one's heart beats on.
+        "distributed.scheduler.worker-ttl": "5 minutes",
         "distributed.deploy.lost-worker-timeout": "1 day",  # a nanny brings its worker back, however slowly
     }
     forkserver.start()

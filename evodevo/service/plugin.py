@@ -29,7 +29,7 @@ from evodevo.run.crew import ANYTHING, Needs
 from evodevo.run.dispatch import Dispatcher
 from evodevo.run.extension import extension_of
 from evodevo.run.history import load_history
-from evodevo.run.journal import JournalError, JournalInUse, Superseded
+from evodevo.run.journal import JournalError, JournalInUse, Removed, Superseded
 from evodevo.run.origin import Found, find_origin
 from evodevo.run.roster import Unused
 from evodevo.run.setup import JOURNAL, create_run, job_of
@@ -219,6 +219,9 @@ class Service(SchedulerPlugin):
             raise exists
         self._reserved.add(name)
         try:
+            if removed := self._tasks.get(name):  # it has not noticed yet that its directory is gone
+                removed.cancel()
+                await asyncio.wait([removed])
             await self.until_ready()
             self._dispatcher.roster.pardon(name)
             start = await asyncio.to_thread(find_origin, checked, self.runs_dir)
@@ -303,7 +306,7 @@ class Service(SchedulerPlugin):
             await controller.carry_out()
             if controller.warnings:
                 self._stopped[name] = "; ".join(controller.warnings)
-        except (JournalError, JournalInUse, Superseded, OSError) as why:
+        except (JournalError, JournalInUse, Removed, Superseded, OSError) as why:
             self._stopped[name] = f"{type(why).__name__}: {why}"
             logger.error("run %s stopped: %s", name, why)
         except Exception as why:
@@ -341,8 +344,11 @@ class Service(SchedulerPlugin):
 
     def _directory(self, run: str) -> Path:
         directory = self.runs_dir / run
-        if not (directory / JOURNAL).exists():
+        is_name = directory.name == run and run != ".." and "\0" not in run
+        if not is_name or not (directory / JOURNAL).exists():
             known = ", ".join(runs_in(self.runs_dir)) or "none"
+            if why := self._stopped.get(run):
+                raise UsageError(f"run {run!r} stopped: {why}")
             raise UsageError(f"no run {run!r} in {self.runs_dir}; there are: {known}")
         return directory
 
@@ -357,11 +363,16 @@ def security_of(scheduler: Scheduler) -> Security:
 
 
 def _unfinished(runs_dir: Path) -> list[str]:
+    """The runs that wait to be carried on; those of other users do not, as code that they name would run."""
     found = []
     for name in runs_in(runs_dir):
+        journal = runs_dir / name / JOURNAL
         try:
-            history = load_history(runs_dir / name / JOURNAL)
-        except (JournalError, UsageError, OSError) as why:
+            if journal.stat().st_uid != os.geteuid():
+                logger.warning("run %s belongs to another user: it is not carried on by itself", name)
+                continue
+            history = load_history(journal)
+        except Exception as why:  # whatever is wrong with one run, the others go on
             logger.error("run %s cannot be carried on: %s", name, why)
             continue
         if history.end is None:

@@ -2,6 +2,10 @@
 
 import hmac
 import json
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from tornado.web import RequestHandler
@@ -10,13 +14,33 @@ from evodevo.errors import UsageError
 from evodevo.service.plugin import Service
 from evodevo.service.views import Views
 
+logger = logging.getLogger("evodevo.page")
+
+MOST_WRONG, WITHIN_S = 10, 60.0
+
 
 def routes(service: Service, views: Views, token: str | None) -> list[tuple[str, type, dict[str, Any]]]:
     """Paths and handlers. Nothing can be cancelled where no token is configured."""
     found: list[tuple[str, type, dict[str, Any]]] = [("evodevo/runs.json", Runs, {"views": views})]
     if token:
-        found.append(("evodevo/cancel", Cancel, {"service": service, "token": token}))
+        found.append(("evodevo/cancel", Cancel, {"service": service, "token": token, "wrong": WrongTokens()}))
     return found
+
+
+class WrongTokens:
+    """For those who guess: no more than `MOST_WRONG` tokens are looked at within `WITHIN_S`."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._times: deque[float] = deque(maxlen=MOST_WRONG)
+
+    def note(self, whence: str) -> None:
+        """A wrong token came."""
+        logger.warning("somebody at %s gave a wrong page token", whence)
+        self._times.append(self._clock())
+
+    def too_many(self) -> bool:
+        return len(self._times) == MOST_WRONG and self._clock() - self._times[0] < WITHIN_S
 
 
 class Runs(RequestHandler):
@@ -35,16 +59,21 @@ class Cancel(RequestHandler):
     """POST ?run=NAME, with the token in the header `X-EvoDevo-Token` or in the form field `token`.
 
     Every answer is a line of plain text: 200 it is cancelled; 400 malformed; 403 not the token; 404 no such
-    run; 409 it is not running.
+    run; 409 it is not running; 429 there were too many wrong tokens.
     """
 
-    def initialize(self, service: Service, token: str) -> None:
+    def initialize(self, service: Service, token: str, wrong: "WrongTokens") -> None:
         self._service = service
         self._token = token
+        self._wrong = wrong
 
     async def post(self) -> None:
         given = self.request.headers.get("X-EvoDevo-Token") or self.get_body_argument("token", "")
+        if self._wrong.too_many():
+            self._answer(429, "too many wrong tokens; wait a minute")
+            return
         if not hmac.compare_digest(given.encode(), self._token.encode()):
+            self._wrong.note(f"{self.request.remote_ip}")
             self._answer(403, "this is not the token")
             return
         run = self.get_query_argument("run", "")

@@ -229,3 +229,17 @@ def test_two_loci_may_depend_on_the_same_third_without_being_a_circle() -> None:
     space = space_of(**{name: {**LAYERS, "when": when} for name, when in whens.items()})
     assert list(space.express(dict.fromkeys("abcd", 1))) == ["a", "b", "c", "d"]
     assert list(space.express({**dict.fromkeys("abcd", 1), "d": 2})) == ["d"]
+
+
+def test_conditions_that_share_conditions_are_looked_at_once_each() -> None:
+    """Forty levels of two, each on both of the level before: 2^40 paths lead to the first."""
+    fields = {"a0": LAYERS, "b0": LAYERS}
+    for level in range(1, 40):
+        when = {f"a{level - 1}": 3, f"b{level - 1}": 3}
+        fields |= {f"a{level}": {**LAYERS, "when": when}, f"b{level}": {**LAYERS, "when": when}}
+    space = space_of(**fields)
+    genome = dict.fromkeys(fields, 3)
+    assert len(space.express(genome)) == 80
+    assert list(space.express({**genome, "a5": 4})) == [
+        f"{name}{level}" for level in range(6) for name in "ab"
+    ]

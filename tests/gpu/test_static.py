@@ -127,7 +127,6 @@ def test_what_a_graph_cannot_do_is_trained_eagerly_and_the_gpu_goes_on(kind: typ
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_members_are_trained_together_as_each_is_alone(network: str) -> None:
-    pytest.importorskip("workers.stacking")
     workload = images(network, precision="float32")
     hps = [{"learning_rate": 0.001 * (k + 1), "weight_decay": 1e-4} for k in range(3)]
     members = [workload.begin(hp, seed, None, AVERAGED) for seed, hp in enumerate(hps)]

@@ -207,7 +207,8 @@ def test_the_ticks_of_a_log_axis_say_where_they_are(
 def test_a_run_is_cancelled_on_the_page_by_who_knows_the_token(
     tmp_path: Path, cluster: Cluster, browser: Browser
 ) -> None:
-    cluster.start_scheduler("--page-token", "sesame")
+    (tmp_path / "token").write_text("sesame")
+    cluster.start_scheduler("--page-token-file", str(tmp_path / "token"))
     cluster.start_worker()
     config = write_config(tmp_path, workload__options={"pause_s": 0.5}, search__generations=100)
     launched = evodevo("launch", str(config), "--detach", "--scheduler", cluster.address)

@@ -180,8 +180,8 @@ def test_a_run_without_a_best_has_every_product_but_those_of_the_best(pen: Pen, 
 def test_a_run_in_the_middle_of_a_generation_has_all_products(tmp_path: Path) -> None:
     run = tmp_path / "run"
     pen = pen_in_the_middle()
-    store = CheckpointStore(str(run / "params"))
-    ref = store.publish("g001s001-a1", b"weights")
+    run.mkdir()
+    ref = CheckpointStore(str(run / "params")).publish("g001s001-a1", b"weights")
     pen.outcome("g001s001", Outcome("done", 0.25, {"validation_loss": 0.25}, ref))
     check(pen.save(run), ALWAYS | OF_THE_BEST)
     assert (run / "best.safetensors").read_bytes() == b"weights"
@@ -199,6 +199,7 @@ def test_a_run_that_failed_has_all_products_and_shows_the_first_error(tmp_path: 
 def test_the_best_of_a_workload_with_its_own_format_keeps_its_suffix(tmp_path: Path) -> None:
     run = tmp_path / "run"
     pen = pen_of_founders()
+    run.mkdir(exist_ok=True)
     ref = CheckpointStore(str(run / "params")).publish("g000s002-a1", b"weights", ".checkpoint")
     pen.outcome("g000s002", Outcome("done", 0.25, {}, ref))
     check(pen.save(run), ALWAYS | {"schedule.yaml", "best.checkpoint"})
@@ -265,6 +266,7 @@ def test_a_picture_that_cannot_be_drawn_is_said_and_costs_nothing_else(tmp_path:
 
 def test_where_the_best_checkpoint_is_not_to_be_had_there_is_none_of_another_time(tmp_path: Path) -> None:
     run, pen = tmp_path / "run", pen_of_founders()
+    run.mkdir(exist_ok=True)
     ref = CheckpointStore(str(run / "params")).publish("g000s002-a1", b"weights")
     pen.outcome("g000s002", Outcome("done", 0.25, {}, ref))
     check(pen.save(run), ALWAYS | OF_THE_BEST)

@@ -112,6 +112,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         "s3": f"s3://{BUCKET}/{uuid.uuid4()}/run/params",
     }
     made = Place(urls[request.param])
+    CheckpointStore(made.url).prepare()
     if request.param == "directories":
         made.fs.makedirs(made.root.rpartition("/")[0])
     yield made
@@ -318,3 +319,12 @@ def test_an_awkward_directory_name_is_taken_as_it_is(
     assert store.names() == [ref.name]
     store.delete([ref.name])
     assert list((tmp_path / name).iterdir()) == []
+
+
+def test_the_directory_of_a_run_that_was_removed_is_not_made_again(tmp_path: Path) -> None:
+    store = CheckpointStore(str(tmp_path / "run" / "params"))
+    with pytest.raises(CheckpointError, match="cannot be written: FileNotFoundError"):
+        store.publish("g0s0-a0", DATA)
+    assert list(tmp_path.iterdir()) == []
+    store.prepare()
+    store.publish("g0s0-a0", DATA)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -224,3 +225,14 @@ def test_no_thread_is_left_behind_by_a_controller_that_is_refused(tmp_path: Path
     for thread in set(threading.enumerate()) - before:
         thread.join(5)
     assert set(threading.enumerate()) <= before
+
+
+def test_what_a_crash_left_of_a_run_that_was_never_begun_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    old, new, other = (tmp_path / name for name in (".run.0123abcd", ".run.89abcdef", ".run.x.0123abcd"))
+    for directory in (old, new, other):
+        directory.mkdir()
+        (directory / "config.yaml").touch()
+        if directory is not new:
+            os.utime(directory, (0, 0))
+    new_run(tmp_path / "run")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".run.89abcdef", ".run.x.0123abcd", "run"]

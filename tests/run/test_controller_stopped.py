@@ -4,10 +4,11 @@ import asyncio
 import errno
 import itertools
 import os
+import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from run.fakes import (
@@ -24,7 +25,7 @@ from run.fakes import (
 )
 
 from evodevo.run.controller import Controller
-from evodevo.run.journal import Journal, JournalInUse, Record, Superseded, Tail, encode
+from evodevo.run.journal import Journal, JournalInUse, Record, Removed, Superseded, Tail, encode
 from evodevo.run.setup import JOURNAL
 
 
@@ -202,3 +203,25 @@ def test_a_disk_that_fails_stops_the_controller_and_the_run_can_be_carried_on(
     assert history_of(run).end is None
     history = carry_out(run, FakeCaller())
     assert (history.end, story(history)) == ("done", expected)
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced by another run"])
+def test_a_run_whose_directory_is_removed_stops_and_leaves_nothing_behind(
+    replaced: bool, tmp_path: Path
+) -> None:
+    run = new_run(tmp_path / "run")
+    count = itertools.count()
+
+    def fate(_: object) -> Literal["lost", "done"]:
+        number = next(count)
+        if number == 2:
+            shutil.rmtree(run)
+            if replaced:
+                new_run(run)
+        return "done" if number < 2 else "lost"  # there is no directory to write a checkpoint to
+
+    with pytest.raises(Removed, match="was replaced" if replaced else "was removed"):
+        carry_out(run, FakeCaller(fate))
+    assert run.exists() == replaced
+    if replaced:
+        assert carry_out(run, FakeCaller()).end == "done"

@@ -237,3 +237,13 @@ def test_a_record_that_cannot_be_flushed_is_not_in_the_journal(
             journal.append([{"type": "lost"}])
         assert path.read_bytes() == data
         assert journal.append([{"type": "kept"}])[0]["n"] == 3
+
+
+def test_a_journal_that_somebody_else_has_locked_is_not_waited_for(path: Path) -> None:
+    write(path)
+    lock = "import fcntl\nfile = open(path)\nfcntl.flock(file, fcntl.LOCK_SH)\nprint(flush=True)\ninput()"
+    with another_process(path, lock) as other:
+        with pytest.raises(JournalInUse, match=f"{path} is locked by process {other.pid} of this host"):
+            Journal(path)
+        other.kill()
+    Journal(path).close()

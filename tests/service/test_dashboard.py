@@ -13,6 +13,7 @@ from run.handmade import Pen
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPResponse
 
 from evodevo.run.view import FileSource, View
+from evodevo.service.routes import WrongTokens
 
 CHANGED = (
     "this version of distributed has changed its dashboard: see {} in distributed/dashboard, and make "
@@ -163,10 +164,44 @@ def test_with_a_token_only_who_knows_it_is_heard(
         heard = await refusal(fetch, path, body="token=s%C3%A9same")
         assert heard == (409, "run 'small' is not running\n")
 
-    on_scheduler(tmp_path, look, *([] if from_environment else ["--page-token", "sésame"]))
+    token = tmp_path / "token"
+    token.write_text("sésame\n")
+    on_scheduler(tmp_path, look, *([] if from_environment else ["--page-token-file", str(token)]))
 
 
-def test_what_is_wrong_with_a_request_to_cancel_is_told_in_a_line_of_text(tmp_path: Path) -> None:
+def test_who_guesses_tokens_is_heard_no_more_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    saved(tmp_path)
+    monkeypatch.setenv("EVODEVO_PAGE_TOKEN", "sesame")
+
+    async def look(fetch: Fetch) -> None:
+        path = "evodevo/cancel?run=small"
+        for guess in range(10):
+            assert (await refusal(fetch, path, body=f"token={guess}"))[0] == 403
+        for token in ("guess", "sesame"):
+            said = (429, "too many wrong tokens; wait a minute\n")
+            assert await refusal(fetch, path, body=f"token={token}") == said
+
+    on_scheduler(tmp_path, look)
+    assert caplog.text.count("gave a wrong page token") == 10
+
+
+def test_wrong_tokens_are_forgotten_after_a_while() -> None:
+    now = [0.0]
+    wrong = WrongTokens(lambda: now[0])
+    for at in range(10):
+        assert not wrong.too_many()
+        now[0] = float(at)
+        wrong.note("somewhere")
+    assert wrong.too_many()
+    now[0] = 60.1
+    assert not wrong.too_many()
+
+
+def test_what_is_wrong_with_a_request_to_cancel_is_told_in_a_line_of_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     saved(tmp_path)
 
     async def look(fetch: Fetch) -> None:
@@ -183,4 +218,5 @@ def test_what_is_wrong_with_a_request_to_cancel_is_told_in_a_line_of_text(tmp_pa
         assert await told("?run=small", body="token=%ff") == (400, "400 Bad Request\n")
         assert await told("?run=small", method="GET", body=None) == (405, "405 Method Not Allowed\n")
 
-    on_scheduler(tmp_path, look, "--page-token", "x")
+    monkeypatch.setenv("EVODEVO_PAGE_TOKEN", "x")
+    on_scheduler(tmp_path, look)

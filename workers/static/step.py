@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import importlib
 import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workers import batches
+from workers import batches, stacking
 from workers.names import original
 from workers.static import capture, form, tables, updates
 from workers.static.arena import Arena
@@ -211,13 +210,9 @@ def _network(training: Training, count: int) -> nn.Module:
     if count == 1:
         return model
     try:
-        stacking = importlib.import_module("workers.stacking")
-    except ImportError as why:
-        raise Obstructed("there are no stacked networks") from why
-    try:
-        network: nn.Module = stacking.stack(model, count)
+        network = stacking.stack(model, count)
     except stacking.NotStackable as why:
-        raise Obstructed(f"the model is not stacked: {why}") from why
+        raise Obstructed(f"the network is not stacked: {why}") from why
     kernels = [one for one in model.parameters() if one.ndim == 4]
     if any(
         one.is_contiguous(memory_format=torch.channels_last) and not one.is_contiguous() for one in kernels

@@ -11,6 +11,8 @@ from evodevo.errors import UsageError
 from workers.hyperparameters import Hyperparameters
 from workers.images import Capture, ImageClassifier, decayed_kernels
 from workers.precision import Precision
+from workers.stacked_layers import Stacked
+from workers.stacking import stack
 from workers.workload import Leg, Training
 
 CLASSES, CAPSULE_SIZE = 10, 16
@@ -91,23 +93,48 @@ class CapsuleNetwork(nn.Module):
             lengths: Tensor = torch.linalg.vector_norm(capsules, dim=2)
         return lengths
 
+    def stacked(self, count: int) -> nn.Module:
+        return StackedCapsules(self, count)
 
-def route(predicted: Tensor, routings: int, q: float) -> Tensor:
+
+class StackedCapsules(Stacked):
+    """q may differ between members, the number of routings may not."""
+
+    per_member = ("q",)
+    q: Tensor
+
+    def __init__(self, network: CapsuleNetwork, count: int) -> None:
+        super().__init__(network, count)
+        self.routings = network.routings
+        self.features = stack(network.features, count)
+        self.predictions = stack(network.predictions, count)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Lengths float32 (K, n, 10) of images (K, n, 3, pixels, pixels)."""
+        features = self.features(images).flatten(3).transpose(2, 3)  # (K, n, positions, 128)
+        predicted = self.predictions(features).unflatten(3, (CLASSES, CAPSULE_SIZE)).transpose(2, 3)
+        with torch.autocast(images.device.type, enabled=False):
+            capsules = route(predicted.float(), self.routings, self.q.float().view(-1, 1, 1, 1))
+            lengths: Tensor = torch.linalg.vector_norm(capsules, dim=3)
+        return lengths
+
+
+def route(predicted: Tensor, routings: int, q: float | Tensor) -> Tensor:
     """Dynamic routing (Sabour et al. 2017, arXiv 1710.09829, procedure 1).
 
-    predicted: what each position says of each output capsule, (n, capsules, positions, size).
-    Returns the output capsules, (n, capsules, size), each shorter than 1.
+    predicted: what each position says of each output capsule, (..., capsules, positions, size).
+    Returns the output capsules, (..., capsules, size), each shorter than 1.
     """
-    agreement = predicted.new_zeros(predicted.shape[:3])
+    agreement = predicted.new_zeros(predicted.shape[:-1])
     for iteration in range(routings):
-        coupling = agreement.softmax(1)  # what a position gives to all capsules adds up to 1
-        capsules = squash((coupling.unsqueeze(2) @ predicted).squeeze(2), q)
+        coupling = agreement.softmax(-2)  # what a position gives to all capsules adds up to 1
+        capsules = squash((coupling.unsqueeze(-2) @ predicted).squeeze(-2), q)
         if iteration < routings - 1:
-            agreement = agreement + (predicted @ capsules.unsqueeze(3)).squeeze(3)
+            agreement = agreement + (predicted @ capsules.unsqueeze(-1)).squeeze(-1)
     return capsules
 
 
-def squash(vectors: Tensor, q: float) -> Tensor:
+def squash(vectors: Tensor, q: float | Tensor) -> Tensor:
     """Shorten each vector s, along the last dimension: |s|² / (q + |s|²) s / |s|; 0 stays 0.
 
     Sabour et al. have q = 1, and Keras' example has 1/2. The gradient at 0 is 0.

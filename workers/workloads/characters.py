@@ -10,6 +10,9 @@ from evodevo.errors import UsageError
 from workers.data import characters
 from workers.hyperparameters import Hyperparameters
 from workers.images import decayed_kernels
+from workers.stacked_layers import Stacked
+from workers.stacked_masks import Masks, dropped, from_global_generator
+from workers.stacking import stack
 from workers.workload import Batch, Splits, Workload
 
 
@@ -85,4 +88,24 @@ class NextCharacter(nn.Module):
         """int64 (n, context) to scores float32 (n, numbers)."""
         hidden = F.relu(self.hidden(self.embedding(contexts).flatten(1)))
         scores: Tensor = self.out(F.dropout(hidden, dropout, self.training))
+        return scores
+
+    def stacked(self, count: int) -> nn.Module:
+        return StackedNextCharacter(self, count)
+
+
+class StackedNextCharacter(Stacked):
+    def __init__(self, network: NextCharacter, count: int) -> None:
+        super().__init__(network, count)
+        self.embedding = stack(network.embedding, count)
+        self.hidden = stack(network.hidden, count)
+        self.out = stack(network.out, count)
+        self.masks: Masks = from_global_generator
+
+    def forward(self, contexts: Tensor, dropout: Tensor | None = None) -> Tensor:
+        """int64 (K, n, context), and the members' dropout, (K), to scores float32 (K, n, numbers)."""
+        hidden = F.relu(self.hidden(self.embedding(contexts).flatten(2)))
+        if dropout is not None and self.training:
+            hidden = dropped(hidden, dropout, self.masks)
+        scores: Tensor = self.out(hidden)
         return scores

@@ -10,6 +10,8 @@ from evodevo.errors import UsageError
 from workers.hyperparameters import Hyperparameters
 from workers.images import Capture, ImageClassifier, decayed_kernels
 from workers.precision import Precision
+from workers.stacked_layers import Folded, PerChannel, split
+from workers.stacking import stack
 
 Shortcut = Literal["identity", "projection"]
 WIDTHS = (16, 32, 64)
@@ -101,12 +103,39 @@ class Block(nn.Module):
             return inputs
         return F.pad(inputs[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.added))
 
+    def stacked(self, count: int) -> nn.Module:
+        return StackedBlock(self, count)
+
+
+class StackedBlock(Folded):
+    def __init__(self, block: Block, count: int) -> None:
+        super().__init__(block, count)
+        self.stride = block.stride
+        self.first, self.first_norm = stack(block.first, count), stack(block.first_norm, count)
+        self.second, self.second_norm = stack(block.second, count), stack(block.second_norm, count)
+        self.projection = None if block.projection is None else stack(block.projection, count)
+
+    def folded(self, values: Tensor) -> Tensor:
+        outputs = F.relu(self.folded_through(self.first_norm, self.folded_through(self.first, values)))
+        outputs = self.folded_through(self.second_norm, self.folded_through(self.second, outputs))
+        if self.projection is not None:
+            return F.relu(outputs + self.folded_through(self.projection, values))
+        if outputs.shape == values.shape:
+            return F.relu(outputs + values)
+        # What zeros would be added to is left alone: in each member, the channels behind those of the input.
+        past = split(values[:, :, :: self.stride, :: self.stride], self.count)
+        split(outputs, self.count)[:, :, : past.shape[2]] += past
+        return F.relu(outputs)
+
 
 class GlobalMean(nn.Module):
     """Of each channel: (n, channels, height, width) to (n, channels)."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         return inputs.mean((2, 3))
+
+    def stacked(self, count: int) -> nn.Module:
+        return PerChannel(self, count)
 
 
 def convolution(width_in: int, width: int, stride: int = 1) -> nn.Conv2d:

@@ -43,7 +43,7 @@ def find(name: str) -> type[Strategy]:
         )
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except Exception as why:  # a user's module may raise anything while it is imported
+    except (Exception, SystemExit) as why:  # a user's module may raise anything while it is imported
         raise ValueError(f"cannot import {name!r}: {type(why).__name__}: {why}") from why
     if not (isinstance(found, type) and issubclass(found, Strategy)):
         raise ValueError(f"{name!r} is not a subclass of evodevo.Strategy")

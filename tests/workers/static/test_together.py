@@ -1,9 +1,7 @@
 """Members that are trained together are what each would be alone, within the accuracy of their numbers."""
 
 import math
-import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -30,38 +28,6 @@ from workers.workloads.lenet import LeNet
 from workers.workloads.resnet20 import ResNet20
 
 
-class Rows(nn.Module):
-    """A stacked linear layer: K members' weights times their rows."""
-
-    def __init__(self, one: nn.Linear, count: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(one.weight.detach().repeat(count, 1, 1))
-        self.bias = nn.Parameter(one.bias.detach().repeat(count, 1))
-
-    def forward(self, rows: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias[:, None], rows, self.weight.transpose(1, 2))
-
-
-class NotStackable(Exception):
-    pass
-
-
-def stack(model: nn.Module, count: int) -> nn.Module:
-    if any(not isinstance(one, nn.Linear | nn.Tanh) for one in model.children()):
-        raise NotStackable("only linear layers")
-    return nn.Sequential(
-        *(Rows(one, count) if isinstance(one, nn.Linear) else one for one in model.children())
-    )
-
-
-@pytest.fixture
-def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small `workers.stacking`, so that this does not go by what the real one can do."""
-    module: Any = ModuleType("workers.stacking")
-    module.stack, module.NotStackable = stack, NotStackable
-    monkeypatch.setitem(sys.modules, "workers.stacking", module)
-
-
 @pytest.fixture
 def static(monkeypatch: pytest.MonkeyPatch) -> Switch:
     switch = Switch(monkeypatch)
@@ -86,7 +52,6 @@ def begun(workload: Workload, hps: list[dict[str, Any]]) -> list[Training]:
 
 
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
-@pytest.mark.usefixtures("by_hand")
 def test_members_with_their_own_hyperparameters_are_what_they_are_alone(
     kind: type[torch.optim.Optimizer], static: Switch
 ) -> None:
@@ -107,7 +72,6 @@ def test_members_with_their_own_hyperparameters_are_what_they_are_alone(
         assert member.notes == []
 
 
-@pytest.mark.usefixtures("by_hand")
 def test_a_member_that_diverges_does_not_touch_the_others(static: Switch) -> None:
     workload = ready(Lines())
     members = begun(workload, HPS)
@@ -122,7 +86,6 @@ def test_a_member_that_diverges_does_not_touch_the_others(static: Switch) -> Non
     assert made(workload) == 1
 
 
-@pytest.mark.usefixtures("by_hand")
 def test_asking_whether_members_can_be_stacked_changes_nothing(static: Switch) -> None:
     workload = ready(Lines())
     members = begun(workload, HPS)
@@ -143,7 +106,6 @@ def wide(hp: Any) -> nn.Module:
     return nn.Sequential(nn.Linear(4, hp["width"]), nn.Tanh(), nn.Linear(hp["width"], 3))
 
 
-@pytest.mark.usefixtures("by_hand")
 def test_members_that_differ_in_form_are_not_stacked_nor_one_alone(static: Switch) -> None:
     workload = ready(Lines())
     workload.model_of = wide  # type: ignore[method-assign, assignment]
@@ -155,9 +117,13 @@ def test_members_that_differ_in_form_are_not_stacked_nor_one_alone(static: Switc
         together(workload, members)
 
 
-@pytest.mark.usefixtures("by_hand")
 def test_a_network_without_a_stacked_form_or_criterion_is_not_stacked(static: Switch) -> None:
+    class Twice(nn.Linear):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return 2 * super().forward(inputs)
+
     workload = ready(Points())
+    workload.model = lambda: Twice(4, 3)  # type: ignore[method-assign]
     assert not workload.stackable(begun(workload, HPS))
 
     class Plain(Lines):
@@ -173,7 +139,6 @@ def test_a_network_without_a_stacked_form_or_criterion_is_not_stacked(static: Sw
     assert not lines.stackable(begun(lines, HPS))
 
 
-@pytest.mark.usefixtures("by_hand")
 def test_a_criterion_that_is_not_the_loss_is_found_out(static: Switch) -> None:
     class Odd(Lines):
         def loss(self, model: nn.Module, batch: Any, hp: Any) -> Tensor:
@@ -205,7 +170,6 @@ REAL: dict[str, tuple[Callable[[], Workload], list[dict[str, Any]]]] = {
 
 
 def test_dropout_is_each_members_own(static: Switch) -> None:
-    pytest.importorskip("workers.stacking")
     workload = ready(Lines())
     workload.model_of = lambda hp: nn.Sequential(nn.Linear(4, 64), nn.Dropout(hp["p"]), nn.Linear(64, 3))  # type: ignore[method-assign]
     rates = [0.0, 0.5, 0.9]
@@ -222,7 +186,6 @@ def test_dropout_is_each_members_own(static: Switch) -> None:
 
 @pytest.mark.parametrize("name", REAL)
 def test_shipped_networks_are_stacked(name: str, static: Switch) -> None:
-    pytest.importorskip("workers.stacking")
     make, hps = REAL[name]
     workload = make()
     static(False)

@@ -1,0 +1,115 @@
+"""What must hold of an event for a history to make sense, whoever has written it.
+
+A checksum says that a record is as it was written, not that evodevo wrote it. Each check raises `ValueError`,
+`TypeError` or `KeyError`; `History.apply` says of which record.
+"""
+
+import re
+from collections.abc import Collection, Iterable
+from typing import Any, get_args
+
+from evodevo.config_search import MOST_GENERATIONS, Search
+from evodevo.evolution.strategies.base import Pace
+from evodevo.run.events import Averaging, Begun, Born, End, Ended, Extended, Lost, Result
+from evodevo.run.records import CheckpointRef
+
+_NAME = re.compile(r"[^/\\\0]+")
+STATUSES = ("done", "diverged", "failed")
+
+
+def check_begun(event: Begun) -> None:
+    """A run begins with a config, as one of the paces that there are."""
+    if event.pace not in get_args(Pace) or not isinstance(event.inherits, bool):
+        raise ValueError(f"the run has the pace {event.pace!r}")
+    _texts([event.id, *event.data, *event.data.values(), *event.config])
+    if event.origin is not None:
+        check_checkpoint(event.origin.checkpoint)
+        _texts([event.origin.run, event.origin.member, event.origin.metric])
+
+
+def check_extended(event: Extended, generations: int) -> None:
+    """A run gets no fewer generations than it has begun, and no more than a config can have."""
+    if type(event.generations) is not int or not max(1, generations) <= event.generations <= MOST_GENERATIONS:
+        raise ValueError(f"the run is extended to {event.generations!r} generations")
+
+
+def check_ended(event: Ended, known: Collection[str]) -> None:
+    """A run ends in one of three ways; a soup is made of members that there are."""
+    if event.status not in get_args(End):
+        raise ValueError(f"the run ends {event.status!r}")
+    _texts([*_given(event.reason), *event.test])
+    _numbers(event.test.values())
+    if (soup := event.soup) is not None:
+        if not soup.of or not all(member in known for member in soup.of):
+            raise ValueError(f"the soup is of {soup.of!r}")
+        check_checkpoint(soup.checkpoint)
+        _texts([*soup.metrics, *soup.test])
+        _numbers([soup.fom, *soup.metrics.values(), *soup.test.values()])
+
+
+def check_birth(born: Born, search: Search, known: Collection[str], generations: int) -> None:
+    """Members are born once, in a place that there is, after their parents, with a value for each locus."""
+    birth = born.birth
+    if born.member in known:
+        raise ValueError(f"{born.member} is born twice")
+    if not 0 <= born.generation <= generations or born.slot < 0:
+        raise ValueError(f"{born.member} has the place {born.generation}, {born.slot}")
+    for parent in (birth.parent_a, birth.parent_b, birth.parent_params):
+        if parent is not None and parent not in known:
+            raise ValueError(f"{born.member} descends from {parent}, which is not born")
+    for name, locus in search.loci.items():
+        value = birth.genome[name]
+        if not (locus.contains(value) or isinstance(value, int | float)):
+            raise ValueError(f"{born.member} has {name} = {value!r}")
+
+
+def check_averaging(event: Averaging, known: Collection[str]) -> None:
+    """A mean is made once, of members that there are."""
+    if event.member in known:
+        raise ValueError(f"{event.member} is made twice")
+    if not event.of:
+        raise ValueError(f"{event.member} is a mean of nothing")
+
+
+def check_lost(event: Lost) -> None:
+    _numbers([event.seconds])
+    _texts([event.why])
+
+
+def check_result(event: Result) -> None:
+    """An outcome has a fom if it is done, and only then; numbers are numbers, and names are no paths."""
+    outcome = event.outcome
+    if outcome.status not in STATUSES or (outcome.fom is not None) != (outcome.status == "done"):
+        raise ValueError(f"{event.member} is {outcome.status!r} with the fom {outcome.fom!r}")
+    _numbers([outcome.hidden_s, *_given(outcome.fom, event.started_at)])
+    for values in (outcome.seconds, outcome.metrics, *outcome.epochs):
+        _numbers(values.values())
+        _texts(values)
+    _texts(outcome.notes)
+    _texts(_given(outcome.error, event.worker))
+    if outcome.checkpoint is not None:
+        check_checkpoint(outcome.checkpoint)
+
+
+def check_checkpoint(ref: CheckpointRef) -> None:
+    """A checkpoint is a file of the run's store: its name is no path that leads out of there."""
+    if not _NAME.fullmatch(ref.name) or ref.name in (".", ".."):
+        raise ValueError(f"a checkpoint has the name {ref.name!r}")
+    _numbers([ref.size_bytes])
+    _texts([ref.sha256])
+
+
+def _given(*values: Any) -> list[Any]:
+    return [value for value in values if value is not None]
+
+
+def _numbers(values: Iterable[Any]) -> None:
+    for value in values:
+        if not isinstance(value, int | float):
+            raise TypeError(f"{value!r} should be a number")
+
+
+def _texts(values: Iterable[Any]) -> None:
+    for value in values:
+        if not isinstance(value, str):
+            raise TypeError(f"{value!r} should be text")

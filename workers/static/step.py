@@ -104,8 +104,6 @@ class Step:
         if self._free is not None:
             torch.cuda.current_stream(self.device).wait_event(self._free)
         self.hps[:] = [training.hyperparameters for training in trainings]
-        for hp in self.hps:
-            hp.read.update(self.read)
         for member, training in enumerate(trainings):
             self.arena.load(member, training)
         modules = [dict(original(training.model).named_modules()) for training in trainings]

@@ -20,6 +20,7 @@ from tests.workers.static.members import (
     together,
 )  # fmt: skip
 from workers.images import ImageClassifier
+from workers.seeding import Randomness
 from workers.static.step import Obstructed
 from workers.training import Training
 from workers.workload import Workload
@@ -139,13 +140,26 @@ def test_a_network_without_a_stacked_form_or_criterion_is_not_stacked(static: Sw
     assert not lines.stackable(begun(lines, HPS))
 
 
-def test_a_criterion_that_is_not_the_loss_is_found_out(static: Switch) -> None:
+@pytest.mark.parametrize("change", [lambda loss: 2 * loss, lambda loss: loss + 1], ids=["gradient", "value"])
+def test_a_criterion_that_is_not_the_loss_is_found_out(
+    change: Callable[[Tensor], Tensor], static: Switch
+) -> None:
     class Odd(Lines):
         def loss(self, model: nn.Module, batch: Any, hp: Any) -> Tensor:
-            return 2 * super().loss(model, batch, hp)
+            return change(super().loss(model, batch, hp))
 
     workload = ready(Odd())
-    assert not workload.stackable(begun(workload, HPS))
+    members = begun(workload, HPS)
+    assert not workload.stackable(members)
+    randomness = [Randomness(torch.device("cpu")) for _ in members]
+    states = [one.generator.get_state() for one in members]
+    with pytest.raises(Obstructed, match="captured steps"):
+        next(workload.train_together(members, randomness))
+    expected = torch.rand(3)
+    for own, member, state in zip(randomness, members, states, strict=True):
+        own.restore()
+        assert torch.equal(torch.rand(3), expected)
+        assert torch.equal(member.generator.get_state(), state)
 
 
 def images(make: Callable[..., ImageClassifier], **options: Any) -> Callable[[], Workload]:

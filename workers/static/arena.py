@@ -162,10 +162,11 @@ class Arena:
             self.mean_others.load(member, {name: mean[name] for name in self.layout.others})
         named = dict(original(training.model).named_parameters())
         for key, block in self.slots.items():
-            for name in self._with_slot[key]:
-                found = training.optimizer.state.get(named[name], {}).get(key)
-                view = block.member(member, name)
-                view.zero_() if found is None else view.copy_(found)
+            kept = {name: training.optimizer.state.get(named[name], {}) for name in self._with_slot[key]}
+            there = {name: state[key] for name, state in kept.items() if state.get(key) is not None}
+            block.load(member, there)
+            for name in kept.keys() - there.keys():
+                block.member(member, name).zero_()
 
     @torch.no_grad()
     def store(self, member: int, training: Training) -> None:

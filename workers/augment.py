@@ -30,12 +30,15 @@ def shifted(images: Tensor, pixels: Tensor, fill: Tensor | None = None) -> Tenso
     rows = pixels[:, :1] + torch.arange(height, device=images.device)
     columns = pixels[:, 1:] + torch.arange(width, device=images.device)
     nearest_rows, nearest_columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
-    places = (nearest_rows[:, :, None] * width + nearest_columns[:, None, :]).view(count, 1, -1)
-    moved = images.flatten(2).gather(2, places.expand(-1, channels, -1)).view(images.shape)
     if fill is None:
-        return moved
-    inside = (rows == nearest_rows)[:, :, None] & (columns == nearest_columns)[:, None, :]
-    return torch.where(inside[:, None], moved, fill)
+        source, places = images.flatten(2), (nearest_rows * width)[:, :, None] + nearest_columns[:, None, :]
+    else:  # one more number behind the others, which all places outside of the image lead to
+        last = height * width
+        source = torch.cat([images.flatten(2), fill.expand(count, channels, 1)], 2)
+        down = torch.where(rows == nearest_rows, rows * width, last)
+        across = torch.where(columns == nearest_columns, columns, last)
+        places = (down[:, :, None] + across[:, None, :]).clamp(max=last)
+    return source.gather(2, places.view(count, 1, -1).expand(-1, channels, -1)).view(images.shape)
 
 
 def flips(count: int) -> Tensor:

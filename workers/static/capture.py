@@ -1,6 +1,7 @@
 """A function of tensors at fixed places as one CUDA graph; on a CPU it is called as it is."""
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -59,7 +60,9 @@ def _nothing_filled() -> Iterator[None]:
 def _no_waiting() -> Iterator[None]:
     """Let torch raise an error where it would wait for the GPU: in a capture that leaves things behind."""
     before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says that it does not find everything
+        torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from workers import steps as eager
@@ -71,7 +72,7 @@ def stackable(workload: Workload, trainings: Sequence[Training]) -> bool:
         if not shelf.has(shelf.key_of(workload, trainings), trainings):
             here.restore()
             shelf.give_back(_loaded(workload, trainings))
-    except Obstructed:
+    except (Obstructed, torch.cuda.OutOfMemoryError):
         return False
     finally:
         here.restore()

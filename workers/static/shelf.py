@@ -49,6 +49,7 @@ class Shelf:
         """Return a step for members of one form, which is `key`, with nothing loaded. Raises `Obstructed`.
 
         A new one is compared with `Workload.step` first; `before` and `generators` are as `check` has them.
+        Raises `torch.OutOfMemoryError` if steps that are in use leave no memory for it.
         """
         if key in self.reasons:
             raise Obstructed(self.reasons[key])
@@ -60,6 +61,8 @@ class Shelf:
                 step.is_checked = check(workload, trainings, drawn, before, generators, step)
         except torch.cuda.OutOfMemoryError as why:
             self.clear()
+            if self._in_use:  # of other members: this one can wait until they are done
+                raise
             raise Obstructed("there is not enough memory on the device") from why
         except (Obstructed, Unfitting) as why:
             self.reasons[key] = str(why)

@@ -12,7 +12,7 @@ from torch.utils.data import TensorDataset
 from tests.workers.static.members import Points, Switch, made, ready, trained
 from workers.static import capture
 from workers.static.obstacles import obstacle
-from workers.training import Training
+from workers.training import Leg, Training
 from workers.workload import Batch, Splits, Workload
 
 HP = {"learning_rate": 0.1}
@@ -215,6 +215,29 @@ def test_without_memory_a_member_is_trained_as_ever_and_the_next_one_tries_again
     assert training.notes == ["trained without captured steps: there is not enough memory on the device"]
     assert len(tries) == 2  # once more after what is not in use was dropped
     assert trained(workload, HP, epochs=1)[0].notes == []
+    assert made(workload) == 1
+
+
+def test_without_memory_a_member_waits_for_those_whose_steps_take_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain, full = capture.captured, False
+
+    def short(*arguments: Any) -> Any:
+        if full:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return plain(*arguments)
+
+    monkeypatch.setattr(capture, "captured", short)
+    workload = ready(Points())
+    steps = workload.train(workload.begin(HP, 0, None))
+    next(steps)
+    full = True
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        next(workload.train(workload.begin(HP, 1, None)))
+    assert not workload.stackable([workload.begin(HP, seed, None) for seed in (1, 2)])
+    steps.close()
+    assert trained(workload, HP, leg=Leg())[0].notes == []
     assert made(workload) == 1
 
 

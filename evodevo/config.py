@@ -109,15 +109,15 @@ class Limits(Section):
 
 
 class Slurm(Section):
-    """The worker jobs of `evodevo launch --slurm`; each job is one worker."""
+    """The worker jobs of `evodevo launch --slurm`; each is one worker, or on a GPU `workers_per_device`."""
 
     partition: str | None = None
     account: str | None = None
     walltime: Walltime = "04:00:00"
     gpus: int = Field(default=1, ge=0, le=1)
-    """Of each worker: 1, or 0 to train on the CPU."""
+    """Of each job: 1, or 0 to train on the CPU."""
     cpus: int = Field(default=1, ge=1)
-    """Of each worker: for the training, and for data loaders."""
+    """Of each job: for the training, and for data loaders."""
     memory: str = "8GB"
     min_workers: int = Field(default=1, ge=1)
     max_workers: int = Field(default=8, ge=1)

@@ -36,10 +36,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evodevo.run.files import NO_LOCKS
+from evodevo.run.records import PER_DEVICE
 from workers import gpus
 from workers.room import Room
 
-PER_DEVICE = "EVODEVO_WORKERS_PER_DEVICE"
 SLURM_LISTS = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
 
 
@@ -58,9 +58,9 @@ class Claim:
 
 
 def claim(visible: list[str], directory: Path | None = None, per_device: int | None = None) -> Claim:
-    """Take the first device of `visible` that fewer than `per_device` other processes of this host have taken.
+    """Take the first device of `visible` that fewer than `per_device` other processes have taken.
 
-    The claim is a lock on a file in `directory` (a node's own, by default under the temporary directory).
+    The claim is a lock on a file in `directory` (the node's own, by default under the temporary directory).
     `per_device` is the environment's if it is not given.
     """
     if not visible:

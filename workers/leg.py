@@ -1,6 +1,6 @@
 """One leg of a member's life on a worker: load, train, hand the checkpoint over, evaluate.
 
-A leg is a generator that goes one step at a time, so that a worker may have several at work, which take turns.
+A leg is a generator that goes a step at a time, so that a worker may have several at work, which take turns.
 """
 
 import math
@@ -85,9 +85,9 @@ Trained = tuple[int, Sequence[torch.Tensor]]
 
 @dataclass(frozen=True)
 class Epoch:
-    """What a leg yields before it trains an epoch: whoever drives it may train the epoch with those of others.
+    """What a leg yields before it trains an epoch, which may then be trained together with those of others.
 
-    Then the leg is sent what came of that, a `Trained`; sent None, it trains the epoch itself. `most` is the
+    The leg is sent what came of that, a `Trained`; sent None, it trains the epoch itself. `most` is the
     largest number of steps, None for a whole epoch.
     """
 
@@ -102,7 +102,7 @@ Turns = Generator[Epoch | None, Trained | None, Outcome]
 
 
 class DidNotFit(Exception):
-    """The device had no memory left for a leg; `outcome` is what comes of it, if that is not to be wondered at."""
+    """The device had no memory left for a leg; `outcome` is what comes of it if nothing can be done."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.error)

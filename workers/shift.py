@@ -65,7 +65,7 @@ class Shift:
         finally:
             for attempt in self._at_work:
                 attempt.close()
-                self._turns.leave(attempt.seat)
+            self._turns.end()
 
     def _fill(self) -> bool:
         """Let members begin while there is room; return whether any is at work.
@@ -161,7 +161,7 @@ class Shift:
         self._report({"index": attempt.index, "waits": "for memory"})
 
     def _train_an_epoch(self, attempts: Sequence[Attempt]) -> None:
-        """Everyone at work is about to train an epoch: together if that is possible, or else each by itself."""
+        """All at work are about to train an epoch: together if that is possible, or else each by itself."""
         epochs = [attempt.asked for attempt in attempts if attempt.asked]
         if len(attempts) < 2 or not self._fit_together(epochs):
             for attempt in attempts:

@@ -59,10 +59,10 @@ class Turns:
         self._shared: list[torch.Generator] = []
 
     def seat(self) -> Seat:
-        """Return a seat for a member that is about to begin; streams of those that are over are used again."""
+        """Return a seat for a member that is about to begin, with a stream that is free."""
         if not self._on_streams:
             return Seat(None)
-        stream = self._streams.pop() if self._streams else torch.cuda.Stream(self._device)
+        stream = self._streams.pop() if self._streams else torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.default_stream(self._device))
         return Seat(stream)
 
@@ -90,6 +90,11 @@ class Turns:
                 torch.cuda.set_stream(torch.cuda.default_stream(self._device))
         if over and seat.stream is not None:
             self._streams.append(seat.stream)
+
+    def end(self) -> None:
+        """Nobody has a turn any more."""
+        if self._current is not None:
+            self.leave(self._current)
 
     def share(self, workload: Any) -> None:
         """Members of this workload share what it has of data, and the generators in them."""

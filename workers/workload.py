@@ -79,8 +79,8 @@ class Workload(ABC):
     scheduler_per: Literal["epoch", "step"] = "epoch"
     """When the scheduler makes its step: after each epoch, or after each step of the optimizer."""
     average_half_life: float | None = None
-    """In epochs: a moving average of parameters and buffers is kept, and is what is evaluated. If the training
-    data have no length, it is over the last tenth or so of all steps."""
+    """In epochs: a moving average of parameters and buffers is kept, and is what is evaluated; over the last
+    tenth or so of all steps if the training data have no length."""
 
     suffix: ClassVar[str] = ".safetensors"
     continues: ClassVar[bool] = True
@@ -205,7 +205,7 @@ class Workload(ABC):
         self.end_epoch(training, losses)
 
     def stackable(self, trainings: Sequence[Training]) -> bool:
-        """Whether `train_together` (see `workers.shift`) can train an epoch of these at once; by default not."""
+        """Whether `train_together` (see `workers.shift`) can train an epoch of all these; by default not."""
         return False
 
     def step(self, training: Training, batch: Batch) -> Tensor:
@@ -268,9 +268,7 @@ class Workload(ABC):
 
     def exhibits(self, training: Training) -> Mapping[str, bytes]:
         """Something to look at of the run's best member, for its report: `.png` pictures, `.txt` texts.
-
-        File name -> content. Asked once, at the end; it may use any split.
-        """
+        File name -> content. Asked once, at the end; it may use any split."""
         return {}
 
     def rehearse(

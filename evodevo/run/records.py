@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
+PER_DEVICE = "EVODEVO_WORKERS_PER_DEVICE"
+"""The environment variable that tells a worker how many may share its GPU."""
+
 Status = Literal["done", "diverged", "failed"]
 
 STREAM = "evodevo-report"
@@ -155,8 +158,9 @@ class Outcome:
     `error` is the traceback). `fom` and `checkpoint` are there when done, and only then. `seconds` has wait
     (for work, before it), prepare (loading the data, once a process), load, train, eval and save: together
     they are the time that passed on the worker, so save counts only what evaluation and the next member did
-    not hide; `hidden_s` is what they did. Of several members that a worker trains at once each has the seconds
-    of its own turns, and `aside_s` are those of the others between its beginning and its end. `epochs` has the training metrics of each epoch of a longer leg.
+    not hide; `hidden_s` is what they did. Of several members that a worker trains at once each has the
+    seconds of its own turns; `aside_s` are those of the others between its beginning and its end. `epochs`
+    has the training metrics of each epoch of a longer leg.
     `metrics` and `epochs` have what is not finite, too (in JSON as text, see `in_json`). `notes` says what
     else is to be known of the attempt, such as metrics that are not finite, or state that did not fit.
     """

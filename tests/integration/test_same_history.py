@@ -93,6 +93,48 @@ def test_the_history_is_the_same_with_three_workers_and_any_number_of_members_a_
 
 
 @each_pace
+def test_the_history_is_the_same_with_three_members_at_once_on_each_worker(
+    tmp_path: Path,
+    three_workers: package.Client,
+    undisturbed: Mapping[str, list[dict[str, str]]],
+    pace: str,
+) -> None:
+    name = f"{pace}-at-once"
+    run = three_workers.submit(config_of(tmp_path, pace, name, cluster={"members_per_device": 3}))
+    assert run.wait().state == "done"
+    assert untimed_history(three_workers.runs_dir / name) == undisturbed[pace]
+    outcomes = [life.outcome for life in history_of(three_workers.runs_dir / name).lives()]
+    assert any(one.aside_s for one in outcomes if one), "nobody was trained beside others"
+
+
+@each_pace
+def test_the_history_is_the_same_with_a_worker_killed_that_had_three_members_at_once(
+    tmp_path: Path, processes: Processes, undisturbed: Mapping[str, list[dict[str, str]]], pace: str
+) -> None:
+    """Those three are lost, and no other; each is tried again by itself, and none of it counts as its fault."""
+    held = Held(tmp_path)
+    cluster = {"workers": 1, "members_per_device": 3}
+    config = config_of(
+        tmp_path,
+        pace,
+        workload__options={**held.options, "gently": True},
+        cluster=cluster,
+        limits={"max_attempts": 1},
+    )
+    launched = processes.start(
+        "-m", "evodevo", "launch", str(config), "--runs-dir", str(tmp_path), log="launch"
+    )
+    held.until_members_began(3)
+    held.kill()
+    held.file.unlink()
+    assert launched.wait(120) == 0
+    history = history_of(tmp_path / "digits")
+    assert sorted(life.id for life in history.lives() if life.lost) == ["g000s000", "g000s001", "g000s002"]
+    assert history.lost_attempts == 3
+    assert untimed_history(tmp_path / "digits") == undisturbed[pace]
+
+
+@each_pace
 @pytest.mark.parametrize("members", [1, 7, "auto"])
 def test_the_history_is_the_same_with_workers_killed_at_random(
     tmp_path: Path,

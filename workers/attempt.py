@@ -83,8 +83,10 @@ class Attempt:
         other._started_at = self._started_at
         return other
 
-    def advance(self, trained: Trained | None = None) -> bool:
+    def advance(self, trained: Trained | None = None, alone: bool = False) -> bool:
         """Go on by a turn, with what was trained together with others; return whether there is more to do.
+
+        A turn is a step; of one that is `alone` it is all that there is until it asks about an epoch.
 
         Raises `Unfit`, and `DidNotFit` if the device had no memory left.
         """
@@ -92,6 +94,8 @@ class Attempt:
         self.asked = None
         try:
             self.asked = self._turns.send(trained)
+            while alone and self.asked is None:
+                self.asked = next(self._turns)
         except StopIteration as end:
             self.end(end.value)
         except OSError as why:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from evodevo.run.records import Job
+from workers.alike import differ_in_turns
 from workers.cache import workload_for
 from workers.preload import current_device, workers_of_device
 from workers.seeding import derived
@@ -34,6 +35,8 @@ def members_at_once(job: Job, founder: Mapping[str, Any], most: int) -> dict[str
     if device.type != "cuda" or not workload.continues:
         why = "on CPU nothing is gained" if device.type != "cuda" else "a program is not measured"
         return {"members": 1, "said": f"1 ({why})"}
+    if differ_in_turns(workload, [founder], leg_of(job, job.longest_leg)):
+        return {"members": 1, "said": "1 (the workload keeps something in self from one step to the next)"}
     free_memory()
     free = torch.cuda.mem_get_info(device)[0]
 

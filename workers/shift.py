@@ -93,7 +93,7 @@ class Shift:
         self._give_turn(attempt)
         failed: Outcome | None = None
         try:
-            goes_on = attempt.advance(trained)
+            goes_on = attempt.advance(trained, alone=self._most == 1)
         except DidNotFit as why:
             failed = why.outcome
         if failed:

@@ -111,7 +111,7 @@ def test_the_history_is_the_same_with_three_members_at_once_on_each_worker(
 def test_the_history_is_the_same_with_a_worker_killed_that_had_three_members_at_once(
     tmp_path: Path, processes: Processes, undisturbed: Mapping[str, list[dict[str, str]]], pace: str
 ) -> None:
-    """Those three are lost, and no other; each is tried again by itself, and none of it counts as its fault."""
+    """Those three are lost and no other. Each is tried again by itself, and it counts as nobody's fault."""
     held = Held(tmp_path)
     cluster = {"workers": 1, "members_per_device": 3}
     config = config_of(

@@ -104,6 +104,7 @@ def test_on_a_gpu_memory_that_is_short_ends_the_search(
     monkeypatch.setattr(measure, "workload_for", lambda job: (workload, False))
     monkeypatch.setattr(measure, "current_device", lambda: torch.device("cuda:0"))
     monkeypatch.setattr(measure, "steps_per_second", rate)
+    monkeypatch.setattr(measure, "differ_in_turns", lambda workload, founders, leg: False)
     monkeypatch.setattr(measure, "free_memory", free_memory)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free.now, 100))
     told = members_at_once(job(tmp_path), HYPERPARAMETERS, 99)

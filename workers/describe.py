@@ -20,11 +20,13 @@ from workers.options import misspelt
 from workers.preload import current_device
 from workers.seeding import derived, seed_all
 from workers.training import leg_of
+from workers.turns import using_device
 
 QUICK_S = 3.0
 """Data that are loaded within this time are loaded twice before every run."""
 
 
+@using_device
 def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = False) -> dict[str, Any]:
     """Facts about the job's workload: `facts` and `warnings` (lines), `metrics` (names), `torch` (version).
 

@@ -12,7 +12,7 @@ from workers.cache import workload_for
 from workers.preload import current_device, workers_of_device
 from workers.seeding import derived
 from workers.training import Training, leg_of
-from workers.turns import Seat, Turns, free_memory, is_out_of_memory
+from workers.turns import Seat, Turns, free_memory, is_out_of_memory, using_device
 
 GROWTH = 1.05
 """Twice as many members are worth it if steps per second grow at least by this factor."""
@@ -23,6 +23,7 @@ MEASURED_S = 1.0
 _OVER = object()
 
 
+@using_device
 def members_at_once(job: Job, founder: Mapping[str, Any], most: int) -> dict[str, Any]:
     """Return `members`, their number, at most `most`, and `said`, the same in words with what was measured.
 

@@ -10,13 +10,18 @@ member may leave something that others use: when a member has been loaded, has m
 (what a workload keeps for all of them is made then), and before and after members are trained together.
 """
 
-from collections.abc import Sequence
-from typing import Any
+import functools
+import gc
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 
 from workers import batches
+from workers.preload import current_room
 from workers.seeding import Randomness
+
+Answer = TypeVar("Answer")
 
 
 class Seat:
@@ -120,8 +125,23 @@ def is_out_of_memory(why: BaseException) -> bool:
 
 def free_memory() -> None:
     """Give the device back what only waits to be used again; call it when nothing refers to it any more."""
-    import gc
-
     gc.collect()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
+
+
+def using_device(function: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Decorate what a worker is called for beside units: it uses the device together with other workers."""
+
+    @functools.wraps(function)
+    def used(*arguments: Any, **named: Any) -> Answer:
+        if (room := current_room()) is None:
+            return function(*arguments, **named)
+        room.enter(lambda: None)
+        try:
+            return function(*arguments, **named)
+        finally:
+            free_memory()
+            room.leave()
+
+    return used

@@ -7,6 +7,7 @@ from typing import Any
 
 from evodevo.config import RunConfig
 from evodevo.errors import UsageError
+from evodevo.evolution.strategies import find
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.crew import AttemptLost, Caller, Needs
 from evodevo.run.origin import Found
@@ -55,7 +56,8 @@ async def describe(
     facts: dict[str, Any] = await call(DESCRIBE, first, twice)
     if config.cluster.members_per_device == "auto":
         known = measured if measured is not None else {}
-        most = config.search.population * (1 if config.strategy().inherits else config.search.generations)
+        generations = 1 if find(config.search.strategy).inherits else config.search.generations
+        most = config.search.population * generations
         key = json.dumps([job.workload, job.data_root, job.average_half_life, most], sort_keys=True)
         try:
             known[key] = known.get(key) or await call(MEASURE, first[0], most)

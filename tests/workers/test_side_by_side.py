@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from evodevo.errors import Unfit
 from evodevo.run.records import Assignment, Job, Outcome, WorkUnit
+from tests.workers.conftest import Program
 from tests.workers.made_images import bands
 from tests.workers.toys import HYPERPARAMETERS, Clock, Toy, assignment, job, points, section
 from workers import attempt, departure, leg, room, unit
@@ -292,6 +293,28 @@ def test_the_time_limit_of_a_member_is_one_of_its_own_turns(tmp_path: Path, cloc
     lost = told.pop(0)["lost"]
     assert lost == "TimeoutError: the epoch took longer than limits.epoch_timeout_s = 25"
     assert [status for status, *_ in what_came(told)] == ["done", "done"]
+
+
+RENDEZVOUS = """\
+import sys, time
+from pathlib import Path
+me, other = Path(sys.argv[1]), Path(sys.argv[2])
+me.touch()
+end = time.monotonic() + 20
+while not other.exists():
+    assert time.monotonic() < end, "the other one does not run"
+    time.sleep(0.01)
+print("FoM: 1.0")
+"""
+
+
+def test_programs_run_at_the_same_time(tmp_path: Path, program: Program) -> None:
+    command = [*program(RENDEZVOUS), "{me}", "{other}"]
+    about = job(tmp_path, section(command=command), metric="fom")
+    names = [str(tmp_path / "first"), str(tmp_path / "second")]
+    hyperparameters = [dict(zip(("me", "other"), order, strict=True)) for order in (names, names[::-1])]
+    given = [assignment(member=f"g0s{at}", hyperparameters=hyperparameters[at]) for at in range(2)]
+    assert [status for status, *_ in what_came(carried_out(about, given, 2))] == ["done", "done"]
 
 
 # Members that are trained together.

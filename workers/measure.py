@@ -8,6 +8,7 @@ import torch
 
 from evodevo.run.records import Job
 from workers.alike import differ_in_turns
+from workers.attempt import TURN_S
 from workers.cache import workload_for
 from workers.preload import current_device, workers_of_device
 from workers.seeding import derived
@@ -18,7 +19,7 @@ GROWTH = 1.05
 """Twice as many members are worth it if steps per second grow at least by this factor."""
 SPARE = 0.2
 """Fraction of the device's free memory that has to stay free."""
-WARM_UP_STEPS = 4
+WARM_UP_ROUNDS = 4
 MEASURED_S = 1.0
 _OVER = object()
 
@@ -87,13 +88,12 @@ def steps_per_second(
 
     try:
         rounds = _rounds(workload, turns, begun, [turns.seat() for _ in range(count)])
-        for _ in range(WARM_UP_STEPS):
+        for _ in range(WARM_UP_ROUNDS):
             next(rounds)
         _wait(device)
         began, steps, passed_s = time.monotonic(), 0, 0.0
         while passed_s < MEASURED_S:
-            next(rounds)
-            steps += count
+            steps += next(rounds)
             passed_s = time.monotonic() - began
         _wait(device)
         return steps / (time.monotonic() - began)
@@ -103,24 +103,31 @@ def steps_per_second(
 
 def _rounds(
     workload: Any, turns: Turns, begun: Callable[[int, Seat], Training], seats: Sequence[Seat]
-) -> Iterator[None]:
-    """Yield after each step of all members, for ever; each begins anew after an epoch."""
+) -> Iterator[int]:
+    """Yield the number of steps after a turn of each member, for ever; each begins anew after an epoch."""
     trainings = [begun(number, seat) for number, seat in enumerate(seats)]
     turns.settle()
     while len(seats) > 1 and hasattr(workload, "stackable") and workload.stackable(trainings):
         turns.pause()
-        yield from (None for _ in workload.train_together(trainings, [seat.randomness for seat in seats]))
+        steps = workload.train_together(trainings, [seat.randomness for seat in seats])
+        yield from (len(seats) for _ in steps)
         turns.settle()
         trainings = [begun(number, seat) for number, seat in enumerate(seats)]
         turns.settle()
     epochs = [workload.train(training) for training in trainings]
     while True:
+        count = 0
         for number, seat in enumerate(seats):
             turns.give(seat)
-            if next(epochs[number], _OVER) is _OVER:
-                epochs[number] = workload.train(begun(number, seat))
-                next(epochs[number])
-        yield
+            until = time.monotonic() + TURN_S
+            while True:
+                if next(epochs[number], _OVER) is _OVER:
+                    epochs[number] = workload.train(begun(number, seat))
+                    next(epochs[number])
+                count += 1
+                if time.monotonic() >= until:
+                    break
+        yield count
 
 
 def _wait(device: torch.device) -> None:

@@ -1,11 +1,11 @@
 """The members of a unit at work on a worker: several at once, who take turns.
 
-The first ones begin, each with its load; then each has a step in turn, and as one is done the next of the
-unit takes its place. A workload that says `stackable(trainings)` of those at work trains an epoch of all of
-them by `train_together(trainings, randomness)`, a generator like `train` that yields the losses of all, in
-their order, after each step (or None); `randomness` is where each has the global generators. It is asked when
-all that are at work are about to train an epoch. What goes wrong there is nobody's fault: all begin again,
-and are trained one by one.
+The first ones begin, each with its load; then each has a step in turn (or as many as begin within `TURN_S`),
+and as one is done the next of the unit takes its place. A workload that says `stackable(trainings)` of those
+at work trains an epoch of all of them by `train_together(trainings, randomness)`, a generator like `train`
+that yields the losses of all, in their order, after each step (or None); `randomness` is where each has the
+global generators. It is asked when all that are at work are about to train an epoch. What goes wrong there is
+nobody's fault: all begin again, and are trained one by one.
 
 A member that the device has no memory for waits: until another one is done, and then until no other worker
 uses the device (`workers.room`). Only one that does not fit with the device to itself has failed.

@@ -106,7 +106,9 @@ def what_came(told: Mapping[int, dict[str, Any]]) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture(autouse=True)
-def no_steps() -> None:
+def no_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn is a step, however short that is."""
+    monkeypatch.setattr(attempt, "TURN_S", 0.0)
     STEPS.clear()
 
 
@@ -145,6 +147,14 @@ def test_each_has_a_step_in_turn_and_the_next_begins_when_one_is_done(tmp_path: 
     assert [round(rate, 6) for rate in STEPS] == rates
     assert [one for one in told if one[1] == "begun"] == [(0, "begun"), (1, "begun"), (2, "begun")]
     assert told.index((2, "begun")) < told.index((0, "ended"))
+
+
+def test_short_steps_share_a_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    monkeypatch.setattr(attempt, "TURN_S", 2.5)
+    about = job(tmp_path, section(f"{HERE}:Timed"))
+    told = carried_out(about, members(3)[1:], 2)
+    assert [round(rate, 6) for rate in STEPS] == ([0.02] * 3 + [0.03] * 3) * 2
+    assert what_came(told) == what_came(carried_out(about, members(3)[1:], 1))
 
 
 def test_members_with_networks_of_their_own_are_trained_side_by_side(tmp_path: Path) -> None:

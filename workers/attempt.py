@@ -12,7 +12,7 @@ from workers.leg import Epoch, Stopwatch, Trained, turns_of_leg
 from workers.turns import Seat
 
 TURN_S = 0.002
-"""A turn ends with the step that is at work then: to change members takes 0.06 ms, as long as a short step."""
+"""A turn ends with the step that is at work then: changing members takes 0.06 ms, as long as a short step."""
 
 Report = Callable[[Mapping[str, Any]], None]
 

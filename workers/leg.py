@@ -175,7 +175,7 @@ def _turns_of_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over:
 
 def _wait_for_kernels() -> None:
     """Wait until this member's training is done on the device, so that its seconds count as training."""
-    if current_device().type == "cuda":
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.current_stream().synchronize()
 
 

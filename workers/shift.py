@@ -43,7 +43,10 @@ class Shift:
         self._wait_s = wait_s
         self._room = room
         self._most = min(unit.job.members_per_device, len(unit.assignments))
-        self._turns = Turns(current_device(), self._most)
+        is_program = (
+            unit.job.workload["command"] is not None
+        )  # which uses the device, and this process does not
+        self._turns = Turns(torch.device("cpu") if is_program else current_device(), self._most)
         self._stacks = self._most > 1
         self._waiting = deque(range(len(unit.assignments)))
         self._again: deque[Attempt] = deque()

@@ -18,7 +18,7 @@ from workers.hyperparameters import Hyperparameters
 from workers.workload import Batch, Splits, Training, Workload
 
 LARGEST_OF_TRIALS = 10
-"""Seeds of members that are trained in the trial before a run begins are below this, and those of a run far above."""
+"""Seeds of members in the trial before a run begins are below this, and those of a run far above."""
 
 
 class Digits(Workload):

@@ -93,18 +93,22 @@ def test_the_history_is_the_same_with_three_workers_and_any_number_of_members_a_
 
 
 @each_pace
-def test_the_history_is_the_same_with_three_members_at_once_on_each_worker(
+@pytest.mark.parametrize("at_once", [3, "auto"])
+def test_the_history_is_the_same_with_several_members_at_once_on_each_worker(
     tmp_path: Path,
     three_workers: package.Client,
     undisturbed: Mapping[str, list[dict[str, str]]],
     pace: str,
+    at_once: object,
 ) -> None:
-    name = f"{pace}-at-once"
-    run = three_workers.submit(config_of(tmp_path, pace, name, cluster={"members_per_device": 3}))
+    """On CPU `auto` is 1, and the journal says so."""
+    name = f"{pace}-{at_once}-at-once"
+    run = three_workers.submit(config_of(tmp_path, pace, name, cluster={"members_per_device": at_once}))
     assert run.wait().state == "done"
     assert untimed_history(three_workers.runs_dir / name) == undisturbed[pace]
-    outcomes = [life.outcome for life in history_of(three_workers.runs_dir / name).lives()]
-    assert any(one.aside_s for one in outcomes if one), "nobody was trained beside others"
+    history = history_of(three_workers.runs_dir / name)
+    several = any(life.outcome.aside_s for life in history.lives() if life.outcome)
+    assert (history.config.cluster.members_per_device, several) == ((3, True) if at_once == 3 else (1, False))
 
 
 @each_pace

@@ -79,9 +79,8 @@ class Workload(ABC):
     scheduler_per: Literal["epoch", "step"] = "epoch"
     """When the scheduler makes its step: after each epoch, or after each step of the optimizer."""
     average_half_life: float | None = None
-    """In epochs: a moving average of parameters and buffers is kept, and is what is evaluated.
-
-    If the training data have no length, it is over the last tenth or so of all steps."""
+    """In epochs: a moving average of parameters and buffers is kept, and is what is evaluated; over the last
+    tenth or so of all steps if the training data have no length."""
 
     suffix: ClassVar[str] = ".safetensors"
     continues: ClassVar[bool] = True
@@ -176,9 +175,7 @@ class Workload(ABC):
         if half_life is not None and training.averaged is None:
             training.averaged = Averaged(training.model, half_life * (training.steps_per_epoch or math.inf))
         options.check_schedule(self, training)
-        begin_training_mode(
-            training
-        )  # in which the parent's state was kept: some have two sets of parameters
+        begin_training_mode(training)  # the parent's state was kept in it: some have two sets of parameters
         training.given = state.given(training)
         if parent is not None:
             state.restore(parent, training)
@@ -206,6 +203,10 @@ class Workload(ABC):
                 raise
             self._use_pending(training)
         self.end_epoch(training, losses)
+
+    def stackable(self, trainings: Sequence[Training]) -> bool:
+        """Whether `train_together` (see `workers.shift`) can train an epoch of all these; by default not."""
+        return False
 
     def step(self, training: Training, batch: Batch) -> Tensor:
         """One batch: its gradient, and a step of the optimizer; returns the batch's loss, detached."""
@@ -267,9 +268,7 @@ class Workload(ABC):
 
     def exhibits(self, training: Training) -> Mapping[str, bytes]:
         """Something to look at of the run's best member, for its report: `.png` pictures, `.txt` texts.
-
-        File name -> content. Asked once, at the end; it may use any split.
-        """
+        File name -> content. Asked once, at the end; it may use any split."""
         return {}
 
     def rehearse(
@@ -308,8 +307,8 @@ class Workload(ABC):
         return loss
 
     def _casting(self) -> torch.autocast:
-        enabled = self.autocast is not None
-        return torch.autocast(self.device.type, self.autocast or torch.bfloat16, enabled=enabled)
+        dtype = self.autocast or torch.bfloat16
+        return torch.autocast(self.device.type, dtype, enabled=self.autocast is not None)
 
     def _annealed(self, training: Training, found: Iterator[Batch]) -> Generator[Batch, None, None]:
         """The batches, with the learning rate set before each if the member has an `anneal`."""

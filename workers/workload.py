@@ -82,9 +82,8 @@ class Workload(ABC):
     capture: Literal["auto", "off"] = "auto"
     """On a GPU an epoch is replays of one CUDA graph if that is possible (see `workers.static`), or never."""
     average_half_life: float | None = None
-    """In epochs: a moving average of parameters and buffers is kept, and is what is evaluated.
-
-    If the training data have no length, it is over the last tenth or so of all steps."""
+    """In epochs: a moving average of parameters and buffers is kept, and is what is evaluated; over the last
+    tenth or so of all steps if the training data have no length."""
 
     suffix: ClassVar[str] = ".safetensors"
     continues: ClassVar[bool] = True
@@ -191,9 +190,7 @@ class Workload(ABC):
         if half_life is not None and training.averaged is None:
             training.averaged = Averaged(training.model, half_life * (training.steps_per_epoch or math.inf))
         options.check_schedule(self, training)
-        begin_training_mode(
-            training
-        )  # in which the parent's state was kept: some have two sets of parameters
+        begin_training_mode(training)  # the parent's state was kept in it: some have two sets of parameters
         training.given = state.given(training)
         if parent is not None:
             state.restore(parent, training)
@@ -331,9 +328,7 @@ class Workload(ABC):
 
     def exhibits(self, training: Training) -> Mapping[str, bytes]:
         """Something to look at of the run's best member, for its report: `.png` pictures, `.txt` texts.
-
-        File name -> content. Asked once, at the end; it may use any split.
-        """
+        File name -> content. Asked once, at the end; it may use any split."""
         return {}
 
     def rehearse(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,12 @@ KEPT = 32
 """Steps that nobody is using; each has the memory of its network's activations."""
 
 
+_shelves: weakref.WeakSet[Shelf] = weakref.WeakSet()
+
+
 class Shelf:
     def __init__(self) -> None:
+        _shelves.add(self)
         self.made = 0
         """Steps that were captured, ever."""
         self.reasons: dict[Any, str] = {}
@@ -83,7 +88,7 @@ class Shelf:
     def clear(self) -> None:
         """Drop what is not in use."""
         self._drop(len(self._idle))
-        if torch.cuda.is_available():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()
 
     def key_of(self, workload: Workload, trainings: Sequence[Training]) -> Any:
@@ -125,7 +130,15 @@ class Shelf:
         return step
 
 
+def drop_idle() -> None:
+    """Drop the steps of all workloads that nobody is using, for the memory that they take."""
+    for shelf in list(_shelves):
+        shelf.clear()
+
+
 def shelf_of(workload: Workload) -> Shelf:
     """Return the shelf of a workload, which lives as long as that."""
-    shelf: Shelf = vars(workload).setdefault("_shelf", Shelf())
+    if "_shelf" not in vars(workload):
+        vars(workload)["_shelf"] = Shelf()
+    shelf: Shelf = vars(workload)["_shelf"]
     return shelf

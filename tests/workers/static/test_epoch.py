@@ -22,6 +22,7 @@ from workers.hyperparameters import Hyperparameters
 from workers.static import shelf, updates
 from workers.static.shelf import shelf_of
 from workers.training import Leg, Training
+from workers.turns import free_memory
 from workers.workload import Workload
 from workers.workloads.capsnet import CapsNet
 from workers.workloads.lenet import LeNet
@@ -228,7 +229,7 @@ def test_members_of_different_shapes_have_a_step_each_and_few_are_kept(
     for bias in (True, False, True):
         trained(workload, {"learning_rate": 0.1, "bias": bias})
     assert made(workload) == 2
-    shelf_of(workload).clear()
+    free_memory()
     trained(workload, {"learning_rate": 0.1, "bias": False})
     assert made(workload) == 3
 

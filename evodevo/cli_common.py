@@ -13,9 +13,10 @@ import click
 from evodevo import display
 from evodevo.config import RunConfig
 from evodevo.config_file import load, parse_override
+from evodevo.console import HarmlessConsole
 from evodevo.errors import RunFailed, UsageError
 from evodevo.evolution.strategies import find
-from evodevo.harmless import HarmlessConsole, complain
+from evodevo.harmless import complain
 from evodevo.interrupts import heeding_interrupts
 from evodevo.report.summary import summary_lines
 from evodevo.run.origin import as_begun

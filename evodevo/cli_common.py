@@ -13,9 +13,10 @@ import click
 from evodevo import display
 from evodevo.config import RunConfig
 from evodevo.config_file import load, parse_override
+from evodevo.console import HarmlessConsole
 from evodevo.errors import RunFailed, UsageError
 from evodevo.evolution.strategies import find
-from evodevo.harmless import HarmlessConsole, complain
+from evodevo.harmless import complain
 from evodevo.interrupts import heeding_interrupts
 from evodevo.report.summary import summary_lines
 from evodevo.run.origin import as_begun
@@ -116,7 +117,8 @@ def client_of(where: Where, runs_dir: str, config: RunConfig, runs: int = 1) -> 
     elif where.slurm:
         cluster = slurm(config, runs_dir)
     else:
-        cluster = local(where.workers or _local_workers(config, runs), runs_dir)
+        workers = where.workers or _local_workers(config, runs)
+        cluster = local(workers, runs_dir, config.cluster.workers_per_device)
     with cluster as client:
         yield client
 
@@ -129,7 +131,8 @@ def _local_workers(config: RunConfig, runs: int) -> int:
 
     search = config.search
     at_once = search.population if find(search.strategy).inherits else search.generations
-    return min(room_for_workers(config.cluster.threads_per_member), runs * at_once)
+    room = room_for_workers(config.cluster.threads_per_member, config.cluster.workers_per_device)
+    return min(room, runs * at_once)
 
 
 def submit(client: Client, config: RunConfig) -> Run:

@@ -109,15 +109,15 @@ class Limits(Section):
 
 
 class Slurm(Section):
-    """The worker jobs of `evodevo launch --slurm`; each job is one worker."""
+    """The worker jobs of `evodevo launch --slurm`; each is one worker, or on a GPU `workers_per_device`."""
 
     partition: str | None = None
     account: str | None = None
     walltime: Walltime = "04:00:00"
     gpus: int = Field(default=1, ge=0, le=1)
-    """Of each worker: 1, or 0 to train on the CPU."""
+    """Of each job: 1, or 0 to train on the CPU."""
     cpus: int = Field(default=1, ge=1)
-    """Of each worker: for the training, and for data loaders."""
+    """Of each job: for the training, and for data loaders."""
     memory: str = "8GB"
     min_workers: int = Field(default=1, ge=1)
     max_workers: int = Field(default=8, ge=1)
@@ -145,25 +145,38 @@ class Slurm(Section):
 
 class Cluster(Section):
     workers: int | Literal["auto"] = "auto"
-    """Workers of a local cluster. auto: one for each GPU, or the cores divided by `threads_per_member`.
+    """Workers of a local cluster. auto: `workers_per_device` for each GPU, or the cores divided by
+    `threads_per_member`, but never more than members to train. An existing cluster has its own number."""
+    workers_per_device: int = Field(default=1, ge=1)
+    """Workers that share a GPU, of a local cluster and in Slurm's jobs (else EVODEVO_WORKERS_PER_DEVICE)."""
+    members_per_device: int | Literal["auto"] = 1
+    """Members that a worker trains at once, taking turns; auto is measured before the run begins, on CPU 1.
 
-    Then there are never more than members to train at once. An existing cluster has its own number.
+    A run has the number that was found in its journal.
     """
     members_per_task: int | Literal["auto"] = "auto"
-    """Members that a worker is given at once; auto: as many as make a Dask task last 0.1 s or so."""
+    """Members that a worker is given at once; auto: as many as make a Dask task last 0.1 s or so.
+
+    There are no fewer than it trains at once.
+    """
     threads_per_member: int = Field(default=1, ge=1)
     """Torch threads of each member's training on CPU; part of what makes a run repeatable."""
     device: Literal["any", "gpu"] = "any"
     """gpu: workers that see none take no part in the run."""
     slurm: Slurm = Slurm()
 
-    @field_validator("workers", "members_per_task", mode="before")
+    @field_validator("workers", "members_per_device", "members_per_task", mode="before")
     @classmethod
     def _is_auto_or_a_number(cls, count: Any, info: ValidationInfo) -> Any:
         if count == "auto" or (type(count) is int and count >= 1):
             return count
         what = "workers" if info.field_name == "workers" else "members"
         raise ValueError(f"{count!r} should be auto, or the number of {what}, 1 or more")
+
+    @property
+    def at_once(self) -> int:
+        """Members that a worker trains at once; 1 if that is to be measured and has not been."""
+        return 1 if self.members_per_device == "auto" else self.members_per_device
 
 
 class Arm(Section):
@@ -232,6 +245,11 @@ class RunConfig(Section):
         pool = (self.search.pool or DEFAULT_POOL) if pace == "pools" else None
         search = self.search.model_copy(update={"options": options, "pace": pace, "pool": pool})
         return self.model_copy(update={"search": search})
+
+    def with_members_per_device(self, members: int) -> Self:
+        """The same config with the number of members that a worker trains at once."""
+        cluster = self.cluster.model_copy(update={"members_per_device": members})
+        return self.model_copy(update={"cluster": cluster})
 
     def with_generations(self, generations: int) -> Self:
         """The same config with another number of generations."""

@@ -206,6 +206,18 @@ def _averages(search: Search) -> str:
     return "; ".join(found)
 
 
+def _at_once(config: RunConfig, facts: Mapping[str, Any]) -> str:
+    """How many members a worker trains at once, if that is not 1."""
+    members = config.cluster.members_per_device
+    if members == "auto":
+        return (
+            facts["members"]["said"]
+            if "members" in facts
+            else "auto (measured on a worker before the run begins; on CPU 1)"
+        )
+    return str(members) if members > 1 else ""
+
+
 def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a config would do, as labels and values; `facts` are what a worker found out of its workload."""
     search = config.complete().search
@@ -224,6 +236,11 @@ def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("run", f"{config.run.name}, seed {config.run.seed}"),
         ("workload", config.workload.use or str(config.workload.command)),
         *(("", fact) for fact in facts["facts"]),
+        *(
+            [("at once", f"members on each worker: {at_once}")]
+            if (at_once := _at_once(config, facts))
+            else []
+        ),
         *(("start" if not at else "", fact) for at, fact in enumerate(facts.get("start", ()))),
         ("objective", f"{config.objective.mode} {config.objective.metric}, of {', '.join(facts['metrics'])}"),
         *size,

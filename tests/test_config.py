@@ -133,6 +133,8 @@ def test_a_resolved_config_has_every_default_filled_in() -> None:
     slurm = resolved["cluster"].pop("slurm")
     assert resolved["cluster"] == {
         "workers": "auto",
+        "workers_per_device": 1,
+        "members_per_device": 1,
         "members_per_task": "auto",
         "threads_per_member": 1,
         "device": "any",
@@ -145,6 +147,8 @@ def test_configs_differ_in_what_a_result_depends_on_and_in_nothing_else() -> Non
     here = parse(small())
     elsewhere = {
         "cluster.workers": 7,
+        "cluster.workers_per_device": 2,
+        "cluster.members_per_device": 8,
         "cluster.members_per_task": 3,
         "cluster.device": "gpu",
         "cluster.slurm": {"max_workers": 99},

@@ -39,7 +39,7 @@ UNKNOWN_KEYS = {
     "data.rot": "did you mean root? Known: root",
     "checkpoints.maxbytes": "did you mean max_bytes? Known: url, max_bytes",
     "limits.qqq": "Known: epoch_timeout_s, wall_time_s, max_attempts, max_failed_fraction",
-    "cluster.worker": "did you mean workers? Known: workers, members_per_task",
+    "cluster.worker": "did you mean workers? Known: workers, workers_per_device, members_per_device",
 }
 
 BAD: list[tuple[dict[str, Any], list[str]]] = [
@@ -227,6 +227,11 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
         {"cluster.members_per_task": 0},
         ["cluster.members_per_task: 0 should be auto, or the number of members"],
     ),
+    (
+        {"cluster.members_per_device": "many"},
+        ["cluster.members_per_device: 'many' should be auto, or the number of members, 1 or more"],
+    ),
+    ({"cluster.workers_per_device": 0}, ["cluster.workers_per_device: ", "greater than or equal to 1"]),
     ({"search.pool": 4}, ["search.pool: is 4, and counts only with search.pace: pools"]),
     ({"search.pace": "pools", "search.pool": 1}, ["search.pool: ", "greater than or equal to 2"]),
     (

@@ -8,7 +8,7 @@ from run.handmade import Pen
 from configs import small
 from evodevo import display
 from evodevo.config import parse
-from evodevo.harmless import HarmlessConsole
+from evodevo.console import HarmlessConsole
 from evodevo.run.view import Reading, Status, View
 
 REASON = "2 of 4 members failed; the first, g000s000:\nTraceback ...\n  File ...\nValueError: no [/way]\n"

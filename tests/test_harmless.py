@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from run.fakes import finished
 
+from evodevo.console import HarmlessConsole
 from evodevo.errors import UsageError
-from evodevo.harmless import HarmlessConsole, harmless
+from evodevo.harmless import harmless
 from evodevo.report import tables
 from evodevo.report.products import write_products
 from evodevo.run.setup import EXHIBITS

@@ -67,6 +67,7 @@ ALLOWED = {
     "evodevo.versions": [],
     "evodevo.display": ["evodevo.config", "evodevo.config_search", "evodevo.harmless", "evodevo.run"],
     "evodevo.harmless": [],
+    "evodevo.console": ["evodevo.harmless"],
     "workers": [
         "evodevo.evolution.fitness",
         "workers",

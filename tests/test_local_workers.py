@@ -23,12 +23,12 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
 
     @contextmanager
-    def local(workers: int, runs_dir: str) -> Iterator[Any]:
+    def local(workers: int, runs_dir: str, per_device: int) -> Iterator[Any]:
         found.append(workers)
         yield SimpleNamespace()
 
     monkeypatch.setattr(cli_common, "local", local)
-    monkeypatch.setattr(machine, "room_for_workers", lambda threads: 16 // threads)
+    monkeypatch.setattr(machine, "room_for_workers", lambda threads, per_device: 16 // threads * per_device)
     return found
 
 
@@ -44,6 +44,7 @@ def config_of(**changes: Any) -> RunConfig:
         ({"search__population": 4}, 3, 12),
         ({"search__population": 40, "cluster": {"threads_per_member": 4}}, 1, 4),
         ({"search__population": 4, "cluster": {"workers": 6}}, 1, 6),
+        ({"search__population": 40, "cluster": {"workers_per_device": 2}}, 1, 32),
         ({"search__population": 4, "cluster": {"workers": "auto"}}, 1, 4),
     ],
 )

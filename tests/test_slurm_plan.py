@@ -2,7 +2,15 @@
 
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+
+from configs import small
+from evodevo.config import RunConfig, parse
+from evodevo.service import slurm
 from evodevo.service.slurm import plan
 
 CTRL_C = """\
@@ -45,3 +53,28 @@ def test_of_too_many_those_go_that_have_not_come_yet_and_then_the_idle_but_no_bu
 
 def test_dask_jobqueue_does_not_take_ctrl_c_away() -> None:
     subprocess.run([sys.executable, "-c", CTRL_C], check=True)
+
+
+def config_of(**cluster: Any) -> RunConfig:
+    return parse(small({"cluster": cluster}))
+
+
+@pytest.mark.parametrize(("gpus", "workers"), [(1, 3), (0, 1)])
+def test_a_job_with_a_gpu_has_the_workers_that_share_it_and_tells_them_how_many_they_are(
+    tmp_path: Path, gpus: int, workers: int
+) -> None:
+    config = config_of(workers_per_device=3, slurm={"gpus": gpus})
+    found = slurm._arguments(config, tmp_path)
+    assert (found["cores"], found["processes"]) == (workers, workers)
+    assert f"export EVODEVO_WORKERS_PER_DEVICE={workers}" in found["job_script_prologue"]
+    assert ("--gres=gpu:1" in found["job_extra_directives"]) == bool(gpus)
+
+
+def test_workers_belong_to_the_job_whose_name_theirs_begins_with() -> None:
+    spec: dict[str, Any] = {"j-1": {"group": ["-0", "-1"]}, "j-11": {"group": ["-0", "-1"]}}
+    names = {"tcp://a": "j-1-1", "tcp://b": "j-11-0", "tcp://c": "j-1-0", "tcp://d": "other"}
+    workers = {address: SimpleNamespace(name=name) for address, name in names.items()}
+    scheduler = SimpleNamespace(workers=workers, plugins={"evodevo": None})
+    cluster = SimpleNamespace(worker_spec=spec, scheduler=scheduler)
+    found = slurm._Keeper(cluster, config_of(workers_per_device=2))._workers_by_job()
+    assert found == {"j-1": ["tcp://a", "tcp://c"], "j-11": ["tcp://b"], "other": ["tcp://d"]}

@@ -205,12 +205,17 @@ def _shuffled(split: Any, batch_size: int, generator: torch.Generator, device: t
 def _seed(split: Any, generator: torch.Generator, epoch: int) -> None:
     """Seed the generators of a DataLoader and of its samplers, which go on from one member to the next."""
     seed = int(torch.randint(2**62, (1,), generator=generator))
+    for own in generators(split):
+        own.manual_seed(seed)
     for owner in (split, *samplers(split)):
-        own = getattr(owner, "generator", None)
-        if isinstance(own, torch.Generator):
-            own.manual_seed(seed)
         if callable(set_epoch := getattr(owner, "set_epoch", None)):
             set_epoch(epoch)
+
+
+def generators(split: Any) -> list[torch.Generator]:
+    """Return the generators of a DataLoader and of its samplers; other splits have none."""
+    found = (getattr(owner, "generator", None) for owner in (split, *samplers(split)))
+    return [own for own in found if isinstance(own, torch.Generator)]
 
 
 def samplers(split: Any) -> Iterator[Any]:

@@ -12,6 +12,7 @@ from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.records import Job
 from workers import digests
+from workers.alike import differ_in_turns
 from workers.build import place_of
 from workers.cache import loaded, workload_for
 from workers.hyperparameters import UnknownHyperparameter
@@ -19,11 +20,13 @@ from workers.options import misspelt
 from workers.preload import current_device
 from workers.seeding import derived, seed_all
 from workers.training import leg_of
+from workers.turns import using_device
 
 QUICK_S = 3.0
 """Data that are loaded within this time are loaded twice before every run."""
 
 
+@using_device
 def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = False) -> dict[str, Any]:
     """Facts about the job's workload: `facts` and `warnings` (lines), `metrics` (names), `torch` (version).
 
@@ -48,6 +51,12 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
         data = digests.of(workload, job.seed)
         _check_data(job, data, twice or quick)
         metrics, read = workload.rehearse(founders[0], founders[1 % len(founders)], leg, founders[2:])
+        if job.members_per_device > 1 and workload.continues and differ_in_turns(workload, founders, leg):
+            raise UsageError(
+                f"cluster.members_per_device: is {job.members_per_device}, and members that take turns are "
+                "not what they are one after the other: the workload keeps something in self from one step "
+                "to the next; set it on `training`, or leave members_per_device out"
+            )
         seed_all(derived(job.seed, "facts"), current_device())
         facts = workload.facts()
     except UsageError as why:
@@ -102,7 +111,9 @@ def _check_data(job: Job, data: Mapping[str, str], twice: bool) -> None:
 
 def _named(name: str, message: str) -> str:
     """A message with the workload's name before it, unless it begins with a key of the config."""
-    is_key = message.split(":")[0].startswith(("workload.", "search.", "data.", "checkpoints.", "objective."))
+    is_key = message.split(":")[0].startswith(
+        ("workload.", "search.", "data.", "checkpoints.", "objective.", "cluster.")
+    )
     return message if is_key or message.startswith(name) else f"{name}: {message}"
 
 

@@ -22,17 +22,23 @@ its own GPU as number 0, whichever it is. So the file is named, whatever the lis
 
 On AMD a number of HIP_VISIBLE_DEVICES (or CUDA_VISIBLE_DEVICES) counts in ROCR_VISIBLE_DEVICES, if that is
 set.
+
+EVODEVO_WORKERS_PER_DEVICE (1) is how many workers a GPU has: it then has as many files, of which a worker
+locks one, and a GPU gets its second worker when each has one.
 """
 
 import fcntl
+import itertools
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from evodevo.run.files import NO_LOCKS
+from evodevo.run.records import PER_DEVICE
 from workers import gpus
+from workers.room import Room
 
 SLURM_LISTS = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
 
@@ -45,26 +51,37 @@ class Claim:
     """`cpu`, or a GPU as CUDA_VISIBLE_DEVICES names it."""
     problem: str | None = None
     descriptor: int = -1
+    workers: int = 1
+    """How many workers may use the device."""
+    room: Room | None = None
+    """Its memory, if several workers may use it."""
 
 
-def claim(visible: list[str], directory: Path | None = None) -> Claim:
-    """Take the first device of `visible` that no other process of this host has taken.
+def claim(visible: list[str], directory: Path | None = None, per_device: int | None = None) -> Claim:
+    """Take the first device of `visible` that fewer than `per_device` other processes have taken.
 
-    The claim is a lock on a file in `directory` (a node's own, by default under the temporary directory).
+    The claim is a lock on a file in `directory` (the node's own, by default under the temporary directory).
+    `per_device` is the environment's if it is not given.
     """
     if not visible:
         return Claim("cpu")
+    if per_device is None:
+        said = os.environ.get(PER_DEVICE, "1")
+        if not said.isdecimal() or int(said) < 1:
+            return Claim("none", f"{PER_DEVICE} is {said!r} and should be the workers of a GPU, 1 or more")
+        per_device = int(said)
     directory = directory or Path(tempfile.gettempdir(), f"evodevo-devices-{os.getuid()}")
     directory.mkdir(exist_ok=True)
-    taken = []
-    for device, identity in identities(visible, os.environ).items():
-        path = directory / f"{identity.replace('/', '_')}.lock"
+    taken: dict[str, list[str]] = {}
+    found = identities(visible, os.environ)
+    for slot, (device, identity) in itertools.product(range(per_device), found.items()):
+        path = _lock_of(directory, identity, slot)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            taken.append(_told(device, identity) + _holder(path))
+            taken.setdefault(_told(device, identity), []).append(_holder(path))
             continue
         except OSError as why:
             os.close(descriptor)
@@ -77,10 +94,21 @@ def claim(visible: list[str], directory: Path | None = None) -> Claim:
             )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        return Claim(device, descriptor=descriptor)
+        room = Room(_lock_of(directory, identity).with_suffix("")) if per_device > 1 else None
+        return Claim(device, descriptor=descriptor, workers=per_device, room=room)
+    told = ", ".join(device + _by(filter(None, holders)) for device, holders in taken.items())
+    several = f"{per_device} workers" if per_device > 1 else "one worker"
     return Claim(
-        "none", f"all devices ({', '.join(taken)}) are taken by other workers: start one worker per device"
+        "none",
+        f"all devices ({told}) are taken by other workers: start {several} per device, "
+        f"or set {PER_DEVICE} to more",
     )
+
+
+def _lock_of(directory: Path, identity: str, slot: int = 0) -> Path:
+    """The file that one of the workers of a device locks; the first one's has the device's name."""
+    number = f".{slot + 1}" if slot else ""
+    return directory / f"{identity.replace('/', '_')}{number}.lock"
 
 
 def identities(visible: list[str], environment: Mapping[str, str]) -> dict[str, str]:
@@ -121,12 +149,17 @@ def _told(device: str, identity: str) -> str:
 
 
 def _holder(lock: Path) -> str:
-    """Who holds a lock, as far as the file says; it may be about to be written."""
+    """The process that holds a lock, as far as the file says; it may be about to be written."""
     try:
         pid = lock.read_text().strip()
     except OSError:
         return ""
-    return f" by process {pid}" if pid.isdecimal() else ""
+    return pid if pid.isdecimal() else ""
+
+
+def _by(holders: Iterable[str]) -> str:
+    pids = list(holders)
+    return f" by process{'es' if len(pids) > 1 else ''} {' and '.join(pids)}" if pids else ""
 
 
 def visible_devices() -> list[str]:

@@ -12,8 +12,10 @@ from workers.cache import read_checkpoint, store_of, workload_for
 from workers.preload import current_device
 from workers.seeding import derived, seed_all
 from workers.training import leg_of
+from workers.turns import using_device
 
 
+@using_device
 def examine(
     job: Job, ref: CheckpointRef, hyperparameters: Mapping[str, Any], exhibits_dir: str
 ) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The hyperparameters that a workload is given."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -25,6 +26,16 @@ class Hyperparameters(Mapping[str, Any]):
                 f"the workload asks for hyperparameter {name!r}; "
                 f"search.loci gives {', '.join(self._values) or 'none'}"
             ) from None
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[set[str]]:
+        """Collect the names that are asked for within the block, also of those that are not there."""
+        before, self.read = self.read, set()
+        found = self.read
+        try:
+            yield found
+        finally:
+            self.read = before | found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)

@@ -7,12 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workers.augment import flipped, shifted
+from workers.augment import flipped, flips, shifted, shifts
 from workers.data import cifar10
 from workers.hyperparameters import Hyperparameters
+from workers.precision import Precision, casts_to
 from workers.workload import Batch, Leg, Splits, Training, Workload
 
-Precision = Literal["float32", "bfloat16"]
+Capture = Literal["auto", "off"]
 LARGEST_SHIFT = 0.1
 """Of the width and the height."""
 
@@ -27,7 +28,7 @@ class ImageClassifier(Workload):
 
     precision: that of the network in training. bfloat16 is autocast, with parameters in float32; None is
     bfloat16 on a GPU that has it and float32 elsewhere. Evaluation is in float32, so that figures of merit
-    can be compared. The other options are `workers.data.cifar10.load`'s.
+    can be compared. compile, capture: see `Workload`. The other options are `workers.data.cifar10.load`'s.
     """
 
     mean: Tensor
@@ -41,6 +42,8 @@ class ImageClassifier(Workload):
         test_examples: int | None,
         pixels: int,
         precision: Precision | None,
+        compile: bool = False,
+        capture: Capture = "auto",
     ) -> None:
         self.batch_size = batch_size
         self.train_examples = train_examples
@@ -48,6 +51,7 @@ class ImageClassifier(Workload):
         self.test_examples = test_examples
         self.pixels = pixels
         self.precision = precision
+        self.compile, self.capture = compile, capture
 
     def data(self, root: str | None) -> Splits:
         return cifar10.load(
@@ -79,10 +83,19 @@ class ImageClassifier(Workload):
                     state[key] = torch.empty_like(parameter).copy_(value).detach()
         return training
 
-    def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
+    def draws(self, batch: Batch, hp: Hyperparameters) -> Any:
+        """Draw how far each image is moved, int64 (n, 2), and whether it is mirrored, bool (n,)."""
+        count = len(batch[0])
+        return shifts(count, round(LARGEST_SHIFT * self.pixels)), flips(count)
+
+    def augment(self, batch: Batch, drawn: Any, hp: Hyperparameters) -> Batch:
         images, labels = batch
-        inputs = flipped(shifted(self.normalised(images), round(LARGEST_SHIFT * self.pixels)))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.uses_bfloat16()):
+        moves, mirror = drawn
+        return flipped(shifted(self.normalised(images), moves), mirror), labels
+
+    def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
+        inputs, labels = batch
+        with self._in_precision():
             outputs = model(inputs.contiguous(memory_format=torch.channels_last))
         return self.criterion(outputs.float(), labels)
 
@@ -101,10 +114,8 @@ class ImageClassifier(Workload):
         """float32 of bytes (n, 3, pixels, pixels)."""
         return images.float().div_(255).sub_(self.mean)
 
-    def uses_bfloat16(self) -> bool:
-        if self.precision is not None:
-            return self.precision == "bfloat16"
-        return self.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    def casts_to(self) -> torch.dtype | None:
+        return casts_to(self.precision, self.device)
 
 
 def mean_image(images: Tensor) -> Tensor:

@@ -1,9 +1,13 @@
-"""One leg of a member's life on a worker: load, train, hand the checkpoint over, evaluate."""
+"""One leg of a member's life on a worker: load, train, hand the checkpoint over, evaluate.
+
+A leg is a generator that goes a step at a time, so that a worker may have several at work, which take turns.
+"""
 
 import math
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +20,7 @@ from workers.preload import current_device
 from workers.recombination import mean
 from workers.seeding import derived, seed_all
 from workers.training import Training, leg_of, mean_of
+from workers.turns import is_out_of_memory
 
 ERROR_TAIL_CHARACTERS = 8000
 
@@ -24,16 +29,31 @@ HandOver = Callable[[bytes | None, str], None]
 
 
 class Stopwatch:
-    """Adds up the seconds of each part of a leg, without a gap between one part and the next."""
+    """Adds up the seconds of each part of a leg, without a gap between one part and the next.
+
+    Of several legs that take turns each counts its own turns; `aside_s` are those of the others meanwhile.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.aside_s = 0.0
         self._part = "load"
         self._last = time.monotonic()
+        self._counted = 0.0
+        self._begun = False
 
-    def begin(self) -> None:
-        """A new leg begins where the last one ended, with `load`."""
-        self.seconds, self._part = {}, "load"
+    def go_on(self, after: "Stopwatch | None") -> None:
+        """It is this leg's turn; it begins where that of `after` ended."""
+        if after is not None:
+            self.aside_s += after._last - self._last if self._begun else 0.0
+            self._last = after._last
+        self._begun = True
+
+    def count(self, seconds: float, after: "Stopwatch") -> None:
+        """Count so many seconds of the turn that ends with the watch `after`: this leg's share of it."""
+        self.aside_s += after._last - self._last - seconds
+        self._last = after._last
+        self._add(self._part, seconds)
 
     def switch(self, part: str) -> None:
         """From here on the time counts as `part`."""
@@ -42,28 +62,89 @@ class Stopwatch:
 
     def stop(self, part: str | None = None) -> None:
         """Count the time until now, as `part` if that has turned out to be what it was."""
-        now, part = time.monotonic(), part or self._part
-        self.seconds[part] = round(self.seconds.get(part, 0.0) + now - self._last, 6)
+        now = time.monotonic()
+        self._add(part or self._part, now - self._last)
         self._last = now
+
+    def spent_s(self) -> float:
+        """Return the seconds of this leg's turns until now, which has to be its turn."""
+        return self._counted + time.monotonic() - self._last
+
+    def counted_s(self) -> float:
+        """Return the seconds of its turns that are over or stopped."""
+        return self._counted
+
+    def _add(self, part: str, seconds: float) -> None:
+        self._counted += seconds
+        self.seconds[part] = round(self.seconds.get(part, 0.0) + seconds, 6)
+
+
+Trained = tuple[int, Sequence[torch.Tensor]]
+"""How many steps an epoch had, and their losses."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What a leg yields before it trains an epoch, which may then be trained together with those of others.
+
+    The leg is sent what came of that, a `Trained`; sent None, it trains the epoch itself. `most` is the
+    largest number of steps, None for a whole epoch.
+    """
+
+    workload: Trainable
+    state: Any
+    most: int | None
+    clock: "Clock"
+
+
+Turns = Generator[Epoch | None, Trained | None, Outcome]
+"""A leg: it yields an `Epoch` before it trains one, and None after each step."""
+
+
+class DidNotFit(Exception):
+    """The device had no memory left for a leg; `outcome` is what comes of it if nothing can be done."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.error)
+        self.outcome = outcome
 
 
 def train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: HandOver) -> Outcome:
+    """Carry out one attempt in one go; see `turns_of_leg`."""
+    turns = turns_of_leg(job, assignment, watch, hand_over)
+    try:
+        while True:
+            next(turns)
+    except StopIteration as end:
+        outcome: Outcome = end.value
+        return outcome
+    except DidNotFit as why:
+        return why.outcome
+
+
+def turns_of_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: HandOver) -> Turns:
     """Carry out one attempt; the outcome has no checkpoint yet, as that is on its way to the store.
 
     Whatever the workload raises becomes a failed outcome, with its traceback. An `OSError` is raised: a disk,
-    a file or a time limit may do better at the next attempt. `Unfit` is raised if this worker cannot do it.
+    a file or a time limit may do better at the next attempt. `Unfit` is raised if this worker cannot do it,
+    and `DidNotFit` if the device had no memory left.
     """
     try:
-        return _train_leg(job, assignment, watch, hand_over)
+        return (yield from _turns_of_leg(job, assignment, watch, hand_over))
     except (OSError, Unfit):
         raise
-    except (Exception, SystemExit):
-        return Outcome("failed", error=traceback.format_exc()[-ERROR_TAIL_CHARACTERS:])
+    except (Exception, SystemExit) as why:
+        outcome = Outcome("failed", error=traceback.format_exc()[-ERROR_TAIL_CHARACTERS:])
+        did_not_fit = is_out_of_memory(why)
     finally:
         watch.stop()
+    if did_not_fit:
+        raise DidNotFit(outcome)  # not from the error, whose traceback keeps what took the memory
+    return outcome
 
 
-def _train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: HandOver) -> Outcome:
+def _turns_of_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: HandOver) -> Turns:
+    watch.switch("load")
     torch.set_num_threads(job.threads)
     workload, is_new = workload_for(job)
     watch.stop("prepare" if is_new else "load")
@@ -77,8 +158,9 @@ def _train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: Ha
     epochs: list[dict[str, float]] = []
     if not assignment.mean_of:
         watch.switch("train")
-        state, epochs = _train(workload, state, job, assignment)
+        state, epochs = yield from _train(workload, state, job, assignment, watch)
 
+    _wait_for_kernels()
     watch.switch("save")
     hand_over(parent if assignment.mean_of else workload.checkpoint(state), workload.suffix)
     watch.switch("eval")
@@ -89,6 +171,12 @@ def _train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: Ha
     if not math.isfinite(metrics[job.metric]):
         return Outcome("diverged", metrics=metrics, epochs=by_epoch, notes=notes)
     return Outcome("done", metrics[job.metric], metrics, epochs=by_epoch, notes=notes)
+
+
+def _wait_for_kernels() -> None:
+    """Wait until this member's training is done on the device, so that its seconds count as training."""
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.current_stream().synchronize()
 
 
 def weighted(job: Job, metrics: Mapping[str, float]) -> dict[str, float]:
@@ -105,26 +193,26 @@ def weighted(job: Job, metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def _train(
-    workload: Trainable, state: Any, job: Job, assignment: Assignment
-) -> tuple[Any, list[dict[str, float]]]:
+    workload: Trainable, state: Any, job: Job, assignment: Assignment, watch: Stopwatch
+) -> Generator[Epoch | None, Trained | None, tuple[Any, list[dict[str, float]]]]:
     """Train a leg within the time limit; return the trained state, and the mean loss of each epoch.
 
     There are none for a workload that yields no losses.
     """
-    clock = _Clock(job, assignment.epochs)
+    clock = Clock(job, assignment.epochs, watch)
     if not workload.continues:
         for epoch in range(assignment.epochs):
             if epoch:
                 again = assignment.hyperparameters, assignment.training_seed + epoch
                 state = workload.begin(*again, workload.checkpoint(state))
-            _train_epoch(workload, state, clock, None)
+            yield from _train_epoch(workload, state, clock, None)
         return state, []
     epochs: list[dict[str, float]] = []
     left = job.steps
     while left is None or left > 0:
         if isinstance(state, Training):
             state.epoch = assignment.epoch + len(epochs)
-        count, losses = _train_epoch(workload, state, clock, left)
+        count, losses = yield from _train_epoch(workload, state, clock, left)
         epochs.append({"train_loss": mean_of(losses)} if losses else {})
         if left is not None:
             if not count:
@@ -136,9 +224,12 @@ def _train(
 
 
 def _train_epoch(
-    workload: Trainable, state: Any, clock: "_Clock", most: int | None
-) -> tuple[int, list[torch.Tensor]]:
-    """Train one epoch, or its first `most` steps; return how many steps there were, and their losses."""
+    workload: Trainable, state: Any, clock: "Clock", most: int | None
+) -> Generator[Epoch | None, Trained | None, Trained]:
+    """Train one epoch, or its first `most` steps, unless that was done together with others."""
+    trained = yield Epoch(workload, state, most, clock)
+    if trained is not None:
+        return trained
     count, losses = 0, []
     steps = workload.train(state)
     for loss in steps:
@@ -152,6 +243,7 @@ def _train_epoch(
         if count == most:
             steps.close()
             break
+        yield None
     return count, losses
 
 
@@ -160,15 +252,23 @@ def _last_of(epochs: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return dict(epochs[-1]) if epochs else {}
 
 
-class _Clock:
-    """The time limit of a leg."""
+class Clock:
+    """The time limit of a leg, in seconds of its own turns."""
 
-    def __init__(self, job: Job, epochs: int) -> None:
+    def __init__(self, job: Job, epochs: int, watch: Stopwatch) -> None:
         self._each, self._limit = job.epoch_timeout_s, job.leg_timeout_s(epochs)
-        self._began = time.monotonic()
+        self._watch = watch
+        self._began = watch.spent_s()
 
     def overran(self) -> bool:
-        return self._limit is not None and time.monotonic() - self._began > self._limit
+        """Whether the leg, whose turn it is, has had more than its time."""
+        return self._limit is not None and self._watch.spent_s() - self._began > self._limit
+
+    def left_s(self) -> float:
+        """Return the seconds that are left of turns to come."""
+        if self._limit is None:
+            return math.inf
+        return self._limit + self._began - self._watch.counted_s()
 
     def error(self) -> TimeoutError:
         return TimeoutError(f"the epoch took longer than limits.epoch_timeout_s = {self._each:g}")

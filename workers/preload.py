@@ -20,6 +20,7 @@ from distributed import Worker
 
 from evodevo.versions import own_versions
 from workers import departure, devices, eager
+from workers.room import Room
 
 SWITCH_INTERVAL_S = 0.0005
 """Between Python threads, instead of 5 ms: a thread that was waiting for the disk goes on sooner."""
@@ -38,6 +39,16 @@ def ready_at() -> float:
 def current_device() -> torch.device:
     """The device of this process; CUDA sees one GPU only, so that is number 0."""
     return torch.device("cpu" if _claim.device == "cpu" else "cuda:0")
+
+
+def current_room() -> Room | None:
+    """The memory of this process' device, if other workers may use that, too."""
+    return _claim.room
+
+
+def workers_of_device() -> int:
+    """How many workers may use this process' device."""
+    return _claim.workers
 
 
 def dask_setup(worker: Worker) -> None:

@@ -24,6 +24,7 @@ from workers.names import plain
 from workers.preload import current_device
 from workers.seeding import derived, seed_all
 from workers.training import Training, leg_of
+from workers.turns import using_device
 from workers.workload import Workload
 
 STEM = "soup-a0"
@@ -31,6 +32,7 @@ STEM = "soup-a0"
 STATISTICS_EXAMPLES = 2000
 
 
+@using_device
 def make_soup(
     job: Job, mode: Mode, candidates: Sequence[CheckpointRef], hyperparameters: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -84,7 +86,8 @@ def recalibrate(workload: Workload, training: Training) -> None:
         while seen < STATISTICS_EXAMPLES:
             before = seen
             for batch in workload.train_batches(training):
-                workload.loss(model, batch, training.hyperparameters)
+                hp = training.hyperparameters
+                workload.loss(model, workload.augmented(batch, hp), hp)
                 seen += batch_length(batch)
                 if seen >= STATISTICS_EXAMPLES:
                     break

@@ -13,11 +13,13 @@ from workers.cache import workload_for
 from workers.preload import current_device
 from workers.seeding import derived, seed_all
 from workers.training import leg_of
+from workers.turns import using_device
 
 LONGEST = 500
 """Characters of what a workload says of parameters that do not fit."""
 
 
+@using_device
 def try_start(job: Job, hyperparameters: Mapping[str, Any], url: str, ref: CheckpointRef) -> list[str]:
     """Begin a member from the checkpoint `ref` in the store at `url`; return warnings.
 

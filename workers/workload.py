@@ -30,11 +30,9 @@ worker trains; what belongs to one member is part of its model, or is set on its
 """
 
 import contextlib
-import functools
-import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -42,12 +40,13 @@ import torch
 from torch import Tensor, nn
 
 from evodevo.errors import UsageError
-from workers import batches, options, state
+from workers import batches, options, state, steps
 from workers.averaging import Averaged
 from workers.hyperparameters import Hyperparameters
 from workers.rehearsal import rehearse
-from workers.seeding import seed_all
-from workers.training import Leg, Training, begin_training_mode, mean_of
+from workers.seeding import Randomness, seed_all
+from workers.static import epoch
+from workers.training import Leg, Training, begin_training_mode
 
 __all__ = ["Batch", "Leg", "Splits", "Training", "Workload"]
 
@@ -78,10 +77,13 @@ class Workload(ABC):
     """`torch.bfloat16` or `torch.float16` for the forward passes; with float16 the loss is scaled."""
     scheduler_per: Literal["epoch", "step"] = "epoch"
     """When the scheduler makes its step: after each epoch, or after each step of the optimizer."""
+    compile: bool = False
+    """Whether captured steps are compiled by `torch.compile`."""
+    capture: Literal["auto", "off"] = "auto"
+    """On a GPU an epoch is replays of one CUDA graph if that is possible (see `workers.static`), or never."""
     average_half_life: float | None = None
-    """In epochs: a moving average of parameters and buffers is kept, and is what is evaluated.
-
-    If the training data have no length, it is over the last tenth or so of all steps."""
+    """In epochs: a moving average of parameters and buffers is kept, and is what is evaluated; over the last
+    tenth or so of all steps if the training data have no length."""
 
     suffix: ClassVar[str] = ".safetensors"
     continues: ClassVar[bool] = True
@@ -110,7 +112,19 @@ class Workload(ABC):
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
-        """The scalar to minimise, for one batch of training."""
+        """The scalar to minimise, for one batch of training, as `augment` has made it."""
+
+    def draws(self, batch: Batch, hp: Hyperparameters) -> Any:
+        """Draw the random numbers of a batch from global generators: tensors on the CPU in tuples or dicts.
+
+        Examples are along the first dimension of each. Of the batch only shapes and types may be used: those
+        of a whole epoch are drawn ahead if steps are captured. None, the default, if there are none.
+        """
+        return None
+
+    def augment(self, batch: Batch, drawn: Any, hp: Hyperparameters) -> Batch:
+        """Return the batch changed by what was drawn for it, on its device; draws nothing itself."""
+        return batch
 
     @abstractmethod
     def metrics(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor | float]:
@@ -176,9 +190,7 @@ class Workload(ABC):
         if half_life is not None and training.averaged is None:
             training.averaged = Averaged(training.model, half_life * (training.steps_per_epoch or math.inf))
         options.check_schedule(self, training)
-        begin_training_mode(
-            training
-        )  # in which the parent's state was kept: some have two sets of parameters
+        begin_training_mode(training)  # the parent's state was kept in it: some have two sets of parameters
         training.given = state.given(training)
         if parent is not None:
             state.restore(parent, training)
@@ -193,18 +205,43 @@ class Workload(ABC):
         """
         begin_training_mode(training)
         state.add_given(training)
+        captured = epoch.begun(self, training) if epoch.wanted(self) else None
+        yield from self._train_eagerly(training) if captured is None else captured
+
+    def stackable(self, trainings: Sequence[Training]) -> bool:
+        """Whether `train_together` can train an epoch of all these members at once.
+
+        Their networks need a stacked form (see `workers.stacking`), and the workload a `criterion`. On a CPU
+        that is slower than one after the other.
+        """
+        has_criterion = type(self).criterion is not Workload.criterion
+        return has_criterion and epoch.wanted(self) and epoch.stackable(self, trainings)
+
+    def train_together(
+        self, trainings: Sequence[Training], randomness: Sequence[Randomness]
+    ) -> Generator[Tensor, None, None]:
+        """Train one epoch of K members at once; yields their losses, (K,), detached, after each step.
+
+        `randomness` is where each has the global generators.
+        """
+        for training in trainings:
+            begin_training_mode(training)
+            state.add_given(training)
+        yield from epoch.together(self, trainings, randomness)
+
+    def _train_eagerly(self, training: Training) -> Generator[Tensor, None, None]:
         losses: list[Tensor] = []
-        with contextlib.closing(self._annealed(training, self.train_batches(training))) as found:
+        with contextlib.closing(steps.annealed(self, training, self.train_batches(training))) as found:
             try:
                 for batch in found:
                     losses.append(self.step(training, batch))
                     if not training.pending:
-                        self._stepped(training)
+                        steps.end(self, training)
                     yield losses[-1]
             except GeneratorExit:
-                self._use_pending(training)
+                steps.use_pending(self, training)
                 raise
-            self._use_pending(training)
+            steps.use_pending(self, training)
         self.end_epoch(training, losses)
 
     def step(self, training: Training, batch: Batch) -> Tensor:
@@ -214,8 +251,8 @@ class Workload(ABC):
                 f"the workload has several optimizers ({', '.join(training.optimizers)}), so it has to "
                 "override step(training, batch)"
             )
-        if _wants_closure(type(training.optimizer).step):
-            return self._step_with_closure(training, batch)
+        if steps.wants_closure(type(training.optimizer).step):
+            return steps.with_closure(self, training, batch)
         if not training.pending:
             training.optimizer.zero_grad(set_to_none=True)
         loss = self._loss(training, batch)
@@ -223,13 +260,37 @@ class Workload(ABC):
         (share if training.scaler is None else training.scaler.scale(share)).backward()  # type: ignore[no-untyped-call]
         training.pending += 1
         if training.pending >= self.accumulate:
-            self._update(training)
+            steps.update(self, training)
         return loss.detach()
+
+    def criterion(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The loss of a network's outputs for a batch of (inputs, labels), if `loss` is no more than that.
+
+        Where it is given, members may be trained together by a stacked network.
+        """
+        raise NotImplementedError
+
+    def losses(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The losses of K members, (K,), of a stacked network, and a batch whose tensors are (K, n, ...)."""
+        inputs, labels = batch
+        with self._in_precision():
+            outputs = model(inputs)
+        single = outputs.float() if outputs.dtype == torch.bfloat16 else outputs
+        return torch.vmap(self.criterion)(single, labels)
+
+    def casts_to(self) -> torch.dtype | None:
+        """The type to which forward passes in training are cast, None if they are not."""
+        return self.autocast
+
+    def augmented(self, batch: Batch, hp: Hyperparameters) -> Batch:
+        """Draw for a batch, and return it changed by that."""
+        drawn = self.draws(batch, hp)
+        return self.augment(batch, batches.on_device(drawn, self.device), hp)
 
     def end_epoch(self, training: Training, losses: Sequence[Tensor]) -> None:
         """Called after each whole epoch with the losses of its batches; lets a scheduler make its step."""
         if self.scheduler_per == "epoch":
-            _step_schedulers(training, losses)
+            steps.step_schedulers(training, losses)
 
     def train_batches(self, training: Training) -> Iterator[Batch]:
         """The training split in a random order, whole batches only (or all of it, if it is smaller)."""
@@ -267,9 +328,7 @@ class Workload(ABC):
 
     def exhibits(self, training: Training) -> Mapping[str, bytes]:
         """Something to look at of the run's best member, for its report: `.png` pictures, `.txt` texts.
-
-        File name -> content. Asked once, at the end; it may use any split.
-        """
+        File name -> content. Asked once, at the end; it may use any split."""
         return {}
 
     def rehearse(
@@ -291,110 +350,31 @@ class Workload(ABC):
                 count = batches.length(split)
                 sizes.append(f"{name} {count:,}" if count is not None else f"{name} of unknown length")
         count = sum(p.numel() for p in self.model().parameters() if not nn.parameter.is_lazy(p))
-        return [f"{count:,} parameters on {self.device}", f"examples: {', '.join(sizes)}"]
+        found = [f"{count:,} parameters on {self.device}", f"examples: {', '.join(sizes)}"]
+        return found + epoch.report(self)
 
     def _materialise(self, model: nn.Module, hp: Hyperparameters) -> None:
         """Let lazy layers see a batch, so that they have parameters."""
         if any(nn.parameter.is_lazy(p) for p in [*model.parameters(), *model.buffers()]):
             with torch.no_grad(), self._casting():
-                self.loss(model.eval(), next(iter(self.evaluation_batches("train"))), hp)
+                batch = self.augmented(next(iter(self.evaluation_batches("train"))), hp)
+                self.loss(model.eval(), batch, hp)
 
     def _loss(self, training: Training, batch: Batch) -> Tensor:
+        hp = training.hyperparameters
+        batch = self.augmented(batch, hp)
         with self._casting():
-            loss = self.loss(training.model, batch, training.hyperparameters)
+            loss = self.loss(training.model, batch, hp)
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             kind = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)[:100]
             raise TypeError(f"loss() should return a scalar tensor, not {kind}")
         return loss
 
+    def _in_precision(self) -> torch.autocast:
+        """In training: what `casts_to` says."""
+        dtype = self.casts_to()
+        return torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None)
+
     def _casting(self) -> torch.autocast:
         enabled = self.autocast is not None
         return torch.autocast(self.device.type, self.autocast or torch.bfloat16, enabled=enabled)
-
-    def _annealed(self, training: Training, found: Iterator[Batch]) -> Generator[Batch, None, None]:
-        """The batches, with the learning rate set before each if the member has an `anneal`."""
-        total = batches.steps(self.splits.train, self.batch_size)
-        anneal = training.hyperparameters.get("anneal", 0.0)
-        if not anneal or total is None:
-            yield from found
-            return
-        groups = [group for one in training.optimizers.values() for group in one.param_groups]
-        peaks = [group["lr"] for group in groups]
-        try:
-            for number, batch in enumerate(found):
-                for group, peak in zip(groups, peaks, strict=True):
-                    group["lr"] = peak * (1.0 - anneal * training.progress(number / total))
-                yield batch
-        finally:
-            for group, peak in zip(groups, peaks, strict=True):
-                group["lr"] = peak
-
-    def _update(self, training: Training) -> None:
-        """A step of the optimizer with the gradients that are there."""
-        optimizer, scaler = training.optimizer, training.scaler
-        if self.clip_norm is not None:
-            if scaler is not None:
-                scaler.unscale_(optimizer)
-            nn.utils.clip_grad_norm_(_parameters(optimizer), self.clip_norm)
-        if scaler is None:
-            optimizer.step()
-        else:
-            scaler.step(optimizer)
-            scaler.update()
-        training.pending = 0
-
-    def _step_with_closure(self, training: Training, batch: Batch) -> Tensor:
-        """For optimizers that ask for the loss themselves, again and again (L-BFGS)."""
-        if self.accumulate > 1 or training.scaler is not None:
-            raise UsageError(
-                "an optimizer with a closure can neither accumulate gradients nor scale the loss"
-            )
-
-        def closure() -> Tensor:
-            training.optimizer.zero_grad(set_to_none=True)
-            loss = self._loss(training, batch)
-            loss.backward()  # type: ignore[no-untyped-call]
-            if self.clip_norm is not None:
-                nn.utils.clip_grad_norm_(_parameters(training.optimizer), self.clip_norm)
-            return loss
-
-        return torch.as_tensor(training.optimizer.step(closure)).detach()
-
-    def _stepped(self, training: Training) -> None:
-        """After each step of the optimizer."""
-        if self.scheduler_per == "step":
-            _step_schedulers(training, ())
-        if training.averaged is not None:
-            update = getattr(training.averaged, "update_parameters", None)  # torch's AveragedModel has that
-            (update or training.averaged.update)(training.model)
-
-    def _use_pending(self, training: Training) -> None:
-        if training.pending:
-            self._update(training)
-            self._stepped(training)
-
-
-def _step_schedulers(training: Training, losses: Sequence[Tensor]) -> None:
-    scheduler = training.scheduler
-    if scheduler is None:
-        return
-    several = scheduler.values() if isinstance(scheduler, Mapping) else [scheduler]
-    for one in several:
-        if isinstance(one, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            if not losses:
-                raise UsageError(
-                    "ReduceLROnPlateau goes by the mean loss of an epoch: set scheduler_per to epoch"
-                )
-            one.step(mean_of(losses))
-        else:
-            one.step()
-
-
-@functools.cache
-def _wants_closure(step: Callable[..., Any]) -> bool:
-    closure = inspect.signature(step).parameters.get("closure")
-    return closure is not None and closure.default is closure.empty
-
-
-def _parameters(optimizer: Any) -> list[Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -36,7 +36,7 @@ class Worker:
     def add(self, started_at: float, outcome: Outcome) -> None:
         spent = outcome.seconds
         self.first = min(self.first, started_at - spent.get("wait", 0.0))
-        self.last = max(self.last, started_at + outcome.busy_s)
+        self.last = max(self.last, started_at + outcome.there_s)
         for part in (*MEASURED, "wait"):
             self.seconds[part] += spent.get(part, 0.0)
         self.seconds["start_up"] += spent.get("prepare", 0.0)

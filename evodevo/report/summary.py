@@ -43,6 +43,7 @@ def summary_of(history: History) -> dict[str, Any]:
         "elapsed_s": round(history.elapsed_s, 3),
         "training_s": round(history.training_s, 3),
         "workers": workers_at_once(history),
+        **({"members_per_worker": at_once} if (at_once := history.config.cluster.at_once) > 1 else {}),
         "seconds": {part: round(value, 3) for part, value in account(history).items()},
         "hidden_save_s": round(sum(at.hidden_s for life in history.births for at in life.outcomes()), 3),
         **({"notes": notes} if notes else {}),
@@ -58,7 +59,7 @@ def summary_lines(history: History) -> list[tuple[str, str]]:
         *([("began from", history.origin.text())] if history.origin else []),
         ("generations", f"{facts['generations']} of {history.config.search.generations}"),
         ("members", _members(facts)),
-        ("time", f"{facts['elapsed_s']:.1f} s with {facts['workers']} at once"),
+        ("time", f"{facts['elapsed_s']:.1f} s with {_workers(facts)} at once"),
         ("spent on", _shares(facts["seconds"], facts["hidden_save_s"])),
         *([("notes", _most(facts["notes"]))] if "notes" in facts else []),
     ]
@@ -80,6 +81,12 @@ def summary_lines(history: History) -> list[tuple[str, str]]:
             found += _soup_lines(history.soup, facts)
         lines[1:1] = found
     return lines
+
+
+def _workers(facts: dict[str, Any]) -> str:
+    """How many workers there were, and how many members each trained."""
+    members = facts.get("members_per_worker")
+    return f"{facts['workers']} x {members} members" if members else str(facts["workers"])
 
 
 def _soup(soup: Soup) -> dict[str, Any]:

@@ -114,7 +114,7 @@ class Controller:
         search = self.history.config.search
         left = search.generations * search.population - len(self.history.over)
         at_once = left if not self.history.inherits else min(left, search.population)
-        return max(1, at_once)
+        return max(1, -(-at_once // self.history.config.cluster.at_once))
 
     def mark_cancelled(self) -> bool:
         """Say, before cancelling the task, that a user wants it: then the journal says so too.

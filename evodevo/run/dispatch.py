@@ -59,12 +59,12 @@ class _Posting:
     """Why its reports could not be understood."""
 
     def left_s(self) -> float:
-        """Seconds until its worker has overrun the time limit of the leg at hand."""
-        if not self.unreported:
+        """Seconds until its worker has overrun the time limits of the legs at hand, which take turns."""
+        job = self.unit.job
+        if not self.unreported or job.epoch_timeout_s is None:
             return math.inf
-        limit = self.unit.job.leg_timeout_s(self.unit.assignments[next(iter(self.unreported))].epochs)
-        if limit is None:
-            return math.inf
+        at_hand = islice(self.unreported, job.members_per_device)
+        limit = sum(job.leg_timeout_s(self.unit.assignments[at].epochs) or 0.0 for at in at_hand)
         return self.progress_at + limit + KILL_AFTER_S - time.monotonic()
 
 

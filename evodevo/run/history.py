@@ -119,6 +119,7 @@ class History:
         self.losses: list[tuple[str, float, float]] = []
         """Worker, time and seconds of each attempt that was lost on a worker."""
         self._recent_s: deque[float] = deque(maxlen=RECENT)
+        self._recent_there_s: deque[float] = deque(maxlen=RECENT)
         self._pending_in: list[int] = []
         self._complete = 0
         self._best: Life | None = None
@@ -235,8 +236,8 @@ class History:
         return sum(self._recent_s) / len(self._recent_s) if self._recent_s else None
 
     def longest_leg_s(self) -> float | None:
-        """Seconds of the longest of the last legs; None before the first."""
-        return max(self._recent_s, default=None)
+        """Seconds from beginning to end of the longest of the last legs; None before the first."""
+        return max(self._recent_there_s, default=None)
 
     def alpha(self, life: Life) -> Life | None:
         """Return the member from which another one has its parameters; of a mean, the best of its members."""
@@ -350,7 +351,9 @@ class History:
         life.worker, life.started_at = event.worker, event.started_at
         life.charged, life.suspect = 0, False
         if outcome.seconds and not isinstance(life, Mean):
-            self._recent_s.append(outcome.busy_s - outcome.seconds.get("prepare", 0.0))
+            prepare_s = outcome.seconds.get("prepare", 0.0)
+            self._recent_s.append(outcome.busy_s - prepare_s)
+            self._recent_there_s.append(outcome.there_s - prepare_s)
         if event.goes_on:
             life.legs.append(event)
             return

@@ -184,7 +184,10 @@ class Loop:
     def _unit_size(self, ready: int, offered: int) -> int:
         fixed = self._config.cluster.members_per_task
         idle = offered + self._crew.idle(ready - offered)
-        return packing.unit_size(None if fixed == "auto" else fixed, ready, idle, self._history.leg_s())
+        together = self._job.members_per_device
+        return packing.unit_size(
+            None if fixed == "auto" else fixed, ready, idle, self._history.leg_s(), together
+        )
 
     def _queue(self, life: Life) -> None:
         """A member waits for a worker, best for the one that holds its parameters in memory."""

@@ -9,16 +9,19 @@ WORTH_A_TASK_S = 0.1
 """A Dask task costs some milliseconds; with legs shorter than this it gets several."""
 
 
-def unit_size(fixed: int | None, ready: int, idle_workers: int, leg_s: float | None) -> int:
+def unit_size(
+    fixed: int | None, ready: int, idle_workers: int, leg_s: float | None, together: int = 1
+) -> int:
     """Return how many members a worker gets at once.
 
     `fixed` is the config's number; None sizes units so that a task lasts about `WORTH_A_TASK_S`, by the
-    seconds of the last legs (None: none is known yet), and no other idle worker is left without.
+    seconds of the last legs (None: none is known yet), has as many as a worker trains `together`, and leaves
+    no other idle worker without.
     """
     if fixed is not None:
-        return fixed
+        return max(fixed, together)
     by_time = 1 if leg_s is None else math.ceil(WORTH_A_TASK_S / max(leg_s, 1e-6))
-    return max(1, min(by_time, math.ceil(ready / max(1, idle_workers))))
+    return max(1, min(max(by_time, together), math.ceil(ready / max(1, idle_workers))))
 
 
 class Backlog:

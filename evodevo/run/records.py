@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
+PER_DEVICE = "EVODEVO_WORKERS_PER_DEVICE"
+"""The environment variable that tells a worker how many may share its GPU."""
+
 Status = Literal["done", "diverged", "failed"]
 
 STREAM = "evodevo-report"
@@ -72,6 +75,8 @@ class Job:
     """Of the parameters that all founders begin with; None if each draws its own."""
     longest_leg: int = 1
     """Epochs of the longest leg of the run."""
+    members_per_device: int = 1
+    """Members that a worker trains at once."""
 
     def leg_timeout_s(self, epochs: int) -> float | None:
         """Seconds after which training a leg is given up: the limit is one per epoch."""
@@ -153,7 +158,9 @@ class Outcome:
     `error` is the traceback). `fom` and `checkpoint` are there when done, and only then. `seconds` has wait
     (for work, before it), prepare (loading the data, once a process), load, train, eval and save: together
     they are the time that passed on the worker, so save counts only what evaluation and the next member did
-    not hide; `hidden_s` is what they did. `epochs` has the training metrics of each epoch of a longer leg.
+    not hide; `hidden_s` is what they did. Of several members that a worker trains at once each has the
+    seconds of its own turns; `aside_s` are those of the others between its beginning and its end. `epochs`
+    has the training metrics of each epoch of a longer leg.
     `metrics` and `epochs` have what is not finite, too (in JSON as text, see `in_json`). `notes` says what
     else is to be known of the attempt, such as metrics that are not finite, or state that did not fit.
     """
@@ -167,6 +174,7 @@ class Outcome:
     hidden_s: float = 0.0
     epochs: Sequence[Mapping[str, float]] = ()
     notes: Sequence[str] = ()
+    aside_s: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; what has nothing to say is left out."""
@@ -187,6 +195,8 @@ class Outcome:
             data["epochs"] = [in_json(epoch) for epoch in self.epochs]
         if self.notes:
             data["notes"] = list(self.notes)
+        if self.aside_s:
+            data["aside_s"] = self.aside_s
         return data
 
     @classmethod
@@ -202,12 +212,18 @@ class Outcome:
             data.get("hidden_s", 0.0),
             [from_json(epoch) for epoch in data["epochs"]] if "epochs" in data else (),
             tuple(map(sys.intern, data.get("notes", ()))),
+            data.get("aside_s", 0.0),
         )
 
     @property
     def busy_s(self) -> float:
         """Seconds that the attempt kept its worker busy, without waiting for work."""
         return sum(self.seconds.values()) - self.seconds.get("wait", 0.0)
+
+    @property
+    def there_s(self) -> float:
+        """Seconds from the attempt's beginning to its end."""
+        return self.busy_s + self.aside_s
 
 
 def _fields(record: Assignment | CheckpointRef) -> dict[str, Any]:

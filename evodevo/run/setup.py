@@ -33,6 +33,7 @@ START_STEM = "start-a0"
 RUN_UNIT = "workers.unit:run_unit"
 EXAMINE = "workers.examine:examine"
 DESCRIBE = "workers.describe:describe"
+MEASURE = "workers.measure:members_at_once"
 TRY_START = "workers.start:try_start"
 SOUP = "workers.soup:make_soup"
 RENDER = "evodevo.report.products:write_products"
@@ -182,4 +183,5 @@ def job_of(
         average_half_life=search.half_life,
         initial_seed=rng.initial_seed(config.run.seed) if shared else None,
         longest_leg=max(map(search.leg_epochs, range(search.generations))),
+        members_per_device=config.cluster.at_once,
     )

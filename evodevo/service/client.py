@@ -220,20 +220,24 @@ def connect(address: str | None = None, scheduler_file: Path | str | None = None
 
 
 @contextlib.contextmanager
-def local(workers: int | None = None, runs_dir: Path | str = "checkpoints") -> Iterator[Client]:
+def local(
+    workers: int | None = None, runs_dir: Path | str = "checkpoints", workers_per_device: int = 1
+) -> Iterator[Client]:
     """A client of a cluster of its own, on this machine: `with evodevo.local(workers=2) as client: ...`.
 
-    By default there is a worker for each GPU, or where there is none for each core. They are still starting
-    when this returns; what is asked of them waits for the first one. Raises `UsageError` for less than one,
-    and if a module of the user's has the name of a package of ours.
+    By default there are `workers_per_device` for each GPU, or where there is none one for each core. They are
+    still starting when this returns; what is asked of them waits for the first one. Raises `UsageError` for
+    less than one, and if a module of the user's has the name of a package of ours.
     """
+    if workers_per_device < 1:
+        raise UsageError(f"workers_per_device is {workers_per_device}; give 1 or more")
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}; give 1 or more, or leave it out for as many as have room")
     check_names()
     from evodevo.service import cluster, machine
 
-    wanted = workers or machine.room_for_workers()
-    with cluster.local(wanted, runs_dir) as dask_client:
+    wanted = workers or machine.room_for_workers(per_device=workers_per_device)
+    with cluster.local(wanted, runs_dir, workers_per_device) as dask_client:
         client = Client(dask_client, "", outlives=False)
         client.workers = wanted  # those that are still starting count
         yield client

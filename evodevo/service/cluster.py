@@ -17,17 +17,19 @@ from distributed.comm.addressing import parse_address
 from distributed.comm.core import CommClosedError
 
 from evodevo.errors import UsageError
+from evodevo.run.records import PER_DEVICE
 from evodevo.service import forkserver
 
 CONNECT_TIMEOUT_S = 10
 
 
 @contextlib.contextmanager
-def local(workers: int, runs_dir: Path | str) -> Iterator[Client]:
+def local(workers: int, runs_dir: Path | str, workers_per_device: int = 1) -> Iterator[Client]:
     """A cluster in processes of this machine, with the same service in its scheduler as any other.
 
     Workers have no memory limit and may have children (data loaders); both are Dask's defaults otherwise.
-    The scheduler is in this process: the cluster ends with it, and its runs can be resumed.
+    A GPU has `workers_per_device` of them. The scheduler is in this process: the cluster ends with it, and
+    its runs can be resumed.
     """
     settings = {
         "distributed.worker.daemon": False,
@@ -48,7 +50,7 @@ def local(workers: int, runs_dir: Path | str) -> Iterator[Client]:
                     n_workers=0,
                     threads_per_worker=1,
                     memory_limit=None,
-                    env=forkserver.worker_environment(),
+                    env={**forkserver.worker_environment(), PER_DEVICE: str(workers_per_device)},
                     preload=["workers.preload"],
                     scheduler_kwargs={
                         "preload": ["evodevo.service"],

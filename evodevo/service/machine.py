@@ -6,9 +6,9 @@ import os
 from dask.system import cpu_count
 
 
-def room_for_workers(threads_per_member: int = 1) -> int:
-    """Return the number of visible GPUs, or without any, the cores divided by the threads of a worker."""
-    return visible_gpus() or max(1, cpu_count() // threads_per_member)
+def room_for_workers(threads_per_member: int = 1, per_device: int = 1) -> int:
+    """Return `per_device` for each visible GPU, or without any the cores divided by a worker's threads."""
+    return visible_gpus() * per_device or max(1, cpu_count() // threads_per_member)
 
 
 def visible_gpus() -> int:

@@ -61,6 +61,7 @@ class Service(SchedulerPlugin):
         self._stopped: dict[str, str] = {}
         self._reader = Reader()
         self._reserved: set[str] = set()
+        self._measured: dict[str, dict[str, Any]] = {}
         self._starting: asyncio.Task[None] | None = None
         self._failure: str | None = None
         self.no_workers: str | None = None
@@ -229,6 +230,8 @@ class Service(SchedulerPlugin):
             facts = await self._describe(checked, start=start)
             versions = {**own_versions(), "torch": facts["torch"]}
             begun = checked.model_copy(update={"versions": versions})
+            if "members" in facts:
+                begun = begun.with_members_per_device(facts["members"]["members"])
             copied = (start.origin, start.data) if start else None
             try:
                 await asyncio.to_thread(create_run, directory, begun, facts.get("data"), copied)
@@ -327,7 +330,8 @@ class Service(SchedulerPlugin):
         """Try the workload of a config; see `trial.describe`. Raises `UsageError`."""
         await self.until_ready()
         job = job_of(config, self.runs_dir / config.run.name, data=data)
-        return await describe(config, job, self._dispatcher, self._refuse_unlike_workers, twice, start)
+        refuse = self._refuse_unlike_workers
+        return await describe(config, job, self._dispatcher, refuse, twice, start, self._measured)
 
     def _refuse_unlike_workers(self, needs: Needs) -> None:
         """Different versions give different histories; and nobody waits for workers that will never do."""

@@ -1,5 +1,7 @@
 """Workers as Slurm jobs: a scheduler in this process, and as many jobs as its runs can use.
 
+A job is one worker, or `cluster.workers_per_device` of them on the one GPU that it has.
+
 dask-jobqueue writes and submits the job scripts. Which jobs there should be is decided here, from what Slurm
 says: Dask's own replacement gives up jobs that die before their worker registers, and gives a worker that is
 restarting no time; its scaling down may end a worker in mid-epoch.
@@ -25,6 +27,7 @@ from distributed import Client, Security
 
 from evodevo.config import RunConfig
 from evodevo.errors import UsageError
+from evodevo.run.records import PER_DEVICE
 from evodevo.service.cluster import stop_runs
 from evodevo.service.plugin import Service
 
@@ -89,12 +92,12 @@ def _cluster_class() -> Any:
 
 def _arguments(config: RunConfig, runs_dir: Path) -> dict[str, Any]:
     """What dask-jobqueue's `SLURMCluster` is given."""
-    wanted = config.cluster.slurm
+    wanted, workers = config.cluster.slurm, _workers_per_job(config)
     security = Security()  # as Dask's own configuration has it
     directives = ["--no-requeue", *(["--gres=gpu:1"] if wanted.gpus else []), *wanted.directives]
     return {
-        "cores": 1,  # of the Dask worker: one epoch at a time
-        "processes": 1,
+        "cores": workers,  # one for each Dask worker: one unit at a time
+        "processes": workers,
         "memory": wanted.memory,
         "queue": wanted.partition,
         "account": wanted.account,
@@ -107,6 +110,7 @@ def _arguments(config: RunConfig, runs_dir: Path) -> dict[str, Any]:
         "job_extra_directives": directives,
         "job_script_prologue": [
             "export DASK_DISTRIBUTED__WORKER__DAEMON=False",
+            f"export {PER_DEVICE}={workers}",
             ENDS_AT,
             *wanted.prologue,
         ],
@@ -121,6 +125,10 @@ def _arguments(config: RunConfig, runs_dir: Path) -> dict[str, Any]:
         "silence_logs": logging.CRITICAL,
         **({"security": security, "protocol": "tls://"} if getattr(security, "tls_ca_file", None) else {}),
     }  # fmt: skip
+
+
+def _workers_per_job(config: RunConfig) -> int:
+    return config.cluster.workers_per_device if config.cluster.slurm.gpus else 1
 
 
 def _refuse_no_slurm() -> None:
@@ -191,7 +199,8 @@ class _Keeper:
     def __init__(self, cluster: Any, config: RunConfig) -> None:
         self._cluster = cluster
         self._limits = config.cluster.slurm
-        self._population = config.search.population
+        self._population = -(-config.search.population // config.cluster.at_once)
+        self._workers_per_job = _workers_per_job(config)
         self._first_run_came = False
         self._failures = 0
         self._seen: set[Any] = set()
@@ -208,21 +217,32 @@ class _Keeper:
 
     async def _round(self) -> None:
         cluster, limits = self._cluster, self._limits
-        states = {state.name: address for address, state in cluster.scheduler.workers.items()}
+        states = self._workers_by_job()
         idle = self._service.idle_workers()
         jobs = {name: getattr(cluster.workers.get(name), "job_id", None) for name in cluster.worker_spec}
+        wanted = -(-self._wanted() // self._workers_per_job)
         change = plan(
             jobs,
             await _queued(),
             registered=set(states),
-            idle={name for name, address in states.items() if address in idle},
-            wanted=min(limits.max_workers, max(limits.min_workers, self._wanted())),
+            idle={name for name, addresses in states.items() if idle.issuperset(addresses)},
+            wanted=min(limits.max_workers, max(limits.min_workers, wanted)),
         )
         self._note_failures(change, set(states))
         for name in change.drop & states.keys():
-            self._service.dismiss(states[name])
+            for address in states[name]:
+                self._service.dismiss(address)
         await cluster.scale_down(change.drop)  # to its end: names are used again
-        cluster.scale(change.target)
+        cluster.scale(jobs=change.target)
+
+    def _workers_by_job(self) -> dict[Any, list[str]]:
+        """The addresses of the workers that have registered, by the names of their jobs."""
+        spec = self._cluster.worker_spec
+        job_of = {f"{name}{suffix}": name for name in spec for suffix in spec[name].get("group", ())}
+        found: dict[Any, list[str]] = {}
+        for address, state in self._cluster.scheduler.workers.items():
+            found.setdefault(job_of.get(str(state.name), state.name), []).append(address)
+        return found
 
     def _wanted(self) -> int:
         """What the runs can use; before there is one, what the one that is coming will."""

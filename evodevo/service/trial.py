@@ -1,16 +1,18 @@
 """The trial of a config before a run begins: its checkpoint store here, its workload on a worker."""
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from evodevo.config import RunConfig
 from evodevo.errors import UsageError
+from evodevo.evolution.strategies import find
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.crew import AttemptLost, Caller, Needs
 from evodevo.run.origin import Found
 from evodevo.run.records import Job
-from evodevo.run.setup import DESCRIBE, TRY_START, founders
+from evodevo.run.setup import DESCRIBE, MEASURE, TRY_START, founders
 
 
 async def describe(
@@ -20,12 +22,14 @@ async def describe(
     refuse: Callable[[Needs], None],
     twice: bool = False,
     start: Found | None = None,
+    measured: dict[str, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Ask a worker whether the workload works, and see here whether checkpoints can be deleted.
 
     With `twice` the worker loads the data twice and compares. `start` is what the run begins from, if that is
-    another run: whether it fits is tried as well. `refuse` raises `UsageError` if no worker that is there
-    will ever do. Raises `UsageError`.
+    another run: whether it fits is tried as well. If the config leaves open how many members a worker trains
+    at once, `members` in the answer has what was found, which `measured` keeps for further runs. `refuse`
+    raises `UsageError` if no worker that is there will ever do. Raises `UsageError`.
     """
     first = founders(config)
     try:
@@ -50,6 +54,18 @@ async def describe(
         return None
 
     facts: dict[str, Any] = await call(DESCRIBE, first, twice)
+    if config.cluster.members_per_device == "auto":
+        known = measured if measured is not None else {}
+        generations = 1 if find(config.search.strategy).inherits else config.search.generations
+        most = config.search.population * generations
+        key = json.dumps([job.workload, job.data_root, job.average_half_life, most], sort_keys=True)
+        try:
+            known[key] = known.get(key) or await call(MEASURE, first[0], most)
+            facts = {**facts, "members": known[key]}
+        except UsageError as why:
+            warning = f"cluster.members_per_device: could not be measured, so it is 1: {why}"
+            warnings = [*facts["warnings"], warning]
+            facts = {**facts, "members": {"members": 1, "said": "1"}, "warnings": warnings}
     if start is None:
         return {**facts, "start": []}
     start.check_data(facts["data"])

@@ -2,13 +2,18 @@
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
 from tests.workers.made_images import HYPERPARAMETERS, NETWORKS, bands, prepared
+from tests.workers.test_side_by_side import carried_out, members, what_came
+from tests.workers.toys import Toy, job, section
+from workers import preload
+from workers.devices import Claim
 from workers.images import ImageClassifier
-from workers.workload import Splits
+from workers.workload import Splits, Training
 
 pytestmark = [
     pytest.mark.gpu,
@@ -69,3 +74,33 @@ def test_a_checkpoint_is_the_same_on_the_other_device(written_on: str, read_on: 
     here = reader.evaluate(restored, "validation")
     assert here["validation_loss"] == pytest.approx(there["validation_loss"], rel=0.05)
     assert trained(reader, written) != written
+
+
+def test_members_that_take_turns_on_streams_of_their_own_are_bit_for_bit_what_they_are_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preload, "_claim", Claim("0"))
+    about = job(tmp_path, section("tests.workers.test_side_by_side:FewDigits"))
+    given = members(4, max_shift=2)
+    assert what_came(carried_out(about, given, 3)) == what_came(carried_out(about, given, 1))
+
+
+def test_a_member_that_does_not_fit_beside_another_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preload, "_claim", Claim("0"))
+    about = job(tmp_path, section("tests.gpu.test_training:Large"))
+    told = carried_out(about, members(2), 2)
+    assert [status for status, *_ in what_came(told)] == ["done", "done"]
+    assert any("no memory was left" in note for one in told.values() for note in one["outcome"]["notes"])
+
+
+class Large(Toy):
+    """A member that holds more than half of the memory that is free when the first one begins."""
+
+    half: int | None = None
+
+    def setup(self, training: Training) -> None:
+        if self.half is None:
+            self.half = torch.cuda.mem_get_info()[0] * 6 // 10
+        training.block = torch.empty(self.half, dtype=torch.uint8, device=self.device)  # type: ignore[attr-defined]

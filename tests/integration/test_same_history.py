@@ -93,6 +93,52 @@ def test_the_history_is_the_same_with_three_workers_and_any_number_of_members_a_
 
 
 @each_pace
+@pytest.mark.parametrize("at_once", [3, "auto"])
+def test_the_history_is_the_same_with_several_members_at_once_on_each_worker(
+    tmp_path: Path,
+    three_workers: package.Client,
+    undisturbed: Mapping[str, list[dict[str, str]]],
+    pace: str,
+    at_once: object,
+) -> None:
+    """On CPU `auto` is 1, and the journal says so."""
+    name = f"{pace}-{at_once}-at-once"
+    run = three_workers.submit(config_of(tmp_path, pace, name, cluster={"members_per_device": at_once}))
+    assert run.wait().state == "done"
+    assert untimed_history(three_workers.runs_dir / name) == undisturbed[pace]
+    history = history_of(three_workers.runs_dir / name)
+    several = any(life.outcome.aside_s for life in history.lives() if life.outcome)
+    assert (history.config.cluster.members_per_device, several) == ((3, True) if at_once == 3 else (1, False))
+
+
+@each_pace
+def test_the_history_is_the_same_with_a_worker_killed_that_had_three_members_at_once(
+    tmp_path: Path, processes: Processes, undisturbed: Mapping[str, list[dict[str, str]]], pace: str
+) -> None:
+    """Those three are lost and no other. Each is tried again by itself, and it counts as nobody's fault."""
+    held = Held(tmp_path)
+    cluster = {"workers": 1, "members_per_device": 3}
+    config = config_of(
+        tmp_path,
+        pace,
+        workload__options=held.options,
+        cluster=cluster,
+        limits={"max_attempts": 1},
+    )
+    launched = processes.start(
+        "-m", "evodevo", "launch", str(config), "--runs-dir", str(tmp_path), log="launch"
+    )
+    held.until_epochs_began(1)
+    held.kill()
+    held.file.unlink()
+    assert launched.wait(120) == 0, processes.log("launch")
+    history = history_of(tmp_path / "digits")
+    assert sorted(life.id for life in history.lives() if life.lost) == ["g000s000", "g000s001", "g000s002"]
+    assert history.lost_attempts == 3
+    assert untimed_history(tmp_path / "digits") == undisturbed[pace]
+
+
+@each_pace
 @pytest.mark.parametrize("members", [1, 7, "auto"])
 def test_the_history_is_the_same_with_workers_killed_at_random(
     tmp_path: Path,

@@ -25,10 +25,12 @@ class Book:
         self._events: list[tuple[float, Event]] = []
         self._member = 0
 
-    def trained(self, worker: str, at: float, goes_on: bool = False, **seconds: float) -> float:
+    def trained(
+        self, worker: str, at: float, goes_on: bool = False, aside_s: float = 0.0, **seconds: float
+    ) -> float:
         """A leg that began at that time; returns its end."""
-        outcome = Outcome("diverged", seconds=seconds)
-        end = at + outcome.busy_s
+        outcome = Outcome("diverged", seconds=seconds, aside_s=aside_s)
+        end = at + outcome.there_s
         self._events.append((end, Result(self._next(not goes_on), outcome, worker, T0 + at, goes_on)))
         return end
 
@@ -63,6 +65,16 @@ def assert_adds_up(pen: Pen) -> None:
     assert all(value >= 0 for value in found.values())
     whole = history.training_s * workers_at_once(history)
     assert sum(found.values()) == pytest.approx(whole, abs=1e-6)
+
+
+def test_members_that_took_turns_on_a_worker_add_up_to_its_time() -> None:
+    book = Book()
+    book.trained("tcp://a", 0, aside_s=9.0, load=1.0, train=5.0, eval=1.0)
+    end = book.trained("tcp://a", 1, aside_s=6.0, load=1.0, train=7.0, eval=1.0)
+    book.trained("tcp://a", end, train=4.0)
+    pen = book.closed()
+    assert_adds_up(pen)
+    assert account(pen.history) == {**NOTHING, "load": 2.0, "train": 16.0, "eval": 2.0}
 
 
 def test_what_workers_measured_is_told_by_part_and_loading_the_data_is_start_up() -> None:

@@ -70,6 +70,16 @@ def test_a_run_that_went_to_its_end_is_told_in_full(tmp_path: Path) -> None:
     assert json.loads(json.dumps(facts)) == facts
 
 
+def test_how_many_members_a_worker_trained_at_once_is_told_if_that_is_more_than_one(tmp_path: Path) -> None:
+    for name, at_once, said in (("one", 1, "with 1 at once"), ("many", 3, "with 1 x 3 members at once")):
+        config = config_of(cluster__members_per_device=at_once)
+        caller = FakeCaller(workers=("tcp://a",))
+        history = carry_out(new_run(tmp_path / name, config), caller)
+        assert summary_of(history).get("members_per_worker", 1) == at_once
+        assert dict(summary_lines(history))["time"].endswith(said)
+        assert max(len(unit.assignments) for unit in caller.units) == at_once
+
+
 def test_the_account_is_of_workers_and_parts_of_some_size_are_said_in_words(pen: Pen) -> None:
     """Two workers for 10 s: one loads the data for 2 s and trains for 8 s, the other for 2 s of 3."""
     pen.births(None, None)

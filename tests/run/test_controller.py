@@ -27,6 +27,7 @@ from evodevo.errors import UsageError
 from evodevo.evolution.fitness import DEFAULT_SIGMA
 from evodevo.evolution.rng import training_seed
 from evodevo.run import files
+from evodevo.run.controller import Controller
 from evodevo.run.crew import AttemptLost
 from evodevo.run.journal import Journal, Record, Tail
 from evodevo.run.records import Assignment
@@ -210,3 +211,14 @@ def test_the_controllers_record_says_where_it_is_before_anything_is_born(tmp_pat
     assert [record["kind"] for record in records[:3]] == ["run", "controller", "births"]
     assert (records[1]["host"], records[1]["retry"]) == ("here", [])
     assert json.dumps(records[0]["config"]) == json.dumps(config_of().complete().to_json())
+
+
+@pytest.mark.parametrize(("at_once", "workers"), [(1, 10), (4, 3), (99, 1)])
+def test_fewer_workers_are_wanted_if_each_trains_several_members(
+    tmp_path: Path, at_once: int, workers: int
+) -> None:
+    run = new_run(tmp_path / "run", config_of(search__population=10, cluster__members_per_device=at_once))
+    controller = Controller(run, FakeCaller(), {})
+    assert controller.wanted_workers() == 1
+    controller.history = history_of(run)
+    assert controller.wanted_workers() == workers

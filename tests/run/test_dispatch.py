@@ -192,8 +192,8 @@ class Cluster:
         return self.submitted[-1], box, crew
 
 
-def unit_of(*members: str, timeout_s: float | None = None, epochs: int = 1) -> WorkUnit:
-    job = Job("run", {}, "loss", "/params", None, 1, timeout_s)
+def unit_of(*members: str, timeout_s: float | None = None, epochs: int = 1, at_once: int = 1) -> WorkUnit:
+    job = Job("run", {}, "loss", "/params", None, 1, timeout_s, members_per_device=at_once)
     return WorkUnit(job, [Assignment(member, 1, {}, None, 0, 1, epochs=epochs) for member in members])
 
 
@@ -685,6 +685,32 @@ async def test_a_worker_that_overruns_the_time_limit_of_a_leg_is_restarted(epoch
     assert losses.seconds == pytest.approx(5.0 * epochs + KILL_AFTER_S)
     assert cluster.restarted == ["w"]
     assert task.future.released
+
+
+@on_a_loop
+async def test_members_that_take_turns_have_the_time_of_all_of_them() -> None:
+    cluster = Cluster()
+    cluster.join("w", nanny="tcp://nanny")
+    task, box, _ = await cluster.at_work(unit_of("m", "n", "o", "p", timeout_s=5.0, at_once=3))
+    await task.report(began(0), began(1), began(2))
+    await asyncio.sleep(3 * 5.0 + KILL_AFTER_S - 0.1)
+    await task.report({"index": 1, "waits": "for memory"})
+    await asyncio.sleep(3 * 5.0 + KILL_AFTER_S - 0.1)
+    assert (box.messages, cluster.restarted) == ([], [])
+    await asyncio.sleep(0.2)
+    assert cluster.restarted == ["w"]
+    assert summed_up(box.messages) == [("AttemptsLost", ["m", "n", "o", "p"])]
+
+
+@on_a_loop
+async def test_a_worker_that_is_lost_with_several_at_work_loses_those_and_no_more() -> None:
+    cluster = Cluster("w")
+    task, box, _ = await cluster.at_work(unit_of(*"klmnop", at_once=3))
+    await task.report(began(0), began(1), began(2), done(1), began(3), done(0))
+    box.empty()
+    cluster.leave("w")
+    await settled()
+    assert summed_up(box.messages) == [("AttemptsLost", ["m", "n", "o"]), ("NotBegun", ["p"])]
 
 
 @on_a_loop

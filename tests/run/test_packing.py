@@ -39,6 +39,17 @@ def test_a_unit_lasts_as_long_as_a_task_is_worth(leg_s: float, size: int) -> Non
     assert size * leg_s >= WORTH_A_TASK_S or size == 1000
 
 
+@pytest.mark.parametrize(
+    ("fixed", "ready", "idle", "size"),
+    [(None, 99, 1, 8), (None, 9, 2, 5), (None, 3, 1, 3), (None, 8, 8, 1), (3, 99, 1, 8), (20, 99, 1, 20)],
+)
+def test_a_unit_has_as_many_as_a_worker_trains_at_once_if_there_are_enough_for_all_workers(
+    fixed: int | None, ready: int, idle: int, size: int
+) -> None:
+    for leg_s in (None, 60.0):
+        assert unit_size(fixed, ready, idle, leg_s, together=8) == size
+
+
 @pytest.mark.parametrize(("ready", "idle", "size"), [(8, 4, 2), (9, 4, 3), (3, 4, 1), (0, 4, 1), (7, 0, 7)])
 def test_what_is_ready_is_shared_among_the_workers_that_are_idle(ready: int, idle: int, size: int) -> None:
     assert unit_size(None, ready, idle, 1e-9) == size

@@ -46,7 +46,7 @@ def test_the_json_of_an_outcome_has_every_field_by_its_name() -> None:
     ref = CheckpointRef("x", 3, "abc")
     epochs = [{"train_loss": 2.0}, {"train_loss": -math.inf}]
     metrics = {"loss": 0.5, "other": math.nan, "third": math.inf}
-    data = Outcome("failed", 0.5, metrics, ref, {"load": 1.0}, "why", 0.25, epochs, ["a note"]).to_json()
+    data = Outcome("failed", 0.5, metrics, ref, {"load": 1.0}, "why", 0.25, epochs, ["a note"], 0.5).to_json()
     assert data == {
         "status": "failed",
         "fom": 0.5,
@@ -57,6 +57,7 @@ def test_the_json_of_an_outcome_has_every_field_by_its_name() -> None:
         "hidden_s": 0.25,
         "epochs": [{"train_loss": 2.0}, {"train_loss": "-inf"}],
         "notes": ["a note"],
+        "aside_s": 0.5,
     }
 
 
@@ -66,7 +67,8 @@ def test_the_json_of_an_outcome_says_nothing_of_what_it_has_not() -> None:
 
 
 def test_the_time_that_a_worker_was_busy_is_all_but_the_waiting() -> None:
-    assert Outcome("done", seconds={"wait": 8.0, "load": 0.5, "train": 2.0, "save": 0.25}).busy_s == 2.75
+    outcome = Outcome("done", seconds={"wait": 8.0, "load": 0.5, "train": 2.0, "save": 0.25}, aside_s=4.0)
+    assert (outcome.busy_s, outcome.there_s) == (2.75, 6.75)
 
 
 def test_the_time_limit_of_a_leg_is_that_of_its_epochs() -> None:

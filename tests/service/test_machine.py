@@ -46,6 +46,7 @@ def test_there_is_a_worker_for_each_gpu_however_many_threads_it_has(
 ) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library(count, status))
     assert machine.room_for_workers(4) == workers
+    assert machine.room_for_workers(4, per_device=3) == (3 * workers if count and not status else workers)
 
 
 @pytest.mark.usefixtures("cores")

@@ -350,3 +350,22 @@ def test_torchs_average_as_training_averaged_is_judged_and_exported(
     for name, value in training.averaged.module.state_dict().items():
         assert torch.equal(found[name], value)
     assert not torch.equal(found["0.weight"], training.model.get_parameter("0.weight"))
+
+
+def test_what_is_kept_in_self_from_step_to_step_is_refused_if_members_are_to_take_turns(
+    tmp_path: Path, user_module: UserModule
+) -> None:
+    """It is reset for each epoch, which is good enough for members that are trained one after the other."""
+    text = (
+        f"{HEAD}    def train(self, training):\n"
+        "        self.count = 0\n        yield from super().train(training)\n"
+        "    def loss(self, model, batch, hp):\n        self.count += 1\n"
+        "        return super().loss(model, batch, hp) * self.count\n"
+    )
+    workload = section(f"{user_module(text)}:Net")
+    assert describe(job(tmp_path, workload), [HYPERPARAMETERS])["warnings"] == []
+    message = refusal(tmp_path, workload, members_per_device=3)
+    assert message.startswith(
+        "cluster.members_per_device: is 3, and members that take turns are not what they"
+    )
+    assert describe(job(tmp_path, members_per_device=3), [HYPERPARAMETERS])["warnings"] == []

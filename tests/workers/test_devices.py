@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from evodevo.run.records import PER_DEVICE
 from workers import gpus
 from workers.devices import SLURM_LISTS, Claim, claim, confine, identities, visible_devices
 
 CLAIMANT = """\
 import sys
 from pathlib import Path
+from evodevo.run.records import PER_DEVICE
 from workers import gpus
 from workers.devices import claim
 gpus.uuids = list  # whatever GPUs there are here
@@ -71,7 +73,7 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The UUIDs of the GPUs that this process may open: none, whatever is here; a test may add some."""
     found: list[str] = []
     monkeypatch.setattr(gpus, "uuids", lambda: found)
-    for name in (*SLURM_LISTS, "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
+    for name in (*SLURM_LISTS, PER_DEVICE, "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
     return found
 
@@ -104,6 +106,50 @@ def test_of_many_processes_that_claim_at_once_each_has_a_device_of_its_own_or_is
     assert [device for device, _ in answers] == ["0", "1", "2", "none", "none"]
     for device, problem in answers:
         assert bool(re.search(r"\(0 by .*, 1 by .*, 2 by .*\) are taken", problem)) == (device == "none")
+
+
+def test_a_device_has_as_many_workers_as_the_environment_says_and_each_device_its_first_one_first(
+    tmp_path: Path, held: list[Claim], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PER_DEVICE, "2")
+    with claimants(tmp_path, 5, "0", "1") as all_of_them:
+        answers = []
+        for one in all_of_them:
+            one.go()
+            answers.append(one.answer())
+        assert [device for device, _ in answers] == ["0", "1", "0", "1", "none"]
+        first, *_ = (one.process.pid for one in all_of_them)
+        assert re.search(rf"\(0 by processes {first} and \d+, 1 by processes", answers[-1][1])
+        assert answers[-1][1].endswith(
+            "start 2 workers per device, or set EVODEVO_WORKERS_PER_DEVICE to more"
+        )
+        all_of_them[2].end()
+        held.append(claim(["0", "1"], tmp_path))
+        assert (held[0].device, held[0].workers, held[0].room is None) == ("0", 2, False)
+        monkeypatch.delenv(PER_DEVICE)
+        assert claim(["0", "1"], tmp_path).device == "none"  # one that wants it for itself does not share it
+
+
+def test_the_first_worker_of_a_device_locks_the_file_that_the_only_one_would(
+    tmp_path: Path, held: list[Claim]
+) -> None:
+    held += [claim(["GPU-5a/b"], tmp_path, per_device=2) for _ in range(2)]
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"GPU-5a_b.lock", "GPU-5a_b.2.lock"} < names
+    assert {name for name in names if "room" in name or "door" in name} == {
+        "GPU-5a_b.room.lock",
+        "GPU-5a_b.door.lock",
+    }
+    assert claim([], tmp_path, per_device=2) == Claim("cpu")
+
+
+@pytest.mark.parametrize("said", ["0", "two", "", "-1"])
+def test_a_number_of_workers_that_is_none_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    monkeypatch.setenv(PER_DEVICE, said)
+    problem = f"EVODEVO_WORKERS_PER_DEVICE is {said!r} and should be the workers of a GPU, 1 or more"
+    assert claim(["0"], tmp_path) == Claim("none", problem)
 
 
 @pytest.mark.parametrize("kill", [True, False], ids=["killed", "ended"])
@@ -156,7 +202,7 @@ def test_where_all_devices_are_taken_the_problem_names_them_and_says_what_to_do(
     assert without == Claim(
         "none",
         f"all devices (0 by process {me}, 1 by process {me}) are taken by other workers: "
-        "start one worker per device",
+        "start one worker per device, or set EVODEVO_WORKERS_PER_DEVICE to more",
     )
 
 

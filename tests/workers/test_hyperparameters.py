@@ -37,3 +37,13 @@ def test_unpacking_them_into_a_call_counts_as_reading_them() -> None:
     hp = Hyperparameters({"lr": 0.1, "momentum": 0.9})
     assert dict(**hp) == {"lr": 0.1, "momentum": 0.9}
     assert hp.read == {"lr", "momentum"}
+
+
+def test_what_is_read_within_a_block_can_be_told_from_what_was_read_before() -> None:
+    hp = Hyperparameters({"rate": 0.1, "decay": 0.2})
+    assert hp["rate"] == 0.1
+    with hp.recording() as names:
+        assert hp.get("momentum", 0.9) == 0.9
+        assert "decay" in hp
+    assert names == {"momentum", "decay"}
+    assert hp.read == {"rate", "momentum", "decay"}

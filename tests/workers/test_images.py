@@ -156,7 +156,7 @@ def test_training_images_are_moved_by_a_tenth_at_most_and_half_are_mirrored(
     workload, seen = prepared(make, spots(2000, pixels), pixels=pixels), Seen()
     workload.mean = torch.zeros_like(workload.mean)
     torch.manual_seed(0)
-    workload.loss(seen, workload.splits.train, HP)
+    workload.loss(seen, workload.augmented(workload.splits.train, HP), HP)
     places = [divmod(int(place), pixels) for place in seen.inputs[0][:, 0].flatten(1).argmax(1)]
     moves = range(-furthest, furthest + 1)
     left = pixels // 2 - 4
@@ -168,7 +168,7 @@ def test_training_images_are_moved_by_a_tenth_at_most_and_half_are_mirrored(
 
 def test_a_network_is_given_channels_last_images_in_training_and_evaluation(make: Make) -> None:
     workload, seen = prepared(make), Seen()
-    workload.loss(seen, workload.splits.train, HP)
+    workload.loss(seen, workload.augmented(workload.splits.train, HP), HP)
     workload.metrics(seen, workload.splits.validation)
     assert len(seen.inputs) == 2
     assert all(images.is_contiguous(memory_format=torch.channels_last) for images in seen.inputs)
@@ -204,7 +204,7 @@ def test_bfloat16_is_close_to_float32_in_training_and_not_the_same(make: Make) -
 def test_the_loss_is_float32_of_the_rounded_scores() -> None:
     workload = prepared(ResNet20, precision="bfloat16")
     torch.manual_seed(0)
-    loss = workload.loss(workload.model(), workload.splits.train, HP)
+    loss = workload.loss(workload.model(), workload.augmented(workload.splits.train, HP), HP)
     assert loss.dtype == torch.float32
     assert float(loss.detach()) != float(loss.detach().bfloat16())
 
@@ -234,7 +234,7 @@ def test_without_a_precision_bfloat16_is_for_gpus_that_have_it(
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
     workload = ResNet20(precision=precision)  # type: ignore[arg-type]
     workload.device = torch.device(device)
-    assert workload.uses_bfloat16() is expected
+    assert workload.casts_to() is (torch.bfloat16 if expected else None)
 
 
 def test_only_kernels_decay(make: Make) -> None:

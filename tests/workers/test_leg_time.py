@@ -13,7 +13,7 @@ from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.records import CheckpointRef, WorkUnit
 from tests.workers.conftest import PATIENCE_S
 from tests.workers.toys import Clock, Toy, assignment, files, job, points, run_one, run_unit, section
-from workers import leg, unit
+from workers import attempt, leg, unit
 from workers.hyperparameters import Hyperparameters
 from workers.publisher import Publisher
 from workers.workload import Batch, Splits, Training
@@ -49,6 +49,7 @@ class Timed(Toy):
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leg, "time", CLOCK)
     monkeypatch.setattr(unit, "time", CLOCK)
+    monkeypatch.setattr(attempt, "time", CLOCK)
     monkeypatch.setattr(unit, "_idle_since", CLOCK.now)
     monkeypatch.setattr(unit, "ready_at", lambda: 0.0)
     monkeypatch.setattr(Timed, "batches", 0)
@@ -204,6 +205,7 @@ class Long(Toy):
 def test_the_seconds_add_up_to_about_the_wall_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leg, "time", time)
     monkeypatch.setattr(unit, "time", time)
+    monkeypatch.setattr(attempt, "time", time)
     monkeypatch.setattr(unit, "_idle_since", time.time())
     torch.set_num_threads(1)
     began = time.monotonic()

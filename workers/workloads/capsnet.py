@@ -1,7 +1,7 @@
 """A capsule network on CIFAR-10: Keras' example cifar10_cnn_capsule, routed as in Sabour et al. 2017."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from evodevo.errors import UsageError
 from workers.hyperparameters import Hyperparameters
-from workers.images import ImageClassifier, Precision, decayed_kernels
+from workers.images import Capture, ImageClassifier, decayed_kernels
+from workers.precision import Precision
 from workers.stacked_layers import Stacked
 from workers.stacking import stack
 from workers.workload import Leg, Training
@@ -33,8 +34,11 @@ class CapsNet(ImageClassifier):
         test_examples: int | None = None,
         pixels: int = 32,
         precision: Precision | None = None,
+        compile: bool = False,
+        capture: Capture = "auto",
     ) -> None:
-        super().__init__(batch_size, train_examples, validation_examples, test_examples, pixels, precision)
+        sizes = train_examples, validation_examples, test_examples, pixels
+        super().__init__(batch_size, *sizes, precision, compile, capture)
 
     def model(self) -> "CapsuleNetwork":
         return CapsuleNetwork()
@@ -63,6 +67,9 @@ class CapsNet(ImageClassifier):
 
 
 class CapsuleNetwork(nn.Module):
+    per_member: ClassVar[tuple[str, ...]] = ("q",)
+    """What a captured step reads from a tensor, so that it serves members with other values."""
+
     def __init__(self) -> None:
         super().__init__()
         self.q = 0.5

@@ -1,15 +1,17 @@
 """LeNet-5 on MNIST, after LeCun et al. 1998, with max pooling and ReLU: 61,706 parameters."""
 
 import dataclasses
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evodevo.errors import UsageError
-from workers.augment import shifted
+from workers.augment import shifted, shifts
 from workers.data import mnist
 from workers.hyperparameters import Hyperparameters
+from workers.precision import Precision, casts_to
 from workers.workload import Batch, Splits, Workload
 
 
@@ -18,13 +20,24 @@ class LeNet(Workload):
 
     max_shift: training images are moved by up to so many pixels, each way at random.
     train_examples: of the training digits the first so many (None: all).
+    precision: that of the network in training; None is bfloat16 on a GPU that has it and float32 elsewhere.
+    Evaluation is in float32. compile, capture: see `Workload`.
     """
 
-    def __init__(self, batch_size: int = 50, train_examples: int | None = None) -> None:
+    def __init__(
+        self,
+        batch_size: int = 50,
+        train_examples: int | None = None,
+        precision: Precision | None = None,
+        compile: bool = False,
+        capture: Literal["auto", "off"] = "auto",
+    ) -> None:
         if train_examples is not None and train_examples < 1:
             raise UsageError(f"workload.options.train_examples: should be 1 or more, not {train_examples}")
         self.batch_size = batch_size
         self.train_examples = train_examples
+        self.precision = precision
+        self.compile, self.capture = compile, capture
 
     def data(self, root: str | None) -> Splits:
         splits = mnist.load(root)
@@ -55,10 +68,26 @@ class LeNet(Workload):
             weight_decay=hp.get("weight_decay", 0.0),
         )
 
+    def draws(self, batch: Batch, hp: Hyperparameters) -> Any:
+        """Draw how far each image is moved, int64 (n, 2)."""
+        return shifts(len(batch[0]), hp["max_shift"]) if "max_shift" in hp else None
+
+    def augment(self, batch: Batch, drawn: Any, hp: Hyperparameters) -> Batch:
+        images, labels = batch
+        return (images if drawn is None else shifted(images, drawn, fill=images.min())), labels
+
     def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
         images, labels = batch
-        moved = shifted(images, hp.get("max_shift", 0), fill=float(images.min()))
-        return F.cross_entropy(model(moved), labels)
+        with self._in_precision():
+            outputs = model(images)
+        return self.criterion(outputs.float(), labels)
+
+    def criterion(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The mean cross entropy of scores float32 (n, 10) and labels int64 (n,)."""
+        return F.cross_entropy(outputs, labels)
+
+    def casts_to(self) -> torch.dtype | None:
+        return casts_to(self.precision, self.device)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         images, labels = batch

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from evodevo.errors import UsageError
 from workers.hyperparameters import Hyperparameters
-from workers.images import ImageClassifier, Precision, decayed_kernels
+from workers.images import Capture, ImageClassifier, decayed_kernels
+from workers.precision import Precision
 from workers.stacked_layers import Folded, PerChannel, split
 from workers.stacking import stack
 
@@ -40,10 +41,13 @@ class ResNet20(ImageClassifier):
         pixels: int = 32,
         precision: Precision | None = None,
         depth: int = 20,
+        compile: bool = False,
+        capture: Capture = "auto",
     ) -> None:
         if depth < 8 or depth % 6 != 2:
             raise UsageError(f"workload.options.depth: should be 6 n + 2 (8, 14, 20, ...), not {depth}")
-        super().__init__(batch_size, train_examples, validation_examples, test_examples, pixels, precision)
+        sizes = train_examples, validation_examples, test_examples, pixels
+        super().__init__(batch_size, *sizes, precision, compile, capture)
         self.shortcut = shortcut
         self.optimizer_name = optimizer
         self.blocks = (depth - 2) // 6

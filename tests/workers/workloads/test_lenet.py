@@ -59,22 +59,15 @@ def test_the_metrics_of_a_split_are_the_mean_cross_entropy_and_the_part_that_is_
     assert reported["validation_accuracy"] == int((logits.argmax(1) == labels).sum()) / len(labels)
 
 
-class Seen(torch.nn.Module):
-    """Keeps what it is given, and knows nothing of it."""
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        self.images = images
-        return torch.zeros(len(images), 10)
-
-
 def test_training_images_are_shifted_by_max_shift_and_what_comes_in_is_background() -> None:
     torch.manual_seed(0)
     corner = torch.full((200, 1, 28, 28), -0.5)
     corner[:, 0, 0, 0] = 1.0
-    seen = Seen()
-    LeNet().loss(seen, (corner, torch.zeros(200, dtype=torch.int64)), Hyperparameters({"max_shift": 3}))
-    assert set(seen.images.flatten().tolist()) == {-0.5, 1.0}
-    bright = [tuple(place) for place in (seen.images[:, 0] == 1.0).nonzero()[:, 1:].tolist()]
+    lenet, hp = LeNet(), Hyperparameters({"max_shift": 3})
+    lenet.device = torch.device("cpu")
+    images, _ = lenet.augmented((corner, torch.zeros(200, dtype=torch.int64)), hp)
+    assert set(images.flatten().tolist()) == {-0.5, 1.0}
+    bright = [tuple(place) for place in (images[:, 0] == 1.0).nonzero()[:, 1:].tolist()]
     assert set(bright) == {(row, column) for row in range(4) for column in range(4)}
     assert len(bright) < 200  # one an image, or none where it went out; the nearest pixel would be several
 

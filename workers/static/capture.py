@@ -1,0 +1,77 @@
+"""A function of tensors at fixed places as one CUDA graph; on a CPU it is called as it is."""
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+WARM_UP = 3
+"""Calls before the one that is captured: libraries make their choices, and a compiler compiles."""
+
+
+def captured(run: Callable[[], None], rewind: Callable[[], Any], device: torch.device) -> Callable[[], None]:
+    """Return what replays `run`; it is called several times meanwhile, and what it changes is not put back.
+
+    `rewind` is called before each of these calls. What waits for the GPU (`.item()`, a shape that depends on
+    values) raises `RuntimeError`. Random numbers that `run` draws on the GPU come from its default generator,
+    which a graph of torch's goes on with by itself.
+    """
+    if device.type != "cuda":
+        return run
+    current = torch.cuda.current_stream(device)
+    side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    side.wait_stream(current)
+    try:
+        with torch.cuda.stream(side), _nothing_filled():
+            for number in range(WARM_UP):
+                rewind()
+                with _no_waiting() if number else contextlib.nullcontext():
+                    run()
+            rewind()
+        side.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        # Other threads of the worker (files, messages) may go on meanwhile.
+        with _nothing_filled(), torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
+            run()
+    except BaseException:
+        torch.cuda.set_stream(current)  # a capture that fails leaves its own in place
+        current.wait_stream(side)
+        _recover(device)
+        raise
+    current.wait_stream(side)
+    return graph.replay
+
+
+@contextlib.contextmanager
+def _nothing_filled() -> Iterator[None]:
+    """Let deterministic algorithms do without the kernel that fills each new tensor."""
+    settings: Any = torch.utils.deterministic
+    before = settings.fill_uninitialized_memory
+    settings.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        settings.fill_uninitialized_memory = before
+
+
+@contextlib.contextmanager
+def _no_waiting() -> Iterator[None]:
+    """Let torch raise an error where it would wait for the GPU: in a capture that leaves things behind."""
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says that it does not find everything
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+
+
+def _recover(device: torch.device) -> None:
+    """After a capture that failed the default generator may believe that it is being captured still."""
+    with contextlib.suppress(RuntimeError, AttributeError):
+        torch.cuda.synchronize(device)
+        generator = torch.cuda.default_generators[device.index or 0]
+        generator.graphsafe_set_state(generator.clone_state())  # a new state in the old one's place

@@ -1,0 +1,168 @@
+"""An epoch of one member, or of several together, by static steps."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from workers import steps as eager
+from workers.seeding import Randomness
+from workers.static import tables, updates
+from workers.static.obstacles import of_workload
+from workers.static.shelf import shelf_of
+from workers.static.step import Obstructed, Step
+from workers.training import Training
+
+if TYPE_CHECKING:
+    from workers.workload import Workload
+
+DEVICES: tuple[str, ...] = ("cuda",)
+"""Kinds of device on which members are trained by static steps; a CPU gains nothing by them."""
+
+
+def wanted(workload: Workload) -> bool:
+    """Return whether static steps are tried at all."""
+    return workload.capture == "auto" and workload.device.type in DEVICES
+
+
+def begun(workload: Workload, training: Training) -> Generator[Tensor, None, None] | None:
+    """Return one epoch of a member, or None if it is to be trained as ever.
+
+
+    The losses are views of a table that the next epoch of any member overwrites. If capturing was tried and
+    failed, the member's notes say why.
+    """
+    try:
+        step = _loaded(workload, [training])
+    except Obstructed as why:
+        if why.tried:
+            _note(training, str(why))
+        return None
+    return _one(workload, training, step)
+
+
+def together(
+    workload: Workload, trainings: Sequence[Training], randomness: Sequence[Randomness]
+) -> Generator[Tensor, None, None]:
+    """Train one epoch of K members at once; yields their losses, (K,), as `begun` does.
+
+    Raises `Obstructed` before the first step if they cannot be. What the network itself draws (dropout)
+    goes on from where the first member has its generators.
+    """
+    step = _loaded(workload, trainings, randomness)
+    try:
+        yield from _replayed(workload, trainings, step)
+    finally:
+        randomness[0].save()
+
+
+def stackable(workload: Workload, trainings: Sequence[Training]) -> bool:
+    """Return whether a step for all members at once can be had; it is made and checked if there is none yet.
+
+    All generators stay where they are.
+    """
+    if len(trainings) < 2:
+        return False
+    shelf, here = shelf_of(workload), Randomness(workload.device)
+    generators = [training.generator.get_state() for training in trainings]
+    try:
+        if not shelf.has(shelf.key_of(workload, trainings), trainings):
+            here.restore()
+            shelf.give_back(_loaded(workload, trainings))
+    except (Obstructed, torch.cuda.OutOfMemoryError):
+        return False
+    finally:
+        here.restore()
+        for training, state in zip(trainings, generators, strict=True):
+            training.generator.set_state(state)
+    return True
+
+
+def report(workload: Workload) -> list[str]:
+    """Return lines for `evodevo check`, after a rehearsal."""
+    if not wanted(workload):
+        return []
+    shelf = shelf_of(workload)
+    why = "; ".join(dict.fromkeys(shelf.reasons.values())) or of_workload(workload)
+    lines = ["training steps are captured as CUDA graphs"] if shelf.made else []
+    return lines + ([f"{'some ' if lines else ''}training steps are not captured: {why}"] if why else [])
+
+
+def _loaded(
+    workload: Workload, trainings: Sequence[Training], randomness: Sequence[Randomness] | None = None
+) -> Step:
+    """Return a step with the members and their epochs in it; all generators are where drawing left them.
+
+    Without `randomness` a member's epoch is drawn from the global generators as they are. Raises
+    `Obstructed`, with all generators where they were.
+    """
+    shelf, here = shelf_of(workload), Randomness(workload.device)
+    generators = [training.generator.get_state() for training in trainings]
+    before: list[Randomness] = []
+    drawn = []
+    try:
+        key = shelf.key_of(workload, trainings)
+        for member, training in enumerate(trainings):
+            (here if randomness is None else randomness[member]).restore()
+            before.append(Randomness(workload.device))
+            drawn.append(tables.epoch_of(workload, training, updates.update_of(training)))
+            if randomness is not None:
+                randomness[member].save()
+        after = Randomness(workload.device)
+        step = shelf.take(key, workload, trainings, drawn, before, generators)
+    except (Obstructed, tables.Unfitting) as why:
+        for own, was in zip(randomness or (), before, strict=False):
+            was.restore()
+            own.save()
+        for training, state in zip(trainings, generators, strict=True):
+            training.generator.set_state(state)
+        here.restore()
+        raise why if isinstance(why, Obstructed) else Obstructed(str(why)) from why
+    step.load(trainings, drawn)
+    (after if randomness is None else randomness[0]).restore()
+    return step
+
+
+def _one(workload: Workload, training: Training, step: Step) -> Generator[Tensor, None, None]:
+    for losses in _replayed(workload, [training], step):
+        yield losses.view(())
+
+
+def _replayed(workload: Workload, trainings: Sequence[Training], step: Step) -> Iterator[Tensor]:
+    """Replay an epoch; yields the row of the table of losses, (K,), after each step."""
+    made, total = 0, len(step.numbers)
+    try:
+        while made < total:
+            step.replay()
+            made += 1
+            if workload.scheduler_per == "step":
+                for training in trainings:
+                    _move_on(training)
+            yield step.rows[made - 1]
+    finally:
+        step.store(trainings, made)
+        shelf_of(workload).give_back(step)
+    for member, training in enumerate(trainings):
+        if training.scheduler is not None:
+            _say_stepped(training)
+        workload.end_epoch(training, list(step.losses[:, member].unbind()))
+
+
+def _move_on(training: Training) -> None:
+    """The member's own scheduler follows, as it is part of its state."""
+    if training.scheduler is not None:
+        _say_stepped(training)
+        eager.step_schedulers(training, ())
+
+
+def _say_stepped(training: Training) -> None:
+    training.optimizer._opt_called = True  # schedulers warn if an optimizer has made no step
+
+
+def _note(training: Training, why: str) -> None:
+    note = f"trained without captured steps: {why}"
+    if note not in training.notes:
+        training.notes.append(note)

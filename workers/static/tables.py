@@ -1,0 +1,226 @@
+"""What the steps of an epoch need of the host: tables with a row for each step, copied to the device once."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workers import batches
+from workers.static.updates import Numbers, Update, groups_of
+from workers.training import Training
+
+if TYPE_CHECKING:
+    from workers.workload import Workload
+
+LARGEST_BYTES = 1 << 28
+"""Of what is drawn for one member's epoch."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One member's epoch, on the CPU."""
+
+    order: Tensor
+    """Examples by number: int64 (steps, batch)."""
+    draws: Any
+    """What `Workload.draws` returned, with the steps along a dimension before the examples."""
+    rates: Numbers
+    """Of the optimizer, (steps, groups, numbers); see `updates`."""
+    weights: Numbers
+    """By how much the average moves towards the network, (steps,)."""
+
+
+class Unfitting(Exception):
+    """Steps cannot be made ahead, for the reason given."""
+
+
+def epoch_of(workload: Workload, training: Training, update: Update) -> Drawn:
+    """Draw a member's next epoch from its generators, in the order in which its batches would be drawn.
+
+    Raises `Unfitting`.
+    """
+    count, steps = lengths(workload)
+    order = torch.randperm(count, generator=training.generator)[: steps * workload.batch_size]
+    example = _example(workload)
+    hp = training.hyperparameters
+    draws = _stacked([workload.draws(example, hp) for _ in range(steps)])
+    settings = _settings(workload, training, update, steps)
+    return Drawn(
+        order.view(steps, workload.batch_size),
+        draws,
+        update.rates(settings, update.taken(training)),
+        _weights(training, steps),
+    )
+
+
+def lengths(workload: Workload) -> tuple[int, int]:
+    """Return the number of examples of the training split, and of the steps of an epoch."""
+    split = workload.splits.train
+    count = batches.length(split) or 0
+    return count, batches.steps(split, workload.batch_size) or 0
+
+
+def form_of_draws(workload: Workload, training: Training) -> Any:
+    """Return the shapes and types of what is drawn for a batch. Draws from global generators."""
+    return _form(workload.draws(_example(workload), training.hyperparameters))
+
+
+def on_device(tables: list[Drawn], device: torch.device, dtype: torch.dtype) -> Tables:
+    """Return new tables with the epochs of K members."""
+    made = Tables(
+        order=_members([one.order for one in tables]).to(device),
+        draws=batches.on_device(_members([one.draws for one in tables]), device),
+        rates=torch.from_numpy(np.stack([one.rates for one in tables], 1)).to(device, dtype),
+        weights=torch.from_numpy(np.stack([one.weights for one in tables], 1)).to(device, dtype),
+    )
+    return made
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The epochs of K members, on the device, each with the shape (steps, K, ...)."""
+
+    order: Tensor
+    draws: Any
+    rates: Tensor
+    weights: Tensor
+
+    def fill(self, other: list[Drawn]) -> None:
+        """Copy other epochs in: what was captured reads from the places where these tables are."""
+        new = on_device(other, self.order.device, self.rates.dtype)
+        targets = [self.order, self.rates, self.weights, *leaves(self.draws)]
+        sources = [new.order, new.rates, new.weights, *leaves(new.draws)]
+        for target, source in zip(targets, sources, strict=True):
+            target.copy_(source)
+
+
+def leaves(tree: Any) -> Iterator[Tensor]:
+    """Yield the tensors of nested tuples, lists and dicts."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, Mapping):
+        for part in tree.values():
+            yield from leaves(part)
+    elif isinstance(tree, list | tuple):
+        for part in tree:
+            yield from leaves(part)
+    elif tree is not None:
+        raise Unfitting(f"draws() returns a {type(tree).__qualname__} where tensors are expected")
+
+
+def _example(workload: Workload) -> Any:
+    """A batch without values: what is drawn may go by shapes and types only."""
+    size = workload.batch_size
+    return batches.mapped(
+        lambda tensor: torch.empty((size, *tensor.shape[1:]), dtype=tensor.dtype, device="meta"),
+        workload.splits.train,
+    )
+
+
+def _stacked(rows: list[Any]) -> Any:
+    """Trees of tensors as one tree, with the rows along a new first dimension."""
+    first = rows[0]
+    form, size = _form(first), 0
+    for one in leaves(first):
+        if one.device.type != "cpu":
+            raise Unfitting("draws() does not draw on the CPU")
+        size += one.numel() * one.element_size()
+    if any(_form(row) != form for row in rows):
+        raise Unfitting("draws() returns tensors of other shapes from batch to batch")
+    if size * len(rows) > LARGEST_BYTES:
+        raise Unfitting(f"draws() takes more than {LARGEST_BYTES >> 20} MiB for an epoch")
+    return _zipped(rows, 0)
+
+
+def _members(trees: list[Any]) -> Any:
+    """Trees of (steps, ...) as one of (steps, K, ...)."""
+    return _zipped(trees, 1)
+
+
+def _zipped(trees: list[Any], dim: int) -> Any:
+    first = trees[0]
+    if isinstance(first, Tensor):
+        return torch.stack(trees, dim)
+    if isinstance(first, Mapping):
+        return {key: _zipped([one[key] for one in trees], dim) for key in first}
+    if isinstance(first, list | tuple):
+        return tuple(_zipped([one[at] for one in trees], dim) for at in range(len(first)))
+    return first
+
+
+def _form(tree: Any) -> Any:
+    if isinstance(tree, Tensor):
+        return (str(tree.dtype), tuple(tree.shape))
+    if isinstance(tree, Mapping):
+        return tuple((key, _form(part)) for key, part in tree.items())
+    if isinstance(tree, list | tuple):
+        return tuple(_form(part) for part in tree)
+    return None if tree is None else type(tree).__qualname__
+
+
+def _settings(workload: Workload, training: Training, update: Update, steps: int) -> dict[str, Numbers]:
+    """The settings of each group at each step, [steps, groups], as anneal or the scheduler will have them."""
+    if training.scheduler is not None and workload.scheduler_per == "step":
+        rows = _ahead(training, update, steps)
+    else:
+        rows = [[_numbers(update, group) for group in groups_of(training)]] * steps
+    found = {name: np.array([[group[name] for group in row] for row in rows], float) for name in update.read}
+    anneal = training.hyperparameters.get("anneal", 0.0)
+    if anneal:
+        progress = [_progress(training, number, steps) for number in range(steps)]
+        found["lr"] *= 1.0 - anneal * np.array(progress)[:, None]
+    return found
+
+
+def _progress(training: Training, number: int, steps: int) -> float:
+    """The `Training.progress` of this leg when `number` more steps will have been made."""
+    began = training.step
+    training.step = began + number
+    try:
+        return training.progress(number / steps)
+    finally:
+        training.step = began
+
+
+def _ahead(training: Training, update: Update, steps: int) -> list[list[dict[str, float]]]:
+    """What a copy of the scheduler does to a copy of the optimizer's settings in so many steps."""
+    from workers.steps import step_schedulers
+
+    optimizer = training.optimizer
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
+    kept = [value for state in optimizer.state.values() for value in state.values()]
+    memo = {id(one): one for one in [*parameters, *kept]}
+    try:
+        twin = copy.copy(training)
+        twin.optimizer, twin.scheduler = copy.deepcopy((optimizer, training.scheduler), memo)
+    except Exception as why:  # whatever a user's scheduler holds
+        raise Unfitting(f"the scheduler cannot be copied ({type(why).__name__})") from why
+    rows = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the twin's optimizer makes no step
+        for _ in range(steps):
+            rows.append([_numbers(update, group) for group in groups_of(twin)])
+            step_schedulers(twin, ())
+    return rows
+
+
+def _numbers(update: Update, group: Mapping[str, Any]) -> dict[str, float]:
+    betas = group.get("betas", (0.0, 0.0))
+    own = {**group, "beta1": betas[0], "beta2": betas[1]}
+    return {name: float(own[name]) for name in update.read}
+
+
+def _weights(training: Training, steps: int) -> Numbers:
+    averaged = training.averaged
+    if averaged is None:
+        return np.zeros(steps)
+    counts = averaged.steps + 1 + np.arange(steps)
+    decay: Numbers = np.minimum(averaged.decay, (1 + counts) / (10 + counts))
+    return 1.0 - decay

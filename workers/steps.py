@@ -1,0 +1,113 @@
+"""What `Workload.train` does around a batch: the optimizer's step, learning rates, averages."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from evodevo.errors import UsageError
+from workers import batches
+from workers.training import Training, mean_of
+
+if TYPE_CHECKING:
+    from workers.workload import Batch, Workload
+
+
+def annealed(workload: Workload, training: Training, found: Iterator[Batch]) -> Generator[Batch, None, None]:
+    """Yield the batches, with the learning rate set before each if the member has an `anneal`."""
+    total = batches.steps(workload.splits.train, workload.batch_size)
+    anneal = training.hyperparameters.get("anneal", 0.0)
+    if not anneal or total is None:
+        yield from found
+        return
+    groups = [group for one in training.optimizers.values() for group in one.param_groups]
+    peaks = [group["lr"] for group in groups]
+    try:
+        for number, batch in enumerate(found):
+            for group, peak in zip(groups, peaks, strict=True):
+                group["lr"] = peak * (1.0 - anneal * training.progress(number / total))
+            yield batch
+    finally:
+        for group, peak in zip(groups, peaks, strict=True):
+            group["lr"] = peak
+
+
+def update(workload: Workload, training: Training) -> None:
+    """Make a step of the optimizer with the gradients that are there."""
+    optimizer, scaler = training.optimizer, training.scaler
+    if workload.clip_norm is not None:
+        if scaler is not None:
+            scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(_parameters(optimizer), workload.clip_norm)
+    if scaler is None:
+        optimizer.step()
+    else:
+        scaler.step(optimizer)
+        scaler.update()
+    training.pending = 0
+
+
+def with_closure(workload: Workload, training: Training, batch: Batch) -> Tensor:
+    """Make the step of an optimizer that asks for the loss itself, again and again (L-BFGS)."""
+    if workload.accumulate > 1 or training.scaler is not None:
+        raise UsageError("an optimizer with a closure can neither accumulate gradients nor scale the loss")
+
+    def closure() -> Tensor:
+        training.optimizer.zero_grad(set_to_none=True)
+        loss = workload._loss(training, batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if workload.clip_norm is not None:
+            nn.utils.clip_grad_norm_(_parameters(training.optimizer), workload.clip_norm)
+        return loss
+
+    return torch.as_tensor(training.optimizer.step(closure)).detach()
+
+
+def end(workload: Workload, training: Training) -> None:
+    """Do what is due after each step of the optimizer."""
+    if workload.scheduler_per == "step":
+        step_schedulers(training, ())
+    if training.averaged is not None:
+        # torch's AveragedModel has update_parameters
+        own = getattr(training.averaged, "update_parameters", None)
+        (own or training.averaged.update)(training.model)
+
+
+def use_pending(workload: Workload, training: Training) -> None:
+    """Make a step with gradients that were accumulated, if there are any."""
+    if training.pending:
+        update(workload, training)
+        end(workload, training)
+
+
+def step_schedulers(training: Training, losses: Sequence[Tensor]) -> None:
+    """Let the schedulers of the learning rate make their step; after an epoch with its losses."""
+    scheduler = training.scheduler
+    if scheduler is None:
+        return
+    several = scheduler.values() if isinstance(scheduler, Mapping) else [scheduler]
+    for one in several:
+        if isinstance(one, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            if not losses:
+                raise UsageError(
+                    "ReduceLROnPlateau goes by the mean loss of an epoch: set scheduler_per to epoch"
+                )
+            one.step(mean_of(losses))
+        else:
+            one.step()
+
+
+@functools.cache
+def wants_closure(step: Callable[..., Any]) -> bool:
+    """Return whether an optimizer's `step` cannot do without a closure."""
+    closure = inspect.signature(step).parameters.get("closure")
+    return closure is not None and closure.default is closure.empty
+
+
+def _parameters(optimizer: Any) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

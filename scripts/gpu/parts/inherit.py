@@ -18,7 +18,9 @@ from workers.workload import Workload
 STEPS = 20
 
 
-def trained(workload: Workload, founder: dict[str, Any], seed: int, parent: bytes | None, steps: int) -> bytes:
+def trained(
+    workload: Workload, founder: dict[str, Any], seed: int, parent: bytes | None, steps: int
+) -> bytes:
     """Return the checkpoint of a member after so many steps."""
     training = workload.begin(founder, seed, parent)
     epoch = workload.train(training)

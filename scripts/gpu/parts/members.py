@@ -22,8 +22,9 @@ from part import REPOSITORY, arguments, found
 from evodevo.config import RunConfig, parse
 from evodevo.run.records import Job
 from evodevo.run.setup import job_of
-from workers import measure, preload
+from workers import measure
 from workers.build import build
+from workers.static import epoch as static
 from workers.workload import Workload
 
 CONFIGS = {"lenet": "quickstart.yaml", "resnet20": "resnet20.yaml", "capsnet": "capsnet.yaml"}
@@ -32,10 +33,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "resnet20": {"batch_size": 128, "precision": "bfloat16"},
     "capsnet": {"batch_size": 128, "precision": "bfloat16"},
 }
+IMAGES = {"pixels": 16, "train_examples": 64, "validation_examples": 20, "test_examples": 20}
 TINY: dict[str, dict[str, Any]] = {
     "lenet": {"train_examples": 200},
-    "resnet20": {"pixels": 16, "train_examples": 256, "validation_examples": 100, "test_examples": 100},
-    "capsnet": {"pixels": 16, "train_examples": 256, "validation_examples": 100, "test_examples": 100},
+    "resnet20": {"depth": 8, "batch_size": 16, "precision": None, **IMAGES},
+    "capsnet": {"batch_size": 16, "precision": None, **IMAGES},
 }
 MANY = {"lenet": (16, 64, 256), "resnet20": (8, 16, 48), "capsnet": (4, 16)}
 """Members at once."""
@@ -43,7 +45,9 @@ MANY = {"lenet": (16, 64, 256), "resnet20": (8, 16, 48), "capsnet": (4, 16)}
 
 def config_of(name: str, data: Path, tiny: bool) -> RunConfig:
     """Return the config of a workload with the options above, members judged by averaged weights."""
-    config: dict[str, Any] = yaml.safe_load((REPOSITORY / "configs" / CONFIGS[name]).read_text(encoding="utf-8"))
+    config: dict[str, Any] = yaml.safe_load(
+        (REPOSITORY / "configs" / CONFIGS[name]).read_text(encoding="utf-8")
+    )
     options = config["workload"].setdefault("options", {})
     options |= OPTIONS[name] | (TINY[name] if tiny else {})
     config["search"] |= {"judge": "averaged"}
@@ -96,7 +100,7 @@ def main() -> int:
 
 def measured(name: str, config: RunConfig, job: Job, device: torch.device, deadline: float) -> int:
     """Measure each way as long as there is time; return an exit status."""
-    workload: Any = build(job)
+    workload: Any = build(job.workload)
     workload.prepare(device, job.data_root)
     founder = config.space().express(config.space().given())
     steps = max(1, len(workload.splits.train[0]) // workload.batch_size)
@@ -113,10 +117,14 @@ def measured(name: str, config: RunConfig, job: Job, device: torch.device, deadl
                 if device.type == "cuda":
                     torch.cuda.reset_peak_memory_stats()
                 rate = measure.steps_per_second(workload, job, founder, count, device)
-                facts |= {"steps_per_s": round(rate, 1), "member_epoch_s": round(steps / rate, 4), **gpu.facts()}
+                facts |= {
+                    "steps_per_s": round(rate, 1),
+                    "member_epoch_s": round(steps / rate, 4),
+                    **gpu.facts(),
+                }
                 if device.type == "cuda":
                     facts["peak_MiB"] = torch.cuda.max_memory_allocated() >> 20
-                facts["notes"] = "; ".join(workload.step_notes()) or None
+                facts["notes"] = "; ".join(static.report(workload)) or None
         except Exception as why:  # the other ways are still to be measured
             facts["error"] = f"{type(why).__name__}: {why}"
             failed += 1

@@ -29,7 +29,9 @@ TINY = {
 
 
 def config(root: Path, cpu: bool, wall_time_s: float) -> dict[str, Any]:
-    made: dict[str, Any] = yaml.safe_load((REPOSITORY / "configs" / "resnet20.yaml").read_text(encoding="utf-8"))
+    made: dict[str, Any] = yaml.safe_load(
+        (REPOSITORY / "configs" / "resnet20.yaml").read_text(encoding="utf-8")
+    )
     made["run"] = {"name": "population", "seed": 0}
     made["workload"]["options"] |= TINY if cpu else {"batch_size": 128, "precision": "bfloat16"}
     made["search"] = {
@@ -56,20 +58,23 @@ def main() -> int:
         submitted = time.monotonic()
         with busy.watched() as gpu:
             status = run.wait()
-        best = run.best
-    seconds = run.view.history.training_s
+        history = run.view.history
+    over = time.monotonic()
+    best = history.best
     assert best is not None
-    members = len(run.history())
+    assert best.outcome is not None
     found(
         run=status.name,
-        members_done=members,
+        state=status.state,
         generations=f"{status.generation} of {status.generations}",
-        launch_to_report_s=round(time.monotonic() - began, 1),
+        members_at_once=history.config.cluster.members_per_device,
+        member_epochs=sum(history.config.search.leg_epochs(life.generation) for life in history.over),
         until_it_began_s=round(submitted - began, 1),
-        training_s=round(seconds, 1),
+        training_s=round(history.training_s, 1),
+        launch_to_report_s=round(over - began, 1),
         best_fom=best.fom,
-        best_error=best.metrics["validation_error"],
-        test=run.view.history.test or None,
+        best_error=best.outcome.metrics["validation_error"],
+        **history.test,
         **gpu.facts(),
     )
     return 0 if status.state == "done" else 1

@@ -152,7 +152,11 @@ class Cluster(Section):
     members_per_task: int | Literal["auto"] = "auto"
     """Members that a worker is given at once; auto: as many as make a Dask task last 0.1 s or so."""
     threads_per_member: int = Field(default=1, ge=1)
-    """Torch threads of each member's training on CPU; part of what makes a run repeatable."""
+    """Torch threads of each member's training on CPU (per worker); part of what makes a run repeatable."""
+    workers_per_member: int = Field(default=1, ge=1)
+    """Workers that train each member together, each on its share of every batch."""
+    batch_norm: Literal["local", "synchronised"] = "local"
+    """With several workers per member: whether batch norm sees the share of a batch, or all of it."""
     device: Literal["any", "gpu"] = "any"
     """gpu: workers that see none take no part in the run."""
     slurm: Slurm = Slurm()
@@ -235,13 +239,15 @@ class RunConfig(Section):
     def differs_from(self, other: Self) -> list[str]:
         """The sections in which a result of this config could differ from the other's.
 
-        Where it runs does not count (but the threads of a member do), nor do comparisons and versions.
+        Where it runs does not count (but the threads and workers of a member do), nor do comparisons and
+        versions.
         """
         results = ("run", "workload", "objective", "search", "data", "checkpoints", "limits")
         one, two = self.complete(), other.complete()
         found = [section for section in results if getattr(one, section) != getattr(two, section)]
-        threads = self.cluster.threads_per_member == other.cluster.threads_per_member
-        return found if threads else [*found, "cluster.threads_per_member"]
+        keys = ("threads_per_member", "workers_per_member", "batch_norm")
+        mine, theirs = self.cluster, other.cluster
+        return found + [f"cluster.{key}" for key in keys if getattr(mine, key) != getattr(theirs, key)]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that `parse` takes back."""
@@ -282,7 +288,7 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
             f"search.population: is {search.population}, but a generation of {search.strategy} is one "
             "member; leave population out, and give generations the number of members"
         )
-    problems += _averaging_problems(config, strategy)
+    problems += [*_averaging_problems(config, strategy), *_gang_problems(config)]
     if search.pool is not None and search.pace != "pools":
         problems.append(f"search.pool: is {search.pool}, and counts only with search.pace: pools")
     if search.pace is not None and search.pace not in strategy.paces:
@@ -329,6 +335,20 @@ def _averaging_problems(config: RunConfig, strategy: type[Strategy]) -> list[str
         )
     if search.pace == "steady":
         found.append("search.recombine: search.pace steady has no generations that could be averaged")
+    return found
+
+
+def _gang_problems(config: RunConfig) -> list[str]:
+    """Why members cannot be trained by several workers each as the config says."""
+    cluster, found = config.cluster, []
+    if cluster.workers_per_member == 1:
+        if cluster.batch_norm != "local":
+            found.append("cluster.batch_norm: counts only with cluster.workers_per_member of 2 or more")
+        return found
+    if config.workload.command is not None:
+        found.append("cluster.workers_per_member: a program is trained by one worker, which starts it")
+    if cluster.members_per_task not in ("auto", 1):
+        found.append("cluster.members_per_task: several workers are given one member at a time; leave it out")
     return found
 
 

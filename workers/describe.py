@@ -11,7 +11,7 @@ from evodevo.config_errors import nearest
 from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.records import Job
-from workers import digests
+from workers import digests, gang
 from workers.build import place_of
 from workers.cache import loaded, workload_for
 from workers.hyperparameters import UnknownHyperparameter
@@ -47,6 +47,8 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
         quick = is_new and time.monotonic() - began < QUICK_S
         data = digests.of(workload, job.seed)
         _check_data(job, data, twice or quick)
+        if job.workers > 1:
+            gang.rehearse(workload, job.workers, job.batch_norm, founders[0], leg)
         metrics, read = workload.rehearse(founders[0], founders[1 % len(founders)], leg, founders[2:])
         seed_all(derived(job.seed, "facts"), current_device())
         facts = workload.facts()
@@ -102,7 +104,7 @@ def _check_data(job: Job, data: Mapping[str, str], twice: bool) -> None:
 
 def _named(name: str, message: str) -> str:
     """A message with the workload's name before it, unless it begins with a key of the config."""
-    is_key = message.split(":")[0].startswith(("workload.", "search.", "data.", "checkpoints.", "objective."))
+    is_key = message.split(":")[0].startswith(("workload.", "search.", "data.", "checkpoints.", "objective.", "cluster."))
     return message if is_key or message.startswith(name) else f"{name}: {message}"
 
 

@@ -10,6 +10,7 @@ import torch
 
 from evodevo.errors import Unfit
 from evodevo.run.records import Assignment, Job, Outcome, notes_on
+from workers import gang
 from workers.build import Trainable
 from workers.cache import read_checkpoint, store_of, workload_for
 from workers.preload import current_device
@@ -63,7 +64,15 @@ def train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: Han
         watch.stop()
 
 
-def _train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: HandOver) -> Outcome:
+def follow_leg(job: Job, assignment: Assignment) -> None:
+    """Train along with the first worker of a gang, which saves, evaluates and reports; means are its alone."""
+    if not assignment.mean_of:
+        workload, state, _ = _begun(job, assignment, Stopwatch())
+        _train(workload, state, job, assignment)
+
+
+def _begun(job: Job, assignment: Assignment, watch: Stopwatch) -> tuple[Trainable, Any, bytes | None]:
+    """Return the workload, the member that is to be trained, and the checkpoint that it begins with."""
     torch.set_num_threads(job.threads)
     workload, is_new = workload_for(job)
     watch.stop("prepare" if is_new else "load")
@@ -73,7 +82,13 @@ def _train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: Ha
     if assignment.mean_of:
         parent = mean([read_checkpoint(store_of(job), ref) for ref in assignment.mean_of])
     state = workload.begin(assignment.hyperparameters, assignment.training_seed, parent, leg)
+    if (together := gang.current()) is not None and not assignment.mean_of:
+        together.join(state, assignment.training_seed, current_device())
+    return workload, state, parent
 
+
+def _train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: HandOver) -> Outcome:
+    workload, state, parent = _begun(job, assignment, watch)
     epochs: list[dict[str, float]] = []
     if not assignment.mean_of:
         watch.switch("train")

@@ -1,16 +1,22 @@
 """A member while it is being trained, and the named parts of which its state consists."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from evodevo.errors import UsageError
 from evodevo.run.records import Job
 from workers.averaging import Averaged
 from workers.hyperparameters import Hyperparameters
+
+if TYPE_CHECKING:
+    from workers.gang import Gang
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Leg:
 _NO_PARTS = frozenset(
     (
         *("model", "optimizer", "generator", "hyperparameters", "given", "notes"),
-        *("leg", "epoch", "step", "steps_per_epoch", "pending"),
+        *("leg", "epoch", "step", "steps_per_epoch", "pending", "gang"),
     )
 )
 """Attributes of a `Training` that are parts by another way, or none."""
@@ -77,6 +83,8 @@ class Training:
     """Settings of optimizers and schedulers as they were made: what differs from these, training changed."""
     pending: int = 0
     """Batches whose gradients are accumulated and not yet used."""
+    gang: Gang | None = None
+    """The workers that train it together, if it is not this one alone."""
 
     @property
     def epochs(self) -> int | None:
@@ -172,3 +180,20 @@ def _has_modes(optimizer: Any) -> bool:
 def mean_of(losses: Sequence[Tensor]) -> float:
     """Return the mean of the losses of an epoch, in double precision."""
     return float(torch.stack([torch.as_tensor(loss).double() for loss in losses]).mean())
+
+
+def step_schedulers(training: Training, losses: Sequence[Tensor]) -> None:
+    """Let the schedulers of a member make their step, after an epoch with these losses."""
+    scheduler = training.scheduler
+    if scheduler is None:
+        return
+    several = scheduler.values() if isinstance(scheduler, Mapping) else [scheduler]
+    for one in several:
+        if isinstance(one, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            if not losses:
+                raise UsageError(
+                    "ReduceLROnPlateau goes by the mean loss of an epoch: set scheduler_per to epoch"
+                )
+            one.step(mean_of(losses))
+        else:
+            one.step()

@@ -47,7 +47,7 @@ from workers.averaging import Averaged
 from workers.hyperparameters import Hyperparameters
 from workers.rehearsal import rehearse
 from workers.seeding import seed_all
-from workers.training import Leg, Training, begin_training_mode, mean_of
+from workers.training import Leg, Training, begin_training_mode, step_schedulers
 
 __all__ = ["Batch", "Leg", "Splits", "Training", "Workload"]
 
@@ -194,7 +194,9 @@ class Workload(ABC):
         begin_training_mode(training)
         state.add_given(training)
         losses: list[Tensor] = []
-        with contextlib.closing(self._annealed(training, self.train_batches(training))) as found:
+        gang = training.gang
+        batches_of_all = self.train_batches(training) if gang is None else gang.shares(self, training)
+        with contextlib.closing(self._annealed(training, batches_of_all)) as found:
             try:
                 for batch in found:
                     losses.append(self.step(training, batch))
@@ -206,6 +208,8 @@ class Workload(ABC):
                 raise
             self._use_pending(training)
         self.end_epoch(training, losses)
+        if gang is not None:
+            gang.check(training.model)
 
     def step(self, training: Training, batch: Batch) -> Tensor:
         """One batch: its gradient, and a step of the optimizer; returns the batch's loss, detached."""
@@ -220,16 +224,19 @@ class Workload(ABC):
             training.optimizer.zero_grad(set_to_none=True)
         loss = self._loss(training, batch)
         share = loss if self.accumulate == 1 else loss / self.accumulate
+        told = loss.detach()
+        if training.gang is not None:
+            share, told = training.gang.weighted(share), training.gang.told(loss)
         (share if training.scaler is None else training.scaler.scale(share)).backward()  # type: ignore[no-untyped-call]
         training.pending += 1
         if training.pending >= self.accumulate:
             self._update(training)
-        return loss.detach()
+        return told
 
     def end_epoch(self, training: Training, losses: Sequence[Tensor]) -> None:
         """Called after each whole epoch with the losses of its batches; lets a scheduler make its step."""
         if self.scheduler_per == "epoch":
-            _step_schedulers(training, losses)
+            step_schedulers(training, losses)
 
     def train_batches(self, training: Training) -> Iterator[Batch]:
         """The training split in a random order, whole batches only (or all of it, if it is smaller)."""
@@ -261,6 +268,10 @@ class Workload(ABC):
     def batch_length(self, batch: Batch) -> int:
         """The number of examples of a batch; overridden if it is not the length of its first tensor."""
         return batches.batch_length(batch)
+
+    def share(self, batch: Batch, rank: int, size: int) -> Batch:
+        """The share of a worker in a batch that `size` of them train on together; `rank` counts from 0."""
+        return batches.share(batch, rank, size)
 
     def checkpoint(self, training: Training) -> bytes:
         return state.encode(training)
@@ -332,6 +343,8 @@ class Workload(ABC):
     def _update(self, training: Training) -> None:
         """A step of the optimizer with the gradients that are there."""
         optimizer, scaler = training.optimizer, training.scaler
+        if training.gang is not None:
+            training.gang.reduce(_parameters(optimizer))
         if self.clip_norm is not None:
             if scaler is not None:
                 scaler.unscale_(optimizer)
@@ -345,9 +358,10 @@ class Workload(ABC):
 
     def _step_with_closure(self, training: Training, batch: Batch) -> Tensor:
         """For optimizers that ask for the loss themselves, again and again (L-BFGS)."""
-        if self.accumulate > 1 or training.scaler is not None:
+        if self.accumulate > 1 or training.scaler is not None or training.gang is not None:
             raise UsageError(
-                "an optimizer with a closure can neither accumulate gradients nor scale the loss"
+                "an optimizer with a closure can neither accumulate gradients, nor scale the loss, nor train "
+                "on several workers (cluster.workers_per_member)"
             )
 
         def closure() -> Tensor:
@@ -363,7 +377,7 @@ class Workload(ABC):
     def _stepped(self, training: Training) -> None:
         """After each step of the optimizer."""
         if self.scheduler_per == "step":
-            _step_schedulers(training, ())
+            step_schedulers(training, ())
         if training.averaged is not None:
             update = getattr(training.averaged, "update_parameters", None)  # torch's AveragedModel has that
             (update or training.averaged.update)(training.model)
@@ -372,22 +386,6 @@ class Workload(ABC):
         if training.pending:
             self._update(training)
             self._stepped(training)
-
-
-def _step_schedulers(training: Training, losses: Sequence[Tensor]) -> None:
-    scheduler = training.scheduler
-    if scheduler is None:
-        return
-    several = scheduler.values() if isinstance(scheduler, Mapping) else [scheduler]
-    for one in several:
-        if isinstance(one, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            if not losses:
-                raise UsageError(
-                    "ReduceLROnPlateau goes by the mean loss of an epoch: set scheduler_per to epoch"
-                )
-            one.step(mean_of(losses))
-        else:
-            one.step()
 
 
 @functools.cache

@@ -29,6 +29,8 @@ EXHIBITS = "exhibits"
 START_STEM = "start-a0"
 """Begins the name of the checkpoint that founders start from, where a member's has its id."""
 RUN_UNIT = "workers.unit:run_unit"
+LEAD = "workers.ranks:lead"
+FOLLOW = "workers.ranks:follow"
 EXAMINE = "workers.examine:examine"
 DESCRIBE = "workers.describe:describe"
 TRY_START = "workers.start:try_start"
@@ -168,4 +170,6 @@ def job_of(
         average_half_life=search.half_life,
         initial_seed=rng.initial_seed(config.run.seed) if shared else None,
         longest_leg=max(map(search.leg_epochs, range(search.generations))),
+        workers=config.cluster.workers_per_member,
+        batch_norm=config.cluster.batch_norm,
     )

@@ -121,7 +121,7 @@ class Simulation:
     async def call(self, run: str, function: str, *arguments: Any, needs: Needs = ANYTHING) -> Any:
         return {EXAMINE: {}, RENDER: []}[function]
 
-    def enlist(self, run: str, inbox: Inbox) -> "SimulatedCrew":
+    def enlist(self, run: str, inbox: Inbox, at_once: int = 1) -> "SimulatedCrew":
         gc.collect()
         self.began = _now()
         self._tick(asyncio.get_running_loop(), time.process_time())

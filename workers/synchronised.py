@@ -1,0 +1,78 @@
+"""Batch norm over the whole batch of a gang, whatever the device: `torch.nn.SyncBatchNorm` needs a GPU.
+
+The modules stay what they are, with the names of their parameters and buffers; while they train, their
+statistics are those of all ranks' shares. Unlike SyncBatchNorm, which has kernels of its own for it, this is
+plain operations of torch, the same on CPU and GPU; it is slower there and takes more memory.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+Add = Callable[[Sequence[Tensor]], None]
+"""Replaces tensors by their sums over all ranks."""
+
+
+def apply(model: nn.Module, add: Add) -> None:
+    """Have all layers of batch norm of a model use the statistics of all ranks while they train."""
+    for module in model.modules():
+        if isinstance(module, _BatchNorm) and not isinstance(module, nn.SyncBatchNorm):
+            module.forward = functools.partial(_forward, module, add)  # type: ignore[method-assign]
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over all ranks. The objective is the sum of the ranks' losses, so gradients are summed, too."""
+
+    @staticmethod
+    def forward(context: Any, add: Add, tensor: Tensor) -> Tensor:
+        context.add = add
+        total = tensor.clone()
+        add([total])
+        return total
+
+    @staticmethod
+    def backward(context: Any, *grads: Tensor) -> tuple[None, Tensor]:
+        total = grads[0].clone()
+        context.add([total])
+        return None, total
+
+
+def _forward(module: _BatchNorm, add: Add, inputs: Tensor) -> Tensor:
+    """Normalise inputs, (n, C, ...), with mean and variance of each channel over all ranks' inputs."""
+    if not module.training:
+        return type(module).forward(module, inputs)
+    module._check_input_dim(inputs)
+    dims = [dim for dim in range(inputs.ndim) if dim != 1]
+    shape = [1, -1, *[1] * (inputs.ndim - 2)]
+    wide = inputs.float() if inputs.dtype in (torch.float16, torch.bfloat16) else inputs
+    own = inputs.numel() / inputs.shape[1]
+    sums: Tensor = _Sum.apply(add, torch.cat([wide.sum(dims), wide.new_tensor([own])]))  # type: ignore[no-untyped-call]
+    count = sums[-1].detach()
+    mean = sums[:-1] / count
+    centred = wide - mean.view(shape)
+    squares: Tensor = _Sum.apply(add, centred.square().sum(dims))  # type: ignore[no-untyped-call]
+    variance = squares / count
+    _remember(module, mean.detach(), variance.detach() * count / (count - 1))
+    scale = torch.rsqrt(variance + module.eps)
+    if module.affine:
+        scale = scale * module.weight
+    normalised = centred * scale.view(shape)
+    return (normalised + module.bias.view(shape) if module.affine else normalised).to(inputs.dtype)
+
+
+@torch.no_grad()
+def _remember(module: _BatchNorm, mean: Tensor, variance: Tensor) -> None:
+    """Take the batch's mean and unbiased variance into the running ones, if the module keeps them."""
+    if not module.track_running_stats or module.num_batches_tracked is None:
+        return
+    module.num_batches_tracked.add_(1)
+    factor = module.momentum
+    if factor is None:
+        factor = 1.0 / float(module.num_batches_tracked)
+    for running, new in ((module.running_mean, mean), (module.running_var, variance)):
+        if running is not None:
+            running.lerp_(new.to(running.dtype), factor)

@@ -135,7 +135,7 @@ class Gang:
         for alike in kinds.values():
             flat = torch.cat([tensor.detach().reshape(-1) for tensor in alike])
             self._all_reduce(flat, dist.ReduceOp.SUM)
-            pieces = flat.split([tensor.numel() for tensor in alike])
+            pieces = torch.split(flat, [tensor.numel() for tensor in alike])
             with torch.no_grad():
                 for tensor, piece in zip(alike, pieces, strict=True):
                     tensor.copy_(piece.view_as(tensor))

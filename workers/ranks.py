@@ -22,6 +22,7 @@ import torch
 import torch.distributed as dist
 from distributed import get_worker
 from distributed.comm.addressing import get_address_host
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from evodevo.errors import Unfit
 from evodevo.run.records import Job, WorkUnit
@@ -42,7 +43,7 @@ def lead(unit: str) -> None:
     work = WorkUnit.from_text(unit)
     stream = Stream()
     host = _own_host()
-    store = dist.TCPStore(host, 0, work.job.workers, is_master=True, timeout=PATIENCE, wait_for_workers=False)
+    store = TCPStore(host, 0, work.job.workers, is_master=True, timeout=PATIENCE, wait_for_workers=False)
     stream.report({"index": 0, "gang": [host, store.port]})
     try:
         with contextlib.suppress(Exception):
@@ -57,7 +58,7 @@ def lead(unit: str) -> None:
 def follow(unit: str, rank: int, host: str, port: int) -> None:
     """Train a unit's members along with the first worker, whose store is at that address."""
     work = WorkUnit.from_text(unit)
-    store = dist.TCPStore(host, port, work.job.workers, is_master=False, timeout=PATIENCE)
+    store = TCPStore(host, port, work.job.workers, is_master=False, timeout=PATIENCE)
     try:
         workload_for(work.job)
     except Unfit as why:
@@ -78,7 +79,7 @@ def follow(unit: str, rank: int, host: str, port: int) -> None:
             raise
 
 
-def _wait_for_others(job: Job, store: dist.TCPStore) -> None:
+def _wait_for_others(job: Job, store: TCPStore) -> None:
     """Return when all ranks can take part; raises `OSError` if one says that it cannot."""
     for rank in range(1, job.workers):
         if told := store.get(f"{READY}/{rank}").decode():
@@ -86,7 +87,7 @@ def _wait_for_others(job: Job, store: dist.TCPStore) -> None:
 
 
 @contextlib.contextmanager
-def _joined(job: Job, rank: int, store: dist.TCPStore) -> Iterator[None]:
+def _joined(job: Job, rank: int, store: TCPStore) -> Iterator[None]:
     """Be one of the ranks within the block."""
     name = _interface_of(_own_host())
     for library in ("GLOO", "NCCL"):  # the network by which Dask's own messages go
@@ -103,7 +104,7 @@ def _joined(job: Job, rank: int, store: dist.TCPStore) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def _tell(store: dist.TCPStore, key: str, text: str) -> None:
+def _tell(store: TCPStore, key: str, text: str) -> None:
     """Set a key and wait until the store has it."""
     store.set(key, text)
     store.get(key)
@@ -118,5 +119,5 @@ def _interface_of(address: str) -> str | None:
     """The name of the network interface that has an address."""
     for name, found in psutil.net_if_addrs().items():
         if any(one.address == address for one in found):
-            return name
+            return str(name)
     return None

@@ -45,7 +45,7 @@ def _forward(module: _BatchNorm, add: Add, inputs: Tensor) -> Tensor:
     """Normalise inputs, (n, C, ...), with mean and variance of each channel over all ranks' inputs."""
     if not module.training:
         return type(module).forward(module, inputs)
-    module._check_input_dim(inputs)
+    module._check_input_dim(inputs)  # type: ignore[no-untyped-call]
     dims = [dim for dim in range(inputs.ndim) if dim != 1]
     shape = [1, -1, *[1] * (inputs.ndim - 2)]
     wide = inputs.float() if inputs.dtype in (torch.float16, torch.bfloat16) else inputs

@@ -9,8 +9,8 @@ notice by themselves as a rule, and what has not ended `GRACE_S` later is restar
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from evodevo.errors import Unfit
 from evodevo.run.roster import Presence
@@ -46,12 +46,12 @@ class Others:
         self.why = ""
         self.unfit = False
         """One of them must take no part in the run, and nothing was lost."""
-        self._workers = workers
         self._hands = hands
+        self._workers = workers
         self._waiting = dict(workers)
         """Those that were not given their task yet."""
+        self._at_work: dict[str, tuple[Presence, Future]] = {}
         self._watches: list[asyncio.Task[None]] = []
-        self._lost = [asyncio.create_task(self._watch_waiting(*one)) for one in workers]
 
     @property
     def leaving(self) -> str | None:
@@ -59,62 +59,46 @@ class Others:
         return next((present.leaving for _, present in self._workers if present.leaving), None)
 
     def begin(self, host: str, port: int) -> None:
-        """The first worker listens at that address; give the others their tasks, unless that is over."""
-        if self.broken.is_set():
-            return
+        """The first worker listens at that address; give the others their tasks."""
         for rank, (worker, present) in enumerate(self._workers, start=1):
             if self._waiting.pop(worker, None):
-                future = self._hands.submit(worker, rank, host, port)
-                self._watches.append(asyncio.create_task(self._watch(worker, present, future)))
+                self._at_work[worker] = present, self._hands.submit(worker, rank, host, port)
+                self._watches.append(asyncio.create_task(self._watch(worker, *self._at_work[worker])))
 
     async def settle(self) -> None:
         """Wait until all have ended, but not for long; then end them."""
-        for watch in self._lost:
-            watch.cancel()
-        for worker, present in self._waiting.items():
-            self._hands.free(worker, present)
-        self._waiting.clear()
+        self._free_waiting()
         if self._watches:
             await asyncio.wait(self._watches, timeout=GRACE_S)
         self.end()
 
     def end(self) -> None:
-        """End what is still at work; whoever has no task yet is free."""
-        for watch in (*self._lost, *self._watches):
+        """Restart the workers that are still at work; the others are free."""
+        self._free_waiting()
+        for watch in self._watches:
             watch.cancel()
-        for worker, present in self._waiting.items():
-            self._hands.free(worker, present)
-        self._waiting.clear()
+        while self._at_work:
+            worker, (present, future) = self._at_work.popitem()
+            self._hands.abandon(worker, present, future)
 
-    async def _watch_waiting(self, worker: str, present: Presence) -> None:
-        await present.lost.wait()
-        if self._waiting.pop(worker, None):
-            self._break(f"worker {worker} was lost")
+    def _free_waiting(self) -> None:
+        while self._waiting:
+            self._hands.free(*self._waiting.popitem())
 
     async def _watch(self, worker: str, present: Presence, future: Future) -> None:
         """Follow a worker's task to its end, whatever that is."""
         result = asyncio.create_task(end_of(future, worker))
         try:
             await first_of(result, None, present.lost)
-        except asyncio.CancelledError:
-            self._hands.abandon(worker, present, future)
-            raise
         finally:
-            if not result.done():
-                result.cancel()
-        if not result.done():
-            future.release()
-            self._break(f"worker {worker} was lost")
-            return
+            result.cancel()
+        del self._at_work[worker]
         future.release()
-        why = result.result()
+        why = result.result() if result.done() else f"worker {worker} was lost"
         if isinstance(why, Unfit):
             self.unfit = True
             self._hands.refuse(worker, present, why)
         self._hands.free(worker, present)
         if why is not None:
-            self._break(str(why))
-
-    def _break(self, why: str) -> None:
-        self.why = self.why or why
-        self.broken.set()
+            self.why = self.why or str(why)
+            self.broken.set()

@@ -98,6 +98,10 @@ class Roster:
                 return f"it ends in {left:.0f} s, too soon for another epoch ({needs.seconds:.0f} s)"
         return None
 
+    def kind(self, worker: str) -> str:
+        """The kind of a worker's device: a gang is of one kind."""
+        return "cpu" if self._present[worker].device == "cpu" else "gpu"
+
     def _staying(self) -> list[str]:
         return sorted(worker for worker, present in self._present.items() if not present.leaving)
 

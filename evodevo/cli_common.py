@@ -116,7 +116,7 @@ def client_of(where: Where, runs_dir: str, config: RunConfig, runs: int = 1) -> 
     elif where.slurm:
         cluster = slurm(config, runs_dir)
     else:
-        cluster = local(where.workers or _local_workers(config, runs), runs_dir)
+        cluster = local(_enough(where.workers or _local_workers(config, runs), config), runs_dir)
     with cluster as client:
         yield client
 
@@ -129,7 +129,19 @@ def _local_workers(config: RunConfig, runs: int) -> int:
 
     search = config.search
     at_once = search.population if find(search.strategy).inherits else search.generations
-    return min(room_for_workers(config.cluster.threads_per_member), runs * at_once)
+    most = runs * at_once * config.cluster.workers_per_member
+    return min(room_for_workers(config.cluster.threads_per_member), most)
+
+
+def _enough(workers: int, config: RunConfig) -> int:
+    """The workers of a local cluster; raises `UsageError` if they are fewer than each member needs."""
+    needed = config.cluster.workers_per_member
+    if workers < needed:
+        raise UsageError(
+            f"cluster.workers_per_member: is {needed}, and the local cluster would have {workers} "
+            f"worker{'' if workers == 1 else 's'}; give --workers {needed} or more, or train on a larger cluster"
+        )
+    return workers
 
 
 def submit(client: Client, config: RunConfig) -> Run:

@@ -52,6 +52,8 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
         metrics, read = workload.rehearse(founders[0], founders[1 % len(founders)], leg, founders[2:])
         seed_all(derived(job.seed, "facts"), current_device())
         facts = workload.facts()
+        if job.workers > 1:
+            facts.append(f"{job.workers} workers train each member together, batch norm {job.batch_norm}")
     except UsageError as why:
         raise UsageError(_named(name, str(why))) from None
     except UnknownHyperparameter as why:
@@ -104,7 +106,9 @@ def _check_data(job: Job, data: Mapping[str, str], twice: bool) -> None:
 
 def _named(name: str, message: str) -> str:
     """A message with the workload's name before it, unless it begins with a key of the config."""
-    is_key = message.split(":")[0].startswith(("workload.", "search.", "data.", "checkpoints.", "objective.", "cluster."))
+    is_key = message.split(":")[0].startswith(
+        ("workload.", "search.", "data.", "checkpoints.", "objective.", "cluster.")
+    )
     return message if is_key or message.startswith(name) else f"{name}: {message}"
 
 

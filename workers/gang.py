@@ -148,8 +148,8 @@ class Gang:
         except RuntimeError as why:
             if told := self._error_of_another():
                 raise RuntimeError(told) from None
-            said = " ".join(str(why).split())
-            raise Broken(f"another worker of the gang of {self.size} is gone: {said[:300]}") from why
+            said = " ".join(str(why).split()).partition(". ")[0]
+            raise Broken(f"another worker of the gang of {self.size} has ended ({said[-200:]})") from why
 
     def _error_of_another(self) -> str:
         """What another rank says that its workload raised; empty if none says so, or rank 0 is gone."""
@@ -181,7 +181,9 @@ def rehearse(workload: Any, size: int, batch_norm: str, hyperparameters: Any, le
 
     name = type(workload).__name__
     if not isinstance(workload, Workload):
-        raise UsageError(f"{KEY}: {name} is not a workers.workload.Workload; one worker trains a member of it")
+        raise UsageError(
+            f"{KEY}: {name} is not a workers.workload.Workload; one worker trains a member of it"
+        )
     for method in ("train", "step"):
         if getattr(type(workload), method) is not getattr(Workload, method):
             raise UsageError(

@@ -122,7 +122,9 @@ class Dispatcher:
         except (UsageError, Unfit):
             raise
         except Exception as why:
-            raise AttemptLost(loss(worker, present.leaving, f"{type(why).__name__} on {worker}: {why}")) from why
+            raise AttemptLost(
+                loss(worker, present.leaving, f"{type(why).__name__} on {worker}: {why}")
+            ) from why
 
     async def close(self) -> None:
         for task in self._background:

@@ -157,6 +157,7 @@ class Pool:
             self._first_of.update(dict.fromkeys(team, team[0]))
         claim.offered.add(team[0])
         claim.offer(team[0])
+
     def _team_for(self, claim: Claim) -> tuple[str, ...] | None:
         """Free workers for a claim, as many as it needs at once, or None."""
         if claim.at_once == 1:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,6 +76,10 @@ class Roster:
     def fit(self, needs: Needs = ANYTHING) -> list[str]:
         """The workers that have what is needed and are here to stay."""
         return [worker for worker in self._staying() if not self.why_unfit(worker, needs)]
+
+    def fit_together(self, needs: Needs = ANYTHING) -> int:
+        """How many workers that have what is needed could be in one gang: those of the most frequent kind."""
+        return max(Counter(map(self.kind, self.fit(needs))).values(), default=0)
 
     def problems(self, needs: Needs = ANYTHING) -> list[str]:
         """Why each of the workers that are here to stay but have not what is needed is not used."""

@@ -18,10 +18,12 @@ from workers.workload import Batch, Splits, Training, Workload
 
 
 class Plain(Workload):
-    """Three classes of 240 drawn points. `marks`: a directory in which each process that trains leaves a file.
+    """Three classes of 240 drawn points. What follows begins with the second generation, for gangs.
+
+    `marks`: a directory in which each process that trains leaves a file, named after its rank and itself.
 
     `pause_s`: how long each batch sleeps. A worker that has the variable NETS_UNFIT must take no part; it says
-    why. `raise_on`: the process whose mark is not the first raises in its loss, if that is given.
+    why. `fails`: the rank that raises an error.
     """
 
     def __init__(self, marks: str = "", pause_s: float = 0.0, batch_size: int = 24, fails: str = "") -> None:
@@ -42,11 +44,11 @@ class Plain(Workload):
         return torch.optim.SGD(model.parameters(), lr=hp["learning_rate"], momentum=hp["momentum"])
 
     def train_batches(self, training: Training) -> Iterator[Batch]:
-        if self.marks and training.gang is not None:
+        if self.marks and training.epoch and training.gang:
             Path(self.marks, f"{training.gang.rank}-{os.getpid()}").touch()
         for batch in super().train_batches(training):
             time.sleep(self.pause_s)
-            if self.fails and training.gang is not None and str(training.gang.rank) == self.fails:
+            if self.fails and training.epoch and training.gang and str(training.gang.rank) == self.fails:
                 raise ArithmeticError("this rank's share is bad")
             yield batch
 

@@ -139,7 +139,7 @@ def _enough(workers: int, config: RunConfig) -> int:
     if workers < needed:
         raise UsageError(
             f"cluster.workers_per_member: is {needed}, and the local cluster would have {workers} "
-            f"worker{'' if workers == 1 else 's'}; give --workers {needed} or more, or train on a larger cluster"
+            f"worker{'' if workers == 1 else 's'}; give --workers {needed} or more, or use a larger cluster"
         )
     return workers
 

@@ -6,11 +6,11 @@ the batch's length (`Workload.batch_length`), so the sum is the gradient of the 
 every rank then makes the same step. What follows the gradient (clipping, a scaler, the optimizer, schedulers,
 averages) is what it is with one worker.
 
-Why not `DistributedDataParallel`: it wraps the model, which workloads, checkpoints and inheritance know by the
-names of its parameters; weighs all ranks alike; divides gradients into buckets that it arranges anew after
-the first step; and wants to be told of unused parameters and of accumulation. One sum of all gradients, laid
-end to end, after each backward pass does without all that and always adds in the same order. It costs the
-overlap of communication with the backward pass.
+Why not `DistributedDataParallel`: it wraps the model, which workloads, checkpoints and inheritance know by
+the names of its parameters; weighs all ranks alike; divides gradients into buckets that it arranges anew
+after the first step; and wants to be told of unused parameters and of accumulation. One sum of all gradients,
+laid end to end, after each backward pass does without all that and always adds in the same order. It costs
+the overlap of communication with the backward pass.
 
 A batch is made with the random numbers of the member, which are the same on all ranks; what a step draws
 (dropout, augmentation in `loss`) comes from a stream of the rank's own. So a result is a function of config,
@@ -72,7 +72,7 @@ class Gang:
         training.gang = self
 
     def shares(self, workload: Workload, training: Training) -> Generator[Batch, None, None]:
-        """Yield this rank's share of each batch of an epoch; until the next one, random numbers are its own."""
+        """Yield this rank's share of each batch of an epoch; until the next, random numbers are its own."""
         with contextlib.closing(_closable(workload.train_batches(training))) as found:
             for batch in found:
                 share = workload.share(batch, self.rank, self.size)
@@ -187,8 +187,8 @@ def rehearse(workload: Any, size: int, batch_norm: str, hyperparameters: Any, le
     for method in ("train", "step"):
         if getattr(type(workload), method) is not getattr(Workload, method):
             raise UsageError(
-                f"{KEY}: is {size}, and {name} has a {method}() of its own, in which gradients are not summed "
-                f"over workers; set {KEY} to 1"
+                f"{KEY}: is {size}, and {name} has a {method}() of its own, in which gradients are not "
+                f"summed over workers; set {KEY} to 1"
             )
     _refuse_uneven(workload, size)
     training = workload.begin(hyperparameters, 0, None, leg)

@@ -65,7 +65,7 @@ def train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: Han
 
 
 def follow_leg(job: Job, assignment: Assignment) -> None:
-    """Train along with the first worker of a gang, which saves, evaluates and reports; means are its alone."""
+    """Train along with the first worker of a gang, which alone makes means, saves, evaluates and reports."""
     if not assignment.mean_of:
         workload, state, _ = _begun(job, assignment, Stopwatch())
         _train(workload, state, job, assignment)

@@ -64,7 +64,7 @@ def follow(unit: str, rank: int, host: str, port: int) -> None:
     except Unfit as why:
         _tell(store, f"{READY}/{rank}", str(why))
         raise
-    except Exception:  # noqa: S110
+    except Exception:
         pass  # it comes again when the workload is needed
     _tell(store, f"{READY}/{rank}", "")
     with _joined(work.job, rank, store):

@@ -5,8 +5,8 @@ is stolen and a lost worker takes down no unit but its own; keys are unique, so 
 function goes by its import path and arguments are small records, so no weights cross the wire. Results come
 on the worker's own stream to the scheduler, each as soon as it is there; the end of a task follows on the
 same stream, so it never overtakes them. Dask's own retries are not used: whether to try again is the
-controller's decision, after it is in the journal. A member that several workers train is one unit, whose first
-worker reports; see `evodevo.run.gangs` for the others.
+controller's decision, after it is in the journal. A member that several workers train is one unit, and the
+first of them reports; `evodevo.run.gangs` has the others.
 """
 
 from __future__ import annotations
@@ -262,7 +262,7 @@ class Dispatcher:
             self._end_early(posting)
 
     def _end_early(self, posting: Posting) -> None:
-        """The run is over. What is reported ends by itself; workers that are at anything else are restarted."""
+        """The run is over. What is reported ends by itself; workers that are at more are restarted."""
         if posting.unreported:
             self._abandon(posting.worker, posting.present, posting.future)
             if posting.others:

@@ -29,7 +29,7 @@ class Claim:
     offer: Callable[[str], None]
     suits: Callable[[str], bool] = lambda worker: True
     wants: int = 0
-    """Workers (or teams) that it could use now, with those it was offered and has neither used nor declined."""
+    """Workers (or teams) that it could use now, those included that it has neither used nor declined."""
     offered: set[str] = field(default_factory=set)
     preferred: Collection[str] = ()
     """Workers that it would rather have than others, or have as the first of a team."""

@@ -18,12 +18,11 @@ from workers.workload import Batch, Splits, Training, Workload
 
 
 class Plain(Workload):
-    """Three classes of 240 drawn points. What follows begins with the second generation, for gangs.
+    """Three classes of 240 drawn points.
 
-    `marks`: a directory in which each process that trains leaves a file, named after its rank and itself.
-
-    `pause_s`: how long each batch sleeps. A worker that has the variable NETS_UNFIT must take no part; it says
-    why. `fails`: the rank that raises an error.
+    `pause_s`: how long each batch sleeps. A worker that has the variable NETS_UNFIT must take no part; it
+    says why. In gangs, from the second generation on: `marks` is a directory in which each process leaves a
+    file that is named after its rank and itself, and `fails` the rank that raises an error.
     """
 
     def __init__(self, marks: str = "", pause_s: float = 0.0, batch_size: int = 24, fails: str = "") -> None:

@@ -197,7 +197,8 @@ def rehearse(workload: Any, size: int, batch_norm: str, hyperparameters: Any, le
     if sum(lengths) != workload.batch_length(batch) or not all(lengths):
         raise UsageError(
             f"{KEY}: the shares of a batch of {workload.batch_length(batch)} have lengths {lengths}; let "
-            "share(batch, rank, size) return all of the batch, each example once"
+            "share(batch, rank, size) return all of the batch, each example once, and batch_length(batch) "
+            "the number of examples"
         )
     training.generator.manual_seed(0)
     Gang(0, size, batch_norm).join(training, 0, workload.device)

@@ -4,7 +4,18 @@ import asyncio
 from typing import Any
 
 import pytest
-from run.test_dispatch import Box, Cluster, Submitted, began, done, lost, on_a_loop, settled, summed_up, unit_of
+from run.test_dispatch import (
+    Box,
+    Cluster,
+    Submitted,
+    began,
+    done,
+    lost,
+    on_a_loop,
+    settled,
+    summed_up,
+    unit_of,
+)
 
 from evodevo.errors import Unfit
 from evodevo.run.crew import ANYTHING, AttemptsLost, Crew, Offered

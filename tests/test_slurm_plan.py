@@ -2,8 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
-from evodevo.service.slurm import plan
+import pytest
+
+from configs import small
+from evodevo.config import parse
+from evodevo.errors import UsageError
+from evodevo.service.slurm import plan, slurm
 
 CTRL_C = """\
 import signal
@@ -45,3 +51,13 @@ def test_of_too_many_those_go_that_have_not_come_yet_and_then_the_idle_but_no_bu
 
 def test_dask_jobqueue_does_not_take_ctrl_c_away() -> None:
     subprocess.run([sys.executable, "-c", CTRL_C], check=True)
+
+
+def test_fewer_jobs_than_a_member_needs_are_refused(tmp_path: Path) -> None:
+    config = parse(small({"cluster.workers_per_member": 4, "cluster.slurm": {"max_workers": 3}}))
+    with (
+        pytest.raises(UsageError, match="cluster.slurm.max_workers: is 3, and each member needs 4"),
+        slurm(config, tmp_path),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -225,11 +225,9 @@ def _closable(found: Iterable[Any]) -> Generator[Any, None, None]:
 
 
 def _digest(parameter: Tensor) -> Tensor:
-    """Return a number, int64 (), that differs for nearly all parameters that differ in any bit."""
-    whole = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.int64}
+    """Return the sum of a parameter's bits, read as whole numbers: int64 ()."""
+    whole = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
     flat = parameter.detach().reshape(-1)
     if flat.is_complex():
         flat = torch.view_as_real(flat).reshape(-1)
-    bits = flat.view(whole[flat.element_size()]).long()
-    place = torch.arange(1, len(bits) + 1, device=bits.device)
-    return (bits * place).sum()
+    return flat.view(whole[flat.element_size()]).sum(dtype=torch.int64)

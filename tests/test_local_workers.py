@@ -77,7 +77,9 @@ def test_a_cluster_without_workers_is_refused(tmp_path: Path) -> None:
 def test_fewer_than_a_member_needs_are_refused(where: Where, started: list[int]) -> None:
     config = config_of(cluster={"workers": 3, "workers_per_member": 5})
     with (
-        pytest.raises(UsageError, match="is 5, and the local cluster would have .* give --workers 5 or more"),
+        pytest.raises(
+            UsageError, match=r"is 5, and the local cluster would have .* give --workers 5 or more"
+        ),
         client_of(where, "runs", config),
     ):
         pass

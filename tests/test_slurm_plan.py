@@ -56,7 +56,7 @@ def test_dask_jobqueue_does_not_take_ctrl_c_away() -> None:
 def test_fewer_jobs_than_a_member_needs_are_refused(tmp_path: Path) -> None:
     config = parse(small({"cluster.workers_per_member": 4, "cluster.slurm": {"max_workers": 3}}))
     with (
-        pytest.raises(UsageError, match="cluster.slurm.max_workers: is 3, and each member needs 4"),
+        pytest.raises(UsageError, match=r"cluster\.slurm\.max_workers: is 3, and each member needs 4"),
         slurm(config, tmp_path),
     ):
         pass

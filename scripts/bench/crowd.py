@@ -199,29 +199,31 @@ async def measured(
     shape = Shape(population, generations, crowd.workers, crowd.at_once)
     create_run(directory, config_of("tri_parent:generations", shape))
     found: dict[str, Any] = {}
-    async with Scheduler(dashboard_address=None, host="127.0.0.1") as scheduler:
-        async with Client(scheduler.address, asynchronous=True, set_as_default=False) as client:
-            process = multiprocessing.get_context("spawn").Process(
-                target=crew_process, args=(end, scheduler.address, crowd, leg_s)
-            )
-            process.start()
-            before, began = time.process_time(), time.monotonic()
-            assert await asyncio.to_thread(pipe.recv) == "joined"
-            found["join_ms"] = 1e3 * (time.process_time() - before) / crowd.workers
-            found["join_s"] = time.monotonic() - began
-            dispatcher = Answering(scheduler, client)
-            before, began = time.process_time(), time.monotonic()
-            await asyncio.sleep(idle_s)
-            found["idle"] = (time.process_time() - before) / (time.monotonic() - began)
-            first = await asyncio.to_thread(_asked, pipe)
-            before, began = time.process_time(), time.monotonic()
-            await Controller(directory, dispatcher, {"host": "simulated"}).carry_out()
-            cpu_s, wall_s = time.process_time() - before, time.monotonic() - began
-            last = await asyncio.to_thread(_asked, pipe)
-            pipe.send("end")
-            process.kill()
-            process.join()
-            await dispatcher.close()
+    async with (
+        Scheduler(dashboard_address=":0", host="127.0.0.1") as scheduler,
+        Client(scheduler.address, asynchronous=True, set_as_default=False) as client,
+    ):
+        process = multiprocessing.get_context("spawn").Process(
+            target=crew_process, args=(end, scheduler.address, crowd, leg_s)
+        )
+        process.start()
+        before, began = time.process_time(), time.monotonic()
+        assert await asyncio.to_thread(pipe.recv) == "joined"
+        found["join_ms"] = 1e3 * (time.process_time() - before) / crowd.workers
+        found["join_s"] = time.monotonic() - began
+        dispatcher = Answering(scheduler, client)
+        before, began = time.process_time(), time.monotonic()
+        await asyncio.sleep(idle_s)
+        found["idle"] = (time.process_time() - before) / (time.monotonic() - began)
+        first = await asyncio.to_thread(_asked, pipe)
+        before, began = time.process_time(), time.monotonic()
+        await Controller(directory, dispatcher, {"host": "simulated"}).carry_out()
+        cpu_s, wall_s = time.process_time() - before, time.monotonic() - began
+        last = await asyncio.to_thread(_asked, pipe)
+        pipe.send("end")
+        process.kill()
+        process.join()
+        await dispatcher.close()
     history = load_history(directory / JOURNAL)
     assert (history.end, len(history.over)) == ("done", population * generations), history.reason
     assert history.lost_attempts == 0

@@ -4,8 +4,8 @@
 
 search   CPU microseconds and wall microseconds per member-epoch of a whole search, for each of `--searches`
          (STRATEGY:PACE, pools of 8) and each of `--shapes` (POPULATIONxGENERATIONS/WORKERS, with @N if N
-         workers train each member together), and the ratio to the first shape; also the longest time for which the event loop did nothing else, and the process's
-         memory per member
+         workers train each member together), and the ratio to the first shape; also the longest time for
+         which the event loop did nothing else, and the process's memory per member
 journal  seconds in which a journal of a million records is read, and the memory of its history per member
 page     seconds for history.csv, for a first and a later look at the status, for the picture of a large
          search, and what a browser is sent

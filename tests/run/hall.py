@@ -61,7 +61,7 @@ class Hall:
         return guest
 
     def work(self, guest: Guest, worker: str | None = None) -> str:
-        """The guest has work for a worker (or its team) that it was offered: the first, if nothing is said."""
+        """The guest has work for a worker (or team) that it was offered: the first, if nothing is said."""
         worker = worker or sorted(guest.offered)[0]
         guest.working += self.pool.use(worker)
         guest.claim.wants -= 1

@@ -189,7 +189,7 @@ def test_a_workload_that_two_workers_would_get_wrong_is_refused(workload: Toy, w
 
 
 def test_a_program_is_refused() -> None:
-    with pytest.raises(UsageError, match="is not a workers.workload.Workload"):
+    with pytest.raises(UsageError, match=r"is not a workers\.workload\.Workload"):
         gang.rehearse(object(), 2, "local", {}, Leg())
 
 

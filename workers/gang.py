@@ -165,14 +165,15 @@ def current() -> Gang | None:
 
 
 @contextlib.contextmanager
-def in_force(gang: Gang) -> Iterator[None]:
+def in_force(gang: Gang) -> Iterator[Gang]:
     """Have what is trained within the block be trained by this gang."""
     global _current
     _current = gang
     try:
-        yield
+        yield gang
     finally:
         _current = None
+        synchronised.end()
 
 
 def rehearse(workload: Any, size: int, batch_norm: str, hyperparameters: Any, leg: Leg) -> None:
@@ -201,10 +202,11 @@ def rehearse(workload: Any, size: int, batch_norm: str, hyperparameters: Any, le
             "the number of examples"
         )
     training.generator.manual_seed(0)
-    Gang(0, size, batch_norm).join(training, 0, workload.device)
-    steps = workload.train(training)
-    next(steps, None)
-    steps.close()
+    with in_force(Gang(0, size, batch_norm)) as gang:
+        gang.join(training, 0, workload.device)
+        steps = workload.train(training)
+        next(steps, None)
+        steps.close()
 
 
 def _refuse_uneven(workload: Workload, size: int) -> None:

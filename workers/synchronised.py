@@ -1,12 +1,15 @@
 """Batch norm over the whole batch of a gang, whatever the device: `torch.nn.SyncBatchNorm` needs a GPU.
 
-The modules stay what they are, with the names of their parameters and buffers; while they train, their
-statistics are those of all ranks' shares. Unlike SyncBatchNorm, which has kernels of its own for it, this is
-plain operations of torch, the same on CPU and GPU; it is slower there and takes more memory.
+The modules keep the names of their parameters and buffers, and get a subclass of their own class; while they
+train, their statistics are those of all ranks' shares. Unlike SyncBatchNorm, which has kernels of its own for
+it, this is plain operations of torch, the same on CPU and GPU; it is slower there and takes more memory.
+
+How to sum over ranks is kept here, as a process is in one gang at a time: so the modules can be copied, and
+are freed without the garbage collector.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
@@ -17,11 +20,37 @@ Add = Callable[[Sequence[Tensor]], None]
 """Replaces tensors by their sums over all ranks."""
 
 
+_add: Add | None = None
+
+
 def apply(model: nn.Module, add: Add) -> None:
     """Have all layers of batch norm of a model use the statistics of all ranks while they train."""
+    global _add
+    _add = add
     for module in model.modules():
-        if isinstance(module, _BatchNorm) and not isinstance(module, nn.SyncBatchNorm):
-            module.forward = functools.partial(_forward, module, add)  # type: ignore[method-assign]
+        if isinstance(module, _BatchNorm) and not isinstance(module, nn.SyncBatchNorm | _Synchronised):
+            setattr(module, "__class__", _synchronised(type(module)))  # noqa: B010
+
+
+def end() -> None:
+    """There are no other ranks any more."""
+    global _add
+    _add = None
+
+
+class _Synchronised(_BatchNorm):
+    """What a class of batch norm is made to do, of which a subclass has this as its first base."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if not self.training or _add is None:
+            return super().forward(inputs)
+        return _normalised(self, _add, inputs)
+
+
+@functools.cache
+def _synchronised(kind: Hashable) -> type:
+    assert isinstance(kind, type)
+    return type(kind.__name__, (_Synchronised, kind), {})
 
 
 class _Sum(torch.autograd.Function):
@@ -41,10 +70,8 @@ class _Sum(torch.autograd.Function):
         return None, total
 
 
-def _forward(module: _BatchNorm, add: Add, inputs: Tensor) -> Tensor:
+def _normalised(module: _BatchNorm, add: Add, inputs: Tensor) -> Tensor:
     """Normalise inputs, (n, C, ...), with mean and variance of each channel over all ranks' inputs."""
-    if not module.training:
-        return type(module).forward(module, inputs)
     module._check_input_dim(inputs)  # type: ignore[no-untyped-call]
     dims = [dim for dim in range(inputs.ndim) if dim != 1]
     shape = [1, -1, *[1] * (inputs.ndim - 2)]

@@ -1,5 +1,6 @@
 """Members that two processes train together, beside what one process makes of the same batches."""
 
+import copy
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -76,6 +77,30 @@ def test_synchronised_batch_norm_is_that_of_one_process_and_local_is_not(ranks: 
     assert not close(ranks[0]["Normed local 0"], alone, 1e-2)
     variances = [each["Normed local 0"]["model.1.running_var"] for each in ranks]
     assert not torch.equal(*variances)
+
+
+def test_a_model_whose_batch_norm_is_synchronised_can_be_copied_and_is_its_own_again_afterwards() -> None:
+    workload = prepared(Toy())
+    training = workload.begin(HYPERPARAMETERS, 1, None, Leg())
+    inputs = torch.rand(8, 4)
+    plain = copy.deepcopy(training.model)
+    before = training.model.state_dict().keys()
+    with gang.in_force(Gang(0, 2, "synchronised")) as together:
+        together.join(training, 1, workload.device)
+        again = copy.deepcopy(training.model)
+        assert again.state_dict().keys() == before
+        assert all(isinstance(one[1], nn.BatchNorm1d) for one in (training.model, again))
+        torch.testing.assert_close(again[:2](inputs), plain[:2](inputs))
+        torch.testing.assert_close(again[1].running_var, plain[1].running_var)
+    assert torch.equal(again.eval()(inputs), copy.deepcopy(again).eval()(inputs))
+    assert torch.equal(training.model.train()[:2](inputs), plain_of(training.model)[:2](inputs))
+
+
+def plain_of(model: nn.Module) -> nn.Module:
+    """The same network, with torch's own batch norm."""
+    plain = Toy().model()
+    plain.load_state_dict(model.state_dict())
+    return plain
 
 
 def test_ranks_draw_different_random_numbers_in_a_step(ranks: list[Results]) -> None:

@@ -8,8 +8,7 @@ How to sum over ranks is kept here, as a process is in one gang at a time: so th
 are freed without the garbage collector.
 """
 
-import functools
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -47,10 +46,14 @@ class _Synchronised(_BatchNorm):
         return _normalised(self, _add, inputs)
 
 
-@functools.cache
-def _synchronised(kind: Hashable) -> type:
-    assert isinstance(kind, type)
-    return type(kind.__name__, (_Synchronised, kind), {})
+_classes: dict[type, type] = {}
+
+
+def _synchronised(kind: type) -> type:
+    """Return the subclass of a class of batch norm that is synchronised, always the same one."""
+    if kind not in _classes:
+        _classes[kind] = type(kind.__name__, (_Synchronised, kind), {})
+    return _classes[kind]
 
 
 class _Sum(torch.autograd.Function):

@@ -135,6 +135,10 @@ def test_a_worker_that_is_unfit_is_refused_and_no_attempt_is_lost(tmp_path: Path
     cluster.start_worker()
     with package.connect(cluster.address) as client:
         until(lambda: client_workers(client) == 1, "a worker")
+        warnings = client.check(config_of(tmp_path, "unfit"))["warnings"]
+        assert any(
+            "the run would wait for 2 workers" in warning and "; 1 are" in warning for warning in warnings
+        )
         run = client.submit(config_of(tmp_path, "unfit"))
         status = until(lambda: (found := run.status()).message and found, "a reason to wait")
         assert status.state == "waiting"

@@ -74,9 +74,10 @@ def follow(unit: str, rank: int, host: str, port: int) -> None:
         except OSError:
             raise
         except (Exception, SystemExit):
-            told = f"on worker {rank + 1} of {work.job.workers}:\n{traceback.format_exc()}"
-            _tell(store, gang.ERROR_KEY, told[-ERROR_TAIL_CHARACTERS:])
-            raise
+            trace = traceback.format_exc()[-ERROR_TAIL_CHARACTERS:]
+            told = f"on worker {rank + 1} of {work.job.workers}:\n{trace}"
+            _tell(store, gang.ERROR_KEY, told)
+            raise RuntimeError(told) from None  # of SystemExit Dask would make the end of the worker
 
 
 def _wait_for_others(job: Job, store: TCPStore) -> None:

@@ -6,6 +6,7 @@ join     CPU milliseconds of the scheduler's process for each worker that regist
 idle     fraction of a core that the heartbeats of all workers take, while nothing is trained
 task     CPU milliseconds of the scheduler's process, messages on workers' streams and their bytes, for each
          Dask task (a member-epoch is one task on each of its N workers); and the journal's bytes per member
+memory   peak megabytes of the scheduler's process, and `end_memory` after all workers were killed at once
 
 The scheduler, its TCP connections, the client, the dispatcher, the pool, the roster and the controller with
 its journal are the real ones, in this process. The workers are connections of another process that register,
@@ -220,6 +221,7 @@ async def measured(
         await Controller(directory, dispatcher, {"host": "simulated"}).carry_out()
         cpu_s, wall_s = time.process_time() - before, time.monotonic() - began
         last = await asyncio.to_thread(_asked, pipe)
+        found["memory_mb"] = _peak_mb()
         pipe.send("end")
         process.kill()
         process.join()
@@ -237,8 +239,12 @@ async def measured(
         "messages": messages / tasks,
         "bytes": (last["bytes"] - first["bytes"]) / tasks,
         "journal_bytes": (directory / JOURNAL).stat().st_size / (population * generations),
-        "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "end_memory_mb": _peak_mb(),
     }
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _asked(pipe: Any) -> dict[str, int]:

@@ -117,7 +117,7 @@ def client_of(where: Where, runs_dir: str, config: RunConfig, runs: int = 1) -> 
     elif where.slurm:
         cluster = slurm(config, runs_dir)
     else:
-        workers = where.workers or _local_workers(config, runs)
+        workers = _enough(where.workers or _local_workers(config, runs), config)
         cluster = local(workers, runs_dir, config.cluster.workers_per_device)
     with cluster as client:
         yield client
@@ -131,8 +131,19 @@ def _local_workers(config: RunConfig, runs: int) -> int:
 
     search = config.search
     at_once = search.population if find(search.strategy).inherits else search.generations
-    room = room_for_workers(config.cluster.threads_per_member, config.cluster.workers_per_device)
-    return min(room, runs * at_once)
+    most = runs * at_once * config.cluster.workers_per_member
+    return min(room_for_workers(config.cluster.threads_per_member, config.cluster.workers_per_device), most)
+
+
+def _enough(workers: int, config: RunConfig) -> int:
+    """The workers of a local cluster; raises `UsageError` if they are fewer than each member needs."""
+    needed = config.cluster.workers_per_member
+    if workers < needed:
+        raise UsageError(
+            f"cluster.workers_per_member: is {needed}, and the local cluster would have {workers} "
+            f"worker{'' if workers == 1 else 's'}; give --workers {needed} or more, or use a larger cluster"
+        )
+    return workers
 
 
 def submit(client: Client, config: RunConfig) -> Run:

@@ -8,13 +8,14 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from evodevo import command_flags, yaml_text
+from evodevo import command_flags, config_cluster, yaml_text
 from evodevo.command_flags import FlagKind
+from evodevo.config_cluster import Cluster
 from evodevo.config_errors import describe
 from evodevo.config_search import Search, Section, check_run_name
-from evodevo.config_values import Plain, Seconds, Walltime
+from evodevo.config_values import Plain, Seconds
 from evodevo.errors import UsageError
 from evodevo.evolution.space import Space
 from evodevo.evolution.strategies import STRATEGIES, Strategy, find
@@ -108,77 +109,6 @@ class Limits(Section):
     """The run stops when more than this part of a generation failed (divergence does not count)."""
 
 
-class Slurm(Section):
-    """The worker jobs of `evodevo launch --slurm`; each is one worker, or on a GPU `workers_per_device`."""
-
-    partition: str | None = None
-    account: str | None = None
-    walltime: Walltime = "04:00:00"
-    gpus: int = Field(default=1, ge=0, le=1)
-    """Of each job: 1, or 0 to train on the CPU."""
-    cpus: int = Field(default=1, ge=1)
-    """Of each job: for the training, and for data loaders."""
-    memory: str = "8GB"
-    min_workers: int = Field(default=1, ge=1)
-    max_workers: int = Field(default=8, ge=1)
-    """There are never more workers than members to train, either."""
-    interface: str | None = None
-    """The network interface by which workers and scheduler reach each other, such as ib0."""
-    prologue: list[str] = Field(default_factory=list)
-    """Lines of shell in each job before its worker starts, such as `module load cuda`."""
-    directives: list[str] = Field(default_factory=list)
-    """Further options of sbatch, such as `--constraint=a100`."""
-
-    @field_validator("memory")
-    @classmethod
-    def _is_an_amount(cls, memory: str) -> str:
-        if not re.fullmatch(r"0*[1-9]\d*(\.\d+)?\s*[KMGT]i?B", memory):
-            raise ValueError(f"{memory!r} should be an amount such as 8GB")
-        return memory
-
-    @model_validator(mode="after")
-    def _has_room(self) -> Self:
-        if self.max_workers < self.min_workers:
-            raise ValueError(f"max_workers is {self.max_workers}, less than min_workers, {self.min_workers}")
-        return self
-
-
-class Cluster(Section):
-    workers: int | Literal["auto"] = "auto"
-    """Workers of a local cluster. auto: `workers_per_device` for each GPU, or the cores divided by
-    `threads_per_member`, but never more than members to train. An existing cluster has its own number."""
-    workers_per_device: int = Field(default=1, ge=1)
-    """Workers that share a GPU, of a local cluster and in Slurm's jobs (else EVODEVO_WORKERS_PER_DEVICE)."""
-    members_per_device: int | Literal["auto"] = 1
-    """Members that a worker trains at once, taking turns; auto is measured before the run begins, on CPU 1.
-
-    A run has the number that was found in its journal.
-    """
-    members_per_task: int | Literal["auto"] = "auto"
-    """Members that a worker is given at once; auto: as many as make a Dask task last 0.1 s or so.
-
-    There are no fewer than it trains at once.
-    """
-    threads_per_member: int = Field(default=1, ge=1)
-    """Torch threads of each member's training on CPU; part of what makes a run repeatable."""
-    device: Literal["any", "gpu"] = "any"
-    """gpu: workers that see none take no part in the run."""
-    slurm: Slurm = Slurm()
-
-    @field_validator("workers", "members_per_device", "members_per_task", mode="before")
-    @classmethod
-    def _is_auto_or_a_number(cls, count: Any, info: ValidationInfo) -> Any:
-        if count == "auto" or (type(count) is int and count >= 1):
-            return count
-        what = "workers" if info.field_name == "workers" else "members"
-        raise ValueError(f"{count!r} should be auto, or the number of {what}, 1 or more")
-
-    @property
-    def at_once(self) -> int:
-        """Members that a worker trains at once; 1 if that is to be measured and has not been."""
-        return 1 if self.members_per_device == "auto" else self.members_per_device
-
-
 class Arm(Section):
     """One of the ways to search that `evodevo compare` holds side by side."""
 
@@ -258,13 +188,15 @@ class RunConfig(Section):
     def differs_from(self, other: Self) -> list[str]:
         """The sections in which a result of this config could differ from the other's.
 
-        Where it runs does not count (but the threads of a member do), nor do comparisons and versions.
+        Where it runs does not count (but the threads and workers of a member do), nor do comparisons and
+        versions.
         """
         results = ("run", "workload", "objective", "search", "data", "checkpoints", "limits")
         one, two = self.complete(), other.complete()
         found = [section for section in results if getattr(one, section) != getattr(two, section)]
-        threads = self.cluster.threads_per_member == other.cluster.threads_per_member
-        return found if threads else [*found, "cluster.threads_per_member"]
+        keys = ("threads_per_member", "workers_per_member", "batch_norm")
+        mine, theirs = self.cluster, other.cluster
+        return found + [f"cluster.{key}" for key in keys if getattr(mine, key) != getattr(theirs, key)]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that `parse` takes back."""
@@ -308,7 +240,10 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
             f"search.population: is {search.population}, but a generation of {search.strategy} is one "
             "member; leave population out, and give generations the number of members"
         )
-    problems += _averaging_problems(config, strategy)
+    problems += [
+        *_averaging_problems(config, strategy),
+        *config_cluster.problems(config.cluster, config.workload.command),
+    ]
     if search.pool is not None and search.pace != "pools":
         problems.append(f"search.pool: is {search.pool}, and counts only with search.pace: pools")
     if search.pace is not None and search.pace not in strategy.paces:

@@ -1,6 +1,8 @@
 """The arithmetic of scripts/bench: shares of busy workers, interleaving, times from a journal."""
 
+import asyncio
 import importlib
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,34 @@ def test_simulated_workers_carry_a_search_to_its_end(bench: Any, tmp_path: Path,
     assert cost.wall_us >= 0
     history = load_history(tmp_path / "run" / "journal.jsonl")
     assert len({life.worker for life in history.over}) == 5
+
+
+def test_simulated_gangs_carry_a_search_to_its_end(bench: Any, tmp_path: Path) -> None:
+    scale = bench("scale")
+    shape = scale._shape("6x2/7@3")
+    assert (shape, str(shape)) == (scale.Shape(6, 2, 7, 3), "6x2/7@3")
+    scale.cost_of(tmp_path / "run", "tri_parent:generations", shape, 2, 0)
+    history = load_history(tmp_path / "run" / "journal.jsonl")
+    assert (len(history.over), history.config.cluster.workers_per_member) == (12, 3)
+
+
+@pytest.mark.slow
+def test_connections_stand_for_workers_that_carry_a_search_to_its_end(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [str(BENCH), str(BENCH.parents[1])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    crowd = bench("crowd")
+    measured = asyncio.run(crowd.measured(tmp_path / "run", crowd.Crowd(9, 3), 2, 0.05, 0.1))
+    assert load_history(tmp_path / "run" / "journal.jsonl").lost_attempts == 0
+    assert 2 < measured["messages"] < 6
+    assert measured["bytes"] > 500
+
+
+def test_a_gang_of_processes_forms_and_adds(bench: Any) -> None:
+    form_ms, sums_ms = bench("gang").gang_of(3, [0.01])
+    assert form_ms > 0
+    assert sums_ms.keys() == {0.01}
 
 
 @pytest.mark.parametrize(("at_once", "count"), [(10, 2 + 22), (1, 2 + 20)])

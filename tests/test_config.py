@@ -137,6 +137,8 @@ def test_a_resolved_config_has_every_default_filled_in() -> None:
         "members_per_device": 1,
         "members_per_task": "auto",
         "threads_per_member": 1,
+        "workers_per_member": 1,
+        "batch_norm": "local",
         "device": "any",
     }
     assert (slurm["gpus"], slurm["min_workers"], slurm["max_workers"]) == (1, 1, 8)
@@ -156,6 +158,10 @@ def test_configs_differ_in_what_a_result_depends_on_and_in_nothing_else() -> Non
     assert here.differs_from(parse(small(elsewhere))) == []
     other = parse(small({"search.population": 11, "cluster.threads_per_member": 2}))
     assert here.differs_from(other) == ["search", "cluster.threads_per_member"]
+    gang = parse(small({"cluster.workers_per_member": 2}))
+    assert here.differs_from(gang) == ["cluster.workers_per_member"]
+    synchronised = parse(small({"cluster.workers_per_member": 2, "cluster.batch_norm": "synchronised"}))
+    assert gang.differs_from(synchronised) == ["cluster.batch_norm"]
 
 
 @pytest.mark.parametrize("memory", ["8", "lots", "0GB", "-1GB"])

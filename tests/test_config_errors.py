@@ -223,6 +223,23 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"limits.max_attempts": 0}, ["limits.max_attempts: ", "greater than or equal to 1", "not 0"]),
     ({"cluster.workers": 0}, ["cluster.workers: 0 should be auto, or the number of workers, 1 or more"]),
     ({"cluster.workers": "all"}, ["cluster.workers: 'all' should be auto, or the number of workers"]),
+    ({"cluster.workers_per_member": 0}, ["cluster.workers_per_member: ", "greater than or equal to 1"]),
+    (
+        {"cluster.workers_per_member": 2, "cluster.members_per_task": 3},
+        ["cluster.members_per_task: several workers are given one member at a time"],
+    ),
+    (
+        {"cluster.batch_norm": "synchronised"},
+        ["cluster.batch_norm: counts only with cluster.workers_per_member of 2 or more"],
+    ),
+    (
+        {
+            "cluster.workers_per_member": 2,
+            "workload": {"command": "./train {learning_rate}"},
+            "search.judge": "raw",
+        },
+        ["cluster.workers_per_member: a program is trained by one worker"],
+    ),
     (
         {"cluster.members_per_task": 0},
         ["cluster.members_per_task: 0 should be auto, or the number of members"],

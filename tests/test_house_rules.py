@@ -49,6 +49,7 @@ ALLOWED = {
     ],
     "evodevo.config_file": ["evodevo.config", "evodevo.errors", "evodevo.evolution", "evodevo.yaml_text"],
     "evodevo.config": [
+        "evodevo.config_cluster",
         "evodevo.command_flags",
         "evodevo.config_errors",
         "evodevo.config_search",
@@ -58,6 +59,7 @@ ALLOWED = {
         "evodevo.yaml_text",
     ],
     "evodevo.config_search": ["evodevo.config_values", "evodevo.evolution"],
+    "evodevo.config_cluster": ["evodevo.config_search", "evodevo.config_values"],
     "evodevo.yaml_text": ["evodevo.errors"],
     "evodevo.config_errors": ["evodevo.evolution"],
     "evodevo.command_flags": [],

@@ -46,6 +46,8 @@ def config_of(**changes: Any) -> RunConfig:
         ({"search__population": 4, "cluster": {"workers": 6}}, 1, 6),
         ({"search__population": 40, "cluster": {"workers_per_device": 2}}, 1, 32),
         ({"search__population": 4, "cluster": {"workers": "auto"}}, 1, 4),
+        ({"search__population": 4, "cluster": {"workers_per_member": 2}}, 1, 8),
+        ({"search__population": 40, "cluster": {"workers_per_member": 2}}, 1, 16),
     ],
 )
 def test_there_are_as_many_as_have_room_but_not_more_than_members_unless_the_config_says_so(
@@ -70,3 +72,16 @@ def test_the_command_line_goes_before_the_config(started: list[int]) -> None:
 def test_a_cluster_without_workers_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="workers is 0; give 1 or more"), evodevo.local(0, tmp_path):
         pass
+
+
+@pytest.mark.parametrize("where", [Where(), Where(workers=2)])
+def test_fewer_than_a_member_needs_are_refused(where: Where, started: list[int]) -> None:
+    config = config_of(cluster={"workers": 3, "workers_per_member": 5})
+    with (
+        pytest.raises(
+            UsageError, match=r"is 5, and the local cluster would have .* give --workers 5 or more"
+        ),
+        client_of(where, "runs", config),
+    ):
+        pass
+    assert started == []

@@ -10,6 +10,7 @@ import pytest
 
 from configs import small
 from evodevo.config import RunConfig, parse
+from evodevo.errors import UsageError
 from evodevo.service import slurm
 from evodevo.service.slurm import plan
 
@@ -78,3 +79,13 @@ def test_workers_belong_to_the_job_whose_name_theirs_begins_with() -> None:
     cluster = SimpleNamespace(worker_spec=spec, scheduler=scheduler)
     found = slurm._Keeper(cluster, config_of(workers_per_device=2))._workers_by_job()
     assert found == {"j-1": ["tcp://a", "tcp://c"], "j-11": ["tcp://b"], "other": ["tcp://d"]}
+
+
+def test_fewer_jobs_than_a_member_needs_are_refused(tmp_path: Path) -> None:
+    config = parse(small({"cluster.workers_per_member": 4, "cluster.slurm": {"max_workers": 3}}))
+    with (
+        pytest.raises(UsageError, match=r"cluster\.slurm\.max_workers: is 3, and each member needs 4"),
+        slurm.slurm(config, tmp_path),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -87,6 +87,28 @@ def batch_length(batch: Any) -> int:
     )
 
 
+def share(batch: Any, rank: int, size: int) -> Any:
+    """Return the examples of a batch that are worker `rank`'s, of `size` workers: consecutive ones.
+
+    Raises `UsageError` if the tensors do not all have the examples along their first dimension, or these are
+    fewer than workers.
+    """
+    lengths = {len(tensor) if tensor.ndim else None for tensor in _tensors(batch)}
+    count = next(iter(lengths), None)
+    if len(lengths) != 1 or count is None or not _has_tensors_only(batch):
+        raise UsageError(
+            "cluster.workers_per_member: a batch is not of tensors that all have the examples along their "
+            "first dimension; override share(batch, rank, size), which returns a worker's part of one"
+        )
+    if count < size:
+        raise UsageError(
+            f"cluster.workers_per_member: a batch has {count} examples, too few for {size} workers; leave "
+            "out what remains after whole batches (drop_last=True of a DataLoader)"
+        )
+    chosen = slice(count * rank // size, count * (rank + 1) // size)
+    return mapped(lambda tensor: tensor[chosen], batch)
+
+
 def checked(name: str, split: Any) -> None:
     """Raise `UsageError` for a split that cannot give the same batches twice, or none at all."""
     if split is None or _len(split) == 0:
@@ -242,6 +264,17 @@ def _tensors(tree: Any) -> Iterator[Tensor]:
             yield from _tensors(part)
     elif dataclasses.is_dataclass(tree) and not isinstance(tree, type):
         yield from _tensors([getattr(tree, field.name) for field in dataclasses.fields(tree)])
+
+
+def _has_tensors_only(tree: Any) -> bool:
+    """Whether nested containers have nothing but tensors, and None, in them."""
+    if isinstance(tree, Mapping):
+        return all(map(_has_tensors_only, tree.values()))
+    if isinstance(tree, list | tuple):
+        return all(map(_has_tensors_only, tree))
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        return all(_has_tensors_only(getattr(tree, field.name)) for field in dataclasses.fields(tree))
+    return tree is None or isinstance(tree, Tensor)
 
 
 def _len(split: Any) -> int | None:

@@ -11,7 +11,7 @@ from evodevo.config_errors import nearest
 from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.records import Job
-from workers import digests
+from workers import digests, gang
 from workers.alike import differ_in_turns
 from workers.build import place_of
 from workers.cache import loaded, workload_for
@@ -50,6 +50,8 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
         quick = is_new and time.monotonic() - began < QUICK_S
         data = digests.of(workload, job.seed)
         _check_data(job, data, twice or quick)
+        if job.workers > 1:
+            gang.rehearse(workload, job.workers, job.batch_norm, founders[0], leg)
         metrics, read = workload.rehearse(founders[0], founders[1 % len(founders)], leg, founders[2:])
         if job.members_per_device > 1 and workload.continues and differ_in_turns(workload, founders, leg):
             raise UsageError(
@@ -59,6 +61,8 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
             )
         seed_all(derived(job.seed, "facts"), current_device())
         facts = workload.facts()
+        if job.workers > 1:
+            facts.append(f"{job.workers} workers train each member together, batch norm {job.batch_norm}")
     except UsageError as why:
         raise UsageError(_named(name, str(why))) from None
     except UnknownHyperparameter as why:

@@ -14,6 +14,7 @@ import torch
 
 from evodevo.errors import Unfit
 from evodevo.run.records import Assignment, Job, Outcome, notes_on
+from workers import gang
 from workers.build import Trainable
 from workers.cache import read_checkpoint, store_of, workload_for
 from workers.preload import current_device
@@ -143,7 +144,17 @@ def turns_of_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: 
     return outcome
 
 
-def _turns_of_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: HandOver) -> Turns:
+def follow_leg(job: Job, assignment: Assignment) -> None:
+    """Train along with the first worker of a gang, which alone makes means, saves, evaluates and reports."""
+    if not assignment.mean_of:
+        watch = Stopwatch()
+        workload, state, _ = _begun(job, assignment, watch)
+        for _ in _train(workload, state, job, assignment, watch):
+            pass
+
+
+def _begun(job: Job, assignment: Assignment, watch: Stopwatch) -> tuple[Trainable, Any, bytes | None]:
+    """Return the workload, the member that is to be trained, and the checkpoint that it begins with."""
     watch.switch("load")
     torch.set_num_threads(job.threads)
     workload, is_new = workload_for(job)
@@ -154,7 +165,13 @@ def _turns_of_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over:
     if assignment.mean_of:
         parent = mean([read_checkpoint(store_of(job), ref) for ref in assignment.mean_of])
     state = workload.begin(assignment.hyperparameters, assignment.training_seed, parent, leg)
+    if (together := gang.current()) is not None and not assignment.mean_of:
+        together.join(state, assignment.training_seed, current_device())
+    return workload, state, parent
 
+
+def _turns_of_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: HandOver) -> Turns:
+    workload, state, parent = _begun(job, assignment, watch)
     epochs: list[dict[str, float]] = []
     if not assignment.mean_of:
         watch.switch("train")

@@ -40,6 +40,8 @@ def annealed(workload: Workload, training: Training, found: Iterator[Batch]) -> 
 def update(workload: Workload, training: Training) -> None:
     """Make a step of the optimizer with the gradients that are there."""
     optimizer, scaler = training.optimizer, training.scaler
+    if training.gang is not None:
+        training.gang.reduce(_parameters(optimizer))
     if workload.clip_norm is not None:
         if scaler is not None:
             scaler.unscale_(optimizer)
@@ -54,8 +56,11 @@ def update(workload: Workload, training: Training) -> None:
 
 def with_closure(workload: Workload, training: Training, batch: Batch) -> Tensor:
     """Make the step of an optimizer that asks for the loss itself, again and again (L-BFGS)."""
-    if workload.accumulate > 1 or training.scaler is not None:
-        raise UsageError("an optimizer with a closure can neither accumulate gradients nor scale the loss")
+    if workload.accumulate > 1 or training.scaler is not None or training.gang is not None:
+        raise UsageError(
+            "an optimizer with a closure can neither accumulate gradients, nor scale the loss, nor train "
+            "on several workers (cluster.workers_per_member)"
+        )
 
     def closure() -> Tensor:
         training.optimizer.zero_grad(set_to_none=True)

@@ -1,9 +1,11 @@
 """A member while it is being trained, and the named parts of which its state consists."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,9 @@ from torch import Tensor, nn
 from evodevo.run.records import Job
 from workers.averaging import Averaged
 from workers.hyperparameters import Hyperparameters
+
+if TYPE_CHECKING:
+    from workers.gang import Gang
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Leg:
 _NO_PARTS = frozenset(
     (
         *("model", "optimizer", "generator", "hyperparameters", "given", "notes"),
-        *("leg", "epoch", "step", "steps_per_epoch", "pending"),
+        *("leg", "epoch", "step", "steps_per_epoch", "pending", "gang"),
     )
 )
 """Attributes of a `Training` that are parts by another way, or none."""
@@ -77,6 +82,8 @@ class Training:
     """Settings of optimizers and schedulers as they were made: what differs from these, training changed."""
     pending: int = 0
     """Batches whose gradients are accumulated and not yet used."""
+    gang: Gang | None = None
+    """The workers that train it together, if it is not this one alone."""
 
     @property
     def epochs(self) -> int | None:

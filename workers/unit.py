@@ -28,7 +28,7 @@ _idle_since = 0.0
 
 def run_unit(unit: str) -> None:
     """Carry out a unit, given as text, in a Dask task, reporting on the worker's stream to the scheduler."""
-    stream = _Stream()
+    stream = Stream()
     try:
         carry_out(WorkUnit.from_text(unit), stream.report)
     finally:
@@ -58,7 +58,7 @@ def carry_out(unit: WorkUnit, report: Report) -> None:
     _idle_since = time.time()
 
 
-class _Stream:
+class Stream:
     """Reports of one task to the scheduler; those that are made in quick succession go together.
 
     The first goes at once, later ones `TOGETHER_S` after those before them, and the last ones with `flush`.

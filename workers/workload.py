@@ -231,7 +231,9 @@ class Workload(ABC):
 
     def _train_eagerly(self, training: Training) -> Generator[Tensor, None, None]:
         losses: list[Tensor] = []
-        with contextlib.closing(steps.annealed(self, training, self.train_batches(training))) as found:
+        gang = training.gang
+        batches_of_all = self.train_batches(training) if gang is None else gang.shares(self, training)
+        with contextlib.closing(steps.annealed(self, training, batches_of_all)) as found:
             try:
                 for batch in found:
                     losses.append(self.step(training, batch))
@@ -243,6 +245,8 @@ class Workload(ABC):
                 raise
             steps.use_pending(self, training)
         self.end_epoch(training, losses)
+        if gang is not None:
+            gang.check(training.model)
 
     def step(self, training: Training, batch: Batch) -> Tensor:
         """One batch: its gradient, and a step of the optimizer; returns the batch's loss, detached."""
@@ -257,11 +261,14 @@ class Workload(ABC):
             training.optimizer.zero_grad(set_to_none=True)
         loss = self._loss(training, batch)
         share = loss if self.accumulate == 1 else loss / self.accumulate
+        told = loss.detach()
+        if training.gang is not None:
+            share, told = training.gang.weighted(share), training.gang.told(loss)
         (share if training.scaler is None else training.scaler.scale(share)).backward()  # type: ignore[no-untyped-call]
         training.pending += 1
         if training.pending >= self.accumulate:
             steps.update(self, training)
-        return loss.detach()
+        return told
 
     def criterion(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The loss of a network's outputs for a batch of (inputs, labels), if `loss` is no more than that.
@@ -322,6 +329,10 @@ class Workload(ABC):
     def batch_length(self, batch: Batch) -> int:
         """The number of examples of a batch; overridden if it is not the length of its first tensor."""
         return batches.batch_length(batch)
+
+    def share(self, batch: Batch, rank: int, size: int) -> Batch:
+        """The share of a worker in a batch that `size` of them train on together; `rank` counts from 0."""
+        return batches.share(batch, rank, size)
 
     def checkpoint(self, training: Training) -> bytes:
         return state.encode(training)

@@ -114,7 +114,12 @@ class Controller:
         search = self.history.config.search
         left = search.generations * search.population - len(self.history.over)
         at_once = left if not self.history.inherits else min(left, search.population)
-        return max(1, -(-at_once // self.history.config.cluster.at_once))
+        return max(1, -(-at_once // self.history.config.cluster.at_once)) * self.workers_per_member
+
+    @property
+    def workers_per_member(self) -> int:
+        """How many workers train each member together, as far as is known yet."""
+        return self.history.config.cluster.workers_per_member if self.history.run_id else 1
 
     def mark_cancelled(self) -> bool:
         """Say, before cancelling the task, that a user wants it: then the journal says so too.

@@ -10,7 +10,7 @@ from evodevo.run.records import Assignment, Outcome, WorkUnit
 
 @dataclass(frozen=True)
 class Offered:
-    """A worker is there for the run until the run gives it work or declines it."""
+    """A worker (of a team its first) is there for the run until the run gives it work or declines it."""
 
     worker: str
 
@@ -94,7 +94,7 @@ class Crew(Protocol):
     """The workers that a run has, by and by."""
 
     def want(self, workers: int, needs: Needs, preferred: Collection[str]) -> None:
-        """Say how many workers the run could use now, apart from those at work.
+        """Say how many workers (or teams) the run could use now, apart from those at work.
 
         Each comes as `Offered` when it is free; those in `preferred` come first.
         """
@@ -127,6 +127,6 @@ class Caller(Protocol):
         """
         ...
 
-    def enlist(self, run: str, inbox: Inbox) -> Crew:
-        """Return the run's crew, which will report to `inbox`."""
+    def enlist(self, run: str, inbox: Inbox, at_once: int = 1) -> Crew:
+        """Return the run's crew, which will report to `inbox`; a unit takes so many workers at once."""
         ...

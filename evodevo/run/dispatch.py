@@ -5,7 +5,8 @@ is stolen and a lost worker takes down no unit but its own; keys are unique, so 
 function goes by its import path and arguments are small records, so no weights cross the wire. Results come
 on the worker's own stream to the scheduler, each as soon as it is there; the end of a task follows on the
 same stream, so it never overtakes them. Dask's own retries are not used: whether to try again is the
-controller's decision, after it is in the journal.
+controller's decision, after it is in the journal. A member that several workers train is one unit, and the
+first of them reports; `evodevo.run.gangs` has the others.
 """
 
 from __future__ import annotations
@@ -14,20 +15,21 @@ import asyncio
 import importlib
 import json
 import logging
-import math
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from evodevo.errors import Unfit, UsageError
-from evodevo.run.crew import ANYTHING, AttemptLost, AttemptsLost, Inbox, Needs, NotBegun, Offered, Reported
+from evodevo.run.crew import ANYTHING, AttemptLost, AttemptsLost, Inbox, Needs, Offered, Reported
+from evodevo.run.gangs import GRACE_S, Others
 from evodevo.run.pool import Claim, Pool
+from evodevo.run.posting import Posting, label, loss
 from evodevo.run.records import STREAM, Outcome, WorkUnit
 from evodevo.run.roster import Presence, Roster
-from evodevo.run.setup import RUN_UNIT
+from evodevo.run.setup import FOLLOW, LEAD, RUN_UNIT
 from evodevo.run.waiting import end_of, first_of, result_of
 
 if TYPE_CHECKING:
@@ -35,37 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("evodevo.dispatch")
 
-KILL_AFTER_S = 10.0
-"""Grace period after the time limit of a leg; a worker that exceeds it is restarted."""
 LONGEST_WAIT_S = 3600.0
-
-
-@dataclass(eq=False)
-class _Posting:
-    """A unit that is on a worker."""
-
-    unit: WorkUnit
-    worker: str
-    present: Presence
-    future: Future
-    inbox: Inbox
-    unreported: dict[int, None]
-    progress_at: float
-    """When it was sent, or last reported (monotonic)."""
-    began: int = 0
-    """The last assignment that the worker is known to have begun."""
-    attending: asyncio.Task[None] | None = None
-    garbled: str | None = None
-    """Why its reports could not be understood."""
-
-    def left_s(self) -> float:
-        """Seconds until its worker has overrun the time limits of the legs at hand, which take turns."""
-        job = self.unit.job
-        if not self.unreported or job.epoch_timeout_s is None:
-            return math.inf
-        at_hand = islice(self.unreported, job.members_per_device)
-        limit = sum(job.leg_timeout_s(self.unit.assignments[at].epochs) or 0.0 for at in at_hand)
-        return self.progress_at + limit + KILL_AFTER_S - time.monotonic()
 
 
 class Dispatcher:
@@ -76,7 +48,7 @@ class Dispatcher:
         self._client = client
         self.roster = Roster(clock)
         self._pool = Pool()
-        self._postings: dict[str, _Posting] = {}
+        self._postings: dict[str, Posting] = {}
         self._background: set[asyncio.Task[None]] = set()
         scheduler.stream_handlers[STREAM] = self._hear
         for worker in scheduler.workers:
@@ -108,8 +80,8 @@ class Dispatcher:
         self._pool.leave(worker)
         self.roster.leave(worker)
 
-    def enlist(self, run: str, inbox: Inbox) -> _Crew:
-        return _Crew(self, run, inbox)
+    def enlist(self, run: str, inbox: Inbox, at_once: int = 1) -> _Crew:
+        return _Crew(self, run, inbox, at_once)
 
     async def call(self, run: str, function: str, *arguments: Any, needs: Needs = ANYTHING) -> Any:
         while True:
@@ -129,7 +101,7 @@ class Dispatcher:
         )
         result = asyncio.create_task(result_of(future))
         try:
-            await first_of(result, present.lost, None)
+            await first_of(result, None, present.lost)
         except asyncio.CancelledError:
             result.cancel()
             self._abandon(worker, present, future)
@@ -137,7 +109,7 @@ class Dispatcher:
         if not result.done():
             result.cancel()
             future.release()
-            raise AttemptLost(_loss(worker, present))
+            raise AttemptLost(loss(worker, present.leaving))
         future.release()
         why_not = None if result.cancelled() else result.exception()
         if isinstance(why_not, Unfit):
@@ -150,7 +122,9 @@ class Dispatcher:
         except (UsageError, Unfit):
             raise
         except Exception as why:
-            raise AttemptLost(_loss(worker, present, f"{type(why).__name__} on {worker}: {why}")) from why
+            raise AttemptLost(
+                loss(worker, present.leaving, f"{type(why).__name__} on {worker}: {why}")
+            ) from why
 
     async def close(self) -> None:
         for task in self._background:
@@ -185,21 +159,25 @@ class Dispatcher:
             pure=False,
         )
 
-    def _send(self, run: str, worker: str, unit: WorkUnit, inbox: Inbox) -> _Posting | None:
+    def _send(self, run: str, worker: str, unit: WorkUnit, inbox: Inbox) -> Posting | None:
         present = self.roster.get(worker)
         if present is None or present.leaving:
             return None
-        self._pool.use(worker)
-        key = f"{run}-{_label(unit)}-{uuid.uuid4().hex[:12]}"
-        posting = self._postings[key] = _Posting(
+        _, *others = self._pool.use(worker)
+        key = f"{run}-{label(unit)}-{uuid.uuid4().hex[:12]}"
+        text = unit.to_text()
+        posting = self._postings[key] = Posting(
             unit,
             worker,
             present,
-            self._submit(key, worker, RUN_UNIT, (unit.to_text(),)),
+            self._submit(key, worker, LEAD if others else RUN_UNIT, (text,)),
             inbox,
             dict.fromkeys(range(len(unit.assignments))),
             time.monotonic(),
         )
+        if others:
+            there = [(one, found) for one in others if (found := self.roster.get(one))]
+            posting.others = Others(there, _Hands(self, run, key, text))
         posting.attending = asyncio.create_task(self._attend(key, run, posting))
         posting.attending.add_done_callback(lambda _: self._drop(key))
         return posting
@@ -216,18 +194,20 @@ class Dispatcher:
             logger.exception("worker %s reports what cannot be understood", worker)
             posting.garbled = f"worker {worker} reports what cannot be understood: {why}"
 
-    def _take_reports(self, posting: _Posting, reports: Sequence[Mapping[str, Any]]) -> None:
+    def _take_reports(self, posting: Posting, reports: Sequence[Mapping[str, Any]]) -> None:
         worker = posting.worker
         for report in reports:
             index = report["index"]
+            if "gang" in report and posting.others:
+                posting.others.begin(*report["gang"])
             posting.began = max(posting.began, index)
             if index not in posting.unreported or not ("outcome" in report or "lost" in report):
                 continue
             del posting.unreported[index]
             assignment = posting.unit.assignments[index]
             if "lost" in report:
-                why = _loss(worker, posting.present, report["lost"])
-                preempted = posting.present.leaving is not None
+                why = loss(worker, posting.leaving, report["lost"])
+                preempted = posting.leaving is not None
                 posting.inbox.put(AttemptsLost([assignment], worker, why, preempted, report["seconds"]))
             else:
                 outcome = Outcome.from_json(report["outcome"])
@@ -235,68 +215,62 @@ class Dispatcher:
             if not posting.unreported:
                 self._give_back(worker, posting.present)  # the task ends now; the next may be on its way
 
-    async def _attend(self, key: str, run: str, posting: _Posting) -> None:
+    async def _attend(self, key: str, run: str, posting: Posting) -> None:
         """Follow a unit to its end, whatever that is."""
-        worker, present, future = posting.worker, posting.present, posting.future
+        worker, present, future, others = posting.worker, posting.present, posting.future, posting.others
+        ends = [present.lost] if others is None else [present.lost, others.broken]
         result = asyncio.create_task(end_of(future, worker))
         try:
-            while not (result.done() or present.lost.is_set() or posting.left_s() <= 0):
-                await first_of(result, present.lost, min(posting.left_s(), LONGEST_WAIT_S))
+            while not (result.done() or posting.left_s() <= 0 or any(end.is_set() for end in ends)):
+                await first_of(result, min(posting.left_s(), LONGEST_WAIT_S), *ends)
+            if others and others.broken.is_set():
+                await first_of(result, GRACE_S, present.lost)
+            if others and result.done() and posting.unreported:
+                await others.settle()  # whether it was an unfit one may come later
         except asyncio.CancelledError:
             result.cancel()
-            if posting.unreported:
-                self._abandon(worker, present, future)
-            else:
-                future.release()
+            self._end_early(posting)
             return
         finally:
             del self._postings[key]
         if result.done() or not posting.unreported:
-            result.cancel()
             future.release()
             if posting.unreported:
                 why = posting.garbled or result.result()
                 if isinstance(why, Unfit):
                     self._refuse(run, worker, present, why)
                     why = None  # nothing was lost: all that is not reported goes back
+                elif others:
+                    why = None if others.unfit else others.why or why
                 self._give_back(worker, present)
-                self._settle(posting, why)
+                posting.settle(why)
         elif present.lost.is_set():
-            result.cancel()
             future.release()
-            self._settle(posting, f"worker {worker} was lost")
+            posting.settle(f"worker {worker} was lost")
         else:
-            result.cancel()
             self._abandon(worker, present, future)
             each = posting.unit.job.epoch_timeout_s
-            self._settle(
-                posting, f"worker {worker} overran limits.epoch_timeout_s = {each:g} and was restarted"
-            )
+            overran = f"worker {worker} overran limits.epoch_timeout_s = {each or 0:g} and was restarted"
+            posting.settle(others.why if others and others.broken.is_set() else overran)
+        result.cancel()
+        if others:
+            self._in_background(others.settle())
 
     def _drop(self, key: str) -> None:
         """Abandon a unit that nobody attended to: the run was over before that began."""
         if posting := self._postings.pop(key, None):
+            self._end_early(posting)
+
+    def _end_early(self, posting: Posting) -> None:
+        """The run is over. What is reported ends by itself; workers that are at more are restarted."""
+        if posting.unreported:
             self._abandon(posting.worker, posting.present, posting.future)
-
-    def _settle(self, posting: _Posting, why: str | None) -> None:
-        """A unit has ended. Lost are attempts that were begun, and nothing is said of the others.
-
-        The next one after those may have begun as well: what a worker says last may not get here.
-        """
-        rest = list(posting.unreported)
-        count = sum(at <= posting.began for at in rest) + 1 if why is not None else 0
-        if begun := rest[:count]:
-            posting.inbox.put(
-                AttemptsLost(
-                    [posting.unit.assignments[at] for at in begun],
-                    posting.worker,
-                    _loss(posting.worker, posting.present, why),
-                    posting.present.leaving is not None,
-                    round(time.monotonic() - posting.progress_at, 3),
-                )
-            )
-        if others := rest[count:]:
-            posting.inbox.put(NotBegun([posting.unit.assignments[at] for at in others]))
+            if posting.others:
+                posting.others.end()
+            return
+        posting.future.release()
+        if posting.others:
+            self._in_background(posting.others.settle())
 
     def _refuse(self, run: str, worker: str, present: Presence, why: Unfit) -> None:
         """Before the worker is given back, or it would be offered to that run again."""
@@ -318,7 +292,10 @@ class Dispatcher:
 
         Its place stays taken until then. A worker without a nanny has to finish the call first.
         """
-        task = asyncio.create_task(self._free_by_force(worker, present, future))
+        self._in_background(self._free_by_force(worker, present, future))
+
+    def _in_background(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -335,15 +312,43 @@ class Dispatcher:
         self._give_back(worker, present)
 
 
+@dataclass(frozen=True)
+class _Hands:
+    """What the dispatcher does for the other workers of a gang."""
+
+    dispatcher: Dispatcher
+    run: str
+    key: str
+    text: str
+
+    def submit(self, worker: str, rank: int, host: str, port: int) -> Future:
+        return self.dispatcher._submit(f"{self.key}-{rank}", worker, FOLLOW, (self.text, rank, host, port))
+
+    def free(self, worker: str, present: Presence) -> None:
+        self.dispatcher._give_back(worker, present)
+
+    def refuse(self, worker: str, present: Presence, why: Unfit) -> None:
+        self.dispatcher._refuse(self.run, worker, present, why)
+
+    def abandon(self, worker: str, present: Presence, future: Future) -> None:
+        self.dispatcher._abandon(worker, present, future)
+
+
 class _Crew:
     """One run's share of a dispatcher's workers."""
 
-    def __init__(self, dispatcher: Dispatcher, run: str, inbox: Inbox) -> None:
+    def __init__(self, dispatcher: Dispatcher, run: str, inbox: Inbox, at_once: int) -> None:
         self._dispatcher = dispatcher
         self._run = run
         self._inbox = inbox
         self._needs = Needs(run=run)
-        self._claim = Claim(run, lambda worker: inbox.put(Offered(worker)), self._suits)
+        self._claim = Claim(
+            run,
+            lambda worker: inbox.put(Offered(worker)),
+            self._suits,
+            at_once=at_once,
+            kind=dispatcher.roster.kind,
+        )
         self._postings: set[asyncio.Task[None]] = set()
         dispatcher._pool.claim(self._claim)
 
@@ -383,15 +388,3 @@ def call_by_path(path: str, arguments: tuple[Any, ...]) -> Any:
     """On the worker: import `module:function` and call it."""
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)(*arguments)
-
-
-def _label(unit: WorkUnit) -> str:
-    """What the Dask dashboard shows of a unit: its first and last member."""
-    members = [assignment.member for assignment in unit.assignments]
-    return members[0] if len(members) == 1 else f"{members[0]}..{members[-1]}"
-
-
-def _loss(worker: str, present: Presence, why: str | None = None) -> str:
-    """The reason of an attempt whose worker was lost, or failed it on its way out."""
-    why = why or f"worker {worker} was lost"
-    return f"{why} ({present.leaving})" if present.leaving else why

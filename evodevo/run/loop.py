@@ -45,7 +45,7 @@ class Loop:
         self._config = history.config
         self._space = self._config.space()
         self._inbox = Inbox()
-        self._crew = caller.enlist(job.run, self._inbox)
+        self._crew = caller.enlist(job.run, self._inbox, job.workers)
         self._backlog = packing.Backlog()
         self._offered: list[str] = []
         self._since = time.time()
@@ -183,6 +183,8 @@ class Loop:
 
     def _unit_size(self, ready: int, offered: int) -> int:
         fixed = self._config.cluster.members_per_task
+        if self._job.workers > 1:
+            return 1
         idle = offered + self._crew.idle(ready - offered)
         together = self._job.members_per_device
         return packing.unit_size(

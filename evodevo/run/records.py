@@ -77,6 +77,10 @@ class Job:
     """Epochs of the longest leg of the run."""
     members_per_device: int = 1
     """Members that a worker trains at once."""
+    workers: int = 1
+    """That train each member together: a gang."""
+    batch_norm: Literal["local", "synchronised"] = "local"
+    """Whether a gang's layers of batch norm have the statistics of a worker's share of a batch, or of all."""
 
     def leg_timeout_s(self, epochs: int) -> float | None:
         """Seconds after which training a leg is given up: the limit is one per epoch."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,6 +77,10 @@ class Roster:
         """The workers that have what is needed and are here to stay."""
         return [worker for worker in self._staying() if not self.why_unfit(worker, needs)]
 
+    def fit_together(self, needs: Needs = ANYTHING) -> int:
+        """How many workers that have what is needed could be in one gang: those of the most frequent kind."""
+        return max(Counter(map(self.kind, self.fit(needs))).values(), default=0)
+
     def problems(self, needs: Needs = ANYTHING) -> list[str]:
         """Why each of the workers that are here to stay but have not what is needed is not used."""
         found = {**self._unusable, **{worker: self.why_unfit(worker, needs) for worker in self._staying()}}
@@ -97,6 +102,10 @@ class Roster:
             if left < ROOM * needs.seconds:
                 return f"it ends in {left:.0f} s, too soon for another epoch ({needs.seconds:.0f} s)"
         return None
+
+    def kind(self, worker: str) -> str:
+        """The kind of a worker's device: a gang is of one kind."""
+        return "cpu" if self._present[worker].device == "cpu" else "gpu"
 
     def _staying(self) -> list[str]:
         return sorted(worker for worker, present in self._present.items() if not present.leaving)

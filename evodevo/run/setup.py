@@ -31,6 +31,8 @@ EXHIBITS = "exhibits"
 START_STEM = "start-a0"
 """Begins the name of the checkpoint that founders start from, where a member's has its id."""
 RUN_UNIT = "workers.unit:run_unit"
+LEAD = "workers.ranks:lead"
+FOLLOW = "workers.ranks:follow"
 EXAMINE = "workers.examine:examine"
 DESCRIBE = "workers.describe:describe"
 MEASURE = "workers.measure:members_at_once"
@@ -184,4 +186,6 @@ def job_of(
         initial_seed=rng.initial_seed(config.run.seed) if shared else None,
         longest_leg=max(map(search.leg_epochs, range(search.generations))),
         members_per_device=config.cluster.at_once,
+        workers=config.cluster.workers_per_member,
+        batch_norm=config.cluster.batch_norm,
     )

@@ -151,7 +151,10 @@ class View:
             workers=self._last.workers,
             unused_workers=self._last.unused_workers,
             unused_why=list(self._last.unused_why),
-            message=history.reason or "; ".join(self._last.problems) or self._last.by_heartbeat or None,
+            message=history.reason
+            or "; ".join([*self._last.problems, *self._too_few(state)])
+            or self._last.by_heartbeat
+            or None,
         )
 
     def _state(self) -> State:
@@ -159,7 +162,16 @@ class View:
             return self.history.end
         if not self._last.live:
             return "interrupted"
-        return "waiting" if self._last.workers == 0 else "running"
+        needed = self.history.config.cluster.workers_per_member
+        return "running" if self._last.workers is None or self._last.workers >= needed else "waiting"
+
+    def _too_few(self, state: State) -> list[str]:
+        """What a run waits for that has workers, but fewer than each member needs."""
+        needed, there = self.history.config.cluster.workers_per_member, self._last.workers
+        if state != "waiting" or not there:
+            return []
+        are = "is" if there == 1 else "are"
+        return [f"waits for {needed} workers (cluster.workers_per_member); {there} {are} there"]
 
 
 def refuse_live(directory: Path) -> None:

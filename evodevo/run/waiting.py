@@ -32,10 +32,11 @@ async def _awaited(future: Future) -> Any:
     return await future
 
 
-async def first_of(result: asyncio.Task[Any], lost: asyncio.Event, timeout_s: float | None) -> None:
-    """Wait until the call has ended, its worker is lost, or `timeout_s` is over."""
-    loss = asyncio.create_task(lost.wait())
+async def first_of(result: asyncio.Task[Any], timeout_s: float | None, *events: asyncio.Event) -> None:
+    """Wait until the call has ended, one of the events has come (its worker is lost), or time is over."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
     try:
-        await asyncio.wait([result, loss], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([result, *waiting], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        loss.cancel()
+        for one in waiting:
+            one.cancel()

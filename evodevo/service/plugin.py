@@ -138,13 +138,15 @@ class Service(SchedulerPlugin):
 
     def _standing_of(self, run: str, at_rest: Standing) -> Standing:
         controller = self._controllers.get(run)
-        base = self._standing(controller.needs) if controller else at_rest
+        base = self._standing(controller.needs, controller.workers_per_member) if controller else at_rest
         stopped = [self._stopped[run]] if run in self._stopped else []
         return replace(base, live=controller is not None, problems=[*stopped, *base.problems])
 
-    def _standing(self, needs: Needs) -> Standing:
+    def _standing(self, needs: Needs, at_once: int = 1) -> Standing:
         """That of a run with such needs that has no controller."""
-        workers, unused = len(self._dispatcher.roster.fit(needs)), self._dispatcher.roster.unused(needs)
+        roster = self._dispatcher.roster
+        workers = len(roster.fit(needs)) if at_once == 1 else roster.fit_together(needs)
+        unused = roster.unused(needs)
         said = [text for text in (self.no_workers, self.notice) if text]
         problems = [] if workers else [*said, *unused.reasons]
         return Standing(False, workers, problems, unused.count, unused.reasons)
@@ -205,7 +207,12 @@ class Service(SchedulerPlugin):
         """Try the workload of a config on a worker; nothing is written."""
         checked = parse(config)
         start = await asyncio.to_thread(find_origin, checked, self.runs_dir)
-        return await self._describe(start.config if start else checked, twice=True, start=start)
+        facts = await self._describe(start.config if start else checked, twice=True, start=start)
+        needed, there = checked.cluster.workers_per_member, self._dispatcher.roster.fit_together()
+        if there < needed:
+            waits = f"the run would wait for {needed} workers (cluster.workers_per_member); {there} are there"
+            facts = {**facts, "warnings": [*facts["warnings"], waits]}
+        return facts
 
     async def evodevo_submit(self, config: Mapping[str, Any]) -> str:
         """Begin a new run; returns its directory. Nothing is written where anything is wrong."""
@@ -363,24 +370,6 @@ def security_of(scheduler: Scheduler) -> Security:
     security.tls_client_cert = security.tls_scheduler_cert
     security.tls_client_key = security.tls_scheduler_key
     found: Security = security
-    return found
-
-
-def _unfinished(runs_dir: Path) -> list[str]:
-    """The runs that wait to be carried on; those of other users do not, as code that they name would run."""
-    found = []
-    for name in runs_in(runs_dir):
-        journal = runs_dir / name / JOURNAL
-        try:
-            if journal.stat().st_uid != os.geteuid():
-                logger.warning("run %s belongs to another user: it is not carried on by itself", name)
-                continue
-            history = load_history(journal)
-        except Exception as why:  # whatever is wrong with one run, the others go on
-            logger.error("run %s cannot be carried on: %s", name, why)
-            continue
-        if history.end is None:
-            found.append(name)
     return found
 
 

@@ -50,6 +50,12 @@ def slurm(config: RunConfig, runs_dir: Path | str) -> Iterator[Client]:
 
     Raises `UsageError` where there is no Slurm or it refuses such jobs.
     """
+    most, needed = config.cluster.slurm.max_workers, config.cluster.workers_per_member
+    if most < needed:
+        raise UsageError(
+            f"cluster.slurm.max_workers: is {most}, and each member needs {needed} "
+            "(cluster.workers_per_member); allow as many, or a multiple of it for members at the same time"
+        )
     cluster_class = _cluster_class()
     _refuse_no_slurm()
     runs_dir = Path(runs_dir).absolute()
@@ -199,7 +205,8 @@ class _Keeper:
     def __init__(self, cluster: Any, config: RunConfig) -> None:
         self._cluster = cluster
         self._limits = config.cluster.slurm
-        self._population = -(-config.search.population // config.cluster.at_once)
+        at_once = -(-config.search.population // config.cluster.at_once)
+        self._workers_first = at_once * config.cluster.workers_per_member
         self._workers_per_job = _workers_per_job(config)
         self._first_run_came = False
         self._failures = 0
@@ -247,7 +254,7 @@ class _Keeper:
     def _wanted(self) -> int:
         """What the runs can use; before there is one, what the one that is coming will."""
         self._first_run_came |= self._service.wanted_workers() > 0
-        return self._service.wanted_workers() if self._first_run_came else self._population
+        return self._service.wanted_workers() if self._first_run_came else self._workers_first
 
     def _note_failures(self, change: Change, registered: set[Any]) -> None:
         self._service.notice = None

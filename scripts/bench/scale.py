@@ -3,9 +3,9 @@
     python scripts/bench/scale.py [--parts search journal page] [--runs 5] [--out scale.jsonl]
 
 search   CPU microseconds and wall microseconds per member-epoch of a whole search, for each of `--searches`
-         (STRATEGY:PACE, pools of 8) and each of `--shapes` (POPULATIONxGENERATIONS/WORKERS), and the ratio to
-         the first shape; also the longest time for which the event loop did nothing else, and the process's
-         memory per member
+         (STRATEGY:PACE, pools of 8) and each of `--shapes` (POPULATIONxGENERATIONS/WORKERS, with @N if N
+         workers train each member together), and the ratio to the first shape; also the longest time for
+         which the event loop did nothing else, and the process's memory per member
 journal  seconds in which a journal of a million records is read, and the memory of its history per member
 page     seconds for history.csv, for a first and a later look at the status, for the picture of a large
          search, and what a browser is sent
@@ -64,14 +64,16 @@ SHA256 = "0f1e2d3c4b5a6978" * 4
 
 @dataclass(frozen=True)
 class Shape:
-    """Size of a search, as POPULATIONxGENERATIONS/WORKERS."""
+    """Size of a search, as POPULATIONxGENERATIONS/WORKERS[@WORKERS_PER_MEMBER]."""
 
     population: int
     generations: int
     workers: int
+    at_once: int = 1
 
     def __str__(self) -> str:
-        return f"{self.population}x{self.generations}/{self.workers}"
+        together = f"@{self.at_once}" if self.at_once > 1 else ""
+        return f"{self.population}x{self.generations}/{self.workers}{together}"
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def config_of(search: str, shape: Shape, seed: int = 0) -> RunConfig:
     config = no_work_config("scale", "Nothing", shape.population, shape.generations)
     config["run"]["seed"] = seed
     config["search"] |= {"strategy": strategy, "pace": pace}
+    config["cluster"] = {"workers_per_member": shape.at_once}
     if pace == "pools":
         config["search"]["pool"] = POOL
     return parse(config)
@@ -121,11 +124,11 @@ class Simulation:
     async def call(self, run: str, function: str, *arguments: Any, needs: Needs = ANYTHING) -> Any:
         return {EXAMINE: {}, RENDER: []}[function]
 
-    def enlist(self, run: str, inbox: Inbox) -> "SimulatedCrew":
+    def enlist(self, run: str, inbox: Inbox, at_once: int = 1) -> "SimulatedCrew":
         gc.collect()
         self.began = _now()
         self._tick(asyncio.get_running_loop(), time.process_time())
-        return SimulatedCrew(self, run, inbox)
+        return SimulatedCrew(self, run, inbox, at_once)
 
     def _tick(self, loop: asyncio.AbstractEventLoop, before: float) -> None:
         """See every few milliseconds how much CPU time has gone by meanwhile."""
@@ -138,12 +141,18 @@ class Simulation:
 class SimulatedCrew:
     """The run's share of the simulated workers: as the dispatcher's, without Dask."""
 
-    def __init__(self, simulation: Simulation, run: str, inbox: Inbox) -> None:
+    def __init__(self, simulation: Simulation, run: str, inbox: Inbox, at_once: int) -> None:
         self._simulation = simulation
         self._inbox = inbox
         self._needs = ANYTHING
-        self._at_work: deque[tuple[str, WorkUnit]] = deque()
-        self._claim = Claim(run, lambda worker: inbox.put(Offered(worker)), self._suits)
+        self._at_work: deque[tuple[tuple[str, ...], WorkUnit]] = deque()
+        self._claim = Claim(
+            run,
+            lambda worker: inbox.put(Offered(worker)),
+            self._suits,
+            at_once=at_once,
+            kind=simulation.roster.kind,
+        )
         simulation.pool.claim(self._claim)
 
     def want(self, workers: int, needs: Needs, preferred: Collection[str]) -> None:
@@ -156,8 +165,7 @@ class SimulatedCrew:
         return sum(1 for _ in islice(suited, max(0, most)))
 
     def send(self, worker: str, unit: WorkUnit) -> bool:
-        self._simulation.pool.use(worker)
-        self._at_work.append((worker, unit))
+        self._at_work.append((self._simulation.pool.use(worker), unit))
         return True
 
     def decline(self, worker: str) -> None:
@@ -169,11 +177,12 @@ class SimulatedCrew:
 
     def _report(self) -> None:
         for _ in range(min(self._simulation.together, len(self._at_work))):
-            worker, unit = self._at_work.popleft()
+            team, unit = self._at_work.popleft()
             for assignment in unit.assignments:
                 outcome = outcome_of(assignment.checkpoint_stem, assignment.hyperparameters)
-                self._inbox.put(Reported(assignment, outcome, worker, time.time()))
-            self._simulation.pool.give_back(worker)
+                self._inbox.put(Reported(assignment, outcome, team[0], time.time()))
+            for worker in team:
+                self._simulation.pool.give_back(worker)
 
     def _suits(self, worker: str) -> bool:
         return not self._simulation.roster.why_unfit(worker, self._needs)
@@ -362,9 +371,12 @@ def _shape(text: str) -> Shape:
     try:
         population, rest = text.split("x")
         generations, workers = rest.split("/")
-        return Shape(int(population), int(generations), int(workers))
+        workers, _, at_once = workers.partition("@")
+        return Shape(int(population), int(generations), int(workers), int(at_once or 1))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"should have the form 100x100/16, not {text!r}") from None
+        raise argparse.ArgumentTypeError(
+            f"should have the form 100x100/16 or 100x20/10000@100, not {text!r}"
+        ) from None
 
 
 def main() -> None:
@@ -386,7 +398,7 @@ def main() -> None:
         type=_shape,
         nargs="+",
         default=[Shape(100, 100, 16), Shape(100, 100, 1000), Shape(1000, 20, 1000), Shape(10_000, 2, 1000)],
-        metavar="POPULATIONxGENERATIONS/WORKERS",
+        metavar="POPULATIONxGENERATIONS/WORKERS[@N]",
     )
     parser.add_argument(
         "--together", type=int, default=10, help="outcomes that arrive at a time (default: %(default)s)"

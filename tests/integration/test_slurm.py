@@ -96,6 +96,20 @@ def test_worker_jobs_are_replaced_whatever_becomes_of_them_and_the_history_is_th
     until(lambda: not slurm.jobs(), "all jobs to be gone")
 
 
+def test_members_that_two_jobs_train_together_are_those_of_two_local_workers(
+    slurm: PrivateSlurm, tmp_path: Path
+) -> None:
+    gang = {"workload__use": "nets:Plain", "cluster__workers_per_member": 2, "cluster__slurm": JOBS}
+    found = []
+    for name, where in (("local", ["--workers", "2"]), ("jobs", ["--slurm"])):
+        config = write_config(tmp_path, name, search__population=3, search__generations=2, **gang)
+        done = evodevo("launch", str(config), *where, "--runs-dir", str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        found.append(untimed_history(tmp_path / name))
+    assert found[0] == found[1]
+    until(lambda: not slurm.jobs(), "all jobs to be gone")
+
+
 def test_a_run_in_one_batch_job_goes_on_when_the_job_is_submitted_again_or_queued_again(
     slurm: PrivateSlurm, tmp_path: Path, undisturbed: list[dict[str, str]]
 ) -> None:

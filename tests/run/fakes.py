@@ -99,7 +99,7 @@ class FakeCaller:
         self._controller_waits = asyncio.Event()
         self.failure: Exception | None = None
 
-    def enlist(self, run: str, inbox: Inbox) -> "FakeCrew":
+    def enlist(self, run: str, inbox: Inbox, at_once: int = 1) -> "FakeCrew":
         """Workers are slow: none begins before the controller has done all that it has to do."""
         self._controller = asyncio.current_task()
         take = inbox.take

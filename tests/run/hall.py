@@ -1,7 +1,7 @@
 """Claims on the workers of a `Pool`, and books of who holds what."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Hashable
 
 from evodevo.run.pool import Claim, Pool
 
@@ -28,8 +28,8 @@ class Guest:
         return self.claim.offered
 
     @property
-    def holding(self) -> list[str]:
-        return [*self.working, *sorted(self.offered)]
+    def waits(self) -> bool:
+        return self.claim.wants > len(self.offered)
 
 
 class Hall:
@@ -42,21 +42,28 @@ class Hall:
             self.pool.join(worker)
 
     def ask(
-        self, run: str, wants: int = 1, prefer: Collection[str] = (), suits: Collection[str] | None = None
+        self,
+        run: str,
+        wants: int = 1,
+        prefer: Collection[str] = (),
+        suits: Collection[str] | None = None,
+        at_once: int = 1,
+        kind: Callable[[str], Hashable] = lambda worker: None,
     ) -> Guest:
         """`suits`: the workers that will do; all of them if nothing is said."""
         fit = (lambda worker: True) if suits is None else (lambda worker: worker in suits)
-        guest = Guest(Claim(run, lambda worker: None, fit, wants, preferred=prefer))
+        guest = Guest(
+            Claim(run, lambda worker: None, fit, wants, preferred=prefer, at_once=at_once, kind=kind)
+        )
         self.guests.append(guest)
         self.pool.claim(guest.claim)
         self.check()
         return guest
 
     def work(self, guest: Guest, worker: str | None = None) -> str:
-        """The guest has work for a worker that it was offered: the first, if nothing is said."""
+        """The guest has work for a worker (or team) that it was offered: the first, if nothing is said."""
         worker = worker or sorted(guest.offered)[0]
-        self.pool.use(worker)
-        guest.working.append(worker)
+        guest.working += self.pool.use(worker)
         guest.claim.wants -= 1
         self.check()
         return worker
@@ -93,15 +100,39 @@ class Hall:
         return [self.pool.busy(run) for run in RUNS]
 
     def check(self) -> None:
-        """The books agree, and nobody waits for a worker that is free and suits."""
-        held = Counter(worker for guest in self.guests for worker in guest.holding)
+        """The books agree, and nobody waits for workers that are free, suit, and are kept for no other."""
+        held = Counter(worker for guest in self.guests for worker in self.holding(guest))
         assert all(count == 1 for count in held.values()), f"two guests hold one worker: {held}"
         assert self.pool.workers == {*held, *self.pool.free}
         assert not held.keys() & self.pool.free.keys()
         for guest in self.guests:
             assert all(self.pool.at_work(worker) for worker in guest.working)
             assert not any(self.pool.at_work(worker) for worker in guest.offered)
-            if guest.claim.wants > len(guest.offered):
-                assert not any(guest.claim.suits(worker) for worker in self.pool.free)
+            if guest.waits:
+                assert len(self.suiting(guest, self.not_kept_from(guest))) < guest.claim.at_once
         for run in RUNS:
-            assert self.pool.busy(run) == sum(len(g.holding) for g in self.guests if g.run == run)
+            assert self.pool.busy(run) == sum(len(self.holding(g)) for g in self.guests if g.run == run)
+        if gathers := [guest for guest in self.guests if guest.claim is self.pool._gathering]:
+            (guest,) = gathers
+            if self.pool.free and guest.waits:
+                assert len(self.suiting(guest, self.pool.workers)) >= guest.claim.at_once
+
+    def holding(self, guest: Guest) -> list[str]:
+        """The workers that a guest uses or is offered, with whole teams."""
+        teams = [self.pool._teams.get(first, (first,)) for first in sorted(guest.offered)]
+        return [*guest.working, *(worker for team in teams for worker in team)]
+
+    def suiting(self, guest: Guest, workers: Collection[str]) -> list[str]:
+        """Those of the workers that suit, of the most frequent kind if it is a team that is waited for."""
+        fit = [worker for worker in workers if guest.claim.suits(worker)]
+        if guest.claim.at_once == 1:
+            return fit
+        most = Counter(map(guest.claim.kind, fit)).most_common(1)
+        return [worker for worker in fit if guest.claim.kind(worker) == most[0][0]] if most else []
+
+    def not_kept_from(self, guest: Guest) -> list[str]:
+        """Free workers that no other claim gathers."""
+        gathers = next((one for one in self.guests if one.claim is self.pool._gathering), None)
+        if gathers is None or gathers is guest or not gathers.waits:
+            return list(self.pool.free)
+        return [worker for worker in self.pool.free if not gathers.claim.suits(worker)]

@@ -24,7 +24,8 @@ from evodevo.run.crew import (
     Offered,
     Reported,
 )
-from evodevo.run.dispatch import KILL_AFTER_S, Dispatcher
+from evodevo.run.dispatch import Dispatcher
+from evodevo.run.posting import KILL_AFTER_S
 from evodevo.run.records import STREAM, Assignment, Job, Outcome, WorkUnit
 from evodevo.run.roster import MOST_REASONS, Unused
 from evodevo.run.setup import RUN_UNIT
@@ -58,7 +59,8 @@ def on_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., N
     def run(*arguments: Any, **more: Any) -> None:
         loop = JumpingLoop()
         jumping = SimpleNamespace(monotonic=loop.time, time=time.time)
-        with patch("evodevo.run.dispatch.time", jumping), asyncio.Runner(loop_factory=lambda: loop) as runner:
+        clocks = patch("evodevo.run.dispatch.time", jumping), patch("evodevo.run.posting.time", jumping)
+        with clocks[0], clocks[1], asyncio.Runner(loop_factory=lambda: loop) as runner:
             runner.run(test(*arguments, **more))
 
     return run

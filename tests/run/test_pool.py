@@ -144,7 +144,7 @@ def test_a_claim_that_is_withdrawn_hands_on_what_it_was_offered_and_keeps_what_i
     hall.work(first, "b")
     second = hall.ask("two", wants=2)
     hall.withdraw(first)
-    assert (first.holding, second.offered) == (["b"], {"a"})
+    assert (hall.holding(first), second.offered) == (["b"], {"a"})
     hall.finish(first)
     assert (first.offered, second.offered) == (set(), {"a", "b"})
 

@@ -65,6 +65,25 @@ def test_the_state_follows_from_the_end_the_controller_and_the_workers(
     assert view.over != live
 
 
+@pytest.mark.parametrize(
+    ("workers", "state", "message"),
+    [
+        (3, "running", None),
+        (2, "waiting", "waits for 3 workers (cluster.workers_per_member); 2 are there"),
+        (1, "waiting", "waits for 3 workers (cluster.workers_per_member); 1 is there"),
+        (0, "waiting", "why there are none"),
+        (None, "running", None),
+    ],
+)
+def test_a_run_with_fewer_workers_than_a_member_needs_waits_and_says_so(
+    workers: int | None, state: State, message: str | None
+) -> None:
+    pen = Pen(config_of(cluster__workers_per_member=3))
+    pen.founders()
+    status = seen(pen, True, workers, ["why there are none"] if workers == 0 else [])
+    assert (status.state, status.message) == (state, message)
+
+
 def test_a_run_that_is_carried_on_is_running_again(pen: Pen) -> None:
     pen.end("failed", "too many")
     view = View("small", Window(pen))

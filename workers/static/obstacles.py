@@ -94,6 +94,8 @@ def _of_model(training: Training) -> str | None:
 
 
 def _of_parts(training: Training) -> str | None:
+    if training.gang is not None:
+        return "several workers train the member together"
     known = {"model", "optimizer", "scheduler", "averaged"}
     for name in training.parts():
         if name.split(".")[0] not in known:

@@ -1,0 +1,88 @@
+"""A unit that is on its way through a worker, as the dispatcher knows it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from evodevo.run.crew import AttemptsLost, Inbox, NotBegun
+from evodevo.run.gangs import Others
+from evodevo.run.records import WorkUnit
+from evodevo.run.roster import Presence
+
+if TYPE_CHECKING:
+    from distributed import Future
+
+KILL_AFTER_S = 10.0
+"""Grace period after the time limit of a leg; a worker that exceeds it is restarted."""
+
+
+@dataclass(eq=False)
+class Posting:
+    """A unit that is on a worker."""
+
+    unit: WorkUnit
+    worker: str
+    present: Presence
+    future: Future
+    inbox: Inbox
+    unreported: dict[int, None]
+    progress_at: float
+    """When it was sent, or last reported (monotonic)."""
+    began: int = 0
+    """The last assignment that the worker is known to have begun."""
+    attending: asyncio.Task[None] | None = None
+    garbled: str | None = None
+    """Why its reports could not be understood."""
+    others: Others | None = None
+    """The other workers of a gang; `worker` is the first of it then, and reports."""
+
+    @property
+    def leaving(self) -> str | None:
+        """Why a worker that is at the unit leaves, if one does."""
+        return self.present.leaving or (self.others.leaving if self.others else None)
+
+    def left_s(self) -> float:
+        """Seconds until its worker has overrun the time limits of the legs at hand, which take turns."""
+        job = self.unit.job
+        if not self.unreported or job.epoch_timeout_s is None:
+            return math.inf
+        at_hand = islice(self.unreported, job.members_per_device)
+        limit = sum(job.leg_timeout_s(self.unit.assignments[at].epochs) or 0.0 for at in at_hand)
+        return self.progress_at + limit + KILL_AFTER_S - time.monotonic()
+
+    def settle(self, why: str | None) -> None:
+        """A unit has ended. Lost are attempts that were begun, and nothing is said of the others.
+
+        The next one after those may have begun as well: what a worker says last may not get here.
+        """
+        rest = list(self.unreported)
+        count = sum(at <= self.began for at in rest) + 1 if why is not None else 0
+        if begun := rest[:count]:
+            self.inbox.put(
+                AttemptsLost(
+                    [self.unit.assignments[at] for at in begun],
+                    self.worker,
+                    loss(self.worker, self.leaving, why),
+                    self.leaving is not None,
+                    round(time.monotonic() - self.progress_at, 3),
+                )
+            )
+        if others := rest[count:]:
+            self.inbox.put(NotBegun([self.unit.assignments[at] for at in others]))
+
+
+def label(unit: WorkUnit) -> str:
+    """What the Dask dashboard shows of a unit: its first and last member."""
+    members = [assignment.member for assignment in unit.assignments]
+    return members[0] if len(members) == 1 else f"{members[0]}..{members[-1]}"
+
+
+def loss(worker: str, leaving: str | None, why: str | None = None) -> str:
+    """The reason of an attempt whose worker was lost, or failed it on its way out."""
+    why = why or f"worker {worker} was lost"
+    return f"{why} ({leaving})" if leaving else why

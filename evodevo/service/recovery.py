@@ -1,0 +1,29 @@
+"""Which runs a scheduler carries on by itself when it starts."""
+
+import logging
+import os
+from pathlib import Path
+
+from evodevo.run.history import load_history
+from evodevo.run.setup import JOURNAL
+from evodevo.run.view import runs_in
+
+logger = logging.getLogger("evodevo.service")
+
+
+def unfinished(runs_dir: Path) -> list[str]:
+    """The runs that wait to be carried on; those of other users do not, as code that they name would run."""
+    found = []
+    for name in runs_in(runs_dir):
+        journal = runs_dir / name / JOURNAL
+        try:
+            if journal.stat().st_uid != os.geteuid():
+                logger.warning("run %s belongs to another user: it is not carried on by itself", name)
+                continue
+            history = load_history(journal)
+        except Exception as why:  # whatever is wrong with one run, the others go on
+            logger.error("run %s cannot be carried on: %s", name, why)
+            continue
+        if history.end is None:
+            found.append(name)
+    return found

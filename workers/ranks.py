@@ -1,0 +1,124 @@
+"""The Dask tasks of a gang: what its first worker does, and what the others do.
+
+How they find each other: the first worker opens a TCPStore on a port that the system chooses, and says on its
+stream to the scheduler where it is; only then are the other workers given their tasks, with that address as
+an argument. So nobody looks for an address that is not there yet, no port is chosen before it is opened, and
+no directory is needed that all of them see (checkpoints may be in an object store, and on NFS a file store's
+locks are not to be relied on).
+
+Each says in the store whether it can take part before the first collective operation; a worker whose data
+differ is refused, and no attempt is lost. After that the ranks know of each other by the process group: one
+that ends, by an error or for good, closes its connections, and the others' next sum fails.
+"""
+
+import contextlib
+import os
+import traceback
+from collections.abc import Iterator
+from datetime import timedelta
+
+import psutil
+import torch
+import torch.distributed as dist
+from distributed import get_worker
+from distributed.comm.addressing import get_address_host
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+from evodevo.errors import Unfit
+from evodevo.run.records import Job, WorkUnit
+from workers import gang
+from workers.cache import workload_for
+from workers.leg import ERROR_TAIL_CHARACTERS, follow_leg
+from workers.preload import current_device
+from workers.unit import Stream, carry_out
+
+PATIENCE = timedelta(days=1)
+"""A rank is not given up for being slow: evaluation is the first one's alone, and the dispatcher, which sees
+all workers and keeps the time limit of an epoch, ends what hangs."""
+READY = "ready"
+
+
+def lead(unit: str) -> None:
+    """Carry out a unit, given as text, as the first worker of a gang; it alone reports."""
+    work = WorkUnit.from_text(unit)
+    stream = Stream()
+    host = _own_host()
+    store = TCPStore(host, 0, work.job.workers, is_master=True, timeout=PATIENCE, wait_for_workers=False)
+    stream.report({"index": 0, "gang": [host, store.port]})
+    try:
+        with contextlib.suppress(Exception):
+            workload_for(work.job)  # while the others do so; what it raises comes again when it is needed
+        _wait_for_others(work.job, store)
+        with _joined(work.job, 0, store):
+            carry_out(work, stream.report)
+    finally:
+        stream.flush()
+
+
+def follow(unit: str, rank: int, host: str, port: int) -> None:
+    """Train a unit's members along with the first worker, whose store is at that address."""
+    work = WorkUnit.from_text(unit)
+    store = TCPStore(host, port, work.job.workers, is_master=False, timeout=PATIENCE)
+    try:
+        workload_for(work.job)
+    except Unfit as why:
+        _tell(store, f"{READY}/{rank}", str(why))
+        raise
+    except Exception:
+        pass  # it comes again when the workload is needed
+    _tell(store, f"{READY}/{rank}", "")
+    with _joined(work.job, rank, store):
+        try:
+            for assignment in work.assignments:
+                follow_leg(work.job, assignment)
+        except OSError:
+            raise
+        except (Exception, SystemExit):
+            trace = traceback.format_exc()[-ERROR_TAIL_CHARACTERS:]
+            told = f"on worker {rank + 1} of {work.job.workers}:\n{trace}"
+            _tell(store, gang.ERROR_KEY, told)
+            raise RuntimeError(told) from None  # of SystemExit Dask would make the end of the worker
+
+
+def _wait_for_others(job: Job, store: TCPStore) -> None:
+    """Return when all ranks can take part; raises `OSError` if one says that it cannot."""
+    for rank in range(1, job.workers):
+        if told := store.get(f"{READY}/{rank}").decode():
+            raise OSError(f"worker {rank + 1} of {job.workers} takes no part: {told}")
+
+
+@contextlib.contextmanager
+def _joined(job: Job, rank: int, store: TCPStore) -> Iterator[None]:
+    """Be one of the ranks within the block."""
+    name = _interface_of(_own_host())
+    for library in ("GLOO", "NCCL"):  # the network by which Dask's own messages go
+        if name:
+            os.environ.setdefault(f"{library}_SOCKET_IFNAME", name)
+    backend = "nccl" if current_device().type == "cuda" else "gloo"
+    if backend == "nccl":
+        torch.cuda.set_device(current_device())
+    dist.init_process_group(backend, store=store, rank=rank, world_size=job.workers, timeout=PATIENCE)
+    try:
+        with gang.in_force(gang.Gang(rank, job.workers, job.batch_norm, store)):
+            yield
+    finally:
+        dist.destroy_process_group()
+
+
+def _tell(store: TCPStore, key: str, text: str) -> None:
+    """Set a key and wait until the store has it."""
+    store.set(key, text)
+    store.get(key)
+
+
+def _own_host() -> str:
+    """The address by which other workers reach this one."""
+    return str(get_address_host(get_worker().address))
+
+
+def _interface_of(address: str) -> str | None:
+    """The name of the network interface that has an address."""
+    for name, found in psutil.net_if_addrs().items():
+        if any(one.address == address for one in found):
+            return str(name)
+    return None

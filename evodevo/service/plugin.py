@@ -108,7 +108,7 @@ class Service(SchedulerPlugin):
         finally:
             self._ready.set()
         if self._recover and not self._failure:
-            for name in await asyncio.to_thread(_unfinished, self.runs_dir):
+            for name in await asyncio.to_thread(unfinished, self.runs_dir):
                 logger.info("carrying on run %s", name)
                 self._carry_on(name, retry=False)
 

@@ -35,6 +35,7 @@ from evodevo.run.roster import Unused
 from evodevo.run.setup import JOURNAL, create_run, job_of
 from evodevo.run.view import refuse_live, runs_in
 from evodevo.service.reader import Reader
+from evodevo.service.recovery import unfinished
 from evodevo.service.standing import Standing
 from evodevo.service.trial import describe
 from evodevo.versions import differences, own_versions

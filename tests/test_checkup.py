@@ -108,7 +108,7 @@ def test_many_findings_are_a_table_and_one_is_a_list() -> None:
 def test_a_name_chooses_a_part_or_all_that_begin_with_it() -> None:
     names = [part.name for part in script.chosen("twice,epochs")]
     assert names == [
-        *script.ALWAYS, "epochs-resnet20", "epochs-capsnet", "epochs-nmt", "epochs-detector", "twice"
+        *script.ALWAYS, "epochs-nmt", "epochs-detector", "twice"
     ]  # fmt: skip
     assert script.chosen(None) == list(script.PARTS)
 
@@ -134,3 +134,16 @@ def test_bad_usage_is_one_message(
         script.main(["--out", str(tmp_path), *arguments])
     assert ended.value.code == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_samples_of_the_gpu_are_summed_up_and_what_is_none_is_left_out() -> None:
+    sys.path.insert(0, str(SCRIPT.parent / "parts"))
+    try:
+        import busy
+    finally:
+        sys.path.pop(0)
+    watch = busy.Watch()
+    assert watch.facts() == {}
+    for line in ("90, 1000\n", "[N/A], [N/A]\n", "100, 3000\n", "error\n"):
+        watch.take(line)
+    assert watch.facts() == {"gpu_busy_%": 95.0, "gpu_MiB": 3000}

@@ -91,6 +91,7 @@ def main() -> int:
     if not given.cpu and not torch.cuda.is_available():
         sys.exit("torch sees no CUDA device")
     device = torch.device("cpu" if given.cpu else "cuda")
+    static.DEVICES = ("cuda", "cpu")  # so that the tiny version goes the same way, without a graph
     torch.set_deterministic_debug_mode("warn")  # as workers.preload has it
     config = config_of(name, given.data, given.cpu)
     with tempfile.TemporaryDirectory() as directory:

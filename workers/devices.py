@@ -30,6 +30,7 @@ locks one, and a GPU gets its second worker when each has one.
 import fcntl
 import itertools
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -71,7 +72,13 @@ def claim(visible: list[str], directory: Path | None = None, per_device: int | N
             return Claim("none", f"{PER_DEVICE} is {said!r} and should be the workers of a GPU, 1 or more")
         per_device = int(said)
     directory = directory or Path(tempfile.gettempdir(), f"evodevo-devices-{os.getuid()}")
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(mode=0o700, exist_ok=True)
+    if not _is_own(directory):
+        return Claim(
+            "none",
+            f"GPUs are claimed by locks on files in {directory}, which is not a directory that only this "
+            "user can write to: remove it, or set TMPDIR to a directory of this user's",
+        )
     taken: dict[str, list[str]] = {}
     found = identities(visible, os.environ)
     for slot, (device, identity) in itertools.product(range(per_device), found.items()):
@@ -103,6 +110,12 @@ def claim(visible: list[str], directory: Path | None = None, per_device: int | N
         f"all devices ({told}) are taken by other workers: start {several} per device, "
         f"or set {PER_DEVICE} to more",
     )
+
+
+def _is_own(directory: Path) -> bool:
+    """Whether it is a directory, no link, of this user, that nobody else may write to."""
+    state = directory.lstat()
+    return stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and not state.st_mode & 0o022
 
 
 def _lock_of(directory: Path, identity: str, slot: int = 0) -> Path:

@@ -339,3 +339,28 @@ def test_without_locks_in_the_temporary_directory_no_device_is_claimed_and_the_p
     assert found.device == "none"
     assert f"locks on files in {tmp_path}" in str(found.problem)
     assert "set TMPDIR" in str(found.problem)
+
+
+@pytest.mark.parametrize("kind", ["link", "others may write", "another user's"])
+def test_locks_are_not_put_where_somebody_else_could_hold_them(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "locks"
+    (tmp_path / "elsewhere").mkdir()
+    if kind == "link":
+        directory.symlink_to(tmp_path / "elsewhere")
+    else:
+        directory.mkdir()
+        directory.chmod(0o770 if kind == "others may write" else 0o700)
+    if kind == "another user's":
+        owner = os.getuid()
+        monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+    found = claim(["0"], directory)
+    assert (found.device, found.descriptor) == ("none", -1)
+    assert "which is not a directory that only this user can write to" in str(found.problem)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_the_directory_of_locks_is_the_users_own(tmp_path: Path) -> None:
+    claim(["0"], tmp_path / "locks")
+    assert (tmp_path / "locks").stat().st_mode & 0o777 == 0o700

@@ -33,6 +33,7 @@ from evodevo.report.live import Drawing, Picture
 from evodevo.run.view import AT_WORK, Status, idleness, remark
 from evodevo.service import dashboard
 from evodevo.service.figures import TEXT_STYLE, RunFigures
+from evodevo.service.gate import COOKIE, Gate
 from evodevo.service.metrics import RunMetrics
 from evodevo.service.plugin import Service
 from evodevo.service.routes import routes
@@ -81,10 +82,15 @@ CANCEL = """
 const row = runs.selected.indices[0]
 const run = runs.data.run[row]
 said.text = `cancelling ${run} ...`
-fetch("evodevo/cancel?run=" + encodeURIComponent(run), {
-    method: "POST", body: new URLSearchParams({token: token.value}),
-}).then(async answer => {
+fetch("evodevo/cancel?run=" + encodeURIComponent(run), {method: "POST"}).then(async answer => {
     said.text = (await answer.text()).trim()
+}).catch(why => { said.text = `${why}` })
+"""
+ENTER = """
+const body = new URLSearchParams({token: token.value})
+fetch("evodevo/enter", {method: "POST", body: body}).then(async answer => {
+    said.text = (await answer.text()).trim()
+    if (answer.ok) location.reload()
 }).catch(why => { said.text = `${why}` })
 """
 
@@ -97,7 +103,7 @@ class Pages(SchedulerPlugin):
     def __init__(self, scheduler: Scheduler, service: Service, token: str | None) -> None:
         self._scheduler = scheduler
         self._service = service
-        self._token = token or None
+        self._gate = Gate(token)
         self._views = Views(service)
         self._metrics = RunMetrics(self._views)
         self._has_metrics = False
@@ -105,7 +111,7 @@ class Pages(SchedulerPlugin):
     def install(self) -> None:
         self._scheduler.add_plugin(self)
         self._has_metrics = self._metrics.install()
-        dashboard.add_routes(self._scheduler, routes(self._service, self._views, self._token))
+        dashboard.add_routes(self._scheduler, routes(self._service, self._views, self._gate))
         if dashboard.has_dashboard(self._scheduler):
             dashboard.add_page(self._scheduler, PAGE, "EvoDevo", self._fill)
 
@@ -115,9 +121,13 @@ class Pages(SchedulerPlugin):
             self._metrics.remove()
 
     def _fill(self, document: Document) -> None:
-        asked = document.session_context.request.arguments.get("run", [b""])[0].decode(errors="replace")
+        request = document.session_context.request
+        if not self._gate.admits(request.cookies.get(COOKIE)):
+            document.add_root(_entrance())
+            return
+        asked = request.arguments.get("run", [b""])[0].decode(errors="replace")
         where = f"{self._service.runs_dir}"
-        page = Page(self._views, where, self._scheduler.address, asked or None, self._token is not None)
+        page = Page(self._views, where, self._scheduler.address, asked or None, not self._gate.is_open)
         document.add_root(page.root)
         document.add_next_tick_callback(page.update)
         document.add_timeout_callback(page.update, SOON_MS)
@@ -284,10 +294,18 @@ def _about(status: Status) -> str:
 
 
 def _cancel_row(runs: ColumnDataSource) -> Row:
-    token = PasswordInput(placeholder="page token", width=160)
     button = Button(label="Cancel this run", width=130)
     said = PreText(text="", styles={"margin": "8px"})
-    button.js_on_click(CustomJS(args={"runs": runs, "token": token, "said": said}, code=CANCEL))
+    button.js_on_click(CustomJS(args={"runs": runs, "said": said}, code=CANCEL))
+    return Row(button, said)
+
+
+def _entrance() -> Row:
+    """What somebody sees who has not given the token."""
+    token = PasswordInput(placeholder="page token", width=160)
+    button = Button(label="Enter", width=80)
+    said = PreText(text="this scheduler has a page token", styles={"margin": "8px"})
+    button.js_on_click(CustomJS(args={"token": token, "said": said}, code=ENTER))
     return Row(token, button, said)
 
 

@@ -215,9 +215,10 @@ def test_a_run_is_cancelled_on_the_page_by_who_knows_the_token(
     assert launched.returncode == 0, launched.stderr
     address = dashboard(cluster)
     browser.open(f"{address}/evodevo")
-    until(lambda: browser.columns("runs").get("state") == ["running"], "the run")
+    until(lambda: "this scheduler has a page token" in browser.texts(), "the entrance")
+    assert browser.columns("runs") == {}
 
-    def cancel_with(token: str) -> None:
+    def enter(token: str) -> None:
         browser.driver.execute_script(
             """
             const models = [...Bokeh.documents[0]._all_models.values()]
@@ -225,30 +226,32 @@ def test_a_run_is_cancelled_on_the_page_by_who_knows_the_token(
             """,
             token,
         )
-        click(browser)
+        click(browser, "Enter")
 
-    cancel_with("simsalabim")
+    enter("simsalabim")
     until(lambda: "this is not the token" in browser.texts(), "the refusal")
-    assert status_of(cluster)[0]["state"] == "running"
     assert any("403" in error for error in browser.errors())
-    cancel_with("sesame")
+    enter("sesame")
+    until(lambda: browser.columns("runs").get("state") == ["running"], "the run")
+    click(browser, "Cancel this run")
     until(lambda: "digits is cancelled" in browser.texts(), "the answer")
     assert status_of(cluster)[0]["state"] == "cancelled"
     until(lambda: browser.columns("runs")["state"] == ["cancelled"], "the page to know")
     assert browser.errors() == []
 
 
-def click(browser: Browser) -> None:
-    """Click on the button, which is in the shadow of the shadow of the page."""
+def click(browser: Browser, label: str) -> None:
+    """Click on a button, which is in the shadow of the shadow of the page."""
     button = browser.driver.execute_script(
         """
         const found = []
         const look = root => root.querySelectorAll("*").forEach(element => {
-            if (element.tagName == "BUTTON" && element.textContent == "Cancel this run") found.push(element)
+            if (element.tagName == "BUTTON" && element.textContent == arguments[0]) found.push(element)
             if (element.shadowRoot) look(element.shadowRoot)
         })
         look(document)
         return found[0]
-        """
+        """,
+        label,
     )
     button.click()

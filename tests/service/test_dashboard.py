@@ -13,7 +13,7 @@ from run.handmade import Pen
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPResponse
 
 from evodevo.run.view import FileSource, View
-from evodevo.service.routes import WrongTokens
+from evodevo.service.gate import COOKIE, Gate
 
 CHANGED = (
     "this version of distributed has changed its dashboard: see {} in distributed/dashboard, and make "
@@ -189,14 +189,40 @@ def test_who_guesses_tokens_is_heard_no_more_for_a_while(
 
 def test_wrong_tokens_are_forgotten_after_a_while() -> None:
     now = [0.0]
-    wrong = WrongTokens(lambda: now[0])
+    gate = Gate("sesame", lambda: now[0])
     for at in range(10):
-        assert not wrong.too_many()
         now[0] = float(at)
-        wrong.note("somewhere")
-    assert wrong.too_many()
+        assert gate.hear("a guess", "somewhere") == "wrong"
+    assert gate.hear("sesame", "somewhere") == "too many"
     now[0] = 60.1
-    assert not wrong.too_many()
+    assert gate.hear("sesame", "somewhere") == "right"
+
+
+def test_with_a_token_only_who_knows_it_sees_runs_and_a_browser_keeps_a_cookie_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(tmp_path)
+    monkeypatch.setenv("EVODEVO_PAGE_TOKEN", "sesame")
+
+    async def look(fetch: Fetch) -> None:
+        assert (await refusal(fetch, "evodevo/runs.json", method="GET"))[0] == 403
+        await fetch("evodevo/runs.json", headers={"X-EvoDevo-Token": "sesame"})
+        assert await refusal(fetch, "evodevo/enter", body="token=x") == (403, "this is not the token\n")
+        entered = await fetch("evodevo/enter", method="POST", body="token=sesame")
+        cookie = entered.headers["Set-Cookie"]
+        assert {"HttpOnly", "SameSite=Strict"} <= {part.strip() for part in cookie.split(";")}
+        assert "sesame" not in cookie
+        kept = {"Cookie": cookie.split(";")[0]}
+        assert b'"small"' in (await fetch("evodevo/runs.json", headers=kept)).body
+        assert await refusal(fetch, "evodevo/cancel?run=small", body="", headers=kept) == (
+            409, "run 'small' is not running\n"
+        )  # fmt: skip
+        page = (await fetch("evodevo")).body
+        assert b"small" not in page
+        false = {"Cookie": f"{COOKIE}=0000"}
+        assert (await refusal(fetch, "evodevo/runs.json", method="GET", headers=false))[0] == 403
+
+    on_scheduler(tmp_path, look)
 
 
 def test_what_is_wrong_with_a_request_to_cancel_is_told_in_a_line_of_text(
@@ -205,7 +231,7 @@ def test_what_is_wrong_with_a_request_to_cancel_is_told_in_a_line_of_text(
     saved(tmp_path)
 
     async def look(fetch: Fetch) -> None:
-        await fetch("evodevo/runs.json")
+        await fetch("evodevo/runs.json", headers={"X-EvoDevo-Token": "x"})
 
         async def told(query: str, **options: object) -> tuple[int, str]:
             return await refusal(fetch, f"evodevo/cancel{query}", **{"body": "token=x", **options})
@@ -216,7 +242,10 @@ def test_what_is_wrong_with_a_request_to_cancel_is_told_in_a_line_of_text(
             assert await told(query) == (400, "which run? POST to evodevo/cancel?run=NAME\n")
         assert await told("?run=%ff") == (400, "400 Bad Request\n")
         assert await told("?run=small", body="token=%ff") == (400, "400 Bad Request\n")
-        assert await told("?run=small", method="GET", body=None) == (405, "405 Method Not Allowed\n")
+        known = {"X-EvoDevo-Token": "x"}
+        assert await told("?run=small", method="GET", body=None, headers=known) == (
+            405, "405 Method Not Allowed\n"
+        )  # fmt: skip
 
     monkeypatch.setenv("EVODEVO_PAGE_TOKEN", "x")
     on_scheduler(tmp_path, look)

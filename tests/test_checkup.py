@@ -13,16 +13,17 @@ from integration.clusters import until
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "gpu" / "checkup.py"
 
 
-def load_script() -> Any:
-    spec = importlib.util.spec_from_file_location("checkup", SCRIPT)
+def load_script(path: Path) -> Any:
+    name = f"checkup_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["checkup"] = module  # where dataclasses look for it
+    sys.modules[name] = module  # where dataclasses look for it
     spec.loader.exec_module(module)
     return module
 
 
-script = load_script()
+script = load_script(SCRIPT)
 
 
 def alive(pid: int) -> bool:
@@ -137,12 +138,7 @@ def test_bad_usage_is_one_message(
 
 
 def test_samples_of_the_gpu_are_summed_up_and_what_is_none_is_left_out() -> None:
-    sys.path.insert(0, str(SCRIPT.parent / "parts"))
-    try:
-        import busy
-    finally:
-        sys.path.pop(0)
-    watch = busy.Watch()
+    watch = load_script(SCRIPT.parent / "parts" / "busy.py").Watch()
     assert watch.facts() == {}
     for line in ("90, 1000\n", "[N/A], [N/A]\n", "100, 3000\n", "error\n"):
         watch.take(line)

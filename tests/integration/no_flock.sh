@@ -41,7 +41,7 @@ for command in prune resume; do
     code=0
     here "$command" digits >"$directory/$command.log" 2>&1 || code=$?
     [[ $code == 2 ]] || fail "$command ended with status $code"
-    tr -d '\n' <"$directory/$command.log" | grep -qF "running, carried out by $who" || fail "$command says something else"
+    tr -d '\n' <"$directory/$command.log" | grep -qF -e "running, carried out by $who" -e "being carried on by $who" || fail "$command says something else"
 done
 
 kill -9 "$controller"

@@ -75,7 +75,7 @@ def test_worker_jobs_are_replaced_whatever_becomes_of_them_and_the_history_is_th
         ends = client.run(ends_at)
     assert all(0 < end - time.time() <= 300 for end in ends.values()), "workers know their jobs' walltime"
 
-    slurm.run("scontrol", "update", f"jobid={out_of_time}", "endtime=now")  # it looks every 30 s
+    slurm.run("scontrol", "update", f"jobid={out_of_time}", "endtime=now+2seconds")  # it looks every 30 s
     slurm.run("scancel", cancelled)
     until(lambda: not {cancelled, out_of_time} & set(slurm.jobs()), "the end of both jobs")
     until(lambda: len(slurm.jobs("R")) == 2, "jobs in their places")

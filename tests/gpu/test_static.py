@@ -60,7 +60,7 @@ def test_an_epoch_is_captured_and_is_the_same_twice_and_close_to_an_eager_one(
     assert training.notes == []
     assert made(workload) == 1
     assert trained(workload, HYPERPARAMETERS)[2] == checkpoint
-    eager = trained(images(network, precision=precision, capture="off"), HYPERPARAMETERS)[1]
+    eager = trained(images(network, precision=precision, capture="never"), HYPERPARAMETERS)[1]
     assert losses[0] == pytest.approx(eager[0], rel=1e-3)
     assert losses == pytest.approx(eager, rel=0.02 if precision == "float32" else 0.1)
 
@@ -96,7 +96,7 @@ def test_dropout_is_drawn_inside_the_graph_anew_at_each_step() -> None:
     assert (training.notes, made(workload)) == ([], 1)
     assert len(set(losses)) == len(losses)
     assert trained(workload, {"learning_rate": 0.0})[1] == losses
-    workload.capture = "off"
+    workload.capture = "never"
     assert trained(workload, {"learning_rate": 0.0})[1] == pytest.approx(losses, rel=1e-4)
 
 

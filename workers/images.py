@@ -13,7 +13,7 @@ from workers.hyperparameters import Hyperparameters
 from workers.precision import Precision, casts_to
 from workers.workload import Batch, Leg, Splits, Training, Workload
 
-Capture = Literal["auto", "off"]
+Capture = Literal["auto", "never"]
 LARGEST_SHIFT = 0.1
 """Of the width and the height."""
 

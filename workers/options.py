@@ -28,8 +28,8 @@ def check(workload: Workload) -> None:
         raise UsageError(
             f"autocast: should be torch.bfloat16, torch.float16 or None, not {workload.autocast}"
         )
-    if workload.capture not in ("auto", "off"):
-        raise UsageError(f"capture: should be 'auto' or 'off', not {workload.capture!r}")
+    if workload.capture not in ("auto", "never"):
+        raise UsageError(f"capture: should be 'auto' or 'never', not {workload.capture!r}")
     if workload.scheduler_per not in ("epoch", "step"):
         raise UsageError(f"scheduler_per: should be 'epoch' or 'step', not {workload.scheduler_per!r}")
 

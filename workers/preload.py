@@ -10,6 +10,7 @@ import ctypes
 import functools
 import gc
 import os
+import random
 import signal
 import sys
 import threading
@@ -62,6 +63,7 @@ def dask_setup(worker: Worker) -> None:
         devices.confine(_claim.device)
 
     _keep_freed_memory()
+    leave_global_generator()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     eager.defer_compiler()
     torch.set_deterministic_debug_mode("warn")  # the other way to say it imports torch._inductor
@@ -79,6 +81,16 @@ def dask_setup(worker: Worker) -> None:
     }
     worker.startup_information["evodevo"] = lambda _: about
     gc.freeze()  # a full collection looks at all that was imported, and would hold up a member for 0.14 s
+
+
+def leave_global_generator() -> None:
+    """Let Dask draw from a generator of its own: its thread would take numbers from members in training.
+
+    It samples what is in a message with more than ten parts, such as each heartbeat, to know its size.
+    """
+    for name in ("dask.sizeof", "distributed.comm.core", "distributed.utils_comm", "tornado.ioloop"):
+        if getattr(sys.modules.get(name), "random", None) is random:
+            sys.modules[name].__dict__["random"] = random.Random()
 
 
 def _keep_freed_memory() -> None:

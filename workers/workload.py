@@ -79,7 +79,7 @@ class Workload(ABC):
     """When the scheduler makes its step: after each epoch, or after each step of the optimizer."""
     compile: bool = False
     """Whether captured steps are compiled by `torch.compile`."""
-    capture: Literal["auto", "off"] = "auto"
+    capture: Literal["auto", "never"] = "auto"
     """On a GPU an epoch is replays of one CUDA graph if that is possible (see `workers.static`), or never."""
     average_half_life: float | None = None
     """In epochs: a moving average of parameters and buffers is kept, and is what is evaluated; over the last

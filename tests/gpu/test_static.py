@@ -11,6 +11,7 @@ from tests.workers.made_images import HYPERPARAMETERS, NETWORKS, bands, prepared
 from tests.workers.static.members import Points, made
 from workers.images import ImageClassifier
 from workers.seeding import Randomness
+from workers.turns import Turns
 from workers.workload import Leg, Splits, Training, Workload
 
 pytestmark = [
@@ -60,7 +61,7 @@ def test_an_epoch_is_captured_and_is_the_same_twice_and_close_to_an_eager_one(
     assert training.notes == []
     assert made(workload) == 1
     assert trained(workload, HYPERPARAMETERS)[2] == checkpoint
-    eager = trained(images(network, precision=precision, capture="off"), HYPERPARAMETERS)[1]
+    eager = trained(images(network, precision=precision, capture="never"), HYPERPARAMETERS)[1]
     assert losses[0] == pytest.approx(eager[0], rel=1e-3)
     assert losses == pytest.approx(eager, rel=0.02 if precision == "float32" else 0.1)
 
@@ -90,14 +91,60 @@ def test_members_with_other_hyperparameters_and_streams_use_the_same_steps() -> 
 
 
 def test_dropout_is_drawn_inside_the_graph_anew_at_each_step() -> None:
-    workload = points()
-    workload.model = lambda: nn.Sequential(nn.Linear(4, 64), nn.Dropout(0.5), nn.Linear(64, 3))  # type: ignore[method-assign]
+    workload = dropping()
     training, losses, _ = trained(workload, {"learning_rate": 0.0})
     assert (training.notes, made(workload)) == ([], 1)
     assert len(set(losses)) == len(losses)
     assert trained(workload, {"learning_rate": 0.0})[1] == losses
-    workload.capture = "off"
+    workload.capture = "never"
     assert trained(workload, {"learning_rate": 0.0})[1] == pytest.approx(losses, rel=1e-4)
+
+
+def dropping() -> Points:
+    workload = points()
+    workload.model = lambda: nn.Sequential(nn.Linear(4, 64), nn.Dropout(0.5), nn.Linear(64, 3))  # type: ignore[method-assign]
+    return workload
+
+
+def test_members_in_several_streams_have_the_dropout_that_each_has_alone() -> None:
+    workload, rates = dropping(), (0.01, 0.1, 0.2)
+    expected = [trained(workload, {"learning_rate": rate}, seed)[1] for seed, rate in enumerate(rates)]
+    turns = Turns(CUDA, len(rates))
+    seats = [turns.seat() for _ in rates]
+    found: list[list[Tensor]] = [[] for _ in rates]
+    epochs: list[Any] = []
+    for seed, rate in enumerate(rates):
+        turns.give(seats[seed])
+        training = workload.begin({"learning_rate": rate}, seed, None, AVERAGED)
+        epochs.append(workload.train(training))
+        found[seed].append(next(epochs[seed]))
+        turns.settle()
+    barrier = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    while any(epochs):
+        with torch.cuda.stream(barrier):
+            torch.cuda._sleep(10**7)  # type: ignore[no-untyped-call]
+        for at, steps in enumerate(epochs):
+            if steps is None:
+                continue
+            turns.give(seats[at])
+            torch.cuda.current_stream().wait_stream(barrier)  # so that all graphs begin at the same time
+            if (loss := next(steps, None)) is None:
+                epochs[at] = None
+            else:
+                found[at].append(loss)
+    turns.end()
+    torch.cuda.synchronize()
+    assert [torch.stack(losses).tolist() for losses in found] == expected
+
+
+def test_steps_that_are_kept_draw_as_before_when_a_capture_has_failed() -> None:
+    workload = dropping()
+    expected = trained(workload, {"learning_rate": 0.1})[1]
+    failing = Waiting(momentum=0.9)
+    failing.prepare(CUDA, None)
+    assert trained(failing, {"learning_rate": 0.1})[0].notes
+    assert trained(workload, {"learning_rate": 0.1})[1] == expected
+    assert made(workload) == 1
 
 
 class Waiting(Points):

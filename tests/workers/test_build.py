@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from evodevo import yaml_text
 from evodevo.errors import UsageError
 from tests.workers.conftest import UserModule
 from tests.workers.toys import TOY, Toy, section
 from workers.build import build
+from workers.options import check
 from workers.workloads.command import Command
 
 HEAD = """\
@@ -32,6 +34,15 @@ def test_a_class_is_found_by_its_import_path_and_given_its_options() -> None:
     assert isinstance(toy, Toy)
     assert toy.batch_size == 5
     assert build(section(TOY)).batch_size == 16  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("use", ["lenet:LeNet", "resnet20:ResNet20", "capsnet:CapsNet"])
+@pytest.mark.parametrize("text", ["auto", "never"])
+def test_an_epoch_is_captured_or_not_as_a_config_says_in_yaml(use: str, text: str) -> None:
+    options = yaml_text.load(f"{{capture: {text}}}")
+    made = build({**section(f"workers.workloads.{use}"), "options": options})
+    check(made)  # type: ignore[arg-type]
+    assert made.capture == text  # type: ignore[attr-defined]
 
 
 def test_a_command_becomes_a_workload_too() -> None:

@@ -16,13 +16,15 @@ def captured(run: Callable[[], None], rewind: Callable[[], Any], device: torch.d
 
     `rewind` is called before each of these calls. What waits for the GPU (`.item()`, a shape that depends on
     values) raises `RuntimeError`. Random numbers that `run` draws on the GPU come from its default generator,
-    which a graph of torch's goes on with by itself.
+    and go on there as if `run` had been called.
     """
     if device.type != "cuda":
         return run
     current = torch.cuda.current_stream(device)
     side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     side.wait_stream(current)
+    generator = torch.cuda.default_generators[device.index or 0]
+    before, common, own = generator.get_state(), generator.graphsafe_get_state(), generator.clone_state()
     try:
         with torch.cuda.stream(side), _nothing_filled():
             for number in range(WARM_UP):
@@ -31,17 +33,41 @@ def captured(run: Callable[[], None], rewind: Callable[[], Any], device: torch.d
                     run()
             rewind()
         side.synchronize()
+        draws = not torch.equal(before, generator.get_state())
         graph = torch.cuda.CUDAGraph()
+        generator.graphsafe_set_state(own)
         # Other threads of the worker (files, messages) may go on meanwhile.
         with _nothing_filled(), torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
             run()
     except BaseException:
         torch.cuda.set_stream(current)  # a capture that fails leaves its own in place
         current.wait_stream(side)
-        _recover(device)
+        with contextlib.suppress(RuntimeError):
+            torch.cuda.synchronize(device)
         raise
+    finally:
+        generator.graphsafe_set_state(common)
     current.wait_stream(side)
-    return graph.replay
+    return _drawing(graph, generator, own) if draws else graph.replay
+
+
+def _drawing(
+    graph: torch.cuda.CUDAGraph, generator: torch.Generator, own: torch.Generator
+) -> Callable[[], None]:
+    """Return what replays a graph whose random numbers come from a generator, where that is then.
+
+    A graph reads seed and offset from the device's memory, where torch writes them at each replay. Before
+    torch 2.13 that is one place for each state of a generator, so graphs in several streams would read each
+    other's: each is captured with a state of its `own`. A state also stays with what was captured with it,
+    and one with which a capture failed (before 2.13) is of no more use, so it is not the default generator's.
+    """
+
+    def replay() -> None:
+        own.set_state(generator.get_state())
+        graph.replay()
+        generator.set_state(own.get_state())
+
+    return replay
 
 
 @contextlib.contextmanager
@@ -67,11 +93,3 @@ def _no_waiting() -> Iterator[None]:
         yield
     finally:
         torch.cuda.set_sync_debug_mode(before)
-
-
-def _recover(device: torch.device) -> None:
-    """After a capture that failed the default generator may believe that it is being captured still."""
-    with contextlib.suppress(RuntimeError, AttributeError):
-        torch.cuda.synchronize(device)
-        generator = torch.cuda.default_generators[device.index or 0]
-        generator.graphsafe_set_state(generator.clone_state())  # a new state in the old one's place

@@ -72,7 +72,7 @@ def stackable(workload: Workload, trainings: Sequence[Training]) -> bool:
         if not shelf.has(shelf.key_of(workload, trainings), trainings):
             here.restore()
             shelf.give_back(_loaded(workload, trainings))
-    except (Obstructed, torch.cuda.OutOfMemoryError):
+    except (Obstructed, tables.Unfitting, torch.cuda.OutOfMemoryError):
         return False
     finally:
         here.restore()

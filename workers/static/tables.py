@@ -49,8 +49,7 @@ def epoch_of(workload: Workload, training: Training, update: Update) -> Drawn:
     count, steps = lengths(workload)
     order = torch.randperm(count, generator=training.generator)[: steps * workload.batch_size]
     example = _example(workload)
-    hp = training.hyperparameters
-    draws = _stacked([workload.draws(example, hp) for _ in range(steps)])
+    draws = _stacked([_drawn(workload, training, example) for _ in range(steps)])
     settings = _settings(workload, training, update, steps)
     return Drawn(
         order.view(steps, workload.batch_size),
@@ -68,8 +67,11 @@ def lengths(workload: Workload) -> tuple[int, int]:
 
 
 def form_of_draws(workload: Workload, training: Training) -> Any:
-    """Return the shapes and types of what is drawn for a batch. Draws from global generators."""
-    return _form(workload.draws(_example(workload), training.hyperparameters))
+    """Return the shapes and types of what is drawn for a batch. Draws from global generators.
+
+    Raises `Unfitting`.
+    """
+    return _form(_drawn(workload, training, _example(workload)))
 
 
 def on_device(tables: list[Drawn], device: torch.device, dtype: torch.dtype) -> Tables:
@@ -122,6 +124,17 @@ def _example(workload: Workload) -> Any:
         lambda tensor: torch.empty((size, *tensor.shape[1:]), dtype=tensor.dtype, device="meta"),
         workload.splits.train,
     )
+
+
+def _drawn(workload: Workload, training: Training, example: Any) -> Any:
+    """What is drawn for a batch of which there are no values."""
+    try:
+        return workload.draws(example, training.hyperparameters)
+    except Exception as why:  # what users' code raises; if it is wrong, it is raised again in `step`
+        said = " ".join(str(why).split())[:200]
+        raise Unfitting(
+            f"draws() wants more than the shapes of a batch ({type(why).__name__}: {said})"
+        ) from why
 
 
 def _stacked(rows: list[Any]) -> Any:

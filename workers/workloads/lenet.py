@@ -30,7 +30,7 @@ class LeNet(Workload):
         train_examples: int | None = None,
         precision: Precision | None = None,
         compile: bool = False,
-        capture: Literal["auto", "off"] = "auto",
+        capture: Literal["auto", "never"] = "auto",
     ) -> None:
         if train_examples is not None and train_examples < 1:
             raise UsageError(f"workload.options.train_examples: should be 1 or more, not {train_examples}")

@@ -57,7 +57,7 @@ def config_of(name: str, data: Path, tiny: bool) -> RunConfig:
 
 def ways(name: str, tiny: bool) -> Iterator[tuple[str, int, dict[str, Any]]]:
     """Yield each way to train: its name, how many members at once, attributes of the workload."""
-    yield "eager", 1, {"capture": "off"}
+    yield "eager", 1, {"capture": "never"}
     yield "captured", 1, {"capture": "auto"}
     if not tiny:
         yield "captured, compiled", 1, {"capture": "auto", "compile": True}

@@ -295,16 +295,16 @@ def test_check_says_whether_steps_are_captured(static: Switch) -> None:
     workload = ready(Points())
     workload.rehearse({"learning_rate": 0.1})
     assert workload.facts()[-1] == "training steps are captured as CUDA graphs"
-    workload.capture = "off"
+    workload.capture = "never"
     assert "captured" not in "".join(workload.facts())
     static(False)
     assert trained(workload, {"learning_rate": 0.1})[0].notes == []
     assert made(workload) > 0
 
 
-def test_capture_off_leaves_everything_eager(static: Switch) -> None:
+def test_capture_never_leaves_everything_eager(static: Switch) -> None:
     static(True)
-    workload = ready(LeNet(train_examples=100, capture="off"))
+    workload = ready(LeNet(train_examples=100, capture="never"))
     trained(workload, {"learning_rate": 0.1})
     assert made(workload) == 0
 

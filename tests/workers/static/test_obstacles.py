@@ -143,6 +143,10 @@ def unused() -> nn.Module:
     return model
 
 
+def scaled_draws(self: Points, batch: Batch, hp: Any) -> Any:
+    return {"noise": batch[0].std().item() * torch.randn(batch[0].shape)}
+
+
 TRIED: dict[str, tuple[dict[str, Any], str]] = {
     "buffer": ({"model": lambda self: Replaced()}, "training replaces the buffer mean"),
     "attribute": (
@@ -150,6 +154,7 @@ TRIED: dict[str, tuple[dict[str, Any], str]] = {
         "training changes the attribute passes of the network",
     ),
     "host": ({"loss": noisy_loss}, "draws random numbers on the host"),
+    "values": ({"draws": scaled_draws}, "draws() wants more than the shapes of a batch"),
     "shapes": ({"draws": growing_draws}, "tensors of other shapes from batch to batch"),
     "unused": ({"model": lambda self: unused()}, "unused gets no gradient"),
 }
@@ -169,6 +174,11 @@ def test_what_shows_when_it_is_tried_is_trained_as_ever_with_a_note(name: str, s
     eager, expected = trained(workload, HP)
     assert losses == expected
     assert workload.checkpoint(training) == workload.checkpoint(eager)
+
+
+def test_members_whose_draws_go_by_values_are_not_trained_together() -> None:
+    workload = changed(draws=scaled_draws)
+    assert not workload.stackable([workload.begin(HP, seed, None) for seed in (1, 2)])
 
 
 def test_what_a_capture_refuses_is_trained_as_ever_and_not_tried_again(

@@ -176,9 +176,9 @@ class RunConfig(Section):
         search = self.search.model_copy(update={"options": options, "pace": pace, "pool": pool})
         return self.model_copy(update={"search": search})
 
-    def with_members_per_device(self, members: int) -> Self:
-        """The same config with the number of members that a worker trains at once."""
-        cluster = self.cluster.model_copy(update={"members_per_device": members})
+    def with_members_per_device(self, members: int, stacked: bool) -> Self:
+        """The same config with the number of members that a worker trains at once, and how."""
+        cluster = self.cluster.model_copy(update={"members_per_device": members, "stacked": stacked})
         return self.model_copy(update={"cluster": cluster})
 
     def with_generations(self, generations: int) -> Self:

@@ -55,6 +55,11 @@ class Cluster(Section):
 
     A run has the number that was found in its journal.
     """
+    stacked: bool | Literal["auto"] = "auto"
+    """Whether these are computed as one network, if theirs can be; auto is measured, too, on a GPU.
+
+    A run has what was found in its journal.
+    """
     members_per_task: int | Literal["auto"] = "auto"
     """Members that a worker is given at once; auto: as many as make a Dask task last 0.1 s or so.
 
@@ -77,6 +82,11 @@ class Cluster(Section):
             return count
         what = "workers" if info.field_name == "workers" else "members"
         raise ValueError(f"{count!r} should be auto, or the number of {what}, 1 or more")
+
+    @property
+    def has_to_be_measured(self) -> bool:
+        """Whether how members are trained at once is open."""
+        return self.members_per_device == "auto" or (self.members_per_device > 1 and self.stacked == "auto")
 
     @property
     def at_once(self) -> int:

@@ -209,12 +209,10 @@ def _averages(search: Search) -> str:
 def _at_once(config: RunConfig, facts: Mapping[str, Any]) -> str:
     """How many members a worker trains at once, if that is not 1."""
     members = config.cluster.members_per_device
+    if config.cluster.has_to_be_measured and "members" in facts:
+        return str(facts["members"]["said"])
     if members == "auto":
-        return (
-            facts["members"]["said"]
-            if "members" in facts
-            else "auto (measured on a worker before the run begins; on CPU 1)"
-        )
+        return "auto (measured on a worker before the run begins; on CPU 1)"
     return str(members) if members > 1 else ""
 
 

@@ -135,6 +135,7 @@ def test_a_resolved_config_has_every_default_filled_in() -> None:
         "workers": "auto",
         "workers_per_device": 1,
         "members_per_device": 1,
+        "stacked": "auto",
         "members_per_task": "auto",
         "threads_per_member": 1,
         "workers_per_member": 1,

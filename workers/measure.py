@@ -25,27 +25,33 @@ _OVER = object()
 
 
 @using_device
-def members_at_once(job: Job, founder: Mapping[str, Any], most: int) -> dict[str, Any]:
-    """Return `members`, their number, at most `most`, and `said`, the same in words with what was measured.
+def members_at_once(
+    job: Job, founder: Mapping[str, Any], most: int, fixed: int | None = None, stacked: bool | None = None
+) -> dict[str, Any]:
+    """Return `members`, how many to train at once, `stacked`, whether in one network, and both as `said`.
 
-    It is 1, 2, 4 and so on, until the steps per second of all members grow by less than 5 %, or less than
-    20 % of the device's free memory is left (of a worker's share of it). On CPU it is 1.
+    The number is `fixed`, or else 1, 2, 4 and so on, at most `most`, until the steps per second of all
+    members grow by less than 5 %, or less than 20 % of the device's free memory is left (of a worker's share
+    of it). Each is tried both ways, or as `stacked` says, and the faster one counts. On CPU nothing is
+    measured.
     """
     torch.set_num_threads(job.threads)
     workload, _ = workload_for(job)
     device = current_device()
     if device.type != "cuda" or not workload.continues:
         why = "on CPU nothing is gained" if device.type != "cuda" else "a program is not measured"
-        return {"members": 1, "said": f"1 ({why})"}
+        said = str(fixed) if fixed else f"1 ({why})"
+        return {"members": fixed or 1, "stacked": stacked is not False, "said": said}
     if differ_in_turns(workload, [founder], leg_of(job, job.longest_leg)):
-        return {"members": 1, "said": "1 (the workload keeps something in self from one step to the next)"}
+        why = "the workload keeps something in self from one step to the next"
+        return {"members": 1, "stacked": False, "said": f"1 ({why})"}
     free_memory()
     free = torch.cuda.mem_get_info(device)[0]
 
-    def rate(count: int) -> float | None:
+    def rate(count: int, stacked: bool) -> float | None:
         found = None
         try:
-            found = steps_per_second(workload, job, founder, count, device)
+            found = steps_per_second(workload, job, founder, count, device, stacked)
         except Exception as why:
             if not is_out_of_memory(why):
                 raise
@@ -53,9 +59,21 @@ def members_at_once(job: Job, founder: Mapping[str, Any], most: int) -> dict[str
         free_memory()
         return None if is_short else found
 
-    members, rates = best_count(rate, most)
-    told = ", ".join(f"{count}: {f'{found:.0f}' if found else 'no memory'}" for count, found in rates.items())
-    return {"members": members, "said": f"{members} (measured; steps per second with {told})"}
+    ways = [False] if stacked is False else [True] if stacked else [False, True]
+    best_way: dict[int, bool] = {}
+
+    def best_rate(count: int) -> float | None:
+        rates = {way: rate(count, way) for way in (ways if count > 1 else [False])}
+        best_way[count] = max(rates, key=lambda way: rates[way] or 0.0)
+        return rates[best_way[count]]
+
+    members, rates = (fixed, {fixed: best_rate(fixed)}) if fixed else best_count(best_rate, most)
+    told = ", ".join(
+        f"{count}{' stacked' * best_way[count]}: {f'{found:.0f}' if found else 'no memory'}"
+        for count, found in rates.items()
+    )
+    said = f"{members}{', stacked' * best_way[members]} (measured; steps per second with {told})"
+    return {"members": members, "stacked": best_way[members], "said": said}
 
 
 def best_count(rate: Callable[[int], float | None], most: int) -> tuple[int, dict[int, float | None]]:
@@ -74,9 +92,17 @@ def best_count(rate: Callable[[int], float | None], most: int) -> tuple[int, dic
 
 
 def steps_per_second(
-    workload: Any, job: Job, founder: Mapping[str, Any], count: int, device: torch.device
+    workload: Any,
+    job: Job,
+    founder: Mapping[str, Any],
+    count: int,
+    device: torch.device,
+    stacked: bool = True,
 ) -> float:
-    """Train so many equal members for a moment, as a unit would; return steps per second, all together."""
+    """Train so many equal members for a moment, as a unit would; return steps per second, all together.
+
+    stacked: in one network, if theirs can be.
+    """
     turns = Turns(device, count)
 
     def begun(number: int, seat: Seat) -> Training:
@@ -87,7 +113,7 @@ def steps_per_second(
         return training
 
     try:
-        rounds = _rounds(workload, turns, begun, [turns.seat() for _ in range(count)])
+        rounds = _rounds(workload, turns, begun, [turns.seat() for _ in range(count)], stacked)
         for _ in range(WARM_UP_ROUNDS):
             next(rounds)
         _wait(device)
@@ -102,12 +128,17 @@ def steps_per_second(
 
 
 def _rounds(
-    workload: Any, turns: Turns, begun: Callable[[int, Seat], Training], seats: Sequence[Seat]
+    workload: Any,
+    turns: Turns,
+    begun: Callable[[int, Seat], Training],
+    seats: Sequence[Seat],
+    stacked: bool,
 ) -> Iterator[int]:
     """Yield the number of steps after a turn of each member, for ever; each begins anew after an epoch."""
     trainings = [begun(number, seat) for number, seat in enumerate(seats)]
     turns.settle()
-    while len(seats) > 1 and hasattr(workload, "stackable") and workload.stackable(trainings):
+    can_stack = stacked and len(seats) > 1 and hasattr(workload, "stackable")
+    while can_stack and workload.stackable(trainings):
         turns.pause()
         steps = workload.train_together(trainings, [seat.randomness for seat in seats])
         yield from (len(seats) for _ in steps)

@@ -47,7 +47,7 @@ class Shift:
             unit.job.workload["command"] is not None
         )  # which uses the device, and this process does not
         self._turns = Turns(torch.device("cpu") if is_program else current_device(), self._most)
-        self._stacks = self._most > 1
+        self._stacks = self._most > 1 and unit.job.stacked
         self._waiting = deque(range(len(unit.assignments)))
         self._again: deque[Attempt] = deque()
         self._at_work: list[Attempt] = []
@@ -166,6 +166,7 @@ class Shift:
     def _train_an_epoch(self, attempts: Sequence[Attempt]) -> None:
         """All at work are about to train an epoch: together if that is possible, or else each by itself."""
         epochs = [attempt.asked for attempt in attempts if attempt.asked]
+        self._turns.settle()  # what the members' own streams still write is read there
         if len(attempts) < 2 or not self._fit_together(epochs):
             for attempt in attempts:
                 self._advance(attempt)
@@ -217,7 +218,7 @@ class Shift:
             and all(epoch.workload is workload for epoch in epochs)
             and getattr(workload, "accumulate", 1) == 1
             and hasattr(workload, "stackable")
-            and bool(workload.stackable(trainings))
+            and _says_stackable(workload, trainings)
         )
         return self._stacks
 
@@ -245,6 +246,16 @@ class Shift:
             return [(count, [])] * len(attempts)
         columns = torch.stack(rows).T.contiguous().cpu()
         return [(count, list(column)) for column in columns]
+
+
+def _says_stackable(workload: Any, trainings: Sequence[Training]) -> bool:
+    """What the workload says; one that fails there is not asked to train them."""
+    try:
+        return bool(workload.stackable(trainings))
+    except Exception as why:
+        for training in trainings:
+            training.notes.append(f"trained by itself, as stackable() failed: {type(why).__name__}: {why}")
+        return False
 
 
 class _Overran(Exception):

@@ -77,6 +77,8 @@ class Job:
     """Epochs of the longest leg of the run."""
     members_per_device: int = 1
     """Members that a worker trains at once."""
+    stacked: bool = True
+    """Whether these are computed as one network, if theirs can be."""
     workers: int = 1
     """That train each member together: a gang."""
     batch_norm: Literal["local", "synchronised"] = "local"

@@ -186,6 +186,7 @@ def job_of(
         initial_seed=rng.initial_seed(config.run.seed) if shared else None,
         longest_leg=max(map(search.leg_epochs, range(search.generations))),
         members_per_device=config.cluster.at_once,
+        stacked=config.cluster.stacked is not False,
         workers=config.cluster.workers_per_member,
         batch_norm=config.cluster.batch_norm,
     )

@@ -239,7 +239,8 @@ class Service(SchedulerPlugin):
             versions = {**own_versions(), "torch": facts["torch"]}
             begun = checked.model_copy(update={"versions": versions})
             if "members" in facts:
-                begun = begun.with_members_per_device(facts["members"]["members"])
+                found = facts["members"]
+                begun = begun.with_members_per_device(found["members"], found["stacked"])
             copied = (start.origin, start.data) if start else None
             try:
                 await asyncio.to_thread(create_run, directory, begun, facts.get("data"), copied)

@@ -54,18 +54,22 @@ async def describe(
         return None
 
     facts: dict[str, Any] = await call(DESCRIBE, first, twice)
-    if config.cluster.members_per_device == "auto":
+    if config.cluster.has_to_be_measured:
         known = measured if measured is not None else {}
         generations = 1 if find(config.search.strategy).inherits else config.search.generations
         most = config.search.population * generations
-        key = json.dumps([job.workload, job.data_root, job.average_half_life, most], sort_keys=True)
+        number, stacked = config.cluster.members_per_device, config.cluster.stacked
+        asked = [most, None if number == "auto" else number, None if stacked == "auto" else stacked]
+        key = json.dumps([job.workload, job.data_root, job.average_half_life, *asked], sort_keys=True)
         try:
-            known[key] = known.get(key) or await call(MEASURE, first[0], most)
+            known[key] = known.get(key) or await call(MEASURE, first[0], *asked)
             facts = {**facts, "members": known[key]}
         except UsageError as why:
-            warning = f"cluster.members_per_device: could not be measured, so it is 1: {why}"
+            unmeasured = {"members": config.cluster.at_once, "stacked": False}
+            said = f"{config.cluster.at_once}, not stacked"
+            warning = f"cluster.members_per_device: could not be measured, so it is {said}: {why}"
             warnings = [*facts["warnings"], warning]
-            facts = {**facts, "members": {"members": 1, "said": "1"}, "warnings": warnings}
+            facts = {**facts, "members": {**unmeasured, "said": said}, "warnings": warnings}
     if start is None:
         return {**facts, "start": []}
     start.check_data(facts["data"])

@@ -56,7 +56,7 @@ PARTS = (
     Part("inherit", ("inherit.py",), 30),
     Part("epochs-nmt", ("epochs.py", "nmt"), 30),
     Part("epochs-detector", ("epochs.py", "detector"), 30),
-    Part("twice", ("twice.py",), 60),
+    Part("twice", ("twice.py",), 90),
     Part("population", ("population.py",), TOTAL_S),  # as long as there is time
 )
 ALWAYS = ("machine", "install", "unpack")

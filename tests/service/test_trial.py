@@ -28,9 +28,10 @@ class Worker:
             return FACTS
         if self.is_lost:
             raise AttemptLost("worker w was lost")
-        _, founder, most = arguments
+        _, founder, most, fixed, stacked = arguments
         assert "rate" in founder
-        return {"members": min(8, most), "said": f"{min(8, most)} (measured)"}
+        members = fixed or min(8, most)
+        return {"members": members, "stacked": stacked is not False, "said": f"{members} (measured)"}
 
     def enlist(self, run: str, inbox: Any) -> Any:
         raise NotImplementedError
@@ -47,19 +48,29 @@ def test_it_is_measured_once_for_all_runs_of_a_workload_if_the_config_leaves_it_
     open_one = {"cluster__members_per_device": "auto"}
     for seed in (1, 2):
         told = described(tmp_path, worker, measured, run__seed=seed, search__population=20, **open_one)
-        assert told["members"] == {"members": 8, "said": "8 (measured)"}
+        assert told["members"] == {"members": 8, "stacked": True, "said": "8 (measured)"}
     assert worker.calls == [DESCRIBE, MEASURE, DESCRIBE]
     assert described(tmp_path, worker, measured, search__population=4, **open_one)["members"]["members"] == 4
 
 
-@pytest.mark.parametrize("number", [1, 3])
-def test_a_number_that_the_config_has_is_not_measured(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize(("number", "stacked"), [(1, "auto"), (3, True), (3, False)])
+def test_what_the_config_says_is_not_measured(tmp_path: Path, number: int, stacked: bool | str) -> None:
     worker = Worker()
-    assert "members" not in described(tmp_path, worker, {}, cluster__members_per_device=number)
+    said = {"cluster__members_per_device": number, "cluster__stacked": stacked}
+    assert "members" not in described(tmp_path, worker, {}, **said)
     assert worker.calls == [DESCRIBE]
 
 
-def test_if_it_cannot_be_measured_it_is_one_and_the_run_begins_with_a_warning(tmp_path: Path) -> None:
+def test_whether_a_given_number_is_stacked_is_measured_for_that_number(tmp_path: Path) -> None:
+    told = described(tmp_path, Worker(), {}, cluster__members_per_device=3)
+    assert told["members"] == {"members": 3, "stacked": True, "said": "3 (measured)"}
+    told = described(tmp_path, Worker(), {}, cluster__members_per_device="auto", cluster__stacked=False)
+    assert told["members"]["stacked"] is False
+
+
+def test_if_it_cannot_be_measured_it_is_one_by_one_and_the_run_begins_with_a_warning(tmp_path: Path) -> None:
     told = described(tmp_path, Worker(is_lost=True), {}, cluster__members_per_device="auto")
     assert told["members"]["members"] == 1
-    assert "cluster.members_per_device: could not be measured, so it is 1: " in told["warnings"][-1]
+    assert (
+        "cluster.members_per_device: could not be measured, so it is 1, not stacked: " in told["warnings"][-1]
+    )

@@ -1,6 +1,6 @@
 """How many members a worker had best train at once: the search for it, and a measurement."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -60,7 +60,9 @@ def test_the_number_is_doubled_while_steps_per_second_grow_and_there_is_memory(
 
 def test_on_cpu_it_is_one_and_nothing_is_measured(tmp_path: Path) -> None:
     told = members_at_once(job(tmp_path, section(f"{HERE}:Counting")), HYPERPARAMETERS, 8)
-    assert told == {"members": 1, "said": "1 (on CPU nothing is gained)"}
+    assert told == {"members": 1, "stacked": True, "said": "1 (on CPU nothing is gained)"}
+    told = members_at_once(job(tmp_path, section(f"{HERE}:Counting")), HYPERPARAMETERS, 8, 3, False)
+    assert told == {"members": 3, "stacked": False, "said": "3"}
 
 
 @pytest.mark.parametrize("stacks", [False, True])
@@ -88,30 +90,55 @@ def test_members_train_for_a_second_and_begin_anew_after_each_epoch(
     assert workload.begun == count * epochs
 
 
-def test_on_a_gpu_memory_that_is_short_ends_the_search(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The device is a fake one: 100 units of memory, of which each member takes 12."""
+Measure = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measure:
+    """What is found on a fake GPU of 100 units of memory, of which each member takes 12.
+
+    `stacks`: how much faster members are when they are stacked.
+    """
     free = SimpleNamespace(now=100)
     workload = SimpleNamespace(continues=True)
-
-    def rate(workload: Any, job: Any, founder: Any, count: int, device: Any) -> float:
-        free.now = 100 - 12 * count
-        if count > 8:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return 10.0 * count
 
     def free_memory() -> None:
         free.now = 100
 
     monkeypatch.setattr(measure, "workload_for", lambda job: (workload, False))
     monkeypatch.setattr(measure, "current_device", lambda: torch.device("cuda:0"))
-    monkeypatch.setattr(measure, "steps_per_second", rate)
     monkeypatch.setattr(measure, "differ_in_turns", lambda workload, founders, leg: False)
     monkeypatch.setattr(measure, "free_memory", free_memory)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free.now, 100))
-    told = members_at_once(job(tmp_path), HYPERPARAMETERS, 99)
-    assert told["members"] == 4
+
+    def find(*asked: Any, stacks: float = 1.0, workers: int = 1) -> dict[str, Any]:
+        def rate(workload: Any, job: Any, founder: Any, count: int, device: Any, stacked: bool) -> float:
+            free.now = 100 - 12 * count
+            if count > 8:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return 10.0 * count * (stacks if stacked else 1.0)
+
+        monkeypatch.setattr(measure, "steps_per_second", rate)
+        monkeypatch.setattr(measure, "workers_of_device", lambda: workers)
+        return members_at_once(job(tmp_path), HYPERPARAMETERS, *asked)
+
+    return find
+
+
+def test_on_a_gpu_memory_that_is_short_ends_the_search(measured: Measure) -> None:
+    told = measured(99)
+    assert (told["members"], told["stacked"]) == (4, False)
     assert told["said"] == "4 (measured; steps per second with 1: 10, 2: 20, 4: 40, 8: no memory)"
-    monkeypatch.setattr(measure, "workers_of_device", lambda: 2)
-    assert members_at_once(job(tmp_path), HYPERPARAMETERS, 99)["members"] == 2
+    assert measured(99, workers=2)["members"] == 2
+
+
+def test_members_are_stacked_where_that_is_faster_and_the_config_leaves_it_open(measured: Measure) -> None:
+    told = measured(99, stacks=1.5)
+    assert (told["members"], told["stacked"]) == (4, True)
+    assert told["said"].startswith("4, stacked (measured; steps per second with 1: 10, 2 stacked: 30, ")
+    assert measured(99, stacks=0.9)["stacked"] is False
+    assert measured(99, None, False, stacks=1.5)["stacked"] is False
+    assert measured(99, None, True, stacks=0.9)["stacked"] is True
+    told = measured(99, 2, None, stacks=1.5)
+    assert (told["members"], told["stacked"]) == (2, True)
+    assert told["said"] == "2, stacked (measured; steps per second with 2 stacked: 30)"

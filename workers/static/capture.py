@@ -11,6 +11,10 @@ WARM_UP = 3
 """Calls before the one that is captured: libraries make their choices, and a compiler compiles."""
 
 
+_FAILED: list[torch.cuda.CUDAGraph] = []
+"""Graphs whose capture failed: the allocator may refer to them still, so they live as long as the process."""
+
+
 def captured(run: Callable[[], None], rewind: Callable[[], Any], device: torch.device) -> Callable[[], None]:
     """Return what replays `run`; it is called several times meanwhile, and what it changes is not put back.
 
@@ -25,6 +29,7 @@ def captured(run: Callable[[], None], rewind: Callable[[], Any], device: torch.d
     side.wait_stream(current)
     generator = torch.cuda.default_generators[device.index or 0]
     before, common, own = generator.get_state(), generator.graphsafe_get_state(), generator.clone_state()
+    graph = torch.cuda.CUDAGraph()
     try:
         with torch.cuda.stream(side), _nothing_filled():
             for number in range(WARM_UP):
@@ -34,12 +39,12 @@ def captured(run: Callable[[], None], rewind: Callable[[], Any], device: torch.d
             rewind()
         side.synchronize()
         draws = not torch.equal(before, generator.get_state())
-        graph = torch.cuda.CUDAGraph()
         generator.graphsafe_set_state(own)
         # Other threads of the worker (files, messages) may go on meanwhile.
         with _nothing_filled(), torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
             run()
     except BaseException:
+        _FAILED.append(graph)
         torch.cuda.set_stream(current)  # a capture that fails leaves its own in place
         current.wait_stream(side)
         with contextlib.suppress(RuntimeError):

@@ -143,8 +143,10 @@ def _replayed(workload: Workload, trainings: Sequence[Training], step: Step) -> 
                     _move_on(training)
             yield step.rows[made - 1]
     finally:
-        step.store(trainings, made)
-        shelf_of(workload).give_back(step)
+        try:
+            step.store(trainings, made)
+        finally:
+            shelf_of(workload).give_back(step)
     for member, training in enumerate(trainings):
         if training.scheduler is not None:
             _say_stepped(training)

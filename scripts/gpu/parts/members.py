@@ -56,14 +56,17 @@ def config_of(name: str, data: Path, tiny: bool) -> RunConfig:
 
 
 def ways(name: str, tiny: bool) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """Yield each way to train: its name, how many members at once, attributes of the workload."""
+    """Yield each way to train: its name, how many members at once, attributes of the workload.
+
+    Members are stacked where the name begins with that.
+    """
     yield "eager", 1, {"capture": "never"}
     yield "captured", 1, {"capture": "auto"}
     if not tiny:
         yield "captured, compiled", 1, {"capture": "auto", "compile": True}
     many = (2,) if tiny else MANY[name]
     for count in many[:2]:
-        yield "streams", count, {"capture": "auto", "stackable": lambda trainings: False}
+        yield "streams", count, {"capture": "auto"}
     for count in many:
         yield "stacked", count, {"capture": "auto"}
     if not tiny:
@@ -117,7 +120,8 @@ def measured(name: str, config: RunConfig, job: Job, device: torch.device, deadl
             with set_on(workload, attributes), busy.watched() as gpu:
                 if device.type == "cuda":
                     torch.cuda.reset_peak_memory_stats()
-                rate = measure.steps_per_second(workload, job, founder, count, device)
+                stacked = way.startswith("stacked")
+                rate = measure.steps_per_second(workload, job, founder, count, device, stacked)
                 facts |= {
                     "steps_per_s": round(rate, 1),
                     "member_epoch_s": round(steps / rate, 4),

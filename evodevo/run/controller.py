@@ -72,8 +72,8 @@ class Controller:
     async def carry_out(self) -> None:
         """Run to the end; when cancelled (the scheduler closes), the run can be resumed.
 
-        Raises `JournalInUse`, `JournalError`, `Superseded` or `Removed`. Anything else is a fault of evodevo's
-        or of the machine's, which the journal then has as the run's end, if it can be written.
+        Raises `JournalInUse`, `JournalError`, `Superseded` or `Removed`. Anything else is a fault of evodevo
+        or of the machine, which the journal then has as the run's end, if it can be written.
         """
         opening = self._disk.submit(Journal, self.directory / JOURNAL, beats=True)
         try:

@@ -214,7 +214,7 @@ class Dispatcher:
             if "lost" in report:
                 why = loss(worker, posting.leaving, report["lost"])
                 preempted = posting.leaving is not None
-                seconds, cause = report["seconds"], report["cause"]
+                seconds, cause = report["seconds"], report.get("cause", "own")
                 posting.inbox.put(AttemptsLost([assignment], worker, why, preempted, seconds, cause))
             else:
                 outcome = Outcome.from_json(report["outcome"])

@@ -7,6 +7,7 @@ and its training seed alone.
 
 import asyncio
 import json
+import math
 import random
 import struct
 import threading
@@ -33,7 +34,7 @@ from evodevo.run.setup import DESCRIBE, EXAMINE, JOURNAL, RENDER, SOUP, create_r
 Fate = Literal[
     "done", "diverged", "failed", "lost", "lost_late", "preempted", "hang", "raised", "worker", "disk"
 ]
-"""What becomes of an attempt; lost_late: it is after it has published. The last three are causes of a loss."""
+"""What becomes of an attempt; lost_late: it is lost after it has published. The last three are causes."""
 
 STRATEGIES = ["tri_parent", "truncation_pbt", "random_search"]
 WORKERS = ("tcp://a", "tcp://b", "tcp://c")
@@ -276,9 +277,11 @@ class FakeCrew:
         return any(one != worker and one not in self._caller.benched for one in self._caller.workers)
 
     def bench(self, worker: str, seconds: float, why: str) -> None:
-        """For ever, as nothing in here takes time."""
+        """It has an end at once, as nothing in here takes time, unless it has none."""
         self._caller.benched[worker] = seconds
         self._caller.benchings.append((worker, seconds))
+        if math.isfinite(seconds):
+            asyncio.get_running_loop().call_soon(self.restore, worker)
         self.decline(worker)
 
     def restore(self, worker: str) -> None:

@@ -27,14 +27,13 @@ if BROKEN == "module":
 
 
 class Tiny(Workload):
-    """`raises`: an exception that every member raises. `kill_first`: a directory; the first member that trains
-    anything but a trial claims it, and as long as it has other files in it, each of its attempts removes one
-    and kills its process.
+    """`raises`: an exception that every member raises. `kill_first`: a directory; the first member to train
+    claims it, and as long as it has other files in it, its attempts remove one and kill their process.
 
     `pause_s`: how long each epoch sleeps before it trains. `hold`: a file; while it exists, epochs wait.
 
-    A worker that has the variable TINY_UNFIT must take no part; it says why. One that has TINY_BROKEN is broken
-    in that way: "oserror" and "error" are raised in training, "module" and "data" are missing there.
+    A worker that has the variable TINY_UNFIT must take no part; it says why. One that has TINY_BROKEN is
+    broken in that way: "oserror" and "error" are raised in training, "module" and "data" are missing there.
     """
 
     def __init__(self, pause_s: float = 0.0, hold: str = "", kill_first: str = "", raises: str = "") -> None:
@@ -71,7 +70,7 @@ class Tiny(Workload):
         if self.kill_first and not is_trial:
             self._kill_first(training.generator.initial_seed())
         time.sleep(self.pause_s)
-        while self.hold and os.path.exists(self.hold):
+        while self.hold and not is_trial and os.path.exists(self.hold):
             time.sleep(0.02)
         yield from super().train_batches(training)
 

@@ -177,7 +177,7 @@ class View:
     def _too_few(self, state: State) -> list[str]:
         """What a run waits for that has workers, but fewer than each member needs."""
         needed, there = self.history.config.cluster.workers_per_member, self._last.workers
-        if state != "waiting" or not there:
+        if state != "waiting" or not there or there >= needed:
             return []
         are = "is" if there == 1 else "are"
         return [f"waits for {needed} workers (cluster.workers_per_member); {there} {are} there"]

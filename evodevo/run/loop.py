@@ -126,11 +126,8 @@ class Loop:
 
     def _verdict(self, message: Reported) -> Result | Lost:
         """What a report is worth. A failure is believed once the workload has failed on two workers."""
-        life, worker, outcome = (
-            self._history.by_id[message.assignment.member],
-            message.worker,
-            message.outcome,
-        )
+        life = self._history.by_id[message.assignment.member]
+        worker, outcome = message.worker, message.outcome
         if outcome.status != "failed":
             self._troubled_on.pop(life.id, None)
             if self._conduct.succeeded(worker):
@@ -138,11 +135,13 @@ class Loop:
             return self._result(message)
         if self._is_doubtful(life, worker):
             why = f"it failed on {worker}, which counts if it fails on another worker too:\n{outcome.error}"
-            self._blame_worker([life], worker, outcome.error or "")
+            self._troubled_on[life.id] = worker
+            self._blame_worker(worker, outcome.error or "")
             self._keeper.has_strays = True
             seconds = round(outcome.busy_s, 3)
             return Lost(life.id, why, worker=worker, seconds=seconds, blame="unconfirmed")
-        self._clear(life)
+        self._clear(life, worker)
+        self._troubled_on.pop(life.id, None)
         return self._result(message)
 
     def _is_doubtful(self, life: Life, worker: str) -> bool:
@@ -153,22 +152,22 @@ class Loop:
             return True
         return life.raised_on in (None, worker) and self._conduct.suspects(worker)
 
-    def _blame_worker(self, lives: Sequence[Life], worker: str, why: str) -> None:
-        """A worker has failed members, which are tried elsewhere; it is benched if others do better."""
-        self._troubled_on.update((life.id, worker) for life in lives)
+    def _blame_worker(self, worker: str, why: str) -> None:
+        """A worker has failed what it was given; it is benched if others do better."""
         seconds = self._conduct.troubled(worker)
         if seconds and self._job.workers == 1:
             lines = why.strip().splitlines() or [""]
             until = f"for {seconds:g} s" if math.isfinite(seconds) else "until it is restarted"
-            self._crew.bench(
-                worker, seconds, f"it fails while others succeed, and rests {until}: {lines[-1]}"
-            )
+            said = f"it fails while others succeed, and rests {until}: {lines[-1]}"
+            self._crew.bench(worker, seconds, said)
 
-    def _clear(self, life: Life) -> None:
-        """A member's failure was its own: the worker that it was first seen on is not to blame."""
-        self._troubled_on.pop(life.id, None)
-        if life.raised_on is not None and self._conduct.cleared(life.raised_on):
+    def _clear(self, life: Life, worker: str) -> bool:
+        """Return whether a member that failed had failed on another worker, too, which is cleared then."""
+        if life.raised_on in (None, worker):
+            return False
+        if self._conduct.cleared(life.raised_on):
             self._crew.restore(life.raised_on)
+        return True
 
     def _result(self, message: Reported) -> Result:
         life = self._history.by_id[message.assignment.member]
@@ -191,21 +190,19 @@ class Loop:
         if message.cause == "worker":
             self._conduct.cleared(message.worker)  # it is another one that may come in its place
         events: list[Event] = []
-        by_id = self._history.by_id
-        for assignment in message.assignments:
-            life = by_id[assignment.member]
+        lives = [self._history.by_id[assignment.member] for assignment in message.assignments]
+        why, worker = message.why, message.worker
+        for life in lives:
             blame = self._blame(message, life)
-            events.append(
-                Lost(life.id, message.why, message.preempted, shared, message.worker, seconds, blame)
-            )
+            events.append(Lost(life.id, why, message.preempted, shared, worker, seconds, blame))
             if not (message.preempted or shared) and self._has_had_enough(life, blame):
-                self._clear(life)
-                error = "no attempt came to an end:\n" + "\n".join([*life.lost, message.why])
+                error = "no attempt came to an end:\n" + "\n".join([*life.lost, why])
                 events.append(Result(life.id, Outcome("failed", error=error)))
         if not message.preempted and message.cause != "worker":
-            self._blame_worker(
-                [by_id[one.member] for one in message.assignments], message.worker, message.why
-            )
+            self._troubled_on.update((life.id, worker) for life in lives)
+            confirmed = [life for life in lives if message.cause == "raised" and self._clear(life, worker)]
+            if not confirmed:
+                self._blame_worker(worker, why)
         return events
 
     def _blame(self, message: AttemptsLost, life: Life) -> Blame:
@@ -265,18 +262,20 @@ class Loop:
 
     def _hand_out(self) -> None:
         """Give the workers that are offered what is ready."""
+        avoided = []
         while self._offered and self._backlog:
             size = self._unit_size(len(self._backlog), len(self._offered))
             worker = self._offered.pop(0)
             avoids = self._backlog.is_avoided(worker) and self._crew.has_another(worker)
             lives = self._backlog.take(worker, size, not avoids)
-            if not lives:  # all that wait avoid it
-                self._crew.decline(worker)
+            if not lives:  # all that wait avoid it; somebody may be born for it
+                avoided.append(worker)
                 continue
             unit = WorkUnit(self._job, [self._assignment(life) for life in lives], self._since)
             if not self._crew.send(worker, unit):
                 for life in lives:
                     self._queue(life)
+        self._offered += avoided
 
     def _unit_size(self, ready: int, offered: int) -> int:
         fixed = self._config.cluster.members_per_task

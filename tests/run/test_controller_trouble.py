@@ -131,6 +131,17 @@ def test_a_workload_that_is_wrong_fails_its_run_after_two_attempts_at_each_membe
     assert caller.benchings == [], "nobody has succeeded, so that nobody is to blame"
 
 
+@pytest.mark.parametrize("pace", ["generations", "steady"])
+def test_a_worker_that_all_who_wait_avoid_is_not_offered_again_and_again(pace: str, tmp_path: Path) -> None:
+    """The other worker hangs, so that whoever failed on the first waits for it."""
+    strategy = {"search__strategy": "mutate_best", "search__population": 1, "search__generations": 9}
+    run = new_run(tmp_path / "run", config_of(**(strategy if pace == "steady" else {})))
+    caller = FakeCaller(workers=WORKERS[:2])
+    caller._fate = lambda a: "hang" if dict(caller.placed)[a.member] == WORKERS[1] else "failed"
+    stop(run, caller)
+    assert len(caller.needs) < 100
+
+
 def test_a_failure_that_was_confirmed_clears_the_worker_that_was_blamed_for_it(tmp_path: Path) -> None:
     caller = befall("failed", "g001s000", "g002s001", "g003s003")
     finished(tmp_path / "run", caller=caller)

@@ -333,6 +333,7 @@ def test_what_infrastructure_and_doubtful_workers_lose_is_not_charged(pen: Pen) 
     assert (len(life.lost), life.charged, life.unlucky, life.lost_workers) == (5, 1, 1, 0)
     assert (life.raised_on, life.suspect, pen.history.trouble) == ("tcp://a", True, None)
     pen.done(g000s000=1.0)
+    life = pen.history.by_id["g000s000"]
     assert (life.charged, life.unlucky, life.raised_on) == (0, 0, None)
 
 

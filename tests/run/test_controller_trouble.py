@@ -134,8 +134,8 @@ def test_a_workload_that_is_wrong_fails_its_run_after_two_attempts_at_each_membe
 @pytest.mark.parametrize("pace", ["generations", "steady"])
 def test_a_worker_that_all_who_wait_avoid_is_not_offered_again_and_again(pace: str, tmp_path: Path) -> None:
     """The other worker hangs, so that whoever failed on the first waits for it."""
-    strategy = {"search__strategy": "mutate_best", "search__population": 1, "search__generations": 9}
-    run = new_run(tmp_path / "run", config_of(**(strategy if pace == "steady" else {})))
+    steady = {"search__strategy": "mutate_best", "search__population": 1, "search__options": {}}
+    run = new_run(tmp_path / "run", config_of(**(steady if pace == "steady" else {})))
     caller = FakeCaller(workers=WORKERS[:2])
     caller._fate = lambda a: "hang" if dict(caller.placed)[a.member] == WORKERS[1] else "failed"
     stop(run, caller)

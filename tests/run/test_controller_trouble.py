@@ -1,5 +1,6 @@
 """Members whose workers or disks fail, and workers that fail all: the history is that of a quiet run."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
@@ -13,12 +14,15 @@ from run.fakes import (
     carry_out,
     config_of,
     finished,
+    history_of,
     new_run,
+    small_machine,
     stop,
     story,
 )
 
 from evodevo.run import loop
+from evodevo.run.controller import Controller
 from evodevo.run.crew import AttemptLost
 from evodevo.run.journal import Tail
 from evodevo.run.records import Assignment
@@ -138,8 +142,19 @@ def test_a_worker_that_all_who_wait_avoid_is_not_offered_again_and_again(pace: s
     run = new_run(tmp_path / "run", config_of(**(steady if pace == "steady" else {})))
     caller = FakeCaller(workers=WORKERS[:2])
     caller._fate = lambda a: "hang" if dict(caller.placed)[a.member] == WORKERS[1] else "failed"
-    stop(run, caller)
-    assert len(caller.needs) < 100
+
+    async def main() -> None:
+        task = asyncio.create_task(Controller(run, caller, {}).carry_out())
+        await asyncio.wait_for(caller.hanging.wait(), 10)
+        for _ in range(50):
+            await asyncio.sleep(0.002)
+        task.cancel()
+        await asyncio.wait([task])
+
+    with small_machine():
+        asyncio.run(main())
+    assert any(life.raised_on for life in history_of(run).lives())
+    assert len(caller.needs) < 50
 
 
 def test_a_failure_that_was_confirmed_clears_the_worker_that_was_blamed_for_it(tmp_path: Path) -> None:

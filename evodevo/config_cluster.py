@@ -63,7 +63,7 @@ class Cluster(Section):
     members_per_task: int | Literal["auto"] = "auto"
     """Members that a worker is given at once; auto: as many as make a Dask task last 0.1 s or so.
 
-    There are no fewer than it trains at once.
+    Never fewer than it trains at once.
     """
     threads_per_member: int = Field(default=1, ge=1)
     """Torch threads of each member's training on CPU (per worker); part of what makes a run repeatable."""

@@ -34,13 +34,13 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> RunCon
 
 
 def _path(key: str, text: str) -> Path:
-    """The path in a text, `~` and `~user` expanded. Raises `UsageError` for what can be none."""
+    """The path in a text, `~` and `~user` expanded. Raises `UsageError` if it cannot be one."""
     if "\0" in text:
         raise UsageError(f"{key}: {text!r} has a NUL character in it, which no path can have")
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise UsageError(f"{key}: {text}: there is no such user, or no home directory of that one") from None
+        raise UsageError(f"{key}: {text}: no such user, or that user has no home directory") from None
 
 
 def parse_override(text: str) -> tuple[str, Any]:

@@ -262,5 +262,5 @@ def test_a_file_that_is_no_config_by_its_size_is_not_read_to_its_end(tmp_path: P
 @pytest.mark.parametrize("key", ["data.root", "checkpoints.url", "search.hyp"])
 def test_a_path_of_a_user_that_is_none_is_refused(key: str, tmp_path: Path) -> None:
     said = complaint(lambda: load_text(tmp_path, SMALL, {key: "~nobody-of-that-name/x"}))
-    assert said.startswith(f"{key}: ~nobody-of-that-name/x: there is no such user")
+    assert said.startswith(f"{key}: ~nobody-of-that-name/x: no such user")
     assert "NUL" in complaint(lambda: load_text(tmp_path, SMALL, {key: "a\0b"}))

@@ -359,8 +359,7 @@ class Space:
             )
         except CycleError as why:
             circle = why.args[1][:0:-1]
-            first = min(map(list(self.loci).index, circle))
-            at = circle.index(list(self.loci)[first])
+            at = circle.index(min(circle, key=list(self.loci).index))
             circle = [*circle[at:], *circle[: at + 1]]
             raise ValueError(f"{circle[0]}.when goes round in a circle: {' -> '.join(circle)}") from None
 

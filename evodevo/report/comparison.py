@@ -107,7 +107,7 @@ def results_of(histories: Histories) -> list[ArmResult]:
 def product_of(history: History) -> Product:
     """The product of a run, chosen by its validation fom; the test split has no part in that.
 
-    A soup that is no better, or that is made of one member alone, does not count.
+    A soup counts only if it is better and made of several members.
     """
     if (soup := history.better_soup) is not None:
         return Product("soup", {**soup.metrics, **soup.test}, soup_made=True)

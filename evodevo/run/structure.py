@@ -80,7 +80,7 @@ def check_lost(event: Lost) -> None:
 
 
 def check_result(event: Result) -> None:
-    """An outcome has a fom if it is done, and only then; numbers are numbers, and names are no paths."""
+    """An outcome has a fom if and only if it is done; its fields have the types that they should have."""
     outcome = event.outcome
     if outcome.status not in STATUSES or (outcome.fom is not None) != (outcome.status == "done"):
         raise ValueError(f"{event.member} is {outcome.status!r} with the fom {outcome.fom!r}")
@@ -95,7 +95,7 @@ def check_result(event: Result) -> None:
 
 
 def check_checkpoint(ref: CheckpointRef) -> None:
-    """A checkpoint is a file of the run's store: its name is no path that leads out of there."""
+    """A checkpoint is a file in the run's store: its name must not lead out of it."""
     if not _NAME.fullmatch(ref.name) or ref.name in (".", ".."):
         raise ValueError(f"a checkpoint has the name {ref.name!r}")
     _numbers([ref.size_bytes])

@@ -1,4 +1,4 @@
-"""Which runs a scheduler carries on by itself when it starts."""
+"""Which unfinished runs a scheduler resumes when it starts."""
 
 import logging
 import os
@@ -12,13 +12,13 @@ logger = logging.getLogger("evodevo.service")
 
 
 def unfinished(runs_dir: Path) -> list[str]:
-    """The runs that wait to be carried on; those of other users do not, as code that they name would run."""
+    """The unfinished runs of this user. Those of others are left alone: their configs name code to run."""
     found = []
     for name in runs_in(runs_dir):
         journal = runs_dir / name / JOURNAL
         try:
             if journal.stat().st_uid != os.geteuid():
-                logger.warning("run %s belongs to another user: it is not carried on by itself", name)
+                logger.warning("run %s belongs to another user and is not resumed", name)
                 continue
             history = load_history(journal)
         except Exception as why:  # whatever is wrong with one run, the others go on

@@ -6,14 +6,14 @@ already on disk. So a controller that is killed at any point is replaced by a ne
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from evodevo.errors import RunFailed, UsageError
 from evodevo.evolution.fitness import best_first
-from evodevo.run.checkpoints import CheckpointStore
+from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.crew import (
     ANYTHING,
     AttemptLost,
@@ -24,9 +24,13 @@ from evodevo.run.events import End, Ended, Event, Extended, Soup, TakenOver, enc
 from evodevo.run.history import History, load_history
 from evodevo.run.journal import Journal, JournalError
 from evodevo.run.keeper import Keeper
+from evodevo.run.life import Life
 from evodevo.run.loop import Loop
+from evodevo.run.mending import SIGN, Mending
 from evodevo.run.pacing import pacing_of
+from evodevo.run.recipes import CannotRemakeError
 from evodevo.run.records import CheckpointRef, Job
+from evodevo.run.remaking import mend, remake_soup
 from evodevo.run.setup import EXAMINE, EXHIBITS, JOURNAL, RENDER, SOUP, job_of, write_config
 
 logger = logging.getLogger("evodevo.controller")
@@ -58,6 +62,7 @@ class Controller:
         """What went wrong that did not stop the run."""
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="evodevo-disk")
         self._journal: Journal | None = None
+        self._mending: Mending | None = None
         self._cancelled = False
 
     async def carry_out(self) -> None:
@@ -93,7 +98,12 @@ class Controller:
             await self._on_disk(write_config, self.directory, self.history.config)
         pacing = await self._on_disk(pacing_of, self.history.config.strategy(), self.history)
         keeper = Keeper(store, self.history, pacing, self._on_disk)
-        loop = Loop(self.history, self._job, pacing, keeper, self._caller, self.write, lambda: self.needs)
+        accepts = self.history.config.checkpoints.on_mismatch == "accept"
+        mending = self._mending = Mending(self.history, self.directory, store, accepts, keeper.needed)
+        keeper.held = mending.held
+        loop = Loop(
+            self.history, self._job, pacing, keeper, mending, self._caller, self.write, lambda: self.needs
+        )
         try:
             return await loop.run()
         finally:
@@ -171,8 +181,10 @@ class Controller:
         if status != "done" or best is None or best.outcome is None or best.outcome.checkpoint is None:
             return {}
         hyperparameters = self.history.config.space().express(best.birth.genome)
-        arguments = best.outcome.checkpoint, hyperparameters, str(self.directory / EXHIBITS)
-        metrics: dict[str, float] = await self._finish(EXAMINE, *arguments) or {}
+        shown = hyperparameters, str(self.directory / EXHIBITS)
+        metrics: dict[str, float] = (
+            await self._finish(EXAMINE, lambda: (*_checkpoints([best]), *shown), [best]) or {}
+        )
         return metrics
 
     async def _soup(self, status: End) -> Soup | None:
@@ -182,37 +194,72 @@ class Controller:
         if status != "done" or not config.search.soup or not lives:
             return None
         lives = [lives[at] for at in best_first([life.fom for life in lives], config.objective.mode)]
-        refs = [life.outcome.checkpoint for life in lives if life.outcome]
-        hyperparameters = config.space().express(lives[0].birth.genome)
-        made = await self._finish(SOUP, config.objective.mode, refs, hyperparameters)
+        mode, hyperparameters = config.objective.mode, config.space().express(lives[0].birth.genome)
+        made = await self._finish(SOUP, lambda: (mode, _checkpoints(lives), hyperparameters), lives)
         if made is None or made["fom"] is None:
             return None
         checkpoint = CheckpointRef(**made["checkpoint"])
-        test = await self._finish(EXAMINE, checkpoint, hyperparameters, "")
+        test = await self._finish(EXAMINE, lambda: (checkpoint, hyperparameters, ""))
         return Soup([lives[at].id for at in made["of"]], made["fom"], made["metrics"], test or {}, checkpoint)
 
-    async def _finish(self, function: str, *arguments: Any) -> Any:
-        """Have a worker do something after the last generation; None if it comes to nothing."""
+    async def _finish(
+        self, function: str, arguments: Callable[[], Sequence[Any]], of: Sequence[Life] = ()
+    ) -> Any:
+        """Have a worker do something after the last generation; None if it comes to nothing.
+
+        `of`: the members whose checkpoints it reads, which are made again if they are damaged.
+        """
         for _ in range(self.history.config.limits.max_attempts):
             try:
                 return await self._caller.call(
-                    self._job.run, function, self._job, *arguments, needs=self.needs
+                    self._job.run, function, self._job, *arguments(), needs=self.needs
                 )
             except (AttemptLost, UsageError) as why:
                 logger.warning("run %s: %s: %s", self._job.run, function, why)
+                if SIGN in str(why):
+                    await self._mend(_checkpoints(of))
         return None
+
+    async def _mend(self, refs: Sequence[CheckpointRef]) -> bool:
+        """Make those that are damaged again; return whether there is something that was not there before."""
+        mending = self._mending
+        if mending is None:
+            return False
+        before = mending.account
+        try:
+            await mending.need(refs)
+            await self.write(*await mend(mending, self._caller, self._job, self.needs))
+        except (CheckpointError, CannotRemakeError) as why:
+            logger.warning("run %s: %s", self._job.run, why)
+        return mending.account != before
 
     async def _render(self) -> None:
         """Tables, schedule, best checkpoint and plots; they can be made again with `evodevo report`."""
         problem: Exception | None = None
         for _ in range(self.history.config.limits.max_attempts):
             try:
-                await self._caller.call(self._job.run, RENDER, str(self.directory))
-                return
+                paths = await self._caller.call(self._job.run, RENDER, str(self.directory))
+                if await self._mend_products({Path(path).stem for path in paths}):
+                    await self._caller.call(self._job.run, RENDER, str(self.directory))
+                break
             except (AttemptLost, UsageError) as why:
                 logger.warning("run %s: no report: %s", self._job.run, why)
                 problem = why
-        self.warnings.append(f"no report (`evodevo report {self._job.run}` makes it): {problem}")
+        else:
+            self.warnings.append(f"no report (`evodevo report {self._job.run}` makes it): {problem}")
+        if self._mending and (account := self._mending.account):
+            self.warnings.append(f"checkpoints were damaged: {account}")
+        self.warnings += self._mending.problems() if self._mending and self.history.end == "done" else []
+
+    async def _mend_products(self, written: Collection[str]) -> bool:
+        """Make again what a finished run has found and could not be written; return whether it can be now."""
+        history, mended = self.history, False
+        if history.best and "best" not in written:
+            mended = await self._mend(_checkpoints([history.best]))
+        if history.soup and "soup" not in written and self._mending:
+            made = remake_soup(self._mending, self._caller, self._job, self.needs)
+            mended = await made or mended
+        return mended
 
     async def _on_disk(self, function: Any, *arguments: Any) -> Any:
         """Run a file operation off the event loop, one after the other; once begun it is not interrupted."""
@@ -225,3 +272,7 @@ def _close(opening: Future[Journal]) -> None:
     """Close the journal that was, or was not, opened; it runs after the opening, on the same thread."""
     if opening.exception() is None:
         opening.result().close()
+
+
+def _checkpoints(lives: Sequence[Life]) -> list[CheckpointRef]:
+    return [life.outcome.checkpoint for life in lives if life.outcome and life.outcome.checkpoint]

@@ -120,7 +120,7 @@ def test_a_member_whose_parent_is_missing_is_lost_and_the_others_go_on(tmp_path:
     reports = run_unit(job(tmp_path), given)
     assert set(outcomes(reports)) == {0, 2, 3}
     ((at, why),) = lost(reports).items()
-    assert (at, why.startswith("CheckpointError: ")) == (1, True)
+    assert (at, why.startswith("DamagedCheckpointError: ")) == (1, True)
     assert MISSING.name in why
     expected = [run_one(job(tmp_path), one) for one in (given[0], *given[2:])]
     assert [what_came(one) for one in outcomes(reports).values()] == [what_came(one) for one in expected]

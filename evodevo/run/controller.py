@@ -86,7 +86,7 @@ class Controller:
                 raise
             await self._end_for_user(opening)
         finally:
-            await self._on_disk(_close, opening)
+            await self._on_disk(close, opening)
             self._disk.shutdown(wait=False)
 
     async def _evolve(self, store: CheckpointStore) -> tuple[End, str | None]:
@@ -268,7 +268,7 @@ class Controller:
         )
 
 
-def _close(opening: Future[Journal]) -> None:
+def close(opening: Future[Journal]) -> None:
     """Close the journal that was, or was not, opened; it runs after the opening, on the same thread."""
     if opening.exception() is None:
         opening.result().close()

@@ -90,6 +90,7 @@ class Loop:
         for message in messages:
             if is_remake(message):
                 replaced += await self._mending.take(message)
+                self._keeper.has_strays = True
                 continue
             match message:
                 case Reported():

@@ -1,9 +1,9 @@
 """Damaged checkpoints are made again: their members are trained again, on the workers that there are.
 
 What is missing or altered is found when somebody needs it. The same assignment as at first, with the same
-seeds, gives the same bytes, which their sha256 proves, and they get the same name: the journal need not be told.
-Only if the bytes are others (other hardware or versions, a program that is not deterministic) something has
-changed: `checkpoints.on_mismatch` says whether that is an error or a `Replaced` event.
+seeds, gives the same bytes, which their sha256 proves, and they get the same name: the journal need not be
+told. Only if the bytes are others (other hardware or versions, a program that is not deterministic) something
+has changed: `checkpoints.on_mismatch` says whether that is an error or a `Replaced` event.
 
 Each is made once, when all that it is made from is there. What was made only for others to be made from it is
 deleted when they are.
@@ -35,8 +35,6 @@ logger = logging.getLogger("evodevo.mending")
 
 SIGN = "CheckpointError"
 """What the reason of a lost attempt has in it if a checkpoint could not be read."""
-
-
 OTHER_BYTES = (
     "made again it has other bytes than at first (other hardware or versions, or a program that is not "
     "deterministic)"

@@ -49,7 +49,12 @@ def export(run: str, out: Path | None, member: bool, runs_dir: str) -> None:
 
     It is the soup's if that is better on the validation split than the best member.
     """
-    path, what = exporting.export(directory_of(run, runs_dir), out, member)
+    directory = directory_of(run, runs_dir)
+    try:
+        path, what = exporting.export(directory, out, member)
+    except exporting.Damaged:
+        repaired(directory, open_run(directory).view.history.config, Where())
+        path, what = exporting.export(directory, out, member)
     console.print(f"{path}: {what}", soft_wrap=True)
 
 

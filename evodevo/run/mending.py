@@ -116,10 +116,11 @@ class Mending:
             for name, why in self.failed.items()
         ]
 
-    async def need(self, refs: Iterable[CheckpointRef]) -> bool:
+    async def need(self, refs: Iterable[CheckpointRef], for_now: bool = False) -> bool:
         """Have those of `refs` that are damaged made again; return whether any is.
 
-        Raises `CannotRemakeError`, and `CheckpointError` if the store does not tell.
+        Those that are needed only `for_now` are held until `release`. Raises `CannotRemakeError`, and
+        `CheckpointError` if the store does not tell.
         """
         refs, recipes, whole = list(refs), Recipes(self.history), dict[str, bool]()
         reasons: dict[str, str | None] = {}
@@ -129,7 +130,10 @@ class Mending:
                 break
             reasons |= await self.look(unknown)
             whole = {name: why is None for name, why in reasons.items()}
-        self._targets.update(ref.name for ref in refs)
+        if for_now:
+            self._users.update(ref.name for ref in refs)
+        else:
+            self._targets.update(ref.name for ref in refs)
         for step in steps:
             await asyncio.to_thread(self.store.clear, step.ref.name)
         for step in steps:
@@ -137,13 +141,19 @@ class Mending:
         if steps:
             told = [why for ref in refs if (why := reasons.get(ref.name))]
             logger.warning(
-                "run %s: %s; made again: %d checkpoints, %d member-epochs",
+                "run %s: %s; to be made again: %s, %s",
                 self.history.config.run.name,
                 "; ".join(told),
-                len(steps),
-                sum(step.epochs for step in steps),
+                _counted(len(steps), "checkpoint"),
+                _counted(sum(step.epochs for step in steps), "member-epoch"),
             )
         return any(ref.name in self._steps for ref in refs)
+
+    async def release(self, refs: Iterable[CheckpointRef]) -> None:
+        """What was needed for now is not needed any more."""
+        refs = list(refs)
+        self._users.subtract(ref.name for ref in refs)
+        await self._delete(self._used_up(refs))
 
     async def takes_over(self, message: AttemptsLost) -> bool:
         """Whether attempts were lost as what they begin with is damaged: then their members wait for it."""

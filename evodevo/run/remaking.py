@@ -45,7 +45,7 @@ async def remake_soup(mending: Mending, caller: Caller, job: Job, needs: Needs) 
             return True
         lives = [history.by_id[member] for member in soup.of]
         refs = [life.outcome.checkpoint for life in lives if life.outcome and life.outcome.checkpoint]
-        await mending.need(refs)
+        await mending.need(refs, for_now=True)
         await mend(mending, caller, job, needs)
         await asyncio.to_thread(store.clear, name)
         hyperparameters = history.config.space().express(lives[0].birth.genome)
@@ -66,5 +66,6 @@ async def remake_soup(mending: Mending, caller: Caller, job: Job, needs: Needs) 
         mending.failed[name] = OTHER_BYTES
         await asyncio.to_thread(store.delete, [made["checkpoint"]["name"]])
         return False
+    await mending.release(refs)
     mending.made += 1
     return True

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from evodevo.run.crew import Caller
 from evodevo.run.journal import Journal
 from evodevo.run.mending import Mending
 from evodevo.run.recipes import CannotRemakeError
+from evodevo.run.records import CheckpointRef
 from evodevo.run.remaking import mend, remake_soup
 from evodevo.run.setup import JOURNAL
-from evodevo.run.verify import Findings, check_checkpoints, kept_checkpoints
+from evodevo.run.verify import Findings, check_checkpoints
 
 
 class Repair(Controller):
@@ -45,21 +46,24 @@ class Repair(Controller):
         found = Findings(history=history)
         await asyncio.to_thread(check_checkpoints, self.directory, found)
         store = await self._on_disk(CheckpointStore, self._job.checkpoints_url)
-        kept = {ref.name for refs in kept_checkpoints(history) for ref in refs}
         accepts = self.accepts or history.config.checkpoints.on_mismatch == "accept"
-        mending = Mending(history, self.directory, store, accepts, lambda: kept)
+        mending = Mending(history, self.directory, store, accepts, lambda: found.kept)
         soup = history.soup.checkpoint if history.soup else None
-        for ref in found.damaged:
-            try:
-                if ref != soup:
-                    await mending.need([ref])
-            except CannotRemakeError as why:
-                mending.failed[why.name] = str(why)
-            except CheckpointError as why:
-                mending.failed[ref.name] = str(why)
+        await self._need(mending, [ref for ref in found.damaged if ref != soup])
         await self.write(*await mend(mending, self._caller, self._job, self.needs))
         if soup in found.damaged:
             await remake_soup(mending, self._caller, self._job, self.needs)
         self.problems, self.account = mending.problems(), mending.account
         self.seconds = time.monotonic() - began
         self.ended = True
+
+    async def _need(self, mending: Mending, refs: Sequence[CheckpointRef]) -> None:
+        """Have all of them made again, or if one cannot be, all others."""
+        try:
+            await mending.need(refs)
+        except (CannotRemakeError, CheckpointError) as why:
+            if len(refs) > 1:
+                for ref in refs:
+                    await self._need(mending, [ref])
+            else:
+                mending.failed[refs[0].name] = str(why)

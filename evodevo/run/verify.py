@@ -29,6 +29,8 @@ class Findings:
     checkpoints: int = 0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    kept: set[str] = field(default_factory=set)
+    """The names of the checkpoints that should be there."""
     damaged: list[CheckpointRef] = field(default_factory=list)
     """Those of the checkpoints that are not as they were published."""
     history: History | None = None
@@ -99,6 +101,7 @@ def check_checkpoints(directory: Path, found: Findings) -> None:
             for_more = []
         for ref in [*refs, *for_more]:
             found.checkpoints += 1
+            found.kept.add(ref.name)
             if why := store.damage(ref):
                 found.problems.append(_one_line(why))
                 found.damaged.append(ref)

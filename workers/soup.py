@@ -73,6 +73,7 @@ def make_soup(
     ref = store_of(job).ref(STEM, encoded)
     if remakes and remakes.has_content_of(ref):
         ref = remakes
+        store_of(job).clear(ref.name)
     store_of(job).write({ref.name: encoded})
     return {"of": of, "fom": fom, "metrics": metrics, "checkpoint": asdict(ref)}
 

@@ -135,8 +135,6 @@ class Mending:
         else:
             self._targets.update(ref.name for ref in refs)
         for step in steps:
-            await asyncio.to_thread(self.store.clear, step.ref.name)
-        for step in steps:
             self._begin(step)
         if steps:
             told = [why for ref in refs if (why := reasons.get(ref.name))]
@@ -216,14 +214,14 @@ class Mending:
         assert ref is not None
         step = self._steps.get(ref.name)
         if step is None or made is None:
-            self._fail(ref.name, "no checkpoint was made")
+            await self._fail(ref.name, "no checkpoint was made")
             return []
         if made == ref:
             await self._done(step)
             return []
         is_target = ref.name in self._targets
         if not self._accepts:
-            self._fail(
+            await self._fail(
                 ref.name,
                 f"{OTHER_BYTES}; put the file back, or accept the new parameters with "
                 f"`evodevo verify {self.history.config.run.name} --repair --accept`",
@@ -253,11 +251,11 @@ class Mending:
         except CheckpointError as trouble:
             why = f"{why}; {trouble}"
         except CannotRemakeError as problem:
-            self._fail(name, str(problem))
+            await self._fail(name, str(problem))
             return
         self._attempts[name] += counts
         if self._attempts[name] >= self.history.config.limits.max_attempts:
-            self._fail(name, why)
+            await self._fail(name, why)
         else:
             self._ready.append(step)
 
@@ -342,10 +340,10 @@ class Mending:
         except CheckpointError as why:
             logger.warning("run %s: %s", self.history.config.run.name, why)
 
-    def _fail(self, name: str, why: str) -> None:
+    async def _fail(self, name: str, why: str) -> None:
         """A checkpoint cannot be made again, nor can what is made from it."""
         self.failed[name] = why
-        doomed = [name]
+        doomed, inputs = [name], list[CheckpointRef]()
         while doomed:
             one = doomed.pop()
             step = self._steps.pop(one, None)
@@ -354,11 +352,12 @@ class Mending:
             self.held.discard(one)
             if step in self._ready:
                 self._ready.remove(step)
-            for ref in step.inputs:
-                self._users[ref.name] -= 1
+            inputs += step.inputs
+            self._users.subtract(ref.name for ref in step.inputs)
             for follower in self._followers.pop(one, ()):
                 self.failed.setdefault(follower, f"{one}, which it is made from, cannot be made again: {why}")
                 doomed.append(follower)
+        await self._delete(self._used_up(inputs))
 
 
 def _counted(count: int, what: str) -> str:

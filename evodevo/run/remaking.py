@@ -47,7 +47,6 @@ async def remake_soup(mending: Mending, caller: Caller, job: Job, needs: Needs) 
         refs = [life.outcome.checkpoint for life in lives if life.outcome and life.outcome.checkpoint]
         await mending.need(refs, for_now=True)
         await mend(mending, caller, job, needs)
-        await asyncio.to_thread(store.clear, name)
         hyperparameters = history.config.space().express(lives[0].birth.genome)
         made = await caller.call(
             job.run,

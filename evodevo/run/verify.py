@@ -4,7 +4,7 @@ Nothing is written, and no code of a user's is imported.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,21 +92,25 @@ def check_checkpoints(directory: Path, found: Findings) -> None:
     store = CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url)
     refs, for_more = kept_checkpoints(history)
     try:
-        there = set(store.names())
-        if for_more and there.isdisjoint(ref.name for ref in for_more):
+        _look(store, refs, found)
+        if for_more and not found.damaged and {ref.name for ref in for_more}.isdisjoint(store.names()):
             found.notes.append(
                 f"the {len(for_more)} checkpoints that more generations would begin with are not there, as "
                 "after `evodevo prune`"
             )
-            for_more = []
-        for ref in [*refs, *for_more]:
-            found.checkpoints += 1
-            found.kept.add(ref.name)
-            if why := store.damage(ref):
-                found.problems.append(_one_line(why))
-                found.damaged.append(ref)
+        else:
+            _look(store, for_more, found)
     except CheckpointError as why:
         raise UsageError(str(why)) from None
+
+
+def _look(store: CheckpointStore, refs: Iterable[CheckpointRef], found: Findings) -> None:
+    for ref in refs:
+        found.checkpoints += 1
+        found.kept.add(ref.name)
+        if why := store.damage(ref):
+            found.problems.append(_one_line(why))
+            found.damaged.append(ref)
 
 
 def kept_checkpoints(history: History) -> tuple[list[CheckpointRef], list[CheckpointRef]]:

@@ -204,6 +204,7 @@ class FakeCaller:
         ref = store.ref(assignment.checkpoint_stem, data)
         if (again := assignment.remakes) and again.has_content_of(ref):
             ref = again
+            store.clear(ref.name)
         store.write({ref.name: data})
         return ref
 
@@ -222,7 +223,9 @@ class FakeCaller:
         quality, epochs = 0.9 * qualities[0][0], qualities[0][1]
         data = PARAMETERS.pack(quality, epochs)
         ref = store.ref("soup-a0", data)
-        ref = remakes if remakes and remakes.has_content_of(ref) else ref
+        if remakes and remakes.has_content_of(ref):
+            ref = remakes
+            store.clear(ref.name)
         store.write({ref.name: data})
         of = list(range(min(2, len(candidates))))
         return {"of": of, "fom": quality, "metrics": {job.metric: quality}, "checkpoint": asdict(ref)}

@@ -151,9 +151,10 @@ class History:
 
     def take(self, event: Event, at: float) -> None:
         """Take in the next event, journaled at that time (seconds since the epoch)."""
-        if not isinstance(event, TakenOver):
+        if not isinstance(event, TakenOver | Replaced):
             self.elapsed_s += max(0.0, at - self.last_at) if self.last_at else 0.0
-        self.last_at = at
+        if not isinstance(event, Replaced):  # which may come long after the run has ended
+            self.last_at = at
         match event:
             case Result():
                 self._train_until(at)

@@ -117,13 +117,14 @@ class Mending:
         ]
 
     async def need(self, refs: Iterable[CheckpointRef], for_now: bool = False) -> bool:
-        """Have those of `refs` that are damaged made again; return whether any is.
+        """Have those of `refs` that are damaged made again; return whether any was damaged.
 
         Those that are needed only `for_now` are held until `release`. Raises `CannotRemakeError`, and
         `CheckpointError` if the store does not tell.
         """
         refs, recipes, whole = list(refs), Recipes(self.history), dict[str, bool]()
         reasons: dict[str, str | None] = {}
+        copied = self.copied
         while True:
             steps, unknown = plan(recipes, refs, whole, self._steps)
             if not unknown:
@@ -145,7 +146,7 @@ class Mending:
                 _counted(len(steps), "checkpoint"),
                 _counted(sum(step.epochs for step in steps), "member-epoch"),
             )
-        return any(ref.name in self._steps for ref in refs)
+        return self.copied > copied or any(ref.name in self._steps for ref in refs)
 
     async def release(self, refs: Iterable[CheckpointRef]) -> None:
         """What was needed for now is not needed any more."""

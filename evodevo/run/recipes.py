@@ -31,7 +31,9 @@ class CannotRemakeError(Exception):
     """A checkpoint that no member of the run left: it cannot be made again."""
 
     def __init__(self, name: str) -> None:
-        super().__init__("it is of no member of the run")
+        super().__init__(
+            "no member of the run left it; it came from the run that search.start names, which has it no more"
+        )
         self.name = name
 
 

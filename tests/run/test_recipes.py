@@ -98,6 +98,6 @@ def test_a_long_line_needs_no_deep_stack(tmp_path: Path) -> None:
 
 def test_a_checkpoint_that_no_member_left_cannot_be_made(run: History) -> None:
     foreign = CheckpointRef("start-a0-000000000000.safetensors", 1, "0")
-    with pytest.raises(CannotRemakeError, match="of no member of the run") as refused:
+    with pytest.raises(CannotRemakeError, match="no member of the run left it") as refused:
         planned(run, foreign)
     assert refused.value.name == foreign.name

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +200,29 @@ def test_what_a_worker_trained_before_it_was_found_unfit_is_reported_and_nothing
     assert [told["index"] for told in reports if "outcome" in told] == [0]
     assert not any("lost" in told for told in reports)
     assert begun(reports) == [0, 1]
+
+
+def test_a_checkpoint_that_is_made_again_replaces_what_is_there_under_its_name(
+    tmp_path: Path,
+) -> None:
+    about = job(tmp_path)
+    first = run_one(about, assignment()).checkpoint
+    assert first
+    path = Path(about.checkpoints_url, first.name)
+    path.write_bytes(b"damaged")
+    again = run_one(about, replace(assignment(), attempt=7, remakes=first))
+    assert (again.status, again.checkpoint, again.metrics) == ("done", first, {}), "nothing is evaluated"
+    assert CheckpointStore(about.checkpoints_url).damage(first) is None
+
+
+def test_other_bytes_get_another_name_and_the_damaged_file_stays(tmp_path: Path) -> None:
+    about = job(tmp_path)
+    first = run_one(about, assignment()).checkpoint
+    assert first
+    path = Path(about.checkpoints_url, first.name)
+    path.write_bytes(b"damaged")
+    other = run_one(about, replace(assignment(), training_seed=99, remakes=first)).checkpoint
+    assert other
+    assert other.name != first.name
+    assert other.sha256 != first.sha256
+    assert path.read_bytes() == b"damaged"

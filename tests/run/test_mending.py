@@ -1,5 +1,6 @@
 """Checkpoints that are missing or altered are made again, and the history stays as it is."""
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,8 @@ from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.events import Replaced, decode
 from evodevo.run.history import History
 from evodevo.run.journal import Tail
+from evodevo.run.keeper import Keeper
+from evodevo.run.pacing import pacing_of
 from evodevo.run.records import Assignment
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import JOURNAL
@@ -226,22 +229,52 @@ def test_the_best_is_made_again_for_the_final_test_and_the_soup_from_its_members
     assert (history.test, history.soup.fom) == (expected.test, expected.soup.fom)
 
 
+def test_what_is_made_again_stays_while_a_sweep_deletes_what_nobody_needs(tmp_path: Path) -> None:
+    """Other members are born and done meanwhile: ancestors that are on the way are no strays."""
+    setting = config("pools", search__population=6, search__generations=6)
+    expected = story(finished(tmp_path / "plain", setting))
+    run = new_run(tmp_path / "run", setting)
+    seen: list[str] = []
+
+    def watch(assignment: Assignment) -> None:
+        if assignment.remakes is None:
+            seen.append(assignment.member)
+            if len(seen) in (12, 20):
+                for path in files(run):
+                    path.unlink()
+
+    history = carry_out(run, FakeCaller(watch=watch))
+    assert (history.end, story(history)) == ("done", expected)
+
+
 def test_members_that_were_trained_before_an_extension_are_trained_again_for_the_length_of_then(
     tmp_path: Path,
 ) -> None:
     run = new_run(tmp_path / "run", config("generations"))
     carry_out(run, FakeCaller())
-    history = history_of(run)
-    targets = [life.outcome.checkpoint for life in history.generations[-1] if life.outcome]
-    for ref in targets[:1]:
-        assert ref is not None
-        (run / "params" / ref.name).unlink()
+    for path in files(run):
+        path.unlink()
     caller = FakeCaller()
-    expected = finished(tmp_path / "plain", config("generations"))
     carry_out(run, caller, generations=6)
     again = [unit for unit in caller.units if unit.assignments[0].remakes]
-    if again:
-        assert {unit.job.total_epochs for unit in again} == {4}
+    old = [unit for unit in again if unit.assignments[0].member < "g004"]
+    assert {unit.job.total_epochs for unit in old} == {4}
     first = [unit for unit in caller.units if not unit.assignments[0].remakes]
     assert {unit.job.total_epochs for unit in first} == {6}
-    assert story(history_of(run))[:16] == story(expected)
+    assert story(history_of(run))[:16] == story(finished(tmp_path / "plain", config("generations")))
+
+
+def test_what_is_held_is_not_swept(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run", config("generations"))
+    history = carry_out(run, FakeCaller())
+    store = CheckpointStore(str(run / "params"))
+    held, stray = (store.publish("g000s000-a1", data).name for data in (b"held", b"stray"))
+
+    async def on_disk(function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(*arguments)
+
+    keeper = Keeper(store, history, pacing_of(history.config.strategy(), history), on_disk)
+    keeper.held = {held}
+    asyncio.run(keeper.collect())
+    assert held in store.names()
+    assert stray not in store.names()

@@ -108,6 +108,12 @@ class Limits(Section):
     wall_time_s: Seconds | None = None
     """No generation begins after the run has worked for so long; the run is then done."""
     max_attempts: int = Field(default=3, ge=1)
+    """Attempts at a leg that overrun the time or end in an `OSError` of the workload's, before its member has
+    failed. Lost workers and failing disks do not count."""
+    confirm_failures: bool = True
+    """What a member raises is tried once on another worker, if there is one, before it is believed."""
+    max_lost_workers: int | None = Field(default=None, ge=1)
+    """A member fails that has lost so many workers in a row, each alone; null: it is tried for ever."""
     max_failed_fraction: float = Field(default=0.5, ge=0, le=1)
     """The run stops when more than this part of a generation failed (divergence does not count)."""
 

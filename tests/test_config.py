@@ -128,6 +128,8 @@ def test_a_resolved_config_has_every_default_filled_in() -> None:
         "epoch_timeout_s": None,
         "wall_time_s": None,
         "max_attempts": 3,
+        "confirm_failures": True,
+        "max_lost_workers": None,
         "max_failed_fraction": 0.5,
     }
     slurm = resolved["cluster"].pop("slurm")

@@ -73,6 +73,7 @@ ALLOWED = {
     "workers": [
         "evodevo.evolution.fitness",
         "workers",
+        "evodevo.run.blame",
         "evodevo.run.records",
         "evodevo.run.checkpoints",
         "evodevo.run.files",

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from evodevo.run.blame import cause_of
 from evodevo.run.records import Assignment, CheckpointRef, Job, Outcome
 from workers.cache import publisher, remember_checkpoint, store_of
+from workers.gang import Broken
 from workers.leg import Epoch, Stopwatch, Trained, turns_of_leg
 from workers.turns import Seat
 
@@ -160,7 +162,8 @@ class Attempt:
         """The attempt came to no result, after so many seconds of work."""
         busy_s = sum(value for part, value in seconds.items() if part != "wait")
         lost = f"{type(why).__name__}: {why}"
-        self._report({"index": self.index, "lost": lost, "seconds": round(busy_s, 6)})
+        cause = "worker" if isinstance(why, Broken) else cause_of(why)
+        self._report({"index": self.index, "lost": lost, "seconds": round(busy_s, 6), "cause": cause})
 
     def _finish(self, waited_s: float) -> None:
         outcome = self._outcome

@@ -43,7 +43,7 @@ _current: Gang | None = None
 
 
 class Broken(OSError):
-    """Another rank is gone; the attempt is lost, and nobody's fault."""
+    """Another rank is gone or takes no part; the attempt is lost, and nobody's fault."""
 
 
 class Gang:

@@ -126,15 +126,15 @@ def train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: Han
 def turns_of_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: HandOver) -> Turns:
     """Carry out one attempt; the outcome has no checkpoint yet, as that is on its way to the store.
 
-    Whatever the workload raises becomes a failed outcome, with its traceback. An `OSError` is raised: a disk,
-    a file or a time limit may do better at the next attempt. `Unfit` is raised if this worker cannot do it,
-    and `DidNotFit` if the device had no memory left.
+    Whatever the workload raises becomes a failed outcome, with its traceback, also what would end a process
+    or a generator. An `OSError` is raised: a disk, a file or a time limit may do better at the next attempt.
+    `Unfit` is raised if this worker cannot do it, and `DidNotFit` if the device had no memory left.
     """
     try:
         return (yield from _turns_of_leg(job, assignment, watch, hand_over))
     except (OSError, Unfit):
         raise
-    except (Exception, SystemExit) as why:
+    except BaseException as why:  # if it is `GeneratorExit`, because this is closed, nobody hears of it
         outcome = Outcome("failed", error=traceback.format_exc()[-ERROR_TAIL_CHARACTERS:])
         did_not_fit = is_out_of_memory(why)
     finally:

@@ -46,7 +46,7 @@ def lead(unit: str) -> None:
     store = TCPStore(host, 0, work.job.workers, is_master=True, timeout=PATIENCE, wait_for_workers=False)
     stream.report({"index": 0, "gang": [host, store.port]})
     try:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(BaseException):
             workload_for(work.job)  # while the others do so; what it raises comes again when it is needed
         _wait_for_others(work.job, store)
         with _joined(work.job, 0, store):
@@ -64,7 +64,7 @@ def follow(unit: str, rank: int, host: str, port: int) -> None:
     except Unfit as why:
         _tell(store, f"{READY}/{rank}", str(why))
         raise
-    except Exception:
+    except BaseException:
         pass  # it comes again when the workload is needed
     _tell(store, f"{READY}/{rank}", "")
     with _joined(work.job, rank, store):
@@ -73,18 +73,18 @@ def follow(unit: str, rank: int, host: str, port: int) -> None:
                 follow_leg(work.job, assignment)
         except OSError:
             raise
-        except (Exception, SystemExit):
+        except BaseException:
             trace = traceback.format_exc()[-ERROR_TAIL_CHARACTERS:]
             told = f"on worker {rank + 1} of {work.job.workers}:\n{trace}"
             _tell(store, gang.ERROR_KEY, told)
-            raise RuntimeError(told) from None  # of SystemExit Dask would make the end of the worker
+            raise RuntimeError(told) from None  # some of them would end the worker
 
 
 def _wait_for_others(job: Job, store: TCPStore) -> None:
-    """Return when all ranks can take part; raises `OSError` if one says that it cannot."""
+    """Return when all ranks can take part; raises `Broken` if one says that it cannot."""
     for rank in range(1, job.workers):
         if told := store.get(f"{READY}/{rank}").decode():
-            raise OSError(f"worker {rank + 1} of {job.workers} takes no part: {told}")
+            raise gang.Broken(f"worker {rank + 1} of {job.workers} takes no part: {told}")
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from evodevo.errors import Unfit
 from evodevo.run.records import Outcome, WorkUnit
 from workers import departure
 from workers.attempt import Attempt, Ending, Report
+from workers.gang import Broken
 from workers.leg import DidNotFit, Epoch, Stopwatch, Trained
 from workers.preload import current_device
 from workers.room import Room
@@ -156,7 +157,7 @@ class Shift:
             note = "no memory was left beside other workers of the device: begun again without them"
             self._again.append(attempt.again(note))
         else:
-            why = OSError("no memory was left beside other workers of the device, and this one has to leave")
+            why = Broken("no memory was left beside other workers of the device, and this one has to leave")
             attempt.give_up(why)
 
     def _tell_of_waiting(self, attempt: Attempt) -> None:
@@ -181,7 +182,7 @@ class Shift:
             trained = self._train_together(attempts, epochs, whole)
         except (_Overran, Unfit) as why:
             problem = why
-        except Exception as why:
+        except BaseException as why:
             problem = RuntimeError(f"{type(why).__name__}: {why}")  # without what its traceback keeps
         whole.stop()
         for attempt in attempts:

@@ -5,9 +5,12 @@ already on disk. So a controller that is killed at any point is replaced by a ne
 """
 
 import asyncio
+import contextlib
 import logging
+import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +25,22 @@ from evodevo.run.crew import (
 )
 from evodevo.run.events import End, Ended, Event, Extended, Soup, TakenOver, encode
 from evodevo.run.history import History, load_history
-from evodevo.run.journal import Journal, JournalError
+from evodevo.run.journal import Journal, JournalError, JournalInUse, Removed, Superseded
 from evodevo.run.keeper import Keeper
 from evodevo.run.life import Life
 from evodevo.run.loop import Loop
 from evodevo.run.mending import SIGN, Mending
 from evodevo.run.pacing import pacing_of
+from evodevo.run.pauses import pause_s
 from evodevo.run.recipes import CannotRemakeError
 from evodevo.run.records import CheckpointRef, Job
 from evodevo.run.remaking import mend, remake_soup
 from evodevo.run.setup import EXAMINE, EXHIBITS, JOURNAL, RENDER, SOUP, job_of, write_config
 
 logger = logging.getLogger("evodevo.controller")
+
+TRACE_CHARACTERS = 4000
+"""Of what went wrong in evodevo itself, for the journal."""
 
 
 class Controller:
@@ -60,6 +67,8 @@ class Controller:
         self._generations = generations
         self.warnings: list[str] = []
         """What went wrong that did not stop the run."""
+        self.trouble: str | None = None
+        """Why the run waits for something other than workers, if it does."""
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="evodevo-disk")
         self._journal: Journal | None = None
         self._mending: Mending | None = None
@@ -68,7 +77,8 @@ class Controller:
     async def carry_out(self) -> None:
         """Run to the end; when cancelled (the scheduler closes), the run can be resumed.
 
-        Raises `JournalInUse`, `JournalError`, `Superseded` or `Removed`, and `OSError` if the disk fails.
+        Raises `JournalInUse`, `JournalError`, `Superseded` or `Removed`. Anything else is a fault of evodevo
+        or of the machine, which the journal then has as the run's end, if it can be written.
         """
         opening = self._disk.submit(Journal, self.directory / JOURNAL, beats=True)
         try:
@@ -85,6 +95,13 @@ class Controller:
             if not self._cancelled:
                 raise
             await self._end_for_user(opening)
+        except (JournalError, JournalInUse, Removed, Superseded):
+            raise
+        except BaseException as why:
+            await self._end_by_fault(why)
+            if isinstance(why, Exception):
+                raise
+            raise RuntimeError(f"{type(why).__name__}: {why}") from why  # it would end the scheduler
         finally:
             await self._on_disk(close, opening)
             self._disk.shutdown(wait=False)
@@ -95,7 +112,7 @@ class Controller:
         await self.write(taken_over, *([Extended(self._generations)] if self._generations else []))
         if self.history.extended_to is not None:
             self._job = self._job_now()  # workers are told how long the whole run is
-            await self._on_disk(write_config, self.directory, self.history.config)
+            await self._patiently(write_config, self.directory, self.history.config)
         pacing = await self._on_disk(pacing_of, self.history.config.strategy(), self.history)
         keeper = Keeper(store, self.history, pacing, self._on_disk)
         accepts = self.history.config.checkpoints.on_mismatch == "accept"
@@ -140,12 +157,20 @@ class Controller:
         return first
 
     async def write(self, *events: Event) -> None:
-        """Write events to disk, then take them into the history."""
+        """Write events to disk, then take them into the history; wait as long as the disk fails."""
         assert self._journal is not None
         if events:
-            records = await self._on_disk(self._journal.append, [encode(event) for event in events])
-            for event, record in zip(events, records, strict=True):
-                self.history.take(event, record["time"])
+            records = await self._patiently(self._journal.append, [encode(event) for event in events])
+            self._take_in(events, records)
+
+    async def _write_once(self, event: Event) -> None:
+        """Write an event to disk and take it in. Raises `OSError`."""
+        assert self._journal is not None
+        self._take_in([event], await self._on_disk(self._journal.append, [encode(event)]))
+
+    def _take_in(self, events: Sequence[Event], records: Sequence[Mapping[str, Any]]) -> None:
+        for event, record in zip(events, records, strict=True):
+            self.history.take(event, record["time"])
 
     async def _take_up(self, journal: Journal) -> None:
         """Begin where the journal ends. A long one is read in the thread: nothing else waits for that."""
@@ -173,7 +198,19 @@ class Controller:
             await self._take_up(journal)
         self.history = await self._on_disk(load_history, journal.path)
         if self.history.end is None:
-            await self.write(Ended("cancelled", "cancelled by a user"))
+            await self._write_once(Ended("cancelled", "cancelled by a user"))
+
+    async def _end_by_fault(self, why: BaseException) -> None:
+        """What nobody has foreseen has ended the run: the journal says so, if it can be written."""
+        if self._journal is None or self.history.end is not None:
+            return
+        trace = "".join(traceback.format_exception(why))[-TRACE_CHARACTERS:]
+        reason = (
+            "evodevo or its machine failed, and not the workload; "
+            f"`evodevo resume {self.directory.name}` tries again\n{trace}"
+        )
+        with contextlib.suppress(Exception):  # what is wrong may keep it from being written
+            await self._write_once(Ended("failed", reason))
 
     async def _test(self, status: End) -> dict[str, float]:
         """Metrics of the best member on the test split, which nothing was selected by; and its exhibits."""
@@ -207,17 +244,32 @@ class Controller:
     ) -> Any:
         """Have a worker do something after the last generation; None if it comes to nothing.
 
-        `of`: the members whose checkpoints it reads, which are made again if they are damaged.
+        As for members, lost workers and failing disks do not count. `of`: the members whose checkpoints it
+        reads, which are made again if they are damaged.
         """
-        for _ in range(self.history.config.limits.max_attempts):
-            try:
-                return await self._caller.call(
-                    self._job.run, function, self._job, *arguments(), needs=self.needs
-                )
-            except (AttemptLost, UsageError) as why:
-                logger.warning("run %s: %s: %s", self._job.run, function, why)
-                if SIGN in str(why):
-                    await self._mend(_checkpoints(of))
+        failures, unlucky, needs = 0, 0, self.needs
+        try:
+            while failures < self.history.config.limits.max_attempts:
+                try:
+                    return await self._caller.call(
+                        self._job.run, function, self._job, *arguments(), needs=needs
+                    )
+                except (AttemptLost, UsageError) as why:
+                    logger.warning("run %s: %s: %s", self._job.run, function, why)
+                    if SIGN in str(why):
+                        if await self._mend(_checkpoints(of)):
+                            continue
+                        if self._mending and self._mending.failed:
+                            return None
+                    if isinstance(why, AttemptLost):
+                        needs = replace(needs, avoid=why.worker)
+                    if isinstance(why, AttemptLost) and why.is_infrastructure:
+                        unlucky += 1
+                        await self._wait(str(why), unlucky)
+                    else:
+                        failures += 1
+        finally:
+            self.trouble = None
         return None
 
     async def _mend(self, refs: Sequence[CheckpointRef]) -> bool:
@@ -236,15 +288,17 @@ class Controller:
     async def _render(self) -> None:
         """Tables, schedule, best checkpoint and plots; they can be made again with `evodevo report`."""
         problem: Exception | None = None
+        needs = ANYTHING
         for _ in range(self.history.config.limits.max_attempts):
             try:
-                paths = await self._caller.call(self._job.run, RENDER, str(self.directory))
+                paths = await self._caller.call(self._job.run, RENDER, str(self.directory), needs=needs)
                 if await self._mend_products({Path(path).stem for path in paths}):
-                    await self._caller.call(self._job.run, RENDER, str(self.directory))
+                    await self._caller.call(self._job.run, RENDER, str(self.directory), needs=needs)
                 break
             except (AttemptLost, UsageError) as why:
                 logger.warning("run %s: no report: %s", self._job.run, why)
                 problem = why
+                needs = replace(needs, avoid=getattr(why, "worker", None))
         else:
             self.warnings.append(f"no report (`evodevo report {self._job.run}` makes it): {problem}")
         if self._mending and (account := self._mending.account):
@@ -260,6 +314,25 @@ class Controller:
             made = remake_soup(self._mending, self._caller, self._job, self.needs)
             mended = await made or mended
         return mended
+
+    async def _patiently(self, function: Any, *arguments: Any) -> Any:
+        """`_on_disk`, again and again as long as the disk fails."""
+        failures = 0
+        try:
+            while True:
+                try:
+                    return await self._on_disk(function, *arguments)
+                except OSError as why:
+                    failures += 1
+                    logger.warning("run %s waits: %s", self.directory.name, why)
+                    await self._wait(f"{why.strerror or why}: {self.directory}", failures)
+        finally:
+            self.trouble = None
+
+    async def _wait(self, why: str, failures: int) -> None:
+        """Wait before what has failed so many times in a row is tried again, and say so."""
+        self.trouble = why
+        await asyncio.sleep(pause_s(failures))
 
     async def _on_disk(self, function: Any, *arguments: Any) -> Any:
         """Run a file operation off the event loop, one after the other; once begun it is not interrupted."""

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from evodevo.run.blame import Cause
 from evodevo.run.records import Assignment, Outcome, WorkUnit
 
 
@@ -29,7 +30,8 @@ class Reported:
 class AttemptsLost:
     """Attempts that came to no result: a lost worker, a failing disk, a time limit.
 
-    `preempted`: the worker had said that it must go. `seconds`: how long it had been at them.
+    `preempted`: the worker had said that it must go. `seconds`: how long it had been at them. `cause`: whose
+    fault that was, as far as one can tell from here.
     """
 
     assignments: Sequence[Assignment]
@@ -37,6 +39,7 @@ class AttemptsLost:
     why: str
     preempted: bool
     seconds: float
+    cause: Cause = "own"
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,14 @@ class NotBegun:
     assignments: Sequence[Assignment]
 
 
-Message = Offered | Reported | AttemptsLost | NotBegun
+@dataclass(frozen=True)
+class Rested:
+    """The pause of a member that lost an attempt is over."""
+
+    member: str
+
+
+Message = Offered | Reported | AttemptsLost | NotBegun | Rested
 
 
 class Inbox:
@@ -72,19 +82,31 @@ class Inbox:
 
 
 class AttemptLost(Exception):
-    """A call came to no result (lost worker, failing disk); it may do better next time."""
+    """A call on `worker` came to no result; it may do better next time. `cause`: whose fault that was."""
+
+    def __init__(self, why: str, worker: str = "", cause: Cause = "raised") -> None:
+        super().__init__(why)
+        self.worker = worker
+        self.cause = cause
+
+    @property
+    def is_infrastructure(self) -> bool:
+        """Whether it says nothing about what was called."""
+        return self.cause in ("worker", "disk")
 
 
 @dataclass(frozen=True)
 class Needs:
     """What a worker must have to be given work: a GPU, and time for `seconds` (None: not known yet).
 
-    `run`: a worker that this run has refused will not do.
+    `run`: a worker that this run has refused will not do. `avoid`: a worker that will do only if there is no
+    other one that does.
     """
 
     gpu: bool = False
     seconds: float | None = None
     run: str = ""
+    avoid: str | None = None
 
 
 ANYTHING = Needs()
@@ -110,6 +132,18 @@ class Crew(Protocol):
 
     def decline(self, worker: str) -> None:
         """Give a worker back that was offered."""
+        ...
+
+    def has_another(self, worker: str) -> bool:
+        """Return whether some other worker, at work or not, has what the run needs."""
+        ...
+
+    def bench(self, worker: str, seconds: float, why: str) -> None:
+        """Have no work for a worker for so long; if they are infinite, as long as it is connected."""
+        ...
+
+    def restore(self, worker: str) -> None:
+        """A worker that was benched may have work again."""
         ...
 
     def dismiss(self) -> None:

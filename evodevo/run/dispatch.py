@@ -17,20 +17,20 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from evodevo.errors import Unfit, UsageError
-from evodevo.run.crew import ANYTHING, AttemptLost, AttemptsLost, Inbox, Needs, Offered, Reported
+from evodevo.run.crew import ANYTHING, AttemptLost, AttemptsLost, Inbox, Needs, Reported
 from evodevo.run.gangs import GRACE_S, Others
 from evodevo.run.pool import Claim, Pool
 from evodevo.run.posting import Posting, label, loss
 from evodevo.run.records import STREAM, Outcome, WorkUnit
 from evodevo.run.roster import Presence, Roster
 from evodevo.run.setup import FOLLOW, LEAD, RUN_UNIT
-from evodevo.run.waiting import end_of, first_of, result_of
+from evodevo.run.share import Share
+from evodevo.run.waiting import Undone, blame, end_of, first_of, result_of
 
 if TYPE_CHECKING:
     from distributed import Client, Future, Scheduler
@@ -79,22 +79,29 @@ class Dispatcher:
     def worker_left(self, worker: str) -> None:
         self._pool.leave(worker)
         self.roster.leave(worker)
+        self._pool.match()  # whom others avoided may be the best now
 
-    def enlist(self, run: str, inbox: Inbox, at_once: int = 1) -> _Crew:
-        return _Crew(self, run, inbox, at_once)
+    def enlist(self, run: str, inbox: Inbox, at_once: int = 1) -> Share:
+        return Share(self, self._pool, self.roster, run, inbox, at_once)
 
     async def call(self, run: str, function: str, *arguments: Any, needs: Needs = ANYTHING) -> Any:
+        """Raises a `UsageError` only after another worker, if there is one, has raised one too."""
+        said: UsageError | None = None
         while True:
+            worker = await self._next_free(run, needs)
             try:
-                return await self._call(run, function, *arguments, needs=needs)
+                return await self._call(run, worker, function, arguments)
             except Unfit:  # that worker has been refused; another one may do
                 needs = replace(needs, run=run)
+            except UsageError as why:
+                if said or not self.roster.has_another(worker, needs):
+                    raise said or why from None
+                said, needs = why, replace(needs, avoid=worker)
 
-    async def _call(self, run: str, function: str, *arguments: Any, needs: Needs) -> Any:
-        worker = await self._next_free(run, needs)
+    async def _call(self, run: str, worker: str, function: str, arguments: tuple[Any, ...]) -> Any:
         present = self.roster.get(worker)
         if present is None:
-            raise AttemptLost(f"worker {worker} was lost before it was given the call")
+            raise _lost_before(worker)
         self._pool.use(worker)
         future = self._submit(
             f"{run}-{function.partition(':')[2]}-{uuid.uuid4().hex}", worker, function, arguments
@@ -109,22 +116,21 @@ class Dispatcher:
         if not result.done():
             result.cancel()
             future.release()
-            raise AttemptLost(loss(worker, present.leaving))
+            raise AttemptLost(loss(worker, present.leaving), worker, "worker")
         future.release()
         why_not = None if result.cancelled() else result.exception()
         if isinstance(why_not, Unfit):
             self._refuse(run, worker, present, why_not)
         self._give_back(worker, present)
         if result.cancelled():
-            raise AttemptLost(f"the call on {worker} was cancelled in the scheduler")
+            raise AttemptLost(f"the call on {worker} was cancelled in the scheduler", worker, "worker")
         try:
             return result.result()
         except (UsageError, Unfit):
             raise
         except Exception as why:
-            raise AttemptLost(
-                loss(worker, present.leaving, f"{type(why).__name__} on {worker}: {why}")
-            ) from why
+            said = loss(worker, present.leaving, f"{type(why).__name__} on {worker}: {why}")
+            raise AttemptLost(said, worker, "worker" if present.leaving else blame(why)) from why
 
     async def close(self) -> None:
         for task in self._background:
@@ -134,7 +140,7 @@ class Dispatcher:
     async def _next_free(self, run: str, needs: Needs) -> str:
         """Wait for a worker that suits; whoever gets it gives it back."""
         offer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        claim = Claim(run, offer.set_result, lambda worker: not self.roster.why_unfit(worker, needs), wants=1)
+        claim = Claim(run, offer.set_result, lambda worker: self.roster.suits(worker, needs), wants=1)
         self._pool.claim(claim)
         try:
             worker = await offer
@@ -145,7 +151,7 @@ class Dispatcher:
         claim.offered.discard(worker)
         self._pool.withdraw(claim)
         if not held:
-            raise AttemptLost(f"worker {worker} was lost before it was given the call")
+            raise _lost_before(worker)
         return worker
 
     def _submit(self, key: str, worker: str, function: str, arguments: tuple[Any, ...]) -> Future:
@@ -159,7 +165,7 @@ class Dispatcher:
             pure=False,
         )
 
-    def _send(self, run: str, worker: str, unit: WorkUnit, inbox: Inbox) -> Posting | None:
+    def post(self, run: str, worker: str, unit: WorkUnit, inbox: Inbox) -> Posting | None:
         present = self.roster.get(worker)
         if present is None or present.leaving:
             return None
@@ -208,7 +214,8 @@ class Dispatcher:
             if "lost" in report:
                 why = loss(worker, posting.leaving, report["lost"])
                 preempted = posting.leaving is not None
-                posting.inbox.put(AttemptsLost([assignment], worker, why, preempted, report["seconds"]))
+                seconds, cause = report["seconds"], report.get("cause", "own")
+                posting.inbox.put(AttemptsLost([assignment], worker, why, preempted, seconds, cause))
             else:
                 outcome = Outcome.from_json(report["outcome"])
                 posting.inbox.put(Reported(assignment, outcome, worker, report["started_at"]))
@@ -236,22 +243,24 @@ class Dispatcher:
         if result.done() or not posting.unreported:
             future.release()
             if posting.unreported:
-                why = posting.garbled or result.result()
+                why = Undone(posting.garbled, "raised") if posting.garbled else result.result()
                 if isinstance(why, Unfit):
                     self._refuse(run, worker, present, why)
                     why = None  # nothing was lost: all that is not reported goes back
                 elif others:
                     why = None if others.unfit else others.why or why
+                elif why and present.lost.is_set():
+                    why = replace(why, cause="worker")
                 self._give_back(worker, present)
                 posting.settle(why)
         elif present.lost.is_set():
             future.release()
-            posting.settle(f"worker {worker} was lost")
+            posting.settle(Undone(f"worker {worker} was lost", "worker"))
         else:
             self._abandon(worker, present, future)
             each = posting.unit.job.epoch_timeout_s
             overran = f"worker {worker} overran limits.epoch_timeout_s = {each or 0:g} and was restarted"
-            posting.settle(others.why if others and others.broken.is_set() else overran)
+            posting.settle(others.why if others and others.broken.is_set() else Undone(overran, "own"))
         result.cancel()
         if others:
             self._in_background(others.settle())
@@ -334,57 +343,19 @@ class _Hands:
         self.dispatcher._abandon(worker, present, future)
 
 
-class _Crew:
-    """One run's share of a dispatcher's workers."""
-
-    def __init__(self, dispatcher: Dispatcher, run: str, inbox: Inbox, at_once: int) -> None:
-        self._dispatcher = dispatcher
-        self._run = run
-        self._inbox = inbox
-        self._needs = Needs(run=run)
-        self._claim = Claim(
-            run,
-            lambda worker: inbox.put(Offered(worker)),
-            self._suits,
-            at_once=at_once,
-            kind=dispatcher.roster.kind,
-        )
-        self._postings: set[asyncio.Task[None]] = set()
-        dispatcher._pool.claim(self._claim)
-
-    def want(self, workers: int, needs: Needs, preferred: Collection[str]) -> None:
-        self._needs = replace(needs, run=self._run)
-        self._claim.wants, self._claim.preferred = workers, preferred
-        self._dispatcher._pool.match()
-
-    def idle(self, most: int) -> int:
-        suited = filter(self._suits, self._dispatcher._pool.free)
-        return sum(1 for _ in islice(suited, max(0, most)))
-
-    def send(self, worker: str, unit: WorkUnit) -> bool:
-        if worker not in self._claim.offered:
-            return False
-        posting = self._dispatcher._send(self._run, worker, unit, self._inbox)
-        if posting is None or posting.attending is None:
-            return False
-        self._postings.add(posting.attending)
-        posting.attending.add_done_callback(self._postings.discard)
-        return True
-
-    def decline(self, worker: str) -> None:
-        if worker in self._claim.offered:
-            self._dispatcher._pool.give_back(worker)
-
-    def dismiss(self) -> None:
-        self._dispatcher._pool.withdraw(self._claim)
-        for task in list(self._postings):
-            task.cancel()
-
-    def _suits(self, worker: str) -> bool:
-        return not self._dispatcher.roster.why_unfit(worker, self._needs)
+def _lost_before(worker: str) -> AttemptLost:
+    return AttemptLost(f"worker {worker} was lost before it was given the call", worker, "worker")
 
 
 def call_by_path(path: str, arguments: tuple[Any, ...]) -> Any:
-    """On the worker: import `module:function` and call it."""
+    """On the worker: import `module:function` and call it.
+
+    What is no `Exception` is raised as one: some would end the worker, and its client's task with them.
+    """
     module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)(*arguments)
+    try:
+        return getattr(importlib.import_module(module), name)(*arguments)
+    except Exception:
+        raise
+    except BaseException as why:
+        raise RuntimeError(f"{type(why).__name__}: {why}") from None

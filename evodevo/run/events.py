@@ -5,7 +5,7 @@
   Extended   from here on the run has another number of generations; follows a `TakenOver`
   Births     members that are born together
   Averaging  the parameters of a generation are to be averaged; a `Result` of that mean follows
-  Lost       an attempt that was given up, and why; `preempted`: its worker had said that it must go
+  Lost       an attempt that was given up, why, and whose fault that was; see `Blame`
   Result     what came of a leg; from here on it is true. `goes_on`: the life has another leg
   Replaced   a checkpoint was damaged, and made again with other bytes, which children begin from
   Ended      done, failed or cancelled, and why; `TakenOver` may follow it
@@ -112,9 +112,17 @@ class Averaging:
     of: Sequence[str]
 
 
+Blame = Literal["own", "worker", "disk", "unconfirmed"]
+"""own: the member's, and counts against `limits.max_attempts`. worker: its process was lost. disk: a disk, a
+store or the network failed. unconfirmed: the workload raised, and may not do so on another worker."""
+
+
 @dataclass(frozen=True)
 class Lost:
-    """`seconds`: how long `worker` had been at it. `shared`: lost together with others, nobody knows why."""
+    """`seconds`: how long `worker` had been at it. `shared`: lost together with others, nobody knows why.
+
+    `preempted`: its worker had said that it must go. Neither counts against the member, whoever is to blame.
+    """
 
     member: str
     why: str
@@ -122,6 +130,7 @@ class Lost:
     shared: bool = False
     worker: str | None = None
     seconds: float = 0.0
+    blame: Blame = "own"
 
 
 @dataclass(frozen=True)
@@ -210,6 +219,8 @@ def encode(event: Event) -> dict[str, Any]:
                 record["preempted"] = True
             if event.shared:
                 record["shared"] = True
+            if event.blame != "own":
+                record["blame"] = event.blame
             if event.worker is not None:
                 record |= {"worker": event.worker, "seconds": event.seconds}
             return record
@@ -332,6 +343,7 @@ def _lost(record: Record) -> Lost:
         record.get("shared", False),
         record.get("worker"),
         record.get("seconds", 0.0),
+        record.get("blame", "own"),
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from evodevo.errors import Unfit
 from evodevo.run.roster import Presence
-from evodevo.run.waiting import end_of, first_of
+from evodevo.run.waiting import Undone, end_of, first_of
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -43,7 +43,7 @@ class Others:
     def __init__(self, workers: Sequence[tuple[str, Presence]], hands: Hands) -> None:
         self.broken = asyncio.Event()
         """One of them was lost, or failed."""
-        self.why = ""
+        self.why: Undone | None = None
         self.unfit = False
         """One of them must take no part in the run, and nothing was lost."""
         self._hands = hands
@@ -94,11 +94,11 @@ class Others:
             result.cancel()
         del self._at_work[worker]
         future.release()
-        why = result.result() if result.done() else f"worker {worker} was lost"
+        why = result.result() if result.done() else Undone(f"worker {worker} was lost", "worker")
         if isinstance(why, Unfit):
             self.unfit = True
             self._hands.refuse(worker, present, why)
         self._hands.free(worker, present)
         if why is not None:
-            self.why = self.why or str(why)
+            self.why = self.why or (Undone(str(why), "worker") if isinstance(why, Unfit) else why)
             self.broken.set()

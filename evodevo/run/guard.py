@@ -61,7 +61,7 @@ class Guarded:
     def _ask(self, where: str, method: Callable[..., Answer], *arguments: Any) -> Answer:
         try:
             return method(*arguments)
-        except (Exception, SystemExit) as why:
+        except BaseException as why:  # also what would end a process or a task
             raise self._failed(where, f"raised {type(why).__name__}: {why}") from why
 
     def _checked(self, where: str, birth: Any, parents: Population | None) -> Birth:

@@ -52,6 +52,8 @@ MALFORMED = (
     ValueError,
 )
 """What reading a record may raise that somebody else has written, though its checksum is right."""
+STALLED = 3
+"""Attempts that a member loses in a row to lost workers and disks, until it is said that the run waits."""
 RECENT = 256
 """Legs whose seconds say how long the next one will take."""
 
@@ -118,6 +120,8 @@ class History:
         """Members that diverged or failed."""
         self.failed = 0
         """Members that failed."""
+        self.trouble: str | None = None
+        """What keeps members from being done, if nothing else has come of the last attempts."""
         self.losses: list[tuple[str, float, float]] = []
         """Worker, time and seconds of each attempt that was lost on a worker."""
         self._recent_s: deque[float] = deque(maxlen=RECENT)
@@ -284,7 +288,7 @@ class History:
             self.spans[-1][1] = max(self.spans[-1][1], at)
 
     def _take_controller(self, event: TakenOver) -> None:
-        self.controller = event.about
+        self.controller, self.trouble = event.about, None
         self.end, self.reason, self.test, self.soup = None, None, {}, None
         again: Iterable[str] = ()
         if event.retry is True and self.generations:
@@ -299,7 +303,8 @@ class History:
         """A failed member is tried again, from its first leg."""
         life.outcome = life.started_at = life.worker = None
         self._lengths.revived(life)
-        life.lost, life.preempted, life.charged, life.suspect, life.legs = [], 0, 0, False, []
+        life.lost, life.preempted, life.legs = [], 0, []
+        life.fresh_leg()
         self.over.remove(life)
         self.unsuccessful -= 1
         self.failed -= 1
@@ -350,11 +355,10 @@ class History:
 
     def _take_loss(self, event: Lost, at: float) -> None:
         life = self.by_id[event.member]
-        life.lost.append(event.why)
-        life.preempted += event.preempted
-        life.charged += not (event.preempted or event.shared)
-        life.suspect = life.suspect or not event.preempted
+        life.lose(event)
         self.lost_attempts += 1
+        if life.unlucky >= STALLED:
+            self.trouble = f"{event.why} ({life.id} has lost {life.unlucky} attempts in a row)"
         if event.worker is not None:
             self.losses.append((event.worker, at, event.seconds))
 
@@ -362,7 +366,8 @@ class History:
         structure.check_result(event)
         life, outcome = self.by_id[event.member], event.outcome
         life.worker, life.started_at = event.worker, event.started_at
-        life.charged, life.suspect = 0, False
+        life.fresh_leg()
+        self.trouble = None
         if outcome.seconds and not isinstance(life, Mean):
             prepare_s = outcome.seconds.get("prepare", 0.0)
             self._recent_s.append(outcome.busy_s - prepare_s)

@@ -90,6 +90,8 @@ class Journal:
         self._heartbeat: Heartbeat | None = None
         self._lock = os.open(path.with_name("journal.lock"), os.O_RDWR | os.O_CREAT, 0o644)
         self._file = -1
+        self._unsure = b""
+        """What could not be written as a whole and may be there in part."""
         try:
             if (locks := _take_lock(self._lock)) is False:
                 raise JournalInUse(_in_use(path, Holder(heartbeat.sign_in(path.parent), True)))
@@ -118,7 +120,8 @@ class Journal:
 
         Returns them as `Tail` would, each with its number `n` and its `time`. Raises, with nothing written,
         `Superseded` if another controller has appended meanwhile, `Removed` if the file is not there any
-        more, and `ValueError` for a record that JSON cannot hold.
+        more, and `ValueError` for a record that JSON cannot hold. Raises `OSError` if the disk fails; what it
+        left of the records is removed then, or else by the next call.
         """
         now = round(self._clock(), 3)
         full: list[Record] = []
@@ -155,11 +158,14 @@ class Journal:
         _flock(self._file, fcntl.LOCK_EX)
         try:
             length = os.fstat(self._file).st_size
+            if length > self.length and self._left_behind(length):
+                length = self.length
             if length != self.length:
                 raise Superseded(
                     f"{self.path} has {length} bytes where this controller left {self.length}: "
                     "somebody else wrote to it, such as another controller that has taken the run over"
                 )
+            self._unsure = data
             _write_all(self._file, data)
             os.fsync(self._file)
         except OSError:
@@ -167,7 +173,16 @@ class Journal:
             raise
         finally:
             _flock(self._file, fcntl.LOCK_UN)
+        self._unsure = b""
         self.length += len(data)
+
+    def _left_behind(self, length: int) -> bool:
+        """Remove what a failed write has left at the end; False if somebody else has written that."""
+        more = length - self.length
+        if os.pread(self._file, more, self.length) != self._unsure[:more] or more > len(self._unsure):
+            return False
+        os.ftruncate(self._file, self.length)
+        return True
 
     def _refuse_removed(self) -> None:
         """Raise `Removed` if what is written would be seen by nobody."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from evodevo.evolution.population import Birth, Member
-from evodevo.run.events import Result
+from evodevo.run.events import Lost, Result
 from evodevo.run.records import CheckpointRef, Outcome
 
 
@@ -26,6 +26,12 @@ class Life:
     """How many of those were nobody's fault: their workers had to go."""
     charged: int = 0
     """Attempts at the leg at hand that were lost and count against `limits.max_attempts`."""
+    unlucky: int = 0
+    """Attempts at the leg at hand that were lost in a row for a lost worker, a disk or a store."""
+    lost_workers: int = 0
+    """Workers that were lost in a row while they were at the leg at hand and nothing else."""
+    raised_on: str | None = None
+    """The worker on which the workload raised in the leg at hand, which was not believed yet."""
     suspect: bool = False
     """An attempt at the leg at hand was lost, not for a preemption: it may be what ended its worker."""
     legs: list[Result] = field(default_factory=list)
@@ -70,6 +76,24 @@ class Life:
     def seconds_of(self, part: str) -> float:
         """Worker seconds of one part of the account (`train`, ...), over all legs."""
         return sum(outcome.seconds.get(part, 0.0) for outcome in self.outcomes())
+
+    def lose(self, event: Lost) -> None:
+        """An attempt at the leg at hand was lost."""
+        self.lost.append(event.why)
+        if event.preempted:
+            self.preempted += 1
+            return
+        self.suspect = True
+        self.charged += event.blame == "own" and not event.shared
+        self.unlucky = self.unlucky + 1 if event.blame in ("worker", "disk") else 0
+        self.lost_workers = self.lost_workers + (not event.shared) if event.blame == "worker" else 0
+        if event.blame == "unconfirmed":
+            self.raised_on = event.worker
+
+    def fresh_leg(self) -> None:
+        """Nothing is known of the leg at hand."""
+        self.charged = self.unlucky = self.lost_workers = 0
+        self.suspect, self.raised_on = False, None
 
     def as_member(self) -> Member:
         return Member(self.id, self.generation, self.slot, self.birth, self.fom)

@@ -5,6 +5,8 @@
 What comes in while a record is on its way to the disk is written together with whatever else waits then.
 """
 
+import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -12,13 +14,15 @@ from dataclasses import replace
 from evodevo.errors import RunFailed
 from evodevo.run import packing, stopping
 from evodevo.run.assigning import assignment_of
-from evodevo.run.crew import AttemptsLost, Caller, Inbox, Message, Needs, NotBegun, Offered, Reported
-from evodevo.run.events import Births, End, Event, Lost, Result
+from evodevo.run.conduct import Conduct
+from evodevo.run.crew import AttemptsLost, Caller, Inbox, Message, Needs, NotBegun, Offered, Reported, Rested
+from evodevo.run.events import Births, Blame, End, Event, Lost, Result
 from evodevo.run.history import History
 from evodevo.run.keeper import Keeper
 from evodevo.run.life import Life, Mean
 from evodevo.run.mending import Mending, is_remake
 from evodevo.run.pacing import Pacing
+from evodevo.run.pauses import pause_s
 from evodevo.run.records import Assignment, Job, Outcome, WorkUnit
 
 
@@ -51,6 +55,11 @@ class Loop:
         self._inbox = Inbox()
         self._crew = caller.enlist(job.run, self._inbox, job.workers)
         self._backlog = packing.Backlog()
+        self._conduct = Conduct()
+        self._troubled_on: dict[str, str] = {}
+        """For each member that lost an attempt at the leg at hand, the worker that the last one was on."""
+        self._resting: dict[str, asyncio.TimerHandle] = {}
+        """Members that wait before they are tried again."""
         self._offered: list[str] = []
         self._since = time.time()
         for life in history.pending.values():
@@ -58,6 +67,8 @@ class Loop:
 
     def dismiss(self) -> None:
         """Nothing more is wanted of workers."""
+        for timer in self._resting.values():
+            timer.cancel()
         self._crew.dismiss()
 
     async def run(self) -> tuple[End, str | None]:
@@ -89,17 +100,20 @@ class Loop:
         replaced: list[Event] = []
         for message in messages:
             if is_remake(message):
-                replaced += await self._mending.take(message)
+                replaced += await self._mending.take(message, self._inbox.put)
                 self._keeper.has_strays = True
                 continue
             match message:
                 case Reported():
-                    events.append(self._result(message))
+                    events.append(self._verdict(message))
                 case AttemptsLost():
                     if not await self._mending.takes_over(message):
                         events += self._losses(message)
                 case Offered():
                     self._offered.append(message.worker)
+                case Rested():
+                    del self._resting[message.member]
+                    self._queue(self._history.by_id[message.member])
                 case NotBegun():
                     for assignment in message.assignments:
                         self._queue(self._history.by_id[assignment.member])
@@ -114,7 +128,7 @@ class Loop:
             assert isinstance(event, Result | Lost)
             life = history.by_id[event.member]
             if life.outcome is None:
-                self._queue(life)
+                self._try_again(life, event)
             elif isinstance(event, Result) and not isinstance(life, Mean):
                 self._pacing.over(life)
                 over.append(life)
@@ -123,6 +137,51 @@ class Loop:
                 self._keeper.note(event.outcome)
                 stopping.check_budget(history, event.outcome, self._pacing.generations_kept)
         stopping.check_failures(history, over)
+
+    def _verdict(self, message: Reported) -> Result | Lost:
+        """What a report is worth. A failure is believed once the workload has failed on two workers."""
+        life = self._history.by_id[message.assignment.member]
+        worker, outcome = message.worker, message.outcome
+        if outcome.status != "failed":
+            self._troubled_on.pop(life.id, None)
+            if self._conduct.succeeded(worker):
+                self._crew.restore(worker)
+            return self._result(message)
+        if self._is_doubtful(life, worker):
+            why = f"it failed on {worker}, which counts if it fails on another worker too:\n{outcome.error}"
+            self._troubled_on[life.id] = worker
+            self._blame_worker(worker, outcome.error or "")
+            self._keeper.has_strays = True
+            seconds = round(outcome.busy_s, 3)
+            return Lost(life.id, why, worker=worker, seconds=seconds, blame="unconfirmed")
+        self._clear(life, worker)
+        self._troubled_on.pop(life.id, None)
+        return self._result(message)
+
+    def _is_doubtful(self, life: Life, worker: str) -> bool:
+        """Whether what the workload raised on a worker may be the worker's fault, and another can tell."""
+        if not self._config.limits.confirm_failures or self._job.workers > 1:
+            return False
+        if life.raised_on is None and self._crew.has_another(worker):
+            return True
+        return life.raised_on in (None, worker) and self._conduct.suspects(worker)
+
+    def _blame_worker(self, worker: str, why: str) -> None:
+        """A worker has failed what it was given; it is benched if others do better."""
+        seconds = self._conduct.troubled(worker)
+        if seconds and self._job.workers == 1:
+            lines = why.strip().splitlines() or [""]
+            until = f"for {seconds:g} s" if math.isfinite(seconds) else "until it is restarted"
+            said = f"it fails while others succeed, and rests {until}: {lines[-1]}"
+            self._crew.bench(worker, seconds, said)
+
+    def _clear(self, life: Life, worker: str) -> bool:
+        """Return whether a member that failed had failed on another worker, too, which is cleared then."""
+        if life.raised_on in (None, worker):
+            return False
+        if self._conduct.cleared(life.raised_on):
+            self._crew.restore(life.raised_on)
+        return True
 
     def _result(self, message: Reported) -> Result:
         life = self._history.by_id[message.assignment.member]
@@ -136,19 +195,49 @@ class Loop:
         """One event for each attempt, and one more for a member that has had enough of them.
 
         If several were lost together, nobody knows whose fault it was: they do not count, and each goes alone
-        from then on. So history does not depend on who shared a task with whom.
+        from then on. So history does not depend on who shared a task with whom. Nor does a lost worker count,
+        or a failing disk.
         """
         self._keeper.has_strays = True
         seconds = round(message.seconds / len(message.assignments), 3)
         shared = len(message.assignments) > 1
+        if message.cause == "worker":
+            self._conduct.cleared(message.worker)  # it is another one that may come in its place
         events: list[Event] = []
-        for assignment in message.assignments:
-            life = self._history.by_id[assignment.member]
-            events.append(Lost(life.id, message.why, message.preempted, shared, message.worker, seconds))
-            if not (message.preempted or shared) and life.charged + 1 >= self._config.limits.max_attempts:
-                error = "no attempt came to an end:\n" + "\n".join([*life.lost, message.why])
+        lives = [self._history.by_id[assignment.member] for assignment in message.assignments]
+        why, worker = message.why, message.worker
+        for life in lives:
+            blame = self._blame(message, life)
+            events.append(Lost(life.id, why, message.preempted, shared, worker, seconds, blame))
+            if not (message.preempted or shared) and self._has_had_enough(life, blame):
+                error = "no attempt came to an end:\n" + "\n".join([*life.lost, why])
                 events.append(Result(life.id, Outcome("failed", error=error)))
+        if not message.preempted and message.cause != "worker":
+            self._troubled_on.update((life.id, worker) for life in lives)
+            confirmed = [life for life in lives if message.cause == "raised" and self._clear(life, worker)]
+            if not confirmed:
+                self._blame_worker(worker, why)
         return events
+
+    def _blame(self, message: AttemptsLost, life: Life) -> Blame:
+        if message.cause == "raised":
+            return "unconfirmed" if self._is_doubtful(life, message.worker) else "own"
+        return message.cause
+
+    def _has_had_enough(self, life: Life, blame: Blame) -> bool:
+        limits = self._config.limits
+        if blame == "own":
+            return life.charged + 1 >= limits.max_attempts
+        most = limits.max_lost_workers
+        return blame == "worker" and most is not None and life.lost_workers + 1 >= most
+
+    def _try_again(self, life: Life, event: Event) -> None:
+        """A member goes on with its next leg, or with another attempt: after a pause, if that may help."""
+        if isinstance(event, Lost) and life.unlucky and not event.preempted:
+            loop, rested = asyncio.get_running_loop(), Rested(life.id)
+            self._resting[life.id] = loop.call_later(pause_s(life.unlucky), self._inbox.put, rested)
+        else:
+            self._queue(life)
 
     async def _give_birth(self) -> None:
         """Let everybody be born who can be now; between portions the event loop has its turn."""
@@ -179,9 +268,9 @@ class Loop:
         waiting = 0
         if not self._offered and not stopping.time_is_up(self._history):
             waiting = self._pacing.waiting()
-        self._crew.want(
-            self._mending.ready + len(self._backlog) + waiting, self._needs(), self._backlog.preferred
-        )
+        needs = self._needs() if waiting else replace(self._needs(), avoid=self._backlog.avoided)
+        units = self._mending.ready + len(self._backlog) + waiting
+        self._crew.want(units, needs, self._backlog.preferred)
         for worker in self._offered:
             self._crew.decline(worker)
         self._offered.clear()
@@ -191,14 +280,20 @@ class Loop:
         while self._offered and (remake := self._mending.next_unit()):
             if not self._crew.send(self._offered.pop(0), remake):
                 self._mending.put_back(remake)
+        avoided = []
         while self._offered and self._backlog:
             size = self._unit_size(len(self._backlog), len(self._offered))
             worker = self._offered.pop(0)
-            lives = self._backlog.take(worker, size)
+            avoids = self._backlog.is_avoided(worker) and self._crew.has_another(worker)
+            lives = self._backlog.take(worker, size, not avoids)
+            if not lives:  # all that wait avoid it; somebody may be born for it
+                avoided.append(worker)
+                continue
             unit = WorkUnit(self._job, [self._assignment(life) for life in lives], self._since)
             if not self._crew.send(worker, unit):
                 for life in lives:
                     self._queue(life)
+        self._offered += avoided
 
     def _unit_size(self, ready: int, offered: int) -> int:
         fixed = self._config.cluster.members_per_task
@@ -213,7 +308,7 @@ class Loop:
     def _queue(self, life: Life) -> None:
         """A member waits for a worker, best for the one that holds its parameters in memory."""
         before = life if life.legs else self._history.by_id.get(life.birth.parent_params or "")
-        self._backlog.add(life, before.worker if before else None)
+        self._backlog.add(life, before.worker if before else None, self._troubled_on.get(life.id))
 
     def _assignment(self, life: Life) -> Assignment:
         return assignment_of(self._history, self._space, life, len(life.legs))

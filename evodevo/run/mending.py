@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from evodevo.run import pauses
 from evodevo.run.assigning import assignment_of
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.copies import find_copy
@@ -83,6 +84,8 @@ class Mending:
         self._actual: dict[str, CheckpointRef] = {}
         """What stands in the place of checkpoints that got other bytes, by their names."""
         self._attempts: Counter[str] = Counter()
+        self._unlucky: Counter[str] = Counter()
+        """Attempts that lost workers and failing disks have cost."""
         self._waiting: dict[str, set[str]] = {}
         """Members that wait for checkpoints."""
 
@@ -194,17 +197,21 @@ class Mending:
         for assignment in unit.assignments:
             self._queue(assignment)
 
-    async def take(self, message: Message) -> list[Replaced]:
-        """Hear what came of units; return what the journal has to be told. `failed` has what went wrong."""
+    async def take(self, message: Message, put: Callable[[Message], None]) -> list[Replaced]:
+        """Hear what came of units; return what the journal has to be told. `failed` has what went wrong.
+
+        As for members, lost workers and failing disks do not count; after a pause `put` gets a message.
+        """
         match message:
             case Reported() if message.outcome.status == "done":
                 return await self._take_result(message.assignment, message.outcome)
             case Reported():
                 why = (message.outcome.error or message.outcome.status).strip()
-                await self._again(message.assignment, why, counts=True)
+                await self._again(message.assignment, why, True, put)
             case AttemptsLost():
+                counts = message.cause in ("own", "raised") and not message.preempted
                 for assignment in message.assignments:
-                    await self._again(assignment, message.why, counts=not message.preempted)
+                    await self._again(assignment, message.why, counts, put)
             case NotBegun():
                 for assignment in message.assignments:
                     self._queue(assignment)
@@ -235,7 +242,9 @@ class Mending:
         await self._done(step)
         return [Replaced(step.life.id, step.leg, made)] if is_target else []
 
-    async def _again(self, assignment: Assignment, why: str, counts: bool) -> None:
+    async def _again(
+        self, assignment: Assignment, why: str, counts: bool, put: Callable[[Message], None]
+    ) -> None:
         """An attempt came to nothing: try again, unless it has been done after all, or too often."""
         assert assignment.remakes is not None
         name = assignment.remakes.name
@@ -257,8 +266,13 @@ class Mending:
         self._attempts[name] += counts
         if self._attempts[name] >= self.history.config.limits.max_attempts:
             await self._fail(name, why)
-        else:
+        elif counts:
             self._ready.append(step)
+        else:
+            self._unlucky[name] += 1
+            logger.warning("run %s: %s waits: %s", self.history.config.run.name, name, why)
+            loop = asyncio.get_running_loop()
+            loop.call_later(pauses.pause_s(self._unlucky[name]), put, NotBegun([assignment]))
 
     async def look(self, refs: Iterable[CheckpointRef]) -> dict[str, str | None]:
         """Return what is wrong with each, None if nothing is; one that has a copy elsewhere gets that."""

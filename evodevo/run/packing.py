@@ -28,13 +28,15 @@ class Backlog:
     """Members that wait for a worker, first come, first served.
 
     A worker is first given those that prefer it, as it holds their α's parameters in memory. A member that
-    has lost an attempt goes alone: whatever ended its worker shall not take others with it again.
+    has lost an attempt goes alone: whatever ended its worker shall not take others with it again. It may
+    avoid the worker that it had trouble on.
     """
 
     def __init__(self) -> None:
         self._waiting: dict[str, tuple[Life, str | None]] = {}
         self._by_worker: dict[str, dict[str, Life]] = {}
-        self._alone: dict[str, Life] = {}
+        self._alone: dict[str, tuple[Life, str | None]] = {}
+        """Those that go alone, and the worker that each avoids."""
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._alone)
@@ -44,18 +46,30 @@ class Backlog:
         """The workers that somebody here prefers."""
         return self._by_worker.keys()
 
-    def add(self, life: Life, prefer: str | None) -> None:
+    @property
+    def avoided(self) -> str | None:
+        """The worker that all here avoid, if there is one."""
+        workers = set() if self._waiting else {avoid for _, avoid in self._alone.values()}
+        return next(iter(workers)) if len(workers) == 1 else None
+
+    def is_avoided(self, worker: str) -> bool:
+        """Return whether anybody here avoids a worker."""
+        return any(avoid == worker for _, avoid in self._alone.values())
+
+    def add(self, life: Life, prefer: str | None, avoid: str | None = None) -> None:
         if life.suspect:
-            self._alone[life.id] = life
+            self._alone[life.id] = life, avoid
             return
         self._waiting[life.id] = (life, prefer)
         if prefer is not None:
             self._by_worker.setdefault(prefer, {})[life.id] = life
 
-    def take(self, worker: str, most: int) -> list[Life]:
-        """Remove and return up to `most` members for a worker."""
-        if self._alone:
-            return [self._alone.pop(next(iter(self._alone)))]
+    def take(self, worker: str, most: int, any_worker: bool = True) -> list[Life]:
+        """Remove and return up to `most` members for a worker; unless `any_worker`, none that avoids it."""
+        for member, (life, avoid) in self._alone.items():
+            if any_worker or avoid != worker:
+                del self._alone[member]
+                return [life]
         return [self._pop(worker) for _ in range(min(most, len(self._waiting)))]
 
     def _pop(self, worker: str) -> Life:

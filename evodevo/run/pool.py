@@ -21,8 +21,8 @@ from itertools import chain
 class Claim:
     """The wish of a run for workers, or for teams of `at_once` workers.
 
-    `suits`: whether a worker will do; one that does may cease to, but never begin to. `offer` is called with
-    each worker that the claim is given, of a team with its first, by which the whole team goes.
+    `suits`: whether a worker will do; where one begins to that did not, call `Pool.match`. `offer` is called
+    with each worker that the claim is given, of a team with its first, by which the whole team goes.
     """
 
     run: str

@@ -13,6 +13,7 @@ from evodevo.run.crew import AttemptsLost, Inbox, NotBegun
 from evodevo.run.gangs import Others
 from evodevo.run.records import WorkUnit
 from evodevo.run.roster import Presence
+from evodevo.run.waiting import Undone
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -55,21 +56,22 @@ class Posting:
         limit = sum(job.leg_timeout_s(self.unit.assignments[at].epochs) or 0.0 for at in at_hand)
         return self.progress_at + limit + KILL_AFTER_S - time.monotonic()
 
-    def settle(self, why: str | None) -> None:
+    def settle(self, undone: Undone | None) -> None:
         """A unit has ended. Lost are attempts that were begun, and nothing is said of the others.
 
         The next one after those may have begun as well: what a worker says last may not get here.
         """
         rest = list(self.unreported)
-        count = sum(at <= self.began for at in rest) + 1 if why is not None else 0
+        count = sum(at <= self.began for at in rest) + 1 if undone is not None else 0
         if begun := rest[:count]:
             self.inbox.put(
                 AttemptsLost(
                     [self.unit.assignments[at] for at in begun],
                     self.worker,
-                    loss(self.worker, self.leaving, why),
+                    loss(self.worker, self.leaving, undone.why if undone else None),
                     self.leaving is not None,
                     round(time.monotonic() - self.progress_at, 3),
+                    undone.cause if undone else "own",
                 )
             )
         if others := rest[count:]:

@@ -22,7 +22,7 @@ async def mend(mending: Mending, caller: Caller, job: Job, needs: Needs) -> list
             crew.want(mending.ready, needs, ())
             for message in await inbox.take():
                 if not isinstance(message, Offered):
-                    found += await mending.take(message)
+                    found += await mending.take(message, inbox.put)
                 elif unit := mending.next_unit():
                     if not crew.send(message.worker, unit):
                         mending.put_back(unit)

@@ -68,6 +68,12 @@ class Roster:
         if present := self._present.get(worker):
             present.refused[run] = why
 
+    def restore(self, run: str, worker: str, why: str) -> None:
+        """A worker may take part in a run again, if that is why it was refused."""
+        present = self._present.get(worker)
+        if present and present.refused.get(run) == why:
+            del present.refused[run]
+
     def pardon(self, run: str) -> None:
         """A new run begins that has the name of one which may have refused workers."""
         for present in self._present.values():
@@ -76,6 +82,19 @@ class Roster:
     def fit(self, needs: Needs = ANYTHING) -> list[str]:
         """The workers that have what is needed and are here to stay."""
         return [worker for worker in self._staying() if not self.why_unfit(worker, needs)]
+
+    def suits(self, worker: str, needs: Needs) -> bool:
+        """Whether a worker that is here has what is needed, and there is not a better one."""
+        if self.why_unfit(worker, needs):
+            return False
+        return worker != needs.avoid or not self.has_another(worker, needs)
+
+    def has_another(self, worker: str, needs: Needs) -> bool:
+        """Whether some other worker that is here to stay has what is needed."""
+        return any(
+            one != worker and not present.leaving and not self.why_unfit(one, needs)
+            for one, present in self._present.items()
+        )
 
     def fit_together(self, needs: Needs = ANYTHING) -> int:
         """How many workers that have what is needed could be in one gang: those of the most frequent kind."""

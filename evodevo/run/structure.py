@@ -10,11 +10,12 @@ from typing import Any, get_args
 
 from evodevo.config_search import MOST_GENERATIONS, Search
 from evodevo.evolution.strategies.base import Pace
-from evodevo.run.events import Averaging, Begun, Born, End, Ended, Extended, Lost, Result
+from evodevo.run.events import Averaging, Begun, Blame, Born, End, Ended, Extended, Lost, Result
 from evodevo.run.records import CheckpointRef
 
 _NAME = re.compile(r"[^/\\\0]+")
 STATUSES = ("done", "diverged", "failed")
+BLAMES = get_args(Blame)
 
 
 def check_begun(event: Begun) -> None:
@@ -74,6 +75,8 @@ def check_averaging(event: Averaging, known: Collection[str]) -> None:
 def check_lost(event: Lost) -> None:
     _numbers([event.seconds])
     _texts([event.why])
+    if event.blame not in BLAMES:
+        raise ValueError(f"an attempt of {event.member} was lost for {event.blame!r}")
 
 
 def check_result(event: Result) -> None:

@@ -33,6 +33,8 @@ class Reading:
     problems: Sequence[str] = ()
     unused_workers: int | None = None
     unused_why: Sequence[str] = ()
+    waits: str = ""
+    """What the controller waits for, other than workers: a disk that is full, say."""
     by_heartbeat: str = ""
     """Who carries it out, if it is not a lock that says so."""
 
@@ -152,7 +154,7 @@ class View:
             unused_workers=self._last.unused_workers,
             unused_why=list(self._last.unused_why),
             message=history.reason
-            or "; ".join([*self._last.problems, *self._too_few(state)])
+            or "; ".join([*self._waits(state), *self._last.problems, *self._too_few(state)])
             or self._last.by_heartbeat
             or None,
         )
@@ -162,13 +164,20 @@ class View:
             return self.history.end
         if not self._last.live:
             return "interrupted"
+        if self._last.waits or self.history.trouble:
+            return "waiting"
         needed = self.history.config.cluster.workers_per_member
         return "running" if self._last.workers is None or self._last.workers >= needed else "waiting"
+
+    def _waits(self, state: State) -> list[str]:
+        """What a run waits for that is not a worker."""
+        why = self._last.waits or self.history.trouble
+        return [f"waiting: {why}"] if state == "waiting" and why else []
 
     def _too_few(self, state: State) -> list[str]:
         """What a run waits for that has workers, but fewer than each member needs."""
         needed, there = self.history.config.cluster.workers_per_member, self._last.workers
-        if state != "waiting" or not there:
+        if state != "waiting" or not there or there >= needed:
             return []
         are = "is" if there == 1 else "are"
         return [f"waits for {needed} workers (cluster.workers_per_member); {there} {are} there"]

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evodevo.errors import Unfit
+from evodevo.run.blame import Cause, cause_of
 
 if TYPE_CHECKING:
     from distributed import Future
 
 
-async def end_of(future: Future, worker: str) -> str | Unfit | None:
+@dataclass(frozen=True)
+class Undone:
+    """Why a task left work undone, and whose fault that was."""
+
+    why: str
+    cause: Cause
+
+
+async def end_of(future: Future, worker: str) -> Undone | Unfit | None:
     """Wait until a unit's task is over; return why it left work undone, None if it ended by itself."""
     why = await future.exception()
     if isinstance(why, Unfit):
         return why
     if future.cancelled():
-        return f"the call on {worker} was cancelled in the scheduler"
-    return f"{type(why).__name__} on {worker}: {why}" if why else None
+        return Undone(f"the call on {worker} was cancelled in the scheduler", "worker")
+    return Undone(f"{type(why).__name__} on {worker}: {why}", blame(why)) if why else None
+
+
+def blame(why: BaseException) -> Cause:
+    """Return whose fault it is that a task failed; what Dask itself raises is about its worker."""
+    return "worker" if type(why).__module__.startswith("distributed") else cause_of(why)
 
 
 async def result_of(future: Future) -> Any:

@@ -139,7 +139,9 @@ class Service(SchedulerPlugin):
         controller = self._controllers.get(run)
         base = self._standing(controller.needs, controller.workers_per_member) if controller else at_rest
         stopped = [self._stopped[run]] if run in self._stopped else []
-        return replace(base, live=controller is not None, problems=[*stopped, *base.problems])
+        waits = (controller.trouble or "") if controller else ""
+        problems = [*stopped, *base.problems]
+        return replace(base, live=controller is not None, problems=problems, waits=waits)
 
     def _standing(self, needs: Needs, at_once: int = 1) -> Standing:
         """That of a run with such needs that has no controller."""

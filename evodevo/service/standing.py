@@ -13,3 +13,4 @@ class Standing:
     problems: Sequence[str]
     unused_workers: int | None = None
     unused_why: Sequence[str] = ()
+    waits: str = ""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from evodevo.config import RunConfig
@@ -49,6 +50,7 @@ async def describe(
             try:
                 return await _while_workers_can(calling, needs, refuse)
             except AttemptLost as why:
+                needs = replace(needs, avoid=why.worker)
                 if attempt == attempts:
                     raise UsageError(f"the workload could not be tried on a worker: {why}") from why
         return None

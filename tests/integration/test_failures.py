@@ -86,11 +86,13 @@ def test_an_epoch_that_hangs_is_ended_by_its_time_limit_and_the_run_goes_on(tmp_
     assert all("epoch_timeout_s" in (life.outcome.error or "") for life in failed if life.outcome)
 
 
-def test_a_member_that_kills_its_workers_fails_after_its_attempts_and_harms_no_other(tmp_path: Path) -> None:
+def test_a_member_that_kills_its_workers_fails_after_as_many_as_it_may_lose_and_harms_no_other(
+    tmp_path: Path,
+) -> None:
     config = write_config(
         tmp_path,
         workload__options={"out_of_memory_above": 0.08},
-        limits={"max_attempts": 2, "max_failed_fraction": 0.9},
+        limits={"max_lost_workers": 2, "max_failed_fraction": 0.9},
         search__generations=2,
     )
     done = evodevo("launch", str(config), "--runs-dir", str(tmp_path))
@@ -107,14 +109,14 @@ def test_a_member_that_kills_its_workers_fails_after_its_attempts_and_harms_no_o
 def test_a_member_that_kills_its_workers_harms_none_of_those_that_were_in_a_task_with_it(
     tmp_path: Path,
 ) -> None:
-    """Also where one attempt is all that a member has: who has ended the worker is then tried alone."""
+    """Also where one worker is all that a member has: who has ended the worker is then tried alone."""
     histories = {}
     for members in (1, 7):
         config = write_config(
             tmp_path,
             f"by_{members}",
             workload__options={"out_of_memory_above": 0.08},
-            limits={"max_attempts": 1, "max_failed_fraction": 0.9},
+            limits={"max_lost_workers": 1, "max_failed_fraction": 0.9},
             search__generations=2,
             cluster={"workers": 2, "members_per_task": members},
         )

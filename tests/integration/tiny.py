@@ -3,9 +3,13 @@
 It is imported by workers as `tiny:Tiny`, the way a user's own module is.
 """
 
+import builtins
+import contextlib
 import os
+import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -15,21 +19,35 @@ from evodevo.errors import Unfit
 from workers.hyperparameters import Hyperparameters
 from workers.workload import Batch, Splits, Training, Workload
 
+LARGEST_OF_TRIALS = 10
+"""Seeds of members in the trial before a run begins are below this, and those of a run far above."""
+BROKEN = os.environ.get("TINY_BROKEN")
+if BROKEN == "module":
+    import a_module_that_this_worker_lacks  # noqa: F401
+
 
 class Tiny(Workload):
-    """`pause_s`: how long each epoch sleeps before it trains. `hold`: a file; while it exists, epochs wait.
+    """`raises`: an exception that every member raises. `kill_first`: a directory; the first member to train
+    claims it, and as long as it has other files in it, its attempts remove one and kill their process.
 
-    A worker that has the variable TINY_UNFIT must take no part; it says why.
+    `pause_s`: how long each epoch sleeps before it trains. `hold`: a file; while it exists, epochs wait.
+
+    A worker that has the variable TINY_UNFIT must take no part; it says why. One that has TINY_BROKEN is
+    broken in that way: "oserror" and "error" are raised in training, "module" and "data" are missing there.
     """
 
-    def __init__(self, pause_s: float = 0.0, hold: str = "") -> None:
+    def __init__(self, pause_s: float = 0.0, hold: str = "", kill_first: str = "", raises: str = "") -> None:
         self.pause_s = pause_s
+        self.kill_first = kill_first
+        self.raises = raises
         self.hold = hold
         self.batch_size = 10
 
     def data(self, root: str | None) -> Splits:
         if why := os.environ.get("TINY_UNFIT"):
             raise Unfit(why)
+        if BROKEN == "data":
+            Path("/nowhere/points.npy").read_bytes()
         generator = torch.Generator().manual_seed(1)
         labels = torch.arange(60) % 3
         inputs = torch.randn(60, 4, generator=generator) + 2 * F.one_hot(labels, 4)
@@ -42,10 +60,28 @@ class Tiny(Workload):
         return torch.optim.SGD(model.parameters(), lr=hp["learning_rate"], momentum=hp["momentum"])
 
     def train_batches(self, training: Training) -> Iterator[Batch]:
+        if BROKEN == "oserror":
+            raise OSError("the device is on fire")
+        if BROKEN == "error":
+            raise RuntimeError("illegal memory access")
+        is_trial = training.generator.initial_seed() < LARGEST_OF_TRIALS
+        if self.raises and not is_trial:
+            raise getattr(builtins, self.raises)("it says so")
+        if self.kill_first and not is_trial:
+            self._kill_first(training.generator.initial_seed())
         time.sleep(self.pause_s)
-        while self.hold and os.path.exists(self.hold):
+        while self.hold and not is_trial and os.path.exists(self.hold):
             time.sleep(0.02)
         yield from super().train_batches(training)
+
+    def _kill_first(self, seed: int) -> None:
+        directory = Path(self.kill_first)
+        with contextlib.suppress(FileExistsError), open(directory / "member", "x") as file:
+            file.write(str(seed))
+        left = sorted(directory.glob("kill*"))
+        if left and (directory / "member").read_text() == str(seed):
+            left[0].unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
         inputs, labels = batch

@@ -7,6 +7,7 @@ and its training seed alone.
 
 import asyncio
 import json
+import math
 import random
 import struct
 import threading
@@ -20,7 +21,8 @@ from unittest.mock import patch
 
 from configs import small
 from evodevo.config import RunConfig, parse
-from evodevo.run import controller
+from evodevo.run import controller, pauses
+from evodevo.run.blame import Cause
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.controller import Controller
 from evodevo.run.crew import ANYTHING, AttemptLost, AttemptsLost, Inbox, Message, Needs, Offered, Reported
@@ -29,8 +31,10 @@ from evodevo.run.journal import Journal, Tail
 from evodevo.run.records import Assignment, CheckpointRef, Job, Outcome, WorkUnit
 from evodevo.run.setup import DESCRIBE, EXAMINE, JOURNAL, RENDER, SOUP, create_run
 
-Fate = Literal["done", "diverged", "failed", "lost", "lost_late", "preempted", "hang"]
-"""What becomes of an attempt; lost_late: its worker is lost after it has published."""
+Fate = Literal[
+    "done", "diverged", "failed", "lost", "lost_late", "preempted", "hang", "raised", "worker", "disk"
+]
+"""What becomes of an attempt; lost_late: it is lost after it has published. The last three are causes."""
 
 STRATEGIES = ["tri_parent", "truncation_pbt", "random_search"]
 WORKERS = ("tcp://a", "tcp://b", "tcp://c")
@@ -86,6 +90,9 @@ class FakeCaller:
         self.placed: list[tuple[str, str]] = []
         """Member and worker of each assignment."""
         self.needs: list[Needs] = []
+        self.benched: dict[str, float] = {}
+        self.benchings: list[tuple[str, float]] = []
+        """Workers that were benched, and for how long."""
         self.hanging = asyncio.Event()
         self.workers = workers
         self._fate = fate
@@ -136,7 +143,7 @@ class FakeCaller:
         try:
             return answers[function](*arguments)
         except CheckpointError as why:
-            raise AttemptLost(f"{type(why).__name__} on a worker: {why}") from why
+            raise AttemptLost(f"{type(why).__name__} on a worker: {why}", cause="disk") from why
 
     async def attempt(self, job: Job, assignment: Assignment, worker: str, inbox: Inbox) -> None:
         """One assignment of a unit, to its end or for ever."""
@@ -156,7 +163,8 @@ class FakeCaller:
         if outcome:
             inbox.put(Reported(assignment, outcome, worker, started_at))
         else:
-            inbox.put(AttemptsLost([assignment], worker, why, fate == "preempted", 1.0))
+            cause: Cause = fate if fate in ("raised", "worker", "disk") else "own"
+            inbox.put(AttemptsLost([assignment], worker, why, fate == "preempted", 1.0, cause))
 
     def _leg(self, job: Job, assignment: Assignment, fate: Fate) -> tuple[Outcome | None, str]:
         """What came of it, or why it was lost."""
@@ -171,7 +179,7 @@ class FakeCaller:
         attempt = f"attempt {assignment.attempt} of {assignment.member}"
         if fate == "preempted":
             return None, f"{attempt} had to go"
-        if fate == "lost":
+        if fate in ("lost", "raised", "worker", "disk"):
             return None, f"{attempt} was lost"
         self._clock.now += sum(SECONDS.values())
         if fate == "failed":
@@ -262,18 +270,21 @@ class FakeCrew:
         self._free = list(caller.workers)
         self._offered: set[str] = set()
         self._wants = 0
+        self._avoid: str | None = None
         self._preferred: Collection[str] = ()
         self._at_work: set[asyncio.Task[None]] = set()
 
     def want(self, workers: int, needs: Needs, preferred: Collection[str]) -> None:
         self._caller.needs.append(needs)
-        self._wants, self._preferred = workers, preferred
+        self._wants, self._preferred, self._avoid = workers, preferred, needs.avoid
         self._match()
 
     def idle(self, most: int) -> int:
         return len(self._free)
 
     def send(self, worker: str, unit: WorkUnit) -> bool:
+        if worker not in self._offered:
+            return False
         self._offered.remove(worker)
         self._caller.units.append(unit)
         task = asyncio.create_task(self._carry_out(worker, unit))
@@ -282,9 +293,25 @@ class FakeCrew:
         return True
 
     def decline(self, worker: str) -> None:
-        self._offered.remove(worker)
-        self._free.append(worker)
-        self._match()
+        if worker in self._offered:
+            self._offered.remove(worker)
+            self._free.append(worker)
+            self._match()
+
+    def has_another(self, worker: str) -> bool:
+        return any(one != worker and one not in self._caller.benched for one in self._caller.workers)
+
+    def bench(self, worker: str, seconds: float, why: str) -> None:
+        """It has an end at once, as nothing in here takes time, unless it has none."""
+        self._caller.benched[worker] = seconds
+        self._caller.benchings.append((worker, seconds))
+        if math.isfinite(seconds):
+            asyncio.get_running_loop().call_soon(self.restore, worker)
+        self.decline(worker)
+
+    def restore(self, worker: str) -> None:
+        if self._caller.benched.pop(worker, None):
+            self._match()
 
     def dismiss(self) -> None:
         self._wants = 0
@@ -301,8 +328,12 @@ class FakeCrew:
         self._match()
 
     def _match(self) -> None:
-        while self._free and self._wants > len(self._offered):
-            worker = next((one for one in self._preferred if one in self._free), self._free[0])
+        while self._wants > len(self._offered):
+            free = [one for one in self._free if one not in self._caller.benched]
+            free = [one for one in free if one != self._avoid or not self.has_another(one)]
+            if not free:
+                return
+            worker = next((one for one in self._preferred if one in free), free[0])
             self._free.remove(worker)
             self._offered.add(worker)
             self._inbox.put(Offered(worker))
@@ -326,10 +357,14 @@ def history_of(directory: Path) -> History:
 
 @contextmanager
 def small_machine(clock: FakeClock | None = None) -> Iterator[None]:
-    """Controllers in here take the time from `clock` and flush nothing; their threads have ended after it."""
+    """Controllers in here take the time from `clock`, flush nothing and pause for no time.
+
+    Their threads have ended after it.
+    """
     before = set(threading.enumerate())
     timed = patch.object(controller, "Journal", lambda path, beats: Journal(path, clock or FakeClock()))
-    with timed, patch("os.fsync", lambda descriptor: None):
+    at_once = patch.object(pauses, "FIRST_S", 0.0)
+    with timed, at_once, patch("os.fsync", lambda descriptor: None):
         try:
             yield
         finally:

@@ -117,11 +117,11 @@ def test_attempts_are_counted_for_each_leg_by_itself(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fate", ["diverged", "failed"])
 def test_a_life_ends_with_a_leg_that_diverged_or_failed(fate: Fate, tmp_path: Path) -> None:
-    caller = at_times(("g000s001", 2), fate=fate)
+    caller = at_times(("g000s001", 2), ("g000s001", 3), fate=fate)
     history = finished(tmp_path / "run", config(), caller)
     life = history.by_id["g000s001"]
     assert (history.end, life.status, life.fom, len(life.legs)) == ("done", fate, None, 1)
-    assert len(legs_of(caller)["g000s001"]) == 2
+    assert len(legs_of(caller)["g000s001"]) == (3 if fate == "failed" else 2)
     assert "g000s001" not in {one.birth.parent_params for one in history.lives()}
 
 
@@ -212,7 +212,7 @@ def test_legs_of_the_steady_pace_go_on_while_others_are_born(tmp_path: Path) -> 
 
 def test_a_failed_member_that_is_tried_again_begins_with_its_first_leg(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run", config(limits__max_failed_fraction=0.2))
-    assert carry_out(run, at_times(("g002s001", 3), fate="failed")).end == "failed"
+    assert carry_out(run, at_times(("g002s001", 3), ("g002s001", 4), fate="failed")).end == "failed"
     again = FakeCaller()
     history = carry_out(run, again, retry=True)
     assert [(a.member, a.leg, a.attempt) for a in again.assignments] == [

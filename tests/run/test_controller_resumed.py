@@ -32,6 +32,7 @@ ACCIDENTS: dict[tuple[str, int], Fate] = {
     ("g001s001", 1): "lost_late",
     ("g001s001", 2): "lost",
     ("g001s003", 1): "failed",
+    ("g001s003", 2): "failed",
 }
 
 

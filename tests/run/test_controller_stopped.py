@@ -24,8 +24,10 @@ from run.fakes import (
     story,
 )
 
+from evodevo.run import journal as module
 from evodevo.run.controller import Controller
 from evodevo.run.journal import Journal, JournalInUse, Record, Removed, Superseded, Tail, encode
+from evodevo.run.keeper import Keeper
 from evodevo.run.setup import JOURNAL
 
 
@@ -186,22 +188,95 @@ def test_a_superseded_controller_stops_at_its_next_append(run: Path, expected: l
     assert (history.end, story(history)) == ("done", expected)
 
 
-@pytest.mark.parametrize("number", range(0, 13, 2))
-def test_a_disk_that_fails_stops_the_controller_and_the_run_can_be_carried_on(
-    number: int, run: Path, expected: list[object], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("at", ["before", "in the middle", "at the flush"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+@pytest.mark.parametrize("number", range(0, 13, 3))
+def test_a_run_waits_for_a_disk_that_fails_at_any_record_and_says_so_and_goes_on(
+    number: int, code: int, at: str, run: Path, expected: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Nothing that a failing write has left can be removed before the disk is well again."""
     append, count = Journal.append, itertools.count()
+    said: list[str | None] = []
+    controller = Controller(run, FakeCaller(), {})
+
+    def broken(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    def torn(descriptor: int, data: bytes) -> None:
+        os.write(descriptor, data[: len(data) // 2])
+        broken()
 
     def failing(journal: Journal, records: Sequence[Mapping[str, Any]]) -> list[Record]:
-        if next(count) == number:
+        if not number <= next(count) < number + 3:
+            return append(journal, records)
+        said.append(controller.trouble)
+        with monkeypatch.context() as disk:
+            disk.setattr(os, "ftruncate", broken)
+            if at == "at the flush":
+                disk.setattr(os, "fsync", broken)
+            else:
+                disk.setattr(module, "_write_all", torn if at == "in the middle" else broken)
+            return append(journal, records)
+
+    with monkeypatch.context() as patched, small_machine():
+        patched.setattr(Journal, "append", failing)
+        asyncio.run(controller.carry_out())
+    history = history_of(run)
+    assert (history.end, story(history)) == ("done", expected)
+    waits = f"{os.strerror(code)}: {run}"
+    assert said == [None, waits, waits]
+    assert controller.trouble is None
+
+
+def test_a_user_may_cancel_a_run_that_waits_for_its_disk(
+    run: Path, expected: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = Journal.append
+
+    def failing(journal: Journal, records: Sequence[Mapping[str, Any]]) -> list[Record]:
+        if journal.count > 3:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return append(journal, records)
 
-    with monkeypatch.context() as broken, small_machine(), pytest.raises(OSError, match="No space left"):
+    async def main() -> None:
+        controller = Controller(run, FakeCaller(), {})
+        task = asyncio.create_task(controller.carry_out())
+        while not controller.trouble:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        controller.mark_cancelled()
+        task.cancel()
+        with pytest.raises(OSError, match="No space left"):
+            await task
+
+    with monkeypatch.context() as broken, small_machine():
         broken.setattr(Journal, "append", failing)
-        asyncio.run(Controller(run, FakeCaller(), {}).carry_out())
+        asyncio.run(main())
     assert history_of(run).end is None
     history = carry_out(run, FakeCaller())
+    assert (history.end, story(history)) == ("done", expected)
+
+
+@pytest.mark.parametrize("kind", [KeyError, GeneratorExit, Exception])
+def test_a_fault_inside_the_controller_is_the_reason_that_the_journal_has_and_resume_tries_again(
+    kind: type[BaseException], run: Path, expected: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collect, count = Keeper.collect, itertools.count()
+
+    async def faulty(keeper: Keeper) -> None:
+        if next(count) == 3:
+            raise kind("a slip")
+        await collect(keeper)
+
+    with monkeypatch.context() as broken, small_machine():
+        broken.setattr(Keeper, "collect", faulty)
+        with pytest.raises(kind if issubclass(kind, Exception) else RuntimeError, match="a slip"):
+            asyncio.run(Controller(run, FakeCaller(), {}).carry_out())
+    history = history_of(run)
+    assert history.end == "failed"
+    assert history.reason is not None
+    assert "`evodevo resume run` tries again" in history.reason.splitlines()[0]
+    assert f"{kind.__name__}: " in history.reason.splitlines()[-1]
+    history = carry_out(run, FakeCaller(), retry=True)
     assert (history.end, story(history)) == ("done", expected)
 
 

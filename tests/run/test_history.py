@@ -325,6 +325,28 @@ def test_what_was_lost_on_a_worker_is_kept_with_its_time_and_seconds(pen: Pen) -
     assert pen.history.losses == [("tcp://a", 1234.0, 2.5)]
 
 
+def test_what_infrastructure_and_doubtful_workers_lose_is_not_charged(pen: Pen) -> None:
+    pen.founders()
+    for blame in ("worker", "worker", "unconfirmed", "own", "disk"):
+        pen.write(Lost("g000s000", "why", worker="tcp://a", blame=blame))  # type: ignore[arg-type]
+    life = pen.history.by_id["g000s000"]
+    assert (len(life.lost), life.charged, life.unlucky, life.lost_workers) == (5, 1, 1, 0)
+    assert (life.raised_on, life.suspect, pen.history.trouble) == ("tcp://a", True, None)
+    pen.done(g000s000=1.0)
+    life = pen.history.by_id["g000s000"]
+    assert (life.charged, life.unlucky, life.raised_on) == (0, 0, None)
+
+
+def test_a_member_that_keeps_being_unlucky_is_the_trouble_of_the_run_until_a_result_comes(pen: Pen) -> None:
+    pen.founders()
+    for number in range(4):
+        assert (pen.history.trouble is None) == (number < 3)
+        pen.write(Lost("g000s000", "no space left", blame="disk"))
+    assert pen.history.trouble == "no space left (g000s000 has lost 4 attempts in a row)"
+    pen.done(g000s001=1.0)
+    assert pen.history.trouble is None
+
+
 def test_losses_that_were_shared_count_for_nobody_and_make_all_suspect_until_a_leg_is_done() -> None:
     pen = Pen()
     pen.founders()

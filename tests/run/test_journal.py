@@ -3,6 +3,7 @@
 Who may write it, and when: test_journal_controllers.py.
 """
 
+import errno
 import itertools
 import json
 import math
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from evodevo.run.journal import Journal, JournalError, Tail, encode, is_live, parse
+from evodevo.run.journal import Journal, JournalError, Superseded, Tail, encode, is_live, parse
 from tests.run.journals import EVENTS, descriptors, records_of, write
 
 NEXT = {"type": "end", "status": "done"}
@@ -83,6 +84,52 @@ def test_records_that_are_appended_together_are_flushed_once(
         monkeypatch.setattr(os, "fsync", lambda number: flushed.append(os.fstat(number).st_size))
         journal.append(EVENTS * 30)
     assert flushed == [path.stat().st_size]
+
+
+@pytest.mark.parametrize("left", ["nothing", "a part", "all"])
+def test_what_a_failing_disk_has_left_is_removed_by_the_next_append(
+    left: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def torn(descriptor: int, data: bytes) -> None:
+        os.write(descriptor, {"nothing": b"", "a part": data[:-5], "all": data}[left])
+        broken()
+
+    with Journal(path) as journal:
+        journal.append([EVENTS[0]])
+        with monkeypatch.context() as disk:
+            disk.setattr(os, "ftruncate", broken)
+            disk.setattr("evodevo.run.journal._write_all", torn)
+            for _ in range(2):
+                with pytest.raises(OSError, match="No space left"):
+                    journal.append([EVENTS[1]])
+        journal.append([EVENTS[2], EVENTS[1]])
+    records = Tail(path).read()
+    assert [record["n"] for record in records] == [0, 1, 2]
+    for record, at in zip(records, (0, 2, 1), strict=True):
+        assert EVENTS[at].items() <= record.items()
+
+
+def test_what_somebody_else_has_written_after_a_failing_write_is_not_removed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with Journal(path) as journal:
+        journal.append([EVENTS[0]])
+        with monkeypatch.context() as disk:
+            disk.setattr(os, "fsync", broken)
+            with pytest.raises(OSError, match="Input/output"):
+                journal.append([EVENTS[1]])
+        with open(path, "ab") as other:
+            other.write(encode({"n": 1, "kind": "controller"}))
+        there = path.read_bytes()
+        with pytest.raises(Superseded):
+            journal.append([EVENTS[1]])
+    assert path.read_bytes() == there
 
 
 def test_a_reopened_journal_goes_on_with_the_next_number(path: Path) -> None:

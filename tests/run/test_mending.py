@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -278,3 +279,20 @@ def test_what_is_held_is_not_swept(tmp_path: Path) -> None:
     asyncio.run(keeper.collect())
     assert held in store.names()
     assert stray not in store.names()
+
+
+def test_a_disk_that_fails_often_while_a_checkpoint_is_made_again_fails_no_run(tmp_path: Path) -> None:
+    expected = story(finished(tmp_path / "plain", config("generations")))
+    run = new_run(tmp_path / "run", config("generations"))
+    stop(run, befall("hang", "g002s001"))
+    for path in files(run):
+        path.unlink()
+    tries: Counter[str] = Counter()
+
+    def fate(assignment: Assignment) -> Any:
+        tries[assignment.member] += assignment.remakes is not None
+        return "disk" if 0 < tries[assignment.member] < 9 and assignment.remakes else "done"
+
+    history = carry_out(run, FakeCaller(fate))
+    assert max(tries.values()) == 9
+    assert (history.end, story(history)) == ("done", expected)

@@ -10,6 +10,7 @@ from run.fakes import FakeCaller, carry_out, config_of, new_run
 from run.handmade import Pen
 
 from evodevo.errors import UsageError
+from evodevo.run.events import Lost
 from evodevo.run.journal import Journal
 from evodevo.run.setup import JOURNAL
 from evodevo.run.view import FileSource, Reading, State, Status, View, brief, refuse_live, runs_in
@@ -23,11 +24,12 @@ class Window:
     ) -> None:
         self.pen, self.live, self.workers, self.problems = pen, live, workers, problems
         self.shown = 0
+        self.waits = ""
 
     def read(self, since: int) -> Reading:
         assert since == self.shown
         self.shown = len(self.pen.records)
-        return Reading(self.pen.records[since:], self.live, self.workers, self.problems)
+        return Reading(self.pen.records[since:], self.live, self.workers, self.problems, waits=self.waits)
 
 
 def seen(pen: Pen, live: bool = True, workers: int | None = 2, problems: Sequence[str] = ()) -> Status:
@@ -37,6 +39,26 @@ def seen(pen: Pen, live: bool = True, workers: int | None = 2, problems: Sequenc
 @pytest.fixture
 def pen() -> Pen:
     return Pen()
+
+
+def test_a_run_that_waits_for_its_disk_says_so_whatever_workers_there_are(pen: Pen) -> None:
+    pen.founders()
+    window = Window(pen, True, 2)
+    window.waits = "No space left on device: /runs/small"
+    status = View("small", window).refresh()
+    assert (status.state, status.message) == ("waiting", "waiting: No space left on device: /runs/small")
+
+
+def test_a_run_whose_attempts_are_lost_again_and_again_waits_as_its_journal_says(pen: Pen) -> None:
+    pen.founders()
+    for _ in range(3):
+        pen.write(Lost("g000s000", "CheckpointError: read-only", blame="disk"))
+    status = seen(pen)
+    assert status.state == "waiting"
+    assert status.message == "waiting: CheckpointError: read-only (g000s000 has lost 3 attempts in a row)"
+    assert seen(pen, live=False).message is None
+    pen.done(g000s001=1.0)
+    assert (seen(pen).state, seen(pen).message) == ("running", None)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from evodevo.run.checkpoints import CheckpointStore
-from evodevo.run.records import Outcome
+from evodevo.run.records import Outcome, WorkUnit
 from tests.workers.conftest import UserModule
 from tests.workers.toys import (
     HYPERPARAMETERS,
@@ -27,6 +27,7 @@ from tests.workers.toys import (
     section,
     trained,
 )
+from workers import unit
 from workers.examine import examine
 from workers.hyperparameters import Hyperparameters
 from workers.leg import ERROR_TAIL_CHARACTERS
@@ -205,9 +206,45 @@ def test_a_checkpoint_that_cannot_be_published_is_a_loss_and_no_outcome_so_that_
         run(tmp_path)
 
 
-def test_a_workload_that_exits_is_a_failed_outcome(tmp_path: Path, user_module: UserModule) -> None:
-    name = user_module(f"import sys\n{HEAD}    def model(self): sys.exit('no such width')\n")
-    assert run(tmp_path, f"{name}:Net").status == "failed"
+@pytest.mark.parametrize("method", ["data(self, root)", "model(self)", "loss(self, model, batch, hp)"])
+@pytest.mark.parametrize("error", ["SystemExit", "KeyboardInterrupt", "GeneratorExit", "BaseException"])
+def test_whatever_else_a_workload_raises_is_a_failed_outcome_with_its_traceback(
+    error: str, method: str, tmp_path: Path, user_module: UserModule
+) -> None:
+    name = user_module(f"{HEAD}    def {method}: raise {error}('no such width')\n")
+    outcome = run(tmp_path, f"{name}:Net")
+    assert outcome.status == "failed"
+    assert outcome.error is not None
+    assert outcome.error.startswith("Traceback")
+    assert outcome.error.endswith(f"{error}: no such width\n")
+
+
+@pytest.mark.parametrize(
+    ("raised", "cause"),
+    [
+        ("OSError('the device is on fire')", "raised"),
+        ("FileNotFoundError(2, 'no such file')", "raised"),
+        ("OSError(28, 'no space left on device')", "disk"),
+        ("ConnectionResetError('the peer is gone')", "disk"),
+        ("Broken('another rank is gone')", "worker"),
+    ],
+)
+def test_a_worker_says_whose_fault_it_was_that_an_attempt_was_lost(
+    raised: str, cause: str, tmp_path: Path, user_module: UserModule
+) -> None:
+    source = f"from workers.gang import Broken\n{HEAD}    def model(self): raise {raised}\n"
+    reports: list[Any] = []
+    unit.carry_out(
+        WorkUnit(job(tmp_path, section(f"{user_module(source)}:Net")), [assignment()]), reports.append
+    )
+    assert [report.get("cause") for report in reports] == [None, cause]
+
+
+def test_a_store_that_fails_is_a_disk_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "params").write_text("a file where the directory should be")
+    reports: list[Any] = []
+    unit.carry_out(WorkUnit(job(tmp_path, section(TOY)), [assignment()]), reports.append)
+    assert [report.get("cause") for report in reports] == [None, "disk"]
 
 
 def test_a_member_is_trained_with_the_threads_that_its_job_says(tmp_path: Path) -> None:

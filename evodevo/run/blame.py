@@ -1,0 +1,50 @@
+"""Whose fault it is that an attempt came to no result: the workload's, or that of what it runs on. Pure."""
+
+import errno
+from typing import Literal
+
+from evodevo.run.checkpoints import CheckpointError
+
+Cause = Literal["own", "raised", "worker", "disk"]
+"""own: a limit was overrun. raised: what the workload may have raised itself. worker: its process was lost.
+disk: a disk, a checkpoint store or the network failed. Only the first two can count against a member."""
+
+INFRASTRUCTURE = frozenset(
+    {
+        errno.EAGAIN,
+        errno.ECONNABORTED,
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.EDQUOT,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENETDOWN,
+        errno.ENETRESET,
+        errno.ENETUNREACH,
+        errno.ENFILE,
+        errno.ENOLCK,
+        errno.ENOLINK,
+        errno.ENOSPC,
+        errno.EPIPE,
+        errno.EREMOTEIO,
+        errno.EROFS,
+        errno.ESHUTDOWN,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+    }
+)
+"""Errors of disks, file systems and networks, which the same code does not meet at its next attempt."""
+
+
+def cause_of(why: BaseException) -> Cause:
+    """Return whose fault an exception is that ended an attempt.
+
+    A `TimeoutError` that no system call raised is that of `limits.epoch_timeout_s`.
+    """
+    if isinstance(why, CheckpointError | ConnectionError):
+        return "disk"
+    if isinstance(why, TimeoutError) and why.errno is None:
+        return "own"
+    return "disk" if isinstance(why, OSError) and why.errno in INFRASTRUCTURE else "raised"

@@ -294,5 +294,5 @@ def test_a_disk_that_fails_often_while_a_checkpoint_is_made_again_fails_no_run(t
         return "disk" if 0 < tries[assignment.member] < 9 and assignment.remakes else "done"
 
     history = carry_out(run, FakeCaller(fate))
-    assert max(tries.values()) == 9
+    assert min(count for count in tries.values() if count) == 9
     assert (history.end, story(history)) == ("done", expected)

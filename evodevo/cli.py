@@ -22,6 +22,7 @@ COMMANDS = {
     "report": "Write RUN's tables, schedule, best checkpoint and report/ anew.",
     "resume": "Carry RUN on from where its journal ends.",
     "status": "Say where RUN stands, or all runs.",
+    "verify": "Check each record and checkpoint of RUN, and make damaged checkpoints again.",
     "watch": "Follow RUN until it is over.",
 }
 """Names of the functions in `cli_commands` and `cli_results`, with the first lines of their docstrings."""

@@ -21,10 +21,12 @@ from evodevo.cli_common import (
     show_end,
     submit,
 )
-from evodevo.errors import RunFailed
+from evodevo.config import RunConfig
+from evodevo.errors import RunFailed, UsageError
 from evodevo.interrupts import heeding_interrupts
 from evodevo.report.comparison_page import conclusion
 from evodevo.report.schedule import Schedule
+from evodevo.run import verify as verifying
 from evodevo.run.view import directory_of
 from evodevo.service import comparison
 from evodevo.service import export as exporting
@@ -47,7 +49,12 @@ def export(run: str, out: Path | None, member: bool, runs_dir: str) -> None:
 
     It is the soup's if that is better on the validation split than the best member.
     """
-    path, what = exporting.export(directory_of(run, runs_dir), out, member)
+    directory = directory_of(run, runs_dir)
+    try:
+        path, what = exporting.export(directory, out, member)
+    except exporting.Damaged:
+        repaired(directory, open_run(directory).view.history.config, Where())
+        path, what = exporting.export(directory, out, member)
     console.print(f"{path}: {what}", soft_wrap=True)
 
 
@@ -151,3 +158,43 @@ def compare(
         console.print(str(path), soft_wrap=True)
     if failures:
         raise RunFailed("the comparison is not complete; " + "\n  ".join(failures))
+
+
+@click.command()
+@click.argument("run")
+@click.option("--repair", is_flag=True, help="Make damaged checkpoints again, by training their members.")
+@click.option("--accept", is_flag=True, help="With --repair: take parameters that differ from those of then.")
+@in_runs_dir
+@on_cluster
+def verify(run: str, repair: bool, accept: bool, runs_dir: str, where: Where) -> None:
+    """Check each record and checkpoint of RUN, and make damaged checkpoints again.
+
+    Checkpoints that a run or `evodevo prune` deletes as nothing needs them are no damage.
+    """
+    if accept and not repair:
+        raise UsageError("--accept says what --repair may do; give both")
+    directory = directory_of(run, runs_dir)
+    found = verifying.verify(directory)
+    for line in [*found.problems, *found.notes]:
+        console.print(line, soft_wrap=True)
+    console.print(
+        f"{found.records} records and {found.checkpoints} checkpoints, {len(found.problems)} damaged"
+    )
+    left = len(found.problems) - len(found.damaged)
+    if not repair or found.history is None:
+        left = len(found.problems)
+    elif found.damaged:
+        left += repaired(directory, found.history.config, where, accept)
+    if left:
+        hint = "" if repair or not found.damaged else "; --repair makes checkpoints again"
+        raise RunFailed(f"run {directory.name} is damaged{hint}")
+
+
+def repaired(directory: Path, config: RunConfig, where: Where, accept: bool = False) -> int:
+    """Make the damaged checkpoints of a run again; return how many could not be."""
+    with client_of(where, str(directory.parent), config) as client:
+        done = client.run(directory.name).repair(accept)
+    for line in done["problems"]:
+        console.print(line, soft_wrap=True)
+    console.print(f"{done['account'] or 'nothing was repaired'} ({done['seconds']:.1f} s)")
+    return len(done["problems"])

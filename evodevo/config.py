@@ -88,6 +88,9 @@ class Checkpoints(Section):
     """Directory or fsspec URL, shared by workers, under which the run keeps its checkpoints; or `params/`."""
     max_bytes: int | None = Field(default=None, gt=0)
     """A run that would need more for its checkpoints stops at once and says how much it needs."""
+    on_mismatch: Literal["stop", "accept"] = "stop"
+    """What a run does if a damaged checkpoint is made again and gets other bytes, as on other hardware: stop,
+    or go on with those."""
 
     @field_validator("url")
     @classmethod

@@ -123,7 +123,8 @@ def test_a_resolved_config_has_every_default_filled_in() -> None:
     resolved = parse(small()).to_json()
     assert resolved["search"]["strategy"] == "tri_parent"
     assert resolved["search"]["loci"]["layers"]["scale"] == "linear"
-    assert (resolved["data"], resolved["checkpoints"]) == ({"root": None}, {"url": None, "max_bytes": None})
+    assert resolved["data"] == {"root": None}
+    assert resolved["checkpoints"] == {"url": None, "max_bytes": None, "on_mismatch": "stop"}
     assert resolved["limits"] == {
         "epoch_timeout_s": None,
         "wall_time_s": None,

@@ -86,7 +86,8 @@ def test_a_copy_of_another_time_is_not_taken_for_the_best(run: Path, net: nn.Mod
     (run / "best.safetensors").write_bytes(b"of another member")
     assert holds(evodevo.load_model(run), net)
     (run / "params" / best_name(run)).unlink()
-    assert complaint(lambda: evodevo.load_model(run)).endswith("is missing")
+    told = complaint(lambda: evodevo.load_model(run))
+    assert told.endswith(f"is missing; `evodevo verify {run.name} --repair` makes it again")
 
 
 @pytest.mark.parametrize(("out", "name"), [((), "run/model.safetensors"), (("--out", "mine.pt"), "mine.pt")])

@@ -138,6 +138,9 @@ class Attempt:
             return
         store = store_of(self._job)
         self._ref = store.ref(self._assignment.checkpoint_stem, data, suffix)
+        if (again := self._assignment.remakes) and again.has_content_of(self._ref):
+            self._ref = again
+            store.clear(again.name)  # what is there is damaged, and this is not
         remember_checkpoint(store, self._ref, data)
         self._handed_over_at = time.monotonic()
         self._publishing = True

@@ -180,6 +180,8 @@ def _turns_of_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over:
     _wait_for_kernels()
     watch.switch("save")
     hand_over(parent if assignment.mean_of else workload.checkpoint(state), workload.suffix)
+    if assignment.remakes:
+        return Outcome("done")
     watch.switch("eval")
     seed_all(derived(job.seed, "evaluate"), current_device())  # the same draws for every member
     metrics = weighted(job, {**_last_of(epochs), **workload.evaluate(state, "validation")})

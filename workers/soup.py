@@ -34,12 +34,16 @@ STATISTICS_EXAMPLES = 2000
 
 @using_device
 def make_soup(
-    job: Job, mode: Mode, candidates: Sequence[CheckpointRef], hyperparameters: Mapping[str, Any]
+    job: Job,
+    mode: Mode,
+    candidates: Sequence[CheckpointRef],
+    hyperparameters: Mapping[str, Any],
+    remakes: CheckpointRef | None = None,
 ) -> dict[str, Any]:
     """Return `of` (the positions of the candidates in the soup), its `fom`, `metrics` and `checkpoint`.
 
     `candidates` are checkpoints, best first; `hyperparameters` are those of the best. Networks of another
-    topology than the best one's are left out.
+    topology than the best one's are left out. If the soup has the bytes of `remakes`, it gets that name.
     """
     torch.set_num_threads(job.threads)
     workload, _ = workload_for(job)
@@ -65,7 +69,12 @@ def make_soup(
         if is_usable(found) and (not is_usable(fom) or is_better(found, fom, mode)):
             of, total, kept, fom, metrics = [*of, position], tried, mean, found, its_metrics
     _load(workload, training, kept, len(of))
-    ref = store_of(job).publish(STEM, _encoded(training))
+    encoded = _encoded(training)
+    ref = store_of(job).ref(STEM, encoded)
+    if remakes and remakes.has_content_of(ref):
+        ref = remakes
+        store_of(job).clear(ref.name)
+    store_of(job).write({ref.name: encoded})
     return {"of": of, "fom": fom, "metrics": metrics, "checkpoint": asdict(ref)}
 
 

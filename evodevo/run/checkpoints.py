@@ -35,6 +35,10 @@ class CheckpointError(OSError):
     """
 
 
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint that is not there as it was published, in a store that works."""
+
+
 class CheckpointStore:
     """The checkpoints of one run, in the directory or under the fsspec URL `url`.
 
@@ -90,19 +94,41 @@ class CheckpointStore:
     def read(self, ref: CheckpointRef) -> bytes:
         """The bytes of a checkpoint, verified.
 
-        Raises `CheckpointError` where the file is missing or is not what was published.
+        Raises `DamagedCheckpointError` if the file is missing or is not what was published.
         """
         where = f"checkpoint {self.url}/{ref.name}"
         with _raised_as(f"{where} cannot be read"):
             try:
                 data: bytes = self._fs.cat_file(f"{self._root}/{ref.name}")
             except FileNotFoundError as why:
-                raise CheckpointError(f"{where} is missing") from why
+                raise DamagedCheckpointError(f"{where} is missing") from why
+            except IsADirectoryError as why:
+                raise DamagedCheckpointError(f"{where} is a directory") from why
         if len(data) != ref.size_bytes:
-            raise CheckpointError(f"{where} has {len(data)} bytes instead of {ref.size_bytes}")
+            raise DamagedCheckpointError(f"{where} has {len(data)} bytes instead of {ref.size_bytes}")
         if hashlib.sha256(data).hexdigest() != ref.sha256:
-            raise CheckpointError(f"{where} was altered: its sha256 is not the one published")
+            raise DamagedCheckpointError(f"{where} was altered: its sha256 is not the one published")
         return data
+
+    def damage(self, ref: CheckpointRef) -> str | None:
+        """Return what is wrong with a checkpoint; None if it is as it was published.
+
+        Raises `CheckpointError` if the store does not tell.
+        """
+        try:
+            self.read(ref)
+        except DamagedCheckpointError as why:
+            return str(why)
+        return None
+
+    def clear(self, name: str) -> None:
+        """Remove whatever is in the place of a checkpoint; a directory gets another name instead."""
+        path = f"{self._root}/{name}"
+        with _raised_as(f"checkpoint {self.url}/{name} cannot be replaced"):
+            if isinstance(self._fs, LocalFileSystem) and os.path.isdir(path):
+                os.rename(path, f"{path}.{os.urandom(4).hex()}.aside")
+            else:
+                self._remove(path)
 
     def names(self) -> list[str]:
         """The checkpoints that are there, and what unfinished writes have left; nobody else's files."""

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 from evodevo.errors import RunFailed, UsageError
 from evodevo.evolution.fitness import best_first
-from evodevo.run.checkpoints import CheckpointStore
+from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.crew import (
     ANYTHING,
     AttemptLost,
@@ -27,10 +27,14 @@ from evodevo.run.events import End, Ended, Event, Extended, Soup, TakenOver, enc
 from evodevo.run.history import History, load_history
 from evodevo.run.journal import Journal, JournalError, JournalInUse, Removed, Superseded
 from evodevo.run.keeper import Keeper
+from evodevo.run.life import Life
 from evodevo.run.loop import Loop
+from evodevo.run.mending import SIGN, Mending
 from evodevo.run.pacing import pacing_of
 from evodevo.run.pauses import pause_s
+from evodevo.run.recipes import CannotRemakeError
 from evodevo.run.records import CheckpointRef, Job
+from evodevo.run.remaking import mend, remake_soup
 from evodevo.run.setup import EXAMINE, EXHIBITS, JOURNAL, RENDER, SOUP, job_of, write_config
 
 logger = logging.getLogger("evodevo.controller")
@@ -67,6 +71,7 @@ class Controller:
         """Why the run waits for something other than workers, if it does."""
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="evodevo-disk")
         self._journal: Journal | None = None
+        self._mending: Mending | None = None
         self._cancelled = False
 
     async def carry_out(self) -> None:
@@ -98,7 +103,7 @@ class Controller:
                 raise
             raise RuntimeError(f"{type(why).__name__}: {why}") from why  # it would end the scheduler
         finally:
-            await self._on_disk(_close, opening)
+            await self._on_disk(close, opening)
             self._disk.shutdown(wait=False)
 
     async def _evolve(self, store: CheckpointStore) -> tuple[End, str | None]:
@@ -110,7 +115,12 @@ class Controller:
             await self._patiently(write_config, self.directory, self.history.config)
         pacing = await self._on_disk(pacing_of, self.history.config.strategy(), self.history)
         keeper = Keeper(store, self.history, pacing, self._on_disk)
-        loop = Loop(self.history, self._job, pacing, keeper, self._caller, self.write, lambda: self.needs)
+        accepts = self.history.config.checkpoints.on_mismatch == "accept"
+        mending = self._mending = Mending(self.history, self.directory, store, accepts, keeper.needed)
+        keeper.held = mending.held
+        loop = Loop(
+            self.history, self._job, pacing, keeper, mending, self._caller, self.write, lambda: self.needs
+        )
         try:
             return await loop.run()
         finally:
@@ -208,8 +218,10 @@ class Controller:
         if status != "done" or best is None or best.outcome is None or best.outcome.checkpoint is None:
             return {}
         hyperparameters = self.history.config.space().express(best.birth.genome)
-        arguments = best.outcome.checkpoint, hyperparameters, str(self.directory / EXHIBITS)
-        metrics: dict[str, float] = await self._finish(EXAMINE, *arguments) or {}
+        shown = hyperparameters, str(self.directory / EXHIBITS)
+        metrics: dict[str, float] = (
+            await self._finish(EXAMINE, lambda: (*_checkpoints([best]), *shown), [best]) or {}
+        )
         return metrics
 
     async def _soup(self, status: End) -> Soup | None:
@@ -219,29 +231,36 @@ class Controller:
         if status != "done" or not config.search.soup or not lives:
             return None
         lives = [lives[at] for at in best_first([life.fom for life in lives], config.objective.mode)]
-        refs = [life.outcome.checkpoint for life in lives if life.outcome]
-        hyperparameters = config.space().express(lives[0].birth.genome)
-        made = await self._finish(SOUP, config.objective.mode, refs, hyperparameters)
+        mode, hyperparameters = config.objective.mode, config.space().express(lives[0].birth.genome)
+        made = await self._finish(SOUP, lambda: (mode, _checkpoints(lives), hyperparameters), lives)
         if made is None or made["fom"] is None:
             return None
         checkpoint = CheckpointRef(**made["checkpoint"])
-        test = await self._finish(EXAMINE, checkpoint, hyperparameters, "")
+        test = await self._finish(EXAMINE, lambda: (checkpoint, hyperparameters, ""))
         return Soup([lives[at].id for at in made["of"]], made["fom"], made["metrics"], test or {}, checkpoint)
 
-    async def _finish(self, function: str, *arguments: Any) -> Any:
+    async def _finish(
+        self, function: str, arguments: Callable[[], Sequence[Any]], of: Sequence[Life] = ()
+    ) -> Any:
         """Have a worker do something after the last generation; None if it comes to nothing.
 
-        As for members, lost workers and failing disks do not count.
+        As for members, lost workers and failing disks do not count. `of`: the members whose checkpoints it
+        reads, which are made again if they are damaged.
         """
         failures, unlucky, needs = 0, 0, self.needs
         try:
             while failures < self.history.config.limits.max_attempts:
                 try:
                     return await self._caller.call(
-                        self._job.run, function, self._job, *arguments, needs=needs
+                        self._job.run, function, self._job, *arguments(), needs=needs
                     )
                 except (AttemptLost, UsageError) as why:
                     logger.warning("run %s: %s: %s", self._job.run, function, why)
+                    if SIGN in str(why):
+                        if await self._mend(_checkpoints(of)):
+                            continue
+                        if self._mending and self._mending.failed:
+                            return None
                     if isinstance(why, AttemptLost):
                         needs = replace(needs, avoid=why.worker)
                     if isinstance(why, AttemptLost) and why.is_infrastructure:
@@ -253,19 +272,48 @@ class Controller:
             self.trouble = None
         return None
 
+    async def _mend(self, refs: Sequence[CheckpointRef]) -> bool:
+        """Make those that are damaged again; return whether there is something that was not there before."""
+        mending = self._mending
+        if mending is None:
+            return False
+        before = mending.account
+        try:
+            await mending.need(refs)
+            await self.write(*await mend(mending, self._caller, self._job, self.needs))
+        except (CheckpointError, CannotRemakeError) as why:
+            logger.warning("run %s: %s", self._job.run, why)
+        return mending.account != before
+
     async def _render(self) -> None:
         """Tables, schedule, best checkpoint and plots; they can be made again with `evodevo report`."""
         problem: Exception | None = None
         needs = ANYTHING
         for _ in range(self.history.config.limits.max_attempts):
             try:
-                await self._caller.call(self._job.run, RENDER, str(self.directory), needs=needs)
-                return
+                paths = await self._caller.call(self._job.run, RENDER, str(self.directory), needs=needs)
+                if await self._mend_products({Path(path).stem for path in paths}):
+                    await self._caller.call(self._job.run, RENDER, str(self.directory), needs=needs)
+                break
             except (AttemptLost, UsageError) as why:
                 logger.warning("run %s: no report: %s", self._job.run, why)
                 problem = why
                 needs = replace(needs, avoid=getattr(why, "worker", None))
-        self.warnings.append(f"no report (`evodevo report {self._job.run}` makes it): {problem}")
+        else:
+            self.warnings.append(f"no report (`evodevo report {self._job.run}` makes it): {problem}")
+        if self._mending and (account := self._mending.account):
+            self.warnings.append(f"checkpoints were damaged: {account}")
+        self.warnings += self._mending.problems() if self._mending and self.history.end == "done" else []
+
+    async def _mend_products(self, written: Collection[str]) -> bool:
+        """Make again what a finished run has found and could not be written; return whether it can be now."""
+        history, mended = self.history, False
+        if history.best and "best" not in written:
+            mended = await self._mend(_checkpoints([history.best]))
+        if history.soup and "soup" not in written and self._mending:
+            made = remake_soup(self._mending, self._caller, self._job, self.needs)
+            mended = await made or mended
+        return mended
 
     async def _patiently(self, function: Any, *arguments: Any) -> Any:
         """`_on_disk`, again and again as long as the disk fails."""
@@ -293,7 +341,11 @@ class Controller:
         )
 
 
-def _close(opening: Future[Journal]) -> None:
+def close(opening: Future[Journal]) -> None:
     """Close the journal that was, or was not, opened; it runs after the opening, on the same thread."""
     if opening.exception() is None:
         opening.result().close()
+
+
+def _checkpoints(lives: Sequence[Life]) -> list[CheckpointRef]:
+    return [life.outcome.checkpoint for life in lives if life.outcome and life.outcome.checkpoint]

@@ -7,6 +7,7 @@
   Averaging  the parameters of a generation are to be averaged; a `Result` of that mean follows
   Lost       an attempt that was given up, why, and whose fault that was; see `Blame`
   Result     what came of a leg; from here on it is true. `goes_on`: the life has another leg
+  Replaced   a checkpoint was damaged, and made again with other bytes, which children begin from
   Ended      done, failed or cancelled, and why; `TakenOver` may follow it
 
 Records of format 1 (before lives had legs) are read as the events they are today, so a run that an older
@@ -144,6 +145,18 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Replaced:
+    """What a leg of a member left has another checkpoint from here on; `checkpoints.on_mismatch` allows it.
+
+    A checkpoint that was made again with the same bytes is no event: what the journal says is still true.
+    """
+
+    member: str
+    leg: int
+    checkpoint: CheckpointRef
+
+
+@dataclass(frozen=True)
 class Soup:
     """The mean of those networks of the last generation that make it better; `of` are members, best first."""
 
@@ -164,7 +177,7 @@ class Ended:
     soup: Soup | None = None
 
 
-Event = Averaging | Begun | TakenOver | Extended | Births | Lost | Result | Ended
+Event = Averaging | Begun | TakenOver | Extended | Births | Lost | Result | Replaced | Ended
 
 
 def member_id(generation: int, slot: int) -> str:
@@ -195,6 +208,9 @@ def encode(event: Event) -> dict[str, Any]:
                 "generation": event.generation,
                 "of": list(event.of),
             }
+        case Replaced():
+            checkpoint = asdict(event.checkpoint)
+            return {"kind": "replaced", "member": event.member, "leg": event.leg, "checkpoint": checkpoint}
         case Births():
             return {"kind": "births", "births": [_encode_born(born) for born in event.births]}
         case Lost():
@@ -377,5 +393,8 @@ _READERS: Mapping[str, Callable[[Record], Event]] = {
     "births": _births,
     "lost": _lost,
     "outcome": _outcome,
+    "replaced": lambda record: Replaced(
+        record["member"], record["leg"], CheckpointRef(**record["checkpoint"])
+    ),
     "end": _end,
 }

@@ -41,7 +41,10 @@ def extension_of(directory: Path, history: History, generations: int) -> int | N
         there = CheckpointStore(job_of(config, directory, history.run_id).checkpoints_url).names()
     except (CheckpointError, RunFailed) as why:
         raise UsageError(str(why)) from None
-    if missing := needed.difference(there):
+    best = history.best.outcome.checkpoint if history.best and history.best.outcome else None
+    others = needed - {best.name if best else ""}
+    missing = needed.difference(there)
+    if others and others <= missing:  # fewer are damaged, and made again
         raise UsageError(
             f"run {name!r} cannot be carried on: {len(missing)} of the {len(needed)} checkpoints that it "
             f"goes on from are gone (`evodevo prune` deletes them); {instead}"

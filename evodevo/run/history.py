@@ -29,12 +29,14 @@ from evodevo.run.events import (
     Extended,
     Lost,
     Origin,
+    Replaced,
     Result,
     Soup,
     TakenOver,
     decode,
 )
 from evodevo.run.journal import JournalError, Record, Tail
+from evodevo.run.lengths import Lengths
 from evodevo.run.life import Life, Mean
 from evodevo.run.records import CheckpointRef
 
@@ -127,6 +129,7 @@ class History:
         self._pending_in: list[int] = []
         self._complete = 0
         self._best: Life | None = None
+        self._lengths = Lengths()
         self._taken_over_at: float | None = 0.0
 
     @classmethod
@@ -152,9 +155,10 @@ class History:
 
     def take(self, event: Event, at: float) -> None:
         """Take in the next event, journaled at that time (seconds since the epoch)."""
-        if not isinstance(event, TakenOver):
+        if not isinstance(event, TakenOver | Replaced):
             self.elapsed_s += max(0.0, at - self.last_at) if self.last_at else 0.0
-        self.last_at = at
+        if not isinstance(event, Replaced):  # which may come long after the run has ended
+            self.last_at = at
         match event:
             case Result():
                 self._train_until(at)
@@ -176,6 +180,7 @@ class History:
                 self._taken_over_at = at
             case Extended():
                 structure.check_extended(event, len(self.generations))
+                self._lengths.extended(self.config.search.generations, self.births)
                 self.extended_to = event.generations
                 self.__dict__.pop("config", None)  # made again, with the new number
             case Begun():
@@ -183,6 +188,9 @@ class History:
                     raise ValueError("a run begins once")
                 structure.check_begun(event)
                 self.begun, self.run_id = event, event.id
+            case Replaced():
+                structure.check_checkpoint(event.checkpoint)
+                self.by_id[event.member].replace_checkpoint(event.leg, event.checkpoint)
             case Ended():
                 structure.check_ended(event, self.by_id.keys())
                 self.end, self.reason, self.test = event.status, event.reason, event.test
@@ -193,6 +201,10 @@ class History:
         """The config as it is in force now."""
         config = read_config(self.begun.config)
         return config if self.extended_to is None else config.with_generations(self.extended_to)
+
+    def generations_at(self, life: Life, leg: int) -> int:
+        """Return how many generations the run was to have when a leg was trained, which workers are told."""
+        return self._lengths.at(life, leg) or self.config.search.generations
 
     @property
     def origin(self) -> Origin | None:
@@ -290,6 +302,7 @@ class History:
     def _revive(self, life: Life) -> None:
         """A failed member is tried again, from its first leg."""
         life.outcome = life.started_at = life.worker = None
+        self._lengths.revived(life)
         life.lost, life.preempted, life.legs = [], 0, []
         life.fresh_leg()
         self.over.remove(life)

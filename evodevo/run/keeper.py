@@ -1,7 +1,7 @@
 """The checkpoints of a run that is carried out: which are there, and that what nobody needs is deleted."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 from evodevo.run.checkpoints import CheckpointStore, member_of
@@ -27,6 +27,8 @@ class Keeper:
         self._kept: set[str] = set()
         """The checkpoints that are known to be there."""
         self._collected_at = (-1, -1)
+        self.held: Collection[str] = ()
+        """Checkpoints that others than members are made from for a while."""
         self.has_strays = True
         """Files may be there that nobody knows of: of lost attempts, or of a controller before this one."""
 
@@ -55,7 +57,7 @@ class Keeper:
         self._collected_at = collected_at
         if self.has_strays:
             await self._sweep()
-        elif doomed := self._kept - self._needed():
+        elif doomed := self._kept - self.needed():
             await self._delete(sorted(doomed))
 
     async def _sweep(self) -> None:
@@ -69,14 +71,16 @@ class Keeper:
         except OSError as why:
             logger.warning("run %s: could not list checkpoints: %s", self._history.config.run.name, why)
             return
-        needed, pending = self._needed(), self._history.pending
+        needed, pending = self.needed(), self._history.pending
         doomed = [name for name in names if name not in needed and member_of(name) not in pending]
         self._kept = needed.intersection(names)
         self.has_strays = len(doomed) + len(self._kept) < len(names)
         await self._delete(doomed)
 
-    def _needed(self) -> set[str]:
-        return needed_checkpoints(self._history, self._pacing.may_inherit, self._pacing.open)
+    def needed(self) -> set[str]:
+        """Return the names of the checkpoints that somebody needs now."""
+        needed = needed_checkpoints(self._history, self._pacing.may_inherit, self._pacing.open)
+        return needed.union(self.held)
 
     async def _delete(self, names: Sequence[str]) -> None:
         try:

@@ -1,7 +1,7 @@
 """What a journal holds of one member, or of a mean of members."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from evodevo.evolution.population import Birth, Member
 from evodevo.run.events import Lost, Result
@@ -62,6 +62,16 @@ class Life:
         yield from (leg.outcome for leg in self.legs)
         if self.outcome:
             yield self.outcome
+
+    def replace_checkpoint(self, leg: int, checkpoint: CheckpointRef) -> None:
+        """Have another checkpoint in the place of the one that a leg left. Raises `LookupError`."""
+        if leg < len(self.legs):
+            before = self.legs[leg]
+            self.legs[leg] = replace(before, outcome=replace(before.outcome, checkpoint=checkpoint))
+        elif self.outcome and self.outcome.checkpoint and leg == len(self.legs):
+            self.outcome = replace(self.outcome, checkpoint=checkpoint)
+        else:
+            raise LookupError(f"{self.id} has no checkpoint of leg {leg}")
 
     def seconds_of(self, part: str) -> float:
         """Worker seconds of one part of the account (`train`, ...), over all legs."""

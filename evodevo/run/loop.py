@@ -11,17 +11,19 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from evodevo.evolution.rng import leg_seed
+from evodevo.errors import RunFailed
 from evodevo.run import packing, stopping
+from evodevo.run.assigning import assignment_of
 from evodevo.run.conduct import Conduct
 from evodevo.run.crew import AttemptsLost, Caller, Inbox, Message, Needs, NotBegun, Offered, Reported, Rested
 from evodevo.run.events import Births, Blame, End, Event, Lost, Result
 from evodevo.run.history import History
 from evodevo.run.keeper import Keeper
 from evodevo.run.life import Life, Mean
+from evodevo.run.mending import Mending, is_remake
 from evodevo.run.pacing import Pacing
 from evodevo.run.pauses import pause_s
-from evodevo.run.records import Assignment, CheckpointRef, Job, Outcome, WorkUnit
+from evodevo.run.records import Assignment, Job, Outcome, WorkUnit
 
 
 class Loop:
@@ -36,6 +38,7 @@ class Loop:
         job: Job,
         pacing: Pacing,
         keeper: Keeper,
+        mending: Mending,
         caller: Caller,
         write: Callable[..., Awaitable[None]],
         needs: Callable[[], Needs],
@@ -44,6 +47,7 @@ class Loop:
         self._job = job
         self._pacing = pacing
         self._keeper = keeper
+        self._mending = mending
         self._write = write
         self._needs = needs
         self._config = history.config
@@ -93,12 +97,18 @@ class Loop:
         Workers that are free are given what is ready before that: they do not wait for the disk.
         """
         events: list[Event] = []
+        replaced: list[Event] = []
         for message in messages:
+            if is_remake(message):
+                replaced += await self._mending.take(message, self._inbox.put)
+                self._keeper.has_strays = True
+                continue
             match message:
                 case Reported():
                     events.append(self._verdict(message))
                 case AttemptsLost():
-                    events += self._losses(message)
+                    if not await self._mending.takes_over(message):
+                        events += self._losses(message)
                 case Offered():
                     self._offered.append(message.worker)
                 case Rested():
@@ -108,7 +118,11 @@ class Loop:
                     for assignment in message.assignments:
                         self._queue(self._history.by_id[assignment.member])
         self._hand_out()
-        await self._write(*events)
+        await self._write(*replaced, *events)
+        for problem in self._mending.problems():
+            raise RunFailed(problem)
+        for member in self._mending.freed():
+            self._queue(self._history.by_id[member])
         history, over = self._history, []
         for event in events:
             assert isinstance(event, Result | Lost)
@@ -255,13 +269,17 @@ class Loop:
         if not self._offered and not stopping.time_is_up(self._history):
             waiting = self._pacing.waiting()
         needs = self._needs() if waiting else replace(self._needs(), avoid=self._backlog.avoided)
-        self._crew.want(len(self._backlog) + waiting, needs, self._backlog.preferred)
+        units = self._mending.ready + len(self._backlog) + waiting
+        self._crew.want(units, needs, self._backlog.preferred)
         for worker in self._offered:
             self._crew.decline(worker)
         self._offered.clear()
 
     def _hand_out(self) -> None:
-        """Give the workers that are offered what is ready."""
+        """Give the workers that are offered what is ready, what others wait for first."""
+        while self._offered and (remake := self._mending.next_unit()):
+            if not self._crew.send(self._offered.pop(0), remake):
+                self._mending.put_back(remake)
         avoided = []
         while self._offered and self._backlog:
             size = self._unit_size(len(self._backlog), len(self._offered))
@@ -293,21 +311,4 @@ class Loop:
         self._backlog.add(life, before.worker if before else None, self._troubled_on.get(life.id))
 
     def _assignment(self, life: Life) -> Assignment:
-        history = self._history
-        return Assignment(
-            member=life.id,
-            attempt=life.attempts + 1,
-            hyperparameters=self._space.express(life.birth.genome),
-            parent=self._start_of(life),
-            epoch=history.epochs_trained(life),
-            training_seed=leg_seed(life.training_seed, len(life.legs)),
-            leg=len(life.legs),
-            epochs=history.config.search.leg_epochs(life.generation),
-            mean_of=tuple(life.checkpoints) if isinstance(life, Mean) else (),
-        )
-
-    def _start_of(self, life: Life) -> CheckpointRef | None:
-        """The checkpoint that the leg at hand begins with."""
-        if isinstance(life, Mean):
-            return None
-        return life.legs[-1].outcome.checkpoint if life.legs else self._history.parent_checkpoint(life)
+        return assignment_of(self._history, self._space, life, len(life.legs))

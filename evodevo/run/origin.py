@@ -13,7 +13,8 @@ from evodevo.config import RunConfig
 from evodevo.config_search import Start
 from evodevo.errors import UsageError
 from evodevo.evolution.space import FloatLocus, Value
-from evodevo.run.checkpoints import CheckpointError, CheckpointStore
+from evodevo.run.checkpoints import CheckpointError, CheckpointStore, DamagedCheckpointError
+from evodevo.run.copies import find_copy
 from evodevo.run.events import Origin
 from evodevo.run.history import History, load_history
 from evodevo.run.setup import JOURNAL, job_of
@@ -73,6 +74,11 @@ def find_origin(config: RunConfig, runs_dir: Path) -> Found | None:
     url = job_of(history.config, directory.absolute(), history.run_id).checkpoints_url
     try:
         data = CheckpointStore(url).read(origin.checkpoint)
+    except DamagedCheckpointError as why:
+        copy = find_copy(directory, history, origin.checkpoint)
+        if copy is None:
+            raise _wrong(f"{why}; `evodevo verify {directory.name} --repair` makes it again") from None
+        data = copy
     except CheckpointError as why:
         raise _wrong(str(why)) from None
     facts = [origin.text()]

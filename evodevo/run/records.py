@@ -44,6 +44,10 @@ class CheckpointRef:
     size_bytes: int
     sha256: str
 
+    def has_content_of(self, other: "CheckpointRef") -> bool:
+        """Whether both stand for the same bytes."""
+        return (self.size_bytes, self.sha256) == (other.size_bytes, other.sha256)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -109,10 +113,18 @@ class Assignment:
     """Length of the leg, unless the job has it in steps."""
     mean_of: tuple[CheckpointRef, ...] = ()
     """If given, nothing is trained: the outcome is that of the mean of these."""
+    remakes: CheckpointRef | None = None
+    """If given, the member lived before, and this checkpoint of it is damaged: it is published under the same
+    name if it has the same bytes, and nothing is evaluated."""
 
     @property
     def checkpoint_stem(self) -> str:
         return f"{self.member}-a{self.attempt}"
+
+    @property
+    def inputs(self) -> tuple[CheckpointRef, ...]:
+        """The checkpoints that it begins with."""
+        return self.mean_of or ((self.parent,) if self.parent else ())
 
 
 @dataclass(frozen=True)
@@ -135,6 +147,7 @@ class WorkUnit:
                 "hyperparameters": dict(one.hyperparameters),
                 "parent": one.parent and _fields(one.parent),
                 "mean_of": [_fields(ref) for ref in one.mean_of],
+                "remakes": one.remakes and _fields(one.remakes),
             }
             for one in self.assignments
         ]
@@ -149,6 +162,7 @@ class WorkUnit:
                     **one,
                     "parent": one["parent"] and CheckpointRef(**one["parent"]),
                     "mean_of": tuple(CheckpointRef(**ref) for ref in one["mean_of"]),
+                    "remakes": one["remakes"] and CheckpointRef(**one["remakes"]),
                 }
             )
             for one in data["assignments"]

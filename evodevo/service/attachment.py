@@ -103,7 +103,8 @@ class Attachment(SchedulerPlugin):
 
     async def _begin(self) -> None:
         from evodevo.service.page import Pages
-        from evodevo.service.plugin import Service, security_of
+        from evodevo.service.plugin import Service
+        from evodevo.service.wire import security_of
 
         self._client = await Client(
             self._scheduler.address,

@@ -112,12 +112,21 @@ class Run:
         """
         self._ask("resume", generations=generations)
 
-    def _ask(self, operation: str, **arguments: Any) -> None:
+    def repair(self, accept: bool = False) -> dict[str, Any]:
+        """Make the damaged checkpoints of a run again that is not running; wait until that is done.
+
+        Returns `problems` (a line for each that could not be), `account` (what was done) and `seconds`. With
+        `accept`, checkpoints that get other bytes are accepted. Raises `UsageError`.
+        """
+        done: dict[str, Any] = self._ask("repair", accept=accept)
+        return done
+
+    def _ask(self, operation: str, **arguments: Any) -> Any:
         if self._client is None:
             raise UsageError(
                 f"run {self.name!r} was opened from its files; connect to its scheduler for that"
             )
-        self._client.ask(operation, run=self.name, **arguments)
+        return self._client.ask(operation, run=self.name, **arguments)
 
 
 class Client:

@@ -11,7 +11,7 @@ from typing import Any
 
 from evodevo.errors import UsageError
 from evodevo.run import files
-from evodevo.run.checkpoints import CheckpointError, CheckpointStore
+from evodevo.run.checkpoints import CheckpointError, CheckpointStore, DamagedCheckpointError
 from evodevo.run.dispatch import call_by_path
 from evodevo.run.history import History, load_history
 from evodevo.run.records import CheckpointRef
@@ -24,6 +24,10 @@ PLAIN_FILE = "workers.takeaway:plain_file"
 IS_PACKED = "workers.directories:is_packed"
 UNPACK = "workers.directories:unpack"
 SUFFIXES = (".safetensors", ".pt", ".pth")
+
+
+class Damaged(UsageError):
+    """What a run has found is not in its store any more as it was published."""
 
 
 def load_model(
@@ -123,5 +127,7 @@ def _product(directory: Path, member: bool) -> tuple[CheckpointRef, bytes, str]:
 def _from_store(directory: Path, history: History, ref: CheckpointRef) -> bytes:
     try:
         return CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url).read(ref)
+    except DamagedCheckpointError as why:
+        raise Damaged(f"{why}; `evodevo verify {directory.name} --repair` makes it again") from None
     except CheckpointError as why:
         raise UsageError(str(why)) from None

@@ -7,18 +7,15 @@ not appear as a traceback in the scheduler's log.
 """
 
 import asyncio
-import copy
-import functools
-import json
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, Scheduler, Security
+from distributed import Client, Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from evodevo.config import RunConfig, parse
@@ -31,6 +28,7 @@ from evodevo.run.extension import extension_of
 from evodevo.run.history import load_history
 from evodevo.run.journal import JournalError, JournalInUse, Removed, Superseded
 from evodevo.run.origin import Found, find_origin
+from evodevo.run.repair import Repair
 from evodevo.run.roster import Unused
 from evodevo.run.setup import JOURNAL, create_run, job_of
 from evodevo.run.view import refuse_live, runs_in
@@ -38,11 +36,10 @@ from evodevo.service.reader import Reader
 from evodevo.service.recovery import unfinished
 from evodevo.service.standing import Standing
 from evodevo.service.trial import describe
+from evodevo.service.wire import in_json, security_of
 from evodevo.versions import differences, own_versions
 
 logger = logging.getLogger("evodevo.service")
-
-Handler = Callable[..., Awaitable[Any]]
 
 CLIENT_INTERVAL_S = 0.001
 
@@ -84,8 +81,9 @@ class Service(SchedulerPlugin):
             self.evodevo_read,
             self.evodevo_cancel,
             self.evodevo_resume,
+            self.evodevo_repair,
         ):
-            self._scheduler.handlers[handler.__name__] = _in_json(handler)
+            self._scheduler.handlers[handler.__name__] = in_json(handler)
         self._starting = asyncio.create_task(self._start())
 
     async def _start(self) -> None:
@@ -303,17 +301,39 @@ class Service(SchedulerPlugin):
         finally:
             self._reserved.discard(run)
 
+    async def evodevo_repair(self, run: str, accept: bool) -> dict[str, Any]:
+        """Make the damaged checkpoints of a run again; return what was done when all of it is."""
+        directory = await asyncio.to_thread(self._directory, run)
+        await self.until_ready()
+        if run in self._tasks or run in self._reserved:
+            raise UsageError(f"run {run!r} is running: it makes again what it needs")
+        await asyncio.to_thread(refuse_live, directory)
+        if run in self._tasks:
+            raise UsageError(f"run {run!r} is running: it makes again what it needs")
+        repair = Repair(directory, self._dispatcher, self._about(), accept)
+        await self._begin(run, repair)
+        if not repair.ended and (why := self._stopped.pop(run, None)):
+            raise UsageError(f"run {run!r} could not be repaired: {why}")
+        return {"problems": repair.problems, "account": repair.account, "seconds": repair.seconds}
+
     def _carry_on(self, name: str, retry: bool, generations: int | None = None) -> None:
-        about = {
+        controller = Controller(self.runs_dir / name, self._dispatcher, self._about(), retry, generations)
+        self._begin(name, controller)
+
+    def _begin(self, name: str, controller: Controller) -> asyncio.Task[None]:
+        self._controllers[name] = controller
+        self._stopped.pop(name, None)
+        self._tasks[name] = asyncio.create_task(self._watch(name, controller))
+        return self._tasks[name]
+
+    def _about(self) -> dict[str, Any]:
+        """Who carries runs out here, for their journals."""
+        return {
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "scheduler": self._scheduler.address,
             "versions": own_versions(),
         }
-        controller = Controller(self.runs_dir / name, self._dispatcher, about, retry, generations)
-        self._controllers[name] = controller
-        self._stopped.pop(name, None)
-        self._tasks[name] = asyncio.create_task(self._watch(name, controller))
 
     async def _watch(self, name: str, controller: Controller) -> None:
         try:
@@ -366,23 +386,3 @@ class Service(SchedulerPlugin):
                 raise UsageError(f"run {run!r} stopped: {why}")
             raise UsageError(f"no run {run!r} in {self.runs_dir}; there are: {known}")
         return directory
-
-
-def security_of(scheduler: Scheduler) -> Security:
-    """For a client in the scheduler's process: with TLS it shows the scheduler's own certificate."""
-    security: Any = copy.copy(scheduler.security)
-    security.tls_client_cert = security.tls_scheduler_cert
-    security.tls_client_key = security.tls_scheduler_key
-    found: Security = security
-    return found
-
-
-def _in_json(handler: Handler) -> Handler:
-    @functools.wraps(handler)
-    async def answer(arguments: str) -> str:
-        try:
-            return json.dumps({"result": await handler(**json.loads(arguments))})
-        except (UsageError, JournalError) as why:
-            return json.dumps({"error": str(why)})
-
-    return answer

@@ -23,9 +23,9 @@ from configs import small
 from evodevo.config import RunConfig, parse
 from evodevo.run import controller, pauses
 from evodevo.run.blame import Cause
-from evodevo.run.checkpoints import CheckpointStore
+from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.controller import Controller
-from evodevo.run.crew import ANYTHING, AttemptsLost, Inbox, Message, Needs, Offered, Reported
+from evodevo.run.crew import ANYTHING, AttemptLost, AttemptsLost, Inbox, Message, Needs, Offered, Reported
 from evodevo.run.history import History
 from evodevo.run.journal import Journal, Tail
 from evodevo.run.records import Assignment, CheckpointRef, Job, Outcome, WorkUnit
@@ -140,7 +140,10 @@ class FakeCaller:
             RENDER: lambda directory: [],
             DESCRIBE: lambda job, founders, twice: {"torch": "0", "metrics": [], "facts": []},
         }
-        return answers[function](*arguments)
+        try:
+            return answers[function](*arguments)
+        except CheckpointError as why:
+            raise AttemptLost(f"{type(why).__name__} on a worker: {why}", cause="disk") from why
 
     async def attempt(self, job: Job, assignment: Assignment, worker: str, inbox: Inbox) -> None:
         """One assignment of a unit, to its end or for ever."""
@@ -153,7 +156,10 @@ class FakeCaller:
         fate = self._fate(assignment)
         if fate == "hang":
             await self._hang()
-        outcome, why = self._leg(job, assignment, fate)
+        try:
+            outcome, why = self._leg(job, assignment, fate)
+        except CheckpointError as damaged:
+            outcome, why = None, f"{type(damaged).__name__}: {damaged}"
         if outcome:
             inbox.put(Reported(assignment, outcome, worker, started_at))
         else:
@@ -181,7 +187,7 @@ class FakeCaller:
         if fate == "diverged":
             return Outcome("diverged", metrics={"train_loss": 9.0}, seconds=SECONDS), ""
         quality = quality_of(inherited, assignment.hyperparameters, assignment.training_seed)
-        ref = store.publish(assignment.checkpoint_stem, PARAMETERS.pack(quality, epochs + assignment.epochs))
+        ref = self._published(store, assignment, PARAMETERS.pack(quality, epochs + assignment.epochs))
         if fate == "lost_late":
             return None, f"{attempt} was lost, but published"
         metrics = {job.metric: quality, "validation_accuracy": 1 / (1 + quality)}
@@ -198,18 +204,37 @@ class FakeCaller:
         found = [PARAMETERS.unpack(store.read(ref)) for ref in assignment.mean_of]
         quality = 0.9 * min(one for one, _ in found)
         assert {epochs for _, epochs in found} == {assignment.epoch}
-        ref = store.publish(assignment.checkpoint_stem, PARAMETERS.pack(quality, assignment.epoch))
+        ref = self._published(store, assignment, PARAMETERS.pack(quality, assignment.epoch))
         return Outcome("done", quality, {job.metric: quality}, ref, SECONDS), ""
 
+    def _published(self, store: CheckpointStore, assignment: Assignment, data: bytes) -> CheckpointRef:
+        """As workers do: what has the bytes of a checkpoint that is made again gets its name."""
+        ref = store.ref(assignment.checkpoint_stem, data)
+        if (again := assignment.remakes) and again.has_content_of(ref):
+            ref = again
+            store.clear(ref.name)
+        store.write({ref.name: data})
+        return ref
+
     def _soup(
-        self, job: Job, mode: str, candidates: Sequence[CheckpointRef], hyperparameters: Any
+        self,
+        job: Job,
+        mode: str,
+        candidates: Sequence[CheckpointRef],
+        hyperparameters: Any,
+        remakes: CheckpointRef | None = None,
     ) -> dict[str, Any]:
         """A soup of the first two is a little better than the first."""
         store = CheckpointStore(job.checkpoints_url)
         qualities = [PARAMETERS.unpack(store.read(ref)) for ref in candidates]
         assert qualities == sorted(qualities)
         quality, epochs = 0.9 * qualities[0][0], qualities[0][1]
-        ref = store.publish("soup-a0", PARAMETERS.pack(quality, epochs))
+        data = PARAMETERS.pack(quality, epochs)
+        ref = store.ref("soup-a0", data)
+        if remakes and remakes.has_content_of(ref):
+            ref = remakes
+            store.clear(ref.name)
+        store.write({ref.name: data})
         of = list(range(min(2, len(candidates))))
         return {"of": of, "fom": quality, "metrics": {job.metric: quality}, "checkpoint": asdict(ref)}
 

@@ -212,6 +212,49 @@ def test_a_checkpoint_must_fit_all_of_its_reference(changed: dict[str, Any], sto
     assert store.read(ref) == DATA
 
 
+def test_a_checkpoint_is_damaged_if_it_is_not_there_as_it_was_and_can_be_replaced_then(
+    store: CheckpointStore, place: Place
+) -> None:
+    ref = store.publish("g0s0-a0", DATA)
+    assert store.damage(ref) is None
+    place.write(ref.name, DATA[:-1])
+    assert f"has {len(DATA) - 1} bytes instead of {len(DATA)}" in (store.damage(ref) or "")
+    place.write(ref.name, b"\x01" + DATA[1:])
+    assert "was altered" in (store.damage(ref) or "")
+    store.clear(ref.name)
+    assert "is missing" in (store.damage(ref) or "")
+    store.clear(ref.name)
+    store.write({ref.name: DATA})
+    assert store.damage(ref) is None
+
+
+def test_a_directory_in_the_place_of_a_checkpoint_is_damage_and_is_kept_under_another_name(
+    tmp_path: Path,
+) -> None:
+    store = CheckpointStore(str(tmp_path))
+    ref = store.publish("g0s0-a0", DATA)
+    (tmp_path / ref.name).unlink()
+    (tmp_path / ref.name / "inside").mkdir(parents=True)
+    assert "is a directory" in (store.damage(ref) or "")
+    store.clear(ref.name)
+    (aside,) = tmp_path.iterdir()
+    assert (aside.suffix, [path.name for path in aside.iterdir()]) == (".aside", ["inside"])
+    assert store.names() == []
+
+
+def test_a_store_that_fails_says_nothing_of_damage(
+    store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = store.publish("g0s0-a0", DATA)
+
+    def fails(path: str) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(store._fs, "cat_file", fails)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        store.damage(ref)
+
+
 def test_names_are_those_of_checkpoints_and_of_what_unfinished_writes_left(
     store: CheckpointStore, place: Place
 ) -> None:

@@ -278,10 +278,10 @@ def test_what_cannot_be_started_from_is_said_in_one_message(
     start: dict[str, Any], message: str, first: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new_run(tmp_path / "unborn", config_of(run__name="unborn"))
-    publish = CheckpointStore.publish
+    ref = CheckpointStore.ref
     with monkeypatch.context() as patched:
         patched.setattr(
-            CheckpointStore, "publish", lambda store, stem, data: publish(store, stem, data, ".checkpoint")
+            CheckpointStore, "ref", lambda store, stem, data: ref(store, stem, data, ".checkpoint")
         )
         finished(tmp_path / "program", config_of(run__name="program"))
     config = config_of(search__start=start)
@@ -299,7 +299,7 @@ def test_a_checkpoint_that_is_gone_or_altered_is_not_started_from(first: History
     path.unlink()
     told = complaint(lambda: find_origin(from_first(), tmp_path))
     assert told.startswith("search.start: checkpoint")
-    assert told.endswith("is missing")
+    assert told.endswith("is missing; `evodevo verify first --repair` makes it again")
 
 
 @pytest.mark.parametrize(

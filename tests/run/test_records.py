@@ -99,5 +99,6 @@ def test_a_unit_comes_out_of_its_text_as_it_went_in() -> None:
     job = Job("run", {"use": "a:B", "options": {"x": [1]}}, "loss", "/params", None, 2, None, {"a": 0.5}, 3)
     ref = CheckpointRef("m-a1-0123456789ab.safetensors", 16, "ab" * 32)
     first = Assignment("m", 1, {"rate": 0.1, "kind": "sgd"}, None, 0, 7)
-    unit = WorkUnit(job, [first, Assignment("n", 2, {"rate": 1e-9}, ref, 4, 2**31 - 1, leg=1)], 12.5)
+    again = Assignment("n", 2, {"rate": 1e-9}, ref, 4, 2**31 - 1, leg=1, remakes=ref)
+    unit = WorkUnit(job, [first, again], 12.5)
     assert WorkUnit.from_text(unit.to_text()) == unit

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def test_a_member_whose_parent_is_missing_is_lost_and_the_others_go_on(tmp_path:
     reports = run_unit(job(tmp_path), given)
     assert set(outcomes(reports)) == {0, 2, 3}
     ((at, why),) = lost(reports).items()
-    assert (at, why.startswith("CheckpointError: ")) == (1, True)
+    assert (at, why.startswith("DamagedCheckpointError: ")) == (1, True)
     assert MISSING.name in why
     expected = [run_one(job(tmp_path), one) for one in (given[0], *given[2:])]
     assert [what_came(one) for one in outcomes(reports).values()] == [what_came(one) for one in expected]
@@ -199,3 +200,29 @@ def test_what_a_worker_trained_before_it_was_found_unfit_is_reported_and_nothing
     assert [told["index"] for told in reports if "outcome" in told] == [0]
     assert not any("lost" in told for told in reports)
     assert begun(reports) == [0, 1]
+
+
+def test_a_checkpoint_that_is_made_again_replaces_what_is_there_under_its_name(
+    tmp_path: Path,
+) -> None:
+    about = job(tmp_path)
+    first = run_one(about, assignment()).checkpoint
+    assert first
+    path = Path(about.checkpoints_url, first.name)
+    path.write_bytes(b"damaged")
+    again = run_one(about, replace(assignment(), attempt=7, remakes=first))
+    assert (again.status, again.checkpoint, again.metrics) == ("done", first, {}), "nothing is evaluated"
+    assert CheckpointStore(about.checkpoints_url).damage(first) is None
+
+
+def test_other_bytes_get_another_name_and_the_damaged_file_stays(tmp_path: Path) -> None:
+    about = job(tmp_path)
+    first = run_one(about, assignment()).checkpoint
+    assert first
+    path = Path(about.checkpoints_url, first.name)
+    path.write_bytes(b"damaged")
+    other = run_one(about, replace(assignment(), training_seed=99, remakes=first)).checkpoint
+    assert other
+    assert other.name != first.name
+    assert other.sha256 != first.sha256
+    assert path.read_bytes() == b"damaged"

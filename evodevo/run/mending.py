@@ -1,0 +1,389 @@
+"""Damaged checkpoints are made again: their members are trained again, on the workers that there are.
+
+What is missing or altered is found when somebody needs it. The same assignment as at first, with the same
+seeds, gives the same bytes, which their sha256 proves, and they get the same name: the journal need not be
+told. Only if the bytes are others (other hardware or versions, a program that is not deterministic) something
+has changed: `checkpoints.on_mismatch` says whether that is an error or a `Replaced` event.
+
+Each is made once, when all that it is made from is there. What was made only for others to be made from it is
+deleted when they are.
+"""
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from evodevo.run import pauses
+from evodevo.run.assigning import assignment_of
+from evodevo.run.checkpoints import CheckpointError, CheckpointStore
+from evodevo.run.copies import find_copy
+from evodevo.run.crew import (
+    AttemptsLost,
+    Message,
+    NotBegun,
+    Reported,
+)
+from evodevo.run.events import Replaced
+from evodevo.run.history import History
+from evodevo.run.recipes import CannotRemakeError, Recipe, Recipes, plan
+from evodevo.run.records import Assignment, CheckpointRef, Job, Outcome, WorkUnit
+from evodevo.run.setup import job_of
+
+logger = logging.getLogger("evodevo.mending")
+
+SIGN = "CheckpointError"
+"""What the reason of a lost attempt has in it if a checkpoint could not be read."""
+OTHER_BYTES = (
+    "made again it has other bytes than at first (other hardware or versions, or a program that is not "
+    "deterministic)"
+)
+
+
+class Mending:
+    """The damaged checkpoints of one run. Whoever has workers gives them its units and passes messages on.
+
+    `accepts`: other bytes are accepted. `needed`: the names of the checkpoints that stay.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        directory: Path,
+        store: CheckpointStore,
+        accepts: bool,
+        needed: Callable[[], Collection[str]],
+    ) -> None:
+        self.failed: dict[str, str] = {}
+        """Why checkpoints could not be made again, by name."""
+        self.copied = 0
+        self.made = 0
+        self.epochs = 0
+        """Member-epochs that were trained again."""
+        self.held: set[str] = set()
+        """The names of checkpoints that are at hand, which must not be deleted."""
+        self.history = history
+        self._directory = directory
+        self.store = store
+        self._accepts = accepts
+        self._needed = needed
+        self._space = history.config.space()
+        self._jobs: dict[int, Job] = {}
+        self._ready: deque[Recipe] = deque()
+        self._steps: dict[str, Recipe] = {}
+        """What is to be made and is not yet, by name."""
+        self._missing: dict[str, set[str]] = {}
+        """What each of those waits for."""
+        self._followers: dict[str, list[str]] = {}
+        self._users: Counter[str] = Counter()
+        """How many of those begin with a checkpoint."""
+        self._targets: set[str] = set()
+        self._made_here: set[str] = set()
+        self._actual: dict[str, CheckpointRef] = {}
+        """What stands in the place of checkpoints that got other bytes, by their names."""
+        self._attempts: Counter[str] = Counter()
+        self._unlucky: Counter[str] = Counter()
+        """Attempts that lost workers and failing disks have cost."""
+        self._waiting: dict[str, set[str]] = {}
+        """Members that wait for checkpoints."""
+
+    @property
+    def ready(self) -> int:
+        """How many units there are for workers now."""
+        return len(self._ready)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is not made yet."""
+        return bool(self._steps)
+
+    @property
+    def account(self) -> str:
+        """What was done, in words; empty if nothing was."""
+        found = []
+        if self.made:
+            found.append(
+                f"{_counted(self.made, 'checkpoint')} made again, "
+                f"by training {_counted(self.epochs, 'member-epoch')}"
+            )
+        if self.copied:
+            found.append(f"{_counted(self.copied, 'checkpoint')} copied anew")
+        return "; ".join(found)
+
+    def problems(self) -> list[str]:
+        """Return a line for each checkpoint that could not be made again."""
+        return [
+            f"checkpoint {name} is damaged, and could not be made again: {why}"
+            for name, why in self.failed.items()
+        ]
+
+    async def need(self, refs: Iterable[CheckpointRef], for_now: bool = False) -> bool:
+        """Have those of `refs` that are damaged made again; return whether any was damaged.
+
+        Those that are needed only `for_now` are held until `release`. Raises `CannotRemakeError`, and
+        `CheckpointError` if the store does not tell.
+        """
+        refs, recipes, whole = list(refs), Recipes(self.history), dict[str, bool]()
+        reasons: dict[str, str | None] = {}
+        copied = self.copied
+        while True:
+            steps, unknown = plan(recipes, refs, whole, self._steps)
+            if not unknown:
+                break
+            reasons |= await self.look(unknown)
+            whole = {name: why is None for name, why in reasons.items()}
+        if for_now:
+            self._users.update(ref.name for ref in refs)
+        else:
+            self._targets.update(ref.name for ref in refs)
+        for step in steps:
+            self._begin(step)
+        if steps:
+            told = [why for ref in refs if (why := reasons.get(ref.name))]
+            logger.warning(
+                "run %s: %s; to be made again: %s, %s",
+                self.history.config.run.name,
+                "; ".join(told),
+                _counted(len(steps), "checkpoint"),
+                _counted(sum(step.epochs for step in steps), "member-epoch"),
+            )
+        return self.copied > copied or any(ref.name in self._steps for ref in refs)
+
+    async def release(self, refs: Iterable[CheckpointRef]) -> None:
+        """What was needed for now is not needed any more."""
+        refs = list(refs)
+        self._users.subtract(ref.name for ref in refs)
+        await self._delete(self._used_up(refs))
+
+    async def takes_over(self, message: AttemptsLost) -> bool:
+        """Whether attempts were lost as what they begin with is damaged: then their members wait for it."""
+        if SIGN not in message.why:
+            return False
+        try:
+            if not await self.need([ref for one in message.assignments for ref in one.inputs]):
+                return False
+        except CheckpointError as why:
+            logger.warning("run %s: %s", self.history.config.run.name, why)
+            return False
+        except CannotRemakeError as why:
+            self.failed[why.name] = str(why)
+            return False
+        for one in message.assignments:
+            self._waiting[one.member] = {ref.name for ref in one.inputs}
+        return True
+
+    def freed(self) -> list[str]:
+        """Return, once, the members that wait for nothing any more."""
+        found = [member for member, names in self._waiting.items() if self._steps.keys().isdisjoint(names)]
+        for member in found:
+            del self._waiting[member]
+        return found
+
+    def next_unit(self) -> WorkUnit | None:
+        """Return what a worker is to do now."""
+        if not self._ready:
+            return None
+        step = self._ready.popleft()
+        generations = self.history.generations_at(step.life, step.leg)
+        if generations not in self._jobs:
+            history, config = self.history, self.history.config.with_generations(generations)
+            self._jobs[generations] = job_of(config, self._directory, history.run_id, history.begun.data)
+        return WorkUnit(self._jobs[generations], [self._assignment(step)])
+
+    def put_back(self, unit: WorkUnit) -> None:
+        """A unit was not begun."""
+        for assignment in unit.assignments:
+            self._queue(assignment)
+
+    async def take(self, message: Message, put: Callable[[Message], None]) -> list[Replaced]:
+        """Hear what came of units; return what the journal has to be told. `failed` has what went wrong.
+
+        As for members, lost workers and failing disks do not count; after a pause `put` gets a message.
+        """
+        match message:
+            case Reported() if message.outcome.status == "done":
+                return await self._take_result(message.assignment, message.outcome)
+            case Reported():
+                why = (message.outcome.error or message.outcome.status).strip()
+                await self._again(message.assignment, why, True, put)
+            case AttemptsLost():
+                counts = message.cause in ("own", "raised") and not message.preempted
+                for assignment in message.assignments:
+                    await self._again(assignment, message.why, counts, put)
+            case NotBegun():
+                for assignment in message.assignments:
+                    self._queue(assignment)
+        return []
+
+    async def _take_result(self, assignment: Assignment, outcome: Outcome) -> list[Replaced]:
+        made, ref = outcome.checkpoint, assignment.remakes
+        assert ref is not None
+        step = self._steps.get(ref.name)
+        if step is None or made is None:
+            await self._fail(ref.name, "no checkpoint was made")
+            return []
+        if made == ref:
+            await self._done(step)
+            return []
+        is_target = ref.name in self._targets
+        if not self._accepts:
+            await self._fail(
+                ref.name,
+                f"{OTHER_BYTES}; put the file back, or accept the new parameters with "
+                f"`evodevo verify {self.history.config.run.name} --repair --accept`",
+            )
+            await self._delete([made.name])
+            return []
+        logger.warning("run %s: %s has other bytes as %s", self.history.config.run.name, ref.name, made.name)
+        self._actual[ref.name] = made
+        self.held.add(made.name)
+        await self._done(step)
+        return [Replaced(step.life.id, step.leg, made)] if is_target else []
+
+    async def _again(
+        self, assignment: Assignment, why: str, counts: bool, put: Callable[[Message], None]
+    ) -> None:
+        """An attempt came to nothing: try again, unless it has been done after all, or too often."""
+        assert assignment.remakes is not None
+        name = assignment.remakes.name
+        step = self._steps.get(name)
+        if step is None:
+            return
+        try:
+            if await asyncio.to_thread(self.store.damage, step.ref) is None:  # lost after it was published
+                await self._done(step)
+                return
+            if SIGN in why and await self.need(assignment.inputs):
+                self._wait(step)
+                return
+        except CheckpointError as trouble:
+            why = f"{why}; {trouble}"
+        except CannotRemakeError as problem:
+            await self._fail(name, str(problem))
+            return
+        self._attempts[name] += counts
+        if self._attempts[name] >= self.history.config.limits.max_attempts:
+            await self._fail(name, why)
+        elif counts:
+            self._ready.append(step)
+        else:
+            self._unlucky[name] += 1
+            logger.warning("run %s: %s waits: %s", self.history.config.run.name, name, why)
+            loop = asyncio.get_running_loop()
+            loop.call_later(pauses.pause_s(self._unlucky[name]), put, NotBegun([assignment]))
+
+    async def look(self, refs: Iterable[CheckpointRef]) -> dict[str, str | None]:
+        """Return what is wrong with each, None if nothing is; one that has a copy elsewhere gets that."""
+        return await asyncio.to_thread(self._look, list(refs))
+
+    def _look(self, refs: Iterable[CheckpointRef]) -> dict[str, str | None]:
+        found: dict[str, str | None] = {}
+        for ref in refs:
+            found[ref.name] = why = self.store.damage(ref)
+            if why and (data := find_copy(self._directory, self.history, ref)) is not None:
+                logger.warning("run %s: %s; copied anew", self.history.config.run.name, why)
+                self.store.clear(ref.name)
+                self.store.write({ref.name: data})
+                self.copied += 1
+                found[ref.name] = None
+        return found
+
+    def _begin(self, step: Recipe) -> None:
+        self._steps[step.ref.name] = step
+        self.held.add(step.ref.name)
+        for ref in step.inputs:
+            self._users[ref.name] += 1
+            self.held.add(ref.name)
+        self._wait(step)
+
+    def _wait(self, step: Recipe) -> None:
+        """A step waits for those of its inputs that are not made yet."""
+        name = step.ref.name
+        self._missing[name] = {ref.name for ref in step.inputs} & self._steps.keys()
+        for other in self._missing[name]:
+            self._followers.setdefault(other, []).append(name)
+        if not self._missing[name]:
+            self._ready.append(step)
+
+    def _assignment(self, step: Recipe) -> Assignment:
+        """That of the first training; what it begins with may have other bytes."""
+        first = assignment_of(self.history, self._space, step.life, step.leg)
+        actual = tuple(self._actual.get(ref.name, ref) for ref in step.inputs)
+        parent, mean_of = (actual[0] if first.parent else None), (actual if first.mean_of else ())
+        return replace(first, parent=parent, mean_of=mean_of, remakes=step.ref)
+
+    def _queue(self, assignment: Assignment) -> None:
+        if assignment.remakes and (step := self._steps.get(assignment.remakes.name)):
+            self._ready.append(step)
+
+    async def _done(self, step: Recipe) -> None:
+        self._finish(step)
+        self._made_here.add(step.ref.name)
+        self.made += 1
+        self.epochs += step.epochs
+        await self._delete(self._used_up([*step.inputs, step.ref]))
+
+    def _finish(self, step: Recipe) -> None:
+        """A step is not to be made any more; those that waited for it may go on."""
+        del self._steps[step.ref.name]
+        for ref in step.inputs:
+            self._users[ref.name] -= 1
+        for name in self._followers.pop(step.ref.name, ()):
+            self._missing[name].discard(step.ref.name)
+            if name in self._steps and not self._missing[name]:
+                self._ready.append(self._steps[name])
+
+    def _used_up(self, refs: Iterable[CheckpointRef]) -> list[str]:
+        """The files of those that nobody is made from any more; of targets none."""
+        found = []
+        for ref in refs:
+            at_hand = ref.name in self._steps or self._users[ref.name] > 0
+            if ref.name in self.held and not at_hand:
+                actual = self._actual.get(ref.name, ref).name
+                self.held -= {ref.name, actual}
+                if ref.name in self._made_here and ref.name not in self._targets:
+                    found.append(actual)
+        return found
+
+    async def _delete(self, names: Iterable[str]) -> None:
+        doomed = set(names).difference(self._needed())
+        try:
+            if doomed:
+                await asyncio.to_thread(self.store.delete, sorted(doomed))
+        except CheckpointError as why:
+            logger.warning("run %s: %s", self.history.config.run.name, why)
+
+    async def _fail(self, name: str, why: str) -> None:
+        """A checkpoint cannot be made again, nor can what is made from it."""
+        self.failed[name] = why
+        doomed, inputs = [name], list[CheckpointRef]()
+        while doomed:
+            one = doomed.pop()
+            step = self._steps.pop(one, None)
+            if step is None:
+                continue
+            self.held.discard(one)
+            if step in self._ready:
+                self._ready.remove(step)
+            inputs += step.inputs
+            self._users.subtract(ref.name for ref in step.inputs)
+            for follower in self._followers.pop(one, ()):
+                self.failed.setdefault(follower, f"{one}, which it is made from, cannot be made again: {why}")
+                doomed.append(follower)
+        await self._delete(self._used_up(inputs))
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def is_remake(message: Message) -> bool:
+    """Whether a message is of a checkpoint that is made again."""
+    match message:
+        case Reported():
+            return message.assignment.remakes is not None
+        case AttemptsLost() | NotBegun():
+            return any(one.remakes for one in message.assignments)
+    return False

@@ -1,0 +1,90 @@
+"""How checkpoints came to be, and which have to be made again for some to be whole. Pure.
+
+A checkpoint is made from the one that its leg began with (a mean from those of its members), which is made
+again first if it is not there any more: so it goes up the line, to a founder if need be.
+
+    targets: g003s001     whole: g001s002     plan: g002s000 (from g001s002), g003s001
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import chain
+
+from evodevo.run.assigning import inputs_of
+from evodevo.run.history import History
+from evodevo.run.life import Life, Mean
+from evodevo.run.records import CheckpointRef
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """The checkpoint `ref` is what `life` left after a leg that began with `inputs`. `epochs`: its length."""
+
+    ref: CheckpointRef
+    life: Life
+    leg: int
+    inputs: tuple[CheckpointRef, ...]
+    epochs: int
+
+
+class CannotRemakeError(Exception):
+    """A checkpoint that no member of the run left: it cannot be made again."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            "no member of the run left it; it came from the run that search.start names, which has it no more"
+        )
+        self.name = name
+
+
+class Recipes:
+    """The recipes of all checkpoints of a history as it is now."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._made_by: dict[str, tuple[CheckpointRef, Life, int]] = {}
+        for life in chain(history.births, history.means.values()):
+            for leg, outcome in enumerate(life.outcomes()):
+                if ref := outcome.checkpoint:
+                    self._made_by[ref.name] = ref, life, leg
+
+    def of(self, name: str) -> Recipe | None:
+        """Return the recipe of a checkpoint; None if no member of the run left it."""
+        if name not in self._made_by:
+            return None
+        ref, life, leg = self._made_by[name]
+        epochs = 0 if isinstance(life, Mean) else self._history.config.search.leg_epochs(life.generation)
+        return Recipe(ref, life, leg, inputs_of(self._history, life, leg), epochs)
+
+
+def plan(
+    recipes: Recipes,
+    targets: Iterable[CheckpointRef],
+    whole: Mapping[str, bool],
+    begun: Collection[str] = (),
+) -> tuple[list[Recipe], list[CheckpointRef]]:
+    """Return what has to be made for `targets` to be whole, each after its inputs; and what is not known yet.
+
+    `whole` says of checkpoints by name whether they are; those in `begun` are being made again already. If
+    anything is not known, look and ask again. Raises `CannotRemakeError`.
+    """
+    order: list[Recipe] = []
+    unknown: list[CheckpointRef] = []
+    seen = set(begun)
+    stack: list[CheckpointRef | Recipe] = list(targets)
+    stack.reverse()
+    while stack:
+        at = stack.pop()
+        if isinstance(at, Recipe):
+            order.append(at)
+        elif at.name not in seen:
+            seen.add(at.name)
+            if at.name not in whole:
+                unknown.append(at)
+            elif not whole[at.name]:
+                recipe = recipes.of(at.name)
+                if recipe is None:
+                    raise CannotRemakeError(at.name)
+                stack.append(recipe)
+                stack.extend(reversed(recipe.inputs))
+    return order, unknown

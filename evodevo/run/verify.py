@@ -1,0 +1,170 @@
+"""Whether a run is whole: each record of its journal, and each checkpoint that should be there.
+
+Nothing is written, and no code of a user's is imported.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from evodevo.errors import RunFailed, UsageError
+from evodevo.evolution.strategies import STRATEGIES
+from evodevo.run.checkpoints import CheckpointError, CheckpointStore
+from evodevo.run.history import MALFORMED, History
+from evodevo.run.journal import JournalError, is_live, parse
+from evodevo.run.life import Life
+from evodevo.run.pacing import pacing_of
+from evodevo.run.recipes import Recipes
+from evodevo.run.records import CheckpointRef
+from evodevo.run.retention import needed_checkpoints
+from evodevo.run.setup import JOURNAL, job_of
+
+
+@dataclass
+class Findings:
+    """What was looked at, and a line for each thing that is wrong."""
+
+    records: int = 0
+    checkpoints: int = 0
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    kept: set[str] = field(default_factory=set)
+    """The names of the checkpoints that should be there."""
+    damaged: list[CheckpointRef] = field(default_factory=list)
+    """Those of the checkpoints that are not as they were published."""
+    history: History | None = None
+    """What the journal says; None if it cannot be read to its end."""
+
+
+def verify(directory: Path) -> Findings:
+    """Check the run in `directory`. Raises `UsageError` if its checkpoint store does not tell."""
+    found = check_journal(directory / JOURNAL)
+    if found.history is None:
+        found.notes.append("checkpoints were not checked, as the journal does not say which there are")
+        return found
+    check_checkpoints(directory, found)
+    if found.damaged and is_live(directory / JOURNAL):  # what was needed then may have been deleted since
+        found = check_journal(directory / JOURNAL)
+        if found.history is not None:
+            check_checkpoints(directory, found)
+    return found
+
+
+def check_journal(path: Path) -> Findings:
+    """Check each record by itself (checksum, number, form), and what it says after those before it.
+
+    A record that is cut off at the end is no damage: whoever wrote it was killed, and it never counted.
+    """
+    found, history = Findings(), History()
+    intact = True
+    for line in _lines(path):
+        number = found.records
+        found.records += 1
+        try:
+            (record,), _ = parse(line, str(path), number)
+        except (JournalError, *MALFORMED) as why:
+            if not _is_intact_elsewhere(line):
+                found.problems.append(_one_line(f"{path}: record {number}: {_of_record(why)}"))
+            elif intact:
+                found.problems.append(_one_line(f"{path}: {why}"))
+            intact = False
+            continue
+        if intact:
+            try:
+                history.apply(record)
+            except (JournalError, UsageError) as why:
+                found.problems.append(_one_line(f"{path}: {why}"))
+                intact = False
+    if not found.records:
+        found.problems.append(f"{path}: is empty: the run was never begun")
+    elif intact and not history.run_id and "begun" not in vars(history):
+        found.problems.append(f"{path}: does not say what the run is")
+    elif intact:
+        found.history = history
+    return found
+
+
+def check_checkpoints(directory: Path, found: Findings) -> None:
+    """Check the size and the sha256 of each checkpoint that the run keeps."""
+    history = found.history
+    assert history is not None
+    store = CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url)
+    refs, for_more = kept_checkpoints(history)
+    try:
+        _look(store, refs, found)
+        if for_more and not found.damaged and {ref.name for ref in for_more}.isdisjoint(store.names()):
+            found.notes.append(
+                f"the {len(for_more)} checkpoints that more generations would begin with are not there, as "
+                "after `evodevo prune`"
+            )
+        else:
+            _look(store, for_more, found)
+    except CheckpointError as why:
+        raise UsageError(str(why)) from None
+
+
+def _look(store: CheckpointStore, refs: Iterable[CheckpointRef], found: Findings) -> None:
+    for ref in refs:
+        found.checkpoints += 1
+        found.kept.add(ref.name)
+        if why := store.damage(ref):
+            found.problems.append(_one_line(why))
+            found.damaged.append(ref)
+
+
+def kept_checkpoints(history: History) -> tuple[list[CheckpointRef], list[CheckpointRef]]:
+    """Return the checkpoints that must be there, and those that only more generations of a done run need.
+
+    The latter `evodevo prune` deletes. For a strategy of a user's, which is not asked, all those are left out
+    that only it knows to be needed.
+    """
+    recipes = Recipes(history)
+    refs = {recipe.ref.name: recipe.ref for name in _needed(history) if (recipe := recipes.of(name))}
+    best = history.best.outcome.checkpoint if history.best and history.best.outcome else None
+    origin = history.origin.checkpoint if history.origin else None
+    soup = history.soup.checkpoint if history.soup else None
+    always = {ref.name: ref for ref in (best, origin, soup) if ref}
+    rest = [ref for name, ref in sorted(refs.items()) if name not in always]
+    if history.end == "done":
+        return [*always.values()], rest
+    return [*always.values(), *rest], []
+
+
+def _needed(history: History) -> set[str]:
+    """The names of the checkpoints that a run keeps as it stands."""
+
+    def never(life: Life) -> bool:
+        return False
+
+    if history.config.search.strategy in STRATEGIES:
+        try:
+            pacing = pacing_of(history.config.strategy(), history)
+            return needed_checkpoints(history, pacing.may_inherit, pacing.open)
+        except (RunFailed, *MALFORMED):
+            pass  # what such a history makes of a strategy is not what is checked here
+    return needed_checkpoints(history, never, never)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield line
+
+
+def _is_intact_elsewhere(line: bytes) -> bool:
+    """Whether a line is a record that is as it was written, and only its place is wrong."""
+    try:
+        parse(line, "", json.loads(line)["n"])
+    except (JournalError, *MALFORMED):
+        return False
+    return True
+
+
+def _of_record(why: Exception) -> str:
+    return "is damaged (checksum)" if isinstance(why, JournalError) else f"cannot be read: {why}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,36 @@
+"""How the service is reached: its credentials, and its requests and answers as JSON text."""
+
+import copy
+import functools
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from distributed import Scheduler, Security
+
+from evodevo.errors import UsageError
+from evodevo.run.journal import JournalError
+
+Handler = Callable[..., Awaitable[Any]]
+
+
+def security_of(scheduler: Scheduler) -> Security:
+    """For a client in the scheduler's process: with TLS it shows the scheduler's own certificate."""
+    security: Any = copy.copy(scheduler.security)
+    security.tls_client_cert = security.tls_scheduler_cert
+    security.tls_client_key = security.tls_scheduler_key
+    found: Security = security
+    return found
+
+
+def in_json(handler: Handler) -> Handler:
+    """Take the arguments of a request, and return its answer, as JSON text."""
+
+    @functools.wraps(handler)
+    async def answer(arguments: str) -> str:
+        try:
+            return json.dumps({"result": await handler(**json.loads(arguments))})
+        except (UsageError, JournalError) as why:
+            return json.dumps({"error": str(why)})
+
+    return answer

@@ -114,6 +114,9 @@ class Limits(Section):
     """What a member raises is tried once on another worker, if there is one, before it is believed."""
     max_lost_workers: int | None = Field(default=None, ge=1)
     """A member fails that has lost so many workers in a row, each alone; null: it is tried for ever."""
+    straggler_factor: float | None = Field(default=5.0, gt=1)
+    """A member whose worker takes so many times as long as is typical is also started on an idle worker, if
+    there is one: the first result counts. null: it is waited for."""
     max_failed_fraction: float = Field(default=0.5, ge=0, le=1)
     """The run stops when more than this part of a generation failed (divergence does not count)."""
 

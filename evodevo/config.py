@@ -244,7 +244,7 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
             f"search.population: {search.population} is too small for {search.strategy}, "
             f"which needs {strategy.smallest_population} or more"
         )
-    if not strategy.inherits and search.population > 1:
+    if not strategy.inherits and search.population > 1 and list(strategy.paces) == ["steady"]:
         problems.append(
             f"search.population: is {search.population}, but a generation of {search.strategy} is one "
             "member; leave population out, and give generations the number of members"

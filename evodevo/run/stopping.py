@@ -18,13 +18,15 @@ def time_is_up(history: History) -> bool:
 
 
 def goal_is_reached(history: History) -> bool:
-    """Whether `search.goal` is reached: in paces with generations, by a member of a complete one."""
+    """Whether a member has `search.goal`.
+
+    In paces with generations the others of its own are born by then, and those of the next wait for them all:
+    who is born does not depend on when this is asked.
+    """
     goal, best = history.config.search.goal, history.best
     if goal is None or best is None or best.fom is None:
         return False
-    if is_better(goal, best.fom, history.config.objective.mode):
-        return False
-    return history.begun.pace == "steady" or history.complete(best.generation)
+    return not is_better(goal, best.fom, history.config.objective.mode)
 
 
 def is_enough(history: History) -> bool:

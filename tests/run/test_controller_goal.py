@@ -59,9 +59,11 @@ def test_one_max_comes_to_its_optimum_and_the_run_ends_there(tmp_path: Path) -> 
     assert history.completed() == len(history.generations) == history.best.generation + 1 < 200
 
 
-@pytest.mark.parametrize("pace", ["generations", "pools"])
-def test_a_run_with_a_goal_has_the_same_history_whatever_the_workers_do(tmp_path: Path, pace: str) -> None:
-    config = good_enough(tmp_path / "endless", search__pace=pace)
+@pytest.mark.parametrize("pace", [{}, {"search__pace": "pools", "search__pool": 2}], ids=["all", "pools"])
+def test_a_run_with_a_goal_has_the_same_history_whatever_the_workers_do(
+    tmp_path: Path, pace: dict[str, Any]
+) -> None:
+    config = good_enough(tmp_path / "endless", search__population=6, run__seed=4, **pace)
     history = finished(tmp_path / "run", config)
     assert (history.end, len(history.generations), history.completed()) == ("done", 2, 2)
     for number in range(4):

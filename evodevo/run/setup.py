@@ -121,9 +121,9 @@ def founders(config: RunConfig) -> list[dict[str, Any]]:
     The latter differ from it in one locus: another choice, or a step in an integer, which may change what a
     network looks like. Raises `UsageError` if there cannot be any founders.
     """
-    last = min(1, config.search.population - 1)
     try:
         strategy = Guarded(config.strategy())
+        last = min(1, config.search.population - 1) if strategy.inherits else 0  # networks may be unlike
         genomes = [strategy.founder(0, slot).genome for slot in (0, last)]
         mutates = strategy.inherits and strategy.needs(1, 0) != [0]
     except RunFailed as why:

@@ -1,4 +1,4 @@
-"""`search.goal` ends a run when it is reached, the same way whatever the workers do; `search.patience` a life."""
+"""`search.goal` ends a run, the same way whatever the workers do, and `search.patience` ends a life."""
 
 import random
 from collections.abc import Sequence

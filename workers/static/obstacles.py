@@ -23,8 +23,8 @@ TYPES = (torch.float32, torch.float64)
 
 def obstacle(workload: Workload, training: Training) -> str | None:
     """Return what about the workload or the member makes it impossible; None if nothing does."""
-    size = workload.batch_size_of(training.hyperparameters)
-    return of_workload(workload, size) or _of_optimizer(training) or _of_model(training) or _of_parts(training)
+    of_data = of_workload(workload, workload.batch_size_of(training.hyperparameters))
+    return of_data or _of_optimizer(training) or _of_model(training) or _of_parts(training)
 
 
 def of_workload(workload: Workload, batch_size: int | None = None) -> str | None:

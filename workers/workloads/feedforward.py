@@ -81,8 +81,8 @@ class FeedForward(Workload):
         """Raises `UsageError` for what cannot be a network."""
         initializer = one_of("initializer", hp.get("initializer", "glorot_uniform"), INITIALIZERS)
         activation = ACTIVATIONS[one_of("activation", hp.get("activation", "relu"), ACTIVATIONS)]
-        width, layers = self.inputs, [nn.Dropout(probability("input_dropout", hp.get("input_dropout", 0.0)))]
-        made: list[nn.Module] = [*layers]
+        made: list[nn.Module] = [nn.Dropout(probability("input_dropout", hp.get("input_dropout", 0.0)))]
+        width = self.inputs
         for neurons, dropout in layers_of(hp):
             made += [nn.Linear(width, neurons), activation(), nn.Dropout(dropout)]
             width = neurons
@@ -99,10 +99,11 @@ class FeedForward(Workload):
         return size
 
     def optimizer(self, model: nn.Module, hp: Hyperparameters) -> torch.optim.Optimizer:
-        kind = OPTIMIZERS[one_of("optimizer", hp.get("optimizer", "adam"), OPTIMIZERS)]
-        # fused: one pass over the memory, which on a CPU is most of what Adam takes
-        fused = {"fused": True} if kind is torch.optim.Adam and self.device.type == "cpu" else {}
-        return kind(model.parameters(), lr=hp.get("learning_rate", 1e-3), eps=EPSILON, **fused)  # type: ignore[call-arg]
+        name = one_of("optimizer", hp.get("optimizer", "adam"), OPTIMIZERS)
+        settings: dict[str, Any] = {"lr": hp.get("learning_rate", 1e-3), "eps": EPSILON}
+        if name == "adam" and self.device.type == "cpu":
+            settings["fused"] = True  # one pass over the memory in place of ten
+        return OPTIMIZERS[name](model.parameters(), **settings)
 
     def augment(self, batch: Batch, drawn: Any, hp: Hyperparameters) -> Batch:
         images, labels = batch
@@ -126,7 +127,8 @@ class FeedForward(Workload):
         images, labels = batch
         outputs = model(self.centred(images))
         given = outputs.argmax(1)
-        counts = torch.bincount(labels * CLASSES + given, minlength=CLASSES**2).view(CLASSES, CLASSES).double()
+        counts = torch.bincount(labels * CLASSES + given, minlength=CLASSES**2).double()
+        counts = counts.view(CLASSES, CLASSES)
         right, true, claimed = counts.diagonal(), counts.sum(1), counts.sum(0)
         own = {} if self.score is None else {"score": self.score(labels, outputs.softmax(1))}
         return {

@@ -2,8 +2,8 @@
 
 Nielsen 2019, github.com/saattrupdan/naturalselection: elites and breeders are drawn at random, the fitter the
 more likely, with replacement; pairs of breeders have children, whose genes come from either parent; some of
-the children mutate. There the probabilities are the scores' shares of their sum, which hardly tells accuracies
-of 44 % and 46 % from each other and needs scores above 0; here they are relative fitness.
+the children mutate. There the probabilities are the scores' shares of their sum, which needs scores above 0
+and hardly tells accuracies of 44 % and 46 % from each other; here they are relative fitness.
 """
 
 import math

@@ -121,7 +121,14 @@ def test_what_is_fixed_never_changes_and_children_are_legal() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"elites": -0.1}, {"elites": 1.1}, {"breeders": 0.0}, {"mutation_rate": 2.0}, {"sigma": -1.0}, {"elite": 1}],
+    [
+        {"elites": -0.1},
+        {"elites": 1.1},
+        {"breeders": 0.0},
+        {"mutation_rate": 2.0},
+        {"sigma": -1.0},
+        {"elite": 1},
+    ],
     ids=str,
 )
 def test_options_that_cannot_be_are_refused(options: dict[str, Any]) -> None:

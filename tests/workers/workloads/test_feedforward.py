@@ -134,7 +134,9 @@ def test_weights_have_the_variance_of_keras_initializer(initializer: str) -> Non
     name, shape = initializer.split("_")
     variance = {"lecun": 1 / 400, "glorot": 2 / 600, "he": 2 / 400}[name]
     assert float(layer.weight.detach().var()) == pytest.approx(variance, rel=0.02)
-    largest = math.sqrt(3 * variance) if shape == "uniform" else 2 * math.sqrt(variance) / feedforward.TRUNCATED
+    largest = (
+        math.sqrt(3 * variance) if shape == "uniform" else 2 * math.sqrt(variance) / feedforward.TRUNCATED
+    )
     assert 0.95 * largest < float(layer.weight.detach().abs().max()) <= largest
     assert not layer.bias.any()
 
@@ -161,7 +163,9 @@ def test_values_that_cannot_be_are_refused(workload: FeedForward, wrong: dict[st
 @pytest.mark.parametrize("score", ["nowhere:score", "math", "math:nothing"])
 def test_a_score_that_is_not_there_is_refused(score: str) -> None:
     said = complaint(lambda: found(score))
-    assert f"workload.options.score: should be the import path of a function, module:function; {score!r}" in said
+    assert (
+        f"workload.options.score: should be the import path of a function, module:function; {score!r}" in said
+    )
 
 
 def test_a_score_that_is_no_function_is_refused() -> None:

@@ -28,6 +28,8 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adamax": torch.optim.Adamax,
     "nadam": torch.optim.NAdam,
 }
+ON_CPU = {"adam": {"fused": True}, "nadam": {"foreach": True}}
+"""Forms that pass over the memory less often than the default, in a tenth and in half of the time."""
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "elu": nn.ELU}
 SCALES = {"lecun": (1.0, "in"), "glorot": (1.0, "mean"), "he": (2.0, "in")}
 """Variance of a weight times the number of inputs, or the mean of those and of outputs, as in Keras."""
@@ -101,8 +103,8 @@ class FeedForward(Workload):
     def optimizer(self, model: nn.Module, hp: Hyperparameters) -> torch.optim.Optimizer:
         name = one_of("optimizer", hp.get("optimizer", "adam"), OPTIMIZERS)
         settings: dict[str, Any] = {"lr": hp.get("learning_rate", 1e-3), "eps": EPSILON}
-        if name == "adam" and self.device.type == "cpu":
-            settings["fused"] = True  # one pass over the memory in place of ten
+        if self.device.type == "cpu":
+            settings |= ON_CPU.get(name, {})
         return OPTIMIZERS[name](model.parameters(), **settings)
 
     def augment(self, batch: Batch, drawn: Any, hp: Hyperparameters) -> Batch:

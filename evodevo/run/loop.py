@@ -182,7 +182,8 @@ class Loop:
         life = self._history.by_id[message.assignment.member]
         leg, outcome = message.assignment.leg, message.outcome
         goes_on = False
-        if outcome.status == "done" and leg + 1 < self._config.search.legs and not isinstance(life, Mean):
+        more = leg + 1 < self._config.search.legs and not outcome.over
+        if outcome.status == "done" and more and not isinstance(life, Mean):
             foms = [*(one.outcome.fom for one in life.legs), outcome.fom]
             search, mode = self._config.search, self._config.objective.mode
             goes_on = not stopping.is_out_of_patience(foms, mode, search.patience)

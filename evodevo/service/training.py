@@ -1,6 +1,7 @@
 """The fittest genome of a run, trained from scratch until it gets no better, as a run of its own."""
 
 from evodevo.config import RunConfig
+from evodevo.config_objective import Objective
 from evodevo.errors import UsageError
 from evodevo.run.history import History
 
@@ -42,5 +43,20 @@ def training_config(
         }
     )
     run = config.run.model_copy(update={"name": name})
-    limits = config.limits.model_copy(update={"wall_time_s": None})  # it is patience that ends it
-    return config.model_copy(update={"run": run, "search": search, "limits": limits})
+    limits = config.limits.model_copy(update={"wall_time_s": None, "member_time_s": None})  # patience ends it
+    changes = {"run": run, "search": search, "limits": limits, "objective": _objective(config)}
+    return config.model_copy(update=changes)
+
+
+def _objective(config: RunConfig) -> Objective:
+    """By the metric of a target, if the run has one. Raises `UsageError` if that is several."""
+    target = config.objective.target
+    if target is None:
+        return config.objective
+    if len(target.goals) > 1:
+        raise UsageError(
+            f"run {config.run.name!r} has an objective.target of {len(target.goals)} metrics, and training "
+            "until it gets no better goes by one; set objective.metric in a config of its own"
+        )
+    (goal,) = target.goals
+    return Objective(metric=goal.metric, mode="min" if goal.at_least is None else "max")

@@ -130,7 +130,8 @@ def _local_workers(config: RunConfig, runs: int) -> int:
     from evodevo.service.machine import room_for_workers
 
     search = config.search
-    at_once = search.population if find(search.strategy).inherits else search.generations
+    steady = (search.pace or find(search.strategy).paces[0]) == "steady"
+    at_once = search.generations if steady and not find(search.strategy).inherits else search.population
     most = runs * at_once * config.cluster.workers_per_member
     return min(room_for_workers(config.cluster.threads_per_member, config.cluster.workers_per_device), most)
 

@@ -230,7 +230,9 @@ def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     search = config.complete().search
     members = "1 member" if search.population == 1 else f"{search.population} members"
     if not config.strategy().inherits:
-        size = [("search", f"{search.strategy}, {search.generations:,} members, each trained from scratch")]
+        count = search.population * search.generations
+        each = f"{members} x {search.generations} generations = " if search.population > 1 else ""
+        size = [("search", f"{search.strategy}, {each}{count:,} members, each trained from scratch")]
     else:
         size = [
             ("search", f"{search.strategy}, {members} x {search.generations} generations{_lengths(search)}"),

@@ -140,7 +140,8 @@ class Controller:
             return 1
         search = self.history.config.search
         left = search.generations * search.population - len(self.history.over)
-        at_once = left if not self.history.inherits else min(left, search.population)
+        anybody = not self.history.inherits and self.history.begun.pace == "steady"  # waits for nobody
+        at_once = left if anybody else min(left, search.population)
         return max(1, -(-at_once // self.history.config.cluster.at_once)) * self.workers_per_member
 
     @property

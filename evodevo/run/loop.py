@@ -96,24 +96,19 @@ class Loop:
 
     async def run(self) -> tuple[End, str | None]:
         """Continue the run until nothing is left to do. Raises `RunFailed`."""
-        history, search = self._history, self._config.search
+        history = self._history
         await self._keeper.collect()
         stopping.check_failures(history, history.over)
         await self._give_birth()
         self._look_out()
-        while history.pending or (self._pacing.waiting() and not stopping.time_is_up(history)):
+        while history.pending or (self._pacing.waiting() and not stopping.is_enough(history)):
             self._place()
             if not self._inbox or self._keeper.crowded:  # what can be done for workers goes first
                 await self._keeper.collect()
             await self._take(await self._inbox.take())
             await self._give_birth()
         await self._keeper.collect()
-        if len(history.over) < search.generations * search.population:
-            assert self._config.limits.wall_time_s is not None, (
-                "births are missing, and nobody waits for them"
-            )
-            return "done", f"limits.wall_time_s = {self._config.limits.wall_time_s:g} is used up"
-        return "done", None
+        return "done", stopping.reason(history)
 
     async def _take(self, messages: Sequence[Message]) -> None:
         """Journal what came in, all of it together; then act on it.
@@ -219,7 +214,10 @@ class Loop:
         goes_on = False
         more = leg + 1 < self._config.search.legs and not outcome.over
         if outcome.status == "done" and more and not isinstance(life, Mean):
-            goes_on = self._pacing.strategy.judge(replace(life.as_member(), fom=outcome.fom), leg)
+            foms = [*(one.outcome.fom for one in life.legs), outcome.fom]
+            search, mode = self._config.search, self._config.objective.mode
+            goes_on = not stopping.is_out_of_patience(foms, mode, search.patience)
+            goes_on = goes_on and self._pacing.strategy.judge(replace(life.as_member(), fom=outcome.fom), leg)
         return Result(life.id, outcome, message.worker, message.started_at, goes_on)
 
     def _losses(self, message: AttemptsLost) -> list[Event]:
@@ -278,7 +276,7 @@ class Loop:
             mean = history.means[averaging.member]
             self._pacing.averaging(mean)
             self._queue(mean)
-        while births := self._pacing.births(self._places(), begin=not stopping.time_is_up(history)):
+        while births := self._pacing.births(self._places(), begin=not stopping.is_enough(history)):
             await self._write(Births(births))
             for born in births:
                 life = history.by_id[born.member]
@@ -297,7 +295,7 @@ class Loop:
         """Give the workers that are offered what is ready, and say how many more there is work for."""
         self._hand_out()
         waiting = 0
-        if not self._offered and not stopping.time_is_up(self._history):
+        if not self._offered and not stopping.is_enough(self._history):
             waiting = self._pacing.waiting()
         needs = self._needs() if waiting else replace(self._needs(), avoid=self._backlog.avoided)
         units = self._mending.ready + len(self._backlog) + waiting

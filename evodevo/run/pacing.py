@@ -104,7 +104,8 @@ def pacing_of(strategy: Strategy, history: History) -> Pacing:
         made = Steady(strategy, search.generations)
     else:
         shared = search.initialisation == "shared" or history.origin is not None
-        made = ByGeneration(strategy, search.generations, search.recombining, shared)
+        drift = DRIFT if search.goal is None else 1  # who is born must not depend on who is done
+        made = ByGeneration(strategy, search.generations, search.recombining, shared, drift)
     for mean in history.means.values():
         made.averaging(mean)
     for life in history.births:
@@ -119,12 +120,19 @@ class ByGeneration(Pacing):
 
     From the generation `recombining` on, if it is given, members keep their hyperparameters and go on from
     the mean of all members of the generation before. `shared`: all founders begin with the same parameters.
+    `drift`: with 1 no generation begins before the one before it is complete.
     """
 
     def __init__(
-        self, strategy: Strategy, generations: int, recombining: int | None = None, shared: bool = False
+        self,
+        strategy: Strategy,
+        generations: int,
+        recombining: int | None = None,
+        shared: bool = False,
+        drift: int = DRIFT,
     ) -> None:
         super().__init__(strategy, generations)
+        self._drift = drift
         self._means = Means(generations if recombining is None else recombining, strategy.mode, shared)
         self._stages: list[_Stage] = []
         self._first = 0
@@ -233,7 +241,7 @@ class ByGeneration(Pacing):
     def _at_work(self) -> Iterable["_Stage"]:
         """The generations in which births may happen, oldest first."""
         for at in range(self._first, len(self._stages)):
-            if at < DRIFT or self._stages[at - DRIFT].count == self.population:
+            if at < self._drift or self._stages[at - self._drift].count == self.population:
                 yield self._stages[at]
 
     def _stage(self, generation: int) -> "_Stage":

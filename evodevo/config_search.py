@@ -98,6 +98,13 @@ class Search(Section):
     auto, with `epochs`: as many as make `SELECTIONS` generations of the run; recombining ones have one."""
     steps_per_generation: int | None = Field(default=None, ge=1)
     """Length of a leg in optimizer steps, instead of epochs."""
+    stop_early: Literal["median", "halving"] | None = None
+    """Of members that train from scratch, end those early that seem hopeless after a leg: whose best fom so
+    far is worse than the median of others' after the same leg; or who is not in the better half after legs 1,
+    2, 4, 8, ... null: nobody."""
+    reuse: str | None = None
+    """Another run, whose outcomes are taken for the same hyperparameters, in place of training again: a name
+    in the same runs directory, or a path."""
     inherit: Literal["parameters", "none"] | None = None
     """Whether children go on from a parent's parameters, or each member trains from scratch, for `legs` legs.
     null: as the strategy has it by itself."""

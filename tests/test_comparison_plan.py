@@ -13,7 +13,8 @@ from evodevo.config import RunConfig, parse
 from evodevo.config_file import load
 from evodevo.errors import UsageError
 from evodevo.report.comparison_page import conclusion
-from evodevo.run.events import Ended, encode
+from evodevo.run.codec import encode
+from evodevo.run.events import Ended
 from evodevo.run.journal import Journal
 from evodevo.run.origin import find_origin
 from evodevo.run.setup import JOURNAL, create_run

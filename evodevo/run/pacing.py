@@ -19,6 +19,7 @@ from dataclasses import replace
 from evodevo.evolution.population import Window
 from evodevo.evolution.rng import training_seed
 from evodevo.evolution.strategies import Birth, Member, Population, Strategy
+from evodevo.run import twins
 from evodevo.run.events import Averaging, Born, mean_id, member_id
 from evodevo.run.guard import Guarded
 from evodevo.run.history import History
@@ -77,14 +78,20 @@ class Pacing(ABC):
         """Whether a child that is not born yet can inherit from a member of the last generations."""
 
     @property
+    def lag(self) -> int:
+        """Before a birth the whole generation that is so many before its own is over, whoever is faster."""
+        return DRIFT
+
+    @property
     @abstractmethod
     def generations_kept(self) -> int:
         """How many generations of checkpoints, besides the best, can be there at once."""
 
     def _born(self, generation: int, slot: int, birth: Birth) -> Born:
         seed = birth.training_seed
-        if not self.strategy.inherits and birth.parent_params is not None:
+        if not self.strategy.inherits:
             birth = replace(birth, parent_params=None)
+            seed = twins.training_seed(self.strategy.seed, self.strategy.key(birth)) if seed is None else seed
         if seed is None:
             seed = training_seed(self.strategy.seed, generation, slot)
         return Born(member_id(generation, slot), generation, slot, birth, seed)
@@ -205,6 +212,10 @@ class ByGeneration(Pacing):
         if life.generation + 1 >= len(self._stages):
             return True
         return self._stages[life.generation + 1].wants(life.slot)
+
+    @property
+    def lag(self) -> int:
+        return 1 if self.strategy.pool is None and self.strategy.needs(1, 0) is None else self._drift
 
     @property
     def generations_kept(self) -> int:

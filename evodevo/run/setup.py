@@ -19,7 +19,8 @@ from evodevo.evolution.space import BoolLocus, ChoiceLocus, Genome, IntLocus, Sp
 from evodevo.evolution.strategies import find
 from evodevo.run import files
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
-from evodevo.run.events import Begun, Origin, encode
+from evodevo.run.codec import encode
+from evodevo.run.events import Begun, Origin
 from evodevo.run.guard import Guarded
 from evodevo.run.journal import Journal
 from evodevo.run.records import CheckpointRef, Job

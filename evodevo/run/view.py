@@ -8,7 +8,8 @@ from typing import Any, Literal, Protocol
 
 from evodevo.errors import UsageError
 from evodevo.evolution.fitness import best_first
-from evodevo.run.history import History, load_history, without_gc
+from evodevo.run.collector import without_gc
+from evodevo.run.history import History, load_history
 from evodevo.run.journal import Record, Tail, holder_of
 from evodevo.run.setup import JOURNAL
 

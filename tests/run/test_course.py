@@ -159,10 +159,6 @@ def test_a_lost_leg_costs_one_leg(tmp_path: Path) -> None:
         ({"search__stop_early": "median"}, "search.stop_early: is for members that train from scratch"),
         ({"search__inherit": "none", "objective__over": "best"}, "objective.over: chooses between legs"),
         ({"search__inherit": "none", "search__stop_early": "halving"}, "search.stop_early: chooses between"),
-        (
-            {"search__inherit": "parameters", "search__strategy": "mutate_best"},
-            "search.inherit: each member of mutate_best trains from scratch",
-        ),
         ({"search__inherit": "none", "search__soup": True}, "search.soup: networks that were trained"),
     ],
 )

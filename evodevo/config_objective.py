@@ -1,5 +1,6 @@
 """The section `objective` of a config: what a figure of merit is, a metric or the cost to reach a target."""
 
+import os
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -222,3 +223,22 @@ def _of_lives(objective: Objective, search: Search, inherits: bool) -> list[str]
         for key in ("objective.over", "search.stop_early")
         if asked[key] and search.legs == 1
     ]
+
+
+def warnings(objective: Objective, cluster: Cluster) -> list[str]:
+    """Return what makes seconds noisy that members are compared by."""
+    if objective.target is None or objective.target.cost != "seconds":
+        return []
+    found, cores = [], os.cpu_count() or 1
+    workers, threads = cluster.workers, cluster.threads_per_member
+    if isinstance(workers, int) and workers * threads > cores:
+        found.append(
+            f"cluster.workers: {workers} workers with {threads} threads each share {cores} cores of this "
+            "machine, so seconds to the target will be noisy"
+        )
+    if cluster.workers_per_device > 1:
+        found.append(
+            f"cluster.workers_per_device: {cluster.workers_per_device} workers share a GPU, so seconds to "
+            "the target will be noisy"
+        )
+    return found

@@ -15,7 +15,6 @@ from evodevo.config import RunConfig
 from evodevo.config_file import load, parse_override
 from evodevo.console import HarmlessConsole
 from evodevo.errors import RunFailed, UsageError
-from evodevo.evolution.strategies import find
 from evodevo.harmless import complain
 from evodevo.interrupts import heeding_interrupts
 from evodevo.report.summary import summary_lines
@@ -130,8 +129,7 @@ def _local_workers(config: RunConfig, runs: int) -> int:
     from evodevo.service.machine import room_for_workers
 
     search = config.search
-    steady = (search.pace or find(search.strategy).paces[0]) == "steady"
-    at_once = search.generations if steady and not find(search.strategy).inherits else search.population
+    at_once = search.population if config.inherits or search.population > 1 else search.generations
     most = runs * at_once * config.cluster.workers_per_member
     return min(room_for_workers(config.cluster.threads_per_member, config.cluster.workers_per_device), most)
 

@@ -23,6 +23,7 @@ def training_config(
     search = config.search.model_copy(
         update={
             "strategy": "replay",
+            "inherit": None,
             "population": 1,
             "generations": 1,
             "pace": "generations",

@@ -4,15 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import FakeCaller, Fate, carry_out, config_of, finished, history_of, new_run, story
+from run.fakes import FakeCaller, Fate, carry_out, config_of, finished, history_of, new_run, stop, story
 from run.test_controller_resumed import resumed_everywhere
 
 from configs import complaint
 from evodevo.config import parse
+from evodevo.display import line
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.history import History
 from evodevo.run.records import Assignment, Job, Outcome
 from evodevo.run.setup import job_of
+from evodevo.run.view import FileSource, View
 from evodevo.service.training import training_config
 
 FOMS = [0.5, 0.4, 0.45, 0.3, 0.35, 0.3, 0.2, 0.1]
@@ -104,6 +106,18 @@ def test_the_best_epoch_is_its_result_and_what_is_tested(original: History, tmp_
     assert tested == best
     store = CheckpointStore(job_of(history.config, tmp_path / "run", history.run_id).checkpoints_url)
     assert set(store.names()) == {best.name}
+
+
+def test_its_status_says_how_many_epochs_there_were_and_which_was_the_best(
+    original: History, tmp_path: Path
+) -> None:
+    directory = new_run(tmp_path / "run", training_config(original, "small-trained", 10, 8))
+    caller = Learning(lambda assignment: "hang" if assignment.leg == 5 else "done")
+    stop(directory, caller)
+    status = View("run", FileSource(directory)).refresh()
+    assert (status.legs_done, status.legs, status.generation) == (5, 8, 0)
+    assert (status.best_fom, status.best_member) == (0.3, "leg 4")
+    assert "leg 5 of at most 8, best validation_loss 0.3 (leg 4)" in line(status)
 
 
 def test_one_that_is_killed_anywhere_goes_on_to_the_same_end(original: History, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from run.fakes import FakeCaller, Fate, carry_out, config_of, finished, history_of, new_run, stop, story
 from run.test_controller_resumed import resumed_everywhere
 
-from configs import complaint
+from configs import ABSENT, complaint
 from evodevo.config import parse
 from evodevo.display import line
 from evodevo.run.checkpoints import CheckpointStore
@@ -126,6 +126,37 @@ def test_one_that_is_killed_anywhere_goes_on_to_the_same_end(original: History, 
     for run, _, _ in resumed_everywhere(tmp_path, config, Learning):
         history = carry_out(run, Learning())
         assert (story(history), legs(history)) == (story(expected), legs(expected))
+
+
+TARGET: dict[str, Any] = {"every_steps": 10, "cost": "steps", "limit": 100}
+
+
+def of_target(directory: Path, **target: Any) -> History:
+    """A finished run whose objective is the cost to reach a target."""
+    config = config_of(
+        search__strategy="mutate_best",
+        search__population=ABSENT,
+        search__options={},
+        objective={"target": {**TARGET, **target}},
+    )
+    return finished(directory, config)
+
+
+@pytest.mark.parametrize("bound, mode", [("at_least", "max"), ("at_most", "min")])
+def test_after_a_search_for_a_target_it_goes_by_the_metric_of_the_target(
+    tmp_path: Path, bound: str, mode: str
+) -> None:
+    history = of_target(tmp_path / "run", metric="validation_accuracy", **{bound: 0.5})
+    config = training_config(history, "small-trained")
+    assert parse(config.to_json()) == config
+    objective = config.objective
+    assert (objective.metric, objective.mode, objective.target) == ("validation_accuracy", mode, None)
+
+
+def test_a_target_of_several_metrics_is_refused(tmp_path: Path) -> None:
+    goals = [{"metric": f"validation_{name}", "at_least": 0.5} for name in ("f1", "accuracy")]
+    history = of_target(tmp_path / "run", all=goals)
+    assert "an objective.target of 2 metrics" in complaint(lambda: training_config(history, "x"))
 
 
 def test_a_run_that_has_nobody_yet_is_refused(tmp_path: Path) -> None:

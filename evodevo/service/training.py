@@ -1,7 +1,8 @@
 """The fittest genome of a run, trained from scratch until it gets no better, as a run of its own."""
 
+from typing import Any
+
 from evodevo.config import RunConfig
-from evodevo.config_objective import Objective
 from evodevo.errors import UsageError
 from evodevo.run.history import History
 
@@ -49,7 +50,7 @@ def training_config(
     return config.model_copy(update=changes)
 
 
-def _objective(config: RunConfig) -> Objective:
+def _objective(config: RunConfig) -> Any:
     """By the metric of a target, if the run has one. Raises `UsageError` if that is several."""
     target = config.objective.target
     if target is None:
@@ -60,4 +61,5 @@ def _objective(config: RunConfig) -> Objective:
             "until it gets no better goes by one; set objective.metric in a config of its own"
         )
     (goal,) = target.goals
-    return Objective(metric=goal.metric, mode="min" if goal.at_least is None else "max")
+    mode = "min" if goal.at_least is None else "max"
+    return config.objective.model_copy(update={"metric": goal.metric, "mode": mode, "target": None})

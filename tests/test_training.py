@@ -9,6 +9,7 @@ from run.test_controller_resumed import resumed_everywhere
 
 from configs import ABSENT, complaint
 from evodevo.config import parse
+from evodevo.config_objective import Objective
 from evodevo.display import line
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.history import History
@@ -92,6 +93,9 @@ def test_it_ends_after_the_most_epochs_that_it_may_have(original: History, tmp_p
     assert legs(history) == FOMS[:4]
 
 
+@pytest.mark.xfail(
+    "over" not in Objective.model_fields, reason="the last leg of a life is its result", strict=True
+)
 def test_the_best_epoch_is_its_result_and_what_is_tested(original: History, tmp_path: Path) -> None:
     caller = Learning()
     history = finished(tmp_path / "run", training_config(original, "small-trained", 2), caller)

@@ -51,10 +51,11 @@ def training_config(
 
 
 def _objective(config: RunConfig) -> Any:
-    """By the metric of a target, if the run has one. Raises `UsageError` if that is several."""
-    target = config.objective.target
+    """The best epoch by the metric of a target, if the run has one. Raises `UsageError` if that is several."""
+    objective, target = config.objective, config.objective.target
+    over = {"over": "best"} if "over" in type(objective).model_fields else {}
     if target is None:
-        return config.objective
+        return objective.model_copy(update=over)
     if len(target.goals) > 1:
         raise UsageError(
             f"run {config.run.name!r} has an objective.target of {len(target.goals)} metrics, and training "
@@ -62,4 +63,4 @@ def _objective(config: RunConfig) -> Any:
         )
     (goal,) = target.goals
     mode = "min" if goal.at_least is None else "max"
-    return config.objective.model_copy(update={"metric": goal.metric, "mode": mode, "target": None})
+    return objective.model_copy(update={"metric": goal.metric, "mode": mode, "target": None, **over})

@@ -51,7 +51,7 @@ def training_config(
 
 
 def _objective(config: RunConfig) -> Any:
-    """The best epoch by the metric of a target, if the run has one. Raises `UsageError` if that is several."""
+    """The best epoch; by the metric of a target, if the run has one. Raises `UsageError` for several."""
     objective, target = config.objective, config.objective.target
     over = {"over": "best"} if "over" in type(objective).model_fields else {}
     if target is None:

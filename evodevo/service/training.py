@@ -1,7 +1,8 @@
 """The fittest genome of a run, trained from scratch until it gets no better, as a run of its own."""
 
+from typing import Any
+
 from evodevo.config import RunConfig
-from evodevo.config_objective import Objective
 from evodevo.errors import UsageError
 from evodevo.run.history import History
 
@@ -23,6 +24,7 @@ def training_config(
     search = config.search.model_copy(
         update={
             "strategy": "replay",
+            "inherit": None,
             "population": 1,
             "generations": 1,
             "pace": "generations",
@@ -48,15 +50,17 @@ def training_config(
     return config.model_copy(update=changes)
 
 
-def _objective(config: RunConfig) -> Objective:
-    """By the metric of a target, if the run has one. Raises `UsageError` if that is several."""
-    target = config.objective.target
+def _objective(config: RunConfig) -> Any:
+    """The best epoch; by the metric of a target, if the run has one. Raises `UsageError` for several."""
+    objective, target = config.objective, config.objective.target
+    over = {"over": "best"} if "over" in type(objective).model_fields else {}
     if target is None:
-        return config.objective
+        return objective.model_copy(update=over)
     if len(target.goals) > 1:
         raise UsageError(
             f"run {config.run.name!r} has an objective.target of {len(target.goals)} metrics, and training "
             "until it gets no better goes by one; set objective.metric in a config of its own"
         )
     (goal,) = target.goals
-    return Objective(metric=goal.metric, mode="min" if goal.at_least is None else "max")
+    mode = "min" if goal.at_least is None else "max"
+    return objective.model_copy(update={"metric": goal.metric, "mode": mode, "target": None, **over})

@@ -1,8 +1,8 @@
 """Images of whole collisions in the ATLAS detector, for the search for RPV supersymmetry; or made-up ones.
 
-The published files (Bhimji et al. 2017, "Deep Neural Networks for Physics Analysis on low-level whole-detector
-data at the LHC"; simulated by Delphes) are train.h5, val.h5 and test.h5, with 412,416, 137,471 and 137,471
-events. The group `all_events` of each has, an event along the first dimension, the images `hist` (energy in
+The published files (Bhimji et al. 2017, "Deep Neural Networks for Physics Analysis on low-level
+whole-detector data at the LHC"; simulated) are train.h5, val.h5 and test.h5, with 412,416, 137,471 and
+137,471 events. The group `all_events` of each has, an event along the first dimension, the images `hist` (energy in
 the calorimeter), `histEM` (that of the electromagnetic part) and `histtrack` (tracks), all (n, 64, 64),
 eta and phi; the labels `y`, 1 for a signal and 0 for background; and `weight`, which is not read here.
 """
@@ -98,9 +98,10 @@ def made_up(channels: Sequence[str], counts: dict[str, int], pixels: int) -> Spl
     counts have the same events wherever they are made.
     """
     generator = np.random.default_rng([SEED, pixels])
-    splits = {name: _events(generator, count, pixels) for name, count in counts.items()}
+    made = {name: _events(generator, count, pixels) for name, count in counts.items()}
     places = [CHANNELS.index(channel) for channel in channels]
-    return Splits(**{name: (images[:, places].contiguous(), labels) for name, (images, labels) in splits.items()})
+    splits = {name: (images[:, places].contiguous(), labels) for name, (images, labels) in made.items()}
+    return Splits(**splits)
 
 
 def _events(generator: np.random.Generator, count: int, pixels: int) -> tuple[Tensor, Tensor]:
@@ -117,8 +118,9 @@ def _background(generator: np.random.Generator) -> list[tuple[float, float, floa
     """Jets: eta and phi in parts of the image, and energy."""
     jets = []
     for energy in 0.25 + generator.exponential(0.5, generator.integers(1, 4)):
-        eta, phi = generator.uniform(0.15, 0.85), generator.uniform()
-        jets += [(eta, phi, energy), (generator.uniform(0.15, 0.85), phi + generator.normal(0.5, 0.05), energy)]
+        phi = generator.uniform()
+        for side in (0.0, generator.normal(0.5, 0.05)):
+            jets.append((generator.uniform(0.15, 0.85), phi + side, energy))
     return jets
 
 
@@ -140,9 +142,9 @@ def _jet(generator: np.random.Generator, image: np.ndarray, eta: float, phi: flo
     shares = energy * generator.dirichlet(np.ones(count))
     rows = np.clip((eta * pixels + generator.normal(0, 0.02 * pixels, count)).astype(int), 0, pixels - 1)
     columns = np.floor(phi * pixels + generator.normal(0, 0.02 * pixels, count)).astype(int) % pixels
-    electromagnetic = generator.uniform(0, 1, count)
-    for channel, values in enumerate((shares, shares * electromagnetic, generator.uniform(0, 1, count) < 0.6)):
-        np.add.at(image[channel], (rows, columns), values * (1.0 if channel < 2 else 0.2))
+    tracks = 0.2 * (generator.uniform(0, 1, count) < 0.6)
+    for channel, values in enumerate((shares, shares * generator.uniform(0, 1, count), tracks)):
+        np.add.at(image[channel], (rows, columns), values)
 
 
 def _soft_hits(generator: np.random.Generator, image: np.ndarray) -> None:

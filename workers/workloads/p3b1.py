@@ -17,7 +17,6 @@ from workers.hyperparameters import Hyperparameters
 from workers.images import decayed_kernels
 from workers.workload import Batch, Splits, Workload
 
-
 LETTERS = {"site": "A", "laterality": "B", "grade": "C"}
 """Of each task, in the names of its layers."""
 
@@ -71,7 +70,10 @@ class P3B1(Workload):
     def model_of(self, hp: Hyperparameters) -> nn.Module:
         *first, last = self.shared_units
         own = [
-            [hp.get(f"dense_sz{LETTERS[task]}{number}", units) for number, units in enumerate(self.task_units, 3)]
+            [
+                hp.get(f"dense_sz{LETTERS[task]}{number}", units)
+                for number, units in enumerate(self.task_units, 3)
+            ]
             for task in self.tasks
         ]
         classes = [p3b1.TASKS[task] for task in self.tasks]

@@ -1,7 +1,7 @@
 """A convolutional network that finds RPV-supersymmetry events in images of the ATLAS detector.
 
-The network of sparticlesteve/cori-intml-examples (`rpv.py`): three times a convolution of stride 1 with a ReLU
-and max pooling of 2 x 2, dropout, a dense layer with a ReLU, dropout, and one logistic output.
+The network of sparticlesteve/cori-intml-examples (`rpv.py`): three times a convolution of stride 1 with a
+ReLU and max pooling of 2 x 2, dropout, a dense layer with a ReLU, dropout, and one logistic output.
 """
 
 from collections.abc import Sequence

@@ -2,9 +2,10 @@
 
 The published files (Bhimji et al. 2017, "Deep Neural Networks for Physics Analysis on low-level
 whole-detector data at the LHC"; simulated) are train.h5, val.h5 and test.h5, with 412,416, 137,471 and
-137,471 events. The group `all_events` of each has, an event along the first dimension, the images `hist` (energy in
-the calorimeter), `histEM` (that of the electromagnetic part) and `histtrack` (tracks), all (n, 64, 64),
-eta and phi; the labels `y`, 1 for a signal and 0 for background; and `weight`, which is not read here.
+137,471 events. The group `all_events` of each has, an event along the first dimension, the images `hist`
+(energy in the calorimeter), `histEM` (in its electromagnetic part) and `histtrack` (tracks), all
+(n, 64, 64), eta and phi; the labels `y`, 1 for a signal and 0 for background; and `weight`, which is not
+read here.
 """
 
 from collections.abc import Sequence
@@ -93,9 +94,9 @@ def made_up(channels: Sequence[str], counts: dict[str, int], pixels: int) -> Spl
     """Return events that no detector has seen and no physics has: a puzzle with the form of the real one.
 
     An event is a spray of jets on a cylinder (phi, the second dimension of an image, goes round) over soft
-    single hits. A background event has 2 to 6 jets whose energies fall off steeply, in pairs back to back;
-    a signal event has 5 to 10 of more equal energy, in clusters of three. Most pixels are zero. The same
-    counts have the same events wherever they are made.
+    single hits. A background event has 2 to 6 jets, in pairs back to back, whose energies fall off steeply; a
+    signal event has 4 to 10 of more equal energy, in two clusters back to back. Most pixels are zero. The
+    same counts and number of pixels give the same events wherever they are made.
     """
     generator = np.random.default_rng([SEED, pixels])
     made = {name: _events(generator, count, pixels) for name, count in counts.items()}

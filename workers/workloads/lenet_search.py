@@ -21,11 +21,8 @@ from workers.workload import Splits
 from workers.workloads.lenet import LeNet
 
 ORIGINAL = {
-    "conv_kernel_sz1": 5,
-    "conv_kernel_sz2": 5,
-    "conv_filters1": 32,
-    "conv_filters2": 64,
-    "dense_sz": 1024,
+    **{"conv_kernel_sz1": 5, "conv_kernel_sz2": 5},
+    **{"conv_filters1": 32, "conv_filters2": 64, "dense_sz": 1024},
 }
 DROPOUT = 0.5
 

@@ -1,12 +1,13 @@
-"""Train the values that a search began with and the best that it found, in turn, and say what each of them costs.
+"""Train the values that a search began with and the best that it found, in turn; say what each of them costs.
 
     python original_and_best.py RUN [--times 10] [--runs-dir DIR] [--out FILE]
 
-RUN is the name or the directory of a run with `search.inherit: none`, which may still be going on. Both genomes are
-trained N times from scratch, each time with the same seed, which no member of the run had, by the code with which a
-worker carries out a leg: the run's own config with its objective, in one process, with as many threads as a member of
-the run has. If the run is one of the paper's cases, what the paper found is trained as a third. Nothing of what is
-trained is kept. Seconds are of training only, so evaluation does not count; use a machine that does nothing else.
+RUN is the name or the directory of a run with `search.inherit: none`, which may still be going on. Both are
+trained N times from scratch, each time with the same seed, which no member of the run had, by the code with
+which a worker carries out a leg: with the run's own config and objective, in one process, with as many threads
+as a member of the run has. If the run is one of the paper's cases, what the paper found is trained as a third.
+Nothing of what is trained is kept. Seconds are of training only, so evaluation does not count; use a machine
+that does nothing else.
 """
 
 import argparse
@@ -105,7 +106,7 @@ def trained(job: Job, config: RunConfig, hyperparameters: Mapping[str, Any], see
 
         def keep(data: bytes | None, suffix: str, assignment: Assignment = assignment) -> None:
             store = store_of(job)
-            ref = store.ref(assignment.checkpoint_stem, data or b"", suffix)  # noqa: B023
+            ref = store.ref(assignment.checkpoint_stem, data or b"", suffix)
             remember_checkpoint(store, ref, data or b"")
             held.append(ref)  # noqa: B023
 

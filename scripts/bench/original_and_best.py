@@ -4,10 +4,10 @@
 
 RUN is the name or the directory of a run with `search.inherit: none`, which may still be going on. Both are
 trained N times from scratch, each time with the same seed, which no member of the run had, by the code with
-which a worker carries out a leg: with the run's own config and objective, in one process, with as many threads
-as a member of the run has. If the run is one of the paper's cases, what the paper found is trained as a third.
-Nothing of what is trained is kept. Seconds are of training only, so evaluation does not count; use a machine
-that does nothing else.
+which a worker carries out a leg: with the run's own config and objective, in one process, with as many
+threads as a member of the run has. If the run is one of the paper's cases, what the paper found is trained as
+a third. Nothing of what is trained is kept. Seconds are of training only, so evaluation does not count; use a
+machine that does nothing else.
 """
 
 import argparse

@@ -10,10 +10,11 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from evodevo import command_flags, config_cluster, yaml_text
+from evodevo import command_flags, config_cluster, config_objective, yaml_text
 from evodevo.command_flags import FlagKind
 from evodevo.config_cluster import Cluster
 from evodevo.config_errors import describe
+from evodevo.config_objective import Objective
 from evodevo.config_search import Search, Section, check_run_name
 from evodevo.config_values import Plain, Seconds
 from evodevo.errors import UsageError
@@ -62,22 +63,6 @@ class Workload(Section):
         return self
 
 
-class Objective(Section):
-    metric: str
-    """A metric that the workload reports of the validation split, such as `validation_loss`."""
-    mode: Literal["min", "max"]
-    weights: dict[str, float] | None = Field(default=None, min_length=1)
-    """Metric of the workload -> weight; `metric` is then a new name, for the weighted sum."""
-
-    @model_validator(mode="after")
-    def _has_a_name_of_its_own(self) -> Self:
-        if self.weights and self.metric in self.weights:
-            raise ValueError(f"metric {self.metric!r} is one of the weights; give their sum another name")
-        if self.weights and not any(self.weights.values()):
-            raise ValueError("weights are all zero, so that no member would be better than another")
-        return self
-
-
 class Data(Section):
     root: str | None = Field(default=None, min_length=1)
     """Directory with the data sets in their standard layouts, visible to every worker."""
@@ -107,6 +92,8 @@ class Limits(Section):
     """An attempt that takes longer is ended, by restarting its worker, and tried again."""
     wall_time_s: Seconds | None = None
     """No generation begins after the run has worked for so long; the run is then done."""
+    member_time_s: Seconds | None = None
+    """Seconds of training after which a life ends, with the step at hand: it counts with what it has."""
     max_attempts: int = Field(default=3, ge=1)
     """Attempts at a leg that overrun the time or end in an `OSError` of the workload's, before its member has
     failed. Lost workers and failing disks do not count."""
@@ -145,6 +132,11 @@ class RunConfig(Section):
     compare: Compare = Compare()
     versions: dict[str, str] = Field(default_factory=dict)
     """Filled in by evodevo when the run begins; what is given is overwritten."""
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether a life may end in the middle of an epoch."""
+        return self.objective.target is not None or self.limits.member_time_s is not None
 
     def space(self) -> Space:
         """The loci of the config, and those that the strategy has of its own. Raises `ValueError`.
@@ -252,6 +244,7 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
     problems += [
         *_averaging_problems(config, strategy),
         *config_cluster.problems(config.cluster, config.workload.command),
+        *_ending_problems(config, strategy),
     ]
     if search.pool is not None and search.pace != "pools":
         problems.append(f"search.pool: is {search.pool}, and counts only with search.pace: pools")
@@ -271,7 +264,18 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
         config.strategy()
     except ValueError as why:
         raise _wrong(where, [f"search.options.{why}"]) from None
+    if config.ends_early and config.cluster.stacked == "auto":
+        cluster = config.cluster.model_copy(update={"stacked": False})
+        return config.model_copy(update={"cluster": cluster})
     return config
+
+
+def _ending_problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
+    """Why lives cannot end before their length as the config says."""
+    is_program, timed = config.workload.command is not None, config.limits.member_time_s is not None
+    inherits = strategy.inherits and getattr(config.search, "inherit", None) != "none"
+    about = config.objective, config.search, config.cluster
+    return config_objective.problems(*about, is_program, inherits, timed)
 
 
 def _averaging_problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:

@@ -101,9 +101,12 @@ def _owner(path: Path, model: type[BaseModel], prefix: Path) -> type[BaseModel]:
     if tag is not None:
         return TAGGED[whole[: tag - 1]][1][whole[tag]]
     for step in path:
+        if isinstance(step, int):  # in a list, which is the model of its elements already
+            continue
         annotation = model.model_fields[str(step)].annotation
         kinds = get_args(annotation) if get_origin(annotation) is UnionType else (annotation,)
-        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        single = (get_args(kind)[0] if get_origin(kind) is list else kind for kind in kinds)
+        inner = [kind for kind in single if isinstance(kind, type) and issubclass(kind, BaseModel)]
         if not inner:
             break
         model = inner[0]

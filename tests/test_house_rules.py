@@ -50,6 +50,7 @@ ALLOWED = {
     "evodevo.config_file": ["evodevo.config", "evodevo.errors", "evodevo.evolution", "evodevo.yaml_text"],
     "evodevo.config": [
         "evodevo.config_cluster",
+        "evodevo.config_objective",
         "evodevo.command_flags",
         "evodevo.config_errors",
         "evodevo.config_search",
@@ -59,6 +60,7 @@ ALLOWED = {
         "evodevo.yaml_text",
     ],
     "evodevo.config_search": ["evodevo.config_values", "evodevo.evolution"],
+    "evodevo.config_objective": ["evodevo.config_cluster", "evodevo.config_search"],
     "evodevo.config_cluster": ["evodevo.config_search", "evodevo.config_values"],
     "evodevo.yaml_text": ["evodevo.errors"],
     "evodevo.config_errors": ["evodevo.evolution"],

@@ -84,8 +84,8 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
         raise UsageError(f"{name} fails before its first epoch: {reason}{place_of(why)}") from why
     if not workload.continues:
         _check_legs(job, facts)
-    key = "objective.weights" if job.weights else "objective.metric"
-    for metric in job.weights or [job.metric]:
+    key = "objective.target" if job.target else "objective.weights" if job.weights else "objective.metric"
+    for metric in wanted_metrics(job):
         if metric not in metrics:
             meant = f"validation_{metric}"
             hint = f"did you mean {meant}?" if meant in metrics else nearest(metric, sorted(metrics))
@@ -97,6 +97,13 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
     warnings += misspelt(workload)
     version = str(torch.__version__)
     return {"facts": facts, "warnings": warnings, "metrics": metrics, "data": data, "torch": version}
+
+
+def wanted_metrics(job: Job) -> list[str]:
+    """Return the metrics that the objective is made of."""
+    if job.target:
+        return [goal["metric"] for goal in job.target["goals"]]
+    return list(job.weights or [job.metric])
 
 
 def _check_data(job: Job, data: Mapping[str, str], twice: bool) -> None:

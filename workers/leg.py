@@ -17,9 +17,9 @@ from evodevo.run.records import Assignment, Job, Outcome, notes_on
 from workers import gang
 from workers.build import Trainable
 from workers.cache import read_checkpoint, store_of, workload_for
+from workers.course import Course, evaluated, wait_for_kernels
 from workers.preload import current_device
 from workers.recombination import mean
-from workers.seeding import derived, seed_all
 from workers.training import Training, leg_of, mean_of
 from workers.turns import is_out_of_memory
 
@@ -70,6 +70,11 @@ class Stopwatch:
     def spent_s(self) -> float:
         """Return the seconds of this leg's turns until now, which has to be its turn."""
         return self._counted + time.monotonic() - self._last
+
+    def seconds_of(self, part: str) -> float:
+        """Return the seconds of a part until now, which has to be its leg's turn."""
+        running = time.monotonic() - self._last if part == self._part else 0.0
+        return self.seconds.get(part, 0.0) + running
 
     def counted_s(self) -> float:
         """Return the seconds of its turns that are over or stopped."""
@@ -149,7 +154,8 @@ def follow_leg(job: Job, assignment: Assignment) -> None:
     if not assignment.mean_of:
         watch = Stopwatch()
         workload, state, _ = _begun(job, assignment, watch)
-        for _ in _train(workload, state, job, assignment, watch):
+        course = Course(job, assignment, workload, state, watch)
+        for _ in _train(workload, state, job, assignment, watch, course):
             pass
 
 
@@ -173,29 +179,32 @@ def _begun(job: Job, assignment: Assignment, watch: Stopwatch) -> tuple[Trainabl
 def _turns_of_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: HandOver) -> Turns:
     workload, state, parent = _begun(job, assignment, watch)
     epochs: list[dict[str, float]] = []
+    course = Course(job, assignment, workload, state, watch)
     if not assignment.mean_of:
         watch.switch("train")
-        state, epochs = yield from _train(workload, state, job, assignment, watch)
+        state, epochs = yield from _train(workload, state, job, assignment, watch, course)
 
-    _wait_for_kernels()
+    wait_for_kernels()
     watch.switch("save")
     hand_over(parent if assignment.mean_of else workload.checkpoint(state), workload.suffix)
     if assignment.remakes:
         return Outcome("done")
     watch.switch("eval")
-    seed_all(derived(job.seed, "evaluate"), current_device())  # the same draws for every member
-    metrics = weighted(job, {**_last_of(epochs), **workload.evaluate(state, "validation")})
+    found = course.latest or evaluated(job, workload, state)
+    metrics = weighted(job, course.completed({**_last_of(epochs), **found}))
     by_epoch = epochs if len(epochs) > 1 else ()
-    notes = (*notes_on(metrics), *(state.notes if isinstance(state, Training) else ()))
-    if not math.isfinite(metrics[job.metric]):
-        return Outcome("diverged", metrics=metrics, epochs=by_epoch, notes=notes)
-    return Outcome("done", metrics[job.metric], metrics, epochs=by_epoch, notes=notes)
-
-
-def _wait_for_kernels() -> None:
-    """Wait until this member's training is done on the device, so that its seconds count as training."""
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.current_stream().synchronize()
+    own = state.notes if isinstance(state, Training) else ()
+    notes = (*notes_on(metrics), *own, *course.notes)
+    is_finite = math.isfinite(metrics[job.metric]) and not course.has_diverged(metrics)
+    return Outcome(
+        "done" if is_finite else "diverged",
+        metrics[job.metric] if is_finite else None,
+        metrics,
+        epochs=by_epoch,
+        notes=notes,
+        progress=course.progress(),
+        over=course.over,
+    )
 
 
 def weighted(job: Job, metrics: Mapping[str, float]) -> dict[str, float]:
@@ -212,7 +221,7 @@ def weighted(job: Job, metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def _train(
-    workload: Trainable, state: Any, job: Job, assignment: Assignment, watch: Stopwatch
+    workload: Trainable, state: Any, job: Job, assignment: Assignment, watch: Stopwatch, course: Course
 ) -> Generator[Epoch | None, Trained | None, tuple[Any, list[dict[str, float]]]]:
     """Train a leg within the time limit; return the trained state, and the mean loss of each epoch.
 
@@ -224,15 +233,17 @@ def _train(
             if epoch:
                 again = assignment.hyperparameters, assignment.training_seed + epoch
                 state = workload.begin(*again, workload.checkpoint(state))
-            yield from _train_epoch(workload, state, clock, None)
+            yield from _train_epoch(workload, state, clock, None, course)
         return state, []
     epochs: list[dict[str, float]] = []
     left = job.steps
     while left is None or left > 0:
         if isinstance(state, Training):
             state.epoch = assignment.epoch + len(epochs)
-        count, losses = yield from _train_epoch(workload, state, clock, left)
+        count, losses = yield from _train_epoch(workload, state, clock, left, course)
         epochs.append({"train_loss": mean_of(losses)} if losses else {})
+        if course.over:
+            break
         if left is not None:
             if not count:
                 raise RuntimeError("the workload trains no batch, so that its steps cannot be counted")
@@ -243,11 +254,15 @@ def _train(
 
 
 def _train_epoch(
-    workload: Trainable, state: Any, clock: "Clock", most: int | None
+    workload: Trainable, state: Any, clock: "Clock", most: int | None, course: Course
 ) -> Generator[Epoch | None, Trained | None, Trained]:
-    """Train one epoch, or its first `most` steps, unless that was done together with others."""
-    trained = yield Epoch(workload, state, most, clock)
+    """Train one epoch, or its first `most` steps, unless that was done together with others.
+
+    A life that may end at any step is trained by itself.
+    """
+    trained = None if course.ends_early else (yield Epoch(workload, state, most, clock))
     if trained is not None:
+        course.steps += trained[0]
         return trained
     count, losses = 0, []
     steps = workload.train(state)
@@ -259,7 +274,7 @@ def _train_epoch(
             losses.append(torch.as_tensor(loss))
         if clock.overran():
             steps.throw(clock.error())
-        if count == most:
+        if course.after_step() or count == most:
             steps.close()
             break
         yield None

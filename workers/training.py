@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ class Leg:
 _NO_PARTS = frozenset(
     (
         *("model", "optimizer", "generator", "hyperparameters", "given", "notes"),
-        *("leg", "epoch", "step", "steps_per_epoch", "pending", "gang"),
+        *("leg", "epoch", "step", "steps_per_epoch", "pending", "gang", "fetch"),
     )
 )
 """Attributes of a `Training` that are parts by another way, or none."""
@@ -84,6 +84,8 @@ class Training:
     """Batches whose gradients are accumulated and not yet used."""
     gang: Gang | None = None
     """The workers that train it together, if it is not this one alone."""
+    fetch: Callable[[], None] | None = None
+    """Puts into this what steps that go on elsewhere have trained so far; None if they go on here."""
 
     @property
     def epochs(self) -> int | None:

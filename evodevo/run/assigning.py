@@ -1,5 +1,7 @@
 """What a worker is told of a leg, the first time and when its checkpoint is made again. Pure."""
 
+from itertools import islice
+
 from evodevo.evolution.rng import leg_seed
 from evodevo.evolution.space import Space
 from evodevo.run.history import History
@@ -21,7 +23,15 @@ def assignment_of(history: History, space: Space, life: Life, leg: int) -> Assig
         leg=leg,
         epochs=length,
         mean_of=tuple(life.checkpoints) if isinstance(life, Mean) else (),
+        progress=life.legs[leg - 1].outcome.progress if leg else {},
+        until_step=_end_of(life, leg),
     )
+
+
+def _end_of(life: Life, leg: int) -> int | None:
+    """Return the step of the life at which a leg that was trained before ended early; None if it did not."""
+    done = next(islice(life.outcomes(), leg, None), None)
+    return int(done.progress["steps"]) if done and done.over else None
 
 
 def start_of(history: History, life: Life, leg: int) -> CheckpointRef | None:

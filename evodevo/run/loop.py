@@ -187,7 +187,8 @@ class Loop:
         life = self._history.by_id[message.assignment.member]
         leg, outcome = message.assignment.leg, message.outcome
         goes_on = False
-        if outcome.status == "done" and leg + 1 < self._config.search.legs and not isinstance(life, Mean):
+        more = leg + 1 < self._config.search.legs and not outcome.over
+        if outcome.status == "done" and more and not isinstance(life, Mean):
             goes_on = self._pacing.strategy.judge(replace(life.as_member(), fom=outcome.fom), leg)
         return Result(life.id, outcome, message.worker, message.started_at, goes_on)
 

@@ -87,6 +87,19 @@ class Job:
     """That train each member together: a gang."""
     batch_norm: Literal["local", "synchronised"] = "local"
     """Whether a gang's layers of batch norm have the statistics of a worker's share of a batch, or of all."""
+    legs: int = 1
+    """Of a life, at the most."""
+    target: Mapping[str, Any] | None = None
+    """If `metric` is the cost to reach it: see `evodevo.config_objective.Target.for_workers`."""
+    member_time_s: float | None = None
+    """Seconds of training after which a life is over."""
+    accounts: bool = False
+    """Whether the metrics have `parameters`, the number of them, and `flops`, those of the training so far."""
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether a life may end in the middle of an epoch."""
+        return self.target is not None or self.member_time_s is not None
 
     def leg_timeout_s(self, epochs: int) -> float | None:
         """Seconds after which training a leg is given up: the limit is one per epoch."""
@@ -116,6 +129,10 @@ class Assignment:
     remakes: CheckpointRef | None = None
     """If given, the member lived before, and this checkpoint of it is damaged: it is published under the same
     name if it has the same bytes, and nothing is evaluated."""
+    progress: Mapping[str, float] = field(default_factory=dict)
+    """That of the outcome of the leg before; empty at the beginning of a life."""
+    until_step: int | None = None
+    """With `remakes`, the step of the life with which the leg ended, if it ended before its length."""
 
     @property
     def checkpoint_stem(self) -> str:
@@ -145,6 +162,7 @@ class WorkUnit:
             {
                 **_fields(one),
                 "hyperparameters": dict(one.hyperparameters),
+                "progress": dict(one.progress),
                 "parent": one.parent and _fields(one.parent),
                 "mean_of": [_fields(ref) for ref in one.mean_of],
                 "remakes": one.remakes and _fields(one.remakes),
@@ -181,6 +199,9 @@ class Outcome:
     not hide; `hidden_s` is what they did. Of several members that a worker trains at once each has the
     seconds of its own turns; `aside_s` are those of the others between its beginning and its end. `epochs`
     has the training metrics of each epoch of a longer leg.
+    `progress` has how far the life has come, of runs that count it: `steps` (batches), `seconds` of training,
+    `flops`, and with a target `in_a_row` (evaluations) and `shortfall`. `over`: the life ends here, whatever
+    legs were left.
     `metrics` and `epochs` have what is not finite, too (in JSON as text, see `in_json`). `notes` says what
     else is to be known of the attempt, such as metrics that are not finite, or state that did not fit.
     """
@@ -195,6 +216,8 @@ class Outcome:
     epochs: Sequence[Mapping[str, float]] = ()
     notes: Sequence[str] = ()
     aside_s: float = 0.0
+    progress: Mapping[str, float] = field(default_factory=dict)
+    over: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; what has nothing to say is left out."""
@@ -217,6 +240,10 @@ class Outcome:
             data["notes"] = list(self.notes)
         if self.aside_s:
             data["aside_s"] = self.aside_s
+        if self.progress:
+            data["progress"] = dict(self.progress)
+        if self.over:
+            data["over"] = True
         return data
 
     @classmethod
@@ -233,6 +260,8 @@ class Outcome:
             [from_json(epoch) for epoch in data["epochs"]] if "epochs" in data else (),
             tuple(map(sys.intern, data.get("notes", ()))),
             data.get("aside_s", 0.0),
+            from_json(data.get("progress", {})),
+            data.get("over", False),
         )
 
     @property

@@ -189,4 +189,8 @@ def job_of(
         stacked=config.cluster.stacked is not False,
         workers=config.cluster.workers_per_member,
         batch_norm=config.cluster.batch_norm,
+        legs=search.legs,
+        target=config.objective.target.for_workers() if config.objective.target else None,
+        member_time_s=config.limits.member_time_s,
+        accounts=getattr(search, "inherit", None) == "none" and config.workload.command is None,
     )

@@ -133,8 +133,16 @@ def _one(workload: Workload, training: Training, step: Step) -> Generator[Tensor
 
 def _replayed(workload: Workload, trainings: Sequence[Training], step: Step) -> Iterator[Tensor]:
     """Replay an epoch; yields the row of the table of losses, (K,), after each step."""
-    made, total = 0, len(step.numbers)
+    made, stored, total = 0, 0, len(step.numbers)
+
+    def fetch() -> None:
+        nonlocal stored
+        step.store(trainings, made - stored)
+        stored = made
+
     try:
+        for training in trainings:
+            training.fetch = fetch
         while made < total:
             step.replay()
             made += 1
@@ -143,8 +151,10 @@ def _replayed(workload: Workload, trainings: Sequence[Training], step: Step) -> 
                     _move_on(training)
             yield step.rows[made - 1]
     finally:
+        for training in trainings:
+            training.fetch = None
         try:
-            step.store(trainings, made)
+            fetch()
         finally:
             shelf_of(workload).give_back(step)
     for member, training in enumerate(trainings):

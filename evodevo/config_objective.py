@@ -1,0 +1,198 @@
+"""The section `objective` of a config: what a figure of merit is, a metric or the cost to reach a target."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from evodevo.config_cluster import Cluster
+from evodevo.config_search import Search, Section
+
+Cost = Literal["seconds", "steps", "flops"]
+COSTS: tuple[Cost, ...] = ("seconds", "steps", "flops")
+OF_VALIDATION = "validation_"
+
+
+class Goal(Section):
+    """A metric and the value that it has to reach, from below or from above."""
+
+    metric: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> Self:
+        _check_goal(self.metric, self.at_least, self.at_most)
+        return self
+
+    def text(self) -> str:
+        """The goal in words."""
+        if self.at_most is None:
+            return f"{self.metric} of at least {self.at_least:g}"
+        return f"{self.metric} of at most {self.at_most:g}"
+
+
+def _check_goal(metric: str | None, at_least: float | None, at_most: float | None) -> None:
+    """Raise `ValueError` for a goal that cannot be one."""
+    if metric is None:
+        raise ValueError("metric is missing")
+    if not metric.startswith(OF_VALIDATION):
+        raise ValueError(
+            f"metric {metric!r} is not of the validation split, the only one that selection may see; "
+            f"give one that begins with {OF_VALIDATION}"
+        )
+    if (at_least is None) == (at_most is None):
+        raise ValueError(f"give {metric} either at_least or at_most")
+
+
+class Target(Section):
+    """A network that is good enough; the figure of merit is what training has cost until then."""
+
+    metric: str | None = None
+    """A metric of the validation split; or else give several in `all`."""
+    at_least: float | None = None
+    at_most: float | None = None
+    all: list[Goal] | None = Field(default=None, min_length=1)
+    """Several goals, `{metric, at_least | at_most}` each, all of which have to be reached at once."""
+    evaluations: int = Field(default=1, ge=1)
+    """In a row, in which the target has to be reached."""
+    every_steps: int = Field(ge=1)
+    """Batches from one evaluation to the next, counted through the whole life."""
+    cost: Cost
+    """What the fom is: seconds of training without evaluations, steps, or FLOPs by torch's counter."""
+    limit: float = Field(gt=0)
+    """Of the cost: a life ends there. Who has not reached the target has a fom above it, by how much was
+    lacking."""
+
+    @model_validator(mode="after")
+    def _has_goals(self) -> Self:
+        single = self.metric is not None or self.at_least is not None or self.at_most is not None
+        if single == (self.all is not None):
+            raise ValueError("give either metric with at_least or at_most, or several of these in all")
+        if self.all is None:
+            _check_goal(self.metric, self.at_least, self.at_most)
+        names = [(goal.metric, goal.at_least is None) for goal in self.goals]
+        if twice := next((one for one in names if names.count(one) > 1), None):
+            raise ValueError(f"all has {twice[0]} twice; one bound of it is enough")
+        least = self.evaluations * self.every_steps
+        if self.cost == "steps" and self.limit < least:
+            raise ValueError(
+                f"limit is {self.limit:g} steps, and the last of {self.evaluations} evaluations, one every "
+                f"{self.every_steps} steps, is at step {least}; raise limit, or lower every_steps"
+            )
+        return self
+
+    @property
+    def goals(self) -> list[Goal]:
+        if self.all is not None:
+            return self.all
+        assert self.metric is not None
+        return [Goal(metric=self.metric, at_least=self.at_least, at_most=self.at_most)]
+
+    @property
+    def name(self) -> str:
+        """Of the fom."""
+        return f"{self.cost}_to_target"
+
+    def for_workers(self) -> dict[str, Any]:
+        """Plain data, as `Job.target` has it."""
+        return {
+            "goals": [goal.model_dump(exclude_none=True) for goal in self.goals],
+            "evaluations": self.evaluations,
+            "every_steps": self.every_steps,
+            "cost": self.cost,
+            "limit": self.limit,
+        }
+
+    def text(self) -> str:
+        """The target in words."""
+        goals = " and ".join(goal.text() for goal in self.goals)
+        row = f" in {self.evaluations} evaluations in a row" if self.evaluations > 1 else ""
+        return f"{goals}{row}, evaluated every {self.every_steps} steps, within {self.limit:g} {self.cost}"
+
+
+class Objective(Section):
+    metric: str
+    """A metric that the workload reports of the validation split, such as `validation_loss`."""
+    mode: Literal["min", "max"]
+    weights: dict[str, float] | None = Field(default=None, min_length=1)
+    """Metric of the workload -> weight; `metric` is then a new name, for the weighted sum."""
+    target: Target | None = None
+    """If given, the fom is the cost to reach it, less is better; leave `metric` and `mode` out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_target(cls, data: Any) -> Any:
+        """A target has a name and a direction of its own."""
+        if not isinstance(data, dict) or data.get("target") is None:
+            return data
+        target = data["target"]
+        cost = target.get("cost") if isinstance(target, dict) else getattr(target, "cost", None)
+        if cost not in COSTS:  # which is said later
+            return {"metric": "to_target", "mode": "min", **data}
+        own = {"metric": f"{cost}_to_target", "mode": "min"}
+        for key, value in own.items():
+            if data.get(key, value) != value:
+                raise ValueError(
+                    f"{key} is {data[key]!r}, and target makes it {value!r}: the cost to reach the target; "
+                    f"leave {key} out"
+                )
+        if data.get("weights") is not None:
+            raise ValueError("give target or weights, not both")
+        return {**data, **own}
+
+    @model_validator(mode="after")
+    def _has_a_name_of_its_own(self) -> Self:
+        if self.weights and self.metric in self.weights:
+            raise ValueError(f"metric {self.metric!r} is one of the weights; give their sum another name")
+        if self.weights and not any(self.weights.values()):
+            raise ValueError("weights are all zero, so that no member would be better than another")
+        return self
+
+
+def problems(
+    objective: Objective, search: Search, cluster: Cluster, is_program: bool, inherits: bool, timed: bool
+) -> list[str]:
+    """Return why lives cannot end before their length as the config says.
+
+    `inherits`: members begin with parameters of others. `timed`: there is `limits.member_time_s`.
+    """
+    target, found = objective.target, []
+    key = "objective.target" if target else "limits.member_time_s"
+    if not (target or timed):
+        return []
+    if is_program:
+        what = "evaluated while it trains" if target else "ended after a step"
+        found.append(f"{key}: a program cannot be {what}; only a workload of Python (workload.use) can")
+    if cluster.workers_per_member > 1:
+        found.append(
+            f"{key}: {cluster.workers_per_member} workers that train each member (cluster.workers_per_member)"
+            " cannot stop in the middle of an epoch; leave workers_per_member out"
+        )
+    if cluster.stacked is True:
+        found.append(
+            f"cluster.stacked: members of one network cannot stop one by one, as {key} has them do; "
+            "leave it out"
+        )
+    if target is None:
+        return found
+    if inherits:
+        found.append(
+            "objective.target: is the cost of a training from scratch, and members inherit parameters; set "
+            "search.inherit to none, or search.strategy to mutate_best"
+        )
+    if search.soup:
+        found.append("search.soup: is an average for a better metric, and objective.target is none")
+    if target.cost == "seconds" and cluster.members_per_device != 1:
+        found.append(
+            f"cluster.members_per_device: is {cluster.members_per_device}, and members that a worker trains "
+            "at once slow each other down; leave it out, or let objective.target.cost be steps or flops"
+        )
+    if search.steps_per_generation is not None:
+        life, least = search.steps_per_generation * search.legs, target.evaluations * target.every_steps
+        if life < least:
+            found.append(
+                f"objective.target.every_steps: the last of {target.evaluations} evaluations, one every "
+                f"{target.every_steps} steps, is at step {least}, and a life has {life} "
+                "(search.steps_per_generation x search.legs)"
+            )
+    return found

@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +215,7 @@ def compare(options: argparse.Namespace) -> None:
     target = config.objective.target
     measured: dict[str, list[dict[str, float | None]]] = {kind: [] for kind in genomes}
     with tempfile.TemporaryDirectory() as directory:
-        job = job_of(config, Path(directory))
+        job = replace(job_of(config, Path(directory)), accounts=True)
         log = Log(options.out, run=options.run, threads=job.threads)
         trained(job, config, genomes[BEST], training_seed(config.run.seed, 0, 0))  # what is first is slower
         for number, kind in in_turn(list(genomes), options.times):

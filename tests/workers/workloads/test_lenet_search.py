@@ -96,4 +96,4 @@ def test_its_configs_begin_with_the_tutorial_s_network_and_have_loci_that_it_rea
     metrics, read = lenet.rehearse({**given, **TINY})
     assert read >= set(config.search.loci)
     assert config.objective.target is not None
-    assert {target.metric for target in config.objective.target.targets} <= set(metrics)
+    assert {target.metric for target in config.objective.target.goals} <= set(metrics)

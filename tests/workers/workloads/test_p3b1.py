@@ -219,6 +219,6 @@ def test_its_searches_begin_with_the_benchmark_s_network_and_have_targets_that_i
     assert read >= set(config.search.loci)
     assert config.workload.options["f1"] is True
     assert config.objective.target is not None
-    targets = {target.metric: target.at_least for target in config.objective.target.targets}
+    targets = {target.metric: target.at_least for target in config.objective.target.goals}
     assert set(targets) == {f"validation_f1_{kind}_{task}" for kind in ("macro", "micro") for task in TASKS}
     assert set(targets) <= set(metrics)

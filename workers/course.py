@@ -194,7 +194,7 @@ class Course:
         return self._before.get("seconds", 0.0) + self._watch.seconds_of("train")
 
     def completed(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Return the metrics at the end of the leg with what a life has besides: the fom, and the accounts."""
+        """Return the metrics at the end of a leg with what a life has besides: fom and accounts."""
         found = dict(metrics)
         if self._standing:
             self._standing.see(metrics)

@@ -12,9 +12,10 @@ Goals = Sequence[Mapping[str, Any]]
 
 
 def gap(goal: Mapping[str, Any], value: float) -> float:
-    """Return how far a value is from a goal, in [0, 1]: |value - bound| / max(|value|, |bound|); 0 if reached.
+    """Return how far a value is from a goal, in [0, 1]: |value - bound| / max(|value|, |bound|).
 
-    So it has the same meaning for a bound from below and from above, and is 1 for what is not finite.
+    It is 0 for one that reaches it, and 1 for one that is not finite. It has the same meaning for a bound from
+    below and from above.
     """
     bound: float = goal["at_least"] if "at_least" in goal else goal["at_most"]
     if not math.isfinite(value):
@@ -76,7 +77,7 @@ class Standing:
         return all(math.isfinite(metrics[goal["metric"]]) for goal in self.goals)
 
     def fom(self) -> float:
-        """Return the cost at which the target was reached, or else the limit and as much more as is lacking."""
+        """Return the cost at which the target was reached, or else the limit and more by what is lacking."""
         if self.reached_at is not None:
             return self.reached_at
         return self.limit * (1 + max(LEAST_SHORTFALL, self.shortfall))

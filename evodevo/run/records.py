@@ -94,7 +94,7 @@ class Job:
     member_time_s: float | None = None
     """Seconds of training after which a life is over."""
     accounts: bool = False
-    """Whether the metrics have `parameters`, the number of them, and `flops`, those of the training so far."""
+    """Whether metrics have `parameters`, the number of them, and `flops`, those of the training so far."""
 
     @property
     def ends_early(self) -> bool:

@@ -117,7 +117,7 @@ def trained(job: Job, config: RunConfig, hyperparameters: Mapping[str, Any], see
         if outcome.status != "done" or outcome.over:
             break
         parent, progress = held[0], outcome.progress
-    return Outcome(**{**vars(outcome), "seconds": seconds})
+    return replace(outcome, seconds=seconds)
 
 
 def figures(outcome: Outcome, limit: float | None) -> dict[str, float | None]:

@@ -175,8 +175,10 @@ class RunConfig(Section):
 
     def warnings(self) -> list[str]:
         """Return what is probably not meant, though it is valid."""
-        command = self.workload.command
-        return command_flags.warnings(command, self.workload.flags, self.search.loci) if command else []
+        command, found = self.workload.command, []
+        if command:
+            found += command_flags.warnings(command, self.workload.flags, self.search.loci)
+        return found + config_objective.warnings(self.objective, self.cluster)
 
     def complete(self) -> Self:
         """The same config with the defaults of the strategy's options filled in.

@@ -1,5 +1,6 @@
 """The section `objective` of a config: what a figure of merit is, a metric or the cost to reach a target."""
 
+import os
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -195,4 +196,23 @@ def problems(
                 f"{target.every_steps} steps, is at step {least}, and a life has {life} "
                 "(search.steps_per_generation x search.legs)"
             )
+    return found
+
+
+def warnings(objective: Objective, cluster: Cluster) -> list[str]:
+    """Return what makes seconds noisy that members are compared by."""
+    if objective.target is None or objective.target.cost != "seconds":
+        return []
+    found, cores = [], os.cpu_count() or 1
+    workers, threads = cluster.workers, cluster.threads_per_member
+    if isinstance(workers, int) and workers * threads > cores:
+        found.append(
+            f"cluster.workers: {workers} workers with {threads} threads each share {cores} cores of this "
+            "machine, so seconds to the target will be noisy"
+        )
+    if cluster.workers_per_device > 1:
+        found.append(
+            f"cluster.workers_per_device: {cluster.workers_per_device} workers share a GPU, so seconds to "
+            "the target will be noisy"
+        )
     return found

@@ -256,6 +256,7 @@ def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
         *(("start" if not at else "", fact) for at, fact in enumerate(facts.get("start", ()))),
         ("objective", f"{config.objective.mode} {config.objective.metric}, of {', '.join(facts['metrics'])}"),
+        *([("target", config.objective.target.text())] if config.objective.target else []),
         *size,
         ("evolving", ", ".join(evolving) or "nothing"),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +97,13 @@ def _eager(workload: Any) -> Iterator[None]:
             workload.capture = before
 
 
+def crowding() -> str | None:
+    """Return what says that this machine has more to do than it has cores for; None if it has not."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return f"the load average is {load:.1f} with {cores} cores" if load > cores + 1 else None
+
+
 class Course:
     """A leg, from where the life was at its beginning. `over`: the life ends in it, whatever legs were left.
 
@@ -117,6 +125,8 @@ class Course:
         self.latest: dict[str, float] | None = None
         self.notes: list[str] = []
         self.flops_of_step: float | None = None
+        if self._cost == "seconds" and (crowded := crowding()):
+            self.notes.append(f"timed on a machine that is shared: {crowded}")
         if not assignment.remakes and (job.accounts or self._cost == "flops"):
             self._count_flops(assignment)
 

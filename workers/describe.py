@@ -18,6 +18,7 @@ from workers.cache import loaded, workload_for
 from workers.hyperparameters import UnknownHyperparameter
 from workers.options import misspelt
 from workers.preload import current_device
+from workers.prospects import prospects
 from workers.seeding import derived, seed_all
 from workers.training import leg_of
 from workers.turns import using_device
@@ -61,6 +62,8 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
             )
         seed_all(derived(job.seed, "facts"), current_device())
         facts = workload.facts()
+        more, warnings = prospects(job, workload, founders[0], leg) if job.target else ([], [])
+        facts += more
         if job.workers > 1:
             facts.append(f"{job.workers} workers train each member together, batch norm {job.batch_norm}")
     except UsageError as why:
@@ -93,7 +96,7 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
     if job.weights and job.metric in {*metrics, "train_loss"}:
         raise UsageError(f"objective.metric: {name} has a metric {job.metric!r}; give the sum another name")
     unread = [locus for locus in founders[0] if locus not in read]
-    warnings = [f"{name} did not read the hyperparameter {locus!r}" for locus in unread]
+    warnings += [f"{name} did not read the hyperparameter {locus!r}" for locus in unread]
     warnings += misspelt(workload)
     version = str(torch.__version__)
     return {"facts": facts, "warnings": warnings, "metrics": metrics, "data": data, "torch": version}

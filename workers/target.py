@@ -14,7 +14,7 @@ Goals = Sequence[Mapping[str, Any]]
 def gap(goal: Mapping[str, Any], value: float) -> float:
     """Return how far a value is from a goal, in [0, 1]: |value - bound| / max(|value|, |bound|).
 
-    It is 0 for one that reaches it, and 1 for one that is not finite. It has the same meaning for a bound from
+    It is 0 for a value that reaches it, and 1 for one that is not finite. It means the same for a bound from
     below and from above.
     """
     bound: float = goal["at_least"] if "at_least" in goal else goal["at_most"]

@@ -25,6 +25,7 @@ from evodevo.report.function_plot import progress_figure, progress_plot
 from evodevo.report.tables import history_rows
 from evodevo.run.history import History
 from evodevo.run.records import SENT_FUNCTION
+from evodevo.service.bare_main import without_main
 from evodevo.service.client import Client, local
 from evodevo.service.function_space import loci_of
 
@@ -208,6 +209,7 @@ def _optimise(
         keeps = name is not None or client is not None
         if client is None:
             where = runs_dir if name else stack.enter_context(_temporary())
+            stack.enter_context(without_main())
             client = stack.enter_context(local(workers, where))
         if key:
             stack.enter_context(sent(client, function, key, label))
@@ -268,5 +270,3 @@ def label_of(function: Function) -> str:
     """Return a name of a function for messages."""
     name = getattr(function, "__qualname__", None)
     return name if isinstance(name, str) else type(function).__name__
-
-

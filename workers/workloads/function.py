@@ -112,7 +112,9 @@ def _imported(path: str) -> Callable[..., Any]:
             found = getattr(found, part)
     except (Exception, SystemExit) as why:  # a user's module may raise anything while it is imported
         where = place_of(why, importlib.__file__)
-        raise UsageError(f"the function {path} cannot be imported: {type(why).__name__}: {why}{where}") from why
+        raise UsageError(
+            f"the function {path} cannot be imported: {type(why).__name__}: {why}{where}"
+        ) from why
     if not callable(found):
         raise UsageError(f"{path} is not a function")
     made: Callable[..., Any] = found

@@ -1,9 +1,9 @@
 """Distributed tri-parent population-based training on a Dask cluster.
 
-`minimise` and `maximise` search the arguments of any function. `local`, `connect` and `attach` give a client; `open_run` reads a run's directory; `Schedule` and `load_model`
-give what was found. `Workload`, `Splits`, `Strategy` and `Birth` are what a model or a strategy of one's own
-is made of. Each name is imported on first use: a script that reads a schedule loads neither the Dask cluster
-nor torch.
+`minimise` and `maximise` search the arguments of any function. `local`, `connect` and `attach` give a client;
+`open_run` reads a run's directory; `Schedule` and `load_model` give what was found. `Workload`, `Splits`,
+`Strategy` and `Birth` are what a model or a strategy of one's own is made of. Each name is imported on first
+use: a script that reads a schedule loads neither the Dask cluster nor torch.
 """
 
 import importlib

@@ -40,8 +40,8 @@ def progress_figure(history: History) -> "Figure":
     rows = by_generation(history)
     if rows:
         at, mean, deviation, best = (np.array(column) for column in zip(*rows, strict=True))
-        band = dict(color=INK, alpha=0.15, lw=0, label="one standard deviation")
-        axes.fill_between(at, mean - deviation, mean + deviation, **band)
+        low, high = mean - deviation, mean + deviation
+        axes.fill_between(at, low, high, color=INK, alpha=0.15, lw=0, label="one standard deviation")
         axes.plot(at, mean, color=INK, lw=1.5, label="mean of the generation")
         axes.plot(at, best, color=ACCENT, lw=2, label="best so far")
         axes.legend(frameon=False)

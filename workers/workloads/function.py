@@ -1,9 +1,9 @@
 """Any Python function as a workload; `evodevo.maximise` and `evodevo.minimise` make runs of it.
 
-The function is called with the hyperparameters as keyword arguments, and what it returns is the fom. Python's,
-numpy's and torch's global generators are seeded before each call. It is named as `module:function`, or, if it
-cannot be imported, by the name under which a client has sent it to the workers of its cluster: Dask holds it
-in their memory and gives it to those that come later, and no file has it.
+The function is called with the hyperparameters as keyword arguments, and what it returns is the fom.
+Python's, numpy's and torch's global generators are seeded before each call. It is named as
+`module:function`, or, if it cannot be imported, by the key under which a client has sent it to the workers of
+its cluster: Dask holds it in their memory and gives it to those that come later, and no file has it.
 """
 
 import importlib
@@ -126,9 +126,9 @@ def _sent(name: str, key: str) -> Callable[..., Any]:
     if plugin is None:
         raise UsageError(
             f"the function {name!r} of this run is not here: it could not be imported, so it was sent to the "
-            "workers of the cluster that the run began on, and no file has it. Such a run cannot be carried on "
-            "after its cluster or its caller has ended: begin it again, or put the function into a module, "
-            "from which workers can import it"
+            "workers of the cluster on which the run began, and no file has it. Such a run cannot be carried "
+            "on after its cluster or its caller has ended: begin it again, or put the function into a "
+            "module, from which workers can import it"
         )
     found: Callable[..., Any] = plugin.function
     return found

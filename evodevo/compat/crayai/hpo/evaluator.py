@@ -26,7 +26,7 @@ LOCAL = (None, "", "local")
 
 
 class Evaluator:
-    """A program that is run once for each set of hyperparameters, and prints `FoM: <number>`, the less the better.
+    """A program that is run once for each set of hyperparameters; the `FoM: <number>` it prints is minimised.
 
     command: a line of shell, to which the flags are appended. `@checkpoint` in it is a directory that has
         the parent's checkpoint in it when the program starts, and is kept when it ends (population-based

@@ -8,7 +8,9 @@ from evodevo.compat.crayai.hpo.evaluator import Evaluator
 from evodevo.compat.crayai.hpo.params import Params
 from evodevo.compat.crayai.hpo.points import MOST_POINTS, count_of
 from evodevo.compat.crayai.hpo.refusals import check_count, refuse_unknown
+from evodevo.config_search import Search
 from evodevo.errors import UsageError
+from evodevo.evolution.space import Space
 from evodevo.run.history import History
 
 POINTS = "evodevo.compat.crayai.hpo.points:Points"
@@ -37,13 +39,9 @@ class Optimizer(optimizer.Optimizer):
         super().__init__(evaluator, 1, verbose)
 
     def search(self, params: Params) -> dict[str, Any]:
-        from evodevo.config_search import Search
-
         options = {"grid_size": self.grid_size}
         whole = {"strategy": POINTS, "generations": 1, "options": options}
         space = Search.model_validate({**whole, "population": 1, "loci": params.loci}).loci
-        from evodevo.evolution.space import Space
-
         points = 1 + count_of(Space(space), self.grid_size)
         if points > MOST_POINTS:
             raise UsageError(

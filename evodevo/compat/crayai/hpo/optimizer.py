@@ -75,10 +75,9 @@ class Optimizer(ABC):
         with without_main(), self._client(config) as client:
             run = client.submit(config)
             self.run_directory = run.directory
-            for status in run.follow():
+            for _ in run.follow():
                 self.tell(run.view.history, params)
-            if status.state == "failed":
-                run.wait()
+            run.wait()
             history = run.view.history
         life, space = history.best, config.space()
         if life is not None and life.fom is not None:

@@ -1,4 +1,4 @@
-"""The strategies of a driver script that only evaluate points: one generation, the first point the initial one."""
+"""The strategy of driver scripts that only evaluate points: one generation, the initial values first."""
 
 from typing import Any, ClassVar
 
@@ -41,13 +41,14 @@ class Points(Strategy):
 
 
 def axis(locus: Any, size: int) -> list[Value]:
-    """Return the values of a locus on a grid: all choices, or so many from low to high on its scale.
+    """Return the values of a locus on a grid: all choices, or so many from low to high.
 
     One alone is in the middle; whole numbers are there once each.
     """
     if isinstance(locus, FloatLocus | IntLocus):
         places = [at / (size - 1) for at in range(size)] if size > 1 else [0.5]
-        return list(dict.fromkeys(locus.from_unit(place) for place in places))
+        values = [locus.low + place * (locus.high - locus.low) for place in places]
+        return list(dict.fromkeys(round(value) if locus.type == "int" else value for value in values))
     return list(getattr(locus, "choices", [locus.initial]))
 
 

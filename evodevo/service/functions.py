@@ -39,9 +39,8 @@ OPTIONS: Mapping[str, Any] = {
     "mutation_rate": 0.1,
     "crossover_rate": 0.5,
 }
-"""Of `tri_parent` for functions, where they are not given. A call knows nothing that a child could inherit, and
-a child that equals a parent costs no call, so selection is sharper and mutation rarer than in training. Found
-on six functions that are not those of docs/results.md."""
+"""Of `tri_parent` for functions, if not given. A child that equals a parent costs no call, so selection is
+sharper and mutation rarer than in training. Found on six functions that are not those of docs/results.md."""
 
 Function = Callable[..., Any]
 

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from evodevo.service.attach import attach
     from evodevo.service.client import Best, Client, Run, connect, local, open_run
     from evodevo.service.export import load_model
-    from evodevo.service.functions import maximise, minimise
+    from evodevo.service.functions import FunctionResult, maximise, minimise
     from workers.workload import Splits, Workload
 
 __all__ = [
     "Best",
     "Birth",
     "Client",
+    "FunctionResult",
     "Run",
     "RunConfig",
     "RunFailed",
@@ -48,7 +49,7 @@ _HOMES = {
     "Schedule": "evodevo.report.schedule",
     "attach": "evodevo.service.attach",
     "load_model": "evodevo.service.export",
-    **dict.fromkeys(("maximise", "minimise"), "evodevo.service.functions"),
+    **dict.fromkeys(("FunctionResult", "maximise", "minimise"), "evodevo.service.functions"),
     **dict.fromkeys(("Birth", "Strategy"), "evodevo.evolution.strategies"),
     **dict.fromkeys(("Splits", "Workload"), "workers.workload"),
     **dict.fromkeys(("Best", "Client", "Run", "connect", "local", "open_run"), "evodevo.service.client"),

@@ -72,10 +72,14 @@ class FunctionResult:
             one.id: one.outcome.error for one in history.lives() if one.outcome and one.outcome.error
         }
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row for each member, as in history.csv."""
+        return history_rows(self._history)
+
     @property
     def history(self) -> Any:
-        """A row for each member, as in history.csv: a pandas frame if pandas is installed, or dicts."""
-        rows = history_rows(self._history)
+        """The same as a pandas frame if pandas is installed, or as dicts."""
+        rows = self.rows()
         try:
             import pandas as pd
         except ImportError:
@@ -108,6 +112,7 @@ def minimise(
     initial: Mapping[str, Any] | None = None,
     seed: int = 0,
     timeout_s: float | None = None,
+    max_attempts: int = 3,
     name: str | None = None,
     runs_dir: Path | str = "checkpoints",
     workers: int | None = None,
@@ -125,7 +130,8 @@ def minimise(
     strategy, options: as in a config's `search`.
     initial: name -> where the search begins; without it, anywhere.
     seed: decides, with the other arguments, what is evaluated.
-    timeout_s: a call that takes longer is given up as in a config's `limits.epoch_timeout_s`.
+    timeout_s: a call that takes longer is given up, 10 s later if it does not return, by restarting its
+        worker; it has failed after `max_attempts` of these.
     name, runs_dir: the run's directory is `runs_dir/name`, and is kept; without a name it is a temporary one.
     workers: processes of a cluster made for this call, one for each core (or GPU) if not given.
     client: use its cluster and its runs directory instead (from `evodevo.local`, `connect` or `attach`).
@@ -147,6 +153,7 @@ def maximise(
     initial: Mapping[str, Any] | None = None,
     seed: int = 0,
     timeout_s: float | None = None,
+    max_attempts: int = 3,
     name: str | None = None,
     runs_dir: Path | str = "checkpoints",
     workers: int | None = None,
@@ -167,6 +174,7 @@ def config_of(
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
     timeout_s: float | None = None,
+    max_attempts: int = 3,
 ) -> RunConfig:
     """Return the config of a run over a function. Raises `UsageError`."""
     options = {**(OPTIONS if strategy == STRATEGY else {}), **(options or {})}
@@ -189,7 +197,7 @@ def config_of(
                 "options": options,
                 "loci": dict(loci),
             },
-            "limits": {"epoch_timeout_s": timeout_s},
+            "limits": {"epoch_timeout_s": timeout_s, "max_attempts": max_attempts},
         },
         "function",
     )

@@ -175,9 +175,8 @@ def table(results: Mapping[tuple[str, str, int], Task], seeds: int, mark: int) -
             for one in searches
             if all((one, function, seed) in results for seed in range(seeds))
         }
-        cells = [
-            _cell(errors.get(one), errors.get("evodevo") if one != "evodevo" else None) for one in searches
-        ]
+        ours = errors.get("evodevo")
+        cells = [_cell(errors.get(one), None if one == "evodevo" else ours) for one in searches]
         lines.append(f"| {function} | {' | '.join(cells)} |")
     return lines
 

@@ -91,7 +91,7 @@ def test_what_is_not_a_number_fails_and_says_what_it_is(tmp_path: Any) -> None:
 
 def test_a_call_that_takes_too_long_is_lost(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.leg.time", clock)
-    with pytest.raises(TimeoutError, match="limits.epoch_timeout_s = 5"):
+    with pytest.raises(TimeoutError, match=r"limits.epoch_timeout_s = 5"):
         outcome_of(slow, tmp_path, timeout_s=5.0, x=1.0)
     assert outcome_of(slow, tmp_path, timeout_s=15.0, x=1.0).fom == 1.0
 
@@ -159,5 +159,5 @@ def test_one_that_is_not_there_any_more_says_that_the_run_cannot_be_carried_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(under_test, "get_worker", AWorker)
-    with pytest.raises(UsageError, match="'<lambda>' of this run is not here.*cannot be carried on.*module"):
+    with pytest.raises(UsageError, match=r"'<lambda>' of this run is not here.*cannot be carried on.*module"):
         Function("<lambda>", "k1")

@@ -15,7 +15,6 @@ from evodevo.config import RunConfig
 from evodevo.config_file import load, parse_override
 from evodevo.console import HarmlessConsole
 from evodevo.errors import RunFailed, UsageError
-from evodevo.evolution.strategies import find
 from evodevo.harmless import complain
 from evodevo.interrupts import heeding_interrupts
 from evodevo.report.summary import summary_lines
@@ -130,7 +129,7 @@ def _local_workers(config: RunConfig, runs: int) -> int:
     from evodevo.service.machine import room_for_workers
 
     search = config.search
-    at_once = search.population if find(search.strategy).inherits else search.generations
+    at_once = search.population if config.inherits or search.population > 1 else search.generations
     most = runs * at_once * config.cluster.workers_per_member
     return min(room_for_workers(config.cluster.threads_per_member, config.cluster.workers_per_device), most)
 

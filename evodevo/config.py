@@ -114,6 +114,9 @@ class Limits(Section):
     """What a member raises is tried once on another worker, if there is one, before it is believed."""
     max_lost_workers: int | None = Field(default=None, ge=1)
     """A member fails that has lost so many workers in a row, each alone; null: it is tried for ever."""
+    straggler_factor: float | None = Field(default=5.0, gt=1)
+    """A member whose worker takes so many times as long as is typical is also started on an idle worker, if
+    there is one: the first result counts. null: it is waited for."""
     max_failed_fraction: float = Field(default=0.5, ge=0, le=1)
     """The run stops when more than this part of a generation failed (divergence does not count)."""
 
@@ -157,13 +160,23 @@ class RunConfig(Section):
             raise ValueError(f"{name}: {self.search.strategy} has a locus of that name of its own")
         return Space({**self.search.loci, **own})
 
+    @property
+    def inherits(self) -> bool:
+        """Whether children go on from parameters of a parent. Imports nothing, as `space`."""
+        if self.search.inherit is not None:
+            return self.search.inherit == "parameters"
+        known = STRATEGIES.get(self.search.strategy)
+        return known.inherits if known else True
+
     def strategy(self) -> Strategy:
         search = self.search
         found = find(search.strategy)
         pool = (search.pool or DEFAULT_POOL) if search.pace == "pools" else None
-        return found(
+        made = found(
             self.space(), search.population, self.objective.mode, self.run.seed, self._options_of(found), pool
         )
+        made.inherits = self.inherits
+        return made
 
     def _options_of(self, strategy: type[Strategy]) -> BaseModel:
         return strategy.Options.model_validate(self.search.options)
@@ -182,7 +195,9 @@ class RunConfig(Section):
         options = self._options_of(strategy).model_dump(mode="json")
         pace = self.search.pace or strategy.paces[0]
         pool = (self.search.pool or DEFAULT_POOL) if pace == "pools" else None
-        search = self.search.model_copy(update={"options": options, "pace": pace, "pool": pool})
+        filled_in: dict[str, Any] = {"options": options, "pace": pace, "pool": pool}
+        filled_in["inherit"] = "parameters" if self.inherits else "none"
+        search = self.search.model_copy(update=filled_in)
         return self.model_copy(update={"search": search})
 
     def with_members_per_device(self, members: int, stacked: bool) -> Self:
@@ -230,9 +245,11 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
         options: Any = strategy.Options.model_validate(search.options)
     except ValidationError as why:
         raise _wrong(where, describe(why, strategy.Options, ("search", "options"))) from None
-    own_loci = {} if search.strategy in STRATEGIES else strategy.own_loci(options)
-    search = search.model_copy(update={"own_loci": own_loci})
-    config = config.model_copy(update={"search": search})
+    if search.strategy not in STRATEGIES:
+        by_itself = search.inherit or ("parameters" if strategy.inherits else "none")
+        own = {"own_loci": strategy.own_loci(options), "inherit": by_itself}
+        search = search.model_copy(update=own)
+        config = config.model_copy(update={"search": search})
     try:
         space = config.space()
     except ValueError as why:
@@ -244,10 +261,17 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
             f"search.population: {search.population} is too small for {search.strategy}, "
             f"which needs {strategy.smallest_population} or more"
         )
-    if not strategy.inherits and search.population > 1:
+    if not strategy.inherits and search.population > 1 and list(strategy.paces) == ["steady"]:
         problems.append(
             f"search.population: is {search.population}, but a generation of {search.strategy} is one "
             "member; leave population out, and give generations the number of members"
+        )
+    if search.inherit == "parameters" and not strategy.inherits:
+        problems.append(f"search.inherit: each member of {search.strategy} trains from scratch; leave it out")
+    if search.inherit == "none" and not strategy.may_begin_anew:
+        problems.append(
+            f"search.inherit: {search.strategy} trains the same members from generation to generation, so "
+            "they cannot begin anew; leave it out, or take another strategy"
         )
     problems += [
         *_averaging_problems(config, strategy),
@@ -285,12 +309,14 @@ def _averaging_problems(config: RunConfig, strategy: type[Strategy]) -> list[str
         found.append("search.soup: parameters of a program have no mean, as only itself knows them")
     if search.initialisation == "shared" and config.workload.command is not None:
         found.append("search.initialisation: a program draws its parameters itself")
+    if search.soup and not config.inherits:
+        found.append("search.soup: networks that were trained from scratch have no mean")
     if search.recombine is None:
         return found
     if config.workload.command is not None:
         found.append("search.recombine: parameters of a program have no mean, as only itself knows them")
-    if not strategy.inherits:
-        found.append(f"search.recombine: members of {search.strategy} inherit nothing")
+    if not config.inherits:
+        found.append("search.recombine: members inherit nothing")
     elif strategy.keeps_to_itself and not (search.initialisation == "shared" or search.start):
         found.append(
             f"search.recombine: lines of {search.strategy} never mix, and members of different founders have "
@@ -315,6 +341,11 @@ def _filled_in(data: Mapping[str, Any]) -> dict[str, Any]:
         return dict(data)
     workload = data.get("workload")
     defaults = dict(known.default_search)
+    if search.get("inherit") == "none":
+        options = search.get("options")
+        defaults = {key: value for key, value in defaults.items() if key not in OF_PARAMETERS}
+        if known.options_from_scratch and isinstance(options, Mapping | None):
+            search = {**search, "options": {**known.options_from_scratch, **(options or {})}}
     if isinstance(workload, Mapping) and workload.get("command") is not None:
         defaults = {key: value for key, value in defaults.items() if key not in OF_PARAMETERS}
     if search.get("pace") == "steady":

@@ -93,6 +93,9 @@ class Search(Section):
     auto, with `epochs`: as many as make `SELECTIONS` generations of the run; recombining ones have one."""
     steps_per_generation: int | None = Field(default=None, ge=1)
     """Length of a leg in optimizer steps, instead of epochs."""
+    inherit: Literal["parameters", "none"] | None = None
+    """Whether children go on from a parent's parameters, or each member trains from scratch, for `legs` legs.
+    null: as the strategy has it by itself."""
     judge: Literal["raw", "averaged"] = "raw"
     """Whose fom counts: that of the parameters as they are, or of their moving average, kept at each step."""
     average_half_life: float | None = Field(default=None, gt=0)
@@ -123,8 +126,8 @@ class Search(Section):
         each: Any = data.get("epochs_per_generation")
         each = ("auto" if mixes else 1) if each is None else each
         last = data["recombine"].get("last") if isinstance(data.get("recombine"), dict) else 0.0
-        if strategy is not None and not strategy.inherits:
-            raise ValueError(f"epochs: members of {data['strategy']} begin anew; give generations instead")
+        if data.get("inherit") == "none" or (strategy is not None and not strategy.inherits):
+            raise ValueError("epochs: members train from scratch; give generations, and the length of a life")
         if data.get("generations") is not None:
             raise ValueError("give epochs or generations, not both; null takes one of them out")
         if data.get("steps_per_generation") is not None:
@@ -158,7 +161,7 @@ class Search(Section):
 
     @property
     def total_epochs(self) -> int:
-        """Epochs of a line from the first generation to the last."""
+        """Epochs of a line from the first generation to the last, if children inherit parameters."""
         each, count = self.epochs_per_generation, self.generations
         assert each != "auto", "replaced when the config was read"
         if isinstance(each, int):

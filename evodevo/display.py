@@ -194,6 +194,14 @@ def _amount(search: Search) -> str:
     return f"{search.population * search.total_epochs:,} epochs"
 
 
+def _life(search: Search) -> str:
+    """How long a member trains from scratch, at the most."""
+    if search.steps_per_generation is not None:
+        return f"{search.legs * search.steps_per_generation:,} steps"
+    epochs = search.legs * search.leg_epochs(0)
+    return f"{epochs:,} epoch{'' if epochs == 1 else 's'}"
+
+
 def _averages(search: Search) -> str:
     """What is made of averages of parameters, in words; empty if nothing is."""
     found = []
@@ -220,8 +228,15 @@ def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a config would do, as labels and values; `facts` are what a worker found out of its workload."""
     search = config.complete().search
     members = "1 member" if search.population == 1 else f"{search.population} members"
-    if not config.strategy().inherits:
-        size = [("search", f"{search.strategy}, {search.generations:,} members, each trained from scratch")]
+    scratch = "each trained from scratch"
+    if search.population == 1 and not config.inherits:
+        size = [("search", f"{search.strategy}, {search.generations:,} members, {scratch}")]
+    elif not config.inherits:
+        size = [
+            ("search", f"{search.strategy}, {members} x {search.generations} generations"),
+            ("", f"{scratch}, for {_life(search)} at the most"),
+            ("pace", f"{search.pace}{f' of {search.pool}' if search.pool else ''}"),
+        ]
     else:
         size = [
             ("search", f"{search.strategy}, {members} x {search.generations} generations{_lengths(search)}"),

@@ -131,6 +131,7 @@ def test_a_resolved_config_has_every_default_filled_in() -> None:
         "max_attempts": 3,
         "confirm_failures": True,
         "max_lost_workers": None,
+        "straggler_factor": 5.0,
         "max_failed_fraction": 0.5,
     }
     slurm = resolved["cluster"].pop("slurm")

@@ -87,7 +87,7 @@ def picture_of(history: History) -> Picture:
         run=config.run.name,
         metric=config.objective.metric,
         mode=config.objective.mode,
-        independent=not history.inherits,
+        independent=not history.in_generations,
         fom_scale=fom_scale(fom["low"], fom["high"]),
         panels=panels,
         generations=config.search.generations,

@@ -32,7 +32,7 @@ def fom_plot(history: History) -> bytes:
     axes = figure.subplots()
     foms, config, count = foms_by_generation(history), history.config, len(history.generations)
     at = foms["generation"]
-    if not history.inherits:
+    if not history.in_generations:
         found = [life.fom for life in history.lives() if life.fom is not None]
         axes.plot(at, found, "o", color=INK, ms=4, alpha=0.6, label="a member")
         axes.step(at, foms["best"], where="post", color=ACCENT, lw=2, label="best so far")
@@ -45,7 +45,7 @@ def fom_plot(history: History) -> bytes:
     if at:
         axes.legend(frameon=False)
         axes.set_yscale(fom_scale(foms["low"], foms["high"]))
-    generation_axis(axes, count, "generation" if history.inherits else "member")
+    generation_axis(axes, count, "generation" if history.in_generations else "member")
     axes.set_ylabel(metric_name(config))
     axes.set_title(f"{config.run.name}: {size}", loc="left")
     return png(figure)

@@ -40,9 +40,9 @@ def write_products(directory: Path | str) -> list[Path]:
     pictures = {report / "fom.png": drawn(lambda: fom_plot(history))}
     if history.best:
         products[directory / "schedule.yaml"] = Schedule.of(history, history.best).to_yaml()
-    if history.inherits:
+    if history.in_generations:
         pictures[report / "schedule.png"] = drawn(lambda: schedule_plot(history))
-    elif history.best:
+    if not history.inherits and history.best:
         products[directory / "evolve.csv"] = evolve_csv(history)
         products[directory / "hyp_evolved.yaml"] = hyp_evolved_yaml(history)
         pictures[directory / "evolve.png"] = drawn(lambda: evolve_plot(history))

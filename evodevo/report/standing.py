@@ -18,7 +18,7 @@ def fitness_by_member(history: History) -> dict[str, float]:
     A strategy of a user's own is not asked, as looking at a run must run no code of its config's: its members
     have the fitness that strategies have by default.
     """
-    if not history.inherits:
+    if not history.in_generations:
         groups = [[life for life in history.lives() if life.outcome]]
     else:
         groups = [lives for at, lives in enumerate(history.generations) if history.complete(at)]
@@ -57,7 +57,7 @@ def fom_scale(lows: Iterable[float], highs: Iterable[float]) -> str:
 def _sorted_foms(history: History) -> Iterator[tuple[int, list[float]]]:
     foms: list[float] = []
     for generation, lives in enumerate(history.generations):
-        if history.inherits:
+        if history.in_generations:
             foms = []
         found = [life.fom for life in lives if life.fom is not None]
         for fom in found:

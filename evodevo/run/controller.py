@@ -140,7 +140,7 @@ class Controller:
             return 1
         search = self.history.config.search
         left = search.generations * search.population - len(self.history.over)
-        at_once = left if not self.history.inherits else min(left, search.population)
+        at_once = min(left, search.population) if self.history.in_generations else left
         return max(1, -(-at_once // self.history.config.cluster.at_once)) * self.workers_per_member
 
     @property

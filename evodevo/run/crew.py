@@ -47,6 +47,7 @@ class NotBegun:
     """Assignments that a worker was given and did not begin."""
 
     assignments: Sequence[Assignment]
+    worker: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,12 @@ class Rested:
     member: str
 
 
-Message = Offered | Reported | AttemptsLost | NotBegun | Rested
+@dataclass(frozen=True)
+class Look:
+    """It is time to look whether a worker takes too long."""
+
+
+Message = Offered | Reported | AttemptsLost | NotBegun | Rested | Look
 
 
 class Inbox:

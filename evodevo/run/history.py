@@ -217,6 +217,11 @@ class History:
         return self.begun.inherits
 
     @property
+    def in_generations(self) -> bool:
+        """Whether members are compared within generations, and not with all before them."""
+        return self.inherits or self.config.search.population > 1
+
+    @property
     def best(self) -> Life | None:
         """The member with the best fom of the whole run; of equals, the one of the earliest place."""
         return self._best

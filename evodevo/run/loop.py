@@ -6,16 +6,28 @@ What comes in while a record is on its way to the disk is written together with 
 """
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from evodevo.errors import RunFailed
-from evodevo.run import packing, stopping
+from evodevo.run import packing, stopping, stragglers
 from evodevo.run.assigning import assignment_of
 from evodevo.run.conduct import Conduct
-from evodevo.run.crew import AttemptsLost, Caller, Inbox, Message, Needs, NotBegun, Offered, Reported, Rested
+from evodevo.run.crew import (
+    AttemptsLost,
+    Caller,
+    Inbox,
+    Look,
+    Message,
+    Needs,
+    NotBegun,
+    Offered,
+    Reported,
+    Rested,
+)
 from evodevo.run.events import Births, Blame, End, Event, Lost, Result
 from evodevo.run.history import History
 from evodevo.run.keeper import Keeper
@@ -24,6 +36,9 @@ from evodevo.run.mending import Mending, is_remake
 from evodevo.run.pacing import Pacing
 from evodevo.run.pauses import pause_s
 from evodevo.run.records import Assignment, Job, Outcome, WorkUnit
+from evodevo.run.stragglers import Stragglers
+
+logger = logging.getLogger("evodevo.loop")
 
 
 class Loop:
@@ -60,6 +75,12 @@ class Loop:
         """For each member that lost an attempt at the leg at hand, the worker that the last one was on."""
         self._resting: dict[str, asyncio.TimerHandle] = {}
         """Members that wait before they are tried again."""
+        self._stragglers = Stragglers(
+            self._config.limits.straggler_factor if job.workers == 1 else None, job.members_per_device
+        )
+        self._overdue: list[tuple[str, str]] = []
+        """Members whose workers take too long, each with that worker."""
+        self._watch: asyncio.TimerHandle | None = None
         self._offered: list[str] = []
         self._since = time.time()
         for life in history.pending.values():
@@ -69,6 +90,8 @@ class Loop:
         """Nothing more is wanted of workers."""
         for timer in self._resting.values():
             timer.cancel()
+        if self._watch:
+            self._watch.cancel()
         self._crew.dismiss()
 
     async def run(self) -> tuple[End, str | None]:
@@ -77,6 +100,7 @@ class Loop:
         await self._keeper.collect()
         stopping.check_failures(history, history.over)
         await self._give_birth()
+        self._look_out()
         while history.pending or (self._pacing.waiting() and not stopping.time_is_up(history)):
             self._place()
             if not self._inbox or self._keeper.crowded:  # what can be done for workers goes first
@@ -103,7 +127,11 @@ class Loop:
                 replaced += await self._mending.take(message, self._inbox.put)
                 self._keeper.has_strays = True
                 continue
-            match message:
+            heeded = self._stragglers.heed(message, time.monotonic())
+            if heeded is None:
+                self._keeper.has_strays = True
+                continue
+            match message := heeded:
                 case Reported():
                     events.append(self._verdict(message))
                 case AttemptsLost():
@@ -111,6 +139,8 @@ class Loop:
                         events += self._losses(message)
                 case Offered():
                     self._offered.append(message.worker)
+                case Look():
+                    self._look_out()
                 case Rested():
                     del self._resting[message.member]
                     self._queue(self._history.by_id[message.member])
@@ -270,6 +300,8 @@ class Loop:
             waiting = self._pacing.waiting()
         needs = self._needs() if waiting else replace(self._needs(), avoid=self._backlog.avoided)
         units = self._mending.ready + len(self._backlog) + waiting
+        if not units:
+            units = len(self._overdue)
         self._crew.want(units, needs, self._backlog.preferred)
         for worker in self._offered:
             self._crew.decline(worker)
@@ -289,11 +321,35 @@ class Loop:
             if not lives:  # all that wait avoid it; somebody may be born for it
                 avoided.append(worker)
                 continue
-            unit = WorkUnit(self._job, [self._assignment(life) for life in lives], self._since)
-            if not self._crew.send(worker, unit):
+            if not self._send(worker, lives):
                 for life in lives:
                     self._queue(life)
         self._offered += avoided
+        if not self._backlog:
+            self._start_twice()
+
+    def _send(self, worker: str, lives: Sequence[Life]) -> bool:
+        unit = WorkUnit(self._job, [self._assignment(life) for life in lives], self._since)
+        sent = self._crew.send(worker, unit)
+        if sent:
+            self._stragglers.sent(worker, unit.assignments, time.monotonic())
+        return sent
+
+    def _start_twice(self) -> None:
+        """Give workers that nothing else waits for the members whose workers take too long."""
+        for member, slow in self._overdue:
+            if self._offered and self._stragglers.is_alone_at(member, slow):
+                other = self._offered.pop(0)
+                if self._send(other, [self._history.by_id[member]]):
+                    logger.warning("%s takes long on %s, and is started on %s as well", member, slow, other)
+        self._overdue = [pair for pair in self._overdue if self._stragglers.is_alone_at(*pair)]
+
+    def _look_out(self) -> None:
+        """See which workers take too long, now and again later."""
+        self._overdue = self._stragglers.overdue(time.monotonic())
+        if self._config.limits.straggler_factor is not None:
+            loop = asyncio.get_running_loop()
+            self._watch = loop.call_later(stragglers.LOOK_EVERY_S, self._inbox.put, Look())
 
     def _unit_size(self, ready: int, offered: int) -> int:
         fixed = self._config.cluster.members_per_task

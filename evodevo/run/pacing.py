@@ -14,6 +14,7 @@ of the journal, whether these happen now or are read again after a restart.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from evodevo.evolution.population import Window
 from evodevo.evolution.rng import training_seed
@@ -82,6 +83,8 @@ class Pacing(ABC):
 
     def _born(self, generation: int, slot: int, birth: Birth) -> Born:
         seed = birth.training_seed
+        if not self.strategy.inherits and birth.parent_params is not None:
+            birth = replace(birth, parent_params=None)
         if seed is None:
             seed = training_seed(self.strategy.seed, generation, slot)
         return Born(member_id(generation, slot), generation, slot, birth, seed)
@@ -331,7 +334,7 @@ class Steady(Pacing):
 
     def waiting(self) -> int:
         left = self.population * self.generations - self._count
-        if not self.strategy.inherits:
+        if not self.strategy.inherits and self.population == 1:
             return left
         return min(left, self.population + self._over - self._count)
 
@@ -348,7 +351,7 @@ class Steady(Pacing):
 
     def _birth(self, number: int, parents: Population) -> Born:
         generation, slot = divmod(number, self.population)
-        if number < self.population and self.strategy.inherits:
+        if number < self.population:
             return self._born(generation, slot, self.strategy.founder(generation, slot))
         without_successor = self._over - (number - self.population)
         return self._child(generation, slot, parents, max(0, len(self._last) - without_successor))

@@ -75,7 +75,7 @@ class Posting:
                 )
             )
         if others := rest[count:]:
-            self.inbox.put(NotBegun([self.unit.assignments[at] for at in others]))
+            self.inbox.put(NotBegun([self.unit.assignments[at] for at in others], self.worker))
 
 
 def label(unit: WorkUnit) -> str:

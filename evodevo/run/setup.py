@@ -70,7 +70,7 @@ def create_run(
         with Journal(unborn / JOURNAL) as journal:
             strategy = find(config.search.strategy)
             pace = config.search.pace or strategy.paces[0]
-            begun = Begun(run_id, config.to_json(), pace, strategy.inherits, data or {}, origin)
+            begun = Begun(run_id, config.to_json(), pace, config.inherits, data or {}, origin)
             journal.append([encode(begun)])
         _rename_to_new(unborn, directory)
     except BaseException:
@@ -121,9 +121,9 @@ def founders(config: RunConfig) -> list[dict[str, Any]]:
     The latter differ from it in one locus: another choice, or a step in an integer, which may change what a
     network looks like. Raises `UsageError` if there cannot be any founders.
     """
-    last = min(1, config.search.population - 1)
     try:
         strategy = Guarded(config.strategy())
+        last = min(1, config.search.population - 1) if strategy.inherits else 0  # networks may be unlike
         genomes = [strategy.founder(0, slot).genome for slot in (0, last)]
         mutates = strategy.inherits and strategy.needs(1, 0) != [0]
     except RunFailed as why:
@@ -169,6 +169,7 @@ def job_of(
     url, search = config.checkpoints.url, config.search
     counted = search.steps_per_generation is None
     shared = search.initialisation == "shared"
+    total_epochs = search.total_epochs if config.inherits else search.legs * search.leg_epochs(0)
     return Job(
         run=config.run.name,
         workload=config.workload.model_dump(),
@@ -180,7 +181,7 @@ def job_of(
         epoch_timeout_s=config.limits.epoch_timeout_s,
         steps=search.steps_per_generation,
         seed=config.run.seed,
-        total_epochs=search.total_epochs if counted else None,
+        total_epochs=total_epochs if counted else None,
         data=data or {},
         average_half_life=search.half_life,
         initial_seed=rng.initial_seed(config.run.seed) if shared else None,

@@ -23,7 +23,7 @@ def check_failures(history: History, newly_over: Sequence[Life]) -> None:
     """
     if not newly_over or not history.unsuccessful:
         return
-    if history.inherits:
+    if history.in_generations:
         for generation in sorted({life.generation for life in newly_over}):
             if history.complete(generation):
                 lives = history.generations[generation]

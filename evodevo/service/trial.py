@@ -8,7 +8,6 @@ from typing import Any
 
 from evodevo.config import RunConfig
 from evodevo.errors import UsageError
-from evodevo.evolution.strategies import find
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.crew import AttemptLost, Caller, Needs
 from evodevo.run.origin import Found
@@ -58,7 +57,7 @@ async def describe(
     facts: dict[str, Any] = await call(DESCRIBE, first, twice)
     if config.cluster.has_to_be_measured:
         known = measured if measured is not None else {}
-        generations = 1 if find(config.search.strategy).inherits else config.search.generations
+        generations = 1 if config.search.population > 1 or config.inherits else config.search.generations
         most = config.search.population * generations
         number, stacked = config.cluster.members_per_device, config.cluster.stacked
         asked = [most, None if number == "auto" else number, None if stacked == "auto" else stacked]

@@ -113,6 +113,21 @@ def test_a_member_whose_worker_is_killed_ten_times_changes_nothing(
     assert untimed_history(two_workers.runs_dir / "killed") == undisturbed
 
 
+def test_a_worker_that_is_stopped_hangs_nothing_and_changes_nothing(
+    two_workers: Cluster, undisturbed: list[dict[str, str]], tmp_path: Path
+) -> None:
+    flag = tmp_path / "stop"
+    flag.touch()
+    config = write_config(tmp_path, "stopped", **SMALL, workload__options={"stop_once": str(flag)})
+    done = evodevo("launch", str(config), "--scheduler", two_workers.address)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not flag.exists()
+    history = history_of(two_workers.runs_dir / "stopped")
+    assert (history.end, history.lost_attempts) == ("done", 0)
+    assert untimed_history(two_workers.runs_dir / "stopped") == undisturbed
+    until(lambda: evodevo_workers(two_workers) == 2, "the stopped worker to be there again, restarted")
+
+
 @pytest.mark.parametrize("error", ["RuntimeError", "GeneratorExit", "KeyboardInterrupt", "SystemExit"])
 def test_a_workload_that_is_wrong_fails_its_run_soon_with_its_traceback(
     error: str, two_workers: Cluster, undisturbed: list[dict[str, str]], tmp_path: Path

@@ -29,6 +29,7 @@ if BROKEN == "module":
 class Tiny(Workload):
     """`raises`: an exception that every member raises. `kill_first`: a directory; the first member to train
     claims it, and as long as it has other files in it, its attempts remove one and kill their process.
+    `stop_once`: a file; whoever is there when it exists removes it and stops its process (SIGSTOP).
 
     `pause_s`: how long each epoch sleeps before it trains. `hold`: a file; while it exists, epochs wait.
 
@@ -36,7 +37,15 @@ class Tiny(Workload):
     broken in that way: "oserror" and "error" are raised in training, "module" and "data" are missing there.
     """
 
-    def __init__(self, pause_s: float = 0.0, hold: str = "", kill_first: str = "", raises: str = "") -> None:
+    def __init__(
+        self,
+        pause_s: float = 0.0,
+        hold: str = "",
+        kill_first: str = "",
+        raises: str = "",
+        stop_once: str = "",
+    ) -> None:
+        self.stop_once = stop_once
         self.pause_s = pause_s
         self.kill_first = kill_first
         self.raises = raises
@@ -69,6 +78,10 @@ class Tiny(Workload):
             raise getattr(builtins, self.raises)("it says so")
         if self.kill_first and not is_trial:
             self._kill_first(training.generator.initial_seed())
+        if self.stop_once and not is_trial and training.epoch == 1:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.stop_once)
+                os.kill(os.getpid(), signal.SIGSTOP)
         time.sleep(self.pause_s)
         while self.hold and not is_trial and os.path.exists(self.hold):
             time.sleep(0.02)

@@ -38,12 +38,17 @@ class Strategy(ABC):
     smallest_population: ClassVar[int] = 2
     paces: ClassVar[Sequence[Pace]] = ("generations",)
     """The values of `search.pace` that it can do; the first is its default."""
-    inherits: ClassVar[bool] = True
+    inherits: bool = True
     """Whether children start from parameters of their parents, so that a run is one training.
 
-    Otherwise each member trains from scratch, members are compared with all before them, and no checkpoint
-    is kept for children to come.
+    Otherwise each member trains from scratch, whatever `parent_params` its birth has, and no checkpoint is
+    kept for children to come. A config says otherwise with `search.inherit`, and then an object has another
+    value than its class.
     """
+    may_begin_anew: ClassVar[bool] = True
+    """Whether a config may say that its members train from scratch, though the class has `inherits`."""
+    options_from_scratch: ClassVar[Mapping[str, Any]] = {}
+    """Values of options that a config does not give whose members train from scratch."""
     keeps_to_itself: ClassVar[bool] = False
     """Whether each slot's children descend from that slot alone, so that lines never mix."""
     default_search: ClassVar[Mapping[str, Any]] = {}

@@ -1,7 +1,8 @@
 """Random search: every slot keeps its hyperparameters and its parameters to the end.
 
 The yardstick at equal compute: nothing is learned from one member for another. A slot that failed has
-nothing to go on with and starts afresh, with a new founder.
+nothing to go on with and starts afresh, with a new founder. Members that train from scratch are all drawn
+anew.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ class RandomSearch(base.Strategy):
         return [slot]
 
     def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
+        if not self.inherits:
+            return Birth(self.space.sample(self.stream(generation, slot, "founder")))
         if not parents.survives(own):
             return self.founder(generation, slot)
         before = parents.members[own]

@@ -59,6 +59,12 @@ class TriParent(base.Strategy):
         "recombine": {"last": 0.25},
         "soup": True,
     }
+    options_from_scratch: ClassVar[Mapping[str, Any]] = {
+        "fitness": "squared",
+        "survivors": 0.0,
+        "mutation": "four_way",
+        "mutation_rate": 0.05,
+    }
     paces: ClassVar[Sequence[base.Pace]] = ("generations", "pools", "steady")
     options: TriParentOptions
 

@@ -28,6 +28,7 @@ class Vose2019Options(TriParentOptions):
 class Vose2019(TriParent):
     Options: ClassVar[type[BaseModel]] = Vose2019Options
     default_search: ClassVar[Mapping[str, Any]] = {}
+    options_from_scratch: ClassVar[Mapping[str, Any]] = {}
 
     def _mutated(self, genome: Genome, draw: np.random.Generator) -> dict[str, Value]:
         """As `four_way`, but a real number changes by a fraction of itself also on a linear scale."""

@@ -35,6 +35,8 @@ DEFAULT_GENERATIONS = 100
 STRATEGY = "tri_parent"
 OPTIONS: Mapping[str, Any] = {
     "sigma": 50.0,
+    "fitness": "linear",
+    "survivors": 0.25,
     "mutation": "self_adaptive",
     "mutation_rate": 0.1,
     "crossover_rate": 0.5,
@@ -191,9 +193,7 @@ def config_of(
                 "strategy": strategy,
                 "population": population,
                 "generations": generations,
-                "judge": "raw",
-                "recombine": None,
-                "soup": False,
+                "inherit": "none",
                 "options": options,
                 "loci": dict(loci),
             },

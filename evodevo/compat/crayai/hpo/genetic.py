@@ -60,6 +60,7 @@ class Optimizer(optimizer.Optimizer):
     def search(self, params: Params) -> dict[str, Any]:
         return {
             "strategy": "vose2019",
+            "inherit": "parameters" if self.evaluator.trains_on else "none",
             "population": self.num_demes * self.pop_size,
             "generations": self.generations,
             "options": {

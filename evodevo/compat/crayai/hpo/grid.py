@@ -40,7 +40,7 @@ class Optimizer(optimizer.Optimizer):
 
     def search(self, params: Params) -> dict[str, Any]:
         options = {"grid_size": self.grid_size}
-        whole = {"strategy": POINTS, "generations": 1, "options": options}
+        whole = {"strategy": POINTS, "inherit": "none", "generations": 1, "options": options}
         space = Search.model_validate({**whole, "population": 1, "loci": params.loci}).loci
         points = 1 + count_of(Space(space), self.grid_size)
         if points > MOST_POINTS:

@@ -35,7 +35,7 @@ class Optimizer(optimizer.Optimizer):
         super().__init__(evaluator, check_count("RandomOptimizer", "seed", seed, 0), verbose)
 
     def search(self, params: Params) -> dict[str, Any]:
-        return {"strategy": POINTS, "population": self.num_iters, "generations": 1}
+        return {"strategy": POINTS, "inherit": "none", "population": self.num_iters, "generations": 1}
 
     def tell(self, history: History, params: Params) -> None:
         if self.verbose:

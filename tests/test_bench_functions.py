@@ -65,9 +65,7 @@ def test_results_are_read_again_and_a_torn_line_is_not(bench: Any, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_what_the_benchmark_runs_directly_is_what_minimise_does_on_a_cluster(
-    bench: Any, tmp_path: Path
-) -> None:
+def test_what_the_benchmark_runs_directly_is_what_minimise_does_on_a_cluster(bench: Any) -> None:
     functions, suite = bench("functions"), bench("function_suite")
     function = suite.Moved("rastrigin", 2)
     config = functions.config_for("rastrigin", 2, None, 6)

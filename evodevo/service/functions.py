@@ -197,7 +197,11 @@ def config_of(
                 "options": options,
                 "loci": dict(loci),
             },
-            "limits": {"epoch_timeout_s": timeout_s, "max_attempts": max_attempts},
+            "limits": {
+                "epoch_timeout_s": timeout_s,
+                "max_attempts": max_attempts,
+                "straggler_factor": None,  # some calls take longer than others, and none is made twice
+            },
         },
         "function",
     )

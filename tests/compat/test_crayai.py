@@ -1,4 +1,4 @@
-"""What a crayai driver script calls: parameters, commands, refusals, grids and logs. Nothing is trained here."""
+"""What a crayai driver script calls: parameters, commands, refusals, grids, logs. Nothing is trained."""
 
 import inspect
 import subprocess
@@ -168,11 +168,11 @@ def test_a_genetic_search_is_the_paper_s_over_all_demes() -> None:
     config = hpo.GeneticOptimizer(evaluator, 3, num_demes=2, pop_size=5, mutation_rate=0.4, seed=9).config(
         params(), "name"
     )
-    assert (config.search.strategy, config.search.population, config.search.generations) == (
-        "vose2019",
-        10,
-        3,
-    )
+    search = config.search
+    assert (search.strategy, search.population, search.generations) == ("vose2019", 10, 3)
+    assert search.inherit == "parameters"
+    alone = hpo.GeneticOptimizer(hpo.Evaluator("train")).config(params(), "name")
+    assert alone.search.inherit == "none", "without a checkpoint nothing is handed on"
     assert config.search.options["mutation_rate"] == 0.4
     assert config.run.seed == 9
     assert config.checkpoints.url is not None
@@ -225,14 +225,8 @@ def test_a_log_is_read_as_the_examples_read_it(tmp_path: Path) -> None:
     best = min(pen.history.lives(), key=lambda life: float(life.fom or 9))
     log.add(pen.history, 0, best, 2.0)
     summary = pd.read_csv(tmp_path / "logs" / "hpo.log", sep=r"\s+")
-    assert [*summary.columns[:6]] == [
-        "generation",
-        "epoch",
-        "best_fom",
-        "avg_fom",
-        "checkpoint_in",
-        "checkpoint_out",
-    ]
+    assert [*summary.columns[:4]] == ["generation", "epoch", "best_fom", "avg_fom"]
+    assert [*summary.columns[4:]] == ["checkpoint_in", "checkpoint_out", "--rate", "--layers"]
     row = summary.iloc[0]
     assert (row.generation, row.epoch, row.best_fom, row.avg_fom) == (0, 1, 1.0, 2.0)
     assert (row["--rate"], row["--layers"], row.checkpoint_out) == (0.02, 1, checkpoint("g000s001").name)

@@ -33,7 +33,7 @@ from os import path
 
 src_path = path.join(path.dirname(path.abspath(__file__)), "source")
 evaluator = hpo.Evaluator("COMMAND", src_path=src_path, verbose=True, num_parallel_evals=2, MORE)
-params = hpo.Params([["--lr", 0.1, (0.01, 0.4)], ["--kind", "slow", ["slow", "fast"]]])
+params = hpo.Params([["--lr", 0.3, (0.01, 0.4)], ["--kind", "fast", ["slow", "fast"]]])
 optimizer = hpo.OPTIMIZER
 optimizer.optimize(params)
 print(optimizer.best_fom)

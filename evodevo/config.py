@@ -270,7 +270,7 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
     problems += [
         *_averaging_problems(config, strategy),
         *config_cluster.problems(config.cluster, config.workload.command),
-        *_ending_problems(config, strategy),
+        *_ending_problems(config),
     ]
     if search.pool is not None and search.pace != "pools":
         problems.append(f"search.pool: is {search.pool}, and counts only with search.pace: pools")
@@ -296,12 +296,11 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
     return config
 
 
-def _ending_problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
+def _ending_problems(config: RunConfig) -> list[str]:
     """Why lives cannot end before their length as the config says."""
     is_program, timed = config.workload.command is not None, config.limits.member_time_s is not None
-    inherits = strategy.inherits and getattr(config.search, "inherit", None) != "none"
     about = config.objective, config.search, config.cluster
-    return config_objective.problems(*about, is_program, inherits, timed)
+    return config_objective.problems(*about, is_program, config.inherits, timed)
 
 
 def _averaging_problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:

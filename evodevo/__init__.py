@@ -1,9 +1,9 @@
 """Distributed tri-parent population-based training on a Dask cluster.
 
-`local`, `connect` and `attach` give a client; `open_run` reads a run's directory; `Schedule` and `load_model`
-give what was found. `Workload`, `Splits`, `Strategy` and `Birth` are what a model or a strategy of one's own
-is made of. Each name is imported on first use: a script that reads a schedule loads neither the Dask cluster
-nor torch.
+`minimise` and `maximise` search the arguments of any function. `local`, `connect` and `attach` give a client;
+`open_run` reads a run's directory; `Schedule` and `load_model` give what was found. `Workload`, `Splits`,
+`Strategy` and `Birth` are what a model or a strategy of one's own is made of. Each name is imported on first
+use: a script that reads a schedule loads neither the Dask cluster nor torch.
 """
 
 import importlib
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from evodevo.service.attach import attach
     from evodevo.service.client import Best, Client, Run, connect, local, open_run
     from evodevo.service.export import load_model
+    from evodevo.service.functions import FunctionResult, maximise, minimise
     from workers.workload import Splits, Workload
 
 __all__ = [
     "Best",
     "Birth",
     "Client",
+    "FunctionResult",
     "Run",
     "RunConfig",
     "RunFailed",
@@ -35,6 +37,8 @@ __all__ = [
     "connect",
     "load_model",
     "local",
+    "maximise",
+    "minimise",
     "open_run",
 ]
 
@@ -45,6 +49,7 @@ _HOMES = {
     "Schedule": "evodevo.report.schedule",
     "attach": "evodevo.service.attach",
     "load_model": "evodevo.service.export",
+    **dict.fromkeys(("FunctionResult", "maximise", "minimise"), "evodevo.service.functions"),
     **dict.fromkeys(("Birth", "Strategy"), "evodevo.evolution.strategies"),
     **dict.fromkeys(("Splits", "Workload"), "workers.workload"),
     **dict.fromkeys(("Best", "Client", "Run", "connect", "local", "open_run"), "evodevo.service.client"),

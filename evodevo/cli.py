@@ -22,6 +22,7 @@ COMMANDS = {
     "report": "Write RUN's tables, schedule, best checkpoint and report/ anew.",
     "resume": "Carry RUN on from where its journal ends.",
     "status": "Say where RUN stands, or all runs.",
+    "train-best": "Train the fittest genome of RUN from scratch until it gets no better, and save the model.",
     "verify": "Check each record and checkpoint of RUN, and make damaged checkpoints again.",
     "watch": "Follow RUN until it is over.",
 }
@@ -39,7 +40,8 @@ class _Commands(click.Group):
             return None
         from evodevo import cli_commands, cli_results
 
-        command: click.Command = getattr(cli_commands, name, None) or getattr(cli_results, name)
+        function = name.replace("-", "_")
+        command: click.Command = getattr(cli_commands, function, None) or getattr(cli_results, function)
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

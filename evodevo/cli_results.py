@@ -1,4 +1,4 @@
-"""The commands that do more with what runs have found: export, replay, compare. `cli` lists them."""
+"""The commands that do more with what runs have found: export, replay, compare, ... `cli` lists them."""
 
 import dataclasses
 from pathlib import Path
@@ -9,6 +9,7 @@ from evodevo import display
 from evodevo.cli_common import (
     Where,
     at_scheduler,
+    carry_on,
     client_of,
     config_argument,
     console,
@@ -18,17 +19,20 @@ from evodevo.cli_common import (
     no_progress_option,
     on_cluster,
     overrides_option,
+    refuse_another,
     show_end,
     submit,
+    submit_new,
 )
 from evodevo.config import RunConfig
+from evodevo.config_search import MOST_GENERATIONS
 from evodevo.errors import RunFailed, UsageError
 from evodevo.interrupts import heeding_interrupts
 from evodevo.report.comparison_page import conclusion
 from evodevo.report.schedule import Schedule
 from evodevo.run import verify as verifying
 from evodevo.run.view import directory_of
-from evodevo.service import comparison
+from evodevo.service import comparison, training
 from evodevo.service import export as exporting
 from evodevo.service.client import open_run
 from evodevo.service.replay import compare_replay, replay_config
@@ -91,6 +95,63 @@ def replay(
         show_end(replayed, client.runs_dir / replayed.name)
     result = compare_replay(schedule, replayed.view.history)
     console.print(result.text(schedule), soft_wrap=True)
+
+
+@click.command("train-best")
+@click.argument("run")
+@click.option(
+    "--patience",
+    metavar="N",
+    type=click.IntRange(1),
+    default=training.DEFAULT_PATIENCE,
+    show_default=True,
+    help="Epochs in a row that may be no better.",
+)
+@click.option(
+    "--max-epochs",
+    metavar="N",
+    type=click.IntRange(1, MOST_GENERATIONS),
+    default=training.MOST_EPOCHS,
+    show_default=True,
+    help="Epochs at the most.",
+)
+@click.option(
+    "--run-name", metavar="NAME", help="The name of the run that trains it; by default RUN-trained."
+)
+@no_progress_option
+@in_runs_dir
+@at_scheduler
+def train_best(
+    run: str,
+    patience: int,
+    max_epochs: int,
+    run_name: str | None,
+    no_progress: bool,
+    runs_dir: str,
+    where: Where,
+) -> None:
+    """Train the fittest genome of RUN from scratch until it gets no better, and save the model.
+
+    The best epoch on the validation split becomes trained.safetensors in RUN's directory. Repeat the command
+    to resume an interrupted training.
+    """
+    directory = directory_of(run, runs_dir)
+    history = open_run(directory).view.history
+    name = run_name or f"{history.config.run.name}-trained"
+    config = training.training_config(history, name, patience, max_epochs)
+    alone = dataclasses.replace(where, workers=1)  # there is one member
+    with client_of(alone, str(directory.parent), config) as client:
+        place = client.runs_dir / name
+        if trained := submit_new(client, config):
+            follow(trained, client, no_progress)
+            show_end(trained, place)
+        else:
+            refuse_another(client.run(name), config)
+            carry_on(client, name, no_progress)
+    program = history.config.workload.command is not None
+    out = directory / f"trained{'.checkpoint' if program else '.safetensors'}"
+    path, what = exporting.export(place, out)
+    console.print(f"{path}: {what}", soft_wrap=True)
 
 
 @click.command()

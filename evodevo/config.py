@@ -297,7 +297,7 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
 
 
 def _ending_problems(config: RunConfig) -> list[str]:
-    """Why lives cannot end before their length as the config says."""
+    """Why lives cannot end, or be counted, as the config says."""
     is_program, timed = config.workload.command is not None, config.limits.member_time_s is not None
     about = config.objective, config.search, config.cluster
     return config_objective.problems(*about, is_program, config.inherits, timed)

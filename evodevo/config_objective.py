@@ -117,6 +117,10 @@ class Objective(Section):
     mode: Literal["min", "max"]
     weights: dict[str, float] | None = Field(default=None, min_length=1)
     """Metric of the workload -> weight; `metric` is then a new name, for the weighted sum."""
+    over: Literal["last", "best"] = "last"
+    """Of a life of several legs, whose fom and whose parameters count: those of the last leg or the best."""
+    repeats: int = Field(default=1, ge=1, le=1000)
+    """How often each member is trained, from scratch and with other seeds; the fom is the median."""
     target: Target | None = None
     """If given, the fom is the cost to reach it, less is better; leave `metric` and `mode` out."""
 
@@ -157,10 +161,10 @@ def problems(
 
     `inherits`: members begin with parameters of others. `timed`: there is `limits.member_time_s`.
     """
-    target, found = objective.target, []
+    target, found = objective.target, _of_lives(objective, search, inherits)
     key = "objective.target" if target else "limits.member_time_s"
     if not (target or timed):
-        return []
+        return found
     if is_program:
         what = "evaluated while it trains" if target else "ended after a step"
         found.append(f"{key}: a program cannot be {what}; only a workload of Python (workload.use) can")
@@ -197,6 +201,28 @@ def problems(
                 "(search.steps_per_generation x search.legs)"
             )
     return found
+
+
+def _of_lives(objective: Objective, search: Search, inherits: bool) -> list[str]:
+    """Return why lives cannot be repeated, stopped or compared as the config says."""
+    asked = {
+        "objective.repeats": objective.repeats > 1,
+        "objective.over": objective.over == "best",
+        "search.stop_early": search.stop_early is not None,
+        "search.reuse": search.reuse is not None,
+    }
+    if inherits:
+        return [
+            f"{key}: is for members that train from scratch, and these inherit parameters; set "
+            "search.inherit to none"
+            for key, given in asked.items()
+            if given
+        ]
+    return [
+        f"{key}: chooses between legs of a life, and a life has one; give search.legs"
+        for key in ("objective.over", "search.stop_early")
+        if asked[key] and search.legs == 1
+    ]
 
 
 def warnings(objective: Objective, cluster: Cluster) -> list[str]:

@@ -85,6 +85,11 @@ class Search(Section):
     """With `pace: pools`, the members of a mating pool: the child's own slot and others; 8 if not given."""
     legs: int = Field(default=1, ge=1, le=MOST_GENERATIONS)
     """Legs of a life, at the most; the fom is that of the last one."""
+    goal: float | None = None
+    """A fom that is good enough: the run is done once a member has it, or a better one. In paces with
+    generations that is judged when a generation is complete, and none begins before; null: never."""
+    patience: int | None = Field(default=None, ge=1)
+    """A life ends after so many legs in a row of which none has a better fom than all before; null: never."""
     epochs: int | None = Field(default=None, ge=1, le=MOST_GENERATIONS, exclude=True)
     """Epochs of a line from its founder to the end of the run, instead of `generations`, which then follow
     from it and from `epochs_per_generation` (`auto` if not given). Reading a config replaces it by these."""
@@ -93,6 +98,13 @@ class Search(Section):
     auto, with `epochs`: as many as make `SELECTIONS` generations of the run; recombining ones have one."""
     steps_per_generation: int | None = Field(default=None, ge=1)
     """Length of a leg in optimizer steps, instead of epochs."""
+    stop_early: Literal["median", "halving"] | None = None
+    """Of members that train from scratch, end those early that seem hopeless after a leg: whose best fom so
+    far is worse than the median of others' after the same leg; or who is not in the better half after legs 1,
+    2, 4, 8, ... null: nobody."""
+    reuse: str | None = None
+    """Another run, whose outcomes are taken for the same hyperparameters, in place of training again: a name
+    in the same runs directory, or a path."""
     inherit: Literal["parameters", "none"] | None = None
     """Whether children go on from a parent's parameters, or each member trains from scratch, for `legs` legs.
     null: as the strategy has it by itself."""

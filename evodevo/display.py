@@ -30,7 +30,7 @@ def show(statuses: Iterable[Status], dashboard: str | None, console: Console, qu
         for last in statuses:
             if unused != (unused := last.unused_workers or 0 if last.workers else 0) and unused and not quiet:
                 console.print(_idleness(last), soft_wrap=True)
-            if said != (said := (last.generation, last.state)) and not quiet:
+            if said != (said := (last.generation, last.legs_done, last.state)) and not quiet:
                 console.print(line(last), soft_wrap=True)
     assert last is not None
     return last
@@ -60,7 +60,7 @@ def show_all(
 
 def line(status: Status) -> str:
     """A run's status on one line."""
-    parts = [f"{status.name}: {status.state}", f"generation {status.generation}/{status.generations}"]
+    parts = [f"{status.name}: {status.state}", _progress(status)]
     if status.best_fom is not None:
         parts.append(f"best {status.metric} {status.best_fom:.6g} ({status.best_member})")
     if status.median_fom is not None:
@@ -73,11 +73,20 @@ def line(status: Status) -> str:
     return ", ".join(parts)
 
 
+def _progress(status: Status) -> str:
+    if status.legs > 1:
+        return f"leg {status.legs_done} of at most {status.legs}"
+    return f"generation {status.generation}/{status.generations}"
+
+
 def _display(status: Status, dashboard: str | None) -> Group:
     table = Table.grid(padding=(0, 2))
     workers = "" if status.workers is None else f" on {status.workers} workers"
     table.add_row(Text(harmless(status.name), "bold"), f"{status.state}{workers}, {_time(status)}")
-    table.add_row("generation", _bar(status.generation, status.generations))
+    if status.legs > 1:
+        table.add_row("legs", _bar(status.legs_done, status.legs))
+    else:
+        table.add_row("generation", _bar(status.generation, status.generations))
     if status.population > 1:
         table.add_row("members", _bar(status.members_done, status.population))
     if status.best_fom is not None:

@@ -156,7 +156,7 @@ def test_a_scheduler_file_or_address_that_is_nonsense_is_named(
 
 
 @pytest.mark.parametrize(
-    "command", ["status", "watch", "cancel", "resume", "report", "replay", "prune", "export"]
+    "command", ["status", "watch", "cancel", "resume", "report", "replay", "prune", "export", "train-best"]
 )
 def test_a_run_that_is_not_there_is_named(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

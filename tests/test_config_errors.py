@@ -13,8 +13,8 @@ A_NAME = "use letters, digits, '_', '-' and single dots, beginning with a letter
 FORM = "should have the form module:Class"
 ONE_OF_TWO = "workload: give either `use: module:Class` or `command: program ...`"
 STRATEGIES = (
-    "There are tri_parent, vose2019, truncation_pbt, random_search, scheduled, mutate_best, replay, "
-    "or give an import path"
+    "There are tri_parent, vose2019, truncation_pbt, random_search, scheduled, mutate_best, "
+    "natural_selection, replay, or give an import path"
 )
 
 

@@ -87,7 +87,7 @@ def test_lines_that_never_mix_have_no_use_for_longer_generations() -> None:
         ),
         ({"generations": 3, "epochs_per_generation": [1, 0]}, r"\[1, 0\] should be auto"),
         ({"epochs": 12, "recombine": {"last": 3}}, r"search\.recombine\.last"),
-        ({"epochs": 12, "strategy": "mutate_best"}, "members of mutate_best begin anew; give generations"),
+        ({"epochs": 12, "strategy": "mutate_best"}, "members train from scratch; give generations"),
     ],
 )
 def test_a_length_that_makes_no_sense_is_refused(search: dict[str, Any], said: str) -> None:

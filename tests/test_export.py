@@ -14,8 +14,8 @@ import evodevo
 from configs import complaint
 from evodevo.report.products import write_products
 from evodevo.run.checkpoints import CheckpointStore
+from evodevo.run.codec import encode as encode_event
 from evodevo.run.events import Ended, Soup
-from evodevo.run.events import encode as encode_event
 from evodevo.run.journal import Journal
 from evodevo.run.records import Outcome
 from evodevo.run.setup import JOURNAL

@@ -65,5 +65,5 @@ def test_the_list_of_commands_is_that_of_the_commands() -> None:
         assert command.name == name
         assert about == command.help.partition("\n")[0]
     modules = vars(cli_commands) | vars(cli_results)
-    own = {name for name, thing in modules.items() if hasattr(thing, "get_short_help_str")}
+    own = {thing.name for thing in modules.values() if hasattr(thing, "get_short_help_str")}
     assert own == cli.COMMANDS.keys()

@@ -191,8 +191,8 @@ def rehearse(workload: Any, size: int, batch_norm: str, hyperparameters: Any, le
                 f"{KEY}: is {size}, and {name} has a {method}() of its own, in which gradients are not "
                 f"summed over workers; set {KEY} to 1"
             )
-    _refuse_uneven(workload, size)
     training = workload.begin(hyperparameters, 0, None, leg)
+    _refuse_uneven(workload, training, size)
     batch = next(iter(workload.train_batches(training)))
     lengths = [workload.batch_length(workload.share(batch, rank, size)) for rank in range(size)]
     if sum(lengths) != workload.batch_length(batch) or not all(lengths):
@@ -209,9 +209,10 @@ def rehearse(workload: Any, size: int, batch_norm: str, hyperparameters: Any, le
         steps.close()
 
 
-def _refuse_uneven(workload: Workload, size: int) -> None:
+def _refuse_uneven(workload: Workload, training: Training, size: int) -> None:
     """Raise `UsageError` if a batch has not the same number of examples for each rank."""
-    split, key, count = workload.splits.train, "batch_size", workload.batch_size
+    split, key = workload.splits.train, "batch_size"
+    count = workload.batch_size_of(training.hyperparameters)
     if isinstance(split, DataLoader):
         if split.batch_size is None:
             return

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def annealed(workload: Workload, training: Training, found: Iterator[Batch]) -> Generator[Batch, None, None]:
     """Yield the batches, with the learning rate set before each if the member has an `anneal`."""
-    total = batches.steps(workload.splits.train, workload.batch_size)
+    size = workload.batch_size_of(training.hyperparameters)
+    total = batches.steps(workload.splits.train, size)
     anneal = training.hyperparameters.get("anneal", 0.0)
     if not anneal or total is None:
         yield from found

@@ -103,6 +103,10 @@ class Workload(ABC):
         """The model of a member; overridden if hyperparameters have a say in its topology."""
         return self.model()
 
+    def batch_size_of(self, hp: Hyperparameters) -> int:
+        """The batch size of a member; overridden if it is a hyperparameter."""
+        return self.batch_size
+
     @abstractmethod
     def optimizer(self, model: nn.Module, hp: Hyperparameters) -> Any:
         """Return an optimizer with the child's hyperparameters; what its α's had accumulated is set into it.
@@ -180,7 +184,7 @@ class Workload(ABC):
         optimizer = self.optimizer(model, hp)
         generator = torch.Generator().manual_seed(training_seed)
         training = Training(model, optimizer, hp, generator, leg, leg.before)
-        count = batches.steps(self.splits.train, self.batch_size)
+        count = batches.steps(self.splits.train, self.batch_size_of(hp))
         training.steps_per_epoch = count and -(-count // self.accumulate)
         training.scheduler = self.scheduler(training)
         if self.autocast == torch.float16:
@@ -301,8 +305,8 @@ class Workload(ABC):
 
     def train_batches(self, training: Training) -> Iterator[Batch]:
         """The training split in a random order, whole batches only (or all of it, if it is smaller)."""
-        split, generator = self.splits.train, training.generator
-        yield from batches.training_batches(split, self.batch_size, generator, training.epoch, self.device)
+        split, size = self.splits.train, self.batch_size_of(training.hyperparameters)
+        yield from batches.training_batches(split, size, training.generator, training.epoch, self.device)
 
     @torch.no_grad()
     def evaluate(self, training: Training, split: str) -> dict[str, float]:

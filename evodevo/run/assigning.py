@@ -18,12 +18,12 @@ def assignment_of(history: History, space: Space, life: Life, leg: int) -> Assig
         attempt=life.attempts + 1,
         hyperparameters=space.express(life.birth.genome),
         parent=None if is_mean else start_of(history, life, leg),
-        epoch=life.epoch if is_mean else life.epoch + leg * length,
+        epoch=life.epoch if is_mean else life.epoch + (leg - life.begins(leg)) * length,
         training_seed=leg_seed(life.training_seed, leg),
         leg=leg,
         epochs=length,
         mean_of=tuple(life.checkpoints) if isinstance(life, Mean) else (),
-        progress=life.legs[leg - 1].outcome.progress if leg else {},
+        progress=life.legs[leg - 1].outcome.progress if leg > life.begins(leg) else {},
         until_step=_end_of(life, leg),
     )
 
@@ -36,7 +36,9 @@ def _end_of(life: Life, leg: int) -> int | None:
 
 def start_of(history: History, life: Life, leg: int) -> CheckpointRef | None:
     """Return the checkpoint that a leg begins with; None for a fresh start."""
-    return life.legs[leg - 1].outcome.checkpoint if leg else history.parent_checkpoint(life)
+    if leg > life.begins(leg):
+        return life.legs[leg - 1].outcome.checkpoint
+    return history.parent_checkpoint(life)
 
 
 def inputs_of(history: History, life: Life, leg: int) -> tuple[CheckpointRef, ...]:

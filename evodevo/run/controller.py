@@ -17,13 +17,14 @@ from typing import Any
 from evodevo.errors import RunFailed, UsageError
 from evodevo.evolution.fitness import best_first
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
+from evodevo.run.codec import encode
 from evodevo.run.crew import (
     ANYTHING,
     AttemptLost,
     Caller,
     Needs,
 )
-from evodevo.run.events import End, Ended, Event, Extended, Soup, TakenOver, encode
+from evodevo.run.events import End, Ended, Event, Extended, Soup, TakenOver
 from evodevo.run.history import History, load_history
 from evodevo.run.journal import Journal, JournalError, JournalInUse, Removed, Superseded
 from evodevo.run.keeper import Keeper

@@ -1,31 +1,24 @@
-"""The events that a journal holds, typed, and how each is written as a record and read back.
+"""The events that a journal holds, typed; `codec` writes each as a record and reads it back.
 
-  Begun      what the run is: its whole config, and what its strategy is like
-  TakenOver  a controller takes over: host, pid, scheduler address, versions; members that are tried again
-  Extended   from here on the run has another number of generations; follows a `TakenOver`
-  Births     members that are born together
-  Averaging  the parameters of a generation are to be averaged; a `Result` of that mean follows
-  Lost       an attempt that was given up, why, and whose fault that was; see `Blame`
-  Result     what came of a leg; from here on it is true. `goes_on`: the life has another leg
-  Replaced   a checkpoint was damaged, and made again with other bytes, which children begin from
-  Ended      done, failed or cancelled, and why; `TakenOver` may follow it
-
-Records of format 1 (before lives had legs) are read as the events they are today, so a run that an older
-version began is read, reported and resumed; each record says by its own shape which format it has. A version
-that does not know a kind of event refuses the run.
+Begun      what the run is: its whole config, and what its strategy is like
+TakenOver  a controller takes over: host, pid, scheduler address, versions; members that are tried again
+Extended   from here on the run has another number of generations; follows a `TakenOver`
+Births     members that are born together
+Averaging  the parameters of a generation are to be averaged; a `Result` of that mean follows
+Lost       an attempt that was given up, why, and whose fault that was; see `Blame`
+Result     what came of a leg; from here on it is true. `goes_on`: the life has another leg
+Replaced   a checkpoint was damaged, and made again with other bytes, which children begin from
+Ended      done, failed or cancelled, and why; `TakenOver` may follow it
+Known      outcomes of another run, which the members of this one with the same genome take
 """
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from evodevo.evolution.population import Birth
 from evodevo.evolution.strategies.base import Pace
-from evodevo.run.journal import JournalError, Record
-from evodevo.run.records import CheckpointRef, Outcome, from_json, in_json
-
-FORMAT = 2
+from evodevo.run.records import CheckpointRef, Outcome
 
 End = Literal["done", "failed", "cancelled"]
 
@@ -135,13 +128,35 @@ class Lost:
 
 @dataclass(frozen=True)
 class Result:
-    """`started_at` (seconds since the epoch) is when the attempt began on its worker."""
+    """`started_at` (seconds since the epoch) is when the attempt began on its worker.
+
+    `again`: the life has another leg, and that one begins from scratch: another repeat. `stopped`: the rule
+    (of `search.stop_early`) by which the life is over before its last leg. `same_as`: the member whose
+    outcome it is, as both have the same hyperparameters; nothing was trained.
+    """
 
     member: str
     outcome: Outcome
     worker: str | None = None
     started_at: float | None = None
     goes_on: bool = False
+    again: bool = False
+    stopped: str | None = None
+    same_as: str | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """What members of another run came to, by their genome as `evodevo.run.twins.key_of` writes it.
+
+    An outcome has no checkpoint, unless it is the best one, whose checkpoint was copied. `members` are their
+    ids there.
+    """
+
+    run: str
+    run_id: str
+    outcomes: Mapping[str, Outcome]
+    members: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -177,7 +192,7 @@ class Ended:
     soup: Soup | None = None
 
 
-Event = Averaging | Begun | TakenOver | Extended | Births | Lost | Result | Replaced | Ended
+Event = Averaging | Begun | TakenOver | Extended | Births | Lost | Result | Replaced | Ended | Known
 
 
 def member_id(generation: int, slot: int) -> str:
@@ -188,213 +203,3 @@ def member_id(generation: int, slot: int) -> str:
 def mean_id(generation: int) -> str:
     """The id of the mean of all members of a generation."""
     return f"g{generation:03d}mean"
-
-
-def encode(event: Event) -> dict[str, Any]:
-    """Return the record of an event: plain data for `Journal.append`."""
-    record: dict[str, Any]
-    match event:
-        case Result():
-            record = {"kind": "outcome", "member": event.member, "outcome": event.outcome.to_json()}
-            if event.goes_on:
-                record["goes_on"] = True
-            if event.worker is not None:
-                record |= {"worker": event.worker, "started_at": event.started_at}
-            return record
-        case Averaging():
-            return {
-                "kind": "averaging",
-                "member": event.member,
-                "generation": event.generation,
-                "of": list(event.of),
-            }
-        case Replaced():
-            checkpoint = asdict(event.checkpoint)
-            return {"kind": "replaced", "member": event.member, "leg": event.leg, "checkpoint": checkpoint}
-        case Births():
-            return {"kind": "births", "births": [_encode_born(born) for born in event.births]}
-        case Lost():
-            record = {"kind": "lost", "member": event.member, "why": event.why}
-            if event.preempted:
-                record["preempted"] = True
-            if event.shared:
-                record["shared"] = True
-            if event.blame != "own":
-                record["blame"] = event.blame
-            if event.worker is not None:
-                record |= {"worker": event.worker, "seconds": event.seconds}
-            return record
-        case TakenOver():
-            retry = event.retry if isinstance(event.retry, bool) else list(event.retry)
-            return {"kind": "controller", "format": FORMAT, "retry": retry, **event.about}
-        case Extended():
-            return {"kind": "extended", "generations": event.generations}
-        case Begun():
-            return {
-                "kind": "run",
-                "format": FORMAT,
-                "id": event.id,
-                "pace": event.pace,
-                "inherits": event.inherits,
-                "data": dict(event.data),
-                "config": dict(event.config),
-                **({"origin": _encode_origin(event.origin)} if event.origin else {}),
-            }
-        case Ended():
-            return {
-                "kind": "end",
-                "status": event.status,
-                "reason": event.reason,
-                "test": in_json(event.test),
-                **({"soup": _encode_soup(event.soup)} if event.soup else {}),
-            }
-
-
-def decode(record: Record) -> Event:
-    """Return the event of a journal's record.
-
-    Raises `JournalError` for a kind or a format that this version does not know.
-    """
-    reader = _READERS.get(record["kind"])
-    if reader is None or record.get("format", 1) > FORMAT:
-        raise JournalError(
-            f"record {record['n']} (kind {record['kind']!r}, format {record.get('format', 1)}) was written "
-            f"by a newer evodevo; this one reads up to format {FORMAT}: upgrade evodevo to read this run"
-        )
-    return reader(record)
-
-
-def _encode_born(born: Born) -> dict[str, Any]:
-    birth = born.birth
-    roles = {"a": birth.parent_a, "b": birth.parent_b, "params": birth.parent_params}
-    return {
-        "member": born.member,
-        "generation": born.generation,
-        "slot": born.slot,
-        "genome": dict(birth.genome),
-        "parents": {role: parent for role, parent in roles.items() if parent is not None},
-        "training_seed": born.training_seed,
-    }
-
-
-def _encode_origin(origin: Origin) -> dict[str, Any]:
-    ref = origin.checkpoint
-    return {
-        **vars(origin),
-        "genome": dict(origin.genome),
-        "checkpoint": {"name": ref.name, "size_bytes": ref.size_bytes, "sha256": ref.sha256},
-    }
-
-
-def _origin(data: Mapping[str, Any]) -> Origin:
-    return Origin(**{**data, "checkpoint": CheckpointRef(**data["checkpoint"])})
-
-
-def _run(record: Record) -> Begun:
-    config = record["config"]
-    steady = config["search"]["strategy"] == "mutate_best"  # in format 1 the only strategy that was
-    return Begun(
-        record.get("id", ""),
-        config,
-        record.get("pace", "steady" if steady else "generations"),
-        record.get("inherits", not steady),
-        record.get("data", {}),
-        _origin(record["origin"]) if "origin" in record else None,
-    )
-
-
-def _controller(record: Record) -> TakenOver:
-    about = {
-        key: value for key, value in record.items() if key not in ("n", "time", "kind", "retry", "format")
-    }
-    return TakenOver(about, record["retry"])
-
-
-def _extended(record: Record) -> Extended:
-    return Extended(record["generations"])
-
-
-def _births(record: Record) -> Births:
-    if "generation" in record:
-        return Births([_born_1(record["generation"], slot, at) for slot, at in enumerate(record["births"])])
-    return Births([_born(born) for born in record["births"]])
-
-
-def _born(born: Mapping[str, Any]) -> Born:
-    seed = born["training_seed"]
-    parents = {role: sys.intern(parent) for role, parent in born["parents"].items()}
-    genome = {sys.intern(name): value for name, value in born["genome"].items()}
-    birth = Birth(genome, parents.get("a"), parents.get("b"), parents.get("params"), seed)
-    return Born(sys.intern(born["member"]), born["generation"], born["slot"], birth, seed)
-
-
-def _born_1(generation: int, slot: int, born: Mapping[str, Any]) -> Born:
-    """A birth of format 1, whose place is that of its record."""
-    seed = born["training_seed"]
-    birth = Birth(born["genome"], born["parent_a"], born["parent_b"], born["parent_params"], seed)
-    return Born(member_id(generation, slot), generation, slot, birth, seed)
-
-
-def _lost(record: Record) -> Lost:
-    return Lost(
-        record["member"],
-        record["why"],
-        record.get("preempted", False),
-        record.get("shared", False),
-        record.get("worker"),
-        record.get("seconds", 0.0),
-        record.get("blame", "own"),
-    )
-
-
-def _outcome(record: Record) -> Result:
-    worker = record.get("worker")
-    return Result(
-        record["member"],
-        Outcome.from_json(record["outcome"]),
-        worker and sys.intern(worker),
-        record.get("started_at"),
-        record.get("goes_on", False),
-    )
-
-
-def _encode_soup(soup: Soup) -> dict[str, Any]:
-    return {
-        "of": list(soup.of),
-        "fom": soup.fom,
-        "metrics": in_json(soup.metrics),
-        "test": in_json(soup.test),
-        "checkpoint": asdict(soup.checkpoint),
-    }
-
-
-def _end(record: Record) -> Ended:
-    soup = record.get("soup")
-    return Ended(
-        record["status"],
-        record["reason"],
-        from_json(record["test"]),
-        soup
-        and Soup(
-            soup["of"],
-            soup["fom"],
-            from_json(soup["metrics"]),
-            from_json(soup["test"]),
-            CheckpointRef(**soup["checkpoint"]),
-        ),
-    )
-
-
-_READERS: Mapping[str, Callable[[Record], Event]] = {
-    "run": _run,
-    "controller": _controller,
-    "extended": _extended,
-    "averaging": lambda record: Averaging(record["member"], record["generation"], record["of"]),
-    "births": _births,
-    "lost": _lost,
-    "outcome": _outcome,
-    "replaced": lambda record: Replaced(
-        record["member"], record["leg"], CheckpointRef(**record["checkpoint"])
-    ),
-    "end": _end,
-}

@@ -9,7 +9,7 @@ from evodevo.run.history import History
 from evodevo.run.pacing import pacing_of
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import job_of
-from evodevo.run.stopping import time_is_up
+from evodevo.run.stopping import goal_is_reached, time_is_up
 
 
 def extension_of(directory: Path, history: History, generations: int) -> int | None:
@@ -34,6 +34,8 @@ def extension_of(directory: Path, history: History, generations: int) -> int | N
         raise UsageError(
             f"run {name!r} has used up limits.wall_time_s = {config.limits.wall_time_s:g}; {instead}"
         )
+    if goal_is_reached(history):
+        raise UsageError(f"run {name!r} has reached search.goal = {config.search.goal:g}; {instead}")
     history.take(Extended(generations), history.last_at)
     try:
         pacing = pacing_of(history.config.strategy(), history)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from evodevo.errors import RunFailed
 from evodevo.evolution.strategies import Birth, Member, Population, Strategy
+from evodevo.run.twins import key_of
 
 Answer = TypeVar("Answer")
 
@@ -22,6 +23,10 @@ class Guarded:
         self.seed = strategy.seed
         self.pool = strategy.pool
         self.inherits = strategy.inherits
+
+    def key(self, birth: Birth) -> str:
+        """Return what is the same for births with the same hyperparameters."""
+        return self._ask("birth", key_of, self._strategy.space, birth.genome)
 
     def needs(self, generation: int, slot: int) -> Sequence[int] | None:
         """Return the slots that a birth needs, ascending, its own among them; None for all."""

@@ -6,10 +6,8 @@ journal can be read anywhere.
 """
 
 import bisect
-import gc
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +16,8 @@ from evodevo.config import RunConfig, read_config
 from evodevo.evolution.fitness import is_better, is_usable
 from evodevo.evolution.population import Birth
 from evodevo.run import structure
+from evodevo.run.codec import decode
+from evodevo.run.collector import without_gc
 from evodevo.run.events import (
     Averaging,
     Begun,
@@ -27,31 +27,21 @@ from evodevo.run.events import (
     Ended,
     Event,
     Extended,
+    Known,
     Lost,
     Origin,
     Replaced,
     Result,
     Soup,
     TakenOver,
-    decode,
 )
 from evodevo.run.journal import JournalError, Record, Tail
 from evodevo.run.lengths import Lengths
 from evodevo.run.life import Life, Mean
-from evodevo.run.records import CheckpointRef
+from evodevo.run.records import CheckpointRef, Outcome
 
 MANY = 10_000
 """Records that are in memory at a time."""
-MALFORMED = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
-"""What reading a record may raise that somebody else has written, though its checksum is right."""
 STALLED = 3
 """Attempts that a member loses in a row to lost workers and disks, until it is said that the run waits."""
 RECENT = 256
@@ -68,18 +58,6 @@ def load_history(journal: Path) -> "History":
     if not history.last_at:
         raise JournalError(f"{journal} is empty: the run was never begun")
     return history
-
-
-@contextmanager
-def without_gc() -> Iterator[None]:
-    """Pause the garbage collector: a history has no cycles, and scanning it takes half of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class History:
@@ -102,6 +80,8 @@ class History:
         """Members and means, by id."""
         self.means: dict[str, Mean] = {}
         """The means of generations, by id. They are no members: nothing is trained."""
+        self.known: dict[str, tuple[str, Outcome]] = {}
+        """What is known from another run: a member's name and outcome, by `evodevo.run.twins.key_of`."""
         self.extended_to: int | None = None
         """The number of generations, if it is another than the one that the run began with."""
         self.end: End | None = None
@@ -147,7 +127,7 @@ class History:
         """
         try:
             self.take(decode(record), record["time"])
-        except MALFORMED as why:
+        except structure.MALFORMED as why:
             raise JournalError(
                 f"record {record['n']} (kind {record.get('kind')!r}) is not what evodevo writes there: "
                 f"{type(why).__name__}: {' '.join(str(why).split())[:200]}"
@@ -175,6 +155,10 @@ class History:
                 structure.check_lost(event)
                 self._train_until(at)
                 self._take_loss(event, at)
+            case Known():
+                structure.check_known(event)
+                for key, outcome in event.outcomes.items():
+                    self.known[key] = (f"{event.run}/{event.members[key]}", outcome)
             case TakenOver():
                 self._take_controller(event)
                 self._taken_over_at = at
@@ -355,7 +339,9 @@ class History:
         """Epochs that the parameters of a member have been trained after its legs so far."""
         if isinstance(life, Mean):
             return life.epoch
-        legs = len(life.legs) + (life.outcome is not None)
+        if life.same_as in self.by_id:
+            return self.epochs_trained(self.by_id[life.same_as])
+        legs = len(life.legs) - life.begins(len(life.legs)) + (life.outcome is not None)
         return life.epoch + legs * self.config.search.leg_epochs(life.generation)
 
     def _take_loss(self, event: Lost, at: float) -> None:
@@ -371,6 +357,7 @@ class History:
         structure.check_result(event)
         life, outcome = self.by_id[event.member], event.outcome
         life.worker, life.started_at = event.worker, event.started_at
+        life.stopped, life.same_as = event.stopped, event.same_as
         life.fresh_leg()
         self.trouble = None
         if outcome.seconds and not isinstance(life, Mean):

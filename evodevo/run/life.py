@@ -42,6 +42,10 @@ class Life:
     """Where the last leg that has a result was trained."""
     started_at: float | None = None
     """When that attempt began on its worker (seconds since the epoch)."""
+    stopped: str | None = None
+    """The rule by which the life was over before its last leg."""
+    same_as: str | None = None
+    """The member whose outcome it has, as both have the same hyperparameters; nothing was trained."""
 
     @property
     def fom(self) -> float | None:
@@ -56,6 +60,10 @@ class Life:
     def status(self) -> str:
         """done, diverged, failed, or pending."""
         return self.outcome.status if self.outcome else "pending"
+
+    def begins(self, leg: int) -> int:
+        """Return the first leg of the repeat that a leg belongs to."""
+        return max((at + 1 for at in range(leg) if self.legs[at].again), default=0)
 
     def outcomes(self) -> Iterator[Outcome]:
         """What came of each leg, first to last."""

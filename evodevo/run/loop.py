@@ -16,6 +16,7 @@ from evodevo.errors import RunFailed
 from evodevo.run import packing, stopping, stragglers
 from evodevo.run.assigning import assignment_of
 from evodevo.run.conduct import Conduct
+from evodevo.run.course import Course
 from evodevo.run.crew import (
     AttemptsLost,
     Caller,
@@ -37,6 +38,7 @@ from evodevo.run.pacing import Pacing
 from evodevo.run.pauses import pause_s
 from evodevo.run.records import Assignment, Job, Outcome, WorkUnit
 from evodevo.run.stragglers import Stragglers
+from evodevo.run.twins import Twins
 
 logger = logging.getLogger("evodevo.loop")
 
@@ -71,6 +73,8 @@ class Loop:
         self._crew = caller.enlist(job.run, self._inbox, job.workers)
         self._backlog = packing.Backlog()
         self._conduct = Conduct()
+        self._course = Course(history, pacing.lag, pacing.strategy.judge)
+        self._twins = Twins(history, self._space)
         self._troubled_on: dict[str, str] = {}
         """For each member that lost an attempt at the leg at hand, the worker that the last one was on."""
         self._resting: dict[str, asyncio.TimerHandle] = {}
@@ -84,7 +88,7 @@ class Loop:
         self._offered: list[str] = []
         self._since = time.time()
         for life in history.pending.values():
-            self._queue(life)
+            self._begin(life)
 
     def dismiss(self) -> None:
         """Nothing more is wanted of workers."""
@@ -96,24 +100,21 @@ class Loop:
 
     async def run(self) -> tuple[End, str | None]:
         """Continue the run until nothing is left to do. Raises `RunFailed`."""
-        history, search = self._history, self._config.search
+        history = self._history
         await self._keeper.collect()
         stopping.check_failures(history, history.over)
+        await self._share()
         await self._give_birth()
         self._look_out()
-        while history.pending or (self._pacing.waiting() and not stopping.time_is_up(history)):
+        while history.pending or (self._pacing.waiting() and not stopping.is_enough(history)):
             self._place()
             if not self._inbox or self._keeper.crowded:  # what can be done for workers goes first
                 await self._keeper.collect()
             await self._take(await self._inbox.take())
+            await self._share()
             await self._give_birth()
         await self._keeper.collect()
-        if len(history.over) < search.generations * search.population:
-            assert self._config.limits.wall_time_s is not None, (
-                "births are missing, and nobody waits for them"
-            )
-            return "done", f"limits.wall_time_s = {self._config.limits.wall_time_s:g} is used up"
-        return "done", None
+        return "done", stopping.reason(history)
 
     async def _take(self, messages: Sequence[Message]) -> None:
         """Journal what came in, all of it together; then act on it.
@@ -215,12 +216,10 @@ class Loop:
 
     def _result(self, message: Reported) -> Result:
         life = self._history.by_id[message.assignment.member]
-        leg, outcome = message.assignment.leg, message.outcome
-        goes_on = False
-        more = leg + 1 < self._config.search.legs and not outcome.over
-        if outcome.status == "done" and more and not isinstance(life, Mean):
-            goes_on = self._pacing.strategy.judge(replace(life.as_member(), fom=outcome.fom), leg)
-        return Result(life.id, outcome, message.worker, message.started_at, goes_on)
+        found = self._course.result(life, message.outcome)
+        if found.outcome.checkpoint != message.outcome.checkpoint:
+            self._keeper.has_strays = True  # another leg's is kept
+        return replace(found, worker=message.worker, started_at=message.started_at)
 
     def _losses(self, message: AttemptsLost) -> list[Event]:
         """One event for each attempt, and one more for a member that has had enough of them.
@@ -270,6 +269,22 @@ class Loop:
         else:
             self._queue(life)
 
+    def _begin(self, life: Life) -> None:
+        """A member waits for a worker, or for the outcome of another one with the same hyperparameters."""
+        if isinstance(life, Mean) or self._twins.is_first(life):
+            self._queue(life)
+
+    async def _share(self) -> None:
+        """Members have the outcomes of others that they waited for."""
+        for life in self._twins.freed():
+            self._queue(life)
+        if results := self._twins.results():
+            await self._write(*results)
+            lives = [self._history.by_id[result.member] for result in results]
+            for life in lives:
+                self._pacing.over(life)
+            stopping.check_failures(self._history, lives)
+
     async def _give_birth(self) -> None:
         """Let everybody be born who can be now; between portions the event loop has its turn."""
         history = self._history
@@ -278,12 +293,13 @@ class Loop:
             mean = history.means[averaging.member]
             self._pacing.averaging(mean)
             self._queue(mean)
-        while births := self._pacing.births(self._places(), begin=not stopping.time_is_up(history)):
+        while births := self._pacing.births(self._places(), begin=not stopping.is_enough(history)):
             await self._write(Births(births))
             for born in births:
                 life = history.by_id[born.member]
                 self._pacing.born(life)
-                self._queue(life)
+                self._begin(life)
+            await self._share()
 
     def _places(self) -> int:
         """For how many members that are born now there is a worker."""
@@ -297,7 +313,7 @@ class Loop:
         """Give the workers that are offered what is ready, and say how many more there is work for."""
         self._hand_out()
         waiting = 0
-        if not self._offered and not stopping.time_is_up(self._history):
+        if not self._offered and not stopping.is_enough(self._history):
             waiting = self._pacing.waiting()
         needs = self._needs() if waiting else replace(self._needs(), avoid=self._backlog.avoided)
         units = self._mending.ready + len(self._backlog) + waiting

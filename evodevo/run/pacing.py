@@ -19,6 +19,7 @@ from dataclasses import replace
 from evodevo.evolution.population import Window
 from evodevo.evolution.rng import training_seed
 from evodevo.evolution.strategies import Birth, Member, Population, Strategy
+from evodevo.run import twins
 from evodevo.run.events import Averaging, Born, mean_id, member_id
 from evodevo.run.guard import Guarded
 from evodevo.run.history import History
@@ -77,14 +78,20 @@ class Pacing(ABC):
         """Whether a child that is not born yet can inherit from a member of the last generations."""
 
     @property
+    def lag(self) -> int:
+        """Before a birth the whole generation that is so many before its own is over, whoever is faster."""
+        return DRIFT
+
+    @property
     @abstractmethod
     def generations_kept(self) -> int:
         """How many generations of checkpoints, besides the best, can be there at once."""
 
     def _born(self, generation: int, slot: int, birth: Birth) -> Born:
         seed = birth.training_seed
-        if not self.strategy.inherits and birth.parent_params is not None:
+        if not self.strategy.inherits:
             birth = replace(birth, parent_params=None)
+            seed = twins.training_seed(self.strategy.seed, self.strategy.key(birth)) if seed is None else seed
         if seed is None:
             seed = training_seed(self.strategy.seed, generation, slot)
         return Born(member_id(generation, slot), generation, slot, birth, seed)
@@ -104,7 +111,8 @@ def pacing_of(strategy: Strategy, history: History) -> Pacing:
         made = Steady(strategy, search.generations)
     else:
         shared = search.initialisation == "shared" or history.origin is not None
-        made = ByGeneration(strategy, search.generations, search.recombining, shared)
+        drift = DRIFT if search.goal is None else 1  # who is born must not depend on who is done
+        made = ByGeneration(strategy, search.generations, search.recombining, shared, drift)
     for mean in history.means.values():
         made.averaging(mean)
     for life in history.births:
@@ -119,12 +127,19 @@ class ByGeneration(Pacing):
 
     From the generation `recombining` on, if it is given, members keep their hyperparameters and go on from
     the mean of all members of the generation before. `shared`: all founders begin with the same parameters.
+    `drift`: with 1 no generation begins before the one before it is complete.
     """
 
     def __init__(
-        self, strategy: Strategy, generations: int, recombining: int | None = None, shared: bool = False
+        self,
+        strategy: Strategy,
+        generations: int,
+        recombining: int | None = None,
+        shared: bool = False,
+        drift: int = DRIFT,
     ) -> None:
         super().__init__(strategy, generations)
+        self._drift = drift
         self._means = Means(generations if recombining is None else recombining, strategy.mode, shared)
         self._stages: list[_Stage] = []
         self._first = 0
@@ -199,6 +214,10 @@ class ByGeneration(Pacing):
         return self._stages[life.generation + 1].wants(life.slot)
 
     @property
+    def lag(self) -> int:
+        return 1 if self.strategy.pool is None and self.strategy.needs(1, 0) is None else self._drift
+
+    @property
     def generations_kept(self) -> int:
         if self.strategy.pool is not None:
             return DRIFT + 2
@@ -233,7 +252,7 @@ class ByGeneration(Pacing):
     def _at_work(self) -> Iterable["_Stage"]:
         """The generations in which births may happen, oldest first."""
         for at in range(self._first, len(self._stages)):
-            if at < DRIFT or self._stages[at - DRIFT].count == self.population:
+            if at < self._drift or self._stages[at - self._drift].count == self.population:
                 yield self._stages[at]
 
     def _stage(self, generation: int) -> "_Stage":

@@ -45,8 +45,8 @@ class Recipes:
         self._made_by: dict[str, tuple[CheckpointRef, Life, int]] = {}
         for life in chain(history.births, history.means.values()):
             for leg, outcome in enumerate(life.outcomes()):
-                if ref := outcome.checkpoint:
-                    self._made_by[ref.name] = ref, life, leg
+                if (ref := outcome.checkpoint) and not life.same_as:
+                    self._made_by.setdefault(ref.name, (ref, life, leg))  # later ones may have kept it
 
     def of(self, name: str) -> Recipe | None:
         """Return the recipe of a checkpoint; None if no member of the run left it."""

@@ -15,6 +15,9 @@ Status = Literal["done", "diverged", "failed"]
 STREAM = "evodevo-report"
 """The operation by which workers report on their stream to the scheduler."""
 
+SENT_FUNCTION = "evodevo-function-"
+"""Name, before a key, of the worker plugin that carries a function which cannot be imported."""
+
 
 def in_json(numbers: Mapping[str, float]) -> dict[str, float | str]:
     """Return the numbers as JSON can hold them: what is not finite is "nan", "inf" or "-inf"."""

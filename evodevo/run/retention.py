@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+from evodevo.run.assigning import start_of
+from evodevo.run.course import candidates
 from evodevo.run.history import History
 from evodevo.run.life import Life, Mean
 from evodevo.run.pacing import DRIFT
@@ -21,6 +23,7 @@ def needed_checkpoints(
     be tried again. The pacing of the run knows; without it both are taken to be so for the last generations.
     """
     needed = {history.origin.checkpoint.name} if history.origin else set()
+    needed.update(outcome.checkpoint.name for _, outcome in history.known.values() if outcome.checkpoint)
     if history.soup:
         needed.add(history.soup.checkpoint.name)
     for life in [*_recent(history), *([history.best] if history.best else [])]:
@@ -37,8 +40,8 @@ def needed_checkpoints(
         if isinstance(life, Mean):
             needed.update(ref.name for ref in life.checkpoints)
             continue
-        ref = life.legs[-1].outcome.checkpoint if life.legs else history.parent_checkpoint(life)
-        if ref:
+        needed.update(one.checkpoint.name for one in candidates(history.config, life) if one.checkpoint)
+        if ref := start_of(history, life, len(life.legs)):
             needed.add(ref.name)
     return needed
 

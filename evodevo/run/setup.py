@@ -19,10 +19,12 @@ from evodevo.evolution.space import BoolLocus, ChoiceLocus, Genome, IntLocus, Sp
 from evodevo.evolution.strategies import find
 from evodevo.run import files
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
-from evodevo.run.events import Begun, Origin, encode
+from evodevo.run.codec import encode
+from evodevo.run.events import Begun, Origin
 from evodevo.run.guard import Guarded
 from evodevo.run.journal import Journal
 from evodevo.run.records import CheckpointRef, Job
+from evodevo.run.reuse import best_checkpoint, known_of, load_known
 
 JOURNAL = "journal.jsonl"
 CONFIG = "config.yaml"
@@ -30,6 +32,8 @@ EXHIBITS = "exhibits"
 """Directory, in the run's, for what the workload has to show of the best member: pictures and texts."""
 START_STEM = "start-a0"
 """Begins the name of the checkpoint that founders start from, where a member's has its id."""
+KNOWN_STEM = "known-a0"
+"""The same of the best checkpoint of a run whose outcomes are taken."""
 RUN_UNIT = "workers.unit:run_unit"
 LEAD = "workers.ranks:lead"
 FOLLOW = "workers.ranks:follow"
@@ -50,33 +54,39 @@ def create_run(
     """Make the directory of a new run, with its journal begun: all of it or nothing.
 
     `data`: the digest of each split, by its name. `start` is what the founders start from, and the content of
-    its checkpoint: the run keeps a copy. Raises `FileExistsError` where there is a run, and `CheckpointError`
-    if the copy cannot be written.
+    its checkpoint: the run keeps a copy. Raises `FileExistsError` where there is a run, `UsageError`
+    if `config.search.reuse` cannot be used, and `CheckpointError` if a copy cannot be written.
     """
     config = config.complete()
     if directory.exists():
         raise FileExistsError(f"{directory} is there already")
+    reused = load_known(config, directory.parent, data or {})
     _clear_left_overs(directory)
     unborn = directory.with_name(f".{directory.name}.{uuid.uuid4().hex[:8]}")
     unborn.mkdir(parents=True)
     run_id = uuid.uuid4().hex[:8]
     store = CheckpointStore(job_of(config, unborn, run_id).checkpoints_url)
     origin: Origin | None = None
+    copied: CheckpointRef | None = None
     try:
         store.prepare()
         files.write_new(unborn / CONFIG, config.to_yaml().encode())
         if start:
             origin = replace(start[0], checkpoint=_copied(store, *start))
+        if reused:
+            theirs = job_of(reused[0].config, reused[1].absolute(), reused[0].run_id).checkpoints_url
+            if best := best_checkpoint(reused[0], theirs):
+                copied = store.publish(KNOWN_STEM, best[1], Path(best[0]).suffix)
         with Journal(unborn / JOURNAL) as journal:
             strategy = find(config.search.strategy)
             pace = config.search.pace or strategy.paces[0]
             begun = Begun(run_id, config.to_json(), pace, config.inherits, data or {}, origin)
-            journal.append([encode(begun)])
+            journal.append([encode(begun), *([encode(known_of(reused[0], copied))] if reused else [])])
         _rename_to_new(unborn, directory)
     except BaseException:
-        if origin:
+        if refs := [ref for ref in (origin and origin.checkpoint, copied) if ref]:
             with contextlib.suppress(CheckpointError):
-                store.delete([origin.checkpoint.name])
+                store.delete([ref.name for ref in refs])
         shutil.rmtree(unborn, ignore_errors=True)
         raise
     files.flush_directory(directory.parent)
@@ -125,7 +135,7 @@ def founders(config: RunConfig) -> list[dict[str, Any]]:
         strategy = Guarded(config.strategy())
         last = min(1, config.search.population - 1) if strategy.inherits else 0  # networks may be unlike
         genomes = [strategy.founder(0, slot).genome for slot in (0, last)]
-        mutates = strategy.inherits and strategy.needs(1, 0) != [0]
+        mutates = config.search.generations > 1 and strategy.inherits and strategy.needs(1, 0) != [0]
     except RunFailed as why:
         raise UsageError(f"search.strategy: {why}") from None
     space = config.space()

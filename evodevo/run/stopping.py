@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from evodevo.errors import RunFailed
+from evodevo.evolution.fitness import Mode, best_first, is_better
 from evodevo.run.history import History
 from evodevo.run.life import Life
 from evodevo.run.records import Outcome
@@ -14,6 +15,40 @@ ENOUGH_TO_JUDGE = 5
 def time_is_up(history: History) -> bool:
     limit = history.config.limits.wall_time_s
     return limit is not None and history.elapsed_s > limit
+
+
+def goal_is_reached(history: History) -> bool:
+    """Whether a member has `search.goal`.
+
+    In paces with generations the others of its own are born by then, and those of the next wait for them all:
+    who is born does not depend on when this is asked.
+    """
+    goal, best = history.config.search.goal, history.best
+    if goal is None or best is None or best.fom is None:
+        return False
+    return not is_better(goal, best.fom, history.config.objective.mode)
+
+
+def is_enough(history: History) -> bool:
+    """Whether nobody is to be born any more, though the config has more generations."""
+    return goal_is_reached(history) or time_is_up(history)
+
+
+def reason(history: History) -> str | None:
+    """Return why a run ends that nobody is born in any more, if that is not for its last generation."""
+    search, limits = history.config.search, history.config.limits
+    if goal_is_reached(history):
+        assert history.best is not None
+        return f"search.goal = {search.goal:g} is reached: {history.best.id} has {history.best.fom:g}"
+    if len(history.over) < search.generations * search.population:
+        assert limits.wall_time_s is not None, "births are missing, and nobody waits for them"
+        return f"limits.wall_time_s = {limits.wall_time_s:g} is used up"
+    return None
+
+
+def is_out_of_patience(foms: Sequence[float | None], mode: Mode, patience: int | None) -> bool:
+    """Whether a life, given the foms of its legs so far, has not improved for `patience` legs."""
+    return patience is not None and len(foms) - 1 - best_first(foms, mode)[0] >= patience
 
 
 def check_failures(history: History, newly_over: Sequence[Life]) -> None:

@@ -10,9 +10,19 @@ from typing import Any, get_args
 
 from evodevo.config_search import MOST_GENERATIONS, Search
 from evodevo.evolution.strategies.base import Pace
-from evodevo.run.events import Averaging, Begun, Blame, Born, End, Ended, Extended, Lost, Result
+from evodevo.run.events import Averaging, Begun, Blame, Born, End, Ended, Extended, Known, Lost, Result
 from evodevo.run.records import CheckpointRef
 
+MALFORMED = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What reading a record may raise that somebody else has written, though its checksum is right."""
 _NAME = re.compile(r"[^/\\\0]+")
 STATUSES = ("done", "diverged", "failed")
 BLAMES = get_args(Blame)
@@ -79,9 +89,20 @@ def check_lost(event: Lost) -> None:
         raise ValueError(f"an attempt of {event.member} was lost for {event.blame!r}")
 
 
+def check_known(event: Known) -> None:
+    """What another run has found are outcomes of members with names."""
+    _texts([event.run, event.run_id, *event.members.values()])
+    for key, outcome in event.outcomes.items():
+        check_result(Result(event.members[key], outcome))
+
+
 def check_result(event: Result) -> None:
     """An outcome has a fom if and only if it is done; its fields have the types that they should have."""
     outcome = event.outcome
+    if event.again and not event.goes_on:
+        raise ValueError(f"{event.member} has another repeat, and does not go on")
+    _texts(_given(event.stopped, event.same_as))
+    _numbers(outcome.progress.values())
     if outcome.status not in STATUSES or (outcome.fom is not None) != (outcome.status == "done"):
         raise ValueError(f"{event.member} is {outcome.status!r} with the fom {outcome.fom!r}")
     _numbers([outcome.hidden_s, *_given(outcome.fom, event.started_at)])

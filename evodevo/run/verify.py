@@ -10,8 +10,9 @@ from pathlib import Path
 
 from evodevo.errors import RunFailed, UsageError
 from evodevo.evolution.strategies import STRATEGIES
+from evodevo.run import structure
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
-from evodevo.run.history import MALFORMED, History
+from evodevo.run.history import History
 from evodevo.run.journal import JournalError, is_live, parse
 from evodevo.run.life import Life
 from evodevo.run.pacing import pacing_of
@@ -63,7 +64,7 @@ def check_journal(path: Path) -> Findings:
         found.records += 1
         try:
             (record,), _ = parse(line, str(path), number)
-        except (JournalError, *MALFORMED) as why:
+        except (JournalError, *structure.MALFORMED) as why:
             if not _is_intact_elsewhere(line):
                 found.problems.append(_one_line(f"{path}: record {number}: {_of_record(why)}"))
             elif intact:
@@ -141,7 +142,7 @@ def _needed(history: History) -> set[str]:
         try:
             pacing = pacing_of(history.config.strategy(), history)
             return needed_checkpoints(history, pacing.may_inherit, pacing.open)
-        except (RunFailed, *MALFORMED):
+        except (RunFailed, *structure.MALFORMED):
             pass  # what such a history makes of a strategy is not what is checked here
     return needed_checkpoints(history, never, never)
 
@@ -157,7 +158,7 @@ def _is_intact_elsewhere(line: bytes) -> bool:
     """Whether a line is a record that is as it was written, and only its place is wrong."""
     try:
         parse(line, "", json.loads(line)["n"])
-    except (JournalError, *MALFORMED):
+    except (JournalError, *structure.MALFORMED):
         return False
     return True
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from evodevo.errors import UsageError
-from evodevo.run.history import History, load_history, without_gc
+from evodevo.evolution.fitness import best_first
+from evodevo.run.collector import without_gc
+from evodevo.run.history import History, load_history
 from evodevo.run.journal import Record, Tail, holder_of
 from evodevo.run.setup import JOURNAL
 
@@ -69,8 +71,9 @@ class Status:
 
     `generation` counts complete ones; `members_done` are members of others that are done, out of `population`
     where one generation is at work at a time.
-    `best_fom` is the best of the whole run, `median_fom` that of the last generation with outcomes, if it can
-    have more than one.
+    `legs_done`, of `legs` at the most, are those of the one life of a run that has no other.
+    `best_fom` is the best of the whole run, or of that life's legs so far; `median_fom` that of the last
+    generation with outcomes, if it can have more than one.
     `remaining_s` is an estimate, from the seconds per member so far. `workers` can be used, `unused_workers`
     are connected and get no work from this run, for the reasons `unused_why` (of the first ones; each names
     its worker); None where that cannot be seen.
@@ -82,6 +85,8 @@ class Status:
     generations: int
     members_done: int
     population: int
+    legs_done: int
+    legs: int
     metric: str
     mode: str
     best_fom: float | None
@@ -132,6 +137,8 @@ class View:
         latest = next((g for g in reversed(history.generations) if any(life.outcome for life in g)), [])
         foms = [life.fom for life in latest if life.fom is not None and search.population > 1]
         state = self._state()
+        legs = [leg.fom for leg in history.births[0].outcomes()] if total == 1 and history.births else []
+        best_fom, best_member = _best_of(history, legs)
         return Status(
             name=self.name,
             state=state,
@@ -139,10 +146,12 @@ class View:
             generations=search.generations,
             members_done=behind - done * search.population,
             population=search.population,
+            legs_done=len(legs),
+            legs=search.legs if total == 1 else 1,
             metric=history.config.objective.metric,
             mode=history.config.objective.mode,
-            best_fom=history.best.fom if history.best else None,
-            best_member=history.best.id if history.best else None,
+            best_fom=best_fom,
+            best_member=best_member,
             median_fom=statistics.median(foms) if foms else None,
             failed=history.unsuccessful,
             lost_attempts=history.lost_attempts,
@@ -181,6 +190,16 @@ class View:
             return []
         are = "is" if there == 1 else "are"
         return [f"waits for {needed} workers (cluster.workers_per_member); {there} {are} there"]
+
+
+def _best_of(history: History, legs: Sequence[float | None]) -> tuple[float | None, str | None]:
+    """The best fom and whose it is: a member's, or a leg's of the only life as long as that is not over."""
+    if best := history.best:
+        return best.fom, best.id
+    for at in best_first(legs, history.config.objective.mode)[:1]:
+        if (fom := legs[at]) is not None:
+            return fom, f"leg {at + 1}"
+    return None, None
 
 
 def refuse_live(directory: Path) -> None:

@@ -147,6 +147,11 @@ class Client:
         self.unused_why: list[str] = about["unused_why"]
 
     @property
+    def dask(self) -> "DaskClient":
+        """The `distributed.Client` by which it is connected."""
+        return self._dask
+
+    @property
     def dashboard(self) -> str:
         """The address of the live page on the Dask dashboard."""
         return f"{str(self._dask.dashboard_link).removesuffix('status')}evodevo"

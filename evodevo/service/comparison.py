@@ -70,6 +70,11 @@ def plan(config: RunConfig, arms: Sequence[str], seeds: int) -> list[Planned]:
     Raises `UsageError` for an arm that is not known or does not fit the config.
     """
     _check_inherits("search", config.search.strategy, "compare a config with a population")
+    if not config.inherits:
+        raise UsageError(
+            "search.inherit: none trains each member to its end, arms share epochs; compare a config whose "
+            "members inherit"
+        )
     if len(set(arms)) < len(arms):
         raise UsageError(f"--arms {','.join(arms)}: names an arm twice")
     searches = {arm: _search(config, arm) for arm in arms}

@@ -43,9 +43,10 @@ from measuring import (
 )
 
 from evodevo.config import RunConfig, parse
+from evodevo.run.codec import encode
 from evodevo.run.controller import Controller
 from evodevo.run.crew import ANYTHING, Inbox, Needs, Offered, Reported
-from evodevo.run.events import Births, Born, Result, encode, member_id
+from evodevo.run.events import Births, Born, Result, member_id
 from evodevo.run.history import load_history
 from evodevo.run.journal import encode as line_of
 from evodevo.run.pool import Claim, Pool

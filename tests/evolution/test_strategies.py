@@ -25,7 +25,7 @@ from tests.evolution.spaces import (
     spaces,
 )
 
-NAMES = ["tri_parent", "truncation_pbt", "random_search"]
+NAMES = ["tri_parent", "truncation_pbt", "random_search", "natural_selection"]
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("tri_parent", {}),
     ("tri_parent", {"keep": "both", "crossover": "switch_following", "mutation_rate": 1.0, "sigma": 0.0}),
@@ -34,6 +34,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("tri_parent", {"mutation": "four_way", "alpha": "tied", "crossover_rate": 0.0}),
     ("tri_parent", {"mutation": "self_adaptive", "mutation_rate": 1.0}),
     ("random_search", {}),
+    ("natural_selection", {}),
+    ("natural_selection", {"elites": 0.5, "mutation_rate": 1.0, "gene_mutation_rate": 1.0}),
 ]
 FOMS: list[list[float | None]] = [
     [3.0, 1.0, None, 2.0, 1.0],
@@ -120,7 +122,10 @@ def test_parents_are_of_the_generation_before_and_parameters_come_from_a_survivo
     for parents, children in pairwise(history):
         survivors = {member.id for member in parents if member.fom is not None and math.isfinite(member.fom)}
         for child in (member.birth for member in children):
-            assert child.parent_params in survivors or (name == "random_search" and child.parent_a is None)
+            is_fresh = STRATEGIES[name].inherits is False or (
+                name == "random_search" and child.parent_a is None
+            )
+            assert child.parent_params is None if is_fresh else child.parent_params in survivors
             assert {child.parent_a, child.parent_b} <= survivors | {None}
             assert child.training_seed is None
 
@@ -153,7 +158,11 @@ def test_all_kinds_of_failure_are_alike(name: str, options: dict[str, Any]) -> N
 
 @pytest.mark.parametrize(
     "name, message",
-    [("tri_parent", "no member .* has a fitness above 0"), ("truncation_pbt", "no member .* survived")],
+    [
+        ("tri_parent", "no member .* has a fitness above 0"),
+        ("truncation_pbt", "no member .* survived"),
+        ("natural_selection", "no member .* has a fitness above 0"),
+    ],
 )
 def test_a_generation_without_survivors_has_no_children(name: str, message: str) -> None:
     strategy = make(name, MIXED, 3)
@@ -219,7 +228,7 @@ def test_every_strategy_is_found_by_its_name_or_by_an_import_path() -> None:
     [
         (
             "tri_parnet",
-            "no strategy 'tri_parnet'; did you mean tri_parent.*scheduled, mutate_best, replay",
+            "no strategy 'tri_parnet'; did you mean tri_parent.*mutate_best, natural_selection, replay",
         ),
         ("zzz", "no strategy 'zzz'; There are tri_parent, .*module:Class"),
         (

@@ -75,6 +75,13 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
     assert len(run(tmp_path, "-c", printed).splitlines()) >= 1
 
 
+def test_the_function_example_finds_the_minimum(tmp_path: Path) -> None:
+    (tmp_path / "bowl.py").write_text(block("## Any function", "python"))
+    fom = float(run(tmp_path, "bowl.py").split()[0])
+    assert fom < 1e-2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bowl.py", "progress.png"]
+
+
 def test_the_command_example_inherits_and_evolves(tmp_path: Path) -> None:
     """A program that walks from its checkpoint towards 3 by steps of its learning rate."""
     (tmp_path / "train.py").write_text(

@@ -9,6 +9,7 @@ from run.fakes import SECONDS, config_of
 
 from evodevo.config import RunConfig
 from evodevo.evolution.strategies import Birth, find
+from evodevo.run.codec import encode
 from evodevo.run.events import (
     Begun,
     Births,
@@ -19,7 +20,6 @@ from evodevo.run.events import (
     Lost,
     Result,
     TakenOver,
-    encode,
     member_id,
 )
 from evodevo.run.history import History

@@ -11,8 +11,8 @@ from run.fakes import config_of
 from configs import ABSENT
 from evodevo.evolution.strategies import Birth
 from evodevo.run import journal
+from evodevo.run.codec import FORMAT, decode, encode
 from evodevo.run.events import (
-    FORMAT,
     Begun,
     Births,
     Born,
@@ -24,8 +24,6 @@ from evodevo.run.events import (
     Replaced,
     Result,
     TakenOver,
-    decode,
-    encode,
     member_id,
 )
 from evodevo.run.history import History

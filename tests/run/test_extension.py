@@ -24,7 +24,8 @@ from evodevo.cli_common import refuse_another
 from evodevo.report.products import write_products
 from evodevo.run import retention
 from evodevo.run.checkpoints import CheckpointStore
-from evodevo.run.events import Ended, Extended, TakenOver, decode
+from evodevo.run.codec import decode
+from evodevo.run.events import Ended, Extended, TakenOver
 from evodevo.run.extension import extension_of
 from evodevo.run.journal import JournalError, Tail
 from evodevo.run.setup import CONFIG, JOURNAL

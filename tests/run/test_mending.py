@@ -22,7 +22,8 @@ from run.fakes import (
 
 from evodevo.config import RunConfig
 from evodevo.run.checkpoints import CheckpointStore
-from evodevo.run.events import Replaced, decode
+from evodevo.run.codec import decode
+from evodevo.run.events import Replaced
 from evodevo.run.history import History
 from evodevo.run.journal import Tail
 from evodevo.run.keeper import Keeper

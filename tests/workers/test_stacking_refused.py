@@ -94,7 +94,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "recurrent": (lambda: nn.GRU(2, 2), "GRU"),
     "attention": (lambda: nn.MultiheadAttention(4, 2), "MultiheadAttention"),
     "instance norm": (lambda: nn.InstanceNorm2d(3), "InstanceNorm2d"),
-    "tasks": (lambda: MultiTask(4, [3], [3], [2, 2]), "MultiTask"),
+    "tasks": (lambda: MultiTask(4, [3], [[3], [3]], [2, 2]), "MultiTask"),
     "hook": (with_hook, "hooks"),
     "pruned": (lambda: prune.l1_unstructured(nn.Linear(3, 3), "weight", 1), "hooks"),
     "weight norm": (lambda: nn.utils.parametrizations.weight_norm(nn.Linear(3, 3)), "parametrizations"),

@@ -52,7 +52,8 @@ def form_of(workload: Workload, training: Training, update: Update, count: int) 
     names = {id(one): name for name, one in named}
     groups = tuple(tuple(names[id(one)] for one in group["params"]) for group in groups_of(training))
     how = (
-        *(workload.batch_size, lengths(workload), workload.clip_norm, workload.autocast, workload.compile),
+        *(workload.batch_size_of(training.hyperparameters), lengths(workload, training)),
+        *(workload.clip_norm, workload.autocast, workload.compile),
         workload.casts_to(),
         training.averaged is not None,
         tuple(sorted(training.hyperparameters)),

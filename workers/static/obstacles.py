@@ -23,11 +23,12 @@ TYPES = (torch.float32, torch.float64)
 
 def obstacle(workload: Workload, training: Training) -> str | None:
     """Return what about the workload or the member makes it impossible; None if nothing does."""
-    return of_workload(workload) or _of_optimizer(training) or _of_model(training) or _of_parts(training)
+    of_data = of_workload(workload, workload.batch_size_of(training.hyperparameters))
+    return of_data or _of_optimizer(training) or _of_model(training) or _of_parts(training)
 
 
-def of_workload(workload: Workload) -> str | None:
-    """Return what about the workload itself is in the way."""
+def of_workload(workload: Workload, batch_size: int | None = None) -> str | None:
+    """Return what about the workload itself is in the way, given a member's batch size if that is known."""
     from workers.workload import Workload as Base
 
     for name in OVERRIDES:
@@ -42,7 +43,7 @@ def of_workload(workload: Workload) -> str | None:
         return "the training data are not tensors"
     if any(tensor.device.type != workload.device.type for tensor in leaves(split)):
         return "the training data do not fit on the device"
-    if (batches.length(split) or 0) < workload.batch_size:
+    if (batches.length(split) or 0) < (batch_size or workload.batch_size):
         return "the training data are less than a batch"
     return None
 

@@ -50,7 +50,7 @@ class Step:
 
         self.device = workload.device
         self.data = workload.splits.train
-        self.size = workload.batch_size
+        self.size = workload.batch_size_of(first.hyperparameters)
         self.clip_norm, self.averages = workload.clip_norm, first.averaged is not None
         self.hps = [training.hyperparameters for training in trainings]
         self._losses_of: Callable[[Any, Any], Tensor] = _Losses(workload, self).of

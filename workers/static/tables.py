@@ -46,24 +46,25 @@ def epoch_of(workload: Workload, training: Training, update: Update) -> Drawn:
 
     Raises `Unfitting`.
     """
-    count, steps = lengths(workload)
-    order = torch.randperm(count, generator=training.generator)[: steps * workload.batch_size]
-    example = _example(workload)
+    count, steps = lengths(workload, training)
+    size = workload.batch_size_of(training.hyperparameters)
+    order = torch.randperm(count, generator=training.generator)[: steps * size]
+    example = _example(workload, size)
     draws = _stacked([_drawn(workload, training, example) for _ in range(steps)])
     settings = _settings(workload, training, update, steps)
     return Drawn(
-        order.view(steps, workload.batch_size),
+        order.view(steps, size),
         draws,
         update.rates(settings, update.taken(training)),
         _weights(training, steps),
     )
 
 
-def lengths(workload: Workload) -> tuple[int, int]:
-    """Return the number of examples of the training split, and of the steps of an epoch."""
+def lengths(workload: Workload, training: Training) -> tuple[int, int]:
+    """Return the number of examples of the training split, and of the steps of a member's epoch."""
     split = workload.splits.train
     count = batches.length(split) or 0
-    return count, batches.steps(split, workload.batch_size) or 0
+    return count, batches.steps(split, workload.batch_size_of(training.hyperparameters)) or 0
 
 
 def form_of_draws(workload: Workload, training: Training) -> Any:
@@ -71,7 +72,8 @@ def form_of_draws(workload: Workload, training: Training) -> Any:
 
     Raises `Unfitting`.
     """
-    return _form(_drawn(workload, training, _example(workload)))
+    size = workload.batch_size_of(training.hyperparameters)
+    return _form(_drawn(workload, training, _example(workload, size)))
 
 
 def on_device(tables: list[Drawn], device: torch.device, dtype: torch.dtype) -> Tables:
@@ -117,9 +119,8 @@ def leaves(tree: Any) -> Iterator[Tensor]:
         raise Unfitting(f"draws() returns a {type(tree).__qualname__} where tensors are expected")
 
 
-def _example(workload: Workload) -> Any:
+def _example(workload: Workload, size: int) -> Any:
     """A batch without values: what is drawn may go by shapes and types only."""
-    size = workload.batch_size
     return batches.mapped(
         lambda tensor: torch.empty((size, *tensor.shape[1:]), dtype=tensor.dtype, device="meta"),
         workload.splits.train,

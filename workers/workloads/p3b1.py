@@ -17,6 +17,9 @@ from workers.hyperparameters import Hyperparameters
 from workers.images import decayed_kernels
 from workers.workload import Batch, Splits, Workload
 
+LETTERS = {"site": "A", "laterality": "B", "grade": "C"}
+"""Of each task, in the names of its layers."""
+
 
 class P3B1(Workload):
     """With all tasks and the benchmark's units, 1200 and 1200, 1200: 9,151,219 parameters.
@@ -25,7 +28,11 @@ class P3B1(Workload):
     the shared layers, and of each task's own, one number a layer. A batch is of documents of all tasks.
 
     Evolvable: learning_rate (of SGD), and where they are given momentum, dropout (after every layer but the
-    last) and weight_decay (of kernels: torch's, w times it is added to the gradient).
+    last) and weight_decay (of kernels: torch's, w times it is added to the gradient). Sizes of layers, in
+    place of the options': dense_sz2 is that of the last shared layer, dense_szA3 and dense_szA4 are those of
+    the layers of the primary site, and those with B and C of laterality and grade.
+
+    f1: report `f1_macro_<task>` and `f1_micro_<task>` as well (see `f1`).
     """
 
     def __init__(
@@ -37,6 +44,7 @@ class P3B1(Workload):
         shared_units: Sequence[int] = (1200,),
         task_units: Sequence[int] = (1200, 1200),
         batch_size: int = 10,
+        f1: bool = False,
     ) -> None:
         for name, units in (("shared_units", shared_units), ("task_units", task_units)):
             if not units or min(units) < 1:
@@ -47,6 +55,7 @@ class P3B1(Workload):
         self.fold, self.test_folds, self.validation_examples = fold, test_folds, validation_examples
         self.shared_units, self.task_units = shared_units, task_units
         self.batch_size = batch_size
+        self.f1 = f1
 
     def data(self, root: str | None) -> Splits:
         splits = p3b1.load(root, self.tasks, self.fold, self.test_folds, self.validation_examples)
@@ -56,9 +65,19 @@ class P3B1(Workload):
         return splits
 
     def model(self) -> nn.Module:
-        return MultiTask(
-            p3b1.FEATURES, self.shared_units, self.task_units, [p3b1.TASKS[name] for name in self.tasks]
-        )
+        return self.model_of(Hyperparameters({}))
+
+    def model_of(self, hp: Hyperparameters) -> nn.Module:
+        *first, last = self.shared_units
+        own = [
+            [
+                hp.get(f"dense_sz{LETTERS[task]}{number}", units)
+                for number, units in enumerate(self.task_units, 3)
+            ]
+            for task in self.tasks
+        ]
+        classes = [p3b1.TASKS[task] for task in self.tasks]
+        return MultiTask(p3b1.FEATURES, [*first, hp.get("dense_sz2", last)], own, classes)
 
     def optimizer(self, model: nn.Module, hp: Hyperparameters) -> torch.optim.Optimizer:
         groups = decayed_kernels(model, hp.get("weight_decay", 0.0))
@@ -73,7 +92,7 @@ class P3B1(Workload):
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Of a whole split: `loss`, the sum of the tasks' cross entropies, and `error` for each task.
 
-        `error` alone is the mean of the tasks' errors.
+        `error` alone is the mean of the tasks' errors. With the option `f1`, each task's F1 scores.
         """
         documents, classes, tasks = batch
         scores = model(documents, tasks)
@@ -81,10 +100,16 @@ class P3B1(Workload):
         wrong = (scores.argmax(1) != classes).double()
         own = [tasks == number for number in range(len(self.tasks))]
         errors = [wrong[chosen].mean() for chosen in own]
+        scored = [f1(scores[chosen].argmax(1), classes[chosen]) for chosen in own] if self.f1 else []
         return {
             "loss": torch.stack([losses[chosen].mean() for chosen in own]).sum(),
             "error": torch.stack(errors).mean(),
             **{f"error_{name}": error for name, error in zip(self.tasks, errors, strict=True)},
+            **{
+                f"f1_{kind}_{name}": value
+                for name, both in zip(self.tasks, scored, strict=False)
+                for kind, value in zip(("macro", "micro"), both, strict=True)
+            },
         }
 
     def evaluation_batches(self, split: str) -> Iterator[Batch]:
@@ -100,13 +125,20 @@ class MultiTask(nn.Module):
     """
 
     def __init__(
-        self, features: int, shared_units: Sequence[int], task_units: Sequence[int], classes: Sequence[int]
+        self,
+        features: int,
+        shared_units: Sequence[int],
+        task_units: Sequence[Sequence[int]],
+        classes: Sequence[int],
     ) -> None:
+        """`task_units` and `classes` have an entry for each task."""
         super().__init__()
         self.widest = max(classes)
         self.shared = dense([features, *shared_units])
-        self.own = nn.ModuleList(dense([shared_units[-1], *task_units]) for _ in classes)
-        self.out = nn.ModuleList(nn.Linear(task_units[-1], count) for count in classes)
+        self.own = nn.ModuleList(dense([shared_units[-1], *units]) for units in task_units)
+        self.out = nn.ModuleList(
+            nn.Linear(units[-1], count) for units, count in zip(task_units, classes, strict=True)
+        )
         self.apply(initialise)
 
     def forward(self, documents: Tensor, tasks: Tensor, dropout: float = 0.0) -> Tensor:
@@ -126,6 +158,22 @@ class MultiTask(nn.Module):
         for layer in layers.children():
             values = F.dropout(F.relu(layer(values)), dropout, self.training)
         return values
+
+
+def f1(predicted: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the macro and the micro F1 of predictions and true classes, both int64 (n,).
+
+    A class's F1 is 2 TP / (2 TP + FP + FN), with its true positives, false positives and false negatives.
+    Macro is the mean over the classes that occur among either, micro is the F1 of the sums over all classes,
+    which is the accuracy where each document has one class. So do the benchmark, and scikit-learn's
+    `f1_score`.
+    """
+    count = int(torch.maximum(predicted.max(), classes.max())) + 1
+    both = torch.bincount(predicted, minlength=count) + torch.bincount(classes, minlength=count)
+    hits = torch.bincount(classes[predicted == classes], minlength=count)
+    occurs = both > 0
+    macro = (2 * hits[occurs].double() / both[occurs]).mean()
+    return macro, 2 * hits.sum().double() / both.sum()
 
 
 def dense(widths: Sequence[int]) -> nn.ModuleList:

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from evodevo.evolution.population import Birth, Member, Population
 from evodevo.evolution.strategies.base import Pace, Strategy
 from evodevo.evolution.strategies.mutate_best import MutateBest
+from evodevo.evolution.strategies.natural_selection import NaturalSelection
 from evodevo.evolution.strategies.random_search import RandomSearch
 from evodevo.evolution.strategies.replay import Replay
 from evodevo.evolution.strategies.scheduled import Scheduled
@@ -22,6 +23,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "random_search": RandomSearch,
     "scheduled": Scheduled,
     "mutate_best": MutateBest,
+    "natural_selection": NaturalSelection,
     "replay": Replay,
 }
 

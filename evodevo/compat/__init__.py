@@ -1,0 +1,1 @@
+"""Scripts that were written for other libraries, run by evodevo."""

@@ -1,0 +1,5 @@
+"""Driver scripts of crayai run with one changed import: `from evodevo.compat.crayai import hpo`."""
+
+from evodevo.compat.crayai import hpo
+
+__all__ = ["hpo"]

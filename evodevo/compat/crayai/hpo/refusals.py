@@ -1,0 +1,24 @@
+"""Keywords that a call does not know, or knows and cannot heed."""
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from evodevo.errors import UsageError
+
+
+def refuse_unknown(call: str, unknown: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Raise `UsageError` if a call got keywords that it does not know."""
+    for name in unknown:
+        raise UsageError(f"{call}: the keyword {name!r} is not supported; there are {', '.join(known)}")
+
+
+def refuse(call: str, name: str, value: Any, why: str) -> NoReturn:
+    """Raise `UsageError` for the value of a keyword."""
+    raise UsageError(f"{call}: {name}={value!r} is not supported: {why}")
+
+
+def check_count(call: str, name: str, value: Any, least: int = 1) -> int:
+    """Return a whole number. Raises `UsageError` if it is something else or too small."""
+    if type(value) is not int or value < least:
+        raise UsageError(f"{call}: {name} is {value!r} and should be a whole number of {least} or more")
+    return value

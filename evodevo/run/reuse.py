@@ -1,0 +1,82 @@
+"""`search.reuse`: outcomes of another run, for members of a new one with the same hyperparameters.
+
+They are copied into the new run's journal, and the best one's checkpoint into its store, so the other run can
+be deleted afterwards.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from evodevo.config import RunConfig
+from evodevo.errors import UsageError
+from evodevo.run.checkpoints import CheckpointError, CheckpointStore
+from evodevo.run.events import Known
+from evodevo.run.history import History, load_history
+from evodevo.run.records import CheckpointRef, Outcome
+from evodevo.run.twins import key_of
+
+JOURNAL = "journal.jsonl"
+SECTIONS = ("workload", "objective", "data")
+KEYS = {
+    "search": ("legs", "epochs_per_generation", "steps_per_generation", "stop_early", "patience", "judge"),
+    "limits": ("member_time_s",),
+    "cluster": ("threads_per_member",),
+}
+"""What must be equal for an outcome to be that of the new run."""
+
+
+def load_known(config: RunConfig, runs_dir: Path, data: Mapping[str, str]) -> tuple[History, Path] | None:
+    """Return the history that `config.search.reuse` names, and where it is; None if it names none.
+
+    Raises `UsageError` if there is no such run, or if its outcomes are not those of the same training.
+    """
+    name = config.search.reuse
+    if name is None:
+        return None
+    directory = Path(name) if "/" in name else runs_dir / name
+    if not (directory / JOURNAL).exists():
+        raise _wrong(f"there is no run in {directory.absolute()}")
+    history = load_history(directory / JOURNAL)
+    if history.inherits:
+        raise _wrong(f"members of run {name!r} inherit parameters, so their outcomes are of other trainings")
+    if differing := _differing(config, history.config):
+        raise _wrong(f"{', '.join(differing)} of run {name!r} differ, so its outcomes are of other trainings")
+    theirs = history.begun.data
+    if splits := [split for split in theirs if split in data and theirs[split] != data[split]]:
+        raise _wrong(f"the data of run {name!r} differ: {', '.join(splits)}")
+    return history, directory
+
+
+def known_of(history: History, copied: CheckpointRef | None) -> Known:
+    """Return what a history knows. `copied` is the copy of the best member's checkpoint."""
+    space, outcomes, members = history.config.space(), dict[str, Outcome](), dict[str, str]()
+    for life in history.lives():
+        if life.outcome is None or life.status == "failed" or life.same_as:
+            continue
+        key = key_of(space, life.birth.genome)
+        ref = copied if life is history.best else None
+        outcomes[key] = replace(life.outcome, checkpoint=ref, seconds={}, hidden_s=0.0, aside_s=0.0)
+        members[key] = life.id
+    return Known(history.config.run.name, history.run_id, outcomes, members)
+
+
+def best_checkpoint(history: History, url: str) -> tuple[str, bytes] | None:
+    """Return the name and content of the best member's checkpoint, if it has one. Raises `UsageError`."""
+    ref = history.best.outcome.checkpoint if history.best and history.best.outcome else None
+    try:
+        return (ref.name, CheckpointStore(url).read(ref)) if ref else None
+    except CheckpointError as why:
+        raise _wrong(f"{why}; `evodevo verify RUN --repair` makes it again") from None
+
+
+def _differing(one: RunConfig, other: RunConfig) -> list[str]:
+    found = [section for section in SECTIONS if getattr(one, section) != getattr(other, section)]
+    for section, keys in KEYS.items():
+        mine, theirs = getattr(one, section), getattr(other, section)
+        found += [f"{section}.{key}" for key in keys if getattr(mine, key) != getattr(theirs, key)]
+    return found
+
+
+def _wrong(what: str) -> UsageError:
+    return UsageError(f"search.reuse: {what}")

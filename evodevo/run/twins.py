@@ -1,0 +1,84 @@
+"""Members with the same hyperparameters, where each trains from scratch: one of them is trained for all.
+
+With the same hyperparameters go the same seeds (see `key_of`), so it does not matter for the history which of
+them it is. Pure.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+from evodevo.evolution.space import Genome, Space
+from evodevo.run.events import Result
+from evodevo.run.history import History
+from evodevo.run.life import Life
+from evodevo.run.records import Outcome
+
+
+def key_of(space: Space, genome: Genome) -> str:
+    """Return a text that is the same for genomes that stand for the same hyperparameters."""
+    return json.dumps(space.express(genome), sort_keys=True, ensure_ascii=False)
+
+
+def training_seed(seed: int, key: str) -> int:
+    """Return the seed, in [0, 2**31), with which hyperparameters of that key are trained in a run."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {key}".encode()).digest()[:4]) % 2**31
+
+
+class Twins:
+    """The members of one run that wait for the outcome of another one."""
+
+    def __init__(self, history: History, space: Space) -> None:
+        self._history = history
+        self._space = space
+        self._first: dict[str, Life] = {}
+        """The member that is trained, or was, for each key."""
+        self._followers: dict[str, list[Life]] = {}
+        """Members that wait, by the key of whom they wait for."""
+        if not history.inherits:
+            for life in history.births:
+                if life.outcome and life.status != "failed" and not life.same_as:
+                    self._first.setdefault(self._key(life), life)
+
+    def is_first(self, life: Life) -> bool:
+        """Return whether a member is to be trained; otherwise it waits, and `results` will have its own."""
+        if self._history.inherits:
+            return True
+        key = self._key(life)
+        if key not in self._history.known and self._first.setdefault(key, life) is life:
+            return True
+        self._followers.setdefault(key, []).append(life)
+        return False
+
+    def results(self) -> list[Result]:
+        """Return the results of members that wait for one which is over; they wait no longer."""
+        found = []
+        for key in list(self._followers):
+            if outcome := self._outcome(key):
+                whose = self._whose(key)
+                shared = replace(outcome, seconds={}, hidden_s=0.0, aside_s=0.0, notes=(f"as {whose}",))
+                found += [Result(life.id, shared, same_as=whose) for life in self._followers.pop(key)]
+        return found
+
+    def freed(self) -> Iterator[Life]:
+        """Members that wait for one which has failed: the first of them is to be trained."""
+        for key in list(self._followers):
+            if key in self._first and self._first[key].status == "failed":
+                self._first[key], *others = self._followers.pop(key)
+                if others:
+                    self._followers[key] = others
+                yield self._first[key]
+
+    def _key(self, life: Life) -> str:
+        return key_of(self._space, life.birth.genome)
+
+    def _outcome(self, key: str) -> Outcome | None:
+        """What followers take over: not what failed, as that may be chance."""
+        if key in self._history.known:
+            return self._history.known[key][1]
+        life = self._first[key]
+        return None if life.status == "failed" else life.outcome
+
+    def _whose(self, key: str) -> str:
+        return self._history.known[key][0] if key in self._history.known else self._first[key].id

@@ -1,0 +1,292 @@
+"""Any Python function as an objective: `evodevo.minimise` and `evodevo.maximise`.
+
+import evodevo
+
+result = evodevo.minimise(lambda x, y: (x - 1) ** 2 + y**2, {"x": (-5.0, 5.0), "y": (-5.0, 5.0)})
+print(result.best.fom, result.best.values)
+"""
+
+import contextlib
+import importlib
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distributed import WorkerPlugin
+
+from evodevo.config import RunConfig, parse
+from evodevo.errors import UsageError
+from evodevo.evolution.strategies import find
+from evodevo.evolution.strategies.base import CommonOptions
+from evodevo.report.function_plot import progress_figure, progress_plot
+from evodevo.report.tables import history_rows
+from evodevo.run.history import History
+from evodevo.run.records import SENT_FUNCTION
+from evodevo.service.bare_main import without_main
+from evodevo.service.client import Client, local
+from evodevo.service.function_space import loci_of
+
+WORKLOAD = "workers.workloads.function:Function"
+DEFAULT_POPULATION = 10
+DEFAULT_GENERATIONS = 100
+STRATEGY = "tri_parent"
+OPTIONS: Mapping[str, Any] = {
+    "sigma": 50.0,
+    "fitness": "linear",
+    "survivors": 0.25,
+    "mutation": "self_adaptive",
+    "mutation_rate": 0.1,
+    "crossover_rate": 0.5,
+}
+"""Of `tri_parent` for functions, if not given. A child that equals a parent costs no call, so selection is
+sharper and mutation rarer than in training. Found on six functions that are not those of docs/results.md."""
+
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """The best evaluation: the figure of merit that the function returned, and its arguments."""
+
+    fom: float
+    values: Mapping[str, Any]
+    member: str
+
+
+class FunctionResult:
+    """What a run over a function found. It is all in memory: the run's directory may be gone.
+
+    `best` is None if no call returned a finite number. `directory` is that of the run, None if it was a
+    temporary one. `failures` has the traceback of each call that raised, by member.
+    """
+
+    def __init__(self, history: History, directory: Path | None) -> None:
+        self._history = history
+        self.directory = directory
+        life, space = history.best, history.config.space()
+        self.best: Optimum | None = None
+        if life is not None and life.fom is not None:
+            self.best = Optimum(life.fom, space.express(life.birth.genome), life.id)
+        self.failures: dict[str, str] = {
+            one.id: one.outcome.error for one in history.lives() if one.outcome and one.outcome.error
+        }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row for each member, as in history.csv."""
+        return history_rows(self._history)
+
+    @property
+    def history(self) -> Any:
+        """The same as a pandas frame if pandas is installed, or as dicts."""
+        rows = self.rows()
+        try:
+            import pandas as pd
+        except ImportError:
+            return rows
+        return pd.DataFrame(rows)
+
+    def plot(self, path: Path | str | None = None) -> Any:
+        """Return a matplotlib figure of the foms by generation; with `path`, also write it there as PNG.
+
+        The mean of each generation with one standard deviation on both sides is a line in a band, the best
+        so far another line. Calls that raised or returned NaN are left out.
+        """
+        if path is not None:
+            Path(path).write_bytes(progress_plot(self._history))
+        return progress_figure(self._history)
+
+    def __repr__(self) -> str:
+        found = f"fom {self.best.fom:g} at {dict(self.best.values)}" if self.best else "nothing"
+        return f"<{self._history.config.run.name}: {found}>"
+
+
+def minimise(
+    function: Function,
+    space: Mapping[str, Any],
+    *,
+    population: int = DEFAULT_POPULATION,
+    generations: int = DEFAULT_GENERATIONS,
+    strategy: str = STRATEGY,
+    options: Mapping[str, Any] | None = None,
+    initial: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    timeout_s: float | None = None,
+    max_attempts: int = 3,
+    name: str | None = None,
+    runs_dir: Path | str = "checkpoints",
+    workers: int | None = None,
+    client: Client | None = None,
+) -> FunctionResult:
+    """Find arguments for which a function returns as small a number as possible; return when that is done.
+
+    function: called with keyword arguments, `function(**values)`, in worker processes, each of which has one
+        call at a time. What cannot be imported there (a lambda, a closure, a function of a notebook or of the
+        script itself) is sent by Dask's own channels, and is written nowhere; a run of such a function cannot
+        be resumed in another process.
+    space: name -> `(low, high)`, of two whole numbers or of two floats; `(low, high, "log")` for a log scale;
+        a list of choices; or a locus as in a config, `{"type": "float", "low": ..., ...}`.
+    population, generations: so many members are born; nobody is evaluated twice at the same point.
+    strategy, options: as in a config's `search`.
+    initial: name -> where the search begins; without it, anywhere.
+    seed: decides, with the other arguments, what is evaluated.
+    timeout_s: a call that takes longer is given up, 10 s later if it does not return, by restarting its
+        worker; it has failed after `max_attempts` of these.
+    name, runs_dir: the run's directory is `runs_dir/name`, and is kept; without a name it is a temporary one.
+    workers: processes of a cluster made for this call, one for each core (or GPU) if not given.
+    client: use its cluster and its runs directory instead (from `evodevo.local`, `connect` or `attach`).
+
+    A call that raises counts as failed, and one that returns NaN or an infinite number as diverged. Raises
+    `RunFailed` if more than half of a generation failed, with the first traceback, and `UsageError`.
+    """
+    return _optimise("min", **locals())
+
+
+def maximise(
+    function: Function,
+    space: Mapping[str, Any],
+    *,
+    population: int = DEFAULT_POPULATION,
+    generations: int = DEFAULT_GENERATIONS,
+    strategy: str = STRATEGY,
+    options: Mapping[str, Any] | None = None,
+    initial: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    timeout_s: float | None = None,
+    max_attempts: int = 3,
+    name: str | None = None,
+    runs_dir: Path | str = "checkpoints",
+    workers: int | None = None,
+    client: Client | None = None,
+) -> FunctionResult:
+    """Find arguments for which a function returns as large a number as possible; see `minimise`."""
+    return _optimise("max", **locals())
+
+
+def config_of(
+    mode: str,
+    workload_options: Mapping[str, Any],
+    loci: Mapping[str, Any],
+    name: str,
+    population: int,
+    generations: int,
+    strategy: str = STRATEGY,
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    timeout_s: float | None = None,
+    max_attempts: int = 3,
+) -> RunConfig:
+    """Return the config of a run over a function. Raises `UsageError`."""
+    options = {**(OPTIONS if strategy == STRATEGY else {}), **(options or {})}
+    with contextlib.suppress(ValueError):  # that there is no such strategy is said by `parse`
+        has_founders = issubclass(find(strategy).Options, CommonOptions)
+        if has_founders and not any("initial" in locus for locus in loci.values()):
+            options.setdefault("initial", "random")
+    return parse(
+        {
+            "run": {"name": name, "seed": seed},
+            "workload": {"use": WORKLOAD, "options": dict(workload_options)},
+            "objective": {"metric": "fom", "mode": mode},
+            "search": {
+                "strategy": strategy,
+                "population": population,
+                "generations": generations,
+                "inherit": "none",
+                "options": options,
+                "loci": dict(loci),
+            },
+            "limits": {
+                "epoch_timeout_s": timeout_s,
+                "max_attempts": max_attempts,
+                "straggler_factor": None,  # some calls take longer than others, and none is made twice
+            },
+        },
+        "function",
+    )
+
+
+def _optimise(
+    mode: str,
+    function: Function,
+    space: Mapping[str, Any],
+    initial: Mapping[str, Any] | None,
+    name: str | None,
+    runs_dir: Path | str,
+    workers: int | None,
+    client: Client | None,
+    **search: Any,
+) -> FunctionResult:
+    if not callable(function):
+        raise UsageError(f"function is {function!r}; give something that can be called")
+    path, label = import_path(function), label_of(function)
+    key = None if path else uuid.uuid4().hex[:12]
+    about = {"function": path} if path else {"function": label, "sent": key}
+    run = name or f"function-{uuid.uuid4().hex[:8]}"
+    config = config_of(mode, about, loci_of(space, initial or {}), run, **search)
+    with contextlib.ExitStack() as stack:
+        keeps = name is not None or client is not None
+        if client is None:
+            where = runs_dir if name else stack.enter_context(_temporary())
+            stack.enter_context(without_main())
+            client = stack.enter_context(local(workers, where))
+        if key:
+            stack.enter_context(sent(client, function, key, label))
+        submitted = client.submit(config)
+        submitted.wait()
+        return FunctionResult(submitted.view.history, submitted.directory if keeps else None)
+
+
+@contextlib.contextmanager
+def _temporary() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="evodevo-", ignore_cleanup_errors=True) as directory:
+        yield directory
+
+
+class SentFunction(WorkerPlugin):
+    """Carries a function to every worker there is, and by Dask's doing to those that come later."""
+
+    def __init__(self, function: Function) -> None:
+        self.function = function
+
+
+@contextlib.contextmanager
+def sent(client: Client, function: Function, key: str, label: str) -> Iterator[None]:
+    """Let workers know a function by a key within the block. Raises `UsageError` if it cannot be sent."""
+    name = f"{SENT_FUNCTION}{key}"
+    try:
+        client.dask.register_plugin(SentFunction(function), name=name)
+    except OSError:
+        raise
+    except Exception as why:  # whatever pickling it, or importing on a worker what it refers to, raises
+        reason = " ".join(f"{type(why).__name__}: {why}".split())
+        raise UsageError(
+            f"the function {label!r} cannot be sent to the workers: {reason}; what it refers to must be "
+            "picklable and what it imports must be there, too"
+        ) from why
+    try:
+        yield
+    finally:
+        with contextlib.suppress(Exception):  # the cluster may have ended
+            client.dask.unregister_worker_plugin(name)
+
+
+def import_path(function: Function) -> str | None:
+    """Return `module:function` if workers can import the function, or None."""
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(name, str) or module in ("__main__", "__mp_main__"):
+        return None
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError):
+        return None
+    return f"{module}:{name}" if found is function else None
+
+
+def label_of(function: Function) -> str:
+    """Return a name of a function for messages."""
+    name = getattr(function, "__qualname__", None)
+    return name if isinstance(name, str) else type(function).__name__

@@ -1,0 +1,67 @@
+"""A run that takes outcomes of another one for the same hyperparameters."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run.fakes import FakeCaller, carry_out, finished, new_run, story
+from run.test_controller_resumed import resumed_everywhere
+from run.test_twins import config, networks, trainings
+
+from evodevo.errors import UsageError
+from evodevo.run.checkpoints import CheckpointStore
+
+
+def test_nothing_is_trained_that_the_other_run_trained(tmp_path: Path) -> None:
+    first = finished(tmp_path / "first", config())
+    caller = FakeCaller()
+    history = finished(tmp_path / "second", config(search__reuse="first", run__seed=7), caller)
+    assert not set(trainings(caller)) & networks(first)
+    taken = [life for life in history.lives() if "/" in (life.same_as or "")]
+    assert taken
+    foms = {life.birth.genome["layers"]: life.fom for life in first.lives()}
+    assert all(life.fom == foms[life.birth.genome["layers"]] for life in taken)
+
+
+def test_the_other_run_can_be_deleted_and_the_best_parameters_are_there(tmp_path: Path) -> None:
+    first = finished(tmp_path / "first", config())
+    run = new_run(tmp_path / "second", config(search__reuse="first"))
+    shutil.rmtree(tmp_path / "first")
+    history = carry_out(run, FakeCaller())
+    assert first.best is not None
+    assert history.best is not None
+    assert history.best.fom == first.best.fom
+    assert history.best.outcome is not None
+    assert first.best.outcome is not None
+    ref, theirs = history.best.outcome.checkpoint, first.best.outcome.checkpoint
+    assert ref is not None
+    assert theirs is not None
+    assert ref.sha256 == theirs.sha256
+    CheckpointStore(str(run / "params")).read(ref)
+
+
+def test_it_has_the_same_history_wherever_it_is_killed(tmp_path: Path) -> None:
+    finished(tmp_path / "first", config(search__generations=1))
+    one = config(search__reuse=str(tmp_path / "first"), search__generations=2, run__seed=3)
+    expected = story(finished(tmp_path / "quiet", one))
+    for run, _, _ in resumed_everywhere(tmp_path, one, FakeCaller):
+        assert story(carry_out(run, FakeCaller())) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "message"),
+    [
+        ({}, {"search__reuse": "nobody"}, "there is no run in .*nobody"),
+        ({"search__inherit": "parameters"}, {}, "members of run 'first' inherit parameters"),
+        ({"search__legs": 2}, {}, "search.legs of run 'first' differ"),
+        ({"objective__metric": "validation_accuracy"}, {}, "objective of run 'first' differ"),
+    ],
+)
+def test_outcomes_of_another_training_are_refused_and_nothing_is_made(
+    before: dict[str, Any], now: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    finished(tmp_path / "first", config(**before))
+    with pytest.raises(UsageError, match=f"search.reuse: {message}"):
+        new_run(tmp_path / "second", config(**{"search__reuse": "first", **now}))
+    assert [path.name for path in tmp_path.iterdir()] == ["first"]

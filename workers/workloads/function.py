@@ -1,0 +1,134 @@
+"""Any Python function as a workload; `evodevo.maximise` and `evodevo.minimise` make runs of it.
+
+The function is called with the hyperparameters as keyword arguments, and what it returns is the fom.
+Python's, numpy's and torch's global generators are seeded before each call. It is named as
+`module:function`, or, if it cannot be imported, by the key under which a client has sent it to the workers of
+its cluster: Dask holds it in their memory and gives it to those that come later, and no file has it.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from distributed import get_worker
+
+from evodevo.errors import UsageError
+from evodevo.run.records import SENT_FUNCTION
+from workers.build import place_of
+from workers.preload import current_device
+from workers.seeding import seed_all
+from workers.training import Leg
+
+
+@dataclass
+class Call:
+    """One evaluation of the function."""
+
+    values: Mapping[str, Any]
+    seed: int
+    fom: float | None = None
+
+
+class Function:
+    """`function` is `module:function`; of one that was `sent` under that key it is a name for messages."""
+
+    suffix = ".checkpoint"
+    continues = False
+
+    def __init__(self, function: str, sent: str | None = None) -> None:
+        self.name = function
+        self.function = _imported(function) if sent is None else _sent(function, sent)
+
+    def prepare(self, device: Any, data_root: str | None) -> None:
+        pass
+
+    def begin(
+        self,
+        hyperparameters: Mapping[str, Any],
+        training_seed: int,
+        parent: bytes | None,
+        leg: Leg = Leg(),  # noqa: B008
+    ) -> Call:
+        return Call(hyperparameters, training_seed)
+
+    def train(self, call: Call) -> Generator[None, None, None]:
+        """Call the function. Raises what it raises, and `TypeError` if it does not return a number."""
+        seed_all(call.seed, current_device())
+        call.fom = number(self.function(**call.values))
+        yield
+
+    def checkpoint(self, call: Call) -> bytes | None:
+        return None
+
+    def evaluate(self, call: Call, split: str) -> dict[str, float]:
+        """Return the fom; there is no other split."""
+        return {"fom": call.fom} if split == "validation" and call.fom is not None else {}
+
+    def exhibits(self, call: Call) -> dict[str, bytes]:
+        return {}
+
+    def rehearse(
+        self,
+        hyperparameters: Mapping[str, Any],
+        other: Mapping[str, Any] | None = None,
+        leg: Leg = Leg(),  # noqa: B008
+        heirs: Sequence[Mapping[str, Any]] = (),
+    ) -> tuple[list[str], set[str]]:
+        """Check that the function takes the hyperparameters as keyword arguments, without calling it."""
+        try:
+            signature = inspect.signature(self.function)
+        except (TypeError, ValueError):  # of what is written in C there may be none
+            return ["fom"], set(hyperparameters)
+        for values in (hyperparameters, other or {}, *heirs) if other else (hyperparameters, *heirs):
+            try:
+                signature.bind(**values)
+            except TypeError as why:
+                names = ", ".join(values)
+                raise UsageError(f"{self.name}{signature} cannot be called with {names}: {why}") from None
+        return ["fom"], set(hyperparameters)
+
+    def facts(self) -> list[str]:
+        return [f"function {self.name}"]
+
+
+def number(value: Any) -> float:
+    """Return the number that a function returned. Raises `TypeError` if it is not one."""
+    if not isinstance(value, str | bytes):
+        try:
+            return float(value)
+        except (TypeError, ValueError, RuntimeError):  # torch raises the last for more than one element
+            pass
+    text = repr(value)
+    raise TypeError(f"the function should return a number, not {text[:100]}{'...' if text[100:] else ''}")
+
+
+def _imported(path: str) -> Callable[..., Any]:
+    module_name, _, name = path.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (Exception, SystemExit) as why:  # a user's module may raise anything while it is imported
+        where = place_of(why, importlib.__file__)
+        raise UsageError(
+            f"the function {path} cannot be imported: {type(why).__name__}: {why}{where}"
+        ) from why
+    if not callable(found):
+        raise UsageError(f"{path} is not a function")
+    made: Callable[..., Any] = found
+    return made
+
+
+def _sent(name: str, key: str) -> Callable[..., Any]:
+    plugin: Any = get_worker().plugins.get(f"{SENT_FUNCTION}{key}")
+    if plugin is None:
+        raise UsageError(
+            f"the function {name!r} of this run is not here: it could not be imported, so it was sent to the "
+            "workers of the cluster on which the run began, and no file has it. Such a run cannot be carried "
+            "on after its cluster or its caller has ended: begin it again, or put the function into a "
+            "module, from which workers can import it"
+        )
+    found: Callable[..., Any] = plugin.function
+    return found

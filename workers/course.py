@@ -120,7 +120,7 @@ class Course:
         self._counts = bool(job.ends_early or job.accounts)
         self._looked_at_s = 0.0
         self.steps = int(self._before.get("steps", 0))
-        self.ends_early = job.ends_early or self._until is not None
+        self.ends_early = self._until is not None if assignment.remakes else job.ends_early
         self.over = False
         self.latest: dict[str, float] | None = None
         self.notes: list[str] = []

@@ -1,8 +1,8 @@
 """Everything that is made from a run's journal when it ends, or when somebody asks: written to its directory.
 
-history.csv, schedule.yaml, best.safetensors, soup.safetensors, summary.json, and report/ with PNGs and
-index.html; of a steady run evolve.csv, hyp_evolved.yaml and evolve.png in place of the picture of its
-schedule. They can be deleted and made again at any time.
+history.csv, schedule.yaml, best.safetensors, soup.safetensors, summary.json, and report/ with index.html and
+PNGs (pareto.png if members differ in size); of a steady run evolve.csv, hyp_evolved.yaml and evolve.png in
+place of the picture of its schedule. They can be deleted and made again at any time.
 """
 
 import html
@@ -14,6 +14,7 @@ from evodevo.errors import UsageError
 from evodevo.report import web
 from evodevo.report.evolution import evolve_csv, evolve_plot, hyp_evolved_yaml
 from evodevo.report.naming import numbered
+from evodevo.report.pareto import differ_in_size, pareto_plot
 from evodevo.report.plots import drawn, fom_plot, schedule_plot
 from evodevo.report.schedule import Schedule
 from evodevo.report.summary import summary_lines, summary_of
@@ -46,6 +47,8 @@ def write_products(directory: Path | str) -> list[Path]:
         products[directory / "evolve.csv"] = evolve_csv(history)
         products[directory / "hyp_evolved.yaml"] = hyp_evolved_yaml(history)
         pictures[directory / "evolve.png"] = drawn(lambda: evolve_plot(history))
+    if differ_in_size(history):
+        pictures[report / "pareto.png"] = drawn(lambda: pareto_plot(history))
     exhibits = {path.name: path.read_bytes() for path in _own_files(directory / EXHIBITS)}
     best = _checkpoints(directory, history)
     missing = [f"{path.name}: {why}" for path, why in best.items() if isinstance(why, Missing)]

@@ -203,5 +203,5 @@ def job_of(
         legs=search.legs,
         target=config.objective.target.for_workers() if config.objective.target else None,
         member_time_s=config.limits.member_time_s,
-        accounts=getattr(search, "inherit", None) == "none" and config.workload.command is None,
+        accounts=not config.inherits and config.workload.command is None,
     )

@@ -10,7 +10,6 @@ from run.test_controller_legs import at_times, full_story
 from run.test_controller_resumed import resumed_everywhere
 
 from evodevo.config import RunConfig
-from evodevo.config_objective import Objective, Target
 from evodevo.run.history import History
 from evodevo.run.records import Assignment, Job, Outcome
 from tests.workers.toys import TOY, run_unit
@@ -41,16 +40,12 @@ class Working(FakeCaller):
         return {}
 
 
-def config(cost: str) -> RunConfig:
-    """Members that go on from others, which configs refuse: what is looked at are lives and legs."""
-    plain = config_of(
-        workload={"use": TOY}, search__loci=LOCI, search__legs=3, search__generations=3, search__population=3
-    )
+def config(cost: str, **changes: Any) -> RunConfig:
     limit = 40.0 if cost == "steps" else 40 * 4352.0
-    target = Target.model_validate(
-        {"all": GOALS, "evaluations": 2, "every_steps": 4, "cost": cost, "limit": limit}
-    )
-    return plain.model_copy(update={"objective": Objective.model_validate({"target": target.model_dump()})})
+    target = {"all": GOALS, "evaluations": 2, "every_steps": 4, "cost": cost, "limit": limit}
+    about: dict[str, Any] = {"legs": 4, "generations": 3, "population": 3, "loci": LOCI, "inherit": "none"}
+    keys = {f"search__{key}": value for key, value in about.items()}
+    return config_of(workload={"use": TOY}, objective={"target": target}, **{**keys, **changes})
 
 
 def told(history: History) -> list[Any]:
@@ -88,26 +83,21 @@ def test_with_steps_the_history_is_the_same_if_the_controller_is_killed_at_any_r
         assert told(history_of(run)) == expected
 
 
-def test_a_damaged_checkpoint_of_a_life_that_ended_early_is_made_again_with_the_same_bytes(
-    tmp_path: Path,
-) -> None:
+def test_a_damaged_checkpoint_within_a_life_is_made_again_with_the_same_bytes(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run", config("steps"))
     done: list[str] = []
 
     def damage(assignment: Assignment) -> None:
-        """The checkpoint of a life that was over early is damaged when a child begins."""
+        """The checkpoint of a leg is damaged when the next one begins."""
         parent = assignment.parent
-        if parent and not assignment.leg and not done and not assignment.remakes:
-            history = history_of(run)
-            alpha = history.by_id[history.by_id[assignment.member].birth.parent_params or ""]
-            if alpha.outcome and alpha.outcome.over:
-                done.append(parent.name)
-                (run / "params" / parent.name).write_bytes(b"")
-                cache._checkpoints.clear()
+        if parent and assignment.leg == 1 and not done and not assignment.remakes:
+            done.append(parent.name)
+            (run / "params" / parent.name).write_bytes(b"")
+            cache._checkpoints.clear()
 
     expected = told(finished(tmp_path / "undisturbed", config("steps"), Working()))
     caller = Working(watch=damage)
     history = carry_out(run, caller)
     assert done
-    assert [one.until_step for one in caller.assignments if one.remakes][-1]
+    assert [one.until_step for one in caller.assignments if one.remakes] == [None]
     assert told(history) == expected

@@ -24,7 +24,7 @@ def training_config(
     search = config.search.model_copy(
         update={
             "strategy": "replay",
-            "inherit": None,
+            "inherit": "none",
             "population": 1,
             "generations": 1,
             "pace": "generations",
@@ -32,6 +32,8 @@ def training_config(
             "legs": max_epochs,
             "patience": patience,
             "goal": None,
+            "stop_early": None,
+            "reuse": None,
             "epochs_per_generation": 1,
             "steps_per_generation": None,
             "recombine": None,
@@ -53,9 +55,8 @@ def training_config(
 def _objective(config: RunConfig) -> Any:
     """The best epoch; by the metric of a target, if the run has one. Raises `UsageError` for several."""
     objective, target = config.objective, config.objective.target
-    over = {"over": "best"} if "over" in type(objective).model_fields else {}
     if target is None:
-        return objective.model_copy(update=over)
+        return objective.model_copy(update={"over": "best", "repeats": 1})
     if len(target.goals) > 1:
         raise UsageError(
             f"run {config.run.name!r} has an objective.target of {len(target.goals)} metrics, and training "
@@ -63,4 +64,5 @@ def _objective(config: RunConfig) -> Any:
         )
     (goal,) = target.goals
     mode = "min" if goal.at_least is None else "max"
-    return objective.model_copy(update={"metric": goal.metric, "mode": mode, "target": None, **over})
+    own = {"metric": goal.metric, "mode": mode, "target": None, "over": "best", "repeats": 1}
+    return objective.model_copy(update=own)

@@ -19,7 +19,6 @@ class ReplayOptions(BaseModel):
 
 class Replay(base.Strategy):
     keeps_to_itself: ClassVar[bool] = True
-    may_begin_anew: ClassVar[bool] = False
     Options: ClassVar[type[BaseModel]] = ReplayOptions
     smallest_population = 1
     options: ReplayOptions

@@ -78,11 +78,12 @@ def test_lines_that_never_wait_for_each_other_wait_for_a_goal(tmp_path: Path) ->
     assert len(history.generations) == 2
 
 
-@pytest.mark.parametrize("strategy", ["tri_parent", "truncation_pbt"])
+@pytest.mark.parametrize("strategy", ["tri_parent", "natural_selection"])
 def test_a_run_that_is_killed_anywhere_ends_at_its_goal_as_if_undisturbed(
     tmp_path: Path, strategy: str
 ) -> None:
-    config = good_enough(tmp_path / "endless", search__strategy=strategy, run__seed=5)
+    size = {"search__population": 6, "run__seed": 5}
+    config = good_enough(tmp_path / "endless", search__strategy=strategy, **size)
     expected = finished(tmp_path / "run", config)
     for run, _, _ in resumed_everywhere(tmp_path, config, FakeCaller):
         history = carry_out(run, FakeCaller())

@@ -289,9 +289,8 @@ def prune(run: str, runs_dir: str) -> None:
 def _prune(directory: Path, history: History) -> tuple[int, int]:
     """Delete checkpoints that nothing needs; return how many, and how many are left."""
     best = history.best.outcome.checkpoint if history.best and history.best.outcome else None
-    origin = history.origin.checkpoint if history.origin else None  # a replay begins with it
     soup = history.soup.checkpoint if history.soup else None
-    last = {ref.name for ref in (best, origin, soup) if ref}
+    last = {ref.name for ref in (best, history.start, soup) if ref}  # a replay begins with the start
     keep = last if history.end == "done" else needed_checkpoints(history)
     store = CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url)
     deleted = [name for name in store.names() if name not in keep]

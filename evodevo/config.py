@@ -10,10 +10,10 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from evodevo import command_flags, config_cluster, yaml_text
+from evodevo import command_flags, config_cluster, config_phases, yaml_text
 from evodevo.command_flags import FlagKind
 from evodevo.config_cluster import Cluster
-from evodevo.config_errors import describe
+from evodevo.config_errors import describe, nearest
 from evodevo.config_search import Search, Section, check_run_name
 from evodevo.config_values import Plain, Seconds
 from evodevo.errors import UsageError
@@ -146,6 +146,10 @@ class RunConfig(Section):
     limits: Limits = Limits()
     cluster: Cluster = Cluster()
     compare: Compare = Compare()
+    phases: list[Plain] = Field(default_factory=list)
+    """Sections to lay over the others, each with a `name`: runs that follow each other. See config_phases."""
+    phase: int | None = None
+    """Which of them this run is. Filled in by evodevo."""
     versions: dict[str, str] = Field(default_factory=dict)
     """Filled in by evodevo when the run begins; what is given is overwritten."""
 
@@ -215,7 +219,7 @@ class RunConfig(Section):
         Where it runs does not count (but the threads and workers of a member do), nor do comparisons and
         versions.
         """
-        results = ("run", "workload", "objective", "search", "data", "checkpoints", "limits")
+        results = ("run", "workload", "objective", "search", "data", "checkpoints", "limits", "phases")
         one, two = self.complete(), other.complete()
         found = [section for section in results if getattr(one, section) != getattr(two, section)]
         keys = ("threads_per_member", "workers_per_member", "batch_norm")
@@ -232,6 +236,11 @@ class RunConfig(Section):
 
 def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
     """Validate a config that is plain data. Raises `UsageError`, naming `where` it came from."""
+    if data.get("phases") and data.get("phase") is None:
+        try:
+            data = config_phases.laid_out(data, where, parse)
+        except ValueError as why:
+            raise _wrong(where, [str(why)]) from None
     data = _filled_in(data)
     try:
         config = RunConfig.model_validate(data)
@@ -255,7 +264,8 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
     except ValueError as why:
         raise _wrong(where, [f"search.loci.{why}"]) from None
     workload = config.workload
-    problems = command_flags.problems(workload.command or "", workload.flags, search.loci)
+    problems = config_phases.problems(config.phases, config.phase)
+    problems += command_flags.problems(workload.command or "", workload.flags, search.loci)
     if search.population < strategy.smallest_population:
         problems.append(
             f"search.population: {search.population} is too small for {search.strategy}, "
@@ -275,6 +285,7 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
         )
     problems += [
         *_averaging_problems(config, strategy),
+        *_start_problems(search),
         *config_cluster.problems(config.cluster, config.workload.command),
     ]
     if search.pool is not None and search.pace != "pools":
@@ -298,6 +309,16 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
     return config
 
 
+def _start_problems(search: Search) -> list[str]:
+    """Loci that are to be fixed at values of another run, and are none."""
+    fix = search.start.fix if search.start else []
+    return [
+        f"search.start.fix: {name} is no locus; {nearest(name, list(search.loci))}"
+        for name in fix
+        if name not in search.loci
+    ]
+
+
 def _averaging_problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
     """Why parameters cannot be averaged as the config says."""
     search, found = config.search, []
@@ -317,7 +338,7 @@ def _averaging_problems(config: RunConfig, strategy: type[Strategy]) -> list[str
         found.append("search.recombine: parameters of a program have no mean, as only itself knows them")
     if not config.inherits:
         found.append("search.recombine: members inherit nothing")
-    elif strategy.keeps_to_itself and not (search.initialisation == "shared" or search.start):
+    elif strategy.keeps_to_itself and not search.begins_alike:
         found.append(
             f"search.recombine: lines of {search.strategy} never mix, and members of different founders have "
             "no mean; leave it out, set search.initialisation to shared, or take a strategy in which "

@@ -34,7 +34,7 @@ End = Literal["done", "failed", "cancelled"]
 class Origin:
     """The member of another run that the founders of this one start from.
 
-    `checkpoint` is a copy in the run's own store. `epochs` is how many its parameters had been trained, all
+    `checkpoint` is a copy in the run's own store; None where only the genome was taken. `epochs` is how many its parameters had been trained, all
     runs together; this run counts its epochs from 0.
     """
 
@@ -45,12 +45,13 @@ class Origin:
     fom: float | None
     epochs: int
     genome: Mapping[str, Any]
-    checkpoint: CheckpointRef
+    checkpoint: CheckpointRef | None
 
     def text(self) -> str:
         """The member in words."""
         fom = "" if self.fom is None else f"{self.metric} {self.fom:.6g}, "
-        return f"{self.member} of {self.run} ({fom}{self.epochs} epochs)"
+        taken = "" if self.checkpoint else "; its genome only"
+        return f"{self.member} of {self.run} ({fom}{self.epochs} epochs{taken})"
 
 
 @dataclass(frozen=True)
@@ -282,12 +283,13 @@ def _encode_origin(origin: Origin) -> dict[str, Any]:
     return {
         **vars(origin),
         "genome": dict(origin.genome),
-        "checkpoint": {"name": ref.name, "size_bytes": ref.size_bytes, "sha256": ref.sha256},
+        "checkpoint": ref and {"name": ref.name, "size_bytes": ref.size_bytes, "sha256": ref.sha256},
     }
 
 
 def _origin(data: Mapping[str, Any]) -> Origin:
-    return Origin(**{**data, "checkpoint": CheckpointRef(**data["checkpoint"])})
+    ref = data["checkpoint"]
+    return Origin(**{**data, "checkpoint": ref and CheckpointRef(**ref)})
 
 
 def _run(record: Record) -> Begun:

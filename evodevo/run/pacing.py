@@ -103,7 +103,7 @@ def pacing_of(strategy: Strategy, history: History) -> Pacing:
     if history.begun.pace == "steady":
         made = Steady(strategy, search.generations)
     else:
-        shared = search.initialisation == "shared" or history.origin is not None
+        shared = search.initialisation == "shared" or history.start is not None
         made = ByGeneration(strategy, search.generations, search.recombining, shared)
     for mean in history.means.values():
         made.averaging(mean)

@@ -20,7 +20,7 @@ def needed_checkpoints(
     `may_inherit`: whether a child to come can inherit from a member; `may_retry`: whether a failed member can
     be tried again. The pacing of the run knows; without it both are taken to be so for the last generations.
     """
-    needed = {history.origin.checkpoint.name} if history.origin else set()
+    needed = {history.start.name} if history.start else set()
     if history.soup:
         needed.add(history.soup.checkpoint.name)
     for life in [*_recent(history), *([history.best] if history.best else [])]:

@@ -50,7 +50,7 @@ def create_run(
     """Make the directory of a new run, with its journal begun: all of it or nothing.
 
     `data`: the digest of each split, by its name. `start` is what the founders start from, and the content of
-    its checkpoint: the run keeps a copy. Raises `FileExistsError` where there is a run, and `CheckpointError`
+    its checkpoint, if it has one: the run keeps a copy. Raises `FileExistsError` where there is a run, and `CheckpointError`
     if the copy cannot be written.
     """
     config = config.complete()
@@ -61,12 +61,15 @@ def create_run(
     unborn.mkdir(parents=True)
     run_id = uuid.uuid4().hex[:8]
     store = CheckpointStore(job_of(config, unborn, run_id).checkpoints_url)
-    origin: Origin | None = None
+    origin = start[0] if start else None
+    copied: CheckpointRef | None = None
     try:
         store.prepare()
         files.write_new(unborn / CONFIG, config.to_yaml().encode())
         if start:
-            origin = replace(start[0], checkpoint=_copied(store, *start))
+            if start[0].checkpoint:
+                copied = store.publish(START_STEM, start[1], Path(start[0].checkpoint.name).suffix)
+            origin = replace(start[0], checkpoint=copied)
         with Journal(unborn / JOURNAL) as journal:
             strategy = find(config.search.strategy)
             pace = config.search.pace or strategy.paces[0]
@@ -74,9 +77,9 @@ def create_run(
             journal.append([encode(begun)])
         _rename_to_new(unborn, directory)
     except BaseException:
-        if origin:
+        if copied:
             with contextlib.suppress(CheckpointError):
-                store.delete([origin.checkpoint.name])
+                store.delete([copied.name])
         shutil.rmtree(unborn, ignore_errors=True)
         raise
     files.flush_directory(directory.parent)
@@ -88,11 +91,6 @@ def _clear_left_overs(directory: Path) -> None:
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > LEFT_OVER_S:
                 shutil.rmtree(path)
-
-
-def _copied(store: CheckpointStore, origin: Origin, data: bytes) -> CheckpointRef:
-    """Copy a checkpoint of another run into the store of this one."""
-    return store.publish(START_STEM, data, Path(origin.checkpoint.name).suffix)
 
 
 def write_config(directory: Path, config: RunConfig) -> None:

@@ -143,9 +143,7 @@ def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> Data:
     return laid
 
 
-def _after(
-    search: Data, overlay: Data, before: Data, found: Data, run: str, phase: str
-) -> Data:
+def _after(search: Data, overlay: Data, before: Data, found: Data, run: str, phase: str) -> Data:
     """The `search` of a phase that begins where another one, of that `run`, ended."""
     where = f"phases.{phase}.search"
     named = search.get("loci") or {}

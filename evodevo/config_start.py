@@ -47,7 +47,9 @@ def with_initials(config: "RunConfig", genome: Mapping[str, Value]) -> tuple["Ru
         else:
             loci[name] = locus.model_copy(update={"when": when})
             if locus.evolves:
-                kept.append(f"{name} ({f'{value!r} is not possible here' if name in genome else 'not in it'})")
+                kept.append(
+                    f"{name} ({f'{value!r} is not possible here' if name in genome else 'not in it'})"
+                )
     facts = [f"initial: {', '.join(taken) or 'nothing'} of its genome"]
     facts += [f"initial as given: {', '.join(kept)}"] if kept else []
     facts += [f"fixed: {', '.join(fixed)}"] if fixed else []

@@ -348,8 +348,7 @@ class Space:
         active: set[str] = set()
         for name in self.conditions_first:
             if all(
-                other in active
-                and self.meets(other, genome[other], wanted)
+                other in active and self.meets(other, genome[other], wanted)
                 for other, wanted in self.loci[name].when.items()
             ):
                 active.add(name)

@@ -158,7 +158,9 @@ def _after(search: Data, overlay: Data, before: Data, found: Data, run: str, pha
                 f"{where}.loci.{name}: no phase before has a locus of that name, so give its type; "
                 f"{nearest(str(name), list(loci))}"
             )
-        loci[name] = _over(loci.get(name, {}), given or {}) if "type" not in (given or {}) else dict(given)
+        loci[name] = (
+            _over(loci.get(name, {}), given or {}) if "type" not in (given or {}) else dict(given or {})
+        )
         evolves = loci[name].get("type") != "fixed"
         if evolves and loci[name].get("initial") is None and name in found:
             loci[name]["initial"] = found[name]

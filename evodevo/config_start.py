@@ -21,7 +21,8 @@ def with_initials(config: "RunConfig", genome: Mapping[str, Value]) -> tuple["Ru
     space, start = Space(config.search.loci), config.search.start
     fix = set(start.fix) if start else set()
     loci: dict[str, Any] = {}
-    taken, kept, fixed, left_out = [], [], [], set()
+    taken, kept, fixed = [], [], []
+    left_out: set[str] = set()
     for name in space.conditions_first:
         locus, value = space.loci[name], genome.get(name)
         if isinstance(locus, FloatLocus) and type(value) is int:

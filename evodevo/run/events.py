@@ -34,8 +34,8 @@ End = Literal["done", "failed", "cancelled"]
 class Origin:
     """The member of another run that the founders of this one start from.
 
-    `checkpoint` is a copy in the run's own store; None where only the genome was taken. `epochs` is how many its parameters had been trained, all
-    runs together; this run counts its epochs from 0.
+    `checkpoint` is a copy in the run's own store, or None if only the genome was taken. `epochs` is how many
+    its parameters had been trained, all runs together; this run counts its epochs from 0.
     """
 
     run: str

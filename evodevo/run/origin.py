@@ -1,4 +1,4 @@
-"""`search.start`: begin a run from what another one found: its genome, and its parameters unless only that is taken.
+"""`search.start`: begin a run from the genome that another one found, and from its parameters.
 
 Whatever has no parent in the new run starts from them. The checkpoint, if it is taken, is copied into the new
 run's store and the genome into its config, so the other run can be pruned or deleted afterwards.
@@ -23,8 +23,8 @@ from evodevo.run.view import runs_in
 
 @dataclass(frozen=True)
 class Found:
-    """What a run starts from. `checkpoint` is the other run's own, at `url`, and `data` its content; None where
-    only the genome is taken.
+    """What a run starts from. `checkpoint` is the other run's own, at `url`, and `data` its content; if
+    only the genome is taken, it is None.
 
     `config` is that of the new run with the genome as the loci's `initial`; `facts` says what that changes.
     """

@@ -50,8 +50,8 @@ def create_run(
     """Make the directory of a new run, with its journal begun: all of it or nothing.
 
     `data`: the digest of each split, by its name. `start` is what the founders start from, and the content of
-    its checkpoint, if it has one: the run keeps a copy. Raises `FileExistsError` where there is a run, and `CheckpointError`
-    if the copy cannot be written.
+    its checkpoint, if it has one: the run keeps a copy. Raises `FileExistsError` where there is a run, and
+    `CheckpointError` if the copy cannot be written.
     """
     config = config.complete()
     if directory.exists():

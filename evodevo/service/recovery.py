@@ -13,7 +13,10 @@ logger = logging.getLogger("evodevo.service")
 
 
 def unfinished(runs_dir: Path) -> list[str]:
-    """The unfinished runs of this user, and those whose next phase has not begun. Those of others are left alone: their configs name code to run."""
+    """The unfinished runs of this user, and those whose next phase has not begun.
+
+    Those of others are left alone: their configs name code to run.
+    """
     found = []
     for name in runs_in(runs_dir):
         journal = runs_dir / name / JOURNAL

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from evodevo.config import RunConfig
 from evodevo.config_search import Start

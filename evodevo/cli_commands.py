@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import time
 from pathlib import Path
 
 import click
@@ -28,6 +29,8 @@ from evodevo.cli_common import (
     submit_new,
     write_missing_products,
 )
+from evodevo.config import RunConfig, parse
+from evodevo.config_phases import later_phases, next_of
 from evodevo.errors import UsageError
 from evodevo.harmless import complain
 from evodevo.interrupts import heeding_interrupts
@@ -41,10 +44,12 @@ from evodevo.run.journal import Journal, JournalInUse, holder_of
 from evodevo.run.origin import find_origin
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import DESCRIBE, JOURNAL, TRY_START, founders, job_of
-from evodevo.run.view import directory_of, runs_in
+from evodevo.run.view import directory_of, phases_begun, runs_in
 from evodevo.service import comparison
-from evodevo.service.client import open_run, statuses_of
+from evodevo.service.client import POLL_S, Run, open_run, statuses_of
 
+BETWEEN_PHASES_S = 60.0
+"""Longest wait for a phase to begin, where only the runs' files are looked at."""
 AT_ONCE = 16
 """Runs that are looked at in their files at once: without locks each may have to be watched for a while."""
 
@@ -92,7 +97,7 @@ def launch(
                 soft_wrap=True,
             )
             return
-        follow(run, client, no_progress)
+        run = follow(run, client, no_progress)
         show_end(run, client.runs_dir / run.name)
 
 
@@ -122,11 +127,29 @@ def check(config_path: str, overrides: tuple[str, ...], runs_dir: str, where: Wh
             facts = call_by_path(DESCRIBE, (job, first, True))
             if start:
                 start.check_data(facts["data"])
-                tried = call_by_path(TRY_START, (job, first[0], start.url, start.origin.checkpoint))
-                facts = {**facts, "start": start.facts, "warnings": [*facts["warnings"], *tried]}
+                tried = start.checkpoint and call_by_path(
+                    TRY_START, (job, first[0], start.url, start.checkpoint)
+                )
+                facts = {**facts, "start": start.facts, "warnings": [*facts["warnings"], *(tried or ())]}
         except ModuleNotFoundError as why:
             raise UsageError(f"the config is good, but its workload cannot be tried here: {why}") from None
     console.print(display.rows(f"{config_path} is good", display.plan(config, facts)))
+    for warning in [*config.warnings(), *facts["warnings"]]:
+        console.print(f"warning: {warning}")
+    for phase in later_phases(config, parse):
+        _check_phase(phase, runs_dir, where)
+
+
+def _check_phase(config: RunConfig, runs_dir: str, where: Where) -> None:
+    """Try a later phase of a config; initial values stand in for those that will be found."""
+    if where.exists:
+        with where.connect() as client:
+            facts = client.check(config)
+    else:
+        facts = call_by_path(
+            DESCRIBE, (job_of(config, Path(runs_dir, config.run.name)), founders(config), True)
+        )
+    console.print(display.rows(f"{config.run.name}, which follows, is good", display.plan(config, facts)))
     for warning in [*config.warnings(), *facts["warnings"]]:
         console.print(f"warning: {warning}")
 
@@ -142,17 +165,19 @@ def status(run: str | None, as_json: bool, runs_dir: str, where: Where) -> None:
         if where.exists:
             client = stack.enter_context(where.connect())
             place, names, open_one = client.runs_dir, client.names(), client.run
+            phases = [one.name for one in client.phases(run)] if run else []
             general = client.unused_why
         else:
             general = []
             place, names = Path(runs_dir), runs_in(Path(runs_dir))
+            phases = phases_begun(run, place) if run else []
             open_one = functools.partial(open_in, runs_dir=runs_dir)
         if run:
-            names = [run]
+            names = phases if phases and run not in names else [run]
         statuses, problems = statuses_of(names, open_one, at_once=1 if where.exists else AT_ONCE)
         unused = display.unused_lines(general, statuses)
     if run and problems:
-        raise UsageError(problems[run])
+        raise UsageError("\n".join(problems.values()))
     if as_json:
         print(json.dumps([one.to_json() for one in statuses], indent=2))
     else:
@@ -174,7 +199,12 @@ def watch(run: str, runs_dir: str, where: Where) -> None:
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(where.connect()) if where.exists else None
         watched = client.run(run) if client else open_in(run, runs_dir)
-        display.show(heeding_interrupts(watched.follow()), None, console)
+        while True:
+            display.show(heeding_interrupts(watched.follow()), None, console)
+            after = client.after(watched) if client else _phase_after(watched)
+            if after is None:
+                break
+            watched = after
         show_end(watched, None)
 
 
@@ -193,6 +223,7 @@ def cancel(run: str, runs_dir: str, where: Where) -> None:
     with where.connect() as client:
         cancelled = client.run(run)
         cancelled.cancel()
+        run = cancelled.name
         state = cancelled.status().state
     if state == "cancelled":
         console.print(f"run {run} is cancelled; `{f'evodevo resume {run} {options}'.strip()}` carries it on")
@@ -225,16 +256,18 @@ def resume(
         return
     directory = directory_of(run, runs_dir)
     found = open_run(directory)
+    while generations is None and (after := _begun_after(found)):  # whichever phase is open
+        found, directory = after, after.directory
     if not found.view.over:
         who = holder_of(directory / JOURNAL) or "a process that has just ended"
         raise UsageError(
             f"run {found.name!r} is running, carried out by {who}; `evodevo watch {found.name}` follows it"
         )
-    if found.status().state == "done" and generations is None:
+    history = found.view.history
+    if found.status().state == "done" and generations is None and not next_of(history.config):
         console.print(f"run {found.name} is done already")
         write_missing_products(directory)
         return
-    history = found.view.history
     if generations is not None:  # before a cluster is started
         extension_of(directory, history, generations)
     with client_of(where, str(directory.parent), history.config) as client:
@@ -246,8 +279,11 @@ def resume(
 @in_runs_dir
 def report(run: str, runs_dir: str) -> None:
     """Write RUN's tables, schedule, best checkpoint and report/ anew."""
-    for path in write_products(directory_of(run, runs_dir)):
-        console.print(str(path), soft_wrap=True)
+    directory = directory_of(run, runs_dir)
+    phases = phases_begun(run, Path(runs_dir)) if directory.name != run else []
+    for one in [directory.with_name(name) for name in phases] or [directory]:
+        for path in write_products(one):
+            console.print(str(path), soft_wrap=True)
 
 
 @click.command()
@@ -289,14 +325,31 @@ def prune(run: str, runs_dir: str) -> None:
 def _prune(directory: Path, history: History) -> tuple[int, int]:
     """Delete checkpoints that nothing needs; return how many, and how many are left."""
     best = history.best.outcome.checkpoint if history.best and history.best.outcome else None
-    origin = history.origin.checkpoint if history.origin else None  # a replay begins with it
     soup = history.soup.checkpoint if history.soup else None
-    last = {ref.name for ref in (best, origin, soup) if ref}
+    last = {ref.name for ref in (best, history.start, soup) if ref}  # a replay begins with the start
     keep = last if history.end == "done" else needed_checkpoints(history)
     store = CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url)
     deleted = [name for name in store.names() if name not in keep]
     store.delete(deleted)
     return len(deleted), len(store.names())
+
+
+def _begun_after(run: Run) -> Run | None:
+    """The phase that follows a run, from its files; None if none has begun."""
+    following = next_of(run.view.history.config)
+    directory = run.directory.with_name(following["run"]["name"]) if following else None
+    return open_run(directory) if directory and (directory / JOURNAL).exists() else None
+
+
+def _phase_after(run: Run) -> Run | None:
+    """The same, with time for a scheduler to begin it after a run that is done."""
+    deadline = time.monotonic() + BETWEEN_PHASES_S
+    while (after := _begun_after(run)) is None:
+        is_last = run.view.history.end != "done" or next_of(run.view.history.config) is None
+        if is_last or time.monotonic() > deadline:
+            return None
+        time.sleep(POLL_S)
+    return after
 
 
 def _no_runs(place: Path, where: Where) -> str:

@@ -13,6 +13,7 @@ import click
 from evodevo import display
 from evodevo.config import RunConfig
 from evodevo.config_file import load, parse_override
+from evodevo.config_phases import next_of
 from evodevo.console import HarmlessConsole
 from evodevo.errors import RunFailed, UsageError
 from evodevo.harmless import complain
@@ -185,18 +186,21 @@ def carry_on(client: Client, name: str, no_progress: bool, generations: int | No
     With `generations` a finished run is extended to that many generations.
     """
     run = client.run(name)
-    state = run.status().state
+    if generations is None:
+        while after := client.after(run):  # whichever phase is open
+            run = after
+    name, state = run.name, run.status().state
     if generations is not None and state in ("running", "waiting"):
         raise UsageError(
             f"run {name!r} is running: `evodevo cancel {name}`, then resume it with --generations"
         )
-    if state == "done" and generations is None:
+    if state == "done" and generations is None and not next_of(run.view.history.config):
         console.print(f"run {name} is done already")
         write_missing_products(client.runs_dir / name)
     else:
         if state not in ("running", "waiting"):
             run.resume(generations)
-        follow(run, client, no_progress)
+        run = follow(run, client, no_progress)
     show_end(run, client.runs_dir / name)
 
 
@@ -208,10 +212,17 @@ def write_missing_products(directory: Path) -> None:
         write_products(directory)
 
 
-def follow(run: Run, client: Client, quiet: bool) -> None:
-    """Show a run until it is over; on Ctrl-C say how it is carried on or followed."""
+def follow(run: Run, client: Client, quiet: bool) -> Run:
+    """Show a run until it is over, and the phases that follow it; return the last one.
+
+    On Ctrl-C say how it is carried on or followed.
+    """
     try:
-        display.show(heeding_interrupts(run.follow()), client.dashboard, console, quiet)
+        while True:
+            display.show(heeding_interrupts(run.follow()), client.dashboard, console, quiet)
+            if (after := client.after(run)) is None:
+                return run
+            run = after
     except KeyboardInterrupt:
         where = f"{run.name} {client.options}".strip()
         if client.outlives:
@@ -238,6 +249,11 @@ def show_end(run: Run, directory: Path | None) -> None:
         raise RunFailed(f"run {run.name} failed: {status.message}")
     if status.state == "interrupted":
         raise RunFailed(f"run {run.name} stopped: {status.message or 'no scheduler carries it on'}")
+    if status.state == "done" and (following := next_of(history.config)):
+        missing = f"its next phase, {following['run']['name']}, has not begun"
+        raise RunFailed(
+            f"run {run.name} is done, and {missing}{f': {status.message}' if status.message else ''}"
+        )
     if status.message and status.state == "done":
         complain(f"evodevo: {status.message}")
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from evodevo import command_flags, config_cluster, config_objective, yaml_text
+from evodevo import command_flags, config_checks, config_objective, config_phases, yaml_text
 from evodevo.command_flags import FlagKind
 from evodevo.config_cluster import Cluster
 from evodevo.config_errors import describe
@@ -133,6 +133,10 @@ class RunConfig(Section):
     limits: Limits = Limits()
     cluster: Cluster = Cluster()
     compare: Compare = Compare()
+    phases: list[Plain] = Field(default_factory=list)
+    """Sections to lay over the others, each with a `name`: runs that follow each other. See config_phases."""
+    phase: int | None = None
+    """Which of them this run is. Filled in by evodevo."""
     versions: dict[str, str] = Field(default_factory=dict)
     """Filled in by evodevo when the run begins; what is given is overwritten."""
 
@@ -209,7 +213,7 @@ class RunConfig(Section):
         Where it runs does not count (but the threads and workers of a member do), nor do comparisons and
         versions.
         """
-        results = ("run", "workload", "objective", "search", "data", "checkpoints", "limits")
+        results = ("run", "workload", "objective", "search", "data", "checkpoints", "limits", "phases")
         one, two = self.complete(), other.complete()
         found = [section for section in results if getattr(one, section) != getattr(two, section)]
         keys = ("threads_per_member", "workers_per_member", "batch_norm")
@@ -226,6 +230,11 @@ class RunConfig(Section):
 
 def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
     """Validate a config that is plain data. Raises `UsageError`, naming `where` it came from."""
+    if data.get("phases") and data.get("phase") is None:
+        try:
+            data = config_phases.laid_out(data, where, parse)
+        except ValueError as why:
+            raise _wrong(where, [str(why)]) from None
     data = _filled_in(data)
     try:
         config = RunConfig.model_validate(data)
@@ -249,7 +258,8 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
     except ValueError as why:
         raise _wrong(where, [f"search.loci.{why}"]) from None
     workload = config.workload
-    problems = command_flags.problems(workload.command or "", workload.flags, search.loci)
+    problems = config_phases.problems(config.phases, config.phase)
+    problems += command_flags.problems(workload.command or "", workload.flags, search.loci)
     if search.population < strategy.smallest_population:
         problems.append(
             f"search.population: {search.population} is too small for {search.strategy}, "
@@ -267,11 +277,7 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
             f"search.inherit: {search.strategy} trains the same members from generation to generation, so "
             "they cannot begin anew; leave it out, or take another strategy"
         )
-    problems += [
-        *_averaging_problems(config, strategy),
-        *config_cluster.problems(config.cluster, config.workload.command),
-        *_ending_problems(config),
-    ]
+    problems += config_checks.problems(config, strategy)
     if search.pool is not None and search.pace != "pools":
         problems.append(f"search.pool: is {search.pool}, and counts only with search.pace: pools")
     if search.pace is not None and search.pace not in strategy.paces:
@@ -294,43 +300,6 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
         cluster = config.cluster.model_copy(update={"stacked": False})
         return config.model_copy(update={"cluster": cluster})
     return config
-
-
-def _ending_problems(config: RunConfig) -> list[str]:
-    """Why lives cannot end, or be counted, as the config says."""
-    is_program, timed = config.workload.command is not None, config.limits.member_time_s is not None
-    about = config.objective, config.search, config.cluster
-    return config_objective.problems(*about, is_program, config.inherits, timed)
-
-
-def _averaging_problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
-    """Why parameters cannot be averaged as the config says."""
-    search, found = config.search, []
-    if search.average_half_life is not None and search.judge != "averaged":
-        found.append("search.average_half_life: counts only with search.judge: averaged")
-    if search.judge == "averaged" and config.workload.command is not None:
-        found.append("search.judge: a program is judged raw, as only itself knows its parameters")
-    if search.soup and config.workload.command is not None:
-        found.append("search.soup: parameters of a program have no mean, as only itself knows them")
-    if search.initialisation == "shared" and config.workload.command is not None:
-        found.append("search.initialisation: a program draws its parameters itself")
-    if search.soup and not config.inherits:
-        found.append("search.soup: networks that were trained from scratch have no mean")
-    if search.recombine is None:
-        return found
-    if config.workload.command is not None:
-        found.append("search.recombine: parameters of a program have no mean, as only itself knows them")
-    if not config.inherits:
-        found.append("search.recombine: members inherit nothing")
-    elif strategy.keeps_to_itself and not (search.initialisation == "shared" or search.start):
-        found.append(
-            f"search.recombine: lines of {search.strategy} never mix, and members of different founders have "
-            "no mean; leave it out, set search.initialisation to shared, or take a strategy in which "
-            "children descend from the best"
-        )
-    if search.pace == "steady":
-        found.append("search.recombine: search.pace steady has no generations that could be averaged")
-    return found
 
 
 def _filled_in(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,14 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> RunCon
     data = yaml_text.read(Path(path), "configs/quickstart.yaml")
     for key, value in (overrides or {}).items():
         _set(data, key, value)
+    given = data.get("phases")
+    for one in [data, *(one for one in (given if isinstance(given, list) else []) if isinstance(one, dict))]:
+        _resolve(one)
+    return parse(data, str(path))
+
+
+def _resolve(data: dict[str, Any]) -> None:
+    """Put in what sections name in other files, and make paths absolute."""
     _read_hyp(data)
     for section, key in (("data", "root"), ("checkpoints", "url")):
         inner = data.get(section)
@@ -30,7 +38,6 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> RunCon
     start = search.get("start") if isinstance(search, dict) else None
     if isinstance(start, dict) and isinstance(run := start.get("run"), str) and "/" in run:
         start["run"] = str(_path("search.start.run", run).absolute())
-    return parse(data, str(path))
 
 
 def _path(key: str, text: str) -> Path:
@@ -85,13 +92,27 @@ def _has_gains(strategy: Any) -> bool:
 
 
 def _set(data: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key; `phases.NAME` is the phase of that name."""
     *sections, last = key.split(".")
+    if "phases" in (key, *sections[:1]):
+        data, sections = _phase(data, key), sections[2:]
     for section in sections:
         try:
             data = _section(data, section)
         except UsageError as why:
             raise UsageError(f"--set {key}: {why}") from None
     data[last] = value
+
+
+def _phase(data: dict[str, Any], key: str) -> dict[str, Any]:
+    given = data.get("phases")
+    phases = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
+    names = [str(one.get("name")) for one in phases]
+    parts = key.split(".")
+    if len(parts) < 4 or parts[1] not in names:
+        known = ", ".join(names) or "there are none"
+        raise UsageError(f"--set {key}: should have the form phases.NAME.section.key=value; names: {known}")
+    return phases[names.index(parts[1])]
 
 
 def _section(data: dict[str, Any], name: str, within: str = "") -> dict[str, Any]:

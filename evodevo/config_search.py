@@ -41,17 +41,26 @@ EpochsPerGeneration = Annotated[int | list[int] | Literal["auto"], BeforeValidat
 
 
 class Start(Section):
-    """What the founders of a run start from: parameters of another run, which are copied when it begins."""
+    """What the founders of a run start from: another run's best, copied when it begins."""
 
     run: str
     """A run's name in the same runs directory, or the path of a run's directory."""
-    take: Literal["best", "start"] = "best"
-    """The parameters and the genome of its best member; or the parameters that it started from itself."""
+    take: Literal["best", "genome", "start"] = "best"
+    """The parameters and the genome of its best member; the genome alone, with parameters drawn freshly; or
+    the parameters that it started from itself."""
+    fix: list[str] = Field(default_factory=list)
+    """Loci that are fixed at the values of that genome; the others begin there."""
 
     @field_validator("run")
     @classmethod
     def _is_a_name_or_a_path(cls, run: str) -> str:
         return run if "/" in run and "\0" not in run else check_run_name(run)
+
+    @model_validator(mode="after")
+    def _fixes_what_it_takes(self) -> Self:
+        if self.fix and self.take == "start":
+            raise ValueError("fix is at values of the best genome, which `take: start` does not take")
+        return self
 
     @property
     def is_path(self) -> bool:
@@ -121,7 +130,7 @@ class Search(Section):
     options: Plain = Field(default_factory=dict)
     """The strategy's own."""
     start: Start | None = None
-    """Another run, from whose parameters the founders go on; null for freshly drawn ones."""
+    """Another run, from whose best the founders go on; null for parameters and genomes of their own."""
     loci: dict[str, Locus] = Field(min_length=1)
     own_loci: dict[str, Locus] = Field(default_factory=dict)
     """Those that a strategy of a user's own adds. Filled in by evodevo; what is given is overwritten."""
@@ -165,6 +174,11 @@ class Search(Section):
         each = self.epochs_per_generation
         assert each != "auto", "replaced when the config was read"
         return each if isinstance(each, int) else each[min(generation, len(each) - 1)]
+
+    @property
+    def begins_alike(self) -> bool:
+        """Whether founders begin with the same parameters."""
+        return self.initialisation == "shared" or (self.start is not None and self.start.take != "genome")
 
     @property
     def half_life(self) -> float | None:

@@ -294,7 +294,7 @@ class Space:
         for name, locus in self.loci.items():
             for other, wanted in locus.when.items():
                 self._check_condition(name, other, wanted)
-        self._conditions_first = self._ordered()
+        self.conditions_first = self._ordered()
 
     def express(self, genome: Genome) -> dict[str, Value]:
         """The hyperparameters that `genome` stands for: those of its loci whose conditions hold."""
@@ -326,6 +326,10 @@ class Space:
         """The loci that the config gives no `initial` value."""
         return [name for name, locus in self.loci.items() if not locus.contains(locus.initial)]
 
+    def meets(self, name: str, value: Value, wanted: Value) -> bool:
+        """Whether `value` of a locus is what a condition asks for."""
+        return any(same(value, one) for one in self._alternatives(name, wanted))
+
     def _alternatives(self, name: str, wanted: Value) -> list[Value]:
         """The values of a locus that a condition names: one, or a list of them."""
         return wanted if isinstance(wanted, list) and not self.loci[name].contains(wanted) else [wanted]
@@ -342,10 +346,9 @@ class Space:
 
     def _active(self, genome: Genome) -> set[str]:
         active: set[str] = set()
-        for name in self._conditions_first:
+        for name in self.conditions_first:
             if all(
-                other in active
-                and any(same(genome[other], value) for value in self._alternatives(other, wanted))
+                other in active and self.meets(other, genome[other], wanted)
                 for other, wanted in self.loci[name].when.items()
             ):
                 active.add(name)

@@ -15,6 +15,7 @@ from evodevo.report import web
 from evodevo.report.evolution import evolve_csv, evolve_plot, hyp_evolved_yaml
 from evodevo.report.naming import numbered
 from evodevo.report.pareto import differ_in_size, pareto_plot
+from evodevo.report.phases import PhaseFacts, phases_of, phases_section
 from evodevo.report.plots import drawn, fom_plot, schedule_plot
 from evodevo.report.schedule import Schedule
 from evodevo.report.summary import summary_lines, summary_of
@@ -30,13 +31,16 @@ def write_products(directory: Path | str) -> list[Path]:
     """Write all products of the run in `directory`; returns their paths. Raises `UsageError`."""
     directory = Path(directory)
     history = load_history(directory / JOURNAL)
+    phases = phases_of(directory, history)
+    told = {"phases": [phase.to_json() for phase in phases]} if phases else {}
+    summary = {**summary_of(history), **told}
     report = directory / "report"
     if report.is_symlink():
         raise UsageError(f"{report}: is a symbolic link, and a report is written to the run's own directory")
     report.mkdir(exist_ok=True)
     products: dict[Path, bytes | str | Missing] = {
         directory / "history.csv": history_csv(history),
-        directory / "summary.json": json.dumps(summary_of(history), indent=2) + "\n",
+        directory / "summary.json": json.dumps(summary, indent=2) + "\n",
     }
     pictures = {report / "fom.png": drawn(lambda: fom_plot(history))}
     if history.best:
@@ -53,7 +57,7 @@ def write_products(directory: Path | str) -> list[Path]:
     best = _checkpoints(directory, history)
     missing = [f"{path.name}: {why}" for path, why in best.items() if isinstance(why, Missing)]
     shown = {path.stem: png for path, png in pictures.items()}
-    page = _page(history, shown, exhibits, missing)
+    page = _page(history, phases, shown, exhibits, missing)
     return files.replace_all({**products, **pictures, **best, report / "index.html": page})
 
 
@@ -83,6 +87,7 @@ def _checkpoints(directory: Path, history: History) -> dict[Path, bytes | Missin
 
 def _page(
     history: History,
+    phases: Sequence[PhaseFacts],
     plots: Mapping[str, bytes | Missing],
     exhibits: Mapping[str, bytes],
     missing: Sequence[str],
@@ -94,6 +99,7 @@ def _page(
         *(web.picture(name, png) for name, png in plots.items()),
         *web.legend(numbered(history.config)),
         *(part for name, data in exhibits.items() for part in _exhibit(name, data)),
+        *phases_section(phases),
         web.heading("Failures"),
         *(
             f"<h3>{html.escape(life.id)}</h3>{web.preformatted(life.outcome.error or '')}"

@@ -148,9 +148,9 @@ def _legs(history: History, life: Life) -> int:
 
 
 def _start(history: History) -> dict[str, Any] | None:
-    """What the founders of a run start from, as the file has it."""
+    """The parameters that the founders of a run start from, as the file has it."""
     origin = history.origin
-    if origin is None:
+    if origin is None or origin.checkpoint is None:
         return None
     sha256 = origin.checkpoint.sha256
     return {

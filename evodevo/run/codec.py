@@ -136,12 +136,13 @@ def _encode_origin(origin: Origin) -> dict[str, Any]:
     return {
         **vars(origin),
         "genome": dict(origin.genome),
-        "checkpoint": {"name": ref.name, "size_bytes": ref.size_bytes, "sha256": ref.sha256},
+        "checkpoint": ref and {"name": ref.name, "size_bytes": ref.size_bytes, "sha256": ref.sha256},
     }
 
 
 def _origin(data: Mapping[str, Any]) -> Origin:
-    return Origin(**{**data, "checkpoint": CheckpointRef(**data["checkpoint"])})
+    ref = data["checkpoint"]
+    return Origin(**{**data, "checkpoint": ref and CheckpointRef(**ref)})
 
 
 def _run(record: Record) -> Begun:

@@ -73,7 +73,8 @@ class Controller:
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="evodevo-disk")
         self._journal: Journal | None = None
         self._mending: Mending | None = None
-        self._cancelled = False
+        self.cancelled = False
+        """A user wants it to end."""
 
     async def carry_out(self) -> None:
         """Run to the end; when cancelled (the scheduler closes), the run can be resumed.
@@ -85,6 +86,8 @@ class Controller:
         try:
             await asyncio.shield(asyncio.wrap_future(opening))
             await self._take_up(opening.result())
+            if self.history.end == "done" and self._generations is None:
+                return  # only a phase that follows it is left to begin
             store = await self._on_disk(CheckpointStore, self._job.checkpoints_url)
             try:
                 status, reason = await self._evolve(store)
@@ -93,7 +96,7 @@ class Controller:
             await self.write(Ended(status, reason, await self._test(status), await self._soup(status)))
             await self._render()
         except asyncio.CancelledError:
-            if not self._cancelled:
+            if not self.cancelled:
                 raise
             await self._end_for_user(opening)
         except (JournalError, JournalInUse, Removed, Superseded):
@@ -154,7 +157,7 @@ class Controller:
 
         False if somebody said so before; cancelling a second time would interrupt the first.
         """
-        first, self._cancelled = not self._cancelled, True
+        first, self.cancelled = not self.cancelled, True
         return first
 
     async def write(self, *events: Event) -> None:

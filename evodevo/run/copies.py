@@ -21,7 +21,7 @@ def find_copy(directory: Path, history: History, ref: CheckpointRef) -> bytes | 
                 data = path.read_bytes()
                 if hashlib.sha256(data).hexdigest() == ref.sha256:
                     return data
-    if history.origin and history.origin.checkpoint == ref:
+    if history.start == ref:
         with contextlib.suppress(CheckpointError, JournalError, UsageError, OSError):
             return _from_origin(directory, history, ref)
     return None
@@ -38,8 +38,8 @@ def _from_origin(directory: Path, history: History, ref: CheckpointRef) -> bytes
 
 
 def _checkpoints(history: History) -> Iterator[CheckpointRef]:
-    if history.origin:
-        yield history.origin.checkpoint
+    if history.start:
+        yield history.start
     for life in history.births:
         if life.outcome and life.outcome.checkpoint:
             yield life.outcome.checkpoint

@@ -27,8 +27,8 @@ End = Literal["done", "failed", "cancelled"]
 class Origin:
     """The member of another run that the founders of this one start from.
 
-    `checkpoint` is a copy in the run's own store. `epochs` is how many its parameters had been trained, all
-    runs together; this run counts its epochs from 0.
+    `checkpoint` is a copy in the run's own store, or None if only the genome was taken. `epochs` is how many
+    its parameters had been trained, all runs together; this run counts its epochs from 0.
     """
 
     run: str
@@ -38,12 +38,13 @@ class Origin:
     fom: float | None
     epochs: int
     genome: Mapping[str, Any]
-    checkpoint: CheckpointRef
+    checkpoint: CheckpointRef | None
 
     def text(self) -> str:
         """The member in words."""
         fom = "" if self.fom is None else f"{self.metric} {self.fom:.6g}, "
-        return f"{self.member} of {self.run} ({fom}{self.epochs} epochs)"
+        taken = "" if self.checkpoint else "; its genome only"
+        return f"{self.member} of {self.run} ({fom}{self.epochs} epochs{taken})"
 
 
 @dataclass(frozen=True)

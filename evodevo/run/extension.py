@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from evodevo.config_phases import next_of
 from evodevo.errors import RunFailed, UsageError
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.events import Extended
 from evodevo.run.history import History
 from evodevo.run.pacing import pacing_of
 from evodevo.run.retention import needed_checkpoints
-from evodevo.run.setup import job_of
+from evodevo.run.setup import JOURNAL, job_of
 from evodevo.run.stopping import goal_is_reached, time_is_up
 
 
@@ -20,6 +21,12 @@ def extension_of(directory: Path, history: History, generations: int) -> int | N
     name, config = directory.name, history.config
     if history.end != "done" and generations == config.search.generations:
         return None
+    following = next_of(config)
+    if following and (directory.parent / following["run"]["name"] / JOURNAL).exists():
+        raise UsageError(
+            f"run {name!r} cannot be carried on: {following['run']['name']} has begun from what it found; "
+            "carry that one on, or begin another run with --run-name"
+        )
     born = len(history.generations)
     if generations <= born:
         raise UsageError(f"run {name!r} has {born} generations already; give --generations more than that")

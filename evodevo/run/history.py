@@ -196,6 +196,11 @@ class History:
         return self.begun.origin
 
     @property
+    def start(self) -> CheckpointRef | None:
+        """The parameters that the founders start from, if they are another run's."""
+        return self.origin.checkpoint if self.origin else None
+
+    @property
     def inherits(self) -> bool:
         """Whether children start from parameters of their parents."""
         return self.begun.inherits
@@ -259,7 +264,7 @@ class History:
     def parent_checkpoint(self, life: Life) -> CheckpointRef | None:
         """Return the parameters that a member starts from; None for a fresh start."""
         if life.birth.parent_params is None:
-            return self.origin.checkpoint if self.origin else None
+            return self.start
         parent = self.by_id.get(life.birth.parent_params)
         return parent.outcome.checkpoint if parent and parent.outcome else None
 

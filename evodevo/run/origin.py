@@ -1,34 +1,36 @@
-"""`search.start`: begin a run from the parameters and the genome that another one found.
+"""`search.start`: begin a run from the genome that another one found, and from its parameters.
 
-Whatever has no parent in the new run starts from them. The checkpoint is copied into the new run's store and
-the genome into its config, so the other run can be pruned or deleted afterwards.
+Whatever has no parent in the new run starts from them. The checkpoint, if it is taken, is copied into the new
+run's store and the genome into its config, so the other run can be pruned or deleted afterwards.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from evodevo.config import RunConfig
 from evodevo.config_search import Start
+from evodevo.config_start import with_initials
 from evodevo.errors import UsageError
-from evodevo.evolution.space import FloatLocus, Value
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore, DamagedCheckpointError
 from evodevo.run.copies import find_copy
 from evodevo.run.events import Origin
 from evodevo.run.history import History, load_history
+from evodevo.run.records import CheckpointRef
 from evodevo.run.setup import JOURNAL, job_of
 from evodevo.run.view import runs_in
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a run starts from. `origin.checkpoint` is the other run's own, at `url`; `data` is its content.
+    """What a run starts from. `checkpoint` is the other run's own, at `url`, and `data` its content; if
+    only the genome is taken, it is None.
 
     `config` is that of the new run with the genome as the loci's `initial`; `facts` says what that changes.
     """
 
     origin: Origin
+    checkpoint: CheckpointRef | None
     url: str
     data: bytes
     config: RunConfig
@@ -41,6 +43,8 @@ class Found:
         Raises `UsageError` if they are other splits of the same source: what validates and tests here may
         have trained the parameters that the run starts from.
         """
+        if self.checkpoint is None:
+            return
         theirs, before = self.before.begun.data, self.before.config
         same_source = (before.workload, before.data) == (self.config.workload, self.config.data)
         differing = [name for name in theirs if name in data and theirs[name] != data[name]]
@@ -66,6 +70,9 @@ def find_origin(config: RunConfig, runs_dir: Path) -> Found | None:
         raise _wrong(f"no run {start.run!r} in {directory.parent.absolute()}{known}")
     history = load_history(directory / JOURNAL)
     origin = _origin_of(history, start)
+    if origin.checkpoint is None:
+        begun, more = with_initials(config, origin.genome)
+        return Found(origin, None, "", b"", begun, [origin.text(), *more], history)
     is_program = Path(origin.checkpoint.name).suffix == ".checkpoint"
     if is_program != (config.workload.command is not None):
         kinds = "a program's (workload.command)", "of a workload class (workload.use)"
@@ -83,35 +90,9 @@ def find_origin(config: RunConfig, runs_dir: Path) -> Found | None:
         raise _wrong(str(why)) from None
     facts = [origin.text()]
     if start.take == "start":
-        return Found(origin, url, data, config, facts, history)
+        return Found(origin, origin.checkpoint, url, data, config, facts, history)
     begun, more = with_initials(config, origin.genome)
-    return Found(origin, url, data, begun, facts + more, history)
-
-
-def with_initials(config: RunConfig, genome: Mapping[str, Value]) -> tuple[RunConfig, list[str]]:
-    """Return `config` with the values of `genome` as `initial`, and lines that say which were taken.
-
-    A locus keeps its own if the genome has none for it, or one that it cannot have.
-    """
-    loci: dict[str, Any] = {}
-    taken, kept = [], []
-    for name, locus in config.search.loci.items():
-        value = genome.get(name)
-        if isinstance(locus, FloatLocus) and type(value) is int:
-            value = float(value)
-        loci[name] = locus
-        if not locus.evolves:
-            continue
-        if name in genome and locus.contains(value):
-            loci[name] = locus.model_copy(update={"initial": value})
-            taken.append(f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}")
-        else:
-            kept.append(f"{name} ({f'{value!r} is not possible here' if name in genome else 'not in it'})")
-    facts = [f"initial: {', '.join(taken) or 'nothing'} of its genome"]
-    if kept:
-        facts.append(f"initial as given: {', '.join(kept)}")
-    search = config.search.model_copy(update={"loci": loci})
-    return config.model_copy(update={"search": search}), facts
+    return Found(origin, origin.checkpoint, url, data, begun, facts + more, history)
 
 
 def as_begun(config: RunConfig, history: History) -> RunConfig:
@@ -125,13 +106,15 @@ def as_begun(config: RunConfig, history: History) -> RunConfig:
 def _origin_of(history: History, start: Start) -> Origin:
     name, before = history.config.run.name, history.origin
     if start.take == "start":
-        if before is None:
-            raise _wrong(f"run {start.run!r} did not start from another run; leave out `take: start`")
+        if before is None or before.checkpoint is None:
+            raise _wrong(
+                f"run {start.run!r} did not start from another run's parameters; leave out `take: start`"
+            )
         return before
     best = history.best
     if best is None or best.outcome is None:
         raise _wrong(f"run {start.run!r} has no best member yet")
-    if best.outcome.checkpoint is None:
+    if best.outcome.checkpoint is None and start.take == "best":
         raise _wrong(
             f"run {start.run!r} keeps no checkpoints: its command has no {{checkpoint_out}}; "
             "copy the values of its schedule.yaml into search.loci instead"
@@ -144,7 +127,7 @@ def _origin_of(history: History, start: Start) -> Origin:
         best.fom,
         history.epochs_trained(best) + (before.epochs if before else 0),
         dict(best.birth.genome),
-        best.outcome.checkpoint,
+        best.outcome.checkpoint if start.take == "best" else None,
     )
 
 

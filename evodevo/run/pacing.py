@@ -110,7 +110,7 @@ def pacing_of(strategy: Strategy, history: History) -> Pacing:
     if history.begun.pace == "steady":
         made = Steady(strategy, search.generations)
     else:
-        shared = search.initialisation == "shared" or history.origin is not None
+        shared = search.initialisation == "shared" or history.start is not None
         drift = DRIFT if search.goal is None else 1  # who is born must not depend on who is done
         made = ByGeneration(strategy, search.generations, search.recombining, shared, drift)
     for mean in history.means.values():

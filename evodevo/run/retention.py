@@ -22,7 +22,7 @@ def needed_checkpoints(
     `may_inherit`: whether a child to come can inherit from a member; `may_retry`: whether a failed member can
     be tried again. The pacing of the run knows; without it both are taken to be so for the last generations.
     """
-    needed = {history.origin.checkpoint.name} if history.origin else set()
+    needed = {history.start.name} if history.start else set()
     needed.update(outcome.checkpoint.name for _, outcome in history.known.values() if outcome.checkpoint)
     if history.soup:
         needed.add(history.soup.checkpoint.name)

@@ -20,8 +20,9 @@ from evodevo.evolution.strategies import find
 from evodevo.run import files
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.codec import encode
-from evodevo.run.events import Begun, Origin
+from evodevo.run.events import Begun, Known, Origin
 from evodevo.run.guard import Guarded
+from evodevo.run.history import History
 from evodevo.run.journal import Journal
 from evodevo.run.records import CheckpointRef, Job
 from evodevo.run.reuse import best_checkpoint, known_of, load_known
@@ -54,8 +55,8 @@ def create_run(
     """Make the directory of a new run, with its journal begun: all of it or nothing.
 
     `data`: the digest of each split, by its name. `start` is what the founders start from, and the content of
-    its checkpoint: the run keeps a copy. Raises `FileExistsError` where there is a run, `UsageError`
-    if `config.search.reuse` cannot be used, and `CheckpointError` if a copy cannot be written.
+    its checkpoint, if it has one: the run keeps a copy. Raises `FileExistsError` where there is a run,
+    `UsageError` if `config.search.reuse` cannot be used, and `CheckpointError` if a copy cannot be written.
     """
     config = config.complete()
     if directory.exists():
@@ -66,30 +67,41 @@ def create_run(
     unborn.mkdir(parents=True)
     run_id = uuid.uuid4().hex[:8]
     store = CheckpointStore(job_of(config, unborn, run_id).checkpoints_url)
-    origin: Origin | None = None
-    copied: CheckpointRef | None = None
+    origin = start[0] if start else None
+    copies: list[CheckpointRef] = []
     try:
         store.prepare()
         files.write_new(unborn / CONFIG, config.to_yaml().encode())
         if start:
-            origin = replace(start[0], checkpoint=_copied(store, *start))
-        if reused:
-            theirs = job_of(reused[0].config, reused[1].absolute(), reused[0].run_id).checkpoints_url
-            if best := best_checkpoint(reused[0], theirs):
-                copied = store.publish(KNOWN_STEM, best[1], Path(best[0]).suffix)
+            if start[0].checkpoint:
+                copies.append(store.publish(START_STEM, start[1], Path(start[0].checkpoint.name).suffix))
+            origin = replace(start[0], checkpoint=copies[0] if copies else None)
+        known = _copied_outcomes(*reused, store, copies) if reused else None
         with Journal(unborn / JOURNAL) as journal:
             strategy = find(config.search.strategy)
             pace = config.search.pace or strategy.paces[0]
             begun = Begun(run_id, config.to_json(), pace, config.inherits, data or {}, origin)
-            journal.append([encode(begun), *([encode(known_of(reused[0], copied))] if reused else [])])
+            journal.append([encode(event) for event in (begun, known) if event])
         _rename_to_new(unborn, directory)
     except BaseException:
-        if refs := [ref for ref in (origin and origin.checkpoint, copied) if ref]:
+        if copies:
             with contextlib.suppress(CheckpointError):
-                store.delete([ref.name for ref in refs])
+                store.delete([ref.name for ref in copies])
         shutil.rmtree(unborn, ignore_errors=True)
         raise
     files.flush_directory(directory.parent)
+
+
+def _copied_outcomes(
+    history: History, directory: Path, store: CheckpointStore, copies: list[CheckpointRef]
+) -> Known:
+    """Return what another run knows; a copy of its best checkpoint is added to `copies`."""
+    url = job_of(history.config, directory.absolute(), history.run_id).checkpoints_url
+    best = best_checkpoint(history, url)
+    if best is None:
+        return known_of(history, None)
+    copies.append(store.publish(KNOWN_STEM, best[1], Path(best[0]).suffix))
+    return known_of(history, copies[-1])
 
 
 def _clear_left_overs(directory: Path) -> None:
@@ -98,11 +110,6 @@ def _clear_left_overs(directory: Path) -> None:
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > LEFT_OVER_S:
                 shutil.rmtree(path)
-
-
-def _copied(store: CheckpointStore, origin: Origin, data: bytes) -> CheckpointRef:
-    """Copy a checkpoint of another run into the store of this one."""
-    return store.publish(START_STEM, data, Path(origin.checkpoint.name).suffix)
 
 
 def write_config(directory: Path, config: RunConfig) -> None:

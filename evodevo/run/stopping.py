@@ -82,7 +82,7 @@ def check_budget(history: History, outcome: Outcome, generations: int) -> None:
     if budget is None or outcome.checkpoint is None:
         return
     needed = outcome.checkpoint.size_bytes * (generations * history.config.search.population + 1)
-    needed += history.origin.checkpoint.size_bytes if history.origin else 0
+    needed += history.start.size_bytes if history.start else 0
     if needed > budget:
         raise RunFailed(
             f"checkpoints of {outcome.checkpoint.size_bytes:,} bytes need up to {needed:,} bytes for a "

@@ -34,7 +34,8 @@ def check_begun(event: Begun) -> None:
         raise ValueError(f"the run has the pace {event.pace!r}")
     _texts([event.id, *event.data, *event.data.values(), *event.config])
     if event.origin is not None:
-        check_checkpoint(event.origin.checkpoint)
+        if event.origin.checkpoint is not None:
+            check_checkpoint(event.origin.checkpoint)
         _texts([event.origin.run, event.origin.member, event.origin.metric])
 
 

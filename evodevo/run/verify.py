@@ -123,9 +123,8 @@ def kept_checkpoints(history: History) -> tuple[list[CheckpointRef], list[Checkp
     recipes = Recipes(history)
     refs = {recipe.ref.name: recipe.ref for name in _needed(history) if (recipe := recipes.of(name))}
     best = history.best.outcome.checkpoint if history.best and history.best.outcome else None
-    origin = history.origin.checkpoint if history.origin else None
     soup = history.soup.checkpoint if history.soup else None
-    always = {ref.name: ref for ref in (best, origin, soup) if ref}
+    always = {ref.name: ref for ref in (best, history.start, soup) if ref}
     rest = [ref for name, ref in sorted(refs.items()) if name not in always]
     if history.end == "done":
         return [*always.values()], rest

@@ -1,16 +1,18 @@
 """Looking at a run from outside: follow its journal, from the file or through a service, and sum it up."""
 
+import contextlib
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from evodevo.config_phases import set_of
 from evodevo.errors import UsageError
 from evodevo.evolution.fitness import best_first
 from evodevo.run.collector import without_gc
 from evodevo.run.history import History, load_history
-from evodevo.run.journal import Record, Tail, holder_of
+from evodevo.run.journal import JournalError, Record, Tail, holder_of
 from evodevo.run.setup import JOURNAL
 
 MANY = 10_000
@@ -245,11 +247,28 @@ def runs_in(runs_dir: Path) -> list[str]:
     return [run.name for run in sorted(runs, key=_made_at)]
 
 
+def phases_begun(name: str, runs_dir: Path) -> list[str]:
+    """The runs that are the phases of `name` and have begun, in order; none if that is not what it names."""
+    found = {}
+    for run in runs_in(runs_dir):
+        if run.startswith(f"{name}-"):
+            with contextlib.suppress(JournalError, UsageError, OSError):
+                config = load_history(runs_dir / run / JOURNAL).config
+                if config.phase is not None and set_of(config) == name:
+                    found[config.phase] = run
+    return [found[phase] for phase in sorted(found)]
+
+
 def directory_of(run: str, runs_dir: str) -> Path:
-    """Return the directory of a run, given by its name in `runs_dir` or its own path. Raises `UsageError`."""
+    """Return the directory of a run, given by its name in `runs_dir` or its own path. Raises `UsageError`.
+
+    The name of a set of phases stands for the last one that has begun.
+    """
     for directory in (Path(runs_dir, run), Path(run)):
         if (directory / JOURNAL).exists():
             return directory
+    if phases := phases_begun(run, Path(runs_dir)):
+        return Path(runs_dir, phases[-1])
     known = ", ".join(runs_in(Path(runs_dir))) or "none"
     raise UsageError(f"no run {run!r} in {Path(runs_dir).absolute()}; there are: {known}")
 

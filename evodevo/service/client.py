@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from evodevo.config import RunConfig, parse
 from evodevo.config_file import load
+from evodevo.config_phases import next_of, set_of
 from evodevo.errors import RunFailed, UsageError
 from evodevo.names import check_names
 from evodevo.report.schedule import Schedule
@@ -185,7 +186,29 @@ class Client:
         return [self.run(name) for name in self.names()]
 
     def run(self, name: str) -> Run:
-        """One run by its name. Raises `UsageError` where there is none."""
+        """One run by its name, or the last phase begun of a set of them. Raises `UsageError` if none is."""
+        try:
+            return self._open(name)
+        except UsageError:
+            if phases := self.phases(name):
+                return phases[-1]
+            raise
+
+    def phases(self, name: str) -> list[Run]:
+        """The runs that are the phases of `name` and have begun, in order; none if that is no such set."""
+        runs = [self._open(one) for one in self.names() if one.startswith(f"{name}-")]
+        found = {
+            run.view.history.config.phase: run for run in runs if set_of(run.view.history.config) == name
+        }
+        return [found[phase] for phase in sorted(at for at in found if at is not None)]
+
+    def after(self, run: Run) -> Run | None:
+        """The phase that follows a run; None if none has begun."""
+        following = next_of(run.view.history.config)
+        there = following is not None and following["run"]["name"] in self.names()
+        return self._open(following["run"]["name"]) if following and there else None
+
+    def _open(self, name: str) -> Run:
         run = Run(name, _ServiceSource(self, name), self.runs_dir / name, self)
         run.status()
         return run

@@ -69,6 +69,10 @@ def plan(config: RunConfig, arms: Sequence[str], seeds: int) -> list[Planned]:
 
     Raises `UsageError` for an arm that is not known or does not fit the config.
     """
+    if config.phases:
+        raise UsageError(
+            "phases: arms share epochs, and phases do not; compare one phase as a config of its own"
+        )
     _check_inherits("search", config.search.strategy, "compare a config with a population")
     if not config.inherits:
         raise UsageError(

@@ -35,6 +35,7 @@ from evodevo.run.view import refuse_live, runs_in
 from evodevo.service.reader import Reader
 from evodevo.service.recovery import unfinished
 from evodevo.service.standing import Standing
+from evodevo.service.succession import already_there, following
 from evodevo.service.trial import describe
 from evodevo.service.wire import in_json, security_of
 from evodevo.versions import differences, own_versions
@@ -220,11 +221,12 @@ class Service(SchedulerPlugin):
         checked = parse(config)
         name = checked.run.name
         directory = self.runs_dir / name
+        there = await asyncio.to_thread(already_there, checked, self.runs_dir)
         exists = UsageError(
-            f"run {name!r} exists already in {self.runs_dir}: carry it on with `evodevo resume {name}`, "
-            "or choose another name with --run-name"
+            f"run {(there or name)!r} exists already in {self.runs_dir}: carry it on with "
+            f"`evodevo resume {there or name}`, or choose another name with --run-name"
         )
-        if name in self._reserved or await asyncio.to_thread(directory.exists):
+        if name in self._reserved or there:
             raise exists
         self._reserved.add(name)
         try:
@@ -291,7 +293,7 @@ class Service(SchedulerPlugin):
             history = await asyncio.to_thread(load_history, directory / JOURNAL)
             if generations is not None:
                 generations = await asyncio.to_thread(extension_of, directory, history, generations)
-            elif history.end == "done":
+            elif history.end == "done" and not following(history, self.runs_dir):
                 raise UsageError(
                     f"run {run!r} is done; there is nothing to carry on. "
                     f"`evodevo resume {run} --generations N` has it do more"
@@ -338,6 +340,9 @@ class Service(SchedulerPlugin):
     async def _watch(self, name: str, controller: Controller) -> None:
         try:
             await controller.carry_out()
+            goes_on = not isinstance(controller, Repair) and not controller.cancelled
+            if goes_on and (config := following(controller.history, self.runs_dir)):
+                await self._begin_next(config, controller)
             if controller.warnings:
                 self._stopped[name] = "; ".join(controller.warnings)
         except (JournalError, JournalInUse, Removed, Superseded, OSError) as why:
@@ -350,6 +355,12 @@ class Service(SchedulerPlugin):
             logger.exception("run %s stopped", name)
         finally:
             del self._tasks[name], self._controllers[name]
+
+    async def _begin_next(self, config: Mapping[str, Any], controller: Controller) -> None:
+        try:
+            await self.evodevo_submit(config)
+        except UsageError as why:
+            controller.warnings.append(f"the next phase could not begin: {why}")
 
     async def _describe(
         self,

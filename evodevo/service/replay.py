@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from evodevo.config import RunConfig
 from evodevo.config_search import Start
@@ -49,7 +50,9 @@ def replay_config(
     result was the schedule and how much was luck. If the original, whose directory is `original`, started
     from another run, the replay starts from the same parameters.
     """
-    start = original and config.search.start and Start(run=str(original.absolute()), take="start")
+    given = config.search.start
+    start = Start(run=str(original.absolute()), take="start") if original and given else None
+    start = None if given and given.take == "genome" else start
     seeds = [
         entry.training_seed if seed is None else training_seed(seed, epoch, 0)
         for epoch, entry in enumerate(schedule.entries)
@@ -75,7 +78,8 @@ def replay_config(
     )
     run = config.run.model_copy(update={"name": name})
     limits = config.limits.model_copy(update={"wall_time_s": None})  # a replay goes to its end
-    return config.model_copy(update={"run": run, "search": search, "limits": limits})
+    alone: dict[str, Any] = {"phases": [], "phase": None}
+    return config.model_copy(update={"run": run, "search": search, "limits": limits, **alone})
 
 
 def compare_replay(schedule: Schedule, replayed: History) -> Comparison:

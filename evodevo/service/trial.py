@@ -74,7 +74,9 @@ async def describe(
     if start is None:
         return {**facts, "start": []}
     start.check_data(facts["data"])
-    warnings = await call(TRY_START, first[0], start.url, start.origin.checkpoint)
+    if start.checkpoint is None:
+        return {**facts, "start": start.facts}
+    warnings = await call(TRY_START, first[0], start.url, start.checkpoint)
     return {**facts, "start": start.facts, "warnings": [*facts["warnings"], *warnings]}
 
 

@@ -25,7 +25,8 @@ class ResNet20(ImageClassifier):
     optimizer: adam, or sgd with plain momentum, as in the paper.
     depth: 6 n + 2, of n blocks for each width: 8, 14, 20, ...
 
-    Evolvable: learning_rate, and where they are given weight_decay and, of sgd, momentum (else 0.9).
+    Evolvable: learning_rate, and where they are given weight_decay and, of sgd, momentum (else 0.9); of the
+    topology width (channels of the first stage, which doubles twice; else 16) and blocks (of each stage).
     weight_decay is torch's, and for kernels only: w times it is added to the gradient. Keras' l2(1e-4), whose
     gradient is 2e-4 w, is a weight_decay of 2e-4.
     """
@@ -53,16 +54,23 @@ class ResNet20(ImageClassifier):
         self.blocks = (depth - 2) // 6
 
     def model(self) -> nn.Module:
-        widths_in = (WIDTHS[0], *WIDTHS)
+        return self._network(self.blocks, WIDTHS[0])
+
+    def model_of(self, hp: Hyperparameters) -> nn.Module:
+        return self._network(hp.get("blocks", self.blocks), hp.get("width", WIDTHS[0]))
+
+    def _network(self, count: int, narrowest: int) -> nn.Module:
+        widths = narrowest, 2 * narrowest, 4 * narrowest
+        widths_in = (narrowest, *widths)
         blocks = [
             Block(widths_in[stage] if first else width, width, self.shortcut)
-            for stage, width in enumerate(WIDTHS)
-            for first in [True] + [False] * (self.blocks - 1)
+            for stage, width in enumerate(widths)
+            for first in [True] + [False] * (count - 1)
         ]
         model = nn.Sequential(
-            convolution(3, WIDTHS[0]), nn.BatchNorm2d(WIDTHS[0]), nn.ReLU(),
+            convolution(3, narrowest), nn.BatchNorm2d(narrowest), nn.ReLU(),
             *blocks,
-            GlobalMean(), nn.Linear(WIDTHS[-1], 10),
+            GlobalMean(), nn.Linear(widths[-1], 10),
         )  # fmt: skip
         model.apply(initialise)
         return model

@@ -1,0 +1,70 @@
+"""What must hold between sections of a config, beyond what each of them checks by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evodevo import config_cluster, config_objective
+from evodevo.config_errors import nearest
+from evodevo.config_search import Search
+from evodevo.evolution.strategies import Strategy
+
+if TYPE_CHECKING:
+    from evodevo.config import RunConfig
+
+
+def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
+    """Return what is wrong, a line for each thing, which begins with its key."""
+    return [
+        *_averaging_problems(config, strategy),
+        *_start_problems(config.search),
+        *config_cluster.problems(config.cluster, config.workload.command),
+        *_ending_problems(config),
+    ]
+
+
+def _ending_problems(config: RunConfig) -> list[str]:
+    """Why lives cannot end, or be counted, as the config says."""
+    is_program, timed = config.workload.command is not None, config.limits.member_time_s is not None
+    about = config.objective, config.search, config.cluster
+    return config_objective.problems(*about, is_program, config.inherits, timed)
+
+
+def _start_problems(search: Search) -> list[str]:
+    """Loci that are to be fixed at values of another run, and are none."""
+    fix = search.start.fix if search.start else []
+    return [
+        f"search.start.fix: {name} is no locus; {nearest(name, list(search.loci))}"
+        for name in fix
+        if name not in search.loci
+    ]
+
+
+def _averaging_problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
+    """Why parameters cannot be averaged as the config says."""
+    search, found = config.search, []
+    if search.average_half_life is not None and search.judge != "averaged":
+        found.append("search.average_half_life: counts only with search.judge: averaged")
+    if search.judge == "averaged" and config.workload.command is not None:
+        found.append("search.judge: a program is judged raw, as only itself knows its parameters")
+    if search.soup and config.workload.command is not None:
+        found.append("search.soup: parameters of a program have no mean, as only itself knows them")
+    if search.initialisation == "shared" and config.workload.command is not None:
+        found.append("search.initialisation: a program draws its parameters itself")
+    if search.soup and not config.inherits:
+        found.append("search.soup: networks that were trained from scratch have no mean")
+    if search.recombine is None:
+        return found
+    if config.workload.command is not None:
+        found.append("search.recombine: parameters of a program have no mean, as only itself knows them")
+    if not config.inherits:
+        found.append("search.recombine: members inherit nothing")
+    elif strategy.keeps_to_itself and not search.begins_alike:
+        found.append(
+            f"search.recombine: lines of {search.strategy} never mix, and members of different founders have "
+            "no mean; leave it out, set search.initialisation to shared, or take a strategy in which "
+            "children descend from the best"
+        )
+    if search.pace == "steady":
+        found.append("search.recombine: search.pace steady has no generations that could be averaged")
+    return found

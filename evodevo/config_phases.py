@@ -1,0 +1,174 @@
+"""`phases` of a config: searches that follow each other, each from what the one before has found.
+
+Every phase is a run of its own, `NAME-PHASE`. Its config holds all phases as they will be, so that whoever
+carries a run on can begin the next one from it, without the file that all came from.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from evodevo.config_errors import nearest
+from evodevo.config_start import stand_in, with_initials
+
+if TYPE_CHECKING:
+    from evodevo.config import RunConfig
+
+OVERLAID = ("workload", "objective", "search", "data", "limits")
+"""Sections that a phase may lay over those of all phases."""
+KEPT = (*OVERLAID, "checkpoints", "cluster")
+Data = dict[str, Any]
+Parse = Callable[[Mapping[str, Any], str], "RunConfig"]
+
+
+def laid_out(data: Mapping[str, Any], where: str, parse: Parse) -> Data:
+    """Return the data of the first phase's config; `data` is of all phases together.
+
+    Each phase searches the loci of all phases and its own. Loci of phases before it that it does not name are
+    fixed at the values found. Raises `ValueError` for phases that make no sense, and what `parse` raises for
+    the config of one: later ones are checked with initial values in place of those that will be found.
+    """
+    common = {key: value for key, value in data.items() if key not in ("phases", "phase")}
+    names = _names(data["phases"])
+    run = common.get("run")
+    name = run.get("name") if isinstance(run, Mapping) else None
+    if not isinstance(name, str):
+        raise ValueError("run.name: is missing")
+    if common.get("compare"):
+        raise ValueError("compare: arms share epochs, and phases do not; give either phases or compare")
+    entries: list[Data] = []
+    found: Data = {}
+    for at, (phase, given) in enumerate(zip(names, data["phases"], strict=True)):
+        overlay = {key: value for key, value in given.items() if key != "name"}
+        one = _over(common, overlay)
+        one["run"] = {**dict(run or {}), "name": f"{name}-{phase}"}
+        label = f"{where}, phase {phase}"
+        if at:
+            before = f"{name}-{names[at - 1]}"
+            one["search"] = _after(one["search"], overlay, entries[-1]["search"], found, before, phase)
+        parsed = parse(one, label)
+        entry = parsed.to_json()
+        entries.append({"name": phase, **{key: entry[key] for key in KEPT}})
+        checked = parsed
+        if at:
+            checked = parse(with_stand_ins(parsed, found).to_json(), label)
+        found = {**found, **stand_in(checked)}
+    return _data_of(entries, 0, name, entry["run"]["seed"])
+
+
+def next_of(config: "RunConfig") -> Data | None:
+    """The data of the config of the phase that follows; None if the run is the last one, or no phase."""
+    at = config.phase
+    if at is None or at + 1 >= len(config.phases):
+        return None
+    return _data_of(config.phases, at + 1, set_of(config), config.run.seed)
+
+
+def set_of(config: "RunConfig") -> str:
+    """The name that the phases of a run have in common; its own if it is none."""
+    if config.phase is None:
+        return config.run.name
+    return config.run.name.removesuffix(f"-{config.phases[config.phase]['name']}")
+
+
+def run_names(config: "RunConfig") -> list[str]:
+    """The names of the runs of all phases."""
+    return [f"{set_of(config)}-{one['name']}" for one in config.phases] or [config.run.name]
+
+
+def later_phases(config: "RunConfig", parse: Parse) -> list["RunConfig"]:
+    """The configs of the phases after this one, with initial values in place of what will be found."""
+    configs: list[RunConfig] = []
+    found, current = stand_in(config), config
+    while following := next_of(current):
+        current = parse(following, "phases")
+        configs.append(with_stand_ins(current, found))
+        found = {**found, **stand_in(configs[-1])}
+    return configs
+
+
+def with_stand_ins(config: "RunConfig", genome: Mapping[str, Any]) -> "RunConfig":
+    """The config as if the run that it starts from had found `genome`."""
+    begun, _ = with_initials(config, genome)
+    return begun.model_copy(update={"search": begun.search.model_copy(update={"start": None})})
+
+
+def problems(phases: list[Data], phase: int | None) -> list[str]:
+    """What is wrong with the number of the phase that evodevo has filled in."""
+    if phase is not None and not 0 <= phase < len(phases):
+        return ["phase: is filled in by evodevo; leave it out"]
+    return []
+
+
+def _data_of(entries: list[Data], at: int, name: str, seed: int) -> Data:
+    phase = dict(entries[at])
+    return {
+        "run": {"name": f"{name}-{phase.pop('name')}", "seed": seed},
+        **phase,
+        "phases": entries,
+        "phase": at,
+    }
+
+
+def _names(phases: Any) -> list[str]:
+    if not isinstance(phases, list) or not all(isinstance(one, Mapping) for one in phases):
+        raise ValueError("phases: should be a list, and each phase a mapping with a name and sections")
+    names: list[str] = []
+    for at, one in enumerate(phases):
+        name = one.get("name")
+        if name is None:
+            raise ValueError(f"phases.{at}.name: is missing")
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"phases.{at}.name: should be text, not {name!r}")
+        if name in names:
+            raise ValueError(f"phases.{at}.name: {name!r} is the name of another phase, too")
+        names.append(name)
+        for key, value in one.items():
+            if key != "name" and key not in OVERLAID:
+                hint = "is the same for all phases; " if key in ("run", "cluster", "checkpoints") else ""
+                raise ValueError(f"phases.{name}.{key}: {hint}{nearest(str(key), ['name', *OVERLAID])}")
+            if key != "name" and not isinstance(value, Mapping):
+                raise ValueError(f"phases.{name}.{key}: should be a mapping of keys to values, not {value!r}")
+    return names
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> Data:
+    """`above` laid over `below`, key by key. A locus with a type stands by itself."""
+    laid = dict(below)
+    for key, value in above.items():
+        there = laid.get(key)
+        if isinstance(value, Mapping) and isinstance(there, Mapping) and "type" not in value:
+            laid[key] = _over(there, value)
+        else:
+            laid[key] = value
+    return laid
+
+
+def _after(search: Data, overlay: Data, before: Data, found: Data, run: str, phase: str) -> Data:
+    """The `search` of a phase that begins where another one, of that `run`, ended."""
+    where = f"phases.{phase}.search"
+    named = search.get("loci") or {}
+    if not isinstance(named, Mapping):
+        raise ValueError(f"{where}.loci: should be a mapping of keys to values, not {named!r}")
+    loci = dict(before["loci"])
+    for name, given in named.items():
+        if not isinstance(given, Mapping | None):
+            raise ValueError(f"{where}.loci.{name}: should be a mapping of keys to values, not {given!r}")
+        if "type" not in (given or {}) and name not in loci:
+            raise ValueError(
+                f"{where}.loci.{name}: no phase before has a locus of that name, so give its type; "
+                f"{nearest(str(name), list(loci))}"
+            )
+        loci[name] = (
+            _over(loci.get(name, {}), given or {}) if "type" not in (given or {}) else dict(given or {})
+        )
+        evolves = loci[name].get("type") != "fixed"
+        if evolves and loci[name].get("initial") is None and name in found:
+            loci[name]["initial"] = found[name]
+    start = (overlay.get("search") or {}).get("start") or {}
+    if not isinstance(start, Mapping) or not start.keys() <= {"take"} or start.get("take") == "start":
+        raise ValueError(
+            f"{where}.start: a phase starts from the one before; give nothing, or take: genome (the default) "
+            "or take: best, for its parameters as well"
+        )
+    fix = [name for name, locus in before["loci"].items() if name not in named and locus["type"] != "fixed"]
+    return {**search, "loci": loci, "start": {"take": "genome", **start, "run": run, "fix": fix}}

@@ -1,0 +1,74 @@
+"""What a config becomes where a run begins from the genome that another one found."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from evodevo.errors import UsageError
+from evodevo.evolution import rng
+from evodevo.evolution.space import FixedLocus, FloatLocus, Space, Value
+
+if TYPE_CHECKING:
+    from evodevo.config import RunConfig
+
+
+def with_initials(config: "RunConfig", genome: Mapping[str, Value]) -> tuple["RunConfig", list[str]]:
+    """Return `config` with the values of `genome` as `initial`, and lines that say which were taken.
+
+    A locus keeps its own if the genome has none for it, or one that it cannot have. Those that
+    `search.start.fix` names are fixed at its values, which decides conditions of other loci: one whose
+    condition can't hold any more is left out. Raises `UsageError` where there is no such value.
+    """
+    space, start = Space(config.search.loci), config.search.start
+    fix = set(start.fix) if start else set()
+    loci: dict[str, Any] = {}
+    taken, kept, fixed = [], [], []
+    left_out: set[str] = set()
+    for name in space.conditions_first:
+        locus, value = space.loci[name], genome.get(name)
+        if isinstance(locus, FloatLocus) and type(value) is int:
+            value = float(value)
+        decided = {other: loci[other] for other in locus.when if fix and _is_fixed(loci.get(other))}
+        if left_out & locus.when.keys() or any(
+            not space.meets(other, at.value, locus.when[other]) for other, at in decided.items()
+        ):
+            left_out.add(name)
+            continue
+        when = {other: wanted for other, wanted in locus.when.items() if other not in decided}
+        said = f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}"
+        possible = name in genome and locus.contains(value)
+        if name in fix and not possible:
+            why = f"{value!r} is not possible here" if name in genome else "the run has no such locus"
+            raise UsageError(f"search.start.fix: {name} cannot be fixed at what was found: {why}")
+        if name in fix:
+            loci[name] = FixedLocus(type="fixed", value=value, when=when)
+            fixed.append(said)
+        elif locus.evolves and possible:
+            loci[name] = locus.model_copy(update={"initial": value, "when": when})
+            taken.append(said)
+        else:
+            loci[name] = locus.model_copy(update={"when": when})
+            if locus.evolves:
+                kept.append(
+                    f"{name} ({f'{value!r} is not possible here' if name in genome else 'not in it'})"
+                )
+    facts = [f"initial: {', '.join(taken) or 'nothing'} of its genome"]
+    facts += [f"initial as given: {', '.join(kept)}"] if kept else []
+    facts += [f"fixed: {', '.join(fixed)}"] if fixed else []
+    facts += [f"left out, as they can never count: {', '.join(sorted(left_out))}"] if left_out else []
+    update: dict[str, Any] = {"loci": {name: loci[name] for name in space.loci if name in loci}}
+    if start and fix:
+        update["start"] = start.model_copy(update={"fix": []})
+    return config.model_copy(update={"search": config.search.model_copy(update=update)}), facts
+
+
+def stand_in(config: "RunConfig") -> dict[str, Value]:
+    """A genome in place of one that is still to be found: the initial values, or where there is none any."""
+    any_value = rng.stream(config.run.seed, 0, 0, "stand-in")
+    return {
+        name: locus.initial if locus.contains(locus.initial) else locus.sample(any_value)
+        for name, locus in config.search.loci.items()
+    }
+
+
+def _is_fixed(locus: Any) -> bool:
+    return isinstance(locus, FixedLocus)

@@ -1,0 +1,21 @@
+"""Phases follow each other in the scheduler, whoever is watching: when one is done, the next one begins."""
+
+from pathlib import Path
+from typing import Any
+
+from evodevo.config import RunConfig
+from evodevo.config_phases import next_of, run_names
+from evodevo.run.history import History
+from evodevo.run.setup import JOURNAL
+
+
+def following(history: History, runs_dir: Path) -> dict[str, Any] | None:
+    """The config of the phase that is to begin after a run; None if it is not done, or nothing is left."""
+    config = next_of(history.config) if history.end == "done" else None
+    return None if config is None or (runs_dir / config["run"]["name"] / JOURNAL).exists() else config
+
+
+def already_there(config: RunConfig, runs_dir: Path) -> str | None:
+    """A run of this one's name, or of that of a phase that is to follow it; None if there is none."""
+    names = [config.run.name, *run_names(config)[(config.phase or 0) + 1 :]]
+    return next((name for name in names if (runs_dir / name).exists()), None)

@@ -20,8 +20,8 @@ LOCI = {
     "momentum": {"type": "float", "low": 0.1, "high": 0.95, "initial": 0.9},
 }
 GOALS = [
-    {"metric": "validation_loss", "at_most": 0.6},
-    {"metric": "validation_accuracy", "at_least": 0.7},
+    {"metric": "validation_loss", "at_most": 0.85},
+    {"metric": "validation_accuracy", "at_least": 0.6},
 ]
 
 

@@ -311,12 +311,8 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
 
 def _start_problems(search: Search) -> list[str]:
     """Loci that are to be fixed at values of another run, and are none."""
-    fix = search.start.fix if search.start else []
-    return [
-        f"search.start.fix: {name} is no locus; {nearest(name, list(search.loci))}"
-        for name in fix
-        if name not in search.loci
-    ]
+    unknown = [name for name in (search.start.fix if search.start else []) if name not in search.loci]
+    return [f"search.start.fix: {name} is no locus; {nearest(name, list(search.loci))}" for name in unknown]
 
 
 def _averaging_problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:

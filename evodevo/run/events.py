@@ -50,8 +50,7 @@ class Origin:
     def text(self) -> str:
         """The member in words."""
         fom = "" if self.fom is None else f"{self.metric} {self.fom:.6g}, "
-        taken = "" if self.checkpoint else "; its genome only"
-        return f"{self.member} of {self.run} ({fom}{self.epochs} epochs{taken})"
+        return f"{self.member} of {self.run} ({fom}{self.epochs} epochs{'' if self.checkpoint else '; its genome only'})"
 
 
 @dataclass(frozen=True)
@@ -288,8 +287,7 @@ def _encode_origin(origin: Origin) -> dict[str, Any]:
 
 
 def _origin(data: Mapping[str, Any]) -> Origin:
-    ref = data["checkpoint"]
-    return Origin(**{**data, "checkpoint": ref and CheckpointRef(**ref)})
+    return Origin(**{**data, "checkpoint": data["checkpoint"] and CheckpointRef(**data["checkpoint"])})
 
 
 def _run(record: Record) -> Begun:

@@ -43,8 +43,8 @@ class Origin:
     def text(self) -> str:
         """The member in words."""
         fom = "" if self.fom is None else f"{self.metric} {self.fom:.6g}, "
-        taken = "" if self.checkpoint else "; its genome only"
-        return f"{self.member} of {self.run} ({fom}{self.epochs} epochs{taken})"
+        taken = f"{self.epochs} epochs" if self.checkpoint else "its genome only"
+        return f"{self.member} of {self.run} ({fom}{taken})"
 
 
 @dataclass(frozen=True)

@@ -107,9 +107,7 @@ def _origin_of(history: History, start: Start) -> Origin:
     name, before = history.config.run.name, history.origin
     if start.take == "start":
         if before is None or before.checkpoint is None:
-            raise _wrong(
-                f"run {start.run!r} did not start from another run's parameters; leave out `take: start`"
-            )
+            raise _wrong(f"run {start.run!r} did not start from another run; leave out `take: start`")
         return before
     best = history.best
     if best is None or best.outcome is None:

@@ -10,12 +10,13 @@ from run.moments import moments_of
 
 from configs import complaint
 from evodevo.config import RunConfig, parse
+from evodevo.config_start import with_initials
 from evodevo.report.schedule import Schedule
 from evodevo.report.summary import summary_lines
 from evodevo.run import setup
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.history import History
-from evodevo.run.origin import Found, as_begun, find_origin, with_initials
+from evodevo.run.origin import Found, as_begun, find_origin
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import create_run
 from evodevo.service.replay import compare_replay, replay_config
@@ -307,7 +308,7 @@ def test_a_checkpoint_that_is_gone_or_altered_is_not_started_from(first: History
     [
         ({"rum": "first"}, "search.start.rum: unknown key; did you mean run?"),
         ({"run": "a b"}, "search.start.run: 'a b' cannot name a directory"),
-        ({"run": "first", "take": "worst"}, "search.start.take: value should be 'best' or 'start'"),
+        ({"run": "first", "take": "worst"}, "search.start.take: value should be 'best', 'genome' or 'start'"),
         ("first", "search.start: should be a mapping of keys to values, not 'first'"),
     ],
 )

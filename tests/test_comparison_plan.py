@@ -302,10 +302,14 @@ def test_every_config_here_is_good_and_so_are_its_arms(path: Path, monkeypatch: 
     monkeypatch.chdir(CONFIGS.parent)
     config = load(path)
     arms = {*DEFAULT_ARMS, *config.compare.arms}
-    if not config.inherits:
+    if config.phases:
+        message = complaint(lambda: plan(config, sorted(arms), 2))
+        assert message.startswith("phases: arms share epochs")
+    elif not config.inherits:
         message = complaint(lambda: plan(config, sorted(arms), 2))
         begins = (
             "search.strategy: mutate_best trains each member ",
+            "search.strategy: natural_selection trains each member ",
             "search.inherit: none trains each member ",
         )
         assert message.startswith(begins)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evodevo.config_phases import next_of
 from evodevo.errors import RunFailed, UsageError
 from evodevo.evolution.fitness import best_first
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
@@ -86,7 +87,8 @@ class Controller:
         try:
             await asyncio.shield(asyncio.wrap_future(opening))
             await self._take_up(opening.result())
-            if self.history.end == "done" and self._generations is None:
+            config = self.history.config
+            if self.history.end == "done" and self._generations is None and next_of(config) is not None:
                 return  # only a phase that follows it is left to begin
             store = await self._on_disk(CheckpointStore, self._job.checkpoints_url)
             try:

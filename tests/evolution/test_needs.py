@@ -143,12 +143,13 @@ def test_who_needs_only_its_own_slot_has_no_pools_and_who_starts_from_scratch_ha
         "tri_parent": ("generations", "pools", "steady"),
         "vose2019": ("generations", "pools", "steady"),
         "truncation_pbt": ("generations", "pools", "steady"),
+        "natural_selection": ("generations",),
         "random_search": ("generations",),
         "scheduled": ("generations",),
         "mutate_best": ("steady",),
         "replay": ("generations",),
     }
-    assert [name for name, kind in STRATEGIES.items() if not kind.inherits] == ["mutate_best"]
+    assert [name for name, kind in STRATEGIES.items() if not kind.inherits] == ["mutate_best", "natural_selection"]
 
 
 @each_name

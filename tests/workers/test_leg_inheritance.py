@@ -89,6 +89,6 @@ def test_a_damaged_alpha_is_an_error_that_names_the_file(
     else:
         file.unlink()
     forget(monkeypatch)
-    with pytest.raises(OSError, match=f"^CheckpointError: .*{message}") as caught:
+    with pytest.raises(OSError, match=f"^DamagedCheckpointError: .*{message}") as caught:
         child(tmp_path, alpha)
     assert alpha.name in str(caught.value)

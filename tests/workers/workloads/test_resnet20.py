@@ -97,7 +97,7 @@ def test_a_rehearsal_reads_the_hyperparameters_and_reports_loss_and_error() -> N
     given = {"learning_rate": 0.1, "weight_decay": 0.0, "momentum": 0.9}
     metrics, read = prepared(ResNet20, optimizer="sgd").rehearse(given)
     assert metrics == ["validation_loss", "validation_error"]
-    assert read == {*given, "anneal"}
+    assert read == {*given, "anneal", "width", "blocks"}
 
 
 @pytest.mark.parametrize(("depth", "count"), [(8, 75_290), (14, 172_506), (20, 269_722)])

@@ -2,10 +2,10 @@
 
     python scripts/bench/faults.py [--quick] [--only ROW ...] [--out faults.jsonl] [--seed 0]
 
-For each kind of fault: how often it was committed, how many of these the run survived (where the right answer
-is an error: it was one clear message), how often the history was that of a run to which nothing happened (every
-row of history.csv and the sha256 of every checkpoint), and seconds from the fault, or from its end if it lasts,
-until all members that were at work then have their outcomes. What has to be started again meanwhile counts.
+For each kind of fault: how often it was committed; how many of these the run survived (where the right answer
+is an error: it was one clear message); how often the history was that of a run to which nothing happened (each
+row of history.csv and the sha256 of each checkpoint); and seconds from the fault, or from its end if it lasts,
+until all members that were at work then have their outcomes, with all that has to be started again meanwhile.
 
 Processes and signals are real. With `--out` each trial is kept in a file as it is made; the same command
 carries on, and tries again what went wrong. A fault that needs what this machine does not have (root for
@@ -20,12 +20,22 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness import kills
+from harness import clocks, damage, disks, fuzzing, kills, others, remote, sick, soak
 from harness.processes import BENCH, Zygote
 from harness.trials import Lab, Results, Row, carry_out, table, went_wrong
 from measuring import machine
 
-ROWS: tuple[Row, ...] = (*kills.ROWS,)
+ROWS: tuple[Row, ...] = (
+    *soak.ROWS,
+    *kills.ROWS,
+    *sick.ROWS,
+    *disks.ROWS,
+    *damage.ROWS,
+    *remote.ROWS,
+    *clocks.ROWS,
+    *others.ROWS,
+    *fuzzing.ROWS,
+)
 
 
 def main() -> None:
@@ -46,7 +56,8 @@ def main() -> None:
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         directory = options.dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))
-        zygote = Zygote(environment())
+        os.environ.update(environment())
+        zygote = Zygote()
         stack.callback(zygote.end)
         lab = Lab(zygote, directory.absolute(), options.quick, options.seed)
         carry_out(rows, lab, results, options.lanes, lambda text: print(text, flush=True))
@@ -55,10 +66,9 @@ def main() -> None:
 
 
 def environment() -> dict[str, str]:
-    """What the processes of a trial have beside this one's variables."""
+    """Variables for the processes of all trials."""
     paths = [str(BENCH), str(BENCH.parents[1]), str(BENCH.parents[1] / "tests")]
     return {
-        **os.environ,
         "PYTHONPATH": os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])]),
         "DASK_DISTRIBUTED__WORKER__DAEMON": "False",
         "OMP_NUM_THREADS": "1",

@@ -1,4 +1,4 @@
-"""SIGKILL: of the scheduler at every record and stage of its writing, of a worker at every checkpoint, at random."""
+"""SIGKILL of the scheduler at every record, of a worker at every checkpoint, and of anything at random."""
 
 import contextlib
 import json
@@ -108,7 +108,7 @@ class Kept:
 
 
 def at_random(lab: Lab, key: str) -> Trial:
-    """One long run; between two kills there is at least one outcome, so that each kill has something to hit."""
+    """One long run; between two kills there is an outcome, so that each kill has something to hit."""
     draw = random.Random(f"{lab.seed} {key}")
     wanted = 4 if lab.quick else MANY
     size = {**LONG, "search__generations": 40} if lab.quick else LONG

@@ -80,11 +80,11 @@ class Process:
 class Zygote:
     """The process that others are forked from; see `harness.zygote`."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "harness.zygote"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(environment),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
     def fork(self, program: str, arguments: list[str], log: Path, environment: Mapping[str, str]) -> Process:
@@ -110,8 +110,8 @@ class Zygote:
 class Cluster:
     """`dask scheduler --preload evodevo.service` and workers, in a directory of one trial.
 
-    `settings` are variables for all of them. With `forked=False` they are started afresh, which takes longer
-    and is needed where a library is preloaded or a network namespace is entered.
+    `settings` are variables for all of them. What needs a library preloaded or a network namespace is started
+    afresh instead of forked, which takes longer.
     """
 
     def __init__(self, zygote: Zygote, directory: Path, runs: Path | None = None, **settings: str) -> None:

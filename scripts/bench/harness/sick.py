@@ -6,7 +6,7 @@ import time
 
 from evodevo.config import Limits
 from harness.processes import Cluster, until, write_config
-from harness.stories import Follower, history_of
+from harness.stories import Follower, records_of
 from harness.trials import Lab, Row, Trial
 
 WAYS = ("oserror", "error", "module", "data")
@@ -27,10 +27,10 @@ def broken(lab: Lab, way: str) -> Trial:
         cluster.launch(config)
         run = cluster.runs / "run"
         until(Follower(run).has_ended, "the end of the run")
-        failed = history_of(run).lost_attempts
-        note = f"{failed} attempts on the broken worker"
-        trial = lab.compared(run, injected=1 if failed else 0, note=note, **LONGER)
-        return trial
+        records = records_of(run)
+        lost = [record["time"] for record in records if record["kind"] == "lost"]
+        assert lost, "the broken worker was given nothing"
+        return lab.compared(run, lost, note=f"{len(lost)} attempts on the broken worker", **LONGER)
 
 
 def killed_ten_times(lab: Lab, key: str) -> Trial:
@@ -55,7 +55,7 @@ def killed_ten_times(lab: Lab, key: str) -> Trial:
 
 
 def stopped_keys(lab: Lab) -> list[str]:
-    """With Dask's `worker-ttl`; and if there are stragglers in this version, with its default of 5 minutes."""
+    """With a short `worker-ttl` of Dask's; and if this version knows stragglers, with the default one."""
     return ["ttl", *(["straggler"] if "straggler_factor" in Limits.model_fields else [])]
 
 

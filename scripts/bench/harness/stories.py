@@ -27,7 +27,7 @@ def records_of(run: Path) -> list[dict[str, Any]]:
 
 
 def story(run: Path) -> tuple[str | None, list[dict[str, str]], dict[str, list[str | None]]]:
-    """How the run ended, history.csv without times and places, and the sha256 of each member's checkpoints."""
+    """How the run ended, history.csv without times and places, and each checkpoint's sha256."""
     history = history_of(run)
     rows = csv.DictReader(io.StringIO(history_csv(history)))
     sums = {

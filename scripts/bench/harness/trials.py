@@ -87,6 +87,19 @@ class Lab:
                     self._undisturbed[key] = story(run), records_of(run)
             return self._undisturbed[key]
 
+    def sample(self) -> Path:
+        """The directory of a small run that is done, with all its products."""
+        with self._lock:
+            sample = self.directory / "sample"
+            if not sample.exists():
+                with self.cluster("sample") as cluster:
+                    cluster.begin(write_config(cluster.directory, "run"))
+                    run = cluster.runs / "run"
+                    until((run / "report" / "index.html").exists, "the report of the sample")
+                    until(lambda: not (run / "controller.json").exists(), "its controller to be gone")
+                    shutil.copytree(run, sample)
+            return sample
+
     def compared(
         self, run: Path, at: Iterable[float] = (), injected: int = 1, note: str = "", **changes: Any
     ) -> Trial:
@@ -149,7 +162,6 @@ def carry_out(
     """Make all trials that are not done yet, `lanes` at a time."""
     with ThreadPoolExecutor(lanes) as pool:
         for row in rows:
-            pool.submit(lambda row=row: None)
             keys = list(row.keys(lab))
             if lab.quick:
                 keys = sorted(random.Random(lab.seed).sample(keys, min(row.quick, len(keys))))

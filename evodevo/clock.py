@@ -1,7 +1,7 @@
 """A clock that is set back must not hold up what Dask sends.
 
 Dask's `BatchedSend` sends a message when the time of day has reached a deadline some milliseconds ahead. If
-the clock is set back by an hour meanwhile, that is an hour ahead, and scheduler and worker wait for each other:
+the clock is set back by an hour meanwhile, that is an hour ahead, and nothing is sent until then:
 
     12:00:00.000  a message is sent; the next one not before 12:00:00.005
     11:00:00.001  the clock was set back; the next message waits until 12:00:00.005

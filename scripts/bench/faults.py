@@ -2,10 +2,11 @@
 
     python scripts/bench/faults.py [--quick] [--only ROW ...] [--out faults.jsonl] [--seed 0]
 
-For each kind of fault: how often it was committed; how many of these the run survived (where the right answer
-is an error: it was one clear message); how often the history was that of a run to which nothing happened (each
-row of history.csv and the sha256 of each checkpoint); and seconds from the fault, or from its end if it lasts,
-until all members that were at work then have their outcomes, with all that has to be started again meanwhile.
+For each kind of fault: how often it was committed; how many of these the run survived (where the right
+answer is an error: it was one clear message); how often the history was that of a run to which nothing
+happened (each row of history.csv and the sha256 of each checkpoint); and seconds from the fault, or from its
+end if it lasts, until all members that were at work then have their outcomes. That includes the start of new
+processes.
 
 Processes and signals are real. With `--out` each trial is kept in a file as it is made; the same command
 carries on, and tries again what went wrong. A fault that needs what this machine does not have (root for

@@ -1,4 +1,4 @@
-"""What others do to a run: its directory is removed, a second controller comes, foreign journals lie there."""
+"""What others do to a run: its directory removed, a second controller, foreign journals beside it."""
 
 import contextlib
 import shutil

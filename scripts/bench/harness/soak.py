@@ -1,4 +1,4 @@
-"""A run of 20,000 member-epochs of a millisecond with a fault every few seconds: what the scheduler has grown to."""
+"""20,000 member-epochs of a millisecond with a fault every few seconds: what the scheduler grows to."""
 
 import fcntl
 import random
@@ -127,14 +127,15 @@ def soak(lab: Lab, key: str) -> Trial:
 
 
 def growth(measured: list[tuple[int, float, int]], total: int) -> tuple[str, bool]:
-    """Say what the scheduler had after each quarter of the outcomes, and whether its open files stay as they are."""
+    """What the scheduler had after each quarter of the outcomes, and whether its open files stay as they are."""
     megabytes, files = [], []
     for quarter in range(1, 5):
         seen = [one for one in measured if (quarter - 1) * total < 4 * one[0] <= quarter * total]
         if seen:
             megabytes.append(seen[-1][1])
             files.append(statistics.median(one[2] for one in seen))
-    note = f"RSS {' '.join(f'{one:.0f}' for one in megabytes)} MB, files {' '.join(f'{one:.0f}' for one in files)}"
+    memory, opened = (", ".join(f"{one:.0f}" for one in found) for found in (megabytes, files))
+    note = f"after each quarter {memory} MB of memory, {opened} open files"
     return note, files[-1] - files[0] <= FILES_MORE
 
 

@@ -47,11 +47,17 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=[row.name for row in ROWS], metavar="ROW",
                         help=f"of {', '.join(row.name for row in ROWS)}")  # fmt: skip
     parser.add_argument("--out", type=Path, help="keep results in this file, and carry on from those there")
-    parser.add_argument("--dir", type=Path, help="existing directory for files (default: a temporary one)")
+    parser.add_argument(
+        "--dir",
+        type=Path,
+        help="existing directory for files, which keeps those of trials that went wrong",
+    )
     parser.add_argument("--lanes", type=int, default=2, help="trials at a time (default: 2)")
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn (default: 0)")
     options = parser.parse_args()
     rows = [row for row in ROWS if options.only is None or row.name in options.only]
+    if options.quick:
+        rows = [row for row in rows if row.quick]
     results = Results(options.out)
     results.note({"about": machine(), "seed": options.seed})
     began = time.monotonic()

@@ -92,5 +92,5 @@ def jumping(lab: Lab, key: str) -> Trial:
 
 ROWS = (
     Row("clock", "the clock of scheduler, worker or both set by hours and days, both ways",
-        lambda lab: ["scheduler", "worker", "both"], jumping),
+        lambda lab: ["scheduler", "worker", "both"], jumping, quick=1),
 )  # fmt: skip

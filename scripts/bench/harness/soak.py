@@ -127,7 +127,7 @@ def soak(lab: Lab, key: str) -> Trial:
 
 
 def growth(measured: list[tuple[int, float, int]], total: int) -> tuple[str, bool]:
-    """What the scheduler had after each quarter of the outcomes, and whether its open files stay as they are."""
+    """What the scheduler had after each quarter of the outcomes, and whether its open files stay."""
     megabytes, files = [], []
     for quarter in range(1, 5):
         seen = [one for one in measured if (quarter - 1) * total < 4 * one[0] <= quarter * total]

@@ -55,6 +55,8 @@ class Lab:
     def __init__(self, zygote: Zygote, directory: Path, quick: bool = False, seed: int = 0) -> None:
         self.zygote, self.directory, self.quick, self.seed = zygote, directory, quick, seed
         self._lock = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+        """One for each undisturbed run: it is made once, and whoever needs another one does not wait."""
         self._undisturbed: dict[str, tuple[Story, list[dict[str, Any]]]] = {}
 
     @contextmanager
@@ -79,13 +81,15 @@ class Lab:
     def _undisturbed_of(self, changes: Mapping[str, Any]) -> tuple[Story, list[dict[str, Any]]]:
         key = json.dumps(changes, sort_keys=True)
         with self._lock:
+            own = self._locks.setdefault(key, threading.Lock())
+        with own:
             if key not in self._undisturbed:
                 with self.cluster("undisturbed") as cluster:
                     cluster.begin(write_config(cluster.directory, "run", **changes))
                     run = cluster.runs / "run"
                     until(Follower(run).has_ended, "the undisturbed run")
                     self._undisturbed[key] = story(run), records_of(run)
-            return self._undisturbed[key]
+        return self._undisturbed[key]
 
     def sample(self) -> Path:
         """The directory of a small run that is done, with all its products."""
@@ -160,7 +164,8 @@ def carry_out(
     rows: Sequence[Row], lab: Lab, results: Results, lanes: int, say: Callable[[str], None]
 ) -> None:
     """Make all trials that are not done yet, `lanes` at a time."""
-    with ThreadPoolExecutor(lanes) as pool:
+    pool = ThreadPoolExecutor(lanes)
+    try:
         for row in rows:
             keys = list(row.keys(lab))
             if lab.quick:
@@ -168,6 +173,9 @@ def carry_out(
             for key in keys:
                 if not results.is_done(row.name, key):
                     pool.submit(_attempt, row, key, lab, results, say)
+        pool.shutdown()
+    finally:  # after Ctrl-C, those that are under way come to their end
+        pool.shutdown(cancel_futures=True)
 
 
 def _attempt(row: Row, key: str, lab: Lab, results: Results, say: Callable[[str], None]) -> None:

@@ -16,6 +16,7 @@ mounts and network namespaces, a C compiler for the clock) is "not run". Exit st
 import argparse
 import contextlib
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -58,6 +59,7 @@ def main() -> None:
     rows = [row for row in ROWS if options.only is None or row.name in options.only]
     if options.quick:
         rows = [row for row in rows if row.quick]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     results = Results(options.out)
     results.note({"about": machine(), "seed": options.seed})
     began = time.monotonic()

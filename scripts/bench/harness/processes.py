@@ -20,10 +20,15 @@ PATIENCE_S = 240
 BENCH = Path(__file__).resolve().parents[1]
 
 
+STOPPED = threading.Event()
+"""Set when everything is to come to an end: nobody waits for anything any more."""
+
+
 def until(condition: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> Any:
     """Wait until the condition gives something true, and return that. Raises `AssertionError` in the end."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
+        assert not STOPPED.is_set(), f"stopped while waiting for {what}"
         if found := condition():
             return found
         time.sleep(0.02)
@@ -74,7 +79,8 @@ class Process:
         for one in family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
-        self.wait()
+        while self.is_alive:
+            time.sleep(0.01)
 
 
 class Zygote:

@@ -87,10 +87,28 @@ def at_work(cluster: Cluster):  # type: ignore[no-untyped-def]
         worker.send(signal.SIGCONT)
 
 
+def stopped_scheduler(lab: Lab, key: str) -> Trial:
+    """The scheduler is stopped for so many seconds, as with a machine that is suspended; workers train on."""
+    with lab.cluster("stopped") as cluster:
+        slow = {"workload__options": {"pause_s": 0.3}}
+        cluster.begin(write_config(cluster.directory, "run", **LONGER, **slow), workers=2)
+        run = cluster.runs / "run"
+        follower = Follower(run)
+        until(lambda: follower.has(7), "an outcome in the second generation")
+        cluster.scheduler.send(signal.SIGSTOP)
+        time.sleep(float(key))
+        cluster.scheduler.send(signal.SIGCONT)
+        at = time.time()
+        until(follower.has_ended, "the end of the run")
+        return lab.compared(run, [at], **LONGER)
+
+
 ROWS = (
     Row("ten-kills", "one member's worker killed ten times in a row",
         lambda lab: ["run"], killed_ten_times),
     Row("broken-worker", "one of three workers broken, in four ways",
         lambda lab: WAYS, broken, quick=1),
     Row("stopped-worker", "one of two workers stopped (SIGSTOP)", stopped_keys, stopped),
+    Row("stopped-scheduler", "the scheduler stopped (SIGSTOP) for 15 s",
+        lambda lab: ["15"], stopped_scheduler),
 )  # fmt: skip

@@ -18,8 +18,7 @@ from harness.processes import Cluster, Process, small_disk, until, write_config
 from harness.stories import JOURNAL, Follower
 from harness.trials import Lab, Row, Trial
 
-SIZE = {"search__population": 100, "search__generations": 200}
-QUICK = {"search__population": 50, "search__generations": 40}
+SIZE = {"search__population": 100, "search__generations": 200, "cluster__members_per_task": "auto"}
 DISK_MEGABYTES = 400
 EVERY_S = (2.0, 4.0)
 WORKERS = 2
@@ -94,12 +93,11 @@ class Soak:
 
 
 def soak(lab: Lab, key: str) -> Trial:
-    size = QUICK if lab.quick else SIZE
     draw = random.Random(f"{lab.seed} {key}")
-    total = size["search__population"] * size["search__generations"]
+    total = 20_000
     with lab.cluster("soak") as cluster, small_disk(cluster.directory, DISK_MEGABYTES) as disk:
         cluster.runs = disk / "runs"
-        config = write_config(cluster.directory, "run", **size, cluster__members_per_task="auto")
+        config = write_config(cluster.directory, "run", **SIZE)
         cluster.begin(config, workers=WORKERS)
         run = cluster.runs / "run"
         until(run.exists, "the run")
@@ -120,7 +118,7 @@ def soak(lab: Lab, key: str) -> Trial:
             return False
 
         until(goes_on, "the end of the run", within_s=1800)
-        trial = lab.compared(run, found.at, len(found.at), **size)
+        trial = lab.compared(run, found.at, len(found.at), **SIZE)
         note, is_flat = growth(found.measured, total)
         counts = ", ".join(f"{count} {kind}" for kind, count in sorted(found.faults.items()))
         return replace(trial, survived=trial.survived and is_flat, note=f"{note}; {counts}; seed {lab.seed}")

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.processes import PACES, Cluster, Zygote, until, write_config
+from harness.processes import PACES, STOPPED, Cluster, Zygote, until, write_config
 from harness.stories import Follower, records_of, recovery_s, story
 
 Story = tuple[Any, Any, Any]
@@ -174,8 +174,10 @@ def carry_out(
                 if not results.is_done(row.name, key):
                     pool.submit(_attempt, row, key, lab, results, say)
         pool.shutdown()
-    finally:  # after Ctrl-C, those that are under way come to their end
+    except BaseException:
+        STOPPED.set()
         pool.shutdown(cancel_futures=True)
+        raise
 
 
 def _attempt(row: Row, key: str, lab: Lab, results: Results, say: Callable[[str], None]) -> None:

@@ -17,7 +17,7 @@ _AHEAD_S = time.time() - time.monotonic()
 
 def keep_steady(loop: IOLoop) -> None:
     """Let Dask's messages, and the loop whose timers they use, go by a clock that nobody sets."""
-    batched.time = _steady
+    batched.time = _steady  # type: ignore[attr-defined]
     loop.time = _steady  # type: ignore[method-assign]
 
 

@@ -85,7 +85,7 @@ class Lab:
         with own:
             if key not in self._undisturbed:
                 with self.cluster("undisturbed") as cluster:
-                    cluster.begin(write_config(cluster.directory, "run", **changes))
+                    cluster.begin(write_config(cluster.directory, "run", **changes), workers=2)
                     run = cluster.runs / "run"
                     until(Follower(run).has_ended, "the undisturbed run")
                     self._undisturbed[key] = story(run), records_of(run)

@@ -87,7 +87,7 @@ class Lab:
                 with self.cluster("undisturbed") as cluster:
                     cluster.begin(write_config(cluster.directory, "run", **changes), workers=2)
                     run = cluster.runs / "run"
-                    until(Follower(run).has_ended, "the undisturbed run")
+                    until(Follower(run).has_ended, "the undisturbed run", within_s=1800)
                     self._undisturbed[key] = story(run), records_of(run)
         return self._undisturbed[key]
 

@@ -56,12 +56,9 @@ class Soak:
         self.faults[kind] += 1
         self.at.append(time.time())
 
-    def kinds(self, disk: Path | None) -> dict[str, Callable[[], None]]:
-        found = {"kill": self._kill, "stop": self._stop, "lock": self._lock}
-        found |= {name: lambda name=name: self._damage(name) for name in DAMAGES}
-        if disk is not None:
-            found["full"] = lambda: self._fill(disk)
-        return found
+    def kinds(self, disk: Path) -> dict[str, Callable[[], None]]:
+        found = {"kill": self._kill, "stop": self._stop, "lock": self._lock, "full": lambda: self._fill(disk)}
+        return found | {name: lambda name=name: self._damage(name) for name in DAMAGES}
 
     def _kill(self) -> None:
         self._draw.choice(self._workers).send(signal.SIGKILL)

@@ -78,7 +78,7 @@ def running(lab: Lab, key: str) -> Trial:
     """A checkpoint is damaged as soon as it is journaled, and the worker that has it in memory killed."""
     pace, damage, number = key.split("/")
     with lab.cluster("running") as cluster:
-        slow = {"workload__options": {"pause_s": 0.1}}
+        slow = {"workload__options": {"pause_s": 0.3}}
         cluster.begin(write_config(cluster.directory, "run", **PACES[pace], **slow))
         run = cluster.runs / "run"
         follower = Follower(run)
@@ -93,7 +93,10 @@ def running(lab: Lab, key: str) -> Trial:
             return len(outcomes) >= int(number)
 
         until(has_come, f"outcome {number}")
-        DAMAGES[damage](run / "params" / outcomes[int(number) - 1])
+        try:
+            DAMAGES[damage](run / "params" / outcomes[int(number) - 1])
+        except FileNotFoundError:  # nobody needed it any more
+            return Trial(0, note="the run had deleted it already")
         cluster.workers[0].send(signal.SIGKILL)
         at = time.time()
         cluster.start_worker()

@@ -55,6 +55,7 @@ class Lab:
     def __init__(self, zygote: Zygote, directory: Path, quick: bool = False, seed: int = 0) -> None:
         self.zygote, self.directory, self.quick, self.seed = zygote, directory, quick, seed
         self._lock = threading.Lock()
+        self._sample: Path | None = None
         self._locks: dict[str, threading.Lock] = {}
         """One for each undisturbed run: it is made once, and whoever needs another one does not wait."""
         self._undisturbed: dict[str, tuple[Story, list[dict[str, Any]]]] = {}
@@ -94,15 +95,15 @@ class Lab:
     def sample(self) -> Path:
         """The directory of a small run that is done, with all its products."""
         with self._lock:
-            sample = self.directory / "sample"
-            if not sample.exists():
+            if self._sample is None:
+                self._sample = Path(tempfile.mkdtemp(prefix="sample-", dir=self.directory)) / "run"
                 with self.cluster("sample") as cluster:
                     cluster.begin(write_config(cluster.directory, "run"))
                     run = cluster.runs / "run"
                     until((run / "report" / "index.html").exists, "the report of the sample")
                     until(lambda: not (run / "controller.json").exists(), "its controller to be gone")
-                    shutil.copytree(run, sample)
-            return sample
+                    shutil.copytree(run, self._sample)
+            return self._sample
 
     def compared(
         self, run: Path, at: Iterable[float] = (), injected: int = 1, note: str = "", **changes: Any

@@ -69,7 +69,10 @@ def main() -> None:
         zygote = Zygote()
         stack.callback(zygote.end)
         lab = Lab(zygote, directory.absolute(), options.quick, options.seed)
-        carry_out(rows, lab, results, options.lanes, lambda text: print(text, flush=True))
+        try:
+            carry_out(rows, lab, results, options.lanes, lambda text: print(text, flush=True))
+        except KeyboardInterrupt:
+            sys.exit(130)
     print(f"\nseed {options.seed}, {time.monotonic() - began:.0f} s\n\n{table(rows, results)}")
     sys.exit(bool(went_wrong(rows, results)))
 

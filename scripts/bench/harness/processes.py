@@ -261,7 +261,8 @@ def small_disk(directory: Path, megabytes: int = 2) -> Iterator[Path]:
     except FileNotFoundError:
         raise NotHere("there is no `mount`") from None
     if mounted.returncode:
-        raise NotHere(f"no file system can be mounted: {' '.join(mounted.stderr.split())}")
+        why = mounted.stderr.strip().replace(f"{disk}: ", "").partition(".")[0]
+        raise NotHere(f"no file system can be mounted ({why})")
     try:
         yield disk
     finally:

@@ -1,5 +1,6 @@
 """20,000 member-epochs of a millisecond with a fault every few seconds: what the scheduler grows to."""
 
+import contextlib
 import fcntl
 import random
 import signal
@@ -16,7 +17,7 @@ from harness.damage import DAMAGES
 from harness.inject import fill
 from harness.processes import Cluster, Process, small_disk, until, write_config
 from harness.stories import JOURNAL, Follower
-from harness.trials import Lab, Row, Trial
+from harness.trials import Lab, NotHere, Row, Trial
 
 SIZE = {"search__population": 100, "search__generations": 200, "cluster__members_per_task": "auto"}
 DISK_MEGABYTES = 400
@@ -56,8 +57,11 @@ class Soak:
         self.faults[kind] += 1
         self.at.append(time.time())
 
-    def kinds(self, disk: Path) -> dict[str, Callable[[], None]]:
-        found = {"kill": self._kill, "stop": self._stop, "lock": self._lock, "full": lambda: self._fill(disk)}
+    def kinds(self, disk: Path | None) -> dict[str, Callable[[], None]]:
+        """The faults by their names; there is none of a full disk if no small one can be had."""
+        found = {"kill": self._kill, "stop": self._stop, "lock": self._lock}
+        if disk is not None:
+            found["full"] = lambda: self._fill(disk)
         return found | {name: lambda name=name: self._damage(name) for name in DAMAGES}
 
     def _kill(self) -> None:
@@ -92,8 +96,11 @@ class Soak:
 def soak(lab: Lab, key: str) -> Trial:
     draw = random.Random(f"{lab.seed} {key}")
     total = 20_000
-    with lab.cluster("soak") as cluster, small_disk(cluster.directory, DISK_MEGABYTES) as disk:
-        cluster.runs = disk / "runs"
+    with lab.cluster("soak") as cluster, contextlib.ExitStack() as stack:
+        disk: Path | None = None
+        with contextlib.suppress(NotHere):
+            disk = stack.enter_context(small_disk(cluster.directory, DISK_MEGABYTES))
+            cluster.runs = disk / "runs"
         config = write_config(cluster.directory, "run", **SIZE)
         cluster.begin(config, workers=WORKERS)
         run = cluster.runs / "run"

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -166,6 +166,7 @@ def carry_out(
 ) -> None:
     """Make all trials that are not done yet, `lanes` at a time."""
     pool = ThreadPoolExecutor(lanes)
+    futures: list[Future[None]] = []
     try:
         for row in rows:
             keys = list(row.keys(lab))
@@ -173,11 +174,12 @@ def carry_out(
                 keys = sorted(random.Random(lab.seed).sample(keys, min(row.quick, len(keys))))
             for key in keys:
                 if not results.is_done(row.name, key):
-                    pool.submit(_attempt, row, key, lab, results, say)
-        pool.shutdown()
+                    futures.append(pool.submit(_attempt, row, key, lab, results, say))
+        wait(futures)
     except BaseException:
         STOPPED.set()
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
+        wait(future for future in futures if not future.cancelled())
         raise
 
 

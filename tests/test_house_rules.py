@@ -37,6 +37,7 @@ ALLOWED = {
         "evodevo.yaml_text",
     ],
     "evodevo.service": [
+        "evodevo.clock",
         "evodevo.service",
         "evodevo.report",
         "evodevo.run",
@@ -82,6 +83,7 @@ ALLOWED = {
     "evodevo.command_flags": [],
     "evodevo.config_values": [],
     "evodevo.errors": [],
+    "evodevo.clock": [],
     "evodevo.names": ["evodevo.errors"],
     "evodevo.versions": [],
     "evodevo.display": ["evodevo.config", "evodevo.config_search", "evodevo.harmless", "evodevo.run"],
@@ -90,6 +92,7 @@ ALLOWED = {
     "workers": [
         "evodevo.evolution.fitness",
         "workers",
+        "evodevo.clock",
         "evodevo.run.blame",
         "evodevo.run.records",
         "evodevo.run.checkpoints",

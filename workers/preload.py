@@ -19,6 +19,7 @@ import time
 import torch
 from distributed import Worker
 
+from evodevo.clock import keep_steady
 from evodevo.versions import own_versions
 from workers import departure, devices, eager
 from workers.room import Room
@@ -62,6 +63,7 @@ def dask_setup(worker: Worker) -> None:
     if _claim.device != "cpu" and _claim.problem is None:
         devices.confine(_claim.device)
 
+    keep_steady(worker.loop)
     _keep_freed_memory()
     leave_global_generator()
     sys.setswitchinterval(SWITCH_INTERVAL_S)

@@ -73,10 +73,22 @@ def restore(data: bytes, training: Training) -> None:
 def model_state(data: bytes) -> dict[str, Tensor]:
     """Return the parameters and buffers of the network that is judged, by their plain names.
 
-    That is the averaged network if there is one, and what a schedule-free optimizer evaluates.
+    That is the averaged network if there is one, and what a schedule-free optimizer evaluates. Raises
+    `ValueError` for a file that evodevo did not write.
     """
     about = read_metadata(data)
-    tensors = safetensors.torch.load(data)
+    try:
+        found = _judged(about, safetensors.torch.load(data))
+        strange = [name for name, value in found.items() if not isinstance(value, Tensor)]
+    except Exception as why:  # what is wrong in somebody's file can be wrong in any way
+        reason = " ".join(f"{type(why).__name__}: {why}".split())
+        raise ValueError(f"the checkpoint is malformed: {reason}") from why
+    if strange:
+        raise ValueError(f"the checkpoint is malformed: {strange[0]!r} is not a tensor")
+    return found
+
+
+def _judged(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if about["format"] == 1:
         return {name[6:]: value for name, value in tensors.items() if name.startswith("model.")}
     parts = about["parts"]

@@ -138,7 +138,18 @@ def _began_from(history: History, life: Life) -> int:
 
 
 def _entry(*, epoch: int, genome: Mapping[str, Any] | None = None, **values: Any) -> Entry:
-    """An entry as the file has it: the genome is left out where all of it counts."""
+    """An entry as the file has it: the genome is left out where all of it counts.
+
+    Raises `TypeError` for what an entry cannot have.
+    """
+    for name in ("epochs", "legs", "steps", "mean_of"):
+        if (value := values.get(name, 1)) is not None and (type(value) is not int or value < 1):
+            raise TypeError(f"{name} should be a number, 1 or more, not {value!r}")
+    for name, value in (("hyperparameters", values["hyperparameters"]), ("genome", genome)):
+        if value is not None and not (
+            isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+        ):
+            raise TypeError(f"{name} should be values by their names, not {value!r}")
     return Entry(genome=values["hyperparameters"] if genome is None else genome, **values)
 
 

@@ -32,7 +32,7 @@ from evodevo.run.keeper import Keeper
 from evodevo.run.life import Life
 from evodevo.run.loop import Loop
 from evodevo.run.mending import SIGN, Mending
-from evodevo.run.pacing import pacing_of
+from evodevo.run.pacing import Pacing, pacing_of
 from evodevo.run.pauses import pause_s
 from evodevo.run.recipes import CannotRemakeError
 from evodevo.run.records import CheckpointRef, Job
@@ -119,7 +119,7 @@ class Controller:
         if self.history.extended_to is not None:
             self._job = self._job_now()  # workers are told how long the whole run is
             await self._patiently(write_config, self.directory, self.history.config)
-        pacing = await self._on_disk(pacing_of, self.history.config.strategy(), self.history)
+        pacing = await self._pacing()
         keeper = Keeper(store, self.history, pacing, self._on_disk)
         accepts = self.history.config.checkpoints.on_mismatch == "accept"
         mending = self._mending = Mending(self.history, self.directory, store, accepts, keeper.needed)
@@ -131,6 +131,15 @@ class Controller:
             return await loop.run()
         finally:
             loop.dismiss()
+
+    async def _pacing(self) -> Pacing:
+        """Raises `RunFailed` if the strategy, which may be a user's, cannot be had here."""
+        try:
+            strategy = self.history.config.strategy()
+        except Exception as why:
+            raise RunFailed(f"search.strategy: {why}") from why
+        pacing: Pacing = await self._on_disk(pacing_of, strategy, self.history)
+        return pacing
 
     @property
     def needs(self) -> Needs:
@@ -194,7 +203,7 @@ class Controller:
 
     async def _again(self) -> list[str]:
         """The failed members that can be tried again without a contradiction."""
-        pacing = await self._on_disk(pacing_of, self.history.config.strategy(), self.history)
+        pacing = await self._pacing()
         return [life.id for life in self.history.over if life.status == "failed" and pacing.open(life)]
 
     async def _end_for_user(self, opening: Future[Journal]) -> None:

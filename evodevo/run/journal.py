@@ -250,7 +250,7 @@ class Excerpts:
                 return ""
             begin, end = self._offsets[since], self._offsets[last]
             file.seek(begin)
-            return file.read(end - begin).decode()
+            return file.read(end - begin).decode(errors="replace")  # `parse` finds the damage
 
     def _index(self, file: BinaryIO) -> None:
         file.seek(self._offsets[-1])

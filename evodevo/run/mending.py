@@ -28,9 +28,10 @@ from evodevo.run.crew import (
 )
 from evodevo.run.events import Replaced
 from evodevo.run.history import History
+from evodevo.run.journal import Removed
 from evodevo.run.recipes import CannotRemakeError, Recipe, Recipes, plan
 from evodevo.run.records import Assignment, CheckpointRef, Job, Outcome, WorkUnit
-from evodevo.run.setup import job_of
+from evodevo.run.setup import JOURNAL, job_of
 
 logger = logging.getLogger("evodevo.mending")
 
@@ -245,7 +246,10 @@ class Mending:
     async def _again(
         self, assignment: Assignment, why: str, counts: bool, put: Callable[[Message], None]
     ) -> None:
-        """An attempt came to nothing: try again, unless it has been done after all, or too often."""
+        """An attempt came to nothing: try again, unless it has been done after all, or too often.
+
+        Raises `Removed` if the run's directory is gone, which nothing that is journaled would tell.
+        """
         assert assignment.remakes is not None
         name = assignment.remakes.name
         step = self._steps.get(name)
@@ -269,6 +273,8 @@ class Mending:
         elif counts:
             self._ready.append(step)
         else:
+            if not await asyncio.to_thread((self._directory / JOURNAL).exists):
+                raise Removed(f"{self._directory / JOURNAL} was removed while the run was at work")
             self._unlucky[name] += 1
             logger.warning("run %s: %s waits: %s", self.history.config.run.name, name, why)
             loop = asyncio.get_running_loop()

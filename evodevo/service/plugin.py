@@ -18,6 +18,7 @@ from typing import Any
 from distributed import Client, Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 
+from evodevo.clock import keep_steady
 from evodevo.config import RunConfig, parse
 from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointError
@@ -72,6 +73,7 @@ class Service(SchedulerPlugin):
         returns True, `add_worker` is called again when the worker is ready, or has a problem."""
 
     def install(self) -> None:
+        keep_steady(self._scheduler.loop)
         self._scheduler.add_plugin(self)
         for handler in (
             self.evodevo_hello,

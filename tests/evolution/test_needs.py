@@ -149,7 +149,10 @@ def test_who_needs_only_its_own_slot_has_no_pools_and_who_starts_from_scratch_ha
         "mutate_best": ("steady",),
         "replay": ("generations",),
     }
-    assert [name for name, kind in STRATEGIES.items() if not kind.inherits] == ["mutate_best", "natural_selection"]
+    assert [name for name, kind in STRATEGIES.items() if not kind.inherits] == [
+        "mutate_best",
+        "natural_selection",
+    ]
 
 
 @each_name

@@ -198,6 +198,8 @@ def test_a_choice_that_looks_like_something_else_reads_back_as_text(text: str, t
         schedule_of(entry(0, {"rate": 0.5})).to_yaml() + "more: 1\n",
         schedule_of(entry(0, {"rate": 0.5})).to_yaml().replace("metric:", "measure:"),
         "run: {name: a config}\n",
+        schedule_of(entry(0, {"rate": 0.5})).to_yaml().replace("{rate: 0.5}", "[rate]"),
+        schedule_of(replace(entry(0, {"rate": 0.5}), epochs=2)).to_yaml().replace("epochs: 2", "epochs: two"),
     ],
 )
 def test_a_file_that_is_no_schedule_is_named(text: str, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from run.fakes import (
 )
 
 from evodevo.run.history import History
-from evodevo.run.journal import Tail
+from evodevo.run.journal import Tail, encode
 from evodevo.run.records import Assignment, Outcome
 
 HALF = {"limits__max_failed_fraction": 0.5}
@@ -176,3 +176,15 @@ def test_a_budget_that_is_just_enough_is_kept_to_the_end(tmp_path: Path) -> None
     history = finished(tmp_path / "run", config_of(checkpoints__max_bytes=needed), FakeCaller(watch=watch))
     assert history.end == "done"
     assert 0 < max(taken) <= needed
+
+
+def test_a_strategy_that_cannot_be_imported_any_more_is_the_reason(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run")
+    (begun,) = Tail(run / "journal.jsonl").read()
+    begun["config"]["search"]["strategy"] = "gone:Away"
+    (run / "journal.jsonl").write_bytes(encode({key: begun[key] for key in begun if key != "crc"}))
+    history = carry_out(run, FakeCaller())
+    assert history.end == "failed"
+    assert (history.reason or "").startswith(
+        "search.strategy: cannot import 'gone:Away': ModuleNotFoundError"
+    )

@@ -115,3 +115,10 @@ def test_an_excerpt_goes_on_where_a_torn_record_was_replaced(path: Path) -> None
     with Journal(path) as journal:
         journal.append([{"type": "end"}])
     assert parse(excerpts.read(2, 10).encode(), "", 2)[0][0]["type"] == "end"
+
+
+def test_excerpts_of_a_file_that_is_not_text_are_damaged_like_any_other(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(bytes(range(256)))
+    with pytest.raises(JournalError, match="damaged"):
+        parse(Excerpts(path).read(0, 10).encode(), "here")

@@ -25,7 +25,7 @@ from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.codec import decode
 from evodevo.run.events import Replaced
 from evodevo.run.history import History
-from evodevo.run.journal import Tail
+from evodevo.run.journal import Removed, Tail
 from evodevo.run.keeper import Keeper
 from evodevo.run.pacing import pacing_of
 from evodevo.run.records import Assignment
@@ -297,3 +297,21 @@ def test_a_disk_that_fails_often_while_a_checkpoint_is_made_again_fails_no_run(t
     history = carry_out(run, FakeCaller(fate))
     assert min(count for count in tries.values() if count) == 9
     assert (history.end, story(history)) == ("done", expected)
+
+
+def test_a_directory_that_is_removed_while_a_checkpoint_is_made_again_ends_the_attempts(
+    tmp_path: Path,
+) -> None:
+    run = new_run(tmp_path / "run", config("generations"))
+    stop(run, befall("hang", "g002s001"))
+    for path in files(run):
+        path.unlink()
+
+    def fate(assignment: Assignment) -> Any:
+        if assignment.remakes is None:
+            return "done"
+        shutil.rmtree(run, ignore_errors=True)
+        return "disk"
+
+    with pytest.raises(Removed, match="was removed while the run was at work"):
+        carry_out(run, FakeCaller(fate))

@@ -21,7 +21,7 @@ from workers import departure, devices, preload
 
 class Stub:
     def __init__(self, nanny: str | None) -> None:
-        self.nanny = nanny
+        self.nanny, self.loop = nanny, SimpleNamespace()
         self.startup_information: dict[str, Callable[[Any], Any]] = {}
 
 

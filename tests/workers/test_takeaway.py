@@ -1,7 +1,9 @@
 """A model as plain torch has it, out of a checkpoint."""
 
 import io
+import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -11,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from tests.workers.states import encode
 from workers import takeaway
+from workers.state import METADATA_KEY
 from workers.takeaway import plain_file, plain_state
 
 
@@ -99,3 +102,35 @@ def test_a_sparse_tensor_is_refused_by_name_in_safetensors(monkeypatch: pytest.M
 def test_a_file_that_evodevo_did_not_write_is_refused() -> None:
     with pytest.raises(ValueError, match="no checkpoint of evodevo's"):
         plain_state(safetensors.torch.save(network().state_dict()))
+
+
+def edited(data: bytes, edit: Callable[[dict[str, Any]], Any]) -> bytes:
+    """A checkpoint with something else in evodevo's own part of its header."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    about = json.loads(header["__metadata__"][METADATA_KEY])
+    edit(about)
+    header["__metadata__"][METADATA_KEY] = json.dumps(about)
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda about: about.pop("parts"),
+        lambda about: about["parts"].pop("model"),
+        lambda about: about["parts"].update(model=1),
+        lambda about: about["parts"].update(model={"dict": [["weight", 3]]}),
+        lambda about: about["parts"].update(model={"dict": [[1, {"tensor": "nowhere"}]]}),
+        lambda about: about["parts"].update(model={"dict": [[[], 1]]}),
+    ],
+)
+def test_what_evodevo_has_not_written_is_refused(edit: Callable[[dict[str, Any]], Any]) -> None:
+    with pytest.raises(ValueError, match="the checkpoint is malformed"):
+        plain_state(edited(checkpoint_of(nn.Linear(2, 2)), edit))
+
+
+def test_a_checkpoint_that_is_cut_off_is_refused() -> None:
+    with pytest.raises(ValueError, match="the checkpoint is malformed"):
+        plain_state(checkpoint_of(nn.Linear(2, 2))[:-4])

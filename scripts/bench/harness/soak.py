@@ -1,0 +1,147 @@
+"""20,000 member-epochs of a millisecond with a fault every few seconds: what the scheduler grows to."""
+
+import contextlib
+import fcntl
+import random
+import signal
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from harness.damage import DAMAGES
+from harness.inject import fill
+from harness.processes import Cluster, Process, small_disk, until, write_config
+from harness.stories import JOURNAL, Follower
+from harness.trials import Lab, NotHere, Row, Trial
+
+SIZE = {"search__population": 100, "search__generations": 200, "cluster__members_per_task": "auto"}
+DISK_MEGABYTES = 400
+EVERY_S = (2.0, 4.0)
+WORKERS = 2
+FILES_MORE = 10
+"""Open files may differ by so many between a quarter of the run and its end: connections come and go."""
+
+
+class Soak:
+    """A run with faults that leave its scheduler alive, and what is measured of that meanwhile."""
+
+    def __init__(self, cluster: Cluster, run: Path, draw: random.Random) -> None:
+        self._cluster, self._run, self._draw = cluster, run, draw
+        self.follower = Follower(run)
+        self.faults: Counter[str] = Counter()
+        self.at: list[float] = []
+        self.measured: list[tuple[int, float, int]] = []
+        """Outcomes so far, megabytes and open files of the scheduler."""
+        self._scheduler = psutil.Process(cluster.scheduler.pid)
+        self._workers: list[Process] = cluster.workers
+
+    def measure(self) -> None:
+        self.follower.read()
+        megabytes = self._scheduler.memory_info().rss / 2**20
+        self.measured.append((self.follower.outcomes, round(megabytes, 1), self._scheduler.num_fds()))
+
+    def keep_workers(self) -> None:
+        for at, worker in enumerate(self._workers):
+            if not worker.is_alive:
+                self._cluster.start_worker()
+                self._workers[at] = self._workers.pop()
+
+    def commit_one(self, kinds: dict[str, Callable[[], None]]) -> None:
+        kind = self._draw.choice(sorted(kinds))
+        kinds[kind]()
+        self.faults[kind] += 1
+        self.at.append(time.time())
+
+    def kinds(self, disk: Path | None) -> dict[str, Callable[[], None]]:
+        """The faults by their names; there is none of a full disk if no small one can be had."""
+        found = {"kill": self._kill, "stop": self._stop, "lock": self._lock}
+        if disk is not None:
+            found["full"] = lambda: self._fill(disk)
+        return found | {name: lambda name=name: self._damage(name) for name in DAMAGES}
+
+    def _kill(self) -> None:
+        self._draw.choice(self._workers).send(signal.SIGKILL)
+
+    def _stop(self) -> None:
+        worker = self._draw.choice(self._workers)
+        worker.send(signal.SIGSTOP)
+        time.sleep(0.5)
+        worker.send(signal.SIGCONT)
+
+    def _lock(self) -> None:
+        with open(self._run / JOURNAL, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            time.sleep(0.5)
+
+    def _damage(self, name: str) -> None:
+        """Any checkpoint that is there; if a generation needs it, it is made again."""
+        found = sorted((self._run / "params").glob("*.safetensors"))
+        try:
+            if found:
+                DAMAGES[name](self._draw.choice(found))
+        except OSError:
+            return  # it was deleted just now, as nobody needs it any more
+
+    def _fill(self, disk: Path) -> None:
+        ballast = fill(disk)
+        time.sleep(0.5)
+        ballast.unlink()
+
+
+def soak(lab: Lab, key: str) -> Trial:
+    draw = random.Random(f"{lab.seed} {key}")
+    total = 20_000
+    with lab.cluster("soak") as cluster, contextlib.ExitStack() as stack:
+        disk: Path | None = None
+        with contextlib.suppress(NotHere):
+            disk = stack.enter_context(small_disk(cluster.directory, DISK_MEGABYTES))
+            cluster.runs = disk / "runs"
+        config = write_config(cluster.directory, "run", **SIZE)
+        cluster.begin(config, workers=WORKERS)
+        run = cluster.runs / "run"
+        until(run.exists, "the run")
+        found = Soak(cluster, run, draw)
+        kinds = found.kinds(disk)
+        next_fault = time.monotonic()
+
+        def goes_on() -> bool:
+            nonlocal next_fault
+            found.keep_workers()
+            found.measure()
+            if found.follower.ended:
+                return True
+            if time.monotonic() > next_fault and found.follower.outcomes < total:
+                found.commit_one(kinds)
+                next_fault = time.monotonic() + draw.uniform(*EVERY_S)
+            time.sleep(0.2)
+            return False
+
+        until(goes_on, "the end of the run", within_s=1800)
+        trial = lab.compared(run, found.at, len(found.at), **SIZE)
+        note, is_flat = growth(found.measured, total)
+        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(found.faults.items()))
+        return replace(trial, survived=trial.survived and is_flat, note=f"{note}; {counts}; seed {lab.seed}")
+
+
+def growth(measured: list[tuple[int, float, int]], total: int) -> tuple[str, bool]:
+    """What the scheduler had after each quarter of the outcomes, and whether its open files stay."""
+    megabytes, files = [], []
+    for quarter in range(1, 5):
+        seen = [one for one in measured if (quarter - 1) * total < 4 * one[0] <= quarter * total]
+        if seen:
+            megabytes.append(seen[-1][1])
+            files.append(statistics.median(one[2] for one in seen))
+    memory, opened = (", ".join(f"{one:.0f}" for one in found) for found in (megabytes, files))
+    note = f"after each quarter {memory} MB of memory, {opened} open files"
+    return note, files[-1] - files[0] <= FILES_MORE
+
+
+ROWS = (
+    Row("soak", "20,000 member-epochs of a millisecond, with a fault every 3 s",
+        lambda lab: ["run"], soak),
+)  # fmt: skip

@@ -8,7 +8,10 @@ import pytest
 from evodevo.config import parse
 from tests.configs import ABSENT, complaint, small
 
-SECTIONS = "Known: run, workload, objective, search, data, checkpoints, limits, cluster, compare, phases, phase, versions"
+SECTIONS = (
+    "Known: run, workload, objective, search, data, checkpoints, limits, cluster, compare, "
+    "phases, phase, versions"
+)
 A_NAME = "use letters, digits, '_', '-' and single dots, beginning with a letter or digit, 100 at the most"
 FORM = "should have the form module:Class"
 ONE_OF_TWO = "workload: give either `use: module:Class` or `command: program ...`"

@@ -23,6 +23,7 @@ ALLOWED = {
         "evodevo.config",
         "evodevo.config_phases",
         "evodevo.config_search",
+        "evodevo.config_start",
         "evodevo.errors",
         "evodevo.versions",
     ],

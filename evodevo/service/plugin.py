@@ -36,7 +36,7 @@ from evodevo.run.view import refuse_live, runs_in
 from evodevo.service.reader import Reader
 from evodevo.service.recovery import unfinished
 from evodevo.service.standing import Standing
-from evodevo.service.succession import already_there, following
+from evodevo.service.succession import already_there, exists_already, following
 from evodevo.service.trial import describe
 from evodevo.service.wire import in_json, security_of
 from evodevo.versions import differences, own_versions
@@ -224,10 +224,7 @@ class Service(SchedulerPlugin):
         name = checked.run.name
         directory = self.runs_dir / name
         there = await asyncio.to_thread(already_there, checked, self.runs_dir)
-        exists = UsageError(
-            f"run {(there or name)!r} exists already in {self.runs_dir}: carry it on with "
-            f"`evodevo resume {there or name}`, or choose another name with --run-name"
-        )
+        exists = exists_already(there or name, self.runs_dir)
         if name in self._reserved or there:
             raise exists
         self._reserved.add(name)

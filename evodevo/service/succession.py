@@ -5,6 +5,7 @@ from typing import Any
 
 from evodevo.config import RunConfig
 from evodevo.config_phases import next_of, run_names
+from evodevo.errors import UsageError
 from evodevo.run.history import History
 from evodevo.run.setup import JOURNAL
 
@@ -19,3 +20,11 @@ def already_there(config: RunConfig, runs_dir: Path) -> str | None:
     """A run of this one's name, or of that of a phase that is to follow it; None if there is none."""
     names = [config.run.name, *run_names(config)[(config.phase or 0) + 1 :]]
     return next((name for name in names if (runs_dir / name).exists()), None)
+
+
+def exists_already(name: str, runs_dir: Path) -> UsageError:
+    """The error that a new run meets a run of its name."""
+    return UsageError(
+        f"run {name!r} exists already in {runs_dir}: carry it on with `evodevo resume {name}`, or choose "
+        "another name with --run-name"
+    )

@@ -5,6 +5,7 @@ from typing import Any
 
 from evodevo.report.account import MEASURED, PARTS, account, workers_at_once
 from evodevo.report.gain import gain_facts, gain_of
+from evodevo.report.savings import savings_of, savings_text
 from evodevo.run.events import Soup
 from evodevo.run.history import History
 from evodevo.run.records import in_json
@@ -40,6 +41,7 @@ def summary_of(history: History) -> dict[str, Any]:
         "diverged": sum(life.status == "diverged" for life in history.lives()),
         "failed": sum(life.status == "failed" for life in history.lives()),
         "lost_attempts": history.lost_attempts,
+        **savings_of(history),
         "elapsed_s": round(history.elapsed_s, 3),
         "training_s": round(history.training_s, 3),
         "workers": workers_at_once(history),
@@ -59,6 +61,7 @@ def summary_lines(history: History) -> list[tuple[str, str]]:
         *([("began from", history.origin.text())] if history.origin else []),
         ("generations", f"{facts['generations']} of {history.config.search.generations}"),
         ("members", _members(facts)),
+        *([("saved", saved)] if (saved := savings_text(facts)) else []),
         ("time", f"{facts['elapsed_s']:.1f} s with {_workers(facts)} at once"),
         ("spent on", _shares(facts["seconds"], facts["hidden_save_s"])),
         *([("notes", _most(facts["notes"]))] if "notes" in facts else []),
@@ -109,9 +112,9 @@ def _soup_lines(soup: Soup, facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _notes(history: History) -> dict[str, int]:
-    """Notes on outcomes, those of the most members first."""
+    """Notes on outcomes, those of the most members first; not those that say whose outcome one is."""
     found: Counter[str] = Counter()
-    for life in history.births:
+    for life in (one for one in history.births if not one.same_as):
         found.update(list(dict.fromkeys(note for outcome in life.outcomes() for note in outcome.notes)))
     return dict(found.most_common())
 

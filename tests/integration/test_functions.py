@@ -51,6 +51,16 @@ def test_a_function_of_a_module_and_a_closure_have_the_same_history(client: evod
     assert mirrored.directory.exists(), "a client keeps its runs"
 
 
+def test_no_point_is_evaluated_twice(client: evodevo.Client, tmp_path: Path) -> None:
+    space: dict[str, Any] = {"x": (-3, 3), "directory": {"type": "fixed", "value": str(tmp_path)}}
+    result = evodevo.minimise(objectives.told_of, space, generations=5, client=client)
+    calls = (tmp_path / "calls").read_text().split()
+    tried = {str(row["hp.x"]) for row in result.rows()}
+    assert len(result.rows()) == 50
+    assert len(calls) <= len(tried) + 2, "a trial or two come before the run"
+    assert set(calls) >= tried
+
+
 def test_nothing_of_a_run_s_directory_has_the_function(client: evodevo.Client) -> None:
     marker = "a text that only the function has"
     result = evodevo.minimise(

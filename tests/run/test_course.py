@@ -12,6 +12,8 @@ from run.test_controller_resumed import resumed_everywhere
 
 from evodevo.config import RunConfig
 from evodevo.errors import UsageError
+from evodevo.report.savings import savings_of
+from evodevo.report.summary import summary_lines
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.history import History
 from evodevo.run.life import Life
@@ -112,6 +114,15 @@ def test_hopeless_lives_end_early_by_what_was_known_when_they_began(
     for seed in range(3):
         caller = FakeCaller(shuffle=random.Random(seed))
         assert story(finished(tmp_path / f"{seed}", one, caller)) == story(history)
+
+
+def test_the_summary_says_what_ending_early_has_saved(tmp_path: Path) -> None:
+    history = finished(tmp_path / "run", config(search__population=8, **HALVING))
+    stopped = [life for life in history.lives() if life.stopped]
+    facts = savings_of(history)
+    assert facts["stopped_early"] == {"halving": len(stopped)}
+    assert facts["saved_epochs"] == sum(4 - 1 - len(life.legs) for life in stopped)
+    assert f"saved {facts['saved_epochs']} epochs" in dict(summary_lines(history))["saved"]
 
 
 def test_by_halving_whoever_is_worse_than_the_median_after_legs_1_2_and_4_goes_no_further(

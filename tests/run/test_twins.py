@@ -10,6 +10,7 @@ from run.fakes import FakeCaller, Fate, carry_out, config_of, finished, story
 from run.test_controller_resumed import resumed_everywhere
 
 from evodevo.config import RunConfig
+from evodevo.report.savings import savings_of
 from evodevo.run.history import History
 from evodevo.run.records import Assignment
 
@@ -58,6 +59,7 @@ def test_a_member_that_is_not_trained_has_the_outcome_of_another_and_says_whose(
         assert life.outcome.notes == (f"as {first.id}",)
         assert life.attempts == 0
         assert history.epochs_trained(life) == history.epochs_trained(first) == 1
+    assert savings_of(history) == {"not_trained_again": len(shared)}
 
 
 @pytest.mark.parametrize("pace", PACES)

@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.clusters import Processes, evodevo, history_of, until, untimed_history, write_config
+from integration.clusters import (
+    Cluster,
+    Processes,
+    evodevo,
+    free_port,
+    history_of,
+    until,
+    untimed_history,
+    write_config,
+)
 
 from evodevo.service.recovery import unfinished
 
@@ -73,3 +82,31 @@ def test_the_history_is_the_same_where_a_phase_was_killed(
     assert resumed.returncode == 0, resumed.stderr
     for run in RUNS:
         assert untimed_history(tmp_path / run) == untimed_history(undisturbed / run)
+
+
+def test_a_scheduler_that_is_killed_between_two_phases_begins_the_next_when_it_is_back(
+    undisturbed: Path, tmp_path: Path, processes: Processes
+) -> None:
+    cluster = Cluster(processes, tmp_path / "runs", free_port())
+    scheduler = cluster.start_scheduler()
+    cluster.start_worker()
+    launched = evodevo("launch", str(config_of(tmp_path)), "--detach", "--scheduler", cluster.address)
+    assert launched.returncode == 0, launched.stderr
+    first, second = (cluster.runs_dir / run for run in RUNS)
+    until(lambda: history_of(first).end == "done", "the first phase")
+    scheduler.kill()
+    scheduler.wait()
+    cluster.start_scheduler()
+    cluster.start_worker()
+    until(lambda: second.exists() and history_of(second).end == "done", "the second phase", within_s=120)
+    until(lambda: (second / "history.csv").exists(), "its tables")
+    for run in RUNS:
+        assert untimed_history(cluster.runs_dir / run) == untimed_history(undisturbed / run)
+
+
+def test_a_phase_that_cannot_begin_is_said(tmp_path: Path) -> None:
+    bad = [PHASES[0], {**PHASES[1], "objective": {"metric": "validation_los", "mode": "min"}}]
+    changes = {"search__loci": {"learning_rate": RATE}, "search__options": {}, "phases": bad}
+    told = evodevo("launch", str(write_config(tmp_path, **changes)), "--runs-dir", str(tmp_path))
+    assert told.returncode != 0
+    assert "validation_los" in told.stdout + told.stderr

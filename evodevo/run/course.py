@@ -90,10 +90,11 @@ class Course:
         if rule is None or begin or (rule == "halving" and leg & (leg - 1)):
             return None
         fom = foms[-1] if rule == "halving" else foms[best_first(foms, mode)[0]]
-        rivals = self._rivals_of(life, leg - 1)
+        rivals = self.rivals_of(life, leg - 1)
         return rule if rivals and fom is not None and _is_worse_than_half(fom, rivals, mode) else None
 
-    def _rivals_of(self, life: Life, leg: int) -> list[float]:
+    def rivals_of(self, life: Life, leg: int) -> list[float]:
+        """Return the foms, ascending, that a life's fom after a leg is compared with."""
         history = self._history
         if history.begun.pace == "steady":
             for other in history.over[self._counted :]:
@@ -111,6 +112,10 @@ class Course:
         return self._rivals.get(leg, [])
 
     def _count(self, life: Life) -> None:
+        if life.same_as is not None:  # of another run's legs nothing is known
+            if life.same_as not in self._history.by_id:
+                return
+            life = self._history.by_id[life.same_as]
         for leg, outcome in enumerate(life.outcomes()):
             if outcome.fom is not None and life.begins(leg) == 0:
                 bisect.insort(self._rivals.setdefault(leg, []), outcome.fom)

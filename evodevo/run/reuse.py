@@ -51,13 +51,17 @@ def load_known(config: RunConfig, runs_dir: Path, data: Mapping[str, str]) -> tu
 def known_of(history: History, copied: CheckpointRef | None) -> Known:
     """Return what a history knows. `copied` is the copy of the best member's checkpoint."""
     space, outcomes, members = history.config.space(), dict[str, Outcome](), dict[str, str]()
+    for key, (whose, outcome) in history.known.items():  # what it had taken itself from a run before it
+        outcomes[key], members[key] = replace(outcome, checkpoint=None), whose
     for life in history.lives():
         if life.outcome is None or life.status == "failed" or life.same_as:
             continue
         key = key_of(space, life.birth.genome)
-        ref = copied if life is history.best else None
-        outcomes[key] = replace(life.outcome, checkpoint=ref, seconds={}, hidden_s=0.0, aside_s=0.0)
+        outcomes[key] = replace(life.outcome, checkpoint=None, seconds={}, hidden_s=0.0, aside_s=0.0)
         members[key] = life.id
+    if history.best and copied:
+        key = key_of(space, history.best.birth.genome)
+        outcomes[key] = replace(outcomes[key], checkpoint=copied)
     return Known(history.config.run.name, history.run_id, outcomes, members)
 
 

@@ -15,6 +15,7 @@ from evodevo.errors import UsageError
 from evodevo.report.savings import savings_of
 from evodevo.report.summary import summary_lines
 from evodevo.run.checkpoints import CheckpointStore
+from evodevo.run.course import Course
 from evodevo.run.history import History
 from evodevo.run.life import Life
 from evodevo.run.records import Assignment
@@ -138,6 +139,21 @@ def test_by_halving_whoever_is_worse_than_the_median_after_legs_1_2_and_4_goes_n
             elif life.stopped and len(mine) == leg - 1:
                 assert life.fom is not None
                 assert life.fom > statistics.median(rivals)
+
+
+def test_a_leg_is_compared_with_the_same_leg_of_members_that_were_not_trained_themselves(
+    tmp_path: Path,
+) -> None:
+    few = {"layers": {"type": "int", "low": 1, "high": 4, "initial": 2}}
+    history = finished(tmp_path / "run", config(search__loci=few, search__population=12, **MEDIAN))
+    assert any(life.same_as for life in history.generations[0])
+    course = Course(history, 1, lambda member, leg: True)
+    for leg in range(4):
+        after = []
+        for life in history.generations[0]:
+            outcome = list(history.by_id[life.same_as or life.id].outcomes())[leg]
+            after.append(outcome.fom)
+        assert course.rivals_of(history.generations[1][0], leg) == sorted(after, key=lambda fom: fom or 0.0)
 
 
 @pytest.mark.parametrize("kind", [REPEATED, BEST, HALVING, MEDIAN])

@@ -41,6 +41,20 @@ def test_the_other_run_can_be_deleted_and_the_best_parameters_are_there(tmp_path
     CheckpointStore(str(run / "params")).read(ref)
 
 
+def test_what_the_other_run_had_taken_from_a_third_one_is_not_trained_again_either(tmp_path: Path) -> None:
+    finished(tmp_path / "first", config())
+    second = finished(tmp_path / "second", config(search__reuse="first"))
+    assert any("/" in (life.same_as or "") for life in second.lives())
+    caller = FakeCaller()
+    third = finished(tmp_path / "third", config(search__reuse="second"), caller)
+    assert not caller.assignments
+    assert [life.fom for life in third.lives()] == [life.fom for life in second.lives()]
+    assert third.best is not None
+    assert third.best.outcome is not None
+    assert third.best.outcome.checkpoint is not None
+    CheckpointStore(str(tmp_path / "third" / "params")).read(third.best.outcome.checkpoint)
+
+
 def test_it_has_the_same_history_wherever_it_is_killed(tmp_path: Path) -> None:
     finished(tmp_path / "first", config(search__generations=1))
     one = config(search__reuse=str(tmp_path / "first"), search__generations=2, run__seed=3)

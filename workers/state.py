@@ -79,13 +79,18 @@ def model_state(data: bytes) -> dict[str, Tensor]:
     about = read_metadata(data)
     try:
         found = _judged(about, safetensors.torch.load(data))
-        strange = [name for name, value in found.items() if not isinstance(value, Tensor)]
+        others = [name for name, value in found.items() if not isinstance(value, Tensor)]
     except Exception as why:  # what is wrong in somebody's file can be wrong in any way
         reason = " ".join(f"{type(why).__name__}: {why}".split())
         raise ValueError(f"the checkpoint is malformed: {reason}") from why
-    if strange:
+    if strange := [name for name in others if not _is_extra(name)]:
         raise ValueError(f"the checkpoint is malformed: {strange[0]!r} is not a tensor")
     return found
+
+
+def _is_extra(name: str) -> bool:
+    """Whether a name is that of a module's `get_extra_state`, which may return anything."""
+    return name.rpartition(".")[2] == "_extra_state"
 
 
 def _judged(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

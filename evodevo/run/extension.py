@@ -51,7 +51,8 @@ def extension_of(directory: Path, history: History, generations: int) -> int | N
     except (CheckpointError, RunFailed) as why:
         raise UsageError(str(why)) from None
     best = history.best.outcome.checkpoint if history.best and history.best.outcome else None
-    others = needed - {best.name if best else ""}
+    soup = history.soup.checkpoint if history.soup else None
+    others = needed - {ref.name for ref in (best, soup, history.start) if ref}
     missing = needed.difference(there)
     if others and others <= missing:  # fewer are damaged, and made again
         raise UsageError(

@@ -139,7 +139,7 @@ def test_a_workload_that_is_wrong_fails_its_run_soon_with_its_traceback(
     assert done.returncode == 1, done.stdout + done.stderr
     assert f"{error}: it says so" in done.stderr
     assert "tiny.py" in done.stderr
-    assert evodevo_workers(two_workers) == 2
+    until(lambda: evodevo_workers(two_workers) == 2, "both workers to be there")
     history = history_of(two_workers.runs_dir / f"wrong-{error}")
     assert (history.end, len(history.generations)) == ("failed", 1)
     assert all(life.attempts == 2 for life in history.lives()), "each was tried on both workers"

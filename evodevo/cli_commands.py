@@ -43,6 +43,7 @@ from evodevo.run.history import History
 from evodevo.run.journal import Journal, JournalInUse, holder_of
 from evodevo.run.origin import find_origin
 from evodevo.run.retention import needed_checkpoints
+from evodevo.run.reuse import load_known
 from evodevo.run.setup import DESCRIBE, JOURNAL, TRY_START, founders, job_of
 from evodevo.run.view import directory_of, phases_begun, runs_in
 from evodevo.service import comparison
@@ -125,6 +126,7 @@ def check(config_path: str, overrides: tuple[str, ...], runs_dir: str, where: Wh
         job = job_of(begun, Path(runs_dir, config.run.name))
         try:
             facts = call_by_path(DESCRIBE, (job, first, True))
+            load_known(begun, Path(runs_dir), facts["data"], start.checkpoint if start else None)
             if start:
                 start.check_data(facts["data"])
                 tried = start.checkpoint and call_by_path(

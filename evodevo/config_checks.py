@@ -20,7 +20,26 @@ def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
         *_start_problems(config.search),
         *config_cluster.problems(config.cluster, config.workload.command),
         *_ending_problems(config),
+        *_length_problems(config),
     ]
+
+
+def _length_problems(config: RunConfig) -> list[str]:
+    """Lives from scratch that could not be compared, nor share outcomes, as they differ in length."""
+    search = config.search
+    lengths = sorted({search.leg_epochs(generation) for generation in range(_listed(search))})
+    if config.inherits or len(lengths) <= 1:
+        return []
+    return [
+        f"search.epochs_per_generation: members train from scratch, and lives of {lengths[0]} and of "
+        f"{lengths[-1]} epochs a leg cannot be compared; give one number, the same for all generations"
+    ]
+
+
+def _listed(search: Search) -> int:
+    """How many generations have an entry of their own in `epochs_per_generation`."""
+    each = search.epochs_per_generation
+    return min(len(each), search.generations) if isinstance(each, list) else 1
 
 
 def _ending_problems(config: RunConfig) -> list[str]:

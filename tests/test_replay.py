@@ -172,3 +172,14 @@ def test_a_replay_leaves_the_originals_checkpoints_alone(tmp_path: Path) -> None
     finished(tmp_path / "replay", replay_config(history.config, schedule, "replay"))
     store = CheckpointStore(job_of(history.config, tmp_path / "run", history.run_id).checkpoints_url)
     assert needed_checkpoints(history) == set(store.names())
+
+
+def test_a_replay_of_a_run_that_took_outcomes_of_another_trains_itself(tmp_path: Path) -> None:
+    scratch = {"search__inherit": "none", "search__legs": 2, "search__stop_early": "median"}
+    finished(tmp_path / "first", config_of(**scratch))
+    history = finished(tmp_path / "second", config_of(**scratch, search__reuse="first", search__goal=0.0))
+    assert history.best is not None
+    schedule, caller = Schedule.of(history, history.best), FakeCaller()
+    replayed = finished(tmp_path / "replay", replay_config(history.config, schedule, "replay"), caller)
+    assert len(caller.assignments) == 2
+    assert compare_replay(schedule, replayed).identical

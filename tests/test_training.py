@@ -9,6 +9,7 @@ from run.test_controller_resumed import resumed_everywhere
 
 from configs import ABSENT, complaint
 from evodevo.config import parse
+from evodevo.config_phases import next_of
 from evodevo.display import line
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.history import History
@@ -165,3 +166,12 @@ def test_a_run_that_has_nobody_yet_is_refused(tmp_path: Path) -> None:
     assert complaint(lambda: training_config(history_of(directory), "x")) == (
         "run 'small' has no best member yet; `evodevo resume` carries it on"
     )
+
+
+def test_no_phase_follows_the_training_of_the_best_of_one(tmp_path: Path) -> None:
+    phases = [{"name": "one", "search": {"inherit": "none"}}, {"name": "two"}]
+    history = finished(tmp_path / "small-one", config_of(phases=phases))
+    assert next_of(history.config) is not None
+    config = training_config(history, "small-one-trained")
+    assert next_of(config) is None
+    assert parse(config.to_json()) == config

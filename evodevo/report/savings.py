@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 from evodevo.run.history import History
+from evodevo.run.life import Life
 
 
 def savings_of(history: History) -> dict[str, Any]:
@@ -14,16 +15,35 @@ def savings_of(history: History) -> dict[str, Any]:
     """
     search, facts = history.config.search, dict[str, Any]()
     shared = sum(life.same_as is not None for life in history.lives())
-    stopped = [life for life in history.lives() if life.stopped]
+    stopped = {life.id: rule for life in history.lives() if (rule := _rule_of(life))}
     if shared:
         facts["not_trained_again"] = shared
     if stopped:
-        facts["stopped_early"] = dict(Counter(life.stopped for life in stopped))
+        facts["stopped_early"] = dict(Counter(stopped.values()))
         steps = search.steps_per_generation
-        left = [(search.legs - 1 - len(life.legs), life.generation) for life in stopped]
-        saved = sum(legs * (steps or search.leg_epochs(generation)) for legs, generation in left)
+        lives = [history.by_id[member] for member in stopped]
+        saved = sum(_left(history, life) * (steps or search.leg_epochs(life.generation)) for life in lives)
         facts["saved_steps" if steps else "saved_epochs"] = saved
     return facts
+
+
+def _rule_of(life: Life) -> str | None:
+    """The rule that ended a life, or one of its repeats, before the last leg."""
+    return life.stopped or next((leg.stopped for leg in life.legs if leg.stopped), None)
+
+
+def _left(history: History, life: Life) -> int:
+    """Legs of a life that a rule has saved: those left of its repeats, and repeats that did not begin."""
+    legs, begin, left = history.config.search.legs, 0, 0
+    ends = [(at + 1, leg.stopped) for at, leg in enumerate(life.legs) if leg.again]
+    if life.outcome:
+        ends.append((len(life.legs) + 1, life.stopped))
+        if life.stopped:
+            left = legs * (history.config.objective.repeats - len(ends))
+    for end, stopped in ends:
+        left += legs - (end - begin) if stopped else 0
+        begin = end
+    return left
 
 
 def savings_text(facts: dict[str, Any]) -> str:

@@ -154,8 +154,12 @@ def _entry(*, epoch: int, genome: Mapping[str, Any] | None = None, **values: Any
 
 
 def _legs(history: History, life: Life) -> int:
-    """How many legs a life had, or is to have."""
-    return len(life.legs) + 1 if life.outcome else history.config.search.legs
+    """How many legs a life had (of repeats the longest), or is to have; of another run's none are known."""
+    life = history.by_id.get(life.same_as or "", life)
+    if life.outcome is None or life.same_as is not None:
+        return history.config.search.legs
+    ends = [0, *(at + 1 for at, leg in enumerate(life.legs) if leg.again), len(life.legs) + 1]
+    return max(end - begin for begin, end in itertools.pairwise(ends))
 
 
 def _start(history: History) -> dict[str, Any] | None:

@@ -72,8 +72,8 @@ class Course:
                 return Result(life.id, outcome, goes_on=True)
         repeats = [leg.outcome for leg in life.legs if leg.again]
         ended = closed(self._config, legs)
-        if len(repeats) + 1 < self._config.objective.repeats:
-            return Result(life.id, ended, goes_on=True, again=True)
+        if len(repeats) + 1 < self._config.objective.repeats and stopped in (None, PATIENCE):
+            return Result(life.id, ended, goes_on=True, again=True, stopped=stopped)
         if repeats:
             ended = middle(self._config, [*repeats, ended])
         if stopped is not None:

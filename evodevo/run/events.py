@@ -132,8 +132,8 @@ class Result:
     """`started_at` (seconds since the epoch) is when the attempt began on its worker.
 
     `again`: the life has another leg, and that one begins from scratch: another repeat. `stopped`: the rule
-    (of `search.stop_early`) by which the life is over before its last leg. `same_as`: the member whose
-    outcome it is, as both have the same hyperparameters; nothing was trained.
+    (of `search.stop_early`, or patience) by which the life, or this repeat, is over before its last leg.
+    `same_as`: the member whose outcome it is, as both have the same hyperparameters; nothing was trained.
     """
 
     member: str

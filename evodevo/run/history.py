@@ -347,6 +347,7 @@ class History:
         if life.same_as in self.by_id:
             return self.epochs_trained(self.by_id[life.same_as])
         legs = len(life.legs) - life.begins(len(life.legs)) + (life.outcome is not None)
+        legs = self.config.search.legs if life.same_as else legs  # of another run's none are known
         return life.epoch + legs * self.config.search.leg_epochs(life.generation)
 
     def _take_loss(self, event: Lost, at: float) -> None:
@@ -360,9 +361,10 @@ class History:
 
     def _take_result(self, event: Result) -> None:
         structure.check_result(event)
+        structure.check_twin(event, self.by_id.get(event.same_as or ""))
         life, outcome = self.by_id[event.member], event.outcome
         life.worker, life.started_at = event.worker, event.started_at
-        life.stopped, life.same_as = event.stopped, event.same_as
+        life.stopped, life.same_as = None if event.goes_on else event.stopped, event.same_as
         life.fresh_leg()
         self.trouble = None
         if outcome.seconds and not isinstance(life, Mean):

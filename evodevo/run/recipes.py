@@ -32,7 +32,8 @@ class CannotRemakeError(Exception):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            "no member of the run left it; it came from the run that search.start names, which has it no more"
+            "no member of the run left it; it came from the run that search.start or search.reuse names, "
+            "which has it no more"
         )
         self.name = name
 

@@ -19,29 +19,41 @@ from evodevo.run.twins import key_of
 JOURNAL = "journal.jsonl"
 SECTIONS = ("workload", "objective", "data")
 KEYS = {
-    "search": ("legs", "epochs_per_generation", "steps_per_generation", "stop_early", "patience", "judge"),
+    "search": (
+        *("legs", "steps_per_generation", "stop_early", "patience"),
+        *("judge", "average_half_life", "initialisation"),
+    ),
     "limits": ("member_time_s",),
-    "cluster": ("threads_per_member",),
+    "cluster": ("threads_per_member", "workers_per_member", "batch_norm"),
 }
 """What must be equal for an outcome to be that of the new run."""
 
 
-def load_known(config: RunConfig, runs_dir: Path, data: Mapping[str, str]) -> tuple[History, Path] | None:
+def load_known(
+    config: RunConfig, runs_dir: Path, data: Mapping[str, str], start: CheckpointRef | None = None
+) -> tuple[History, Path] | None:
     """Return the history that `config.search.reuse` names, and where it is; None if it names none.
 
-    Raises `UsageError` if there is no such run, or if its outcomes are not those of the same training.
+    `start`: the parameters that members begin with, if these are another run's. Raises `UsageError` if there
+    is no such run, or if its outcomes are not those of the same training.
     """
     name = config.search.reuse
     if name is None:
         return None
     directory = Path(name) if "/" in name else runs_dir / name
-    if not (directory / JOURNAL).exists():
+    try:
+        is_there = (directory / JOURNAL).is_file()
+    except (OSError, ValueError):
+        is_there = False
+    if not is_there:
         raise _wrong(f"there is no run in {directory.absolute()}")
     history = load_history(directory / JOURNAL)
     if history.inherits:
         raise _wrong(f"members of run {name!r} inherit parameters, so their outcomes are of other trainings")
     if differing := _differing(config, history.config):
         raise _wrong(f"{', '.join(differing)} of run {name!r} differ, so its outcomes are of other trainings")
+    if (start and start.sha256) != (history.start and history.start.sha256):
+        raise _wrong(f"members of run {name!r} do not begin with the same parameters (search.start)")
     theirs = history.begun.data
     if splits := [split for split in theirs if split in data and theirs[split] != data[split]]:
         raise _wrong(f"the data of run {name!r} differ: {', '.join(splits)}")
@@ -79,6 +91,8 @@ def _differing(one: RunConfig, other: RunConfig) -> list[str]:
     for section, keys in KEYS.items():
         mine, theirs = getattr(one, section), getattr(other, section)
         found += [f"{section}.{key}" for key in keys if getattr(mine, key) != getattr(theirs, key)]
+    if one.search.leg_epochs(0) != other.search.leg_epochs(0):
+        found.append("search.epochs_per_generation")
     return found
 
 

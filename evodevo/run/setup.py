@@ -61,7 +61,7 @@ def create_run(
     config = config.complete()
     if directory.exists():
         raise FileExistsError(f"{directory} is there already")
-    reused = load_known(config, directory.parent, data or {})
+    reused = load_known(config, directory.parent, data or {}, start[0].checkpoint if start else None)
     _clear_left_overs(directory)
     unborn = directory.with_name(f".{directory.name}.{uuid.uuid4().hex[:8]}")
     unborn.mkdir(parents=True)

@@ -6,12 +6,15 @@ A checksum says that a record is as it was written, not that evodevo wrote it. E
 
 import re
 from collections.abc import Collection, Iterable
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from evodevo.config_search import MOST_GENERATIONS, Search
 from evodevo.evolution.strategies.base import Pace
 from evodevo.run.events import Averaging, Begun, Blame, Born, End, Ended, Extended, Known, Lost, Result
 from evodevo.run.records import CheckpointRef
+
+if TYPE_CHECKING:
+    from evodevo.run.life import Life
 
 MALFORMED = (
     ArithmeticError,
@@ -114,6 +117,12 @@ def check_result(event: Result) -> None:
     _texts(_given(outcome.error, event.worker))
     if outcome.checkpoint is not None:
         check_checkpoint(outcome.checkpoint)
+
+
+def check_twin(event: Result, other: "Life | None") -> None:
+    """A member has the outcome of one that was trained itself, and is done."""
+    if other is not None and (other.outcome is None or other.same_as is not None):
+        raise ValueError(f"{event.member} has the outcome of {other.id}, which has none of its own")
 
 
 def check_checkpoint(ref: CheckpointRef) -> None:

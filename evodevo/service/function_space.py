@@ -1,5 +1,6 @@
 """The loci of a function's arguments, from the short forms in which `evodevo.minimise` takes them."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,7 +29,7 @@ def loci_of(space: Mapping[str, Any], initial: Mapping[str, Any]) -> dict[str, A
         if name in initial:
             value = _plain(initial[name])
             is_float = found[name].get("type") == "float"
-            found[name]["initial"] = float(value) if is_float and type(value) is int else value
+            found[name]["initial"] = _real(value) if is_float and type(value) is int else value
     return found
 
 
@@ -52,7 +53,15 @@ def _between(low: Any, high: Any) -> dict[str, Any]:
     low, high = _plain(low), _plain(high)
     if type(low) is int and type(high) is int:
         return {"type": "int", "low": low, "high": high}
-    return {"type": "float", "low": float(low), "high": float(high)}
+    return {"type": "float", "low": _real(low), "high": _real(high)}
+
+
+def _real(value: Any) -> float:
+    """A whole number that no real one can hold is infinite, which the config refuses by name."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _is_number(value: Any) -> bool:
@@ -64,6 +73,6 @@ def _plain(value: Any) -> Any:
     """Return a number of numpy's as one of Python's; tuples within choices as lists."""
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
-    if not isinstance(value, bool | int | float | str) and hasattr(value, "item"):
+    if not isinstance(value, bool | int | float | str) and getattr(value, "size", 0) == 1:
         return value.item()
     return value

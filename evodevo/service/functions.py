@@ -179,6 +179,10 @@ def config_of(
     max_attempts: int = 3,
 ) -> RunConfig:
     """Return the config of a run over a function. Raises `UsageError`."""
+    if not isinstance(strategy, str):
+        raise UsageError(f"strategy is {strategy!r}; give its name, such as {STRATEGY!r}")
+    if not isinstance(options, Mapping | None):
+        raise UsageError(f'options is {options!r}; give {{"name": value, ...}}, the options of {strategy}')
     options = {**(OPTIONS if strategy == STRATEGY else {}), **(options or {})}
     with contextlib.suppress(ValueError):  # that there is no such strategy is said by `parse`
         has_founders = issubclass(find(strategy).Options, CommonOptions)

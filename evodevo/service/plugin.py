@@ -30,6 +30,7 @@ from evodevo.run.history import load_history
 from evodevo.run.journal import JournalError, JournalInUse, Removed, Superseded
 from evodevo.run.origin import Found, find_origin
 from evodevo.run.repair import Repair
+from evodevo.run.reuse import load_known
 from evodevo.run.roster import Unused
 from evodevo.run.setup import JOURNAL, create_run, job_of
 from evodevo.run.view import refuse_live, runs_in
@@ -211,7 +212,9 @@ class Service(SchedulerPlugin):
         """Try the workload of a config on a worker; nothing is written."""
         checked = parse(config)
         start = await asyncio.to_thread(find_origin, checked, self.runs_dir)
-        facts = await self._describe(start.config if start else checked, twice=True, start=start)
+        checked, ref = (start.config, start.checkpoint) if start else (checked, None)
+        facts = await self._describe(checked, twice=True, start=start)
+        await asyncio.to_thread(load_known, checked, self.runs_dir, facts["data"], ref)
         needed, there = checked.cluster.workers_per_member, self._dispatcher.roster.fit_together()
         if there < needed:
             waits = f"the run would wait for {needed} workers (cluster.workers_per_member); {there} are there"
@@ -221,8 +224,7 @@ class Service(SchedulerPlugin):
     async def evodevo_submit(self, config: Mapping[str, Any]) -> str:
         """Begin a new run; returns its directory. Nothing is written where anything is wrong."""
         checked = parse(config)
-        name = checked.run.name
-        directory = self.runs_dir / name
+        name, directory = checked.run.name, self.runs_dir / checked.run.name
         there = await asyncio.to_thread(already_there, checked, self.runs_dir)
         exists = exists_already(there or name, self.runs_dir)
         if name in self._reserved or there:

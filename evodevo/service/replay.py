@@ -68,6 +68,9 @@ def replay_config(
             "epochs_per_generation": 1 if config.search.steps_per_generation else lengths,
             "pace": "generations",
             "pool": None,
+            "goal": None,
+            "stop_early": None,
+            "reuse": None,
             "start": start,
             "options": {
                 "genomes": [dict(entry.genome) for entry in schedule.entries],

@@ -49,6 +49,7 @@ def training_config(
     run = config.run.model_copy(update={"name": name})
     limits = config.limits.model_copy(update={"wall_time_s": None, "member_time_s": None})  # patience ends it
     changes = {"run": run, "search": search, "limits": limits, "objective": _objective(config)}
+    changes |= {"phases": [], "phase": None}  # none follows
     return config.model_copy(update=changes)
 
 

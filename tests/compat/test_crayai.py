@@ -49,6 +49,8 @@ def test_an_initial_value_outside_the_choices_is_one_of_them_and_long_tuples_are
         (["--lr", "a", (0.1, 0.5)], "a range has numbers"),
         (["--lr", 0.1, 5], "a list of choices"),
         ([" ", 0.1, (0.0, 1.0)], "empty"),
+        (["--lr 'x", 0.1, (0.0, 1.0)], "is not one of a shell's"),
+        (["--lr", [1], [[1], [2]]], "choices are text or numbers"),
     ],
 )
 def test_a_parameter_that_makes_no_sense_is_named(given: Any, said: str) -> None:
@@ -110,6 +112,11 @@ def test_a_checkpoint_is_a_directory_that_has_the_parent_s_in_it() -> None:
         ("nodes", 0),
         ("no_such_keyword", 1),
         ("src_path", "/no/such/directory"),
+        ("src_path", 3),
+        ("run_path", 3),
+        ("checkpoint", 3),
+        ("fom", None),
+        ("timeout", "x"),
     ],
 )
 def test_a_keyword_of_an_evaluator_that_is_not_supported_is_named(keyword: str, value: Any) -> None:
@@ -232,3 +239,19 @@ def test_a_log_is_read_as_the_examples_read_it(tmp_path: Path) -> None:
     assert (row["--rate"], row["--layers"], row.checkpoint_out) == (0.02, 1, checkpoint("g000s001").name)
     deme = pd.read_csv(tmp_path / "logs" / "Deme2_hpo.log", sep=r"\s+").iloc[0]
     assert (deme.generation, deme.tag, deme.fitness, deme.FoM) == (0, "deme2_ind0", 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: hpo.genetic.Optimizer(hpo.Evaluator("true"), mutation_rate="x"), "mutation_rate is 'x'"),
+        (lambda: hpo.genetic.Optimizer(hpo.Evaluator("true"), log_fn=3), "log_fn is 3"),
+        (lambda: hpo.grid.Optimizer(hpo.Evaluator("true"), grid_size=10**9), "grid_size is 1000000000"),
+        (lambda: hpo.Evaluator("true", launcher="wlm", alloc_args="-c x").cluster(), "-c x in alloc_args"),
+        (lambda: hpo.Evaluator("true", launcher="wlm", alloc_args="'").cluster(), "alloc_args are"),
+        (lambda: hpo.Params("ab"), "should be a list"),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_kind_is_named(make: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        make()

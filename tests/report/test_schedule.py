@@ -210,3 +210,14 @@ def test_a_file_that_is_no_schedule_is_named(text: str, tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "no.yaml" in complaint(lambda: Schedule.load(tmp_path / "no.yaml"))
+
+
+def test_legs_are_those_of_one_repeat_also_of_a_member_with_the_outcome_of_another(tmp_path: Path) -> None:
+    loci = {"layers": {"type": "int", "low": 1, "high": 2, "initial": 2}}
+    scratch = {"search__inherit": "none", "search__legs": 3, "search__loci": loci, "objective__repeats": 2}
+    finished(tmp_path / "first", config_of(**scratch))
+    for changes in ({}, {"search__reuse": "first"}):
+        history = finished(tmp_path / f"run{len(changes)}", config_of(**scratch, **changes))
+        assert any(life.same_as for life in history.lives())
+        for life in history.lives():
+            assert (Schedule.of(history, life).epochs, history.epochs_trained(life)) == (3, 3)

@@ -187,8 +187,32 @@ def test_a_lost_leg_costs_one_leg(tmp_path: Path) -> None:
         ({"search__inherit": "none", "objective__over": "best"}, "objective.over: chooses between legs"),
         ({"search__inherit": "none", "search__stop_early": "halving"}, "search.stop_early: chooses between"),
         ({"search__inherit": "none", "search__soup": True}, "search.soup: networks that were trained"),
+        (
+            {"search__inherit": "none", "search__epochs_per_generation": [1, 2]},
+            "search.epochs_per_generation: members train from scratch, and lives of 1 and of 2 epochs",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         config_of(**changes)
+
+
+def test_a_hopeless_life_has_no_further_repeats_and_what_was_saved_counts_them(tmp_path: Path) -> None:
+    one = config(search__population=8, objective__repeats=3, **HALVING)
+    history = finished(tmp_path / "run", one)
+    stopped = [life for life in history.lives() if life.stopped]
+    assert stopped
+    assert not any(leg.again for life in stopped for leg in life.legs)
+    trainings = sum(len(list(life.outcomes())) for life in stopped)
+    assert savings_of(history)["saved_epochs"] == 3 * 4 * len(stopped) - trainings
+
+
+def test_patience_ends_a_repeat_and_what_that_saved_is_never_negative(tmp_path: Path) -> None:
+    one = config(objective__repeats=3, search__legs=5, search__patience=1)
+    history = finished(tmp_path / "run", one)
+    impatient = [life for life in trained(history) if life.stopped or any(leg.stopped for leg in life.legs)]
+    assert any(not life.stopped for life in impatient)
+    assert all(sum(leg.again for leg in life.legs) == 2 for life in impatient)
+    trainings = sum(len(list(life.outcomes())) for life in impatient)
+    assert savings_of(history)["saved_epochs"] == 3 * 5 * len(impatient) - trainings

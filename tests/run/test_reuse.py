@@ -11,6 +11,8 @@ from run.test_twins import config, networks, trainings
 
 from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointStore
+from evodevo.run.origin import find_origin
+from evodevo.run.setup import create_run
 
 
 def test_nothing_is_trained_that_the_other_run_trained(tmp_path: Path) -> None:
@@ -67,6 +69,15 @@ def test_it_has_the_same_history_wherever_it_is_killed(tmp_path: Path) -> None:
     ("before", "now", "message"),
     [
         ({}, {"search__reuse": "nobody"}, "there is no run in .*nobody"),
+        ({}, {"search__reuse": "x" * 5000}, "there is no run in .*xxx"),
+        ({}, {"search__initialisation": "shared"}, "search.initialisation of run 'first' differ"),
+        ({}, {"search__epochs_per_generation": 2}, "search.epochs_per_generation of run 'first' differ"),
+        ({}, {"cluster__workers_per_member": 2}, "cluster.workers_per_member of run 'first' differ"),
+        (
+            {"search__judge": "averaged"},
+            {"search__judge": "averaged", "search__average_half_life": 3.0},
+            "search.average_half_life of run 'first' differ",
+        ),
         ({"search__inherit": "parameters"}, {}, "members of run 'first' inherit parameters"),
         ({"search__legs": 2}, {}, "search.legs of run 'first' differ"),
         ({"objective__metric": "validation_accuracy"}, {}, "objective of run 'first' differ"),
@@ -79,3 +90,12 @@ def test_outcomes_of_another_training_are_refused_and_nothing_is_made(
     with pytest.raises(UsageError, match=f"search.reuse: {message}"):
         new_run(tmp_path / "second", config(**{"search__reuse": "first", **now}))
     assert [path.name for path in tmp_path.iterdir()] == ["first"]
+
+
+def test_outcomes_of_members_that_began_with_other_parameters_are_refused(tmp_path: Path) -> None:
+    finished(tmp_path / "first", config())
+    started = config(search__start={"run": "first"}, search__reuse="first")
+    found = find_origin(started, tmp_path)
+    assert found is not None
+    with pytest.raises(UsageError, match=r"do not begin with the same parameters \(search\.start\)"):
+        create_run(tmp_path / "second", found.config, start=(found.origin, found.data))

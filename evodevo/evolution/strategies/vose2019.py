@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from evodevo.evolution.fitness import Shape
 from evodevo.evolution.mutation import FOUR_WAYS
@@ -18,11 +18,11 @@ from evodevo.evolution.strategies.tri_parent import TriParent, TriParentOptions
 
 
 class Vose2019Options(TriParentOptions):
-    initial_spread: float = 0.15
+    initial_spread: float = Field(default=0.15, gt=0, le=1)
     fitness: Shape = "squared"
-    survivors: float = 0.0
+    survivors: float = Field(default=0.0, ge=0, lt=1)
     mutation: MutationKind = "four_way"
-    mutation_rate: float = 0.05
+    mutation_rate: float = Field(default=0.05, ge=0, le=1)
 
 
 class Vose2019(TriParent):

@@ -3,7 +3,9 @@
 import math
 
 import pytest
+from run.fakes import config_of
 
+from configs import complaint
 from evodevo.evolution.fitness import as_foms
 from evodevo.evolution.space import FloatLocus, Space
 from tests.evolution.generations import make, play
@@ -28,3 +30,10 @@ def test_the_best_member_is_replaced_like_everybody() -> None:
     strategy = make("vose2019", SPACE, 12, initial="spread", mutation_rate=1.0)
     first, second = play(strategy, [[float(at) for at in range(12)]] * 2)
     assert first[0].birth.genome not in [member.birth.genome for member in second]
+
+
+@pytest.mark.parametrize("options", [{"mutation_rate": 2.0}, {"survivors": 1.0}, {"initial_spread": 0.0}])
+def test_its_own_defaults_have_the_bounds_of_every_option(options: dict[str, float]) -> None:
+    (name,) = options
+    said = complaint(lambda: config_of(search__strategy="vose2019", search__options=options))
+    assert f"search.options.{name}" in said

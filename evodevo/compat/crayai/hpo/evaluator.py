@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evodevo.compat.crayai.hpo.params import Params
-from evodevo.compat.crayai.hpo.refusals import check_count, refuse, refuse_unknown
+from evodevo.compat.crayai.hpo.refusals import check_count, check_number, check_path, refuse, refuse_unknown
 from evodevo.errors import UsageError
 from evodevo.service.client import Client
 
@@ -83,8 +83,10 @@ class Evaluator:
         for name, value in (("launch_args", launch_args), ("urika_args", urika_args)):
             if value:
                 refuse(call, name, value, "workers start the command themselves; put a launcher into it")
-        if fom.strip() != "FoM:":
+        if str(fom).strip() != "FoM:":
             refuse(call, "fom", fom, "the line that counts is 'FoM: <number>'")
+        run_path, src_path = check_path(call, "run_path", run_path), check_path(call, "src_path", src_path)
+        checkpoint = check_path(call, "checkpoint", checkpoint)
         if src_path and not Path(src_path).is_dir():
             raise UsageError(f"Evaluator: src_path {str(src_path)!r} is not a directory")
         self.command = command
@@ -97,7 +99,7 @@ class Evaluator:
         self.verbose = verbose
         self.checkpoint = os.path.abspath(checkpoint) if checkpoint else ""
         self.alloc_args = alloc_args
-        self.timeout = timeout
+        self.timeout = None if timeout is None else check_number(call, "timeout", timeout)
         self.client = client
 
     @property
@@ -123,7 +125,10 @@ class Evaluator:
         if not self.on_slurm:
             return {}
         slurm: dict[str, Any] = {"max_workers": self.workers or 1, "gpus": 0, "directives": []}
-        words = shlex.split(self.alloc_args)
+        try:
+            words = shlex.split(self.alloc_args or "")
+        except ValueError as why:
+            raise UsageError(f"Evaluator: alloc_args are {self.alloc_args!r}: {why}") from None
         while words:
             word, value = words.pop(0), None
             if word.startswith("--") and "=" in word:
@@ -133,6 +138,8 @@ class Evaluator:
             if word in ("-t", "--time") and value:
                 slurm["walltime"] = value
             elif word in ("-c", "--cpus-per-task") and value:
+                if not value.isdecimal():
+                    raise UsageError(f"Evaluator: {word} {value} in alloc_args should be a whole number")
                 slurm["cpus"] = int(value)
             elif word in ("-p", "--partition") and value:
                 slurm["partition"] = value

@@ -8,7 +8,7 @@ from evodevo.compat.crayai.hpo import optimizer
 from evodevo.compat.crayai.hpo.evaluator import Evaluator
 from evodevo.compat.crayai.hpo.log import SIGMA, Log, expressed, tag_of
 from evodevo.compat.crayai.hpo.params import Params
-from evodevo.compat.crayai.hpo.refusals import check_count, refuse, refuse_unknown
+from evodevo.compat.crayai.hpo.refusals import check_count, check_number, check_path, refuse, refuse_unknown
 from evodevo.run.history import History
 
 RULE = optimizer.RULE
@@ -51,8 +51,9 @@ class Optimizer(optimizer.Optimizer):
         self.num_demes = check_count(call, "num_demes", num_demes)
         self.pop_size = check_count(call, "pop_size", pop_size)
         check_count(call, "migration_interval", migration_interval, 0)
-        self.mutation_rate, self.crossover_rate = float(mutation_rate), float(crossover_rate)
-        self.log_fn = Path(log_fn) if log_fn else None
+        self.mutation_rate = check_number(call, "mutation_rate", mutation_rate)
+        self.crossover_rate = check_number(call, "crossover_rate", crossover_rate)
+        self.log_fn = Path(path) if (path := check_path(call, "log_fn", log_fn)) else None
         self._log: Log | None = None
         self._told = 0
         super().__init__(evaluator, seed, verbose)

@@ -35,6 +35,10 @@ class Optimizer(optimizer.Optimizer):
         known = {"evaluator": 0, "grid_size": 0, "chunk_size": 0, "verbose": 0}
         refuse_unknown("GridOptimizer", unknown, known)
         self.grid_size = check_count("GridOptimizer", "grid_size", grid_size)
+        if grid_size > MOST_POINTS:
+            raise UsageError(
+                f"GridOptimizer: grid_size is {grid_size}, and {MOST_POINTS} points are possible"
+            )
         self._chunks = Chunks(check_count("GridOptimizer", "chunk_size", chunk_size))
         super().__init__(evaluator, 1, verbose)
 

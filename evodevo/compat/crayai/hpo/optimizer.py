@@ -58,7 +58,7 @@ class Optimizer(ABC):
                 "objective": {"metric": "fom", "mode": "min"},
                 "search": {"loci": params.loci, **self.search(params)},
                 "checkpoints": url,
-                "limits": {"epoch_timeout_s": evaluator.timeout and float(evaluator.timeout)},
+                "limits": {"epoch_timeout_s": evaluator.timeout},
                 "cluster": evaluator.cluster(),
             },
             f"{self.kind} optimizer",

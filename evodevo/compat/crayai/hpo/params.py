@@ -41,10 +41,13 @@ class Params(Sequence[Param]):
 
     def __init__(self, params: Sequence[Sequence[Any]]) -> None:
         self._params: list[Param] = []
+        if not isinstance(params, list | tuple):
+            raise UsageError(f'Params: {params!r} should be a list of ["--flag", initial, values]')
         for given in params:
             if not isinstance(given, list | tuple) or len(given) != 3 or not isinstance(given[0], str):
                 raise UsageError(f'Params: {given!r} should be ["--flag", initial, (low, high) or [choices]]')
             flag, initial, values = given
+            _check_words(flag)
             if not shlex.split(flag) or any(flag == other.flag for other in self._params):
                 raise UsageError(f"Params: the flag {flag!r} is {'there twice' if flag.strip() else 'empty'}")
             self._params.append(Param(flag, self._name(flag), plain(initial), _locus(flag, initial, values)))
@@ -79,6 +82,13 @@ class Params(Sequence[Param]):
         return {param.flag: hyperparameters[param.name] for param in self._params}
 
 
+def _check_words(flag: str) -> None:
+    try:
+        shlex.split(flag)
+    except ValueError as why:
+        raise UsageError(f"Params: the flag {flag!r} is not one of a shell's: {why}") from None
+
+
 def plain(value: Any) -> Any:
     """Return a value as one of Python's own if it is numpy's."""
     return value.item() if hasattr(value, "item") else value
@@ -90,6 +100,8 @@ def _locus(flag: str, initial: Any, values: Any) -> dict[str, Any]:
         raise UsageError(f"Params: {flag} has {values!r}; give (low, high) or a list of choices")
     values = type(values)(plain(value) for value in values)
     if isinstance(values, list) or len(values) != 2 or any(isinstance(value, str) for value in values):
+        if any(not isinstance(one, str | int | float) for one in (initial, *values)):
+            raise UsageError(f"Params: {flag} is {initial!r} of {values!r}; choices are text or numbers")
         choices = list(dict.fromkeys([*values] if initial in values else [initial, *values]))
         if len(choices) == 1:
             return {"type": "fixed", "value": initial}

@@ -1,5 +1,7 @@
 """Keywords that a call does not know, or knows and cannot heed."""
 
+import math
+import os
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -15,6 +17,20 @@ def refuse_unknown(call: str, unknown: Mapping[str, Any], known: Mapping[str, An
 def refuse(call: str, name: str, value: Any, why: str) -> NoReturn:
     """Raise `UsageError` for the value of a keyword."""
     raise UsageError(f"{call}: {name}={value!r} is not supported: {why}")
+
+
+def check_number(call: str, name: str, value: Any) -> float:
+    """Return a real number. Raises `UsageError` if it is something else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise UsageError(f"{call}: {name} is {value!r} and should be a number")
+    return float(value)
+
+
+def check_path(call: str, name: str, value: Any) -> str:
+    """Return a path, "" for none. Raises `UsageError` if it is something else."""
+    if value is not None and not isinstance(value, str | os.PathLike):
+        raise UsageError(f"{call}: {name} is {value!r} and should be a path")
+    return os.fspath(value or "")
 
 
 def check_count(call: str, name: str, value: Any, least: int = 1) -> int:

@@ -1,0 +1,31 @@
+"""What `evodevo.minimise` makes of its arguments before there is a cluster."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evodevo.errors import UsageError
+from evodevo.service.function_space import loci_of
+from evodevo.service.functions import config_of
+
+SPACE = {"x": (0.0, 1.0)}
+
+
+@pytest.mark.parametrize(
+    "space, initial, more, said",
+    [
+        ({"x": (np.arange(2), 1)}, {}, {}, "space: x is"),
+        ({"x": [np.arange(3)]}, {}, {}, "search.loci.x.choices.0"),
+        ({"x": (0.0, 10**400)}, {}, {}, "search.loci.x.high"),
+        (SPACE, {"x": 10**400}, {}, "search.loci.x.initial"),
+        (SPACE, {}, {"options": 3}, "options is 3"),
+        (SPACE, {}, {"strategy": None}, "strategy is None"),
+    ],
+)
+def test_what_makes_no_sense_is_named(
+    space: dict[str, Any], initial: dict[str, Any], more: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        config_of("min", {"function": "math:sin"}, loci_of(space, initial), "name", 4, 3, **more)
+    assert said in str(refused.value)

@@ -215,7 +215,7 @@ def write_missing_products(directory: Path) -> None:
 def follow(run: Run, client: Client, quiet: bool) -> Run:
     """Show a run until it is over, and the phases that follow it; return the last one.
 
-    On Ctrl-C say how it is carried on or followed.
+    On Ctrl-C, say how to resume or follow it.
     """
     try:
         while True:

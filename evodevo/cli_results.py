@@ -230,7 +230,7 @@ def compare(
 def verify(run: str, repair: bool, accept: bool, runs_dir: str, where: Where) -> None:
     """Check each record and checkpoint of RUN, and make damaged checkpoints again.
 
-    Checkpoints that a run or `evodevo prune` deletes as nothing needs them are no damage.
+    Checkpoints that a run or `evodevo prune` deleted because nothing needs them do not count as damage.
     """
     if accept and not repair:
         raise UsageError("--accept says what --repair may do; give both")

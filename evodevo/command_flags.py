@@ -38,6 +38,10 @@ def text_of(value: Any) -> str:
     return json.dumps(value) if isinstance(value, bool | list) else str(value)
 
 
+OWN_PLACEHOLDERS = ("checkpoint_in", "checkpoint_out", "seed", "epoch_dir", "data_root")
+"""Those of a command that evodevo fills in; no hyperparameter can have such a name."""
+
+
 def placeholders(part: str) -> list[str]:
     """Return the names in braces. Raises `ValueError` for anything but a name in them."""
     found = []

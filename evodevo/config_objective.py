@@ -89,11 +89,6 @@ class Target(Section):
         assert self.metric is not None
         return [Goal(metric=self.metric, at_least=self.at_least, at_most=self.at_most)]
 
-    @property
-    def name(self) -> str:
-        """Of the fom."""
-        return f"{self.cost}_to_target"
-
     def for_workers(self) -> dict[str, Any]:
         """Plain data, as `Job.target` has it."""
         return {

@@ -58,6 +58,7 @@ ALLOWED = {
         "evodevo.service.client",
         "evodevo.run",
         "evodevo.evolution",
+        "evodevo.command_flags",
         "evodevo.config",
         "evodevo.config_search",
         "evodevo.errors",

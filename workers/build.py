@@ -5,7 +5,7 @@ import inspect
 import json
 import os
 import traceback
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
@@ -75,11 +75,7 @@ def _import(path: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as why:  # a user's module may raise anything while it is imported
-        not_found = why.name if isinstance(why, ModuleNotFoundError) else None
-        if not_found is not None and f"{module_name}.".startswith(f"{not_found}."):
-            where = _where_it_looked(module_name)
-        else:
-            where = place_of(why, importlib.__file__)
+        where = _cause_of(why, module_name)
         raise UsageError(
             f"workload.use: cannot import {module_name!r}: {type(why).__name__}: {why}{where}"
         ) from why
@@ -93,6 +89,32 @@ def _import(path: str) -> Any:
         missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ()))) or "workers.workload.Workload"
         raise UsageError(f"workload.use: {path} is not a complete workload; it lacks {missing}")
     return found
+
+
+def function_at(path: str, what: str) -> Callable[..., Any]:
+    """Return the function at an import path, `module:function`; `what` is its name in a `UsageError`."""
+    module_name, _, name = path.partition(":")
+    if not name:
+        raise UsageError(f"{what} {path!r} should be an import path, module:function")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (Exception, SystemExit) as why:  # a user's module may raise anything while it is imported
+        where = _cause_of(why, module_name)
+        raise UsageError(f"{what} {path!r} cannot be imported: {type(why).__name__}: {why}{where}") from why
+    if not callable(found):
+        raise UsageError(f"{what} {path!r} is not a function")
+    function: Callable[..., Any] = found
+    return function
+
+
+def _cause_of(error: BaseException, module_name: str) -> str:
+    """Return, in parentheses, where a module was looked for in vain, or where its import failed."""
+    not_found = error.name if isinstance(error, ModuleNotFoundError) else None
+    if not_found is not None and f"{module_name}.".startswith(f"{not_found}."):
+        return _where_it_looked(module_name)
+    return place_of(error, importlib.__file__, __file__)
 
 
 def place_of(error: BaseException, *not_in: str) -> str:

@@ -17,8 +17,8 @@ from evodevo.run.records import Assignment, Job, Outcome, notes_on
 from workers import gang
 from workers.build import Trainable
 from workers.cache import read_checkpoint, store_of, workload_for
-from workers.course import Course, evaluated, wait_for_kernels
 from workers.preload import current_device
+from workers.progress import Progress, evaluated, wait_for_kernels
 from workers.recombination import mean
 from workers.training import Training, leg_of, mean_of
 from workers.turns import is_out_of_memory
@@ -154,8 +154,8 @@ def follow_leg(job: Job, assignment: Assignment) -> None:
     if not assignment.mean_of:
         watch = Stopwatch()
         workload, state, _ = _begun(job, assignment, watch)
-        course = Course(job, assignment, workload, state, watch)
-        for _ in _train(workload, state, job, assignment, watch, course):
+        progress = Progress(job, assignment, workload, state, watch)
+        for _ in _train(workload, state, job, assignment, watch, progress):
             pass
 
 
@@ -179,10 +179,10 @@ def _begun(job: Job, assignment: Assignment, watch: Stopwatch) -> tuple[Trainabl
 def _turns_of_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: HandOver) -> Turns:
     workload, state, parent = _begun(job, assignment, watch)
     epochs: list[dict[str, float]] = []
-    course = Course(job, assignment, workload, state, watch)
+    progress = Progress(job, assignment, workload, state, watch)
     if not assignment.mean_of:
         watch.switch("train")
-        state, epochs = yield from _train(workload, state, job, assignment, watch, course)
+        state, epochs = yield from _train(workload, state, job, assignment, watch, progress)
 
     wait_for_kernels()
     watch.switch("save")
@@ -190,20 +190,20 @@ def _turns_of_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over:
     if assignment.remakes:
         return Outcome("done")
     watch.switch("eval")
-    found = course.latest or evaluated(job, workload, state)
-    metrics = weighted(job, course.completed({**_last_of(epochs), **found}))
+    found = progress.latest or evaluated(job, workload, state)
+    metrics = weighted(job, progress.completed({**_last_of(epochs), **found}))
     by_epoch = epochs if len(epochs) > 1 else ()
     own = state.notes if isinstance(state, Training) else ()
-    notes = (*notes_on(metrics), *own, *course.notes)
-    is_finite = math.isfinite(metrics[job.metric]) and not course.has_diverged(metrics)
+    notes = (*notes_on(metrics), *own, *progress.notes)
+    is_finite = math.isfinite(metrics[job.metric]) and not progress.has_diverged(metrics)
     return Outcome(
         "done" if is_finite else "diverged",
         metrics[job.metric] if is_finite else None,
         metrics,
         epochs=by_epoch,
         notes=notes,
-        progress=course.progress(),
-        over=course.over,
+        progress=progress.in_numbers(),
+        over=progress.over,
     )
 
 
@@ -221,7 +221,7 @@ def weighted(job: Job, metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def _train(
-    workload: Trainable, state: Any, job: Job, assignment: Assignment, watch: Stopwatch, course: Course
+    workload: Trainable, state: Any, job: Job, assignment: Assignment, watch: Stopwatch, progress: Progress
 ) -> Generator[Epoch | None, Trained | None, tuple[Any, list[dict[str, float]]]]:
     """Train a leg within the time limit; return the trained state, and the mean loss of each epoch.
 
@@ -233,16 +233,16 @@ def _train(
             if epoch:
                 again = assignment.hyperparameters, assignment.training_seed + epoch
                 state = workload.begin(*again, workload.checkpoint(state))
-            yield from _train_epoch(workload, state, clock, None, course)
+            yield from _train_epoch(workload, state, clock, None, progress)
         return state, []
     epochs: list[dict[str, float]] = []
     left = job.steps
     while left is None or left > 0:
         if isinstance(state, Training):
             state.epoch = assignment.epoch + len(epochs)
-        count, losses = yield from _train_epoch(workload, state, clock, left, course)
+        count, losses = yield from _train_epoch(workload, state, clock, left, progress)
         epochs.append({"train_loss": mean_of(losses)} if losses else {})
-        if course.over:
+        if progress.over:
             break
         if left is not None:
             if not count:
@@ -254,15 +254,15 @@ def _train(
 
 
 def _train_epoch(
-    workload: Trainable, state: Any, clock: "Clock", most: int | None, course: Course
+    workload: Trainable, state: Any, clock: "Clock", most: int | None, progress: Progress
 ) -> Generator[Epoch | None, Trained | None, Trained]:
     """Train one epoch, or its first `most` steps, unless that was done together with others.
 
     A life that may end at any step is trained by itself.
     """
-    trained = None if course.ends_early else (yield Epoch(workload, state, most, clock))
+    trained = None if progress.ends_early else (yield Epoch(workload, state, most, clock))
     if trained is not None:
-        course.steps += trained[0]
+        progress.steps += trained[0]
         return trained
     count, losses = 0, []
     steps = workload.train(state)
@@ -274,7 +274,7 @@ def _train_epoch(
             losses.append(torch.as_tensor(loss))
         if clock.overran():
             steps.throw(clock.error())
-        if course.after_step() or count == most:
+        if progress.after_step() or count == most:
             steps.close()
             break
         yield None

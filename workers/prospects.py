@@ -6,7 +6,7 @@ from typing import Any
 from evodevo.errors import UsageError
 from evodevo.run.records import Job
 from workers import batches, rehearsal
-from workers.course import crowding, flops_of_step
+from workers.progress import crowding, flops_of_step
 from workers.training import Leg
 from workers.workload import Workload
 

@@ -1,5 +1,6 @@
 """Named random streams: the same name gives the same numbers, whoever asks, whenever, in any order."""
 
+import hashlib
 import zlib
 
 import numpy as np
@@ -18,6 +19,11 @@ def stream(seed: int, generation: int, slot: int, purpose: str) -> np.random.Gen
 def training_seed(seed: int, generation: int, slot: int) -> int:
     """The seed, in [0, 2**31), with which the member born at (generation, slot) is trained."""
     return int(stream(seed, generation, slot, "training").integers(2**31))
+
+
+def genome_seed(seed: int, key: str) -> int:
+    """Return the seed, in [0, 2**31), with which a run trains hyperparameters that `key` stands for."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {key}".encode()).digest()[:4]) % 2**31
 
 
 def initial_seed(seed: int) -> int:

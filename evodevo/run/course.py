@@ -28,7 +28,7 @@ def closed(config: RunConfig, legs: Sequence[Outcome]) -> Outcome:
     if last.status != "done" or config.objective.over == "last":
         return last
     best = legs[best_first([leg.fom for leg in legs], config.objective.mode)[0]]
-    return replace(last, fom=best.fom, metrics=best.metrics, checkpoint=best.checkpoint)
+    return _with_result_of(best, last)
 
 
 def middle(config: RunConfig, repeats: Sequence[Outcome]) -> Outcome:
@@ -36,8 +36,13 @@ def middle(config: RunConfig, repeats: Sequence[Outcome]) -> Outcome:
     ranking = best_first([one.fom for one in repeats], config.objective.mode)
     chosen = repeats[ranking[len(repeats) // 2]]
     foms = ", ".join(f"{one.fom:.6g}" for one in repeats)
-    return replace(repeats[-1], fom=chosen.fom, metrics=chosen.metrics, checkpoint=chosen.checkpoint,
-                   notes=(*chosen.notes, f"the median of {len(repeats)} repeats: {foms}"))  # fmt: skip
+    notes = (*chosen.notes, f"the median of {len(repeats)} repeats: {foms}")
+    return replace(_with_result_of(chosen, repeats[-1]), notes=notes)
+
+
+def _with_result_of(chosen: Outcome, last: Outcome) -> Outcome:
+    """Return the last leg's outcome with the figures and the parameters of another one."""
+    return replace(last, fom=chosen.fom, metrics=chosen.metrics, checkpoint=chosen.checkpoint)
 
 
 class Course:

@@ -33,6 +33,8 @@ from typing import Any, BinaryIO, Self
 from evodevo.run import files, heartbeat
 from evodevo.run.heartbeat import Heartbeat, Sign
 
+JOURNAL = "journal.jsonl"
+"""The name of its file in a run's directory."""
 Record = dict[str, Any]
 _DECODER = json.JSONDecoder()
 

@@ -17,9 +17,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from evodevo.evolution.population import Window
-from evodevo.evolution.rng import training_seed
+from evodevo.evolution.rng import genome_seed, training_seed
 from evodevo.evolution.strategies import Birth, Member, Population, Strategy
-from evodevo.run import twins
 from evodevo.run.events import Averaging, Born, mean_id, member_id
 from evodevo.run.guard import Guarded
 from evodevo.run.history import History
@@ -91,7 +90,7 @@ class Pacing(ABC):
         seed = birth.training_seed
         if not self.strategy.inherits:
             birth = replace(birth, parent_params=None)
-            seed = twins.training_seed(self.strategy.seed, self.strategy.key(birth)) if seed is None else seed
+            seed = genome_seed(self.strategy.seed, self.strategy.key(birth)) if seed is None else seed
         if seed is None:
             seed = training_seed(self.strategy.seed, generation, slot)
         return Born(member_id(generation, slot), generation, slot, birth, seed)

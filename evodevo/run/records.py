@@ -4,7 +4,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 PER_DEVICE = "EVODEVO_WORKERS_PER_DEVICE"
@@ -266,6 +266,10 @@ class Outcome:
             from_json(data.get("progress", {})),
             data.get("over", False),
         )
+
+    def without_times(self) -> Self:
+        """The same outcome for a member that no worker has trained."""
+        return replace(self, seconds={}, hidden_s=0.0, aside_s=0.0)
 
     @property
     def busy_s(self) -> float:

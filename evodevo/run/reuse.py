@@ -13,10 +13,10 @@ from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.events import Known
 from evodevo.run.history import History, load_history
+from evodevo.run.journal import JOURNAL
 from evodevo.run.records import CheckpointRef, Outcome
 from evodevo.run.twins import key_of
 
-JOURNAL = "journal.jsonl"
 SECTIONS = ("workload", "objective", "data")
 KEYS = {
     "search": (
@@ -69,7 +69,7 @@ def known_of(history: History, copied: CheckpointRef | None) -> Known:
         if life.outcome is None or life.status == "failed" or life.same_as:
             continue
         key = key_of(space, life.birth.genome)
-        outcomes[key] = replace(life.outcome, checkpoint=None, seconds={}, hidden_s=0.0, aside_s=0.0)
+        outcomes[key] = replace(life.outcome.without_times(), checkpoint=None)
         members[key] = life.id
     if history.best and copied:
         key = key_of(space, history.best.birth.genome)

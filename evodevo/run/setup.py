@@ -23,11 +23,11 @@ from evodevo.run.codec import encode
 from evodevo.run.events import Begun, Known, Origin
 from evodevo.run.guard import Guarded
 from evodevo.run.history import History
+from evodevo.run.journal import JOURNAL as JOURNAL
 from evodevo.run.journal import Journal
 from evodevo.run.records import CheckpointRef, Job
 from evodevo.run.reuse import best_checkpoint, known_of, load_known
 
-JOURNAL = "journal.jsonl"
 CONFIG = "config.yaml"
 EXHIBITS = "exhibits"
 """Directory, in the run's, for what the workload has to show of the best member: pictures and texts."""

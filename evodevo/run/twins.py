@@ -1,10 +1,9 @@
 """Members with the same hyperparameters, where each trains from scratch: one of them is trained for all.
 
-With the same hyperparameters go the same seeds (see `key_of`), so it does not matter for the history which of
-them it is. Pure.
+They have the same training seed (`evodevo.evolution.rng.genome_seed`), so the history does not depend on
+which of them it is. Pure.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,11 +18,6 @@ from evodevo.run.records import Outcome
 def key_of(space: Space, genome: Genome) -> str:
     """Return a text that is the same for genomes that stand for the same hyperparameters."""
     return json.dumps(space.express(genome), sort_keys=True, ensure_ascii=False)
-
-
-def training_seed(seed: int, key: str) -> int:
-    """Return the seed, in [0, 2**31), with which hyperparameters of that key are trained in a run."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {key}".encode()).digest()[:4]) % 2**31
 
 
 class Twins:
@@ -57,7 +51,7 @@ class Twins:
         for key in list(self._followers):
             if outcome := self._outcome(key):
                 whose = self._whose(key)
-                shared = replace(outcome, seconds={}, hidden_s=0.0, aside_s=0.0, notes=(f"as {whose}",))
+                shared = replace(outcome.without_times(), notes=(f"as {whose}",))
                 found += [Result(life.id, shared, same_as=whose) for life in self._followers.pop(key)]
         return found
 

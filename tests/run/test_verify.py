@@ -156,7 +156,7 @@ def test_a_start_is_copied_anew_from_the_run_that_it_came_from_and_said_to_be_lo
     repair = repaired(run, FakeCaller(epochs_before=4))
     assert repair.problems == [
         f"checkpoint {origin.name} is damaged, and could not be made again: no member of the run left it; it "
-        "came from the run that search.start names, which has it no more"
+        "came from the run that search.start or search.reuse names, which has it no more"
     ]
 
 

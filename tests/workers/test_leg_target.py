@@ -14,8 +14,8 @@ from evodevo.run.records import Assignment, Job, Outcome, WorkUnit
 from tests.workers.static.members import Switch
 from tests.workers.toys import Clock, Toy, assignment, job, points, prepared, run_one, run_unit, section
 from workers import attempt, leg, unit
-from workers.course import flops_of_step, undisturbed
 from workers.hyperparameters import Hyperparameters
+from workers.progress import flops_of_step, undisturbed
 from workers.training import Leg
 from workers.workload import Batch, Splits, Training
 

@@ -20,13 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evodevo.command_flags import FlagKind, flag_of, placeholders, text_of
+from evodevo.command_flags import OWN_PLACEHOLDERS, FlagKind, flag_of, placeholders, text_of
 from evodevo.errors import UsageError
 from workers import directories
 from workers.training import Leg
 
 FOM_LINE = re.compile(r"^FoM:[ \t]*(\S+)[ \t]*$", re.MULTILINE)
-OWN_PLACEHOLDERS = ("checkpoint_in", "checkpoint_out", "seed", "epoch_dir", "data_root")
 BRACES = "write a brace of the program's own twice"
 POLL_S = 0.1
 TAIL_CHARACTERS = 2000

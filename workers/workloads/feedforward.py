@@ -4,7 +4,6 @@ After the example of the package NaturalSelection (Nielsen 2019, github.com/saat
 fifteen genes, one epoch a member. It has its optimizers and initializers from Keras, and so are these.
 """
 
-import importlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from evodevo.errors import UsageError
 from workers import batches
+from workers.build import function_at
 from workers.data import cifar10
 from workers.hyperparameters import Hyperparameters
 from workers.images import mean_image
@@ -66,7 +66,7 @@ class FeedForward(Workload):
     ) -> None:
         self.sizes = train_examples, validation_examples, test_examples, pixels
         self.inputs = 3 * pixels * pixels
-        self.score = None if score is None else found(score)
+        self.score = None if score is None else function_at(score, "workload.options.score:")
 
     def data(self, root: str | None) -> Splits:
         return cifar10.load(root, *self.sizes)
@@ -196,19 +196,3 @@ def probability(locus: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
         raise UsageError(f"search.loci.{locus}: should be a number from 0 to below 1, not {value!r}")
     return float(value)
-
-
-def found(score: str) -> Score:
-    """Return the function at an import path. Raises `UsageError`."""
-    module, _, name = score.partition(":")
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except (Exception, SystemExit) as why:  # a user's module may raise anything while it is imported
-        said = f"{type(why).__name__}: {why}"
-        raise UsageError(
-            f"workload.options.score: should be the import path of a function, module:function; {score!r} "
-            f"cannot be imported ({said})"
-        ) from None
-    if not callable(function):
-        raise UsageError(f"workload.options.score: {score!r} is not a function")
-    return function  # type: ignore[no-any-return]

@@ -6,7 +6,6 @@ Python's, numpy's and torch's global generators are seeded before each call. It 
 its cluster: Dask holds it in their memory and gives it to those that come later, and no file has it.
 """
 
-import importlib
 import inspect
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from distributed import get_worker
 
 from evodevo.errors import UsageError
 from evodevo.run.records import SENT_FUNCTION
-from workers.build import place_of
+from workers.build import function_at
 from workers.preload import current_device
 from workers.seeding import seed_all
 from workers.training import Leg
@@ -39,7 +38,7 @@ class Function:
 
     def __init__(self, function: str, sent: str | None = None) -> None:
         self.name = function
-        self.function = _imported(function) if sent is None else _sent(function, sent)
+        self.function = function_at(function, "the function") if sent is None else _sent(function, sent)
 
     def prepare(self, device: Any, data_root: str | None) -> None:
         pass
@@ -102,23 +101,6 @@ def number(value: Any) -> float:
             pass
     text = repr(value)
     raise TypeError(f"the function should return a number, not {text[:100]}{'...' if text[100:] else ''}")
-
-
-def _imported(path: str) -> Callable[..., Any]:
-    module_name, _, name = path.partition(":")
-    try:
-        found: Any = importlib.import_module(module_name)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (Exception, SystemExit) as why:  # a user's module may raise anything while it is imported
-        where = place_of(why, importlib.__file__)
-        raise UsageError(
-            f"the function {path} cannot be imported: {type(why).__name__}: {why}{where}"
-        ) from why
-    if not callable(found):
-        raise UsageError(f"{path} is not a function")
-    made: Callable[..., Any] = found
-    return made
 
 
 def _sent(name: str, key: str) -> Callable[..., Any]:

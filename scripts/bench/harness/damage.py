@@ -31,7 +31,7 @@ def stopped_keys(lab: Lab, pace: str) -> Sequence[str]:
 
 
 def stopped(lab: Lab, key: str) -> Trial:
-    """The scheduler is killed; for each checkpoint there, a copy of the run without it is carried on."""
+    """Kill the scheduler; then, for each checkpoint, resume a copy of the run without it."""
     pace, damage, number = key.split("/")
     fault = json.dumps({"at": "record", "number": int(number), "stage": "flushed"})
     with lab.cluster("stopped") as cluster:

@@ -38,7 +38,7 @@ def removed(lab: Lab, key: str) -> Trial:
 
 
 def second(lab: Lab, key: str) -> Trial:
-    """Another command or another scheduler wants to carry on a run that is carried on; it is told by whom."""
+    """A second command or scheduler tries to resume a run that is live, and is told who holds it."""
     with lab.cluster("second") as cluster:
         cluster.begin(write_config(cluster.directory, "run", **LONGER, **SLOW))
         run = cluster.runs / "run"
@@ -63,7 +63,7 @@ def second(lab: Lab, key: str) -> Trial:
 
 
 def foreign(lab: Lab, key: str) -> Trial:
-    """Journals of others lie beside a run when its scheduler starts again: it is carried on, and listed."""
+    """Foreign journals are there when a scheduler restarts; it resumes its run and lists them."""
     with lab.cluster("foreign") as cluster:
         cluster.begin(write_config(cluster.directory, "run", **LONGER, **SLOW))
         run = cluster.runs / "run"
@@ -120,6 +120,6 @@ ROWS = (
         lambda lab: ["1", "9", "17"], removed, quick=1),
     Row("second", "a second controller for a run (refused with a message)",
         lambda lab: ["resume", "scheduler"], second),
-    Row("foreign", "a foreign or damaged journal beside a run that is carried on",
+    Row("foreign", "a foreign or damaged journal in the runs directory",
         lambda lab: ["run"], foreign, quick=1),
 )  # fmt: skip

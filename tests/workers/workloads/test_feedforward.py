@@ -13,7 +13,7 @@ from tests.workers.made_images import CPU, bands
 from workers.hyperparameters import Hyperparameters
 from workers.workload import Splits
 from workers.workloads import feedforward
-from workers.workloads.feedforward import INITIALIZERS, FeedForward, found, initialise, layers_of
+from workers.workloads.feedforward import INITIALIZERS, FeedForward, initialise, layers_of
 
 GENES: dict[str, Any] = {
     "optimizer": "adam",
@@ -160,13 +160,15 @@ def test_values_that_cannot_be_are_refused(workload: FeedForward, wrong: dict[st
     assert said in complaint(lambda: workload.begin({**GENES, **wrong}, 0, None))
 
 
-@pytest.mark.parametrize("score", ["nowhere:score", "math", "math:nothing"])
-def test_a_score_that_is_not_there_is_refused(score: str) -> None:
-    said = complaint(lambda: found(score))
-    assert (
-        f"workload.options.score: should be the import path of a function, module:function; {score!r}" in said
-    )
-
-
-def test_a_score_that_is_no_function_is_refused() -> None:
-    assert complaint(lambda: found("math:pi")) == "workload.options.score: 'math:pi' is not a function"
+@pytest.mark.parametrize(
+    ("score", "why"),
+    [
+        ("nowhere:score", "cannot be imported: ModuleNotFoundError: No module named 'nowhere'"),
+        ("math", "should be an import path, module:function"),
+        ("math:nothing", "cannot be imported: AttributeError: module 'math' has no attribute 'nothing'"),
+        ("math:pi", "is not a function"),
+    ],
+)
+def test_a_score_that_cannot_be_used_is_refused(score: str, why: str) -> None:
+    said = complaint(lambda: FeedForward(score=score))
+    assert said.startswith(f"workload.options.score: {score!r} {why}")

@@ -9,6 +9,7 @@ from evodevo.compat.crayai.hpo.evaluator import Evaluator
 from evodevo.compat.crayai.hpo.log import SIGMA, Log, expressed, tag_of
 from evodevo.compat.crayai.hpo.params import Params
 from evodevo.compat.crayai.hpo.refusals import check_count, check_number, check_path, refuse, refuse_unknown
+from evodevo.evolution.fitness import is_usable
 from evodevo.run.history import History
 
 RULE = optimizer.RULE
@@ -88,7 +89,7 @@ class Optimizer(optimizer.Optimizer):
 
     def _tell_of(self, history: History, generation: int, params: Params) -> None:
         until = [life for life in history.lives() if life.generation <= generation]
-        good = [life for life in until if optimizer.usable([life.fom])]
+        good = [life for life in until if is_usable(life.fom)]
         own = [life for life in good if life.generation == generation]
         if not good:
             return

@@ -4,7 +4,7 @@ import contextlib
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +113,3 @@ def gain_of(history: History, best: float) -> str:
     if first is None or not is_usable(first.fom) or not best:
         return ""
     return f" ({first.fom / best:.3g}x)"
-
-
-def usable(foms: Sequence[float | None]) -> list[float]:
-    """Return the foms that are finite numbers."""
-    return [fom for fom in foms if is_usable(fom)]

@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evodevo.command_flags import OWN_PLACEHOLDERS
 from evodevo.errors import UsageError
-
-RESERVED = frozenset(("checkpoint_in", "checkpoint_out", "seed", "epoch_dir", "data_root"))
-"""Names that a command's placeholders have already."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Params(Sequence[Param]):
 
     def _name(self, flag: str) -> str:
         name = re.sub(r"\W", "_", flag.strip().lstrip("-")) or "_"
-        taken = RESERVED | {param.name for param in self._params}
+        taken = {*OWN_PLACEHOLDERS} | {param.name for param in self._params}
         while name in taken or name[0].isdigit():
             name = f"{name}_" if name in taken else f"_{name}"
         return name

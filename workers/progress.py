@@ -104,7 +104,7 @@ def crowding() -> str | None:
     return f"the load average is {load:.1f} with {cores} cores" if load > cores + 1 else None
 
 
-class Course:
+class Progress:
     """A leg, from where the life was at its beginning. `over`: the life ends in it, whatever legs were left.
 
     `steps` counts the batches of the life. `latest` are the metrics of an evaluation if nothing was trained
@@ -219,8 +219,8 @@ class Course:
         """Whether goals have metrics that are not finite."""
         return self._standing is not None and not self._standing.is_finite(metrics)
 
-    def progress(self) -> dict[str, float]:
-        """As the outcome has it."""
+    def in_numbers(self) -> dict[str, float]:
+        """Return what `Outcome.progress` holds."""
         if not self._counts:
             return {}
         seconds = self._before.get("seconds", 0.0) + self._watch.seconds_of("train")

@@ -86,9 +86,15 @@ def schedule_plot(history: History) -> bytes:
         axes.label_outer()
     if points is not None:
         figure.colorbar(points, ax=list(panels), label="relative fitness", shrink=0.6)
-        best = f" of {history.best.id}" if history.best else ""
-        panels[0].set_title(f"{history.config.run.name}: the schedule{best}", loc="left")
+        panels[0].set_title(f"{history.config.run.name}: {_subject(history)}", loc="left")
     return png(figure)
+
+
+def _subject(history: History) -> str:
+    """What the panels show: the schedule of the best line, or of a search from scratch its members."""
+    if not history.inherits:
+        return f"all members; the best is {history.best.id}" if history.best else "all members"
+    return f"the schedule of {history.best.id}" if history.best else "the schedule"
 
 
 def _draw_line(axes: "Axes", line: Sequence[Life], heights: Sequence[float]) -> None:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from evodevo.errors import RunFailed, UsageError
     from evodevo.evolution.strategies import Birth, Strategy
     from evodevo.report.schedule import Schedule
-    from evodevo.service.attach import attach
     from evodevo.run.view import Status
+    from evodevo.service.attach import attach
     from evodevo.service.client import Client, connect, local, slurm
     from evodevo.service.export import load_model
     from evodevo.service.functions import FunctionResult, maximise, minimise

@@ -118,7 +118,7 @@ class Run:
         )
 
     def plot(self) -> Pictures:
-        """The plots of the report as they are now, by name, as PNG: a notebook shows them. Raises `UsageError`."""
+        """The plots of the report as they are now, by name, as PNG; a notebook shows them."""
         self.status()
         return pictures_of(self.view.history)
 
@@ -147,8 +147,8 @@ class Run:
     def resume(self, generations: int | None = None) -> None:
         """Carry the run on from where its journal ends; a run that is done, to more generations.
 
-        One that was opened from its files, or whose client is closed, gets a cluster of its own on this machine,
-        as its config has it, which ends after `wait`, or with this process. Raises `UsageError` if the run is
+        One that was opened from its files, or whose client is closed, gets a cluster of its own on this
+        machine, as its config has it, which ends after `wait`, or with this process. Raises `UsageError` if the run is
         running, or done and `generations` is not more than it has.
         """
         generations = None if generations is None else operator.index(generations)

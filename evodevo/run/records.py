@@ -97,7 +97,7 @@ class Job:
     member_time_s: float | None = None
     """Seconds of training after which a life is over."""
     edition: str = ""
-    """Other for whoever begins the run or carries it on: then workers look whether its modules were edited."""
+    """New whenever the run is begun or carried on: then workers look whether its modules were edited."""
     accounts: bool = False
     """Whether metrics have `parameters`, the number of them, and `flops`, those of the training so far."""
 

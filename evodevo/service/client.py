@@ -158,7 +158,7 @@ class Client:
         """Ask the service. Raises the `UsageError` that it answers with."""
         if self.closed:
             raise UsageError(
-                "this client is closed, or its scheduler has ended: evodevo.local(...) or connect(...) gives another"
+                "this client is closed, or its scheduler has ended: evodevo.local() or connect() gives another"
             )
         try:
             request = getattr(self._dask.scheduler, f"evodevo_{operation}")
@@ -251,7 +251,7 @@ def local(
 
 
 def slurm(config: Given, runs_dir: Path | str = "checkpoints") -> Client:
-    """A client of a scheduler in this process, whose workers are Slurm jobs as in the config's `cluster.slurm`.
+    """A client of a scheduler in this process, whose workers are Slurm jobs as in `cluster.slurm`.
 
     Raises `UsageError` where there is no Slurm, or it refuses such jobs.
     """

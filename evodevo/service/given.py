@@ -1,4 +1,4 @@
-"""What Python gives as a config: a path, plain data with numbers of numpy's and classes in them, a `RunConfig`."""
+"""What Python gives as a config: a path, a `RunConfig`, or data with numpy's numbers and classes in them."""
 
 from collections.abc import Mapping
 from os import PathLike, fspath
@@ -79,14 +79,14 @@ def _path_of(value: Any, key: str) -> str:
 def unimportable(label: str, key: str) -> str:
     """The message for what was defined in a notebook's cell, in a script or within a function."""
     return (
-        f"{key}: {label!r} was defined in a notebook, a script or a function, from which workers cannot import "
-        f"it: write it to a file (in a notebook, begin the cell with %%writefile mine.py) and give "
+        f"{key}: {label!r} was defined in a notebook, a script or a function, from which workers cannot "
+        f"import it: write it to a file (in a notebook, begin the cell with %%writefile mine.py) and give "
         f'"mine:{label.rpartition(".")[2]}"'
     )
 
 
 def refuse_main(config: RunConfig) -> None:
-    """Raise `UsageError` where a config names something in `__main__`, which is another one for each process."""
+    """Raise `UsageError` where a config names something in `__main__`, which workers do not have."""
     for key, path in (("workload.use", config.workload.use), ("search.strategy", config.search.strategy)):
         if isinstance(path, str) and path.startswith("__main__:"):
             raise UsageError(unimportable(path.partition(":")[2], key))

@@ -25,8 +25,8 @@ def already_there(config: RunConfig, runs_dir: Path) -> str | None:
 def exists_already(name: str, runs_dir: Path) -> UsageError:
     """The error that a new run meets a run of its name."""
     return UsageError(
-        f"run {name!r} exists already in {runs_dir}: carry it on with `client.run({name!r}).resume()`, or choose "
-        f'another name, as in `client.submit(config, {{"run.name": "{name}-2"}})`',
+        f"run {name!r} exists already in {runs_dir}: carry it on with `client.run({name!r}).resume()`, or "
+        f'choose another name, as in `client.submit(config, {{"run.name": "{name}-2"}})`',
         f"run {name!r} exists already in {runs_dir}: carry it on with `evodevo resume {name}`, or choose "
         "another name with --run-name",
     )

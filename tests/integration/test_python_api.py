@@ -4,6 +4,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ def test_a_second_cluster_in_the_folder_agrees_on_a_runs_state_and_the_run_is_to
     told = list(run.follow())
     assert told[-1].state == "done"
     same = [(one.generation, one.members_done, one.state, one.workers, one.message) for one in told]
-    assert all(a != b for a, b in zip(same, same[1:], strict=False)) and len(told) <= 14
+    assert all(a != b for a, b in pairwise(same)) and len(told) <= 14
 
 
 def test_a_cancelled_run_has_its_products_and_a_report(client: evodevo.Client, place: Path) -> None:

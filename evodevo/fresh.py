@@ -1,8 +1,8 @@
 """A user's own modules as their files are now: what was edited since it was imported is imported again.
 
 A module is known by the digest of its file. If that of a module changed, or of one that it imports, all
-of them are forgotten, and the next import reads the files. What has been made of the old ones (a workload that is at
-work, a strategy) stays as it is.
+of them are forgotten, and the next import reads the files. What has been made of the old
+ones (a workload that is at work, a strategy) stays as it is.
 """
 
 import ast

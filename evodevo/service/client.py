@@ -158,7 +158,7 @@ class Client:
         """Ask the service. Raises the `UsageError` that it answers with."""
         if self.closed:
             raise UsageError(
-                "this client is closed, or its scheduler has ended: evodevo.local() or connect() gives another"
+                "this client is closed, or its scheduler ended: evodevo.local() or connect() gives another"
             )
         try:
             request = getattr(self._dask.scheduler, f"evodevo_{operation}")

@@ -148,8 +148,8 @@ class Run:
         """Carry the run on from where its journal ends; a run that is done, to more generations.
 
         One that was opened from its files, or whose client is closed, gets a cluster of its own on this
-        machine, as its config has it, which ends after `wait`, or with this process. Raises `UsageError` if the
-        run is running, or done and `generations` is not more than it has.
+        machine, as its config has it, which ends after `wait`, or with this process. Raises `UsageError` if
+        the run is running, or done and `generations` is not more than it has.
         """
         generations = None if generations is None else operator.index(generations)
         client = self._live_client()

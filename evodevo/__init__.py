@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from evodevo.errors import RunFailed, UsageError
     from evodevo.evolution.strategies import Birth, Strategy
     from evodevo.report.schedule import Schedule
+    from evodevo.run.view import Status
     from evodevo.service.attach import attach
-    from evodevo.service.client import Best, Client, Run, connect, local, open_run
+    from evodevo.service.client import Client, connect, local, slurm
     from evodevo.service.export import load_model
     from evodevo.service.functions import FunctionResult, maximise, minimise
+    from evodevo.service.run_handle import Best, Run, open_run
+    from evodevo.versions import __version__
     from workers.workload import Splits, Workload
 
 __all__ = [
@@ -30,9 +33,11 @@ __all__ = [
     "RunFailed",
     "Schedule",
     "Splits",
+    "Status",
     "Strategy",
     "UsageError",
     "Workload",
+    "__version__",
     "attach",
     "connect",
     "load_model",
@@ -40,6 +45,7 @@ __all__ = [
     "maximise",
     "minimise",
     "open_run",
+    "slurm",
 ]
 
 _HOMES = {
@@ -52,7 +58,10 @@ _HOMES = {
     **dict.fromkeys(("FunctionResult", "maximise", "minimise"), "evodevo.service.functions"),
     **dict.fromkeys(("Birth", "Strategy"), "evodevo.evolution.strategies"),
     **dict.fromkeys(("Splits", "Workload"), "workers.workload"),
-    **dict.fromkeys(("Best", "Client", "Run", "connect", "local", "open_run"), "evodevo.service.client"),
+    **dict.fromkeys(("Client", "connect", "local", "slurm"), "evodevo.service.client"),
+    **dict.fromkeys(("Best", "Run", "open_run"), "evodevo.service.run_handle"),
+    "Status": "evodevo.run.view",
+    "__version__": "evodevo.versions",
 }
 
 

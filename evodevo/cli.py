@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
         with remembered_interrupts():
             evodevo.main(arguments, prog_name="evodevo", standalone_mode=False)
     except (UsageError, JournalError) as why:
-        _fail(2, str(why))
+        _fail(2, getattr(why, "shell", None) or str(why))
     except OSError as why:
         if why.filename is None:
             raise

@@ -47,7 +47,8 @@ from evodevo.run.reuse import load_known
 from evodevo.run.setup import DESCRIBE, JOURNAL, TRY_START, founders, job_of
 from evodevo.run.view import directory_of, phases_begun, runs_in
 from evodevo.service import comparison
-from evodevo.service.client import POLL_S, Run, open_run, statuses_of
+from evodevo.service.client import statuses_of
+from evodevo.service.run_handle import POLL_S, Run, open_run
 
 BETWEEN_PHASES_S = 60.0
 """Longest wait for a phase to begin, where only the runs' files are looked at."""
@@ -202,7 +203,7 @@ def watch(run: str, runs_dir: str, where: Where) -> None:
         client = stack.enter_context(where.connect()) if where.exists else None
         watched = client.run(run) if client else open_in(run, runs_dir)
         while True:
-            display.show(heeding_interrupts(watched.follow()), None, console)
+            display.show(heeding_interrupts(watched.statuses()), None, console)
             after = client.after(watched) if client else _phase_after(watched)
             if after is None:
                 break

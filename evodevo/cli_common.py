@@ -22,7 +22,8 @@ from evodevo.report.summary import summary_lines
 from evodevo.run.origin import as_begun
 from evodevo.run.setup import JOURNAL
 from evodevo.run.view import directory_of
-from evodevo.service.client import Client, Run, connect, local, open_run, slurm
+from evodevo.service.client import Client, connect, local, slurm
+from evodevo.service.run_handle import Run, open_run
 
 console = HarmlessConsole(width=None if sys.stdout and sys.stdout.isatty() else 120)
 
@@ -219,7 +220,7 @@ def follow(run: Run, client: Client, quiet: bool) -> Run:
     """
     try:
         while True:
-            display.show(heeding_interrupts(run.follow()), client.dashboard, console, quiet)
+            display.show(heeding_interrupts(run.statuses()), client.dashboard, console, quiet)
             if (after := client.after(run)) is None:
                 return run
             run = after

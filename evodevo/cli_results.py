@@ -34,8 +34,8 @@ from evodevo.run import verify as verifying
 from evodevo.run.view import directory_of
 from evodevo.service import comparison, training
 from evodevo.service import export as exporting
-from evodevo.service.client import open_run
 from evodevo.service.replay import compare_replay, replay_config
+from evodevo.service.run_handle import open_run
 
 
 @click.command()

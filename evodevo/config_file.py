@@ -17,13 +17,19 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> RunCon
     Relative paths in `search.hyp`, `search.start.run`, `data.root` and `checkpoints.url` are taken from the
     current directory; the last three are made absolute, as workers stand elsewhere. Raises `UsageError`.
     """
-    data = yaml_text.read(Path(path), "configs/quickstart.yaml")
+    return read(yaml_text.read(Path(path), "configs/quickstart.yaml"), overrides, str(path))
+
+
+def read(
+    data: dict[str, Any], overrides: Mapping[str, Any] | None = None, source: str = "config"
+) -> RunConfig:
+    """The same of the data that such a file has, which are changed. Raises `UsageError`."""
     for key, value in (overrides or {}).items():
         _set(data, key, value)
     given = data.get("phases")
     for one in [data, *(one for one in (given if isinstance(given, list) else []) if isinstance(one, dict))]:
         _resolve(one)
-    return parse(data, str(path))
+    return parse(data, source)
 
 
 def _resolve(data: dict[str, Any]) -> None:

@@ -2,7 +2,14 @@
 
 
 class UsageError(Exception):
-    """Bad input: one message that names what is wrong and what would be right. Exit status 2."""
+    """Bad input: one message that names what is wrong and what would be right. Exit status 2.
+
+    `shell` is the same for somebody at the command line, where the advice differs.
+    """
+
+    def __init__(self, message: str, shell: str | None = None) -> None:
+        super().__init__(message)
+        self.shell = message if shell is None else shell
 
 
 class RunFailed(Exception):

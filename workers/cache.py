@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 
+from evodevo import fresh
 from evodevo.errors import Unfit
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.records import CheckpointRef, Job
@@ -17,6 +18,11 @@ from workers.seeding import derived, seed_all
 
 CHECKPOINTS_BUDGET_BYTES = 2 << 30
 MAX_WORKLOADS = 2
+MAX_EDITIONS = 256
+
+_editions: dict[str, int] = {}
+"""For each edition of a run that was at work here, how often modules had been imported again."""
+_rewritten = 0
 
 _workloads: OrderedDict[str, tuple[Trainable, Mapping[str, str] | None]] = OrderedDict()
 _checkpoints: OrderedDict[tuple[str, str], bytes] = OrderedDict()
@@ -25,7 +31,14 @@ _lock = threading.Lock()
 
 
 def _key(job: Job) -> str:
-    return json.dumps([dict(job.workload), job.data_root, job.seed], sort_keys=True)
+    """Of a workload, as its modules are: they are looked at when the first work of a run's edition comes."""
+    global _rewritten
+    if job.edition not in _editions:
+        _rewritten += fresh.refresh(job.workload)
+        _editions[job.edition] = _rewritten
+        if len(_editions) > MAX_EDITIONS:
+            del _editions[next(iter(_editions))]
+    return json.dumps([dict(job.workload), job.data_root, job.seed, _editions[job.edition]], sort_keys=True)
 
 
 @functools.lru_cache(maxsize=32)
@@ -49,8 +62,8 @@ def workload_for(job: Job) -> tuple[Trainable, bool]:
 
     The last few are kept. Raises `UsageError`, and `Unfit` if the data are not those that the run began with.
     """
-    key = _key(job)
     with _lock:
+        key = _key(job)
         workload, own = _workloads.pop(key, (None, None))
         if workload is not None and job.data:
             own = own or digests.of(workload, job.seed)
@@ -74,6 +87,7 @@ def loaded(job: Job) -> Trainable:
     device = current_device()
     seed_all(derived(job.seed, "workload"), device)
     workload = build(job.workload)
+    fresh.remember(job.workload)
     seed_all(derived(job.seed, "data"), device)
     workload.prepare(device, job.data_root)
     return workload

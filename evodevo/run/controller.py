@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import traceback
+import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -41,6 +42,8 @@ from evodevo.run.setup import EXAMINE, EXHIBITS, JOURNAL, RENDER, SOUP, job_of, 
 
 logger = logging.getLogger("evodevo.controller")
 
+PRODUCTS_S = 60.0
+"""Longest wait for the products of a run that a user cancels, or a fault ends: somebody waits for that."""
 TRACE_CHARACTERS = 4000
 """Of what went wrong in evodevo itself, for the journal."""
 
@@ -67,6 +70,7 @@ class Controller:
         self._about = about
         self._retry = retry
         self._generations = generations
+        self._edition = uuid.uuid4().hex
         self.warnings: list[str] = []
         """What went wrong that did not stop the run."""
         self.trouble: str | None = None
@@ -199,7 +203,7 @@ class Controller:
     def _job_now(self) -> Job:
         """What all assignments have in common, by the config that is in force."""
         history = self.history
-        return job_of(history.config, self.directory, history.run_id, history.begun.data)
+        return job_of(history.config, self.directory, history.run_id, history.begun.data, self._edition)
 
     async def _again(self) -> list[str]:
         """The failed members that can be tried again without a contradiction."""
@@ -214,6 +218,7 @@ class Controller:
         self.history = await self._on_disk(load_history, journal.path)
         if self.history.end is None:
             await self._write_once(Ended("cancelled", "cancelled by a user"))
+            await self._render_soon()
 
     async def _end_by_fault(self, why: BaseException) -> None:
         """What nobody has foreseen has ended the run: the journal says so, if it can be written."""
@@ -226,6 +231,7 @@ class Controller:
         )
         with contextlib.suppress(Exception):  # what is wrong may keep it from being written
             await self._write_once(Ended("failed", reason))
+            await self._render_soon()
 
     async def _test(self, status: End) -> dict[str, float]:
         """Metrics of the best member on the test split, which nothing was selected by; and its exhibits."""
@@ -319,6 +325,13 @@ class Controller:
         if self._mending and (account := self._mending.account):
             self.warnings.append(f"checkpoints were damaged: {account}")
         self.warnings += self._mending.problems() if self._mending and self.history.end == "done" else []
+
+    async def _render_soon(self) -> None:
+        """The same of a run that was stopped, if a worker is free for it within a while."""
+        try:
+            await asyncio.wait_for(self._render(), PRODUCTS_S)
+        except TimeoutError:
+            self.warnings.append(f"no report (`evodevo report {self._job.run}` makes it): no worker was free")
 
     async def _mend_products(self, written: Collection[str]) -> bool:
         """Make again what a finished run has found and could not be written; return whether it can be now."""

@@ -25,11 +25,12 @@ def extension_of(directory: Path, history: History, generations: int) -> int | N
     if following and (directory.parent / following["run"]["name"] / JOURNAL).exists():
         raise UsageError(
             f"run {name!r} cannot be carried on: {following['run']['name']} has begun from what it found; "
-            "carry that one on, or begin another run with --run-name"
+            "carry that one on, or begin another run with another run.name"
         )
     born = len(history.generations)
     if generations <= born:
-        raise UsageError(f"run {name!r} has {born} generations already; give --generations more than that")
+        has = f"run {name!r} has {born} generations already; give"
+        raise UsageError(f"{has} generations={born + 1} or more", f"{has} --generations more than that")
     most = config.strategy().most_generations
     if most is not None and generations > most:
         raise UsageError(

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from evodevo.errors import RunFailed
 from evodevo.evolution.strategies import Birth, Member, Population, Strategy
+from evodevo.run.place import place_of
 from evodevo.run.twins import key_of
 
 Answer = TypeVar("Answer")
@@ -67,7 +68,7 @@ class Guarded:
         try:
             return method(*arguments)
         except BaseException as why:  # also what would end a process or a task
-            raise self._failed(where, f"raised {type(why).__name__}: {why}") from why
+            raise self._failed(where, f"raised {type(why).__name__}: {why}{place_of(why)}") from why
 
     def _checked(self, where: str, birth: Any, parents: Population | None) -> Birth:
         """Whoever gives parameters, and with inheritance hyperparameters too, is one of the parents."""

@@ -96,6 +96,8 @@ class Job:
     """If `metric` is the cost to reach it: see `evodevo.config_objective.Target.for_workers`."""
     member_time_s: float | None = None
     """Seconds of training after which a life is over."""
+    edition: str = ""
+    """New whenever the run is begun or carried on: then workers look whether its modules were edited."""
     accounts: bool = False
     """Whether metrics have `parameters`, the number of them, and `flops`, those of the training so far."""
 

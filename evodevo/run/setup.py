@@ -177,7 +177,11 @@ def _rename_to_new(unborn: Path, directory: Path) -> None:
 
 
 def job_of(
-    config: RunConfig, directory: Path, run_id: str = "", data: Mapping[str, str] | None = None
+    config: RunConfig,
+    directory: Path,
+    run_id: str = "",
+    data: Mapping[str, str] | None = None,
+    edition: str = "",
 ) -> Job:
     """What every assignment of the run has in common.
 
@@ -200,6 +204,7 @@ def job_of(
         seed=config.run.seed,
         total_epochs=total_epochs if counted else None,
         data=data or {},
+        edition=edition,
         average_half_life=search.half_life,
         initial_seed=rng.initial_seed(config.run.seed) if shared else None,
         longest_leg=max(map(search.leg_epochs, range(search.generations))),

@@ -213,9 +213,10 @@ def refuse_live(directory: Path) -> None:
         about = load_history(directory / JOURNAL).controller
         who = ", ".join(f"{key} {about[key]}" for key in ("host", "pid", "scheduler") if key in about)
         how = "" if holder.has_lock else f": {holder}"
+        begun = f"run {directory.name!r} is being carried on by another controller ({who}){how};"
         raise UsageError(
-            f"run {directory.name!r} is being carried on by another controller ({who}){how}; "
-            f"`evodevo watch {directory.name}` follows it"
+            f'{begun} `evodevo.open_run("{directory}").wait()` follows it',
+            f"{begun} `evodevo watch {directory.name}` follows it",
         )
 
 

@@ -2,143 +2,52 @@
 
 import evodevo
 
-with evodevo.local(workers=2) as client:
-    run = client.submit("configs/quickstart.yaml")
-    run.wait()
-    print(run.best)
+client = evodevo.local(workers=2)
+run = client.submit("configs/quickstart.yaml")
+run.wait()
+print(run.best)
+client.close()  # or `with evodevo.local(workers=2) as client: ...`
 """
 
+import atexit
 import contextlib
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping
+import operator
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from evodevo.config import RunConfig, parse
-from evodevo.config_file import load
 from evodevo.config_phases import next_of, set_of
-from evodevo.errors import RunFailed, UsageError
+from evodevo.errors import UsageError
 from evodevo.names import check_names
-from evodevo.report.schedule import Schedule
-from evodevo.report.tables import history_rows
 from evodevo.run.journal import JournalError
 from evodevo.run.journal import parse as parse_journal
-from evodevo.run.view import FileSource, Reading, Source, Status, View
+from evodevo.run.setup import JOURNAL
+from evodevo.run.view import FileSource, Reading, Status
+from evodevo.service.given import Given, config_of, refuse_main
+from evodevo.service.run_handle import Run
 from evodevo.versions import own_versions
 
 if TYPE_CHECKING:
     from distributed import Client as DaskClient
 
-POLL_S = 0.25
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best member of a run. `hyperparameters` are those of its last epoch only; see `schedule`."""
-
-    member: str
-    fom: float
-    metrics: Mapping[str, float]
-    hyperparameters: Mapping[str, Any]
-    schedule: Schedule
-
-
-class Run:
-    """A run, live or over. Made by `Client.submit`, `Client.run` or `open_run`."""
-
-    def __init__(self, name: str, source: Source, directory: Path, client: "Client | None" = None) -> None:
-        self.name = name
-        self.directory = directory
-        """Of its files; where the scheduler sees it if the run is followed through one."""
-        self.view = View(name, source)
-        self._client = client
-
-    def status(self) -> Status:
-        """Where the run stands now."""
-        return self.view.refresh()
-
-    def follow(self) -> Iterator[Status]:
-        """The status again and again, until the run is over; the last one is final."""
-        while True:
-            status = self.status()
-            yield status
-            if self.view.over:
-                return
-            time.sleep(POLL_S)
-
-    def wait(self) -> Status:
-        """Wait until the run is over. Raises `RunFailed` where it failed, with the reason."""
-        *_, last = self.follow()
-        if last.state == "failed":
-            raise RunFailed(last.message)
-        return last
-
-    def history(self) -> Any:
-        """A row a member, as in history.csv: a pandas frame where pandas is installed, or a list of dicts."""
-        self.status()
-        rows = history_rows(self.view.history)
-        try:
-            import pandas as pd
-        except ImportError:
-            return rows
-        return pd.DataFrame(rows)
-
-    @property
-    def best(self) -> Best | None:
-        """The best member so far; None before there is one."""
-        self.status()
-        history = self.view.history
-        life = history.best
-        if life is None or life.outcome is None or life.fom is None:
-            return None
-        return Best(
-            life.id,
-            life.fom,
-            life.outcome.metrics,
-            history.config.space().express(life.birth.genome),
-            Schedule.of(history, life),
-        )
-
-    def cancel(self) -> None:
-        """Stop the run, keeping everything. Raises `UsageError` where it is not running."""
-        self._ask("cancel")
-
-    def resume(self, generations: int | None = None) -> None:
-        """Carry the run on from where its journal ends; a run that is done, to more generations.
-
-        Raises `UsageError` if it is running, or done and `generations` is not more than it has.
-        """
-        self._ask("resume", generations=generations)
-
-    def repair(self, accept: bool = False) -> dict[str, Any]:
-        """Make the damaged checkpoints of a run again that is not running; wait until that is done.
-
-        Returns `problems` (a line for each that could not be), `account` (what was done) and `seconds`. With
-        `accept`, checkpoints that get other bytes are accepted. Raises `UsageError`.
-        """
-        done: dict[str, Any] = self._ask("repair", accept=accept)
-        return done
-
-    def _ask(self, operation: str, **arguments: Any) -> Any:
-        if self._client is None:
-            raise UsageError(
-                f"run {self.name!r} was opened from its files; connect to its scheduler for that"
-            )
-        return self._client.ask(operation, run=self.name, **arguments)
-
 
 class Client:
-    """A connection to the service of a scheduler. Use `connect`, `local` or `slurm`.
+    """A connection to the service of a scheduler. Use `connect`, `local`, `slurm` or `attach`.
 
-    `options` are what the command line needs for the same cluster, or another one like it; `outlives`: it
-    does not end with this process.
+    It lasts until `close`, the end of its `with` block, or that of this process. `options` are what the
+    command line needs for the same cluster, or another one like it; `outlives`: it does not end with this
+    process. `ends` is called when it is closed.
     """
 
-    def __init__(self, dask_client: "DaskClient", options: str, outlives: bool) -> None:
+    def __init__(
+        self, dask_client: "DaskClient", options: str, outlives: bool, ends: Callable[[], None] | None = None
+    ) -> None:
         self._dask = dask_client
+        self._ends = ends
+        self._closed = False
         self.options = options
         self.outlives = outlives
         about = self.ask("hello", versions=own_versions())
@@ -146,6 +55,33 @@ class Client:
         self.workers: int = about["workers"]
         self.unused_workers: int = about["unused_workers"]
         self.unused_why: list[str] = about["unused_why"]
+        if ends is not None:
+            atexit.register(self.close)
+
+    def close(self) -> None:
+        """Disconnect, and end the cluster if it was started for this client; its runs can be resumed."""
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self.close)
+        if self._ends is not None:
+            self._ends()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it can be asked nothing any more; what runs have found is then read from their files."""
+        return self._closed or self._dask.scheduler is None or self._dask.status == "closed"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return f"<Client, closed; runs in {self.runs_dir}>"
+        return f"<Client of {self.address}: {self.workers} workers, runs in {self.runs_dir}>"
 
     @property
     def dask(self) -> "DaskClient":
@@ -162,17 +98,22 @@ class Client:
         """The scheduler's address."""
         return str(self._dask.scheduler_info()["address"])
 
-    def check(self, config: RunConfig | Mapping[str, Any] | Path | str) -> dict[str, Any]:
+    def check(self, config: Given, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Try the workload of a config on a worker; nothing is written. Raises `UsageError`."""
-        facts: dict[str, Any] = self.ask("check", config=_config(config).to_json())
+        checked = config_of(config, overrides)
+        refuse_main(checked)
+        facts: dict[str, Any] = self.ask("check", config=checked.to_json())
         return facts
 
-    def submit(self, config: RunConfig | Mapping[str, Any] | Path | str) -> Run:
+    def submit(self, config: Given, overrides: Mapping[str, Any] | None = None) -> Run:
         """Begin a run, from a config, its plain data or the path of its YAML.
 
+        `overrides` are set over it, as `{"run.name": "second", "search.population": 8}`. In plain data
+        numbers may be numpy's, and a workload or strategy may be the class itself if it is in a module.
         Waits until a worker has tried the workload. Raises `UsageError`, and then nothing was written.
         """
-        checked = _config(config)
+        checked = config_of(config, overrides)
+        refuse_main(checked)
         self.ask("submit", config=checked.to_json())
         return self.run(checked.run.name)
 
@@ -215,89 +156,128 @@ class Client:
 
     def ask(self, operation: str, **arguments: Any) -> Any:
         """Ask the service. Raises the `UsageError` that it answers with."""
+        if self.closed:
+            raise UsageError(
+                "this client is closed, or its scheduler ended: evodevo.local() or connect() gives another"
+            )
         try:
             request = getattr(self._dask.scheduler, f"evodevo_{operation}")
             answer = self._dask.sync(request, arguments=json.dumps(arguments))
         except OSError as why:
             raise UsageError(f"the scheduler does not answer any more: {why}") from None
         if answer is None:
+            without = f"the scheduler at {self.address} runs without evodevo; put it in with"
+            instead = "or start it with `dask scheduler --preload evodevo.service`"
             raise UsageError(
-                f"the scheduler at {self.address} runs without evodevo; "
-                f"put it in with `evodevo attach {self.options}`, "
-                "or start it with `dask scheduler --preload evodevo.service`"
+                f'{without} `evodevo.attach(distributed.Client("{self.address}"))`, {instead}',
+                f"{without} `evodevo attach {self.options}`, {instead}",
             )
         told = json.loads(answer)
         if "error" in told:
-            raise UsageError(told["error"])
+            raise UsageError(told["error"], told["shell"])
         return told["result"]
 
 
 class _ServiceSource:
+    """A run's records as its scheduler tells them; as its files do when the client is closed."""
+
     def __init__(self, client: Client, run: str) -> None:
         self._client = client
         self._run = run
+        self._files: _Rest | None = None
 
     def read(self, since: int) -> Reading:
+        if self._files is None and self._client.closed:
+            self._files = _Rest(self._client.runs_dir / self._run, since)
+        if self._files is not None:
+            return self._files.read(since)
         answer = self._client.ask("read", run=self._run, since=since)
         records, _ = parse_journal(answer.pop("journal").encode(), f"the journal of {self._run}", since)
         return Reading(records, **answer)
 
 
-@contextlib.contextmanager
-def connect(address: str | None = None, scheduler_file: Path | str | None = None) -> Iterator[Client]:
-    """A client of a running scheduler: `with evodevo.connect("tcp://host:8786") as client: ...`.
+class _Rest:
+    """A run's files, whose first records are known already."""
+
+    def __init__(self, directory: Path, known: int) -> None:
+        if not (directory / JOURNAL).exists():
+            raise UsageError(
+                f"the client of run {directory.name!r} is closed, and {directory} is not on this machine: "
+                "connect to its scheduler again, and take the run from client.run(name)"
+            )
+        self._source = FileSource(directory)
+        self._left = known
+
+    def read(self, since: int) -> Reading:
+        while True:
+            reading = self._source.read(1)
+            known, self._left = self._left, max(0, self._left - len(reading.records))
+            if not self._left:
+                return replace(reading, records=reading.records[known:])
+            if not reading.records:
+                return reading
+
+
+def connect(address: str | None = None, scheduler_file: Path | str | None = None) -> Client:
+    """A client of a running scheduler, such as `evodevo.connect("tcp://host:8786")`.
 
     Raises `UsageError` where none answers, it has no service, or its versions differ.
     """
     from evodevo.service import cluster
 
-    with cluster.existing(address, scheduler_file) as dask_client:
-        reached_by = f"--scheduler-file {scheduler_file}" if scheduler_file else f"--scheduler {address}"
-        yield Client(dask_client, reached_by, outlives=True)
+    reached_by = f"--scheduler-file {scheduler_file}" if scheduler_file else f"--scheduler {address}"
+    return _client(cluster.existing(address, scheduler_file), reached_by, outlives=True)
 
 
-@contextlib.contextmanager
 def local(
     workers: int | None = None, runs_dir: Path | str = "checkpoints", workers_per_device: int = 1
-) -> Iterator[Client]:
-    """A client of a cluster of its own, on this machine: `with evodevo.local(workers=2) as client: ...`.
+) -> Client:
+    """A client of a cluster of its own, on this machine, which ends when the client is closed.
 
     By default there are `workers_per_device` for each GPU, or where there is none one for each core. They are
     still starting when this returns; what is asked of them waits for the first one. Raises `UsageError` for
     less than one, and if a module of the user's has the name of a package of ours.
     """
-    if workers_per_device < 1:
-        raise UsageError(f"workers_per_device is {workers_per_device}; give 1 or more")
-    if workers is not None and workers < 1:
-        raise UsageError(f"workers is {workers}; give 1 or more, or leave it out for as many as have room")
+    workers_per_device = _count("workers_per_device", workers_per_device, "")
+    if workers is not None:
+        workers = _count("workers", workers, ", or leave it out for as many as have room")
     check_names()
     from evodevo.service import cluster, machine
 
     wanted = workers or machine.room_for_workers(per_device=workers_per_device)
-    with cluster.local(wanted, runs_dir, workers_per_device) as dask_client:
-        client = Client(dask_client, "", outlives=False)
-        client.workers = wanted  # those that are still starting count
-        yield client
+    client = _client(cluster.local(wanted, runs_dir, workers_per_device), "", outlives=False)
+    client.workers = wanted  # those that are still starting count
+    return client
 
 
-@contextlib.contextmanager
-def slurm(config: RunConfig, runs_dir: Path | str = "checkpoints") -> Iterator[Client]:
-    """A client of a scheduler in this process, whose workers are Slurm jobs as in `config.cluster.slurm`.
+def slurm(config: Given, runs_dir: Path | str = "checkpoints") -> Client:
+    """A client of a scheduler in this process, whose workers are Slurm jobs as in `cluster.slurm`.
 
     Raises `UsageError` where there is no Slurm, or it refuses such jobs.
     """
     check_names()
     from evodevo.service import slurm as slurm_jobs
 
-    with slurm_jobs.slurm(config, runs_dir) as dask_client:
-        yield Client(dask_client, "--slurm", outlives=False)
+    return _client(slurm_jobs.slurm(config_of(config), runs_dir), "--slurm", outlives=False)
 
 
-def open_run(directory: Path | str) -> Run:
-    """A run from its directory alone, without a scheduler. Raises `UsageError` where there is none."""
-    run = Run(Path(directory).name, FileSource(Path(directory)), Path(directory))
-    run.status()
-    return run
+def _client(held: "contextlib.AbstractContextManager[DaskClient]", options: str, outlives: bool) -> Client:
+    """A client that holds a cluster, or the connection to one, until it is closed."""
+    with contextlib.ExitStack() as stack:
+        client = Client(stack.enter_context(held), options, outlives, lambda: kept.close())
+        kept = stack.pop_all()
+    return client
+
+
+def _count(name: str, given: int, instead: str) -> int:
+    """A number of things, which may be numpy's. Raises `UsageError` if it is not 1 or more."""
+    try:
+        count = operator.index(given)
+    except TypeError:
+        raise UsageError(f"{name} is {given!r}; give a whole number{instead}") from None
+    if count < 1:
+        raise UsageError(f"{name} is {count}; give 1 or more{instead}")
+    return count
 
 
 def statuses_of(
@@ -315,9 +295,3 @@ def statuses_of(
         found = dict(zip(names, threads.map(look, names), strict=True))
     statuses = [one for one in found.values() if isinstance(one, Status)]
     return statuses, {name: one for name, one in found.items() if isinstance(one, str)}
-
-
-def _config(config: RunConfig | Mapping[str, Any] | Path | str) -> RunConfig:
-    if isinstance(config, RunConfig):
-        return config
-    return parse(config) if isinstance(config, Mapping) else load(config)

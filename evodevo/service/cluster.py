@@ -7,7 +7,7 @@ import logging
 import signal
 import threading
 import warnings
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def local(workers: int, runs_dir: Path | str, workers_per_device: int = 1) -> It
         "distributed.deploy.lost-worker-timeout": "1 day",  # a nanny brings its worker back, however slowly
     }
     forkserver.start()
-    with dask.config.set({**settings, **forkserver.SETTINGS}), contextlib.ExitStack() as stack:
+    with _dask_settings({**settings, **forkserver.SETTINGS}), contextlib.ExitStack() as stack:
         with warnings.catch_warnings(), _interrupts_held_back():
             warnings.filterwarnings("ignore", message="Port .* is already in use")
             cluster = stack.enter_context(
@@ -67,6 +67,25 @@ def local(workers: int, runs_dir: Path | str, workers_per_device: int = 1) -> It
         finally:
             client.sync(stop_runs, cluster.scheduler)
             client.sync(_end, coming)
+
+
+_settings_held = 0
+_settings_before = contextlib.ExitStack()
+
+
+@contextlib.contextmanager
+def _dask_settings(settings: Mapping[str, Any]) -> Iterator[None]:
+    """Dask's configuration as long as there is such a cluster; they may end in any order."""
+    global _settings_held
+    if not _settings_held:
+        _settings_before.enter_context(dask.config.set(settings))
+    _settings_held += 1
+    try:
+        yield
+    finally:
+        _settings_held -= 1
+        if not _settings_held:
+            _settings_before.close()
 
 
 @contextlib.contextmanager
@@ -170,6 +189,8 @@ def _address_in(file: Path) -> str:
     try:
         return str(json.loads(file.read_text())["address"])
     except FileNotFoundError:
-        raise UsageError(f"--scheduler-file {file}: no such file") from None
+        said = f"scheduler file {file}: no such file"
+        raise UsageError(said, f"--scheduler-file {file}: no such file") from None
     except (OSError, ValueError, KeyError, TypeError) as why:
-        raise UsageError(f"--scheduler-file {file}: has no scheduler's address ({why})") from None
+        said = f"{file}: has no scheduler's address ({why})"
+        raise UsageError(f"scheduler file {said}", f"--scheduler-file {said}") from None

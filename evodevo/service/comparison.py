@@ -21,7 +21,8 @@ from evodevo.run.history import History, load_history
 from evodevo.run.origin import as_begun
 from evodevo.run.setup import JOURNAL
 from evodevo.run.view import Status
-from evodevo.service.client import POLL_S, Client, Run
+from evodevo.service.client import Client
+from evodevo.service.run_handle import POLL_S, Run
 
 DEFAULT_ARMS = ("original", "cosine", "random_search", "truncation_pbt", "tri_parent")
 PLAIN: dict[str, Any] = {

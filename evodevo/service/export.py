@@ -17,7 +17,7 @@ from evodevo.run.history import History, load_history
 from evodevo.run.records import CheckpointRef
 from evodevo.run.setup import JOURNAL, job_of
 from evodevo.run.view import directory_of
-from evodevo.service.client import Run
+from evodevo.service.run_handle import Run
 
 PLAIN_STATE = "workers.takeaway:plain_state"
 PLAIN_FILE = "workers.takeaway:plain_file"

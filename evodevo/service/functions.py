@@ -7,7 +7,6 @@ print(result.best.fom, result.best.values)
 """
 
 import contextlib
-import importlib
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -22,12 +21,14 @@ from evodevo.errors import UsageError
 from evodevo.evolution.strategies import find
 from evodevo.evolution.strategies.base import CommonOptions
 from evodevo.report.function_plot import progress_figure, progress_plot
+from evodevo.report.inline import Rows
 from evodevo.report.tables import history_rows
 from evodevo.run.history import History
 from evodevo.run.records import SENT_FUNCTION
 from evodevo.service.bare_main import without_main
 from evodevo.service.client import Client, local
 from evodevo.service.function_space import loci_of
+from evodevo.service.importable import import_path, label_of
 
 WORKLOAD = "workers.workloads.function:Function"
 DEFAULT_POPULATION = 10
@@ -79,14 +80,9 @@ class FunctionResult:
         return history_rows(self._history)
 
     @property
-    def history(self) -> Any:
-        """The same as a pandas frame if pandas is installed, or as dicts."""
-        rows = self.rows()
-        try:
-            import pandas as pd
-        except ImportError:
-            return rows
-        return pd.DataFrame(rows)
+    def history(self) -> Rows:
+        """The same, which a notebook shows as a table; `.frame()` makes a pandas frame of it."""
+        return Rows(self.rows())
 
     def plot(self, path: Path | str | None = None) -> Any:
         """Return a matplotlib figure of the foms by generation; with `path`, also write it there as PNG.
@@ -238,7 +234,7 @@ def _optimise(
         if key:
             stack.enter_context(sent(client, function, key, label))
         submitted = client.submit(config)
-        submitted.wait()
+        submitted.wait(progress=False)
         return FunctionResult(submitted.view.history, submitted.directory if keeps else None)
 
 
@@ -274,23 +270,3 @@ def sent(client: Client, function: Function, key: str, label: str) -> Iterator[N
     finally:
         with contextlib.suppress(Exception):  # the cluster may have ended
             client.dask.unregister_worker_plugin(name)
-
-
-def import_path(function: Function) -> str | None:
-    """Return `module:function` if workers can import the function, or None."""
-    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
-    if not isinstance(module, str) or not isinstance(name, str) or module in ("__main__", "__mp_main__"):
-        return None
-    try:
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError):
-        return None
-    return f"{module}:{name}" if found is function else None
-
-
-def label_of(function: Function) -> str:
-    """Return a name of a function for messages."""
-    name = getattr(function, "__qualname__", None)
-    return name if isinstance(name, str) else type(function).__name__

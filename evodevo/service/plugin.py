@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import socket
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from distributed import Client, Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from evodevo.clock import keep_steady
-from evodevo.config import RunConfig, parse
+from evodevo.config import RunConfig
 from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointError
 from evodevo.run.controller import Controller
@@ -36,9 +37,9 @@ from evodevo.run.setup import JOURNAL, create_run, job_of
 from evodevo.run.view import refuse_live, runs_in
 from evodevo.service.reader import Reader
 from evodevo.service.recovery import unfinished
-from evodevo.service.standing import Standing
-from evodevo.service.succession import already_there, exists_already, following
-from evodevo.service.trial import describe
+from evodevo.service.standing import Standing, elsewhere
+from evodevo.service.succession import already_there, exists_already, following, is_done
+from evodevo.service.trial import describe, parse_fresh, refresh_strategy
 from evodevo.service.wire import in_json, security_of
 from evodevo.versions import differences, own_versions
 
@@ -210,7 +211,7 @@ class Service(SchedulerPlugin):
 
     async def evodevo_check(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Try the workload of a config on a worker; nothing is written."""
-        checked = parse(config)
+        checked = parse_fresh(config)
         start = await asyncio.to_thread(find_origin, checked, self.runs_dir)
         checked, ref = (start.config, start.checkpoint) if start else (checked, None)
         facts = await self._describe(checked, twice=True, start=start)
@@ -223,7 +224,7 @@ class Service(SchedulerPlugin):
 
     async def evodevo_submit(self, config: Mapping[str, Any]) -> str:
         """Begin a new run; returns its directory. Nothing is written where anything is wrong."""
-        checked = parse(config)
+        checked = parse_fresh(config)
         name, directory = checked.run.name, self.runs_dir / checked.run.name
         there = await asyncio.to_thread(already_there, checked, self.runs_dir)
         exists = exists_already(there or name, self.runs_dir)
@@ -266,7 +267,7 @@ class Service(SchedulerPlugin):
         """The lines of the journal from record `since` on, and how things stand."""
         await self.until_ready()
         directory = await asyncio.to_thread(self._directory, run)
-        standing = self.standings([run])[run]
+        standing = await asyncio.to_thread(elsewhere, directory, self.standings([run])[run])
         excerpt = await asyncio.to_thread(self._reader.read, directory / JOURNAL, since)
         if not excerpt and since == 0:
             raise UsageError(f"{directory / JOURNAL} is empty: the run was never begun")
@@ -275,7 +276,7 @@ class Service(SchedulerPlugin):
     async def evodevo_cancel(self, run: str) -> None:
         """Stop a run, keeping everything. Returns when it has stopped."""
         if run not in self._tasks:
-            await asyncio.to_thread(self._directory, run)
+            await asyncio.to_thread(refuse_live, await asyncio.to_thread(self._directory, run))
             raise UsageError(f"run {run!r} is not running")
         task = self._tasks[run]
         if self._controllers[run].mark_cancelled():
@@ -292,13 +293,11 @@ class Service(SchedulerPlugin):
         try:
             await asyncio.to_thread(refuse_live, directory)
             history = await asyncio.to_thread(load_history, directory / JOURNAL)
+            refresh_strategy(history.config)
             if generations is not None:
                 generations = await asyncio.to_thread(extension_of, directory, history, generations)
             elif history.end == "done" and not following(history, self.runs_dir):
-                raise UsageError(
-                    f"run {run!r} is done; there is nothing to carry on. "
-                    f"`evodevo resume {run} --generations N` has it do more"
-                )
+                raise is_done(run)
             await self._describe(history.config, history.begun.data)
             self._carry_on(run, retry=history.end == "failed", generations=generations)
         finally:
@@ -372,7 +371,7 @@ class Service(SchedulerPlugin):
     ) -> dict[str, Any]:
         """Try the workload of a config; see `trial.describe`. Raises `UsageError`."""
         await self.until_ready()
-        job = job_of(config, self.runs_dir / config.run.name, data=data)
+        job = job_of(config, self.runs_dir / config.run.name, data=data, edition=uuid.uuid4().hex)
         refuse = self._refuse_unlike_workers
         return await describe(config, job, self._dispatcher, refuse, twice, start, self._measured)
 

@@ -87,9 +87,8 @@ def _cluster_class() -> Any:
     try:
         from dask_jobqueue.slurm import SLURMCluster
     except ImportError:
-        raise UsageError(
-            "--slurm needs dask-jobqueue: pip install -c constraints.txt -e '.[slurm]'"
-        ) from None
+        said = "needs dask-jobqueue: pip install -c constraints.txt -e '.[slurm]'"
+        raise UsageError(f"evodevo.slurm {said}", f"--slurm {said}") from None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, before)
@@ -144,9 +143,9 @@ def _refuse_no_slurm() -> None:
     """
     if problem := _why_no_slurm():
         raise UsageError(
-            f"cluster.slurm: {problem}; --slurm needs a login node of a Slurm cluster, where `scontrol ping` "
+            f"cluster.slurm: {problem}; this needs a login node of a Slurm cluster, where `scontrol ping` "
             "says UP (SLURM_CONF names the cluster's slurm.conf where it is not in its usual place). "
-            "Without --slurm the workers are processes of this machine"
+            "With evodevo.local, or without --slurm, the workers are processes of this machine"
         )
 
 

@@ -2,6 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from evodevo.run.journal import holder_of
+from evodevo.run.setup import JOURNAL
 
 
 @dataclass(frozen=True)
@@ -14,3 +18,11 @@ class Standing:
     unused_workers: int | None = None
     unused_why: Sequence[str] = ()
     waits: str = ""
+    by_heartbeat: str = ""
+
+
+def elsewhere(directory: Path, standing: Standing) -> Standing:
+    """The same with another scheduler that is at work on the run, if there is one."""
+    if standing.live or (holder := holder_of(directory / JOURNAL)) is None:
+        return standing
+    return Standing(True, None, [], by_heartbeat=f"carried out by {holder}")

@@ -25,6 +25,17 @@ def already_there(config: RunConfig, runs_dir: Path) -> str | None:
 def exists_already(name: str, runs_dir: Path) -> UsageError:
     """The error that a new run meets a run of its name."""
     return UsageError(
+        f"run {name!r} exists already in {runs_dir}: carry it on with `client.run({name!r}).resume()`, or "
+        f'choose another name, as in `client.submit(config, {{"run.name": "{name}-2"}})`',
         f"run {name!r} exists already in {runs_dir}: carry it on with `evodevo resume {name}`, or choose "
-        "another name with --run-name"
+        "another name with --run-name",
+    )
+
+
+def is_done(name: str) -> UsageError:
+    """The error that a run meets that is done and should be carried on."""
+    return UsageError(
+        f"run {name!r} is done; there is nothing to carry on. `run.resume(generations=N)` has it do more",
+        f"run {name!r} is done; there is nothing to carry on. `evodevo resume {name} --generations N` has it "
+        "do more",
     )

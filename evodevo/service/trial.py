@@ -2,17 +2,32 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
-from evodevo.config import RunConfig
+from evodevo import fresh
+from evodevo.config import RunConfig, parse
 from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.crew import AttemptLost, Caller, Needs
 from evodevo.run.origin import Found
 from evodevo.run.records import Job
 from evodevo.run.setup import DESCRIBE, MEASURE, TRY_START, founders
+
+
+def parse_fresh(data: Mapping[str, Any]) -> RunConfig:
+    """Validate a config that a client sends, with its strategy's module as the file is now."""
+    search = data.get("search")
+    fresh.refresh(search.get("strategy") if isinstance(search, Mapping) else None)
+    config = parse(data)
+    fresh.remember(config.search.strategy)
+    return config
+
+
+def refresh_strategy(config: RunConfig) -> None:
+    """Before a run is carried on: its strategy's module is imported again if it was edited."""
+    fresh.refresh(config.search.strategy)
 
 
 async def describe(

@@ -31,6 +31,6 @@ def in_json(handler: Handler) -> Handler:
         try:
             return json.dumps({"result": await handler(**json.loads(arguments))})
         except (UsageError, JournalError) as why:
-            return json.dumps({"error": str(why)})
+            return json.dumps({"error": str(why), "shell": getattr(why, "shell", None)})
 
     return answer

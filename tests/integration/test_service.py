@@ -110,7 +110,7 @@ def test_a_client_in_python_submits_waits_and_reads_what_was_found(
     schedule = package.Schedule.load(tmp_path / "digits" / "schedule.yaml")
     assert schedule == best.schedule
     assert schedule.at(schedule.epochs - 1) == best.hyperparameters
-    table = package.open_run(tmp_path / "digits").history()
+    table = package.open_run(tmp_path / "digits").history().frame()
     assert len(table) == 6
     assert set(table["status"]) == {"done"}
 

@@ -30,7 +30,7 @@ from evodevo.run.extension import extension_of
 from evodevo.run.journal import JournalError, Tail
 from evodevo.run.setup import CONFIG, JOURNAL
 from evodevo.run.view import FileSource, View
-from evodevo.service.client import open_run
+from evodevo.service.run_handle import open_run
 
 SEARCHES: list[dict[str, Any]] = [
     {},

@@ -77,7 +77,7 @@ class Optimizer(ABC):
             self.run_directory = run.directory
             for _ in run.follow():
                 self.tell(run.view.history, params)
-            run.wait()
+            run.wait(progress=False)
             history = run.view.history
         life, space = history.best, config.space()
         if life is not None and life.fom is not None:

@@ -1,0 +1,120 @@
+"""What a notebook shows of a run, in its page: tables, plots, where it stands."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evodevo.errors import UsageError
+from evodevo.report import web
+from evodevo.report.evolution import evolve_plot
+from evodevo.report.pareto import differ_in_size, pareto_plot
+from evodevo.report.plots import drawn, fom_plot, schedule_plot
+from evodevo.run import files
+from evodevo.run.files import Missing
+from evodevo.run.history import History
+from evodevo.run.view import Status
+
+MOST_ROWS = 60
+"""Of a table in a notebook; of a longer one the first and the last are shown."""
+
+
+class Rows(list[dict[str, Any]]):
+    """A list of dicts, a row a member; the columns are those of history.csv."""
+
+    def frame(self) -> Any:
+        """The same as a pandas frame. Raises `UsageError` if pandas is not installed."""
+        try:
+            import pandas as pd
+        except ImportError:
+            raise UsageError(
+                "pandas is not installed: pip install pandas, or use the rows as they are"
+            ) from None
+        return pd.DataFrame(list(self))
+
+    def _repr_html_(self) -> str:
+        if not self:
+            return web.paragraph("no members yet")
+        names = list(self[0])
+        shown = [[_cell(row[name]) for name in names] for row in self]
+        if len(shown) > MOST_ROWS:
+            half = MOST_ROWS // 2
+            shown = [*shown[:half], ["…"] * len(names), *shown[-half:]]
+        return web.table(names, shown)
+
+
+class Pictures(dict[str, bytes]):
+    """PNGs by their names, which a notebook shows one below the other."""
+
+    def save(self, directory: Path | str) -> list[Path]:
+        """Write each to `directory/NAME.png`; return the paths."""
+        paths = {Path(directory, f"{name}.png"): png for name, png in self.items()}
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        return files.replace_all(paths)
+
+    def _repr_html_(self) -> str:
+        return "\n".join(web.picture(name, png) for name, png in self.items())
+
+    def __repr__(self) -> str:
+        return f"<plots: {', '.join(self) or 'none'}; a notebook shows them, .save(directory) writes them>"
+
+
+def pictures_of(history: History) -> Pictures:
+    """The plots of the report, as far as there is something to plot. Raises `UsageError`."""
+    drawings: dict[str, bytes | Missing] = {"fom": drawn(lambda: fom_plot(history))}
+    if history.in_generations:
+        drawings["schedule"] = drawn(lambda: schedule_plot(history))
+    if not history.inherits and history.best:
+        drawings["evolve"] = drawn(lambda: evolve_plot(history))
+    if differ_in_size(history):
+        drawings["pareto"] = drawn(lambda: pareto_plot(history))
+    for name, png in drawings.items():
+        if isinstance(png, Missing):
+            raise UsageError(f"{name} cannot be drawn: {png}")
+    return Pictures({name: png for name, png in drawings.items() if not isinstance(png, Missing)})
+
+
+def status_rows(status: Status) -> list[tuple[str, str]]:
+    """Where a run stands, as labels and values."""
+    by_legs = status.legs > 1
+    rows = [
+        ("run", status.name),
+        ("state", status.state),
+        ("leg", f"{status.legs_done} of at most {status.legs}")
+        if by_legs
+        else ("generation", f"{status.generation}/{status.generations}"),
+    ]
+    if status.population > 1 and status.members_done:
+        rows.append(("members", f"{status.members_done}/{status.population}"))
+    if status.best_fom is not None:
+        rows.append((f"best {status.metric}", f"{status.best_fom:.6g} ({status.best_member})"))
+    if status.median_fom is not None:
+        rows.append(("median", f"{status.median_fom:.6g}"))
+    if status.failed or status.lost_attempts:
+        rows.append(("trouble", f"{status.failed} failed, {status.lost_attempts} attempts lost"))
+    rows.append(("elapsed", f"{status.elapsed_s:.0f} s"))
+    if status.remaining_s is not None:
+        rows.append(("left, about", f"{status.remaining_s:.0f} s"))
+    if status.message:
+        rows.append(("message", status.message))
+    return rows
+
+
+def status_html(status: Status) -> str:
+    """A table of the same, with a bar of the part that is done."""
+    done = (
+        status.legs_done if status.legs > 1 else status.generation + status.members_done / status.population
+    )
+    whole = status.legs if status.legs > 1 else status.generations
+    bar = f'<progress max="{whole}" value="{min(done, whole):g}"></progress>'
+    return f"{web.labelled(status_rows(status))}\n{bar}"
+
+
+def settings_html(pairs: Sequence[tuple[str, Any]], settings: Mapping[str, Any]) -> str:
+    """A table of labels and values, and one of hyperparameters."""
+    return f"{web.labelled(pairs)}\n{web.labelled(settings.items())}"
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else value

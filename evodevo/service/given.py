@@ -1,0 +1,92 @@
+"""What Python gives as a config: a path, a `RunConfig`, or data with numpy's numbers and classes in them."""
+
+from collections.abc import Mapping
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+from evodevo import config_file, fresh
+from evodevo.config import RunConfig
+from evodevo.errors import UsageError
+from evodevo.service.importable import import_path, label_of
+
+Given = RunConfig | Mapping[str, Any] | Path | str
+
+
+def config_of(given: Given, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+    """Return the config, as the command line would read it from a file with this in it.
+
+    `overrides`: dotted key -> value, as with `--set`. A strategy's module that was edited is imported again.
+    Raises `UsageError`.
+    """
+    wanted = {key: plain(value, key) for key, value in (overrides or {}).items()}
+    if isinstance(given, RunConfig) and not wanted:
+        return given
+    if isinstance(given, str | Path):
+        fresh.refresh(_strategies(wanted))
+        config = config_file.load(given, wanted)
+        if fresh.refresh(config.search.strategy):
+            config = config_file.load(given, wanted)
+    elif isinstance(given, RunConfig | Mapping):
+        data = plain(given.to_json() if isinstance(given, RunConfig) else given, "")
+        fresh.refresh([*_strategies(wanted), *_strategies(data)])
+        config = config_file.read(data, wanted)
+    else:
+        raise UsageError(f"a config is a dict, a RunConfig or the path of a YAML file, not {given!r}")
+    fresh.remember(config.search.strategy)
+    return config
+
+
+def _strategies(data: Mapping[str, Any]) -> list[Any]:
+    search = data.get("search")
+    return [data.get("search.strategy"), search.get("strategy") if isinstance(search, dict) else None]
+
+
+def plain(value: Any, key: str) -> Any:
+    """The same with Python's own numbers, lists and texts, as YAML has them; a class is its import path.
+
+    Raises `UsageError` for a class or function that workers cannot import, naming the key.
+    """
+    if isinstance(value, Mapping):
+        return {_name(name): plain(one, f"{key}.{name}" if key else str(name)) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one, key) for one in value]
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    for kind in (str, int, float):  # of which there are subclasses: numpy's float64, enums
+        if isinstance(value, kind):
+            return kind(value)
+    if isinstance(value, PathLike):
+        return fspath(value)
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, type) or callable(value):
+        return _path_of(value, key)
+    raise UsageError(f"{key}: {value!r} is neither a number, text, a list nor a dict")
+
+
+def _name(name: Any) -> Any:
+    return str(name) if isinstance(name, str) else name
+
+
+def _path_of(value: Any, key: str) -> str:
+    path = import_path(value)
+    if path is None:
+        raise UsageError(unimportable(label_of(value), key))
+    return path
+
+
+def unimportable(label: str, key: str) -> str:
+    """The message for what was defined in a notebook's cell, in a script or within a function."""
+    return (
+        f"{key}: {label!r} was defined in a notebook, a script or a function, from which workers cannot "
+        f"import it: write it to a file (in a notebook, begin the cell with %%writefile mine.py) and give "
+        f'"mine:{label.rpartition(".")[2]}"'
+    )
+
+
+def refuse_main(config: RunConfig) -> None:
+    """Raise `UsageError` where a config names something in `__main__`, which workers do not have."""
+    for key, path in (("workload.use", config.workload.use), ("search.strategy", config.search.strategy)):
+        if isinstance(path, str) and path.startswith("__main__:"):
+            raise UsageError(unimportable(path.partition(":")[2], key))

@@ -1,0 +1,218 @@
+"""A run as Python has it, followed through a scheduler or read from its files."""
+
+import operator
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evodevo.config_phases import next_of
+from evodevo.errors import RunFailed, UsageError
+from evodevo.report.inline import Pictures, Rows, pictures_of, settings_html, status_html
+from evodevo.report.products import write_products
+from evodevo.report.schedule import Schedule
+from evodevo.report.tables import history_rows
+from evodevo.run.extension import extension_of
+from evodevo.run.history import load_history
+from evodevo.run.journal import JournalError
+from evodevo.run.setup import JOURNAL
+from evodevo.run.view import FileSource, Source, Status, View, directory_of, refuse_live
+from evodevo.service import progress as shown
+from evodevo.service.succession import is_done
+
+if TYPE_CHECKING:
+    from evodevo.service.client import Client
+
+POLL_S = 0.25
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best member of a run. `hyperparameters` are those of its last epoch only; see `schedule`."""
+
+    member: str
+    fom: float
+    metrics: Mapping[str, float]
+    hyperparameters: Mapping[str, Any]
+    schedule: Schedule
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.hyperparameters.items())
+        return f"<Best {self.member}: {self.schedule.metric} {self.fom:.6g}; {settings}>"
+
+    def _repr_html_(self) -> str:
+        pairs = [("best member", self.member), (self.schedule.metric, f"{self.fom:.6g}")]
+        others = [(name, f"{one:.6g}") for name, one in self.metrics.items() if name != self.schedule.metric]
+        return settings_html([*pairs, *others, ("epochs", str(self.schedule.epochs))], self.hyperparameters)
+
+
+class Run:
+    """A run, live or over. Made by `Client.submit`, `Client.run` or `open_run`."""
+
+    def __init__(self, name: str, source: Source, directory: Path, client: "Client | None" = None) -> None:
+        self.name = name
+        self.directory = directory
+        """Of its files; where the scheduler sees it if the run is followed through one."""
+        self.view = View(name, source)
+        self._client = client
+        self._own: Client | None = None
+        """Of a cluster that was started to carry this run on."""
+
+    def status(self) -> Status:
+        """Where the run stands now."""
+        return self.view.refresh()
+
+    def statuses(self) -> Iterator[Status]:
+        """The status again and again, four times a second, until the run is over; the last one is final."""
+        while True:
+            status = self.status()
+            yield status
+            if self.view.over:
+                return
+            time.sleep(POLL_S)
+
+    def follow(self) -> Iterator[Status]:
+        """The status whenever something but the time has changed, until the run is over."""
+        before = None
+        for status in self.statuses():
+            if before != (before := replace(status, elapsed_s=0.0, remaining_s=None)):
+                yield status
+
+    def wait(self, progress: bool | None = None) -> Status:
+        """Wait until the run is over; return where it stands then, which is done or cancelled.
+
+        `progress`: whether to show how it goes; None for in notebooks and on terminals only. Raises
+        `RunFailed` where it failed or was interrupted, with the reason.
+        """
+        client = self._live_client()
+        last = shown.show(self.statuses(), client.dashboard if client else None, progress)
+        if self._own is not None:
+            self._own.close()
+        if last.state == "failed":
+            raise RunFailed(last.message)
+        if last.state == "interrupted":
+            why = last.message or "nobody carries it on"
+            raise RunFailed(f"run {self.name!r} was interrupted: {why}; `run.resume()` carries it on")
+        return last
+
+    def history(self) -> Rows:
+        """A row a member, as in history.csv: a list of dicts; `.frame()` makes a pandas frame of it."""
+        self.status()
+        return Rows(history_rows(self.view.history))
+
+    @property
+    def best(self) -> Best | None:
+        """The best member so far; None before there is one."""
+        self.status()
+        history = self.view.history
+        life = history.best
+        if life is None or life.outcome is None or life.fom is None:
+            return None
+        return Best(
+            life.id,
+            life.fom,
+            life.outcome.metrics,
+            history.config.space().express(life.birth.genome),
+            Schedule.of(history, life),
+        )
+
+    def plot(self) -> Pictures:
+        """The plots of the report as they are now, by name, as PNG; a notebook shows them."""
+        self.status()
+        return pictures_of(self.view.history)
+
+    def report(self) -> list[Path]:
+        """Write tables, schedule, best model, plots and page to the run's directory; return their paths.
+
+        A run that has ended has them already. Raises `UsageError` where its directory is on another machine.
+        """
+        if not (self.directory / JOURNAL).exists():
+            raise UsageError(f"{self.directory} is not on this machine, which a report is written to")
+        return write_products(self.directory)
+
+    def cancel(self) -> None:
+        """Stop the run, keeping everything. Raises `UsageError` where it is not running."""
+        if client := self._live_client():
+            client.ask("cancel", run=self.name)
+            return
+        from evodevo.service.client import connect
+
+        state = self.status().state
+        if self.view.over:
+            raise UsageError(f"run {self.name!r} is not running: it is {state}")
+        with connect(str(self.view.history.controller["scheduler"])) as client:
+            client.ask("cancel", run=self.name)
+
+    def resume(self, generations: int | None = None) -> None:
+        """Carry the run on from where its journal ends; a run that is done, to more generations.
+
+        One that was opened from its files, or whose client is closed, gets a cluster of its own on this
+        machine, as its config has it, which ends after `wait`, or with this process. Raises `UsageError` if
+        the run is running, or done and `generations` is not more than it has.
+        """
+        generations = None if generations is None else operator.index(generations)
+        client = self._live_client()
+        if client is None:
+            self._refuse_resume(generations)
+            client = self._start()
+        client.ask("resume", run=self.name, generations=generations)
+
+    def repair(self, accept: bool = False) -> dict[str, Any]:
+        """Make the damaged checkpoints of a run again that is not running; wait until that is done.
+
+        Returns `problems` (a line for each that could not be), `account` (what was done) and `seconds`. With
+        `accept`, checkpoints that get other bytes are accepted. Raises `UsageError`.
+        """
+        client = self._live_client()
+        if client is None:
+            refuse_live(self.directory)
+            client = self._start()
+        done: dict[str, Any] = client.ask("repair", run=self.name, accept=accept)
+        return done
+
+    def _live_client(self) -> "Client | None":
+        return None if self._client is None or self._client.closed else self._client
+
+    def _refuse_resume(self, generations: int | None) -> None:
+        """Raise `UsageError` where there is nothing to carry on, before a cluster is started for it."""
+        refuse_live(self.directory)
+        self.status()
+        history = self.view.history
+        if generations is not None:
+            extension_of(self.directory, load_history(self.directory / JOURNAL), generations)
+        elif history.end == "done" and next_of(history.config) is None:
+            raise is_done(self.name)
+
+    def _start(self) -> "Client":
+        from evodevo.service.client import local
+
+        cluster = self.view.history.config.cluster
+        workers = None if cluster.workers == "auto" else cluster.workers
+        self._own = self._client = local(
+            workers, self.directory.absolute().parent, cluster.workers_per_device
+        )
+        self.view = self._client.run(self.name).view
+        return self._client
+
+    def __repr__(self) -> str:
+        try:
+            status = self.status()
+        except (UsageError, JournalError, OSError) as why:
+            return f"<Run {self.name}: {why}>"
+        best = "" if status.best_fom is None else f", best {status.metric} {status.best_fom:.6g}"
+        return f"<Run {self.name}: {status.state}, generation {status.generation}/{status.generations}{best}>"
+
+    def _repr_html_(self) -> str:
+        return status_html(self.status())
+
+
+def open_run(run: Path | str, runs_dir: Path | str = "checkpoints") -> Run:
+    """A run by its directory, or by its name in `runs_dir`, without a scheduler.
+
+    Raises `UsageError` where there is none, naming those there are.
+    """
+    directory = directory_of(str(run), str(runs_dir))
+    found = Run(directory.name, FileSource(directory), directory)
+    found.status()
+    return found

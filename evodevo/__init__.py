@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evodevo.config import RunConfig
     from evodevo.errors import RunFailed, UsageError
+    from evodevo.evolution.population import Member, Population
+    from evodevo.evolution.space import Space
     from evodevo.evolution.strategies import Birth, Strategy
+    from evodevo.evolution.strategies.base import CommonOptions
     from evodevo.report.schedule import Schedule
     from evodevo.service.attach import attach
     from evodevo.service.client import Best, Client, Run, connect, local, open_run
@@ -40,6 +43,10 @@ __all__ = [
     "maximise",
     "minimise",
     "open_run",
+    "CommonOptions",
+    "Member",
+    "Population",
+    "Space",
 ]
 
 _HOMES = {
@@ -53,6 +60,9 @@ _HOMES = {
     **dict.fromkeys(("Birth", "Strategy"), "evodevo.evolution.strategies"),
     **dict.fromkeys(("Splits", "Workload"), "workers.workload"),
     **dict.fromkeys(("Best", "Client", "Run", "connect", "local", "open_run"), "evodevo.service.client"),
+    "CommonOptions": "evodevo.evolution.strategies.base",
+    "Space": "evodevo.evolution.space",
+    **dict.fromkeys(("Member", "Population"), "evodevo.evolution.population"),
 }
 
 

@@ -27,11 +27,15 @@ __all__ = [
     "Best",
     "Birth",
     "Client",
+    "CommonOptions",
     "FunctionResult",
+    "Member",
+    "Population",
     "Run",
     "RunConfig",
     "RunFailed",
     "Schedule",
+    "Space",
     "Splits",
     "Strategy",
     "UsageError",
@@ -43,10 +47,6 @@ __all__ = [
     "maximise",
     "minimise",
     "open_run",
-    "CommonOptions",
-    "Member",
-    "Population",
-    "Space",
 ]
 
 _HOMES = {

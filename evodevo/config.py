@@ -360,8 +360,8 @@ def _unknown_workload(use: str | None) -> list[str]:
         return [f"workload.use: {why}"]
     names = ", ".join(installed.names(installed.WORKLOADS)) or "none"
     return [
-        f"workload.use: is {use!r} and should have the form module:Class, or be the name of a workload that an "
-        f"installed package offers: {names}"
+        f"workload.use: is {use!r} and should have the form module:Class, or be the name of a workload that "
+        f"an installed package offers; there are: {names}"
     ]
 
 

@@ -36,6 +36,7 @@ class Guarded:
         self.seed = strategy.seed
         self.pool = strategy.pool
         self.inherits = strategy.inherits
+        self._told: set[str] = set()
 
     def key(self, birth: Birth) -> str:
         """Return what is the same for births with the same hyperparameters."""
@@ -47,7 +48,7 @@ class Guarded:
         needed = self._ask(where, self._strategy.needs, generation, slot)
         if needed is None:
             return None
-        slots = self._ask(where, list, needed)
+        slots: list[Any] = self._ask(where, list, needed)
         legal = all(type(at) is int and 0 <= at < self.population for at in slots)
         if not (legal and slots == sorted(set(slots)) and slot in slots):
             raise self._failed(
@@ -71,6 +72,8 @@ class Guarded:
         return self._ask("evaluated(...)", self._strategy.evaluated, members)
 
     def tell(self, members: Sequence[Member]) -> None:
+        if not self.inherits:
+            self._told.update(member.id for member in members)
         self._ask("tell(...)", self._strategy.tell, members)
 
     def judge(self, member: Member, leg: int) -> bool:
@@ -87,15 +90,23 @@ class Guarded:
             raise self._failed(where, f"raised {type(why).__name__}: {why}{_place_of(why)}") from why
 
     def _checked(self, where: str, birth: Any, parents: Population | None) -> Birth:
-        """Whoever gives parameters, and with inheritance hyperparameters too, is one of the parents."""
+        """The genome is one of the space, and whoever gives anything is one of the parents.
+
+        Without inheritance it may also be anybody of whom the strategy was told.
+        """
         if not isinstance(birth, Birth):
             raise self._failed(where, f"returned {birth!r}, which is not a Birth")
         if not self._is_legal(birth.genome) and (flaw := self._flaw(birth.genome)):
             raise self._failed(where, f"returned a genome {flaw}")
         a, b, alpha = birth.parent_a, birth.parent_b, birth.parent_params
-        named = [name for name in ((a, b, alpha) if self.inherits else (alpha,)) if name is not None]
         known = parents.members.ids if parents else frozenset()
-        if strangers := sorted({str(name) for name in named if type(name) is not str or name not in known}):
+        named = [name for name in (a, b, alpha) if name is not None]
+        strangers = [
+            str(name)
+            for name in named
+            if type(name) is not str or (name not in known and name not in self._told)
+        ]
+        if strangers := sorted(set(strangers)):
             raise self._failed(where, f"names {', '.join(strangers)}, not among the parents it was given")
         if parents and alpha in parents.failed:
             raise self._failed(where, f"takes the parameters of {alpha}, which failed and has none")
@@ -114,7 +125,7 @@ class Guarded:
             value = genome[name]
             if type(value) is not kind or not low <= value <= high:
                 return False
-        return all([locus.contains(genome[name]) for name, locus in self._others])
+        return all(locus.contains(genome[name]) for name, locus in self._others)
 
     def _flaw(self, genome: Any) -> str | None:
         """Return what is wrong with a genome, and what would be right; None if nothing is."""
@@ -150,7 +161,7 @@ def _domain(locus: Any) -> str:
 
 
 def _place_of(why: BaseException) -> str:
-    """Return ` (FILE:LINE)`, where the strategy's own code was when it raised; nothing if that is not known."""
+    """Return ` (FILE:LINE)`, the last line of a user's code that was run; nothing if that is not known."""
     for frame in reversed(traceback.extract_tb(why.__traceback__)):
         if not frame.filename.startswith(OWN) and "site-packages" not in frame.filename:
             return f" ({frame.filename}:{frame.lineno})"

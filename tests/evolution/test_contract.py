@@ -152,7 +152,7 @@ def test_each_rule_has_a_strategy_here_that_breaks_it() -> None:
 def test_what_cannot_be_checked_is_refused() -> None:
     with pytest.raises(UsageError, match="no rule 'legality'; there are options_are_checked, "):
         check_strategy("tri_parent", rules=["legality"])
-    with pytest.raises(UsageError, match="is not a subclass of evodevo.Strategy"):
+    with pytest.raises(UsageError, match=r"is not a subclass of evodevo\.Strategy"):
         check_strategy(dict)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="no strategy 'tri_parnet'; did you mean tri_parent"):
         check_strategy("tri_parnet")

@@ -5,8 +5,8 @@ import sys
 from typing import Any
 
 import pytest
-from configs import small
 
+from configs import small
 from evodevo.config import parse
 from evodevo.errors import RunFailed, UsageError
 from evodevo.evolution.population import Birth, Member, Population

@@ -2,7 +2,7 @@
 
 python -m examples.own_strategy  # its run is in checkpoints/; delete it to run again
 
-First it is tried in this process: the contract of all strategies, and a run over a function in place of training.
+First it is tried in this process: the contract of all strategies, and a run with a function to train.
 docs/strategies.md has an example with everything that a strategy can have.
 """
 

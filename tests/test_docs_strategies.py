@@ -46,3 +46,31 @@ def test_the_page_names_what_is_there() -> None:
     assert {"simulate", "check_strategy", "RULES"} <= set(testing.__all__)
     members = testing.simulate("tri_parent", lambda x: x, {"x": (0.0, 1.0)}, generations=1).members
     assert all(hasattr(members[0], name) for name in ("birth", "hyperparameters", "fom", "foms"))
+
+
+BAD = """
+from evodevo import Birth, Strategy
+
+class Annealed(Strategy):
+    def birth(self, generation, slot, parents, own):
+        return Birth({"learning_rate": 7.0})
+"""
+
+
+def test_a_strategy_whose_children_are_not_legal_is_refused_by_check_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "annealed.py").write_text(BAD)
+    (tmp_path / "annealed.yaml").write_text(block("## Its run", "yaml").replace("{width: 0.3}", "{}"))
+    told = subprocess.run(
+        [sys.executable, "-m", "evodevo", "check", "annealed.yaml"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert told.returncode == 2
+    assert told.stderr.splitlines() == [
+        "evodevo: search.strategy: in two simulated generations: strategy Annealed: birth(1, 0, ...) returned a "
+        "genome with learning_rate = 7.0, which should be a float from 0.001 to 1.0"
+    ]

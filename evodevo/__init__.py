@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evodevo.config import RunConfig
     from evodevo.errors import RunFailed, UsageError
+    from evodevo.evolution.population import Member, Population
+    from evodevo.evolution.space import Space
     from evodevo.evolution.strategies import Birth, Strategy
+    from evodevo.evolution.strategies.base import CommonOptions
     from evodevo.report.schedule import Schedule
     from evodevo.run.view import Status
     from evodevo.service.attach import attach
@@ -27,11 +30,15 @@ __all__ = [
     "Best",
     "Birth",
     "Client",
+    "CommonOptions",
     "FunctionResult",
+    "Member",
+    "Population",
     "Run",
     "RunConfig",
     "RunFailed",
     "Schedule",
+    "Space",
     "Splits",
     "Status",
     "Strategy",
@@ -62,6 +69,9 @@ _HOMES = {
     **dict.fromkeys(("Best", "Run", "open_run"), "evodevo.service.run_handle"),
     "Status": "evodevo.run.view",
     "__version__": "evodevo.versions",
+    "CommonOptions": "evodevo.evolution.strategies.base",
+    "Space": "evodevo.evolution.space",
+    **dict.fromkeys(("Member", "Population"), "evodevo.evolution.population"),
 }
 
 

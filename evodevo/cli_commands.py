@@ -45,6 +45,7 @@ from evodevo.run.origin import find_origin
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.reuse import load_known
 from evodevo.run.setup import DESCRIBE, JOURNAL, TRY_START, founders, job_of
+from evodevo.run.simulation import try_strategy
 from evodevo.run.view import directory_of, phases_begun, runs_in
 from evodevo.service import comparison
 from evodevo.service.client import statuses_of
@@ -111,11 +112,13 @@ def launch(
 def check(config_path: str, overrides: tuple[str, ...], runs_dir: str, where: Where) -> None:
     """Say whether CONFIG is good and what it would do, without doing it.
 
-    Its workload is tried in this process, or on a worker of an existing cluster.
+    Its workload is tried in this process, or on a worker of an existing cluster; its strategy is asked for
+    two generations, with invented figures of merit.
     """
     config = load_config(config_path, overrides, None, None)
     if config.compare.arms:
         comparison.plan(config, list(config.compare.arms), seeds=1)
+    try_strategy(config)
     if where.exists:
         with where.connect() as client:
             facts = client.check(config)
@@ -145,6 +148,7 @@ def check(config_path: str, overrides: tuple[str, ...], runs_dir: str, where: Wh
 
 def _check_phase(config: RunConfig, runs_dir: str, where: Where) -> None:
     """Try a later phase of a config; initial values stand in for those that will be found."""
+    try_strategy(config)
     if where.exists:
         with where.connect() as client:
             facts = client.check(config)

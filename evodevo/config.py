@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from evodevo import command_flags, config_checks, config_objective, config_phases, yaml_text
+from evodevo import command_flags, config_checks, config_objective, config_phases, installed, yaml_text
 from evodevo.command_flags import FlagKind
 from evodevo.config_cluster import Cluster
 from evodevo.config_errors import describe
@@ -42,7 +42,7 @@ class Run(Section):
 
 class Workload(Section):
     use: str | None = None
-    """The workload's class, as `module:Class`; or else give `command`."""
+    """The workload's class, as `module:Class` or by the name of an entry point; or else give `command`."""
     command: str | list[str] | None = None
     """Any program: hyperparameters become its flags, its last line `FoM: <number>` gives the fom."""
     options: Plain = Field(default_factory=dict)
@@ -54,7 +54,7 @@ class Workload(Section):
     def _is_one_of_two(self) -> Self:
         if (self.use is None) == (self.command is None):
             raise ValueError("give either `use: module:Class` or `command: program ...`")
-        if self.use is not None and not re.fullmatch(r"\w+(\.\w+)*:\w+", self.use):
+        if self.use is not None and not re.fullmatch(r"\w+(\.\w+)*:\w+|[\w-]+", self.use):
             raise ValueError(f"use is {self.use!r} and should have the form module:Class")
         if self.command is not None and not "".join(self.command).strip():
             raise ValueError("command is empty")
@@ -258,7 +258,8 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
     except ValueError as why:
         raise _wrong(where, [f"search.loci.{why}"]) from None
     workload = config.workload
-    problems = config_phases.problems(config.phases, config.phase)
+    problems = _unknown_workload(workload.use)
+    problems += config_phases.problems(config.phases, config.phase)
     problems += command_flags.problems(workload.command or "", workload.flags, search.loci)
     if search.population < strategy.smallest_population:
         problems.append(
@@ -346,6 +347,22 @@ def _strategy_problems(data: Mapping[str, Any]) -> list[str]:
     except ValueError as why:
         return [f"search.strategy: {why}"]
     return []
+
+
+def _unknown_workload(use: str | None) -> list[str]:
+    """Why a workload that is named without a module cannot be had. Imports nothing."""
+    if use is None or ":" in use:
+        return []
+    try:
+        if installed.path_of(installed.WORKLOADS, use) is not None:
+            return []
+    except ValueError as why:
+        return [f"workload.use: {why}"]
+    names = ", ".join(installed.names(installed.WORKLOADS)) or "none"
+    return [
+        f"workload.use: is {use!r} and should have the form module:Class, or be the name of a workload that "
+        f"an installed package offers; there are: {names}"
+    ]
 
 
 def _wrong(where: str, problems: Iterable[str]) -> UsageError:

@@ -1,10 +1,14 @@
 """A strategy of one's own: whoever is worse than the median goes on from the best, with values near its own.
 
 python -m examples.own_strategy  # its run is in checkpoints/; delete it to run again
+
+First it is tried in this process: the contract of all strategies, and a run with a function to train.
+docs/strategies.md has an example with everything that a strategy can have.
 """
 
 import evodevo
 from evodevo import Birth, Strategy
+from evodevo.testing import check_strategy, simulate
 
 
 class FollowTheBest(Strategy):
@@ -35,6 +39,9 @@ CONFIG = {
 }
 
 if __name__ == "__main__":
+    check_strategy(FollowTheBest)
+    found = simulate(FollowTheBest, lambda x, y: (x - 1) ** 2 + y**2, {"x": (-5.0, 5.0), "y": (-5.0, 5.0)})
+    print(f"the bottom of a bowl, simulated: {found.best.fom:.4f} at {dict(found.best.hyperparameters)}")
     with evodevo.local(workers=2) as client:
         run = client.submit(CONFIG)
         run.wait()

@@ -16,7 +16,7 @@ MODULES = {
     for path in sorted((REPOSITORY / package).rglob("*.py"))
 }
 ALLOWED = {
-    "evodevo.evolution": ["evodevo.evolution"],
+    "evodevo.evolution": ["evodevo.evolution", "evodevo.installed"],
     "evodevo.run": [
         "evodevo.run",
         "evodevo.evolution",
@@ -66,6 +66,14 @@ ALLOWED = {
         "evodevo.config_search",
         "evodevo.errors",
     ],
+    "evodevo.testing": [
+        "evodevo.testing",
+        "evodevo.run",
+        "evodevo.evolution",
+        "evodevo.config",
+        "evodevo.errors",
+        "evodevo.service.function_space",
+    ],
     "evodevo.config_file": ["evodevo.config", "evodevo.errors", "evodevo.evolution", "evodevo.yaml_text"],
     "evodevo.config": [
         "evodevo.config_checks",
@@ -78,6 +86,7 @@ ALLOWED = {
         "evodevo.config_values",
         "evodevo.errors",
         "evodevo.evolution",
+        "evodevo.installed",
         "evodevo.yaml_text",
     ],
     "evodevo.config_search": ["evodevo.config_values", "evodevo.evolution"],
@@ -88,6 +97,7 @@ ALLOWED = {
     "evodevo.command_flags": [],
     "evodevo.config_values": [],
     "evodevo.errors": [],
+    "evodevo.installed": [],
     "evodevo.clock": [],
     "evodevo.fresh": [],
     "evodevo.names": ["evodevo.errors"],
@@ -107,6 +117,7 @@ ALLOWED = {
         "evodevo.command_flags",
         "evodevo.config_errors",
         "evodevo.errors",
+        "evodevo.installed",
         "evodevo.versions",
     ],
 }
@@ -196,7 +207,8 @@ def test_only_the_command_line_and_compatible_scripts_are_above_the_service() ->
         if not under(module, "evodevo.service") and not under(module, "evodevo.compat")
         if any(under(imported, "evodevo.service") for imported in imports_of(module))
     ]
-    assert sorted(above) == ["evodevo", "evodevo.cli_commands", "evodevo.cli_common", "evodevo.cli_results"]
+    commands = ["evodevo.cli_commands", "evodevo.cli_common", "evodevo.cli_results"]
+    assert sorted(above) == ["evodevo", *commands, "evodevo.testing.simulated"]
 
 
 BARE = """

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from pydantic import ConfigDict, ValidationError, create_model
 
+from evodevo import installed
 from evodevo.config_errors import describe
 from evodevo.errors import UsageError
 from workers.training import Leg
@@ -70,7 +71,17 @@ def build(workload: Mapping[str, Any]) -> Trainable:
     return made
 
 
-def _import(path: str) -> Any:
+def _import(use: str) -> Any:
+    """Return the class at an import path, or of an entry point's name."""
+    try:
+        path = use if ":" in use else installed.path_of(installed.WORKLOADS, use)
+    except ValueError as why:
+        raise UsageError(f"workload.use: {why}") from None
+    if path is None:
+        names = ", ".join(installed.names(installed.WORKLOADS)) or "none"
+        raise UsageError(
+            f"workload.use: no package that is installed here offers {use!r}; there are: {names}"
+        )
     module_name, _, class_name = path.partition(":")
     try:
         module = importlib.import_module(module_name)

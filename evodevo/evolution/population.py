@@ -110,6 +110,13 @@ class Population:
         """How many have a fom: the first so many of the ranking."""
         return int(np.isfinite(self.members.foms).sum())
 
+    @cached_property
+    def failed(self) -> Set[str]:
+        """The ids of those without a fom, from whom nobody can inherit."""
+        if self.survivors == len(self.members):
+            return frozenset()
+        return {self.members[int(at)].id for at in np.flatnonzero(~np.isfinite(self.members.foms))}
+
     def rank(self, position: int) -> int:
         """Return 0 for the best member; of equals the first is the better."""
         own = self._badness[position]

@@ -3,8 +3,10 @@
 Strategies may be a user's own; whatever they do, the service and its other runs go on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
+
+import numpy as np
 
 from evodevo.errors import RunFailed
 from evodevo.evolution.strategies import Birth, Member, Population, Strategy
@@ -20,14 +22,17 @@ class Guarded:
     def __init__(self, strategy: Strategy) -> None:
         self._strategy = strategy
         self._name = type(strategy).__name__
+        self._space = strategy.space
+        self._in_bounds = strategy.keeps_to_bounds
         self.population = strategy.population
         self.seed = strategy.seed
         self.pool = strategy.pool
         self.inherits = strategy.inherits
+        self._told: set[str] = set()
 
     def key(self, birth: Birth) -> str:
         """Return what is the same for births with the same hyperparameters."""
-        return self._ask("birth", key_of, self._strategy.space, birth.genome)
+        return key_of(self._space, birth.genome)
 
     def needs(self, generation: int, slot: int) -> Sequence[int] | None:
         """Return the slots that a birth needs, ascending, its own among them; None for all."""
@@ -35,7 +40,7 @@ class Guarded:
         needed = self._ask(where, self._strategy.needs, generation, slot)
         if needed is None:
             return None
-        slots = list(needed)
+        slots: list[Any] = self._ask(where, list, needed)
         legal = all(type(at) is int and 0 <= at < self.population for at in slots)
         if not (legal and slots == sorted(set(slots)) and slot in slots):
             raise self._failed(
@@ -59,10 +64,16 @@ class Guarded:
         return self._ask("evaluated(...)", self._strategy.evaluated, members)
 
     def tell(self, members: Sequence[Member]) -> None:
+        if not self.inherits:
+            self._told.update(member.id for member in members)
         self._ask("tell(...)", self._strategy.tell, members)
 
     def judge(self, member: Member, leg: int) -> bool:
-        return bool(self._ask(f"judge({member.id}, {leg})", self._strategy.judge, member, leg))
+        where = f"judge({member.id}, {leg})"
+        answer = self._ask(where, self._strategy.judge, member, leg)
+        if not isinstance(answer, bool | np.bool_):
+            raise self._failed(where, f"returned {answer!r}; it should be True or False")
+        return bool(answer)
 
     def _ask(self, where: str, method: Callable[..., Answer], *arguments: Any) -> Answer:
         try:
@@ -71,18 +82,59 @@ class Guarded:
             raise self._failed(where, f"raised {type(why).__name__}: {why}{place_of(why)}") from why
 
     def _checked(self, where: str, birth: Any, parents: Population | None) -> Birth:
-        """Whoever gives parameters, and with inheritance hyperparameters too, is one of the parents."""
+        """The genome is one of the space, and whoever gives anything is one of the parents.
+
+        Without inheritance it may also be anybody of whom the strategy was told.
+        """
         if not isinstance(birth, Birth):
             raise self._failed(where, f"returned {birth!r}, which is not a Birth")
-        named = (
-            {birth.parent_params}
-            if not self.inherits
-            else {birth.parent_a, birth.parent_b, birth.parent_params}
-        )
+        is_mapping = isinstance(birth.genome, Mapping)
+        if not (is_mapping and self._space.contains(birth.genome)) and (flaw := self._flaw(birth.genome)):
+            raise self._failed(where, f"returned a genome {flaw}")
+        a, b, alpha = birth.parent_a, birth.parent_b, birth.parent_params
         known = parents.members.ids if parents else frozenset()
-        if strangers := sorted(name for name in named if name is not None and name not in known):
+        named = [name for name in (a, b, alpha) if name is not None]
+        strangers = [
+            str(name)
+            for name in named
+            if type(name) is not str or (name not in known and name not in self._told)
+        ]
+        if strangers := sorted(set(strangers)):
             raise self._failed(where, f"names {', '.join(strangers)}, not among the parents it was given")
+        if parents and alpha in parents.failed:
+            raise self._failed(where, f"takes the parameters of {alpha}, which failed and has none")
+        if birth.training_seed is not None and type(birth.training_seed) is not int:
+            raise self._failed(where, f"has the training seed {birth.training_seed!r}; give an int or None")
         return birth
+
+    def _flaw(self, genome: Any) -> str | None:
+        """Return what is wrong with a genome, and what would be right; None if nothing is."""
+        loci = self._space.loci
+        if not isinstance(genome, Mapping):
+            return f"{genome!r}, which is not a mapping of loci to values"
+        if missing := [name for name in loci if name not in genome]:
+            return f"without {', '.join(missing)}; the loci are {', '.join(loci)}"
+        if unknown := [str(name) for name in genome if name not in loci]:
+            return f"with {', '.join(unknown)}, which is not a locus; the loci are {', '.join(loci)}"
+        for name, locus in loci.items():
+            value = genome[name]
+            if self._in_bounds and not locus.contains(value):
+                plain = (
+                    "; numpy's .item() makes it a value of Python" if isinstance(value, np.generic) else ""
+                )
+                return f"with {name} = {value!r}, which should be {_domain(locus)}{plain}"
+        return None
 
     def _failed(self, where: str, what: str) -> RunFailed:
         return RunFailed(f"strategy {self._name}: {where} {what}")
+
+
+def _domain(locus: Any) -> str:
+    match locus.type:
+        case "float" | "int":
+            return f"{'a float' if locus.type == 'float' else 'an int'} from {locus.low} to {locus.high}"
+        case "choice":
+            return f"one of {locus.choices!r}"
+        case "bool":
+            return "True or False"
+    return repr(locus.value)

@@ -14,6 +14,7 @@ from evodevo.run.crew import AttemptLost, Caller, Needs
 from evodevo.run.origin import Found
 from evodevo.run.records import Job
 from evodevo.run.setup import DESCRIBE, MEASURE, TRY_START, founders
+from evodevo.run.simulation import try_strategy
 
 
 def parse_fresh(data: Mapping[str, Any]) -> RunConfig:
@@ -41,12 +42,15 @@ async def describe(
 ) -> dict[str, Any]:
     """Ask a worker whether the workload works, and see here whether checkpoints can be deleted.
 
-    With `twice` the worker loads the data twice and compares. `start` is what the run begins from, if that is
-    another run: whether it fits is tried as well. If the config leaves open how many members a worker trains
-    at once, `members` in the answer has what was found, which `measured` keeps for further runs. `refuse`
-    raises `UsageError` if no worker that is there will ever do. Raises `UsageError`.
+    With `twice` the strategy is tried for two simulated generations, and the worker loads the data twice and
+    compares. `start` is what the run begins from, if that is another run: whether it fits is tried as well.
+    If the config leaves open how many members a worker trains at once, `members` in the answer has what was
+    found, which `measured` keeps for further runs. `refuse` raises `UsageError` if no worker that is there
+    will ever do. Raises `UsageError`.
     """
     first = founders(config)
+    if twice:
+        try_strategy(config)
     try:
         await asyncio.to_thread(lambda: CheckpointStore(job.checkpoints_url).check())
     except CheckpointError as why:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from evodevo.evolution.fitness import is_usable
 from evodevo.evolution.population import Window
-from evodevo.evolution.strategies import STRATEGIES, Member, Pace, Strategy
-from tests.evolution.generations import ask, evaluated, make, play, slot_of
+from evodevo.evolution.strategies import STRATEGIES, Member, Strategy
+from tests.evolution.generations import ask, make, play, slot_of
 from tests.evolution.spaces import identical, line
 
 SPACE = line(3, high=10.0)
@@ -56,17 +56,6 @@ def test_what_a_birth_needs_is_all_or_slots_in_order_with_its_own_among_them(
     assert slot in needs
     assert all(one < other for one, other in pairwise([-1, *needs, population]))
     assert all(type(needed) is int for needed in needs)
-
-
-@each_name
-def test_what_a_birth_needs_depends_neither_on_who_is_asked_nor_on_when_or_in_which_order(name: str) -> None:
-    one, other = strategy_of(name, pool=POOL), strategy_of(name, pool=POOL)
-    forwards = [one.needs(generation, slot) for generation in (1, 2) for slot in range(SIZE)]
-    members = evaluated(0, [one.founder(0, slot) for slot in range(SIZE)], [1.0] * SIZE)
-    other.tell(members)
-    backwards = [other.needs(g, slot) for g in (2, 1) for slot in reversed(range(SIZE))]
-    assert backwards[::-1] == forwards
-    assert [one.needs(g, slot) for g in (1, 2) for slot in range(SIZE)] == forwards
 
 
 @each_pooled
@@ -128,14 +117,6 @@ def test_a_pool_as_large_as_the_population_gives_the_births_of_a_whole_generatio
     whole, pooled = strategy_of(name, **options), strategy_of(name, pool=SIZE, **options)
     (members,) = play(whole, [[float(slot * 7 % SIZE) for slot in range(SIZE)]])
     assert identical(ask(pooled, 1, members), ask(whole, 1, members))
-
-
-@each_name
-def test_the_paces_of_a_strategy_are_known_and_different_ones(name: str) -> None:
-    paces = STRATEGIES[name].paces
-    assert paces
-    assert set(paces) <= set(get_args(Pace))
-    assert len(set(paces)) == len(paces)
 
 
 def test_who_needs_only_its_own_slot_has_no_pools_and_who_starts_from_scratch_has_no_generations() -> None:

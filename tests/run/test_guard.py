@@ -1,15 +1,18 @@
 """Strategies that misbehave: the run fails, and its reason says what the strategy did."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from run.fakes import FakeCaller, config_of, finished
 
-from evodevo.errors import UsageError
+from evodevo.errors import RunFailed, UsageError
 from evodevo.evolution.strategies import Birth, Member, Population
 from evodevo.evolution.strategies.tri_parent import TriParent
+from evodevo.run.guard import Guarded
 from evodevo.run.setup import founders
 
 
@@ -29,6 +32,61 @@ class Strangers(Wrong):
 
 class Nothing(Wrong):
     def birth(self, generation: int, slot: int, parents: Population, own: int) -> Any:
+        return None
+
+
+class Changed(Wrong):
+    """Each child is the given genome with some values changed; None stands for a locus that is left out."""
+
+    changes: ClassVar[dict[str, Any]] = {}
+
+    def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
+        genome = {**self.space.given(), **self.changes}
+        return Birth({name: value for name, value in genome.items() if value is not None})
+
+
+class Lacking(Changed):
+    changes: ClassVar[dict[str, Any]] = {"rate": None}
+
+
+class Unknown(Changed):
+    changes: ClassVar[dict[str, Any]] = {"w": 1.0}
+
+
+class Beyond(Changed):
+    changes: ClassVar[dict[str, Any]] = {"rate": 1e9}
+
+
+class NotANumber(Changed):
+    changes: ClassVar[dict[str, Any]] = {"rate": math.nan}
+
+
+class OfNumpy(Changed):
+    changes: ClassVar[dict[str, Any]] = {"rate": np.float32(0.5)}
+
+
+class Whole(Changed):
+    changes: ClassVar[dict[str, Any]] = {"rate": 1}
+
+
+class NoGenome(Wrong):
+    def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
+        return Birth([1.0])  # type: ignore[arg-type]
+
+
+class Unhashable(Wrong):
+    def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
+        return Birth(self.space.given(), parent_a=["g000s000"])  # type: ignore[arg-type]
+
+
+class OfTheFailed(Wrong):
+    def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
+        failed = min(parents.failed)
+        return Birth(self.space.given(), parent_params=failed)
+
+
+class Unsure(Wrong):
+    def judge(self, member: Member, leg: int) -> Any:
         return None
 
 
@@ -61,6 +119,19 @@ class NoFounder(Wrong):
             "strategy Strangers: birth(1, 0, ...) names g099s099, not among the parents",
         ),
         (Nothing, "strategy Nothing: birth(1, 0, ...) returned None, which is not a Birth"),
+        (Lacking, "strategy Lacking: birth(1, 0, ...) returned a genome without rate; the loci are "),
+        (Unknown, "strategy Unknown: birth(1, 0, ...) returned a genome with w, which is not a locus; the"),
+        (
+            Beyond,
+            "strategy Beyond: birth(1, 0, ...) returned a genome with rate = 1000000000.0, which should be a "
+            "float from ",
+        ),
+        (NotANumber, "strategy NotANumber: birth(1, 0, ...) returned a genome with rate = nan, which should"),
+        (OfNumpy, "strategy OfNumpy: birth(1, 0, ...) returned a genome with rate = np.float32(0.5), which "),
+        (Whole, "strategy Whole: birth(1, 0, ...) returned a genome with rate = 1, which should be a float "),
+        (NoGenome, "strategy NoGenome: birth(1, 0, ...) returned a genome [1.0], which is not a mapping"),
+        (Unhashable, "strategy Unhashable: birth(1, 0, ...) names ['g000s000'], not among the parents"),
+        (Unsure, "strategy Unsure: judge(g000s000, 0) returned None; it should be True or False"),
         (
             FarNeeds,
             "strategy FarNeeds: needs(1, 0) returned [0, 99]; it should be None, or slots",
@@ -85,3 +156,17 @@ def test_a_strategy_that_misbehaves_fails_its_run_and_the_reason_says_what_it_di
 def test_a_strategy_without_founders_is_refused_before_anything_is_written() -> None:
     with pytest.raises(UsageError, match=r"search.strategy: strategy NoFounder: founder\(0, 0\) raised"):
         founders(config_of(search__strategy="run.test_guard:NoFounder"))
+
+
+def test_parameters_of_a_member_that_failed_are_refused() -> None:
+    strategy = Guarded(config_of(search__strategy="run.test_guard:OfTheFailed").strategy())
+    foms = [1.0, None, 2.0]
+    members = [Member(f"m{at}", 0, at, strategy.founder(0, at), fom) for at, fom in enumerate(foms)]
+    told = r"birth\(1, 0, ...\) takes the parameters of m1, which failed and has none"
+    with pytest.raises(RunFailed, match=told):
+        strategy.birth(1, 0, strategy.evaluated(members), 0)
+
+
+def test_what_a_strategy_raises_is_told_with_the_line_of_its_file() -> None:
+    with pytest.raises(RunFailed, match=r"raised ZeroDivisionError: no founder \(.*test_guard.py:\d+\)$"):
+        Guarded(config_of(search__strategy="run.test_guard:NoFounder").strategy()).founder(0, 0)

@@ -1,8 +1,10 @@
 """The strategies, by name. One algorithm a file; `base.Strategy` is what they have in common."""
 
 import importlib
+import weakref
 from difflib import get_close_matches
 
+from evodevo import installed
 from evodevo.evolution.population import Birth, Member, Population
 from evodevo.evolution.strategies.base import Pace, Strategy
 from evodevo.evolution.strategies.mutate_best import MutateBest
@@ -14,7 +16,7 @@ from evodevo.evolution.strategies.tri_parent import TriParent
 from evodevo.evolution.strategies.truncation_pbt import TruncationPBT
 from evodevo.evolution.strategies.vose2019 import Vose2019
 
-__all__ = ["STRATEGIES", "Birth", "Member", "Pace", "Population", "Strategy", "find"]
+__all__ = ["STRATEGIES", "Birth", "Member", "Pace", "Population", "Strategy", "find", "name_of"]
 
 STRATEGIES: dict[str, type[Strategy]] = {
     "tri_parent": TriParent,
@@ -28,25 +30,49 @@ STRATEGIES: dict[str, type[Strategy]] = {
 }
 
 
+_given: weakref.WeakValueDictionary[str, type[Strategy]] = weakref.WeakValueDictionary()
+"""Classes that cannot be imported, by the names that `name_of` gave them."""
+
+
 def find(name: str) -> type[Strategy]:
-    """The strategy of that name, or the class at the import path `module:Class`.
+    """The strategy of that name, here or in another package, or the class at the import path `module:Class`.
 
     Raises `ValueError`, naming the strategies there are, or why the import failed.
     """
     if name in STRATEGIES:
         return STRATEGIES[name]
-    module, colon, attribute = name.partition(":")
-    if not colon:
-        near = get_close_matches(name, STRATEGIES, n=1)
+    if given := _given.get(name):
+        return given
+    path = name if ":" in name else installed.path_of(installed.STRATEGIES, name)
+    if path is None:
+        names = [*STRATEGIES, *installed.names(installed.STRATEGIES)]
+        near = get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise ValueError(
-            f"no strategy {name!r}; {hint}There are {', '.join(STRATEGIES)}, or give an import path, "
-            "module:Class"
+            f"no strategy {name!r}; {hint}There are {', '.join(names)}, or give an import path, module:Class"
         )
+    module, _, attribute = path.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as why:  # a user's module may raise anything while it is imported
-        raise ValueError(f"cannot import {name!r}: {type(why).__name__}: {why}") from why
+        at = "" if path == name else f" ({path})"
+        raise ValueError(f"cannot import {name!r}{at}: {type(why).__name__}: {why}") from why
     if not (isinstance(found, type) and issubclass(found, Strategy)):
         raise ValueError(f"{name!r} is not a subclass of evodevo.Strategy")
     return found
+
+
+def name_of(kind: type[Strategy]) -> str:
+    """Return a name by which `find` finds a class in this process, also one that cannot be imported."""
+    for name, known in STRATEGIES.items():
+        if known is kind:
+            return name
+    path = f"{kind.__module__}:{kind.__qualname__}"
+    try:
+        if find(path) is kind:
+            return path
+    except ValueError:
+        pass
+    name = f"{kind.__qualname__} (of {kind.__module__})"
+    _given[name] = kind
+    return name

@@ -51,6 +51,8 @@ class Strategy(ABC):
     """Values of options that a config does not give whose members train from scratch."""
     keeps_to_itself: ClassVar[bool] = False
     """Whether each slot's children descend from that slot alone, so that lines never mix."""
+    keeps_to_bounds: ClassVar[bool] = True
+    """Whether all values are within the bounds of their loci; what is not is refused."""
     default_search: ClassVar[Mapping[str, Any]] = {}
     """Values of keys of `search` for a config that does not give them."""
 

@@ -19,6 +19,7 @@ class ReplayOptions(BaseModel):
 
 class Replay(base.Strategy):
     keeps_to_itself: ClassVar[bool] = True
+    keeps_to_bounds: ClassVar[bool] = False
     Options: ClassVar[type[BaseModel]] = ReplayOptions
     smallest_population = 1
     options: ReplayOptions

@@ -94,6 +94,7 @@ class ScheduledOptions(base.CommonOptions):
 
 class Scheduled(base.Strategy):
     keeps_to_itself: ClassVar[bool] = True
+    keeps_to_bounds: ClassVar[bool] = False
     may_begin_anew: ClassVar[bool] = False
     Options: ClassVar[type[BaseModel]] = ScheduledOptions
     smallest_population = 1

@@ -47,7 +47,7 @@ def axis(locus: Any, size: int) -> list[Value]:
     """
     if isinstance(locus, FloatLocus | IntLocus):
         places = [at / (size - 1) for at in range(size)] if size > 1 else [0.5]
-        values = [locus.low + place * (locus.high - locus.low) for place in places]
+        values = [min(locus.high, locus.low + place * (locus.high - locus.low)) for place in places]
         return list(dict.fromkeys(round(value) if locus.type == "int" else value for value in values))
     return list(getattr(locus, "choices", [locus.initial]))
 

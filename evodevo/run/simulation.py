@@ -1,0 +1,103 @@
+"""A run without cluster, files and clocks: a function makes up what comes of each member. Pure."""
+
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+
+from evodevo.config import RunConfig
+from evodevo.errors import RunFailed, UsageError
+from evodevo.evolution import rng
+from evodevo.evolution.strategies import Strategy
+from evodevo.run.course import Course
+from evodevo.run.events import Begun, Births
+from evodevo.run.history import History
+from evodevo.run.life import Life
+from evodevo.run.pacing import pacing_of
+from evodevo.run.records import Outcome
+
+TRIED = 1000
+"""Members of a generation, at the most, with which a strategy is tried."""
+TRIED_ALONE = 10
+"""Members with which it is tried if they are born one after the other."""
+
+Evaluate = Callable[[Life, int, History], Outcome]
+"""Returns the outcome of a leg, given the life, the leg's number and the history so far."""
+
+
+def play(
+    config: RunConfig,
+    evaluate: Evaluate,
+    strategy_of: Callable[[], Strategy],
+    workers: int = 1,
+    order: np.random.Generator | None = None,
+    restarted: bool = False,
+) -> History:
+    """Return the history of a whole run, of which nothing is written and nothing is trained.
+
+    Up to `workers` members are born ahead in the steady pace. Legs end in the order in which their members
+    wait, or in one that `order` draws. `restarted`: before each birth the run is taken up anew, by a strategy
+    from `strategy_of` that knows nothing, as after the controller was killed. Raises `RunFailed` if the
+    strategy is at fault.
+    """
+    config = config.complete()
+    assert config.search.pace is not None
+    history, now = History(), 1.0
+    history.take(Begun("simulated", config.to_json(), config.search.pace, config.inherits), now)
+    pacing = pacing_of(strategy_of(), history)
+    course = Course(history, pacing.lag, pacing.strategy.judge)
+    waiting: deque[Life] = deque()
+    while True:
+        if restarted:
+            pacing = pacing_of(strategy_of(), history)
+            course = Course(history, pacing.lag, pacing.strategy.judge)
+        while births := pacing.births(max(0, workers - len(waiting))):
+            now += 1.0
+            history.take(Births(births), now)
+            for born in births:
+                life = history.by_id[born.member]
+                pacing.born(life)
+                waiting.append(life)
+        if not waiting:
+            return history
+        if order is not None:
+            waiting.rotate(int(order.integers(len(waiting))))
+        life = waiting.popleft()
+        now += 1.0
+        history.take(course.result(life, evaluate(life, len(life.legs), history)), now)
+        if life.outcome is None:
+            waiting.append(life)
+        else:
+            pacing.over(life)
+
+
+def try_strategy(config: RunConfig) -> None:
+    """Play two generations with the strategy of a config, with invented figures of merit.
+
+    One member in five fails. Nothing is trained. Raises `UsageError` if the strategy is at fault.
+    """
+    search = config.search
+    alone = search.population == 1
+    changes = {
+        "generations": min(search.generations, TRIED_ALONE if alone else 2),
+        "population": min(search.population, TRIED),
+        "legs": min(search.legs, 2),
+        "recombine": None,
+        "start": None,
+        "goal": None,
+    }
+    tried = config.model_copy(update={"search": search.model_copy(update=changes)})
+    try:
+        play(tried, invented, tried.strategy, workers=2)
+    except RunFailed as why:
+        raise UsageError(f"search.strategy: in two simulated generations: {why}") from None
+
+
+def invented(life: Life, leg: int, history: History) -> Outcome:
+    """Return an outcome by a member's place alone; one in five diverges, and foms are equal now and then."""
+    draw = rng.stream(history.config.run.seed, life.generation, life.slot, f"simulated {leg}")
+    number = int(draw.integers(10))
+    if life.slot and number < 2:
+        return Outcome("diverged")
+    fom = float(number)
+    return Outcome("done", fom, {history.config.objective.metric: fom})

@@ -1,0 +1,197 @@
+"""A simulated run for unit tests: no cluster, no files, no torch; milliseconds."""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evodevo.config import RunConfig, parse
+from evodevo.errors import UsageError
+from evodevo.evolution.fitness import Mode
+from evodevo.evolution.space import Space
+from evodevo.evolution.strategies import Birth, Pace, Strategy, find, name_of
+from evodevo.evolution.strategies.base import CommonOptions
+from evodevo.run.history import History
+from evodevo.run.life import Life
+from evodevo.run.records import Outcome
+from evodevo.run.simulation import play
+from evodevo.service.function_space import loci_of
+
+METRIC = "fom"
+RAW: Mapping[str, Any] = {"judge": "raw", "soup": False, "recombine": None}
+"""Of `search`: nothing is done with parameters, which there are none of."""
+
+
+@dataclass(frozen=True)
+class SimulatedMember:
+    """One member: what was born, and what came of it. `foms` has one number for each leg of its life."""
+
+    id: str
+    generation: int
+    slot: int
+    birth: Birth
+    hyperparameters: Mapping[str, Any]
+    fom: float | None
+    foms: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What came of a simulated run: `members` in the order of their births."""
+
+    members: tuple[SimulatedMember, ...]
+    best: SimulatedMember | None
+
+    def generation(self, number: int) -> list[SimulatedMember]:
+        """Return the members of a generation, by slot."""
+        return sorted((one for one in self.members if one.generation == number), key=lambda one: one.slot)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """A row for each member: its place, parents, fom and hyperparameters."""
+        return [
+            {
+                "member": one.id,
+                "generation": one.generation,
+                "slot": one.slot,
+                "parent_a": one.birth.parent_a,
+                "parent_b": one.birth.parent_b,
+                "parent_params": one.birth.parent_params,
+                "fom": one.fom,
+                **one.hyperparameters,
+            }
+            for one in self.members
+        ]
+
+
+def simulate(
+    strategy: type[Strategy] | str,
+    objective: Callable[..., Any],
+    space: Mapping[str, Any] | Space,
+    *,
+    population: int = 10,
+    generations: int = 10,
+    mode: Mode = "min",
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+    pace: Pace | None = None,
+    pool: int | None = None,
+    legs: int = 1,
+    workers: int = 1,
+    state: Any = None,
+    inherit: bool = True,
+) -> Simulated:
+    """Carry out a run in this process, with a function in place of training, and return what came of it.
+
+    strategy: a class, or what a config may name.
+    objective: called as `objective(**hyperparameters)` for each leg of each member; returns the fom. None,
+        NaN and infinity are a member that failed; what it raises is raised.
+    space: as in `evodevo.minimise`: name -> `(low, high)`, a list of choices, a locus as in a config.
+    state: if given, the objective is called as `objective(state, **hyperparameters)` and returns the fom and
+        the state after it: in place of parameters, which children inherit. Founders begin with this one. It
+        must not be changed in place, as two children may have the same.
+    options, pace, pool, legs, seed, population, generations, mode: as in a config.
+    workers: members that are at work at once; it counts in the steady pace only.
+    inherit: False if all members begin with `state`, as with `search.inherit: none`.
+
+    Raises `RunFailed` if the strategy raises or answers what the engine would refuse, and `UsageError`.
+    """
+    kind = strategy_class(strategy)
+    found = space.loci if isinstance(space, Space) else space
+    search: dict[str, Any] = {
+        "population": population,
+        "generations": generations,
+        "options": options_for(kind, found, options),
+        "pace": pace,
+        "pool": pool,
+        "legs": legs,
+        "inherit": None if inherit else "none",
+    }
+    config = config_of(kind, found, mode, seed, search)
+    states: dict[str, Any] = {}
+
+    def evaluate(life: Life, leg: int, history: History) -> Outcome:
+        values = config.space().express(life.birth.genome)
+        if state is None:
+            return outcome_of(objective(**values))
+        before = life.id if leg else life.birth.parent_params
+        answer, states[life.id] = objective(states.get(before or "", state), **values)
+        return outcome_of(answer)
+
+    history = play(config, evaluate, config.strategy, workers)
+    return result_of(history)
+
+
+def strategy_class(strategy: type[Strategy] | str) -> type[Strategy]:
+    """Return the class of a strategy that is given by itself or by name. Raises `UsageError`."""
+    if isinstance(strategy, str):
+        try:
+            return find(strategy)
+        except ValueError as why:
+            raise UsageError(str(why)) from None
+    if not (inspect.isclass(strategy) and issubclass(strategy, Strategy)):
+        raise UsageError(f"{strategy!r} is not a subclass of evodevo.Strategy, nor the name of one")
+    return strategy
+
+
+def options_for(
+    kind: type[Strategy], space: Mapping[str, Any], options: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return the options, with founders anywhere if they could not begin at loci's initial values."""
+    chosen = dict(options or {})
+    has_initial = all(
+        (one.get("initial") if isinstance(one, Mapping) else getattr(one, "initial", None)) is not None
+        for one in space.values()
+        if not _is_fixed(one)
+    )
+    if not has_initial and issubclass(kind.Options, CommonOptions):
+        chosen.setdefault("initial", "random")
+    return chosen
+
+
+def _is_fixed(locus: Any) -> bool:
+    return (locus.get("type") if isinstance(locus, Mapping) else getattr(locus, "type", None)) == "fixed"
+
+
+def config_of(
+    kind: type[Strategy], space: Mapping[str, Any], mode: Mode, seed: int, search: Mapping[str, Any]
+) -> RunConfig:
+    """Return the config of a simulated run. Raises `UsageError`."""
+    loci = {name: {key: value for key, value in one.items() if value is not None}
+            for name, one in loci_of(space, {}).items()}  # fmt: skip
+    return parse(
+        {
+            "run": {"name": "simulated", "seed": seed},
+            "workload": {"use": "evodevo.testing:simulate"},
+            "objective": {"metric": METRIC, "mode": mode},
+            "search": {"strategy": name_of(kind), **RAW, "loci": loci, **search},
+        },
+        "simulate",
+    )
+
+
+def outcome_of(fom: Any) -> Outcome:
+    """Return the outcome of a leg with that fom."""
+    if fom is None or not math.isfinite(fom):
+        return Outcome("diverged")
+    return Outcome("done", float(fom), {METRIC: float(fom)})
+
+
+def result_of(history: History) -> Simulated:
+    """Return the members of a simulated run."""
+    space = history.config.space()
+    members = {
+        life.id: SimulatedMember(
+            life.id,
+            life.generation,
+            life.slot,
+            life.birth,
+            space.express(life.birth.genome),
+            life.fom,
+            tuple(outcome.fom for outcome in life.outcomes()),
+        )
+        for life in history.births
+    }
+    best = members[history.best.id] if history.best else None
+    return Simulated(tuple(members.values()), best)

@@ -1,0 +1,158 @@
+"""Every strategy in the registry keeps the contract, and one that breaks a rule is told which, and how."""
+
+import itertools
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import BaseModel
+
+from evodevo.errors import UsageError
+from evodevo.evolution.population import Birth, Member, Population
+from evodevo.evolution.strategies import STRATEGIES, TriParent
+from evodevo.testing import RULES, BrokenRule, check_strategy
+from evodevo.testing.contract import MIXED
+
+GIVEN = {name: locus.get("initial", locus.get("value")) for name, locus in MIXED.items()}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "scheduled": {"epochs": 9},
+    "replay": {"genomes": [GIVEN] * 9, "training_seeds": list(range(9))},
+}
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    *((name, OPTIONS.get(name, {})) for name in STRATEGIES),
+    ("tri_parent", {"keep": "both", "crossover": "switch_following", "sigma": 0.0}),
+    ("tri_parent", {"mutation": "self_adaptive"}),
+    ("truncation_pbt", {"fraction": 0.5, "resample_probability": 1.0}),
+    ("natural_selection", {"elites": 0.5, "mutation_rate": 1.0, "gene_mutation_rate": 1.0}),
+    ("mutate_best", {"parent": "weighted_mean"}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS, ids=lambda value: value if type(value) is str else "")
+def test_every_strategy_keeps_the_contract(name: str, options: dict[str, Any]) -> None:
+    check_strategy(name, options, population=1 if name == "replay" else None)
+
+
+class LooseOptions(BaseModel):
+    pass
+
+
+class Loose(TriParent):
+    Options = LooseOptions  # type: ignore[assignment]
+
+
+class Paceless(TriParent):
+    paces = ("generations", "hourly")  # type: ignore[assignment]
+
+
+class Outside(TriParent):
+    def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
+        return Birth({**self.space.given(), "rate": 7.0})
+
+
+class Adopted(TriParent):
+    inherits = False
+
+    def founder(self, generation: int, slot: int) -> Birth:
+        return Birth(self.space.given(), parent_a="g000s000")
+
+
+class Counting(TriParent):
+    """Draws from a generator that goes on from call to call."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._draw = np.random.default_rng(0)
+
+    def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
+        return Birth(self.space.sample(self._draw))
+
+
+class Restless(TriParent):
+    """Each object has something of its own."""
+
+    numbers = itertools.count()
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._number = next(self.numbers)
+
+    def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
+        return Birth(self.space.sample(np.random.default_rng(self._number)))
+
+
+class Hasty(TriParent):
+    """Uses who has been told first."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._asked = 0
+
+    def judge(self, member: Member, leg: int) -> bool:
+        self._asked += 1
+        return self._asked % 2 == 0
+
+
+class Literal(TriParent):
+    """Tells NaN from infinity."""
+
+    def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
+        infinite = any(one.fom == float("inf") for one in parents.members)
+        return Birth({**self.space.given(), "layers": 2 if infinite else 1})
+
+
+class Minimiser(TriParent):
+    def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
+        best = min((one for one in parents.members if one.fom is not None), key=lambda one: one.fom or 0.0)
+        return Birth(best.birth.genome, parent_a=best.id, parent_params=best.id)
+
+
+class Unfit(TriParent):
+    def fitness(self, foms: Any) -> Sequence[float]:
+        return [1.0] * len(foms)
+
+
+class Global(TriParent):
+    def needs(self, generation: int, slot: int) -> Sequence[int] | None:
+        random.random()
+        return super().needs(generation, slot)
+
+
+BROKEN: list[tuple[type[TriParent], str, str]] = [
+    (Loose, "options_are_checked", "a misspelt option would have no effect"),
+    (Paceless, "paces_are_known", "'hourly'"),
+    (Outside, "a_run_comes_to_its_end", r"birth\(1, 0, ...\) returned a genome with rate = 7.0"),
+    (Adopted, "founders_have_no_parents", r"founder\(0, 0\) names g000s000, not among the parents"),
+    (Counting, "answers_depend_on_arguments_alone", r"birth\(3, 4, parents: .*returned .*in another order"),
+    (Restless, "a_restart_changes_nothing", r"g001s000 is .*and after a restart is"),
+    (Hasty, "the_order_of_results_changes_nothing", "if members are done in another order"),
+    (Literal, "all_failures_are_alike", "depends on how members failed: foms .None, nan, -inf.: "),
+    (Minimiser, "the_mode_is_respected", "with mode max and foms of the other sign is"),
+    (Unfit, "fitness_is_a_number_for_each", r"fitness\(\[2.0, None, 1.0, 1.0\]\) returned \[1.0"),
+    (Global, "nothing_else_is_touched", "a global random generator was used"),
+]
+
+
+@pytest.mark.parametrize(("kind", "rule", "told"), BROKEN, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_strategy_that_breaks_a_rule_is_told_the_rule_the_arguments_and_the_answer(
+    kind: type[TriParent], rule: str, told: str
+) -> None:
+    with pytest.raises(BrokenRule, match=f"(?s)^rule {rule}: .*{kind.__name__}.*{told}"):
+        check_strategy(kind, rules=[rule])
+    with pytest.raises(BrokenRule):
+        check_strategy(kind)
+
+
+def test_each_rule_has_a_strategy_here_that_breaks_it() -> None:
+    assert {rule for _, rule, _ in BROKEN} == set(RULES)
+
+
+def test_what_cannot_be_checked_is_refused() -> None:
+    with pytest.raises(UsageError, match="no rule 'legality'; there are options_are_checked, "):
+        check_strategy("tri_parent", rules=["legality"])
+    with pytest.raises(UsageError, match=r"is not a subclass of evodevo\.Strategy"):
+        check_strategy(dict)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="no strategy 'tri_parnet'; did you mean tri_parent"):
+        check_strategy("tri_parnet")

@@ -114,6 +114,7 @@ ALLOWED = {
         "evodevo.run.records",
         "evodevo.run.checkpoints",
         "evodevo.run.files",
+        "evodevo.run.place",
         "evodevo.command_flags",
         "evodevo.config_errors",
         "evodevo.errors",

@@ -4,10 +4,8 @@ import importlib
 import inspect
 import json
 import os
-import traceback
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import ConfigDict, ValidationError, create_model
@@ -15,6 +13,7 @@ from pydantic import ConfigDict, ValidationError, create_model
 from evodevo import installed
 from evodevo.config_errors import describe
 from evodevo.errors import UsageError
+from evodevo.run.place import place_of
 from workers.training import Leg
 
 
@@ -126,20 +125,6 @@ def _cause_of(error: BaseException, module_name: str) -> str:
     if not_found is not None and f"{module_name}.".startswith(f"{not_found}."):
         return _where_it_looked(module_name)
     return place_of(error, importlib.__file__, __file__)
-
-
-def place_of(error: BaseException, *not_in: str) -> str:
-    """Where in a user's code an error came up: ` (in FUNCTION, FILE:LINE)`.
-
-    That is the innermost frame outside installed packages and the files `not_in`, if there is one.
-    """
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename not in not_in]
-    own = [frame for frame in frames if "site-packages" not in frame.filename and os.sep in frame.filename]
-    outside = [frame for frame in own if Path(frame.filename).parent != Path(__file__).parent]
-    for found in (outside, own, frames):
-        if found:
-            return f" (in {found[-1].name}, {found[-1].filename}:{found[-1].lineno})"
-    return ""
 
 
 def _where_it_looked(module_name: str) -> str:

@@ -10,10 +10,10 @@ import torch
 from evodevo.config_errors import nearest
 from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
+from evodevo.run.place import place_of
 from evodevo.run.records import Job
 from workers import digests, gang
 from workers.alike import differ_in_turns
-from workers.build import place_of
 from workers.cache import loaded, workload_for
 from workers.hyperparameters import UnknownHyperparameter
 from workers.options import misspelt

@@ -7,8 +7,8 @@ import torch
 
 from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
+from evodevo.run.place import place_of
 from evodevo.run.records import CheckpointRef, Job
-from workers.build import place_of
 from workers.cache import workload_for
 from workers.preload import current_device
 from workers.seeding import derived, seed_all

@@ -15,6 +15,7 @@ COMMANDS = {
     "cancel": "Stop RUN, keeping everything.",
     "check": "Say whether CONFIG is good and what it would do, without doing it.",
     "compare": "Hold several ways to search side by side: the same epochs, validation data and final test.",
+    "doctor": "Say what this machine has for a run, and what to do about what it lacks.",
     "export": "Write the model that RUN has found as a plain state_dict, for use without evodevo.",
     "launch": "Carry out the run of CONFIG and show its progress.",
     "prune": "Delete the checkpoints of RUN that nothing needs: of a run that is done, all but the best.",
@@ -26,7 +27,7 @@ COMMANDS = {
     "verify": "Check each record and checkpoint of RUN, and make damaged checkpoints again.",
     "watch": "Follow RUN until it is over.",
 }
-"""Names of the functions in `cli_commands` and `cli_results`, with the first lines of their docstrings."""
+"""Names of the functions in the modules `cli_*`, with the first lines of their docstrings."""
 
 
 class _Commands(click.Group):
@@ -38,10 +39,11 @@ class _Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        from evodevo import cli_commands, cli_results
+        from evodevo import cli_commands, cli_machine, cli_results
 
         function = name.replace("-", "_")
-        command: click.Command = getattr(cli_commands, function, None) or getattr(cli_results, function)
+        homes = (cli_commands, cli_results, cli_machine)
+        command: click.Command = next(getattr(home, function) for home in homes if hasattr(home, function))
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

@@ -142,10 +142,14 @@ def _refuse_no_slurm() -> None:
     sbatch would say so too, after up to a minute and in many lines, none of which says what to do.
     """
     if problem := _why_no_slurm():
+        usual = (
+            "a login node of a Slurm cluster, where `scontrol ping` says UP (SLURM_CONF names the cluster's "
+            "slurm.conf if it is not in its usual place)"
+        )
+        here = "the workers are processes of this machine"
         raise UsageError(
-            f"cluster.slurm: {problem}; this needs a login node of a Slurm cluster, where `scontrol ping` "
-            "says UP (SLURM_CONF names the cluster's slurm.conf where it is not in its usual place). "
-            "With evodevo.local, or without --slurm, the workers are processes of this machine"
+            f"cluster.slurm: {problem}; evodevo.slurm needs {usual}. With evodevo.local {here}",
+            f"cluster.slurm: {problem}; --slurm needs {usual}. Without --slurm {here}",
         )
 
 

@@ -30,7 +30,7 @@ class Digits(Dataset):
 
 
 class Transformer(Workload):
-    batch_size = 50
+    batch_size = 25
 
     def data(self, root):
         return Splits(Digits(0, 1000), Digits(1000, 1400), Digits(1400, 1797))
@@ -72,12 +72,13 @@ if __name__ == "__main__":
     arguments = TrainingArguments(
         run.directory / "trainer",
         num_train_epochs=schedule.epochs,
-        per_device_train_batch_size=50,
+        per_device_train_batch_size=25,
         weight_decay=1e-2,  # the schedule has the values; 0 is for parameters that shall have none
         lr_scheduler_type="constant",
         save_strategy="no",
         report_to="none",
     )
+    torch.manual_seed(0)
     data = {"train_dataset": Digits(0, 1000), "eval_dataset": Digits(1000, 1400)}
     callbacks = [schedule.hugging_face_callback()]
     trainer = Trainer(Transformer().model(), arguments, callbacks=callbacks, **data)

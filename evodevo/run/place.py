@@ -2,7 +2,9 @@
 
 import sysconfig
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -12,9 +14,20 @@ def place_of(error: BaseException) -> str:
 
     Empty if there is none.
     """
-    installed = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        path = Path(frame.filename)
-        if PACKAGE not in path.parents and not frame.filename.startswith((*installed, "<")):
+        if _is_users(frame.filename):
             return f" (in {frame.name}, {frame.filename}:{frame.lineno})"
     return ""
+
+
+def place_of_method(method: Callable[..., Any]) -> str:
+    """Return ` (in FUNCTION, FILE:LINE)` of where a method begins; empty if it is not the user's own."""
+    code = getattr(method, "__code__", None)
+    if code is None or not _is_users(code.co_filename):
+        return ""
+    return f" (in {code.co_name}, {code.co_filename}:{code.co_firstlineno})"
+
+
+def _is_users(filename: str) -> bool:
+    installed = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
+    return PACKAGE not in Path(filename).parents and not filename.startswith((*installed, "<"))

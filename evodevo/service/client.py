@@ -224,6 +224,11 @@ def connect(address: str | None = None, scheduler_file: Path | str | None = None
 
     Raises `UsageError` where none answers, it has no service, or its versions differ.
     """
+    if not address and not scheduler_file:
+        raise UsageError(
+            'connect() needs the address of a scheduler, as in connect("tcp://host:8786"), or '
+            'connect(scheduler_file="scheduler.json"); evodevo.local() starts a cluster on this machine'
+        )
     from evodevo.service import cluster
 
     reached_by = f"--scheduler-file {scheduler_file}" if scheduler_file else f"--scheduler {address}"

@@ -187,7 +187,7 @@ def trained_by_lightning(
     schedule: Schedule,
     apply: Any = None,
     seen: Seen | None = None,
-    decay: float | None = None,
+    resume: Path | None = None,
     **changes: Any,
 ) -> Any:
     """The module after a training with an ExponentialLR, which halves the rate after each epoch."""
@@ -207,19 +207,14 @@ def trained_by_lightning(
             return [optimizer], [torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)]
 
     module = Module()
-    settings = {"max_epochs": 4, **changes}
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        callbacks=[schedule.lightning_callback(apply)],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **settings,
-    )
+    settings = {"max_epochs": 4, "callbacks": [], "enable_checkpointing": False, **changes}
+    settings["callbacks"] = [*settings["callbacks"], schedule.lightning_callback(apply)]
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = pl.Trainer(accelerator="cpu", **quiet, **settings)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer.fit(module, torch.utils.data.DataLoader(DATA, 4))  # type: ignore[arg-type]
+        batches: Any = torch.utils.data.DataLoader(DATA, 4)  # type: ignore[arg-type]
+        trainer.fit(module, batches, ckpt_path=resume)
     return module
 
 
@@ -233,6 +228,26 @@ def test_lightnings_trainer_has_the_settings_of_each_epoch_times_what_the_schedu
     )
     assert seen.values("lr") == [RATES[step // 2] * 0.5 ** (step // 2) for step in range(8)]
     assert module.net.dropout.p == 0.3
+
+
+def test_a_training_of_lightnings_that_is_resumed_within_an_epoch_has_its_settings(tmp_path: Path) -> None:
+    pl = pytest.importorskip("pytorch_lightning")
+    schedule = rates_and(p=(0.1, 0.2, 0.3))
+    told: list[float] = []
+    for resume in (None, tmp_path / "step=5.ckpt"):
+        saver = pl.callbacks.ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=5, save_top_k=-1)
+        seen = Seen()
+        told.clear()
+        trained_by_lightning(
+            schedule,
+            lambda settings, module: told.append(settings["p"]),
+            seen,
+            resume,
+            callbacks=[saver],
+            enable_checkpointing=True,
+        )
+    assert seen.values("lr") == [0.02 / 4, 0.05 / 8, 0.05 / 8]
+    assert told == [0.2, 0.3]
 
 
 def test_lightning_is_told_what_is_wrong() -> None:

@@ -53,8 +53,8 @@ CONFIG = {
     "workload": {"use": "examples.hugging_face:Transformer"},
     "objective": {"metric": "validation_loss", "mode": "min"},
     "search": {
-        "population": 6,
-        "generations": 8,
+        "population": 4,
+        "generations": 6,
         "judge": "raw",  # by the parameters themselves, without means of members: as the Trainer trains
         "recombine": None,
         "loci": {

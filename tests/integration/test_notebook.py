@@ -100,8 +100,8 @@ def test_a_cancelled_run_has_what_it_found(cells: Cells) -> None:
 
 
 def test_a_run_goes_on_after_the_kernel_was_restarted(cells: Cells) -> None:
-    assert re.search(r"<Run third: interrupted, generation \d+/60", cells.having("again"))
-    assert "<Status of third: done, generation 60/60" in cells.having("again.resume()")
+    assert re.search(r"<Run third: interrupted, generation \d+/30", cells.having("again"))
+    assert "<Status of third: done, generation 60/30" in cells.having("again.resume()")
     assert "<Best g" in cells.having("again.best")
 
 

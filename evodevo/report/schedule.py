@@ -5,6 +5,8 @@ It is what a run finds. Use it in any training loop:
     schedule = Schedule.load("checkpoints/quickstart/schedule.yaml")
     for epoch in range(schedule.epochs):
         settings = schedule.at(epoch)  # {"learning_rate": 0.05, ...}
+
+or in a trainer of Hugging Face's or Lightning's, as a callback.
 """
 
 import bisect
@@ -16,6 +18,7 @@ from typing import Any, Self
 
 from evodevo import yaml_text
 from evodevo.errors import UsageError
+from evodevo.report import callbacks, inline
 from evodevo.run.history import History
 from evodevo.run.life import Life, Mean
 
@@ -58,12 +61,39 @@ class Schedule:
     def epochs(self) -> int:
         return sum(entry.epochs for entry in self.entries)
 
+    def __repr__(self) -> str:
+        fom = "" if self.fom is None else f", {self.metric} {self.fom:.6g}"
+        return f"<Schedule of {self.run}, {self.member}: {self.epochs} epochs{fom}>"
+
+    def _repr_html_(self) -> str:
+        names = list(dict.fromkeys(name for entry in self.entries for name in entry.hyperparameters))
+        rows = [[at, *(self.at(at).get(name, "") for name in names)] for at in range(self.epochs)]
+        return inline.Rows(dict(zip(["epoch", *names], row, strict=True)) for row in rows)._repr_html_()
+
     def at(self, epoch: int) -> dict[str, Any]:
         """The hyperparameters of an epoch, counted from 0. Raises `IndexError` past the end."""
         if not 0 <= epoch < self.epochs:
             raise IndexError(f"the schedule has epochs 0 to {self.epochs - 1}, not {epoch}")
         ends = itertools.accumulate(entry.epochs for entry in self.entries)
         return dict(self.entries[bisect.bisect_right(list(ends), epoch)].hyperparameters)
+
+    def hugging_face_callback(self, apply: callbacks.Apply | None = None) -> Any:
+        """Return a callback for `transformers.Trainer` that sets the hyperparameters of each epoch.
+
+        What the optimizer has a setting for (`learning_rate`, `weight_decay`, `momentum`, ...) is set in all
+        its groups, a weight decay only in those that have one. `apply(settings, model)` is called with all
+        others when an epoch begins. A scheduler multiplies the learning rate; the Trainer has one that
+        does, unless `lr_scheduler_type="constant"`. Raises `UsageError`, also from `train()`, for a training
+        that is longer than the schedule and for what neither the optimizer nor `apply` takes.
+        """
+        return callbacks.hugging_face(self, apply)
+
+    def lightning_callback(self, apply: callbacks.Apply | None = None) -> Any:
+        """Return the same for the `Trainer` of Lightning, `lightning.pytorch` or `pytorch_lightning`.
+
+        The model that `apply` gets is the LightningModule.
+        """
+        return callbacks.lightning(self, apply)
 
     @classmethod
     def of(cls, history: History, life: Life) -> Self:

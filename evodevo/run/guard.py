@@ -10,7 +10,7 @@ import numpy as np
 
 from evodevo.errors import RunFailed
 from evodevo.evolution.strategies import Birth, Member, Population, Strategy
-from evodevo.run.place import place_of
+from evodevo.run.place import place_of, place_of_method
 from evodevo.run.twins import key_of
 
 Answer = TypeVar("Answer")
@@ -79,7 +79,8 @@ class Guarded:
         try:
             return method(*arguments)
         except BaseException as why:  # also what would end a process or a task
-            raise self._failed(where, f"raised {type(why).__name__}: {why}{place_of(why)}") from why
+            told = f"{where} raised {type(why).__name__}: {why}{place_of(why)}"
+            raise RunFailed(f"strategy {self._name}: {told}") from why
 
     def _checked(self, where: str, birth: Any, parents: Population | None) -> Birth:
         """The genome is one of the space, and whoever gives anything is one of the parents.
@@ -126,7 +127,9 @@ class Guarded:
         return None
 
     def _failed(self, where: str, what: str) -> RunFailed:
-        return RunFailed(f"strategy {self._name}: {where} {what}")
+        """The error that a method's answer is wrong; `where` is the call."""
+        place = place_of_method(getattr(self._strategy, where.partition("(")[0]))
+        return RunFailed(f"strategy {self._name}: {where} {what}{place}")
 
 
 def _domain(locus: Any) -> str:

@@ -2,7 +2,9 @@
 
 import sysconfig
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = (ROOT / "evodevo", ROOT / "workers")
@@ -13,11 +15,27 @@ def place_of(error: BaseException, *not_in: str) -> str:
 
     That is one outside evodevo, what is installed, and the files `not_in`; else one of evodevo's, else any.
     """
-    installed = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename not in not_in]
-    here = [frame for frame in frames if not frame.filename.startswith((*installed, "<"))]
-    users = [frame for frame in here if not set(PACKAGES) & set(Path(frame.filename).parents)]
+    here = [frame for frame in frames if not _is_installed(frame.filename)]
+    users = [frame for frame in here if not _is_own(frame.filename)]
     for found in (users, here, frames):
         if found:
             return f" (in {found[-1].name}, {found[-1].filename}:{found[-1].lineno})"
     return ""
+
+
+def place_of_method(method: Callable[..., Any]) -> str:
+    """Return ` (in FUNCTION, FILE:LINE)` of where a method begins; empty if it is not the user's own."""
+    code = getattr(method, "__code__", None)
+    if code is None or _is_installed(code.co_filename) or _is_own(code.co_filename):
+        return ""
+    return f" (in {code.co_name}, {code.co_filename}:{code.co_firstlineno})"
+
+
+def _is_installed(filename: str) -> bool:
+    installed = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
+    return filename.startswith((*installed, "<"))
+
+
+def _is_own(filename: str) -> bool:
+    return bool(set(PACKAGES) & set(Path(filename).parents))

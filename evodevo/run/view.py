@@ -106,6 +106,15 @@ class Status:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    def __str__(self) -> str:
+        legs = f"leg {self.legs_done} of at most {self.legs}"
+        progress = legs if self.legs > 1 else f"generation {self.generation}/{self.generations}"
+        best = "" if self.best_fom is None else f", best {self.metric} {self.best_fom:.6g}"
+        return f"{self.name}: {self.state}, {progress}{best}"
+
+    def __repr__(self) -> str:
+        return f"<Status of {self}>"
+
 
 class View:
     """A run as seen through a source; `refresh` brings it up to date."""

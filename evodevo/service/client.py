@@ -9,10 +9,11 @@ print(run.best)
 client.close()  # or `with evodevo.local(workers=2) as client: ...`
 """
 
-import atexit
 import contextlib
 import json
 import operator
+import os
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -56,14 +57,14 @@ class Client:
         self.unused_workers: int = about["unused_workers"]
         self.unused_why: list[str] = about["unused_why"]
         if ends is not None:
-            atexit.register(self.close)
+            _open.add(self)
 
     def close(self) -> None:
         """Disconnect, and end the cluster if it was started for this client; its runs can be resumed."""
         if self._closed:
             return
         self._closed = True
-        atexit.unregister(self.close)
+        _open.discard(self)
         if self._ends is not None:
             self._ends()
 
@@ -223,6 +224,11 @@ def connect(address: str | None = None, scheduler_file: Path | str | None = None
 
     Raises `UsageError` where none answers, it has no service, or its versions differ.
     """
+    if not address and not scheduler_file:
+        raise UsageError(
+            'connect() needs the address of a scheduler, as in connect("tcp://host:8786"), or '
+            'connect(scheduler_file="scheduler.json"); evodevo.local() starts a cluster on this machine'
+        )
     from evodevo.service import cluster
 
     reached_by = f"--scheduler-file {scheduler_file}" if scheduler_file else f"--scheduler {address}"
@@ -267,6 +273,22 @@ def _client(held: "contextlib.AbstractContextManager[DaskClient]", options: str,
         client = Client(stack.enter_context(held), options, outlives, lambda: kept.close())
         kept = stack.pop_all()
     return client
+
+
+_open: set[Client] = set()
+
+
+def _close_all() -> None:
+    """Close all clients when this process ends, while the threads that write journals still take work.
+
+    `atexit` would be too late: executors are shut down by then, by an older hook of the same kind.
+    """
+    for client in list(_open):
+        client.close()
+
+
+threading._register_atexit(_close_all)  # type: ignore[attr-defined]
+os.register_at_fork(after_in_child=_open.clear)  # a process that was forked has these hooks, too
 
 
 def _count(name: str, given: int, instead: str) -> int:

@@ -28,6 +28,7 @@ from evodevo.run.records import SENT_FUNCTION
 from evodevo.service.bare_main import without_main
 from evodevo.service.client import Client, local
 from evodevo.service.function_space import loci_of
+from evodevo.service.given import plain
 from evodevo.service.importable import import_path, label_of
 
 WORKLOAD = "workers.workloads.function:Function"
@@ -105,7 +106,7 @@ def minimise(
     *,
     population: int = DEFAULT_POPULATION,
     generations: int = DEFAULT_GENERATIONS,
-    strategy: str = STRATEGY,
+    strategy: str | type = STRATEGY,
     options: Mapping[str, Any] | None = None,
     initial: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -125,7 +126,7 @@ def minimise(
     space: name -> `(low, high)`, of two whole numbers or of two floats; `(low, high, "log")` for a log scale;
         a list of choices; or a locus as in a config, `{"type": "float", "low": ..., ...}`.
     population, generations: so many members are born; nobody is evaluated twice at the same point.
-    strategy, options: as in a config's `search`.
+    strategy, options: as in a config's `search`; a strategy may be the class itself if it is in a module.
     initial: name -> where the search begins; without it, anywhere.
     seed: decides, with the other arguments, what is evaluated.
     timeout_s: a call that takes longer is given up, 10 s later if it does not return, by restarting its
@@ -135,7 +136,8 @@ def minimise(
     client: use its cluster and its runs directory instead (from `evodevo.local`, `connect` or `attach`).
 
     A call that raises counts as failed, and one that returns NaN or an infinite number as diverged. Raises
-    `RunFailed` if more than half of a generation failed, with the first traceback, and `UsageError`.
+    `RunFailed` if more than half of a generation failed, with the first traceback, and `UsageError`. Progress
+    is shown in notebooks and on terminals.
     """
     return _optimise("min", **locals())
 
@@ -146,7 +148,7 @@ def maximise(
     *,
     population: int = DEFAULT_POPULATION,
     generations: int = DEFAULT_GENERATIONS,
-    strategy: str = STRATEGY,
+    strategy: str | type = STRATEGY,
     options: Mapping[str, Any] | None = None,
     initial: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -168,13 +170,14 @@ def config_of(
     name: str,
     population: int,
     generations: int,
-    strategy: str = STRATEGY,
+    strategy: str | type = STRATEGY,
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
     timeout_s: float | None = None,
     max_attempts: int = 3,
 ) -> RunConfig:
-    """Return the config of a run over a function. Raises `UsageError`."""
+    """Return the config of a run over a function; numbers may be numpy's. Raises `UsageError`."""
+    strategy = plain(strategy, "strategy")
     if not isinstance(strategy, str):
         raise UsageError(f"strategy is {strategy!r}; give its name, such as {STRATEGY!r}")
     if not isinstance(options, Mapping | None):
@@ -184,7 +187,7 @@ def config_of(
         has_founders = issubclass(find(strategy).Options, CommonOptions)
         if has_founders and not any("initial" in locus for locus in loci.values()):
             options.setdefault("initial", "random")
-    return parse(
+    data = plain(
         {
             "run": {"name": name, "seed": seed},
             "workload": {"use": WORKLOAD, "options": dict(workload_options)},
@@ -195,7 +198,6 @@ def config_of(
                 "generations": generations,
                 "inherit": "none",
                 "options": options,
-                "loci": dict(loci),
             },
             "limits": {
                 "epoch_timeout_s": timeout_s,
@@ -203,8 +205,10 @@ def config_of(
                 "straggler_factor": None,  # some calls take longer than others, and none is made twice
             },
         },
-        "function",
+        "",
     )
+    data["search"]["loci"] = dict(loci)
+    return parse(data, "function")
 
 
 def _optimise(
@@ -234,7 +238,7 @@ def _optimise(
         if key:
             stack.enter_context(sent(client, function, key, label))
         submitted = client.submit(config)
-        submitted.wait(progress=False)
+        submitted.wait()
         return FunctionResult(submitted.view.history, submitted.directory if keeps else None)
 
 

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterable
-from typing import Any
 
 from evodevo import display
 from evodevo.console import HarmlessConsole
@@ -15,31 +14,30 @@ def show(statuses: Iterable[Status], dashboard: str | None, progress: bool | Non
 
     `progress`: False shows nothing, True shows it everywhere, None in notebooks and on terminals only.
     """
-    if progress is not False and (shell := notebook()) is not None:
-        return _in_notebook(statuses, shell)
+    if progress is not False and in_notebook():
+        return _in_notebook(statuses)
     console = HarmlessConsole(width=None if sys.stdout and sys.stdout.isatty() else 120)
     quiet = not (console.is_terminal if progress is None else progress)
     return display.show(statuses, dashboard, console, quiet)
 
 
-def notebook() -> Any:
-    """IPython's shell, if it is one whose output can be shown in a notebook; or else None."""
+def in_notebook() -> bool:
+    """Whether this is IPython with a kernel, whose output a notebook shows."""
     ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return shell if hasattr(shell, "kernel") else None
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
-def _in_notebook(statuses: Iterable[Status], shell: Any) -> Status:
-    from IPython.display import HTML  # type: ignore[import-not-found,unused-ignore]
-    from IPython.display import display as show_in_cell
+def _in_notebook(statuses: Iterable[Status]) -> Status:
+    from IPython.display import display as show_in_cell  # type: ignore[import-not-found,unused-ignore]
 
     last, shown, handle = None, "", None
     for last in statuses:
         found = status_html(last)
+        content = {"text/html": found, "text/plain": display.line(last)}
         if handle is None:
-            handle = show_in_cell(HTML(found), display_id=True)
+            handle = show_in_cell(content, raw=True, display_id=True)
         elif found != shown:
-            handle.update(HTML(found))
+            handle.update(content, raw=True)
         shown = found
     assert last is not None
     return last

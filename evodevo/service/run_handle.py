@@ -197,11 +197,9 @@ class Run:
 
     def __repr__(self) -> str:
         try:
-            status = self.status()
+            return f"<Run {self.status()}>"
         except (UsageError, JournalError, OSError) as why:
             return f"<Run {self.name}: {why}>"
-        best = "" if status.best_fom is None else f", best {status.metric} {status.best_fom:.6g}"
-        return f"<Run {self.name}: {status.state}, generation {status.generation}/{status.generations}{best}>"
 
     def _repr_html_(self) -> str:
         return status_html(self.status())

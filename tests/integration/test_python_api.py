@@ -1,5 +1,7 @@
 """The Python interface as a notebook uses it: one cluster for all cells, and what outlives it."""
 
+import os
+import subprocess
 import sys
 import textwrap
 import time
@@ -16,6 +18,8 @@ from integration.clusters import until, write_config
 import evodevo
 
 pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
 
 NETS = """
     import torch
@@ -79,6 +83,7 @@ def test_a_run_that_is_done_has_a_table_plots_and_a_readable_form(done: evodevo.
     assert list(rows.frame().columns) == list(rows[0])
     assert repr(done).startswith("<Run first: done, generation 2/2, best validation_loss ")
     assert "done" in done._repr_html_() and "2/2" in done._repr_html_()
+    assert repr(done.status()).startswith("<Status of first: done, generation 2/2, best validation_loss ")
     assert repr(done.best).startswith("<Best g") and "learning_rate=" in repr(done.best)
     assert done.best is not None and "learning_rate" in done.best._repr_html_()
     plots = done.plot()
@@ -237,6 +242,41 @@ def test_after_the_client_is_closed_its_runs_are_read_from_files_and_carried_on(
         evodevo.open_run("stopped").cancel()
 
 
+UNCLOSED = """
+import evodevo, sys, yaml
+from torch.utils.data import DataLoader
+
+if __name__ == "__main__":
+    client = evodevo.local(workers=2)
+    run = client.submit(yaml.safe_load(open(sys.argv[1])))
+    for status in run.follow():
+        if status.generation >= 1:
+            break
+    print(len(list(DataLoader([1, 2], num_workers=1))), client.closed, run)
+"""
+
+
+def test_a_process_that_ends_without_close_ends_its_cluster_in_order(place: Path) -> None:
+    """Nor do processes that are forked from it, as those of a `DataLoader` are, end the cluster."""
+    config_of(place, "unclosed", search__generations=500)
+    (place / "unclosed.py").write_text(UNCLOSED)
+    told = subprocess.run(
+        [sys.executable, "unclosed.py", "unclosed.yaml"],
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.startswith("2 False <Run unclosed: running, generation ")
+    status = evodevo.open_run("unclosed").status()
+    assert (status.state, status.lost_attempts) == ("interrupted", 0)
+
+
 def test_a_wrong_address_is_refused_at_once() -> None:
     with pytest.raises(evodevo.UsageError, match=r"no scheduler answers at tcp://127\.0\.0\.1:9"):
         evodevo.connect("tcp://127.0.0.1:9")
+    with pytest.raises(evodevo.UsageError, match=r"needs the address of a scheduler.*evodevo\.local\(\)"):
+        evodevo.connect()

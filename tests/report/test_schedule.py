@@ -1,7 +1,7 @@
 """The schedule of a member, and schedule.yaml."""
 
 import hashlib
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,20 @@ def test_values_of_every_kind_read_back_in_value_and_type(
         for number, (genome, part) in enumerate(genomes)
     ]
     schedule = schedule_of(*entries)
-    assert repr(written(schedule, tmp_path_factory.getbasetemp())) == repr(schedule)
+    assert repr(asdict(written(schedule, tmp_path_factory.getbasetemp()))) == repr(asdict(schedule))
+
+
+def test_a_schedule_is_told_in_one_line_and_shown_as_a_table_of_epochs() -> None:
+    schedule = schedule_of(replace(entry(0, {"rate": 0.5}), epochs=2), entry(1, {"rate": 1e-5, "on": True}))
+    assert repr(schedule) == "<Schedule of small, g001s000: 3 epochs, validation_loss 0.25>"
+    shown = schedule._repr_html_()
+    assert shown.count("<tr>") == 4
+    for row in (
+        "<th>epoch</th><th>rate</th><th>on</th>",
+        "<td>1</td><td>0.5</td><td></td>",
+        "<td>1e-05</td>",
+    ):
+        assert row in shown, shown
 
 
 def test_a_list_is_written_where_it_is_and_never_as_a_reference() -> None:

@@ -1,6 +1,7 @@
 """Strategies that misbehave: the run fails, and its reason says what the strategy did."""
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -151,6 +152,8 @@ def test_a_strategy_that_misbehaves_fails_its_run_and_the_reason_says_what_it_di
     assert history.end == "failed"
     assert history.reason is not None
     assert history.reason.startswith(reason)
+    method = reason.partition(": ")[2].partition("(")[0]
+    assert re.search(rf"\(in {method}, {re.escape(__file__)}:\d+\)$", history.reason)
 
 
 def test_a_strategy_without_founders_is_refused_before_anything_is_written() -> None:

@@ -29,3 +29,23 @@ def test_what_makes_no_sense_is_named(
     with pytest.raises(UsageError) as refused:
         config_of("min", {"function": "math:sin"}, loci_of(space, initial), "name", 4, 3, **more)
     assert said in str(refused.value)
+
+
+def test_numbers_of_numpys_and_a_class_are_what_they_stand_for() -> None:
+    from examples.own_strategy import FollowTheBest
+
+    config = config_of(
+        "min",
+        {"function": "math:sin"},
+        loci_of(SPACE, {}),
+        "name",
+        np.int64(6),
+        np.int32(3),
+        FollowTheBest,
+        {},
+        seed=np.int64(7),
+        timeout_s=np.float64(2.5),
+    )
+    assert (config.search.population, config.search.generations, config.run.seed) == (6, 3, 7)
+    assert config.limits.epoch_timeout_s == 2.5
+    assert config.search.strategy == "examples.own_strategy:FollowTheBest"

@@ -131,6 +131,8 @@ class Search(Section):
     """The strategy's own."""
     start: Start | None = None
     """Another run, from whose best the founders go on; null for parameters and genomes of their own."""
+    hyp_text: str | None = None
+    """Text of the hyp.yaml that loci came from; hyp_evolved.yaml keeps its comments. Filled in by evodevo."""
     loci: dict[str, Locus] = Field(min_length=1)
     own_loci: dict[str, Locus] = Field(default_factory=dict)
     """Those that a strategy of a user's own adds. Filled in by evodevo; what is given is overwritten."""

@@ -22,6 +22,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from evodevo.clock import keep_steady
 from evodevo.config import RunConfig
 from evodevo.errors import UsageError
+from evodevo.report.evolution import write_evolution
 from evodevo.run.checkpoints import CheckpointError
 from evodevo.run.controller import Controller
 from evodevo.run.crew import ANYTHING, Needs
@@ -319,7 +320,9 @@ class Service(SchedulerPlugin):
         return {"problems": repair.problems, "account": repair.account, "seconds": repair.seconds}
 
     def _carry_on(self, name: str, retry: bool, generations: int | None = None) -> None:
-        controller = Controller(self.runs_dir / name, self._dispatcher, self._about(), retry, generations)
+        about, follow = self._about(), write_evolution
+        directory = self.runs_dir / name
+        controller = Controller(directory, self._dispatcher, about, retry, generations, follow)
         self._begin(name, controller)
 
     def _begin(self, name: str, controller: Controller) -> asyncio.Task[None]:

@@ -16,7 +16,7 @@ from run.fakes import SECONDS, config_of
 from run.handmade import Pen, checkpoint
 
 from evodevo import yaml_text
-from evodevo.evolution.hyp import KNOWN, REQUIRED, loci_of
+from evodevo.evolution.hyp import DEFAULTS, KNOWN, loci_of
 from evodevo.report.evolution import (
     YOLOV5_METRICS,
     density,
@@ -86,7 +86,7 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 def of_yolov5(evaluations: int = 3) -> Evolution:
     """The best is the second."""
-    values = {name: (KNOWN[name].low + KNOWN[name].high) / 3 for name in REQUIRED}
+    values = {name: (KNOWN[name].low + KNOWN[name].high) / 3 for name in DEFAULTS}
     evolution = Evolution(loci_of(values)[0], objective__metric="validation_map")
     for number in range(evaluations):
         fom = 0.5 - abs(number - 1) / 10
@@ -106,7 +106,7 @@ def test_the_columns_are_yolov5s_metrics_and_the_hyperparameters() -> None:
         "metrics/precision", "metrics/recall", "metrics/mAP_0.5", "metrics/mAP_0.5:0.95",
         "val/box_loss", "val/obj_loss", "val/cls_loss",
     ]  # fmt: skip
-    assert head[7:] == REQUIRED
+    assert head[7:] == list(DEFAULTS)
     assert [row[:8] for row in found] == [
         ["0.5", "0.25", "0.125", "0.4", "3", "1e-07", "1.2346e+07", "0.01"],
         ["0.5", "0.25", "0.125", "0.5", "3", "1e-07", "1.2346e+07", "0.013333"],
@@ -120,7 +120,7 @@ def test_each_column_is_twenty_wide_and_right_aligned() -> None:
     for line in lines:
         cells = line.split(",")
         assert {len(cell) for cell in cells} == {20}
-        assert len(cells) == 7 + len(REQUIRED)
+        assert len(cells) == 7 + len(DEFAULTS)
         assert not any(cell.endswith(" ") for cell in cells)
     assert lines[0].startswith("   metrics/precision,      metrics/recall,     metrics/mAP_0.5,")
     assert lines[1].startswith("                 0.5,                0.25,               0.125,")
@@ -128,7 +128,7 @@ def test_each_column_is_twenty_wide_and_right_aligned() -> None:
 
 def test_pandas_reads_it_as_the_tools_around_yolov5_do() -> None:
     table = pandas.read_csv(io.StringIO(evolve_csv(of_yolov5().history)), skipinitialspace=True)
-    assert [name.strip() for name in table.columns] == [*YOLOV5_METRICS.values(), *REQUIRED]
+    assert [name.strip() for name in table.columns] == [*YOLOV5_METRICS.values(), *DEFAULTS]
     assert set(map(str, table.dtypes)) <= {"float64", "int64"}
     assert int(table["metrics/mAP_0.5:0.95"].argmax()) == 1
 

@@ -18,6 +18,7 @@ from run.handmade import Pen, checkpoint
 from evodevo import yaml_text
 from evodevo.evolution.hyp import DEFAULTS, KNOWN, loci_of
 from evodevo.report.evolution import (
+    FEW,
     YOLOV5_METRICS,
     density,
     evolve_csv,
@@ -245,6 +246,32 @@ def test_hyp_evolved_is_read_back_to_the_same_values() -> None:
     assert {name: locus.get("initial", locus.get("value")) for name, locus in loci.items()} == best
 
 
+GIVEN_FILE = """\
+# Evolved before
+# Best generation: 3
+
+# About this file
+
+rate: 2.0e-2   # learning rate
+# between two
+layers: 3 # how many
+
+kind: adam
+"""
+
+
+def test_hyp_evolved_keeps_the_comments_of_the_file_and_drops_results_of_an_evolution_before() -> None:
+    loci = {name: LOCI[name] for name in ("rate", "layers", "kind", "constant")}
+    evolution = Evolution(loci, search__hyp_text=GIVEN_FILE)
+    evolution.evaluated(0.5, rate=0.0123, layers=4, kind="s,g,d")
+    text = hyp_evolved_yaml(evolution.history)
+    assert text.count("Best generation") == 1
+    assert text.partition("\n\n")[2] == (
+        "# About this file\n\nrate: 0.0123   # learning rate\n# between two\nlayers: 4 # how many\n\n"
+        "kind: 's,g,d'\nconstant: 0\n"
+    )
+
+
 @pytest.mark.parametrize(("mode", "best"), [("max", 0.2), ("min", 0.1)])
 def test_the_best_is_what_the_objective_says(mode: str, best: float) -> None:
     evolution = Evolution(objective__mode=mode)
@@ -312,6 +339,40 @@ def test_what_is_fixed_is_a_vertical_line_that_can_be_seen(figures: list[Figure]
     assert axes.get_xlim()[0] < 0 < axes.get_xlim()[1]
     assert axes.get_title() == "constant = 0, fixed"
     assert not axes.collections
+
+
+def test_zeros_that_cannot_evolve_are_lines_and_not_points(figures: list[Figure]) -> None:
+    values = {"mixup": 0.0, "fliplr": 0.5}
+    loci, gains = loci_of(values)
+    evolution = Evolution(
+        loci, search__strategy="mutate_best", search__population=1, search__options={"gains": gains}
+    )
+    evolution.evaluated(0.5)
+    evolution.evaluated(0.75, scale=0.25)
+    evolve_plot(evolution.history)
+    panels = Looked(figures).panels
+    assert [panels[name].get_title() for name in ("mixup", "fliplr", "scale")] == [
+        "mixup = 0, stays 0", "fliplr = 0.5, fixed", "scale = 0.25",
+    ]  # fmt: skip
+    assert [bool(panels[name].collections) for name in ("mixup", "fliplr", "scale")] == [False, False, True]
+
+
+@pytest.mark.parametrize("count", [FEW - 1, FEW])
+def test_few_points_have_one_dark_colour_and_no_scale_and_many_have_dark_ones(
+    figures: list[Figure], count: int
+) -> None:
+    evolution = Evolution({"rate": LOCI["rate"]})
+    draw = np.random.default_rng(0)
+    for value in draw.uniform(0.01, 0.02, count):
+        evolution.evaluated(float(value), rate=float(value))
+    evolve_plot(evolution.history)
+    (points,) = Looked(figures).panels["rate"].collections
+    (figure,) = figures
+    figure.draw_without_rendering()
+    colours = {tuple(colour) for colour in points.get_facecolor()}
+    assert (len(colours) > 1) == (count == FEW)
+    assert max(0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue, _ in colours) < 0.65
+    assert len(figure.axes) == (2 if count == FEW else 1)
 
 
 def test_a_condition_that_does_not_hold_leaves_a_member_out_of_a_panel(figures: list[Figure]) -> None:

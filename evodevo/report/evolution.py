@@ -165,8 +165,8 @@ def evolve_plot(history: History) -> bytes:
         from matplotlib.cm import ScalarMappable
 
         label = "members around, relative to the most in the panel"
-        shape = {"shrink": 0.5, "fraction": 0.02, "pad": 0.01}
-        figure.colorbar(ScalarMappable(cmap=_colours()), ax=panels[: len(loci)], label=label, **shape)
+        colours, shown = ScalarMappable(cmap=_colours()), panels[: len(loci)]
+        figure.colorbar(colours, ax=shown, label=label, shrink=0.5, fraction=0.02, pad=0.01)
     best = f", the best (+) of generation {history.best.generation}" if history.best else ""
     count = f"{len(evaluations)} evaluation{'' if len(evaluations) == 1 else 's'}"
     figure.suptitle(f"{history.config.run.name}: {count}{best}", x=0.01, ha="left", fontsize=11)
@@ -230,8 +230,8 @@ def _draw_evolved(axes: "Axes", title: str, name: str, locus: Any, evaluations: 
     else:
         crowd = density(np.log(x) if wide else x, y)
         order = crowd.argsort(kind="stable")
-        shown = {"c": crowd[order], "cmap": _colours(), "vmin": 0, "vmax": 1}
-        axes.scatter(x[order], y[order], **shown, s=18, alpha=0.8, lw=0)
+        x, y, crowd = x[order], y[order], crowd[order]
+        axes.scatter(x, y, c=crowd, cmap=_colours(), vmin=0, vmax=1, s=18, alpha=0.8, lw=0)
     for one in evaluations:
         if one.best:
             value = one.hyperparameters[name]

@@ -320,10 +320,8 @@ class Service(SchedulerPlugin):
         return {"problems": repair.problems, "account": repair.account, "seconds": repair.seconds}
 
     def _carry_on(self, name: str, retry: bool, generations: int | None = None) -> None:
-        about, follow = self._about(), write_evolution
-        directory = self.runs_dir / name
-        controller = Controller(directory, self._dispatcher, about, retry, generations, follow)
-        self._begin(name, controller)
+        place, about = self.runs_dir / name, self._about()
+        self._begin(name, Controller(place, self._dispatcher, about, retry, generations, write_evolution))
 
     def _begin(self, name: str, controller: Controller) -> asyncio.Task[None]:
         self._controllers[name] = controller

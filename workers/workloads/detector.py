@@ -100,7 +100,7 @@ class YOLO(Workload):
                 raise UsageError(f"workload.options.{name}: should be {limit} or more, not {value}")
         if anchors is not None and (not anchors or len(anchors) % len(STRIDES)):
             raise UsageError(f"workload.options.anchors: should be 3, 6, 9 ... pairs, not {len(anchors)}")
-        self.batch_size, self.epochs, self.schedule = batch_size, epochs, schedule
+        self.batch_size, self.epochs, self.shape = batch_size, epochs, schedule
         self.optimizer_name = optimizer
         self.source = (dataset, layout, (train, validation, test))
         self.limits = (train_examples, validation_examples, test_examples)
@@ -178,7 +178,7 @@ class YOLO(Workload):
             for batch in self.train_batches(training):
                 position = epoch + count / len(self.splits.train[0])
                 if self.epochs > 1:
-                    now = settings(position, self.epochs, self.schedule, values)
+                    now = settings(position, self.epochs, self.shape, values)
                 else:
                     rate = values["lr0"] * (1 - anneal * training.progress(position))
                     now = Settings(rate, rate, values["momentum"])

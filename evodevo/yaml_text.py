@@ -60,6 +60,8 @@ def text_of(path: Path) -> str:
         raise UsageError(f"{path}: is not text: {why}") from None
     except OSError as why:
         raise UsageError(f"{path}: cannot be read: {why.strerror}") from None
+    except ValueError as why:  # of a name that no file can have
+        raise UsageError(f"{path}: cannot be read: {why}") from None
     if len(text) > MOST_BYTES:
         raise UsageError(f"{path}: is larger than {MOST_BYTES >> 20} MiB, so it is no file of that kind")
     return text

@@ -235,7 +235,7 @@ def _draw_evolved(axes: "Axes", title: str, name: str, locus: Any, evaluations: 
     for one in evaluations:
         if one.best:
             value = one.hyperparameters[name]
-            axes.plot([place(value)], [one.fom], "P", color=ACCENT, ms=9, mec="white", mew=0.8)
+            axes.plot([place(value)], [one.fom], "P", color=ACCENT, ms=10, mec="black", mew=0.8)
             said = labels(locus)[locus.index(value)] if locus.labels else format(value, ".4g")
             axes.set_title(f"{title} = {said}", fontsize=9)
 

@@ -115,6 +115,29 @@ def test_a_box_is_its_middle_and_its_sides_and_a_polygon_lies_in_a_box(tmp_path:
     assert data.splits.validation[1].tolist() == [[[0, 0, 0, 0, -1]]]
 
 
+def test_training_pastes_what_polygons_enclose_and_only_where_objects_are_pasted(tmp_path: Path) -> None:
+    """Of two folders one knows outlines and the other the boxes around them; images are of two greys."""
+    triangle, box = "0 0.25 0.25 0.75 0.25 0.25 0.75", "0 0.5 0.5 0.5 0.5"
+    batches: dict[tuple[str, float], Any] = {}
+    for name, line in (("outlines", triangle), ("boxes", box)):
+        folder = small(tmp_path / name, line)
+        picture(folder / "images/train/b.png", colour=50)
+        workload = YOLO(
+            layout="yolo", test=None, pixels=64, batch_size=2, width=0.125, anchors=[(9.0, 9.0)] * 3
+        )
+        workload.prepare(torch.device("cpu"), str(folder))
+        for probability in (0.0, 1.0):
+            training = workload.begin({"copy_paste": probability}, 0, None)
+            (batches[name, probability],) = workload.train_batches(training)
+    for probability in (0.0, 1.0):
+        assert torch.equal(batches["outlines", probability][1], batches["boxes", probability][1])
+    assert torch.equal(batches["outlines", 0.0][0], batches["boxes", 0.0][0])
+    before = batches["boxes", 0.0][0]
+    changed = [int((batches[name, 1.0][0] != before).any(1).sum()) for name in ("outlines", "boxes")]
+    assert changed[1] == 32 * 24
+    assert changed[0] == pytest.approx(32 * 24 / 2, rel=0.1)
+
+
 @pytest.mark.parametrize(
     ("data", "moved"),
     [

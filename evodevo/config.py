@@ -214,11 +214,14 @@ class RunConfig(Section):
         versions.
         """
         results = ("run", "workload", "objective", "search", "data", "checkpoints", "limits", "phases")
-        one, two = self.complete(), other.complete()
+        one, two = (config.complete()._without_comments() for config in (self, other))
         found = [section for section in results if getattr(one, section) != getattr(two, section)]
         keys = ("threads_per_member", "workers_per_member", "batch_norm")
         mine, theirs = self.cluster, other.cluster
         return found + [f"cluster.{key}" for key in keys if getattr(mine, key) != getattr(theirs, key)]
+
+    def _without_comments(self) -> Self:
+        return self.model_copy(update={"search": self.search.model_copy(update={"hyp_text": None})})
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that `parse` takes back."""

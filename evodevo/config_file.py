@@ -10,6 +10,9 @@ from evodevo.errors import UsageError
 from evodevo.evolution.hyp import KNOWN, loci_of
 from evodevo.evolution.strategies import find
 
+LONGEST_HYP = 50_000
+"""Characters of a hyp.yaml whose comments are kept; a run has its text in its journal."""
+
 
 def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> RunConfig:
     """Read the config at `path`, set `overrides` (dotted key -> value) over it, and validate it.
@@ -77,16 +80,18 @@ def _read_hyp(data: dict[str, Any]) -> None:
         raise UsageError(f"search.hyp: should be the path of a hyp.yaml, not {name!r}")
     path = _path("search.hyp", name)
     given = _section(search, "loci", "search.")
-    read = yaml_text.read(path, "configs/hyp.yaml")
+    text = yaml_text.text_of(path)
+    read = yaml_text.mapping(text, path, "configs/hyp.yaml")
     values = {name: value for name, value in read.items() if name in KNOWN or name not in given}
+    has_gains = _has_gains(search.get("strategy"))
+    chosen = _section(_section(search, "options", "search."), "gains", "search.options.") if has_gains else {}
     try:
-        loci, gains = loci_of(values)
+        loci, gains = loci_of(values, chosen)
     except ValueError as why:
         raise UsageError(f"{path}: {why}") from None
-    if _has_gains(search.get("strategy")):
-        chosen = _section(_section(search, "options", "search."), "gains", "search.options.")
-        chosen |= {name: gain for name, gain in gains.items() if name not in {*given, *chosen}}
+    chosen |= {name: gain for name, gain in gains.items() if name not in {*given, *chosen}}
     search["loci"] = {**loci, **given}
+    search["hyp_text"] = text if len(text) <= LONGEST_HYP else None
 
 
 def _has_gains(strategy: Any) -> bool:

@@ -40,14 +40,18 @@ def _is_a_length(value: Any) -> Any:
 EpochsPerGeneration = Annotated[int | list[int] | Literal["auto"], BeforeValidator(_is_a_length)]
 
 
+PARAMETERS_ALONE = ("parameters", "start")
+"""Values of `search.start.take` that leave loci as they are."""
+
+
 class Start(Section):
     """What the founders of a run start from: another run's best, copied when it begins."""
 
     run: str
     """A run's name in the same runs directory, or the path of a run's directory."""
-    take: Literal["best", "genome", "start"] = "best"
-    """The parameters and the genome of its best member; the genome alone, with parameters drawn freshly; or
-    the parameters that it started from itself."""
+    take: Literal["best", "parameters", "genome", "start"] = "best"
+    """The parameters and the genome of its best member; its parameters alone, with loci as the config has
+    them; the genome alone, with parameters drawn freshly; or the parameters that it started from itself."""
     fix: list[str] = Field(default_factory=list)
     """Loci that are fixed at the values of that genome; the others begin there."""
 
@@ -58,8 +62,8 @@ class Start(Section):
 
     @model_validator(mode="after")
     def _fixes_what_it_takes(self) -> Self:
-        if self.fix and self.take == "start":
-            raise ValueError("fix is at values of the best genome, which `take: start` does not take")
+        if self.fix and self.take in PARAMETERS_ALONE:
+            raise ValueError(f"fix is at values of the best genome, which `take: {self.take}` does not take")
         return self
 
     @property
@@ -131,6 +135,8 @@ class Search(Section):
     """The strategy's own."""
     start: Start | None = None
     """Another run, from whose best the founders go on; null for parameters and genomes of their own."""
+    hyp_text: str | None = None
+    """Text of the hyp.yaml that loci came from; hyp_evolved.yaml keeps its comments. Filled in by evodevo."""
     loci: dict[str, Locus] = Field(min_length=1)
     own_loci: dict[str, Locus] = Field(default_factory=dict)
     """Those that a strategy of a user's own adds. Filled in by evodevo; what is given is overwritten."""

@@ -253,7 +253,8 @@ def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             ("pace", f"{search.pace}{f' of {search.pool}' if search.pool else ''}"),
             *([("averages", averages)] if (averages := _averages(search)) else []),
         ]
-    evolving = [name for name, locus in search.loci.items() if locus.evolves]
+    immovable = config.strategy().immovable()
+    evolving = [name for name, locus in search.loci.items() if locus.evolves and name not in immovable]
     return [
         ("run", f"{config.run.name}, seed {config.run.seed}"),
         ("workload", config.workload.use or str(config.workload.command)),
@@ -268,4 +269,12 @@ def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         *([("target", config.objective.target.text())] if config.objective.target else []),
         *size,
         ("evolving", ", ".join(evolving) or "nothing"),
+        *_grouped("can't evolve", immovable),
     ]
+
+
+def _grouped(label: str, reasons: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return a row for each reason, with the names that it holds for; the first has the label."""
+    names = {why: [name for name, one in reasons.items() if one == why] for why in reasons.values()}
+    lines = [f"{', '.join(those)}: {why}" for why, those in names.items()]
+    return [(label if not at else "", line) for at, line in enumerate(lines)]

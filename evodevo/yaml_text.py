@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,18 +46,31 @@ class _Dumper(yaml.SafeDumper):
 
 def read(path: Path, example: str) -> dict[str, Any]:
     """The mapping in a YAML file. Raises `UsageError` where there is none, naming an example of one."""
+    return mapping(text_of(path), path, example)
+
+
+def text_of(path: Path) -> str:
+    """Return the text of a YAML file. Raises `UsageError` if it cannot be read."""
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read(MOST_BYTES + 1)
-        if len(text) > MOST_BYTES:
-            raise UsageError(f"{path}: is larger than {MOST_BYTES >> 20} MiB, so it is no file of that kind")
-        data = load(text)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file (from {os.getcwd()})") from None
     except UnicodeDecodeError as why:
         raise UsageError(f"{path}: is not text: {why}") from None
     except OSError as why:
         raise UsageError(f"{path}: cannot be read: {why.strerror}") from None
+    except ValueError as why:  # of a name that no file can have
+        raise UsageError(f"{path}: cannot be read: {why}") from None
+    if len(text) > MOST_BYTES:
+        raise UsageError(f"{path}: is larger than {MOST_BYTES >> 20} MiB, so it is no file of that kind")
+    return text
+
+
+def mapping(text: str, path: Path, example: str) -> dict[str, Any]:
+    """Return the mapping in the text of the file at `path`. Raises `UsageError`, naming an example of one."""
+    try:
+        data = load(text)
     except ValueError as why:
         raise UsageError(f"{path}: is not YAML: {why}") from None
     if data is None:
@@ -92,6 +105,37 @@ def dump(data: Any, **style: Any) -> str:
     """YAML text that `load` reads back the same, keys in their order."""
     text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, **style)
     return text
+
+
+def with_values(text: str, values: Mapping[str, Any]) -> str:
+    """Return `text`, a mapping of names to values, with these values in place of its own: comments stay.
+
+    Entries that `values` lacks are removed with their lines; names that `text` lacks follow at the end. Where
+    that does not give `values`, as with aliases or a mapping in braces, the result is `dump(values)`.
+    """
+    try:
+        made = _with_values(text, dict(values))
+        return made if load(made) == values else dump(dict(values))
+    except (yaml.YAMLError, ValueError):
+        return dump(dict(values))
+
+
+def _with_values(text: str, values: dict[str, Any]) -> str:
+    root = _Loader(text).get_single_node()
+    if not isinstance(root, yaml.MappingNode):
+        raise ValueError("is not a mapping")
+    parts, at = [], 0
+    for key, value in root.value:
+        begin, end = value.start_mark.index, value.end_mark.index
+        if key.value in values:
+            parts += [text[at:begin], dump([values.pop(key.value)], default_flow_style=True).strip()[1:-1]]
+        else:
+            begin = text.rfind("\n", 0, key.start_mark.index) + 1
+            parts.append(text[at:begin])
+            end = text.find("\n", end) + 1 or len(text)
+        at = end
+    made = "".join([*parts, text[at:]])
+    return made + ("" if made.endswith("\n") else "\n") + (dump(values) if values else "")
 
 
 def _written_out(node: yaml.Node, known: dict[int, int]) -> int:

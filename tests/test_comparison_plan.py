@@ -295,7 +295,7 @@ def test_the_number_of_workers_makes_no_other_config(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    sorted(path for path in CONFIGS.rglob("*.yaml") if path.name != "hyp.yaml"),
+    sorted(path for path in CONFIGS.rglob("*.yaml") if not path.name.startswith("hyp.")),
     ids=lambda path: str(path.relative_to(CONFIGS)),
 )
 def test_every_config_here_is_good_and_so_are_its_arms(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

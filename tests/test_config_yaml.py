@@ -264,3 +264,22 @@ def test_a_path_of_a_user_that_is_none_is_refused(key: str, tmp_path: Path) -> N
     said = complaint(lambda: load_text(tmp_path, SMALL, {key: "~nobody-of-that-name/x"}))
     assert said.startswith(f"{key}: ~nobody-of-that-name/x: no such user")
     assert "NUL" in complaint(lambda: load_text(tmp_path, SMALL, {key: "a\0b"}))
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("a: 1 # one\nb: 2\n", "a: 5 # one\nb: 6\n"),
+        ("a: 1  # one", "a: 5  # one\nb: 6\n"),
+        ("# head\n\nc: 9 # gone\nb: 2 # two\na: 1", "# head\n\nb: 6 # two\na: 5\n"),
+        ("{a: 1, b: 2} # both\n", "{a: 5, b: 6} # both\n"),
+        ("{a: 1} # one\n", "a: 5\nb: 6\n"),
+        ("a: &x 1\nb: *x\n", "a: 5\nb: 6\n"),
+        ("a: 1\nb: 2\na: 3\n", "a: 5\nb: 6\n"),
+        ("a: [\n", "a: 5\nb: 6\n"),
+        ("- 1\n", "a: 5\nb: 6\n"),
+        ("", "a: 5\nb: 6\n"),
+    ],
+)
+def test_values_take_the_place_of_others_in_a_text_whose_comments_stay(text: str, made: str) -> None:
+    assert yaml_text.with_values(text, {"a": 5, "b": 6}) == made

@@ -9,6 +9,7 @@ from configs import small
 from evodevo import display
 from evodevo.config import parse
 from evodevo.console import HarmlessConsole
+from evodevo.evolution.strategies.mutate_best import NEITHER, NO_GAIN, ZERO
 from evodevo.run.view import Reading, Status, View
 
 REASON = "2 of 4 members failed; the first, g000s000:\nTraceback ...\n  File ...\nValueError: no [/way]\n"
@@ -95,6 +96,26 @@ def test_a_worker_that_only_one_run_cannot_use_is_said_with_that_run() -> None:
     assert display.unused_lines(["worker a: taken"], [status]) == [
         "no work for worker a: taken",
         "no work from small for worker b: its data differ",
+    ]
+
+
+def test_check_says_which_hyperparameters_cannot_evolve_and_what_would_let_them() -> None:
+    loci = {
+        "lr0": {"type": "float", "low": 1e-5, "high": 0.1, "initial": 0.01},
+        "degrees": {"type": "float", "low": 0.0, "high": 45.0, "initial": 0.0},
+        "mixup": {"type": "float", "low": 0.0, "high": 1.0, "initial": 0.0},
+        "fliplr": {"type": "fixed", "value": 0.5},
+        "perspective": {"type": "fixed", "value": 0.0},
+        "constant": {"type": "fixed", "value": 3},
+    }
+    search = {"strategy": "mutate_best", "generations": 3, "loci": loci}
+    search["options"] = {"gains": {"fliplr": 0.0, "perspective": 0.0}}
+    told = display.plan(parse({**small(), "search": search}), {"facts": [], "metrics": ["validation_loss"]})
+    assert told[-4:] == [
+        ("evolving", "lr0"),
+        ("can't evolve", f"degrees, mixup: {ZERO}"),
+        ("", f"fliplr: {NO_GAIN}"),
+        ("", f"perspective: {NEITHER}"),
     ]
 
 

@@ -120,6 +120,7 @@ ALLOWED = {
         "evodevo.errors",
         "evodevo.installed",
         "evodevo.versions",
+        "evodevo.yaml_text",
     ],
 }
 HEAVY = ["torch", "torchvision", "safetensors", "workers"]

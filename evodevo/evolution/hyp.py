@@ -1,7 +1,7 @@
 """A hyp.yaml of YOLOv5's: the hyperparameters of a detector's training by their known names, as loci.
 
-Names, gains and bounds of `YOLOV5` are those of its evolution; `BEYOND` has more of the kind, which the
-detector in `workers` knows. The text of the file is somebody else's to read.
+Names, gains and bounds of `YOLOV5` are those of its evolution, and `DEFAULTS` are the values of its guide;
+`BEYOND` has more of the kind, which the detector in `workers` knows. The text of the file is read elsewhere.
 """
 
 import sys
@@ -68,32 +68,63 @@ BEYOND: dict[str, Evolves] = {
     "gridmask": Evolves(1, 0.0, 1.0),
 }
 KNOWN = {**YOLOV5, **BEYOND}
-REQUIRED = [name for name in YOLOV5 if name != "anchors"]
+DEFAULTS: dict[str, float] = {
+    "lr0": 0.01,
+    "lrf": 0.01,
+    "momentum": 0.937,
+    "weight_decay": 0.0005,
+    "warmup_epochs": 3.0,
+    "warmup_momentum": 0.8,
+    "warmup_bias_lr": 0.1,
+    "box": 0.05,
+    "cls": 0.5,
+    "cls_pw": 1.0,
+    "obj": 1.0,
+    "obj_pw": 1.0,
+    "iou_t": 0.2,
+    "anchor_t": 4.0,
+    "fl_gamma": 0.0,
+    "hsv_h": 0.015,
+    "hsv_s": 0.7,
+    "hsv_v": 0.4,
+    "degrees": 0.0,
+    "translate": 0.1,
+    "scale": 0.5,
+    "shear": 0.0,
+    "perspective": 0.0,
+    "flipud": 0.0,
+    "fliplr": 0.5,
+    "mosaic": 1.0,
+    "mixup": 0.0,
+    "copy_paste": 0.0,
+}
+"""Values of names that a file lacks: those of the guide's file, `configs/hyp.scratch-low.yaml`, in its order.
+`anchors` is a comment there, and so is off."""
 OFF_AT_ZERO = {"anchors", "restart_epochs"}
-"""Where zero is no little of it but none, and no place to evolve from."""
-
+"""Zero disables these hyperparameters, so evolution cannot start from it."""
 
 WIDE = 100
 """Bounds further apart than by this factor are of a logarithmic scale."""
 
 
-def loci_of(values: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
-    """What a config has as `search.loci`, and the gain of each locus, in the order of `values`.
+def loci_of(
+    values: Mapping[str, Any], chosen: Mapping[str, Any] | None = None
+) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
+    """Return what a config has as `search.loci`, and the gain of each locus: `values` first, then the rest.
 
-    One with a gain of 0 is a fixed locus, and so is what a zero switches off. The value is `initial` as it
-    is: where it is outside the bounds, they are wide enough to hold it.
-    Raises `ValueError` with all that is wrong, a line each: unknown and missing names, and values that are no
-    finite numbers.
+    A name of `DEFAULTS` that `values` lack has its value there. `chosen`: gains that go before the table's;
+    what is not a number among them is left for others to refuse. A gain of 0 makes a fixed locus, and so does
+    a zero that switches something off. The value is `initial` as it is: if it is outside the bounds, they are
+    widened to hold it.
+    Raises `ValueError` with everything that is wrong, one line for each: unknown names, and values that are
+    not finite numbers of 0 or more.
     """
     unknown = [str(name) for name in values if name not in KNOWN]
-    missing = [name for name in REQUIRED if name not in values]
     near = {name: get_close_matches(name, KNOWN, n=1) for name in unknown}
     problems = [
         f"{name}: is no hyperparameter of a hyp.yaml" + (f"; did you mean {like[0]}?" if like else "")
         for name, like in near.items()
     ]
-    if missing:
-        problems.append(f"missing: {', '.join(missing)}")
     problems += [
         f"{name}: should be a finite number of 0 or more, not {value!r}"
         for name, value in values.items()
@@ -103,13 +134,14 @@ def loci_of(values: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], dict[
         problems.append(f"known: {', '.join(KNOWN)}")
     if problems:
         raise ValueError("\n  ".join(problems))
-    off = {name for name in OFF_AT_ZERO if values.get(name) == 0}
-    gains = {name: 0.0 if name in off else float(KNOWN[name].gain) for name in values}
-    return {name: _locus(name, float(value), gains[name]) for name, value in values.items()}, gains
+    whole = {**values, **{name: value for name, value in DEFAULTS.items() if name not in values}}
+    given = {name: float(gain) for name, gain in (chosen or {}).items() if _is_finite(gain)}
+    gains = {name: given.get(name, float(KNOWN[name].gain)) for name in whole}
+    return {name: _locus(name, float(value), gains[name]) for name, value in whole.items()}, gains
 
 
 def _locus(name: str, value: float, gain: float) -> dict[str, Any]:
-    if gain == 0:
+    if gain == 0 or (value == 0 and name in OFF_AT_ZERO):
         return {"type": "fixed", "value": value}
     low, high = min(KNOWN[name].low, value), max(KNOWN[name].high, value)
     scale = "log" if 0 < WIDE * low <= high else "linear"

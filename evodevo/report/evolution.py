@@ -1,26 +1,33 @@
 """An evolution as YOLOv5's users know it: evolve.csv, hyp_evolved.yaml and evolve.png.
 
 They are made for runs in which every member is trained from scratch, so that its fom is a function of its
-hyperparameters alone. Members that failed or diverged are left out.
+hyperparameters alone. Members that failed or diverged are left out. The first two are written after every
+member (`write_evolution`), all three at the end and by `evodevo report`.
 """
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evodevo import yaml_text
 from evodevo.evolution.space import text_of
+from evodevo.evolution.strategies import STRATEGIES
 from evodevo.report.colours import ACCENT, INK
 from evodevo.report.naming import labels, locus_name, metric_name
 from evodevo.report.plots import new_figure, png
-from evodevo.run.history import History
+from evodevo.run import files
+from evodevo.run.history import History, load_history
+from evodevo.run.journal import JOURNAL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
 
 YOLOV5_METRICS = {
     "validation_precision": "metrics/precision",
@@ -32,8 +39,12 @@ YOLOV5_METRICS = {
     "validation_cls_loss": "val/cls_loss",
 }
 """Our names, and theirs."""
+CSV, YAML = "evolve.csv", "hyp_evolved.yaml"
 MOST_COLUMNS = 5
-COLOURS = "viridis"
+COLOURS, DARKEST_PART = "plasma", 0.75
+"""A colour map, and the fraction of it that can be seen on white."""
+FEW = 30
+"""With fewer members than that a density means nothing, and all points have one colour."""
 BINS = 40
 DECADE = 10.0
 ABREAST = 20
@@ -89,17 +100,39 @@ def hyp_evolved_yaml(history: History) -> str:
         ", ".join(map(_cell, metrics.values())),
         ", ".join(map(_cell, map(best.metrics.get, metrics))),
     ]
-    return "".join(f"# {line}\n" for line in header) + "\n" + yaml_text.dump(dict(best.hyperparameters))
+    given, values = history.config.search.hyp_text, best.hyperparameters
+    body = yaml_text.with_values(without_results(given), values) if given else yaml_text.dump(dict(values))
+    return "".join(f"# {line}\n" for line in header) + "\n" + body
+
+
+def without_results(text: str) -> str:
+    """Return the text of a hyp.yaml without the comment that an evolution put above it."""
+    head = re.match(r"(?:#.*\n)+\n*", text)
+    return text[head.end() :] if head and "# Best generation:" in head[0] else text
+
+
+def write_evolution(directory: Path) -> None:
+    """Write evolve.csv and hyp_evolved.yaml of the run in `directory` as far as it has come, each atomically.
+
+    Nothing is written as long as no member is done. Raises `OSError`, and `UsageError` for a damaged journal.
+    """
+    history = load_history(directory / JOURNAL)
+    if history.best:
+        contents = {CSV: evolve_csv(history), YAML: hyp_evolved_yaml(history)}
+        files.replace_all({directory / name: text for name, text in contents.items()})
 
 
 def evolve_plot(history: History) -> bytes:
     """A panel a hyperparameter, as PNG: the fom of each member against the value that it had.
 
-    Points have the colour of how many are around them. The best member is marked, and its value is in the
-    title. A fixed number is a line; what is fixed and no number is left out.
+    With `FEW` members or more, points have the colour of how many are around them, relative to the most
+    crowded place of their panel. The best member is marked, and its value is in the title. A number that
+    cannot evolve is a line; what cannot and is not a number is left out.
     """
     evaluations = _evaluations(history)
     space = history.config.space()
+    known = history.config.search.strategy in STRATEGIES
+    immovable = history.config.strategy().immovable() if known else {}
     loci = {
         name: locus
         for name, locus in space.loci.items()
@@ -114,8 +147,10 @@ def evolve_plot(history: History) -> bytes:
         axes.tick_params(labelsize=8)
         if number % columns == 0:
             axes.set_ylabel(metric_name(history.config))
-        if locus.type == "fixed":
-            _draw_fixed(axes, locus_name(space, name), float(locus.value))
+        if locus.type == "fixed" or (name in immovable and _is_number(locus.initial)):
+            stays = "fixed" if locus.initial or not locus.evolves else "stays 0"
+            title = f"{locus_name(space, name)} = {locus.initial:.4g}, {stays}"
+            _draw_fixed(axes, title, float(locus.initial))
         else:
             _draw_evolved(
                 axes,
@@ -126,12 +161,12 @@ def evolve_plot(history: History) -> bytes:
             )
     for axes in panels[len(loci) :]:
         axes.remove()
-    if loci:
-        shown = panels[: len(loci)]
+    if loci and len(evaluations) >= FEW:
         from matplotlib.cm import ScalarMappable
 
-        colours = ScalarMappable(cmap=COLOURS)
-        figure.colorbar(colours, ax=shown, label="density", shrink=0.5, fraction=0.02, pad=0.01)
+        label = "members around, relative to the most in the panel"
+        colours, shown = ScalarMappable(cmap=_colours()), panels[: len(loci)]
+        figure.colorbar(colours, ax=shown, label=label, shrink=0.5, fraction=0.02, pad=0.01)
     best = f", the best (+) of generation {history.best.generation}" if history.best else ""
     count = f"{len(evaluations)} evaluation{'' if len(evaluations) == 1 else 's'}"
     figure.suptitle(f"{history.config.run.name}: {count}{best}", x=0.01, ha="left", fontsize=11)
@@ -152,12 +187,19 @@ def density(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return found
 
 
+def _colours() -> "Colormap":
+    import matplotlib
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(matplotlib.colormaps[COLOURS](np.linspace(0, DARKEST_PART, 256)))
+
+
 def _draw_fixed(axes: "Axes", title: str, value: float) -> None:
     around = abs(value) or 1.0
     axes.axvline(value, color=INK, lw=1.5)
     axes.set_xlim(value - around, value + around)
     axes.set_xticks([value], [f"{value:.4g}"])
-    axes.set_title(f"{title} = {value:.4g}, fixed", fontsize=9)
+    axes.set_title(title, fontsize=9)
 
 
 def _draw_evolved(axes: "Axes", title: str, name: str, locus: Any, evaluations: Sequence[Evaluation]) -> None:
@@ -183,15 +225,19 @@ def _draw_evolved(axes: "Axes", title: str, name: str, locus: Any, evaluations: 
 
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=locus.type == "int"))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:.4g}"))
-    crowd = density(np.log(x) if wide else x, y)
-    order = crowd.argsort(kind="stable")
-    axes.scatter(x[order], y[order], c=crowd[order], cmap=COLOURS, vmin=0, vmax=1, s=18, alpha=0.8, lw=0)
+    if len(x) < FEW:
+        axes.scatter(x, y, color=INK, s=18, alpha=0.8, lw=0)
+    else:
+        crowd = density(np.log(x) if wide else x, y)
+        order = crowd.argsort(kind="stable")
+        x, y, crowd = x[order], y[order], crowd[order]
+        axes.scatter(x, y, c=crowd, cmap=_colours(), vmin=0, vmax=1, s=18, alpha=0.8, lw=0)
     for one in evaluations:
         if one.best:
             value = one.hyperparameters[name]
-            axes.plot([place(value)], [one.fom], "P", color=ACCENT, ms=9, mec="white", mew=0.8)
-            shown = labels(locus)[locus.index(value)] if locus.labels else format(value, ".4g")
-            axes.set_title(f"{title} = {shown}", fontsize=9)
+            axes.plot([place(value)], [one.fom], "P", color=ACCENT, ms=10, mec="black", mew=0.8)
+            said = labels(locus)[locus.index(value)] if locus.labels else format(value, ".4g")
+            axes.set_title(f"{title} = {said}", fontsize=9)
 
 
 def _evaluations(history: History) -> list[Evaluation]:

@@ -26,7 +26,8 @@ from evodevo.run.crew import (
     Caller,
     Needs,
 )
-from evodevo.run.events import End, Ended, Event, Extended, Soup, TakenOver
+from evodevo.run.events import End, Ended, Event, Extended, Result, Soup, TakenOver
+from evodevo.run.follower import Follower, Write
 from evodevo.run.history import History, load_history
 from evodevo.run.journal import Journal, JournalError, JournalInUse, Removed, Superseded
 from evodevo.run.keeper import Keeper
@@ -53,7 +54,8 @@ class Controller:
 
     `about` goes into the journal's `controller` record (where this controller is). With `retry`, members
     that failed and of whom nobody descends are tried again. `generations` is a new number of them, which
-    `evodevo.run.extension` has judged.
+    `evodevo.run.extension` has judged. `follow` writes what is to be had after every member of a run in which
+    each trains from scratch.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Controller:
         about: Mapping[str, Any],
         retry: bool = False,
         generations: int | None = None,
+        follow: Write | None = None,
     ) -> None:
         self.directory = directory
         self.history = History()
@@ -70,6 +73,8 @@ class Controller:
         self._about = about
         self._retry = retry
         self._generations = generations
+        self._follow = follow
+        self._follower: Follower | None = None
         self._edition = uuid.uuid4().hex
         self.warnings: list[str] = []
         """What went wrong that did not stop the run."""
@@ -131,10 +136,15 @@ class Controller:
         loop = Loop(
             self.history, self._job, pacing, keeper, mending, self._caller, self.write, lambda: self.needs
         )
+        if self._follow and not self.history.inherits:
+            self._follower = Follower(self.directory, self._follow)
+            self._follower.note()
         try:
             return await loop.run()
         finally:
             loop.dismiss()
+            if self._follower:
+                await self._follower.close()
 
     async def _pacing(self) -> Pacing:
         """Raises `RunFailed` if the strategy, which may be a user's, cannot be had here."""
@@ -190,6 +200,8 @@ class Controller:
     def _take_in(self, events: Sequence[Event], records: Sequence[Mapping[str, Any]]) -> None:
         for event, record in zip(events, records, strict=True):
             self.history.take(event, record["time"])
+        if self._follower and any(isinstance(event, Result) for event in events):
+            self._follower.note()
 
     async def _take_up(self, journal: Journal) -> None:
         """Begin where the journal ends. A long one is read in the thread: nothing else waits for that."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evodevo.config import RunConfig
-from evodevo.config_search import Start
+from evodevo.config_search import PARAMETERS_ALONE, Start
 from evodevo.config_start import with_initials
 from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore, DamagedCheckpointError
@@ -89,7 +89,7 @@ def find_origin(config: RunConfig, runs_dir: Path) -> Found | None:
     except CheckpointError as why:
         raise _wrong(str(why)) from None
     facts = [origin.text()]
-    if start.take == "start":
+    if start.take in PARAMETERS_ALONE:
         return Found(origin, origin.checkpoint, url, data, config, facts, history)
     begun, more = with_initials(config, origin.genome)
     return Found(origin, origin.checkpoint, url, data, begun, facts + more, history)
@@ -98,7 +98,7 @@ def find_origin(config: RunConfig, runs_dir: Path) -> Found | None:
 def as_begun(config: RunConfig, history: History) -> RunConfig:
     """Return `config` as it would be if a run had begun with it where that of `history` did."""
     start = config.search.start
-    if start is None or start.take == "start" or history.origin is None:
+    if start is None or start.take in PARAMETERS_ALONE or history.origin is None:
         return config
     return with_initials(config, history.origin.genome)[0]
 
@@ -112,7 +112,7 @@ def _origin_of(history: History, start: Start) -> Origin:
     best = history.best
     if best is None or best.outcome is None:
         raise _wrong(f"run {start.run!r} has no best member yet")
-    if best.outcome.checkpoint is None and start.take == "best":
+    if best.outcome.checkpoint is None and start.take != "genome":
         raise _wrong(
             f"run {start.run!r} keeps no checkpoints: its command has no {{checkpoint_out}}; "
             "copy the values of its schedule.yaml into search.loci instead"
@@ -125,7 +125,7 @@ def _origin_of(history: History, start: Start) -> Origin:
         best.fom,
         history.epochs_trained(best) + (before.epochs if before else 0),
         dict(best.birth.genome),
-        best.outcome.checkpoint if start.take == "best" else None,
+        best.outcome.checkpoint if start.take != "genome" else None,
     )
 
 

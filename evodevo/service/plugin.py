@@ -22,6 +22,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from evodevo.clock import keep_steady
 from evodevo.config import RunConfig
 from evodevo.errors import UsageError
+from evodevo.report.evolution import write_evolution
 from evodevo.run.checkpoints import CheckpointError
 from evodevo.run.controller import Controller
 from evodevo.run.crew import ANYTHING, Needs
@@ -319,8 +320,8 @@ class Service(SchedulerPlugin):
         return {"problems": repair.problems, "account": repair.account, "seconds": repair.seconds}
 
     def _carry_on(self, name: str, retry: bool, generations: int | None = None) -> None:
-        controller = Controller(self.runs_dir / name, self._dispatcher, self._about(), retry, generations)
-        self._begin(name, controller)
+        place, about = self.runs_dir / name, self._about()
+        self._begin(name, Controller(place, self._dispatcher, about, retry, generations, write_evolution))
 
     def _begin(self, name: str, controller: Controller) -> asyncio.Task[None]:
         self._controllers[name] = controller

@@ -7,7 +7,7 @@ import pytest
 
 from evodevo import yaml_text
 from evodevo.config import parse
-from evodevo.evolution.hyp import BEYOND, KNOWN, REQUIRED, YOLOV5, loci_of
+from evodevo.evolution.hyp import BEYOND, DEFAULTS, KNOWN, YOLOV5, loci_of
 from evodevo.evolution.space import FixedLocus, FloatLocus
 from tests.configs import small
 from workers.detection import recipe
@@ -49,7 +49,7 @@ mosaic: 0.71
 mixup: 0.064
 copy_paste: 0
 """
-HYP = Path(__file__).resolve().parents[2] / "configs" / "hyp.yaml"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 def file(**changes: Any) -> dict[str, Any]:
@@ -75,9 +75,10 @@ def test_a_file_of_yolov5s_is_read_as_it_is() -> None:
     assert isinstance(space.loci["copy_paste"], FloatLocus)
 
 
-def test_the_file_to_begin_with_has_yolov5s_names_within_its_bounds() -> None:
-    values = yaml_text.load(HYP.read_text())
-    assert list(values) == REQUIRED
+@pytest.mark.parametrize("name", ["hyp.yaml", "hyp.scratch-low.yaml"])
+def test_the_files_to_begin_with_have_yolov5s_names_within_its_bounds(name: str) -> None:
+    values = yaml_text.load((CONFIGS / name).read_text())
+    assert list(values) == list(DEFAULTS)
     assert loci_of(values)
     outside = [name for name, value in values.items() if not KNOWN[name].low <= value <= KNOWN[name].high]
     assert outside == []
@@ -92,15 +93,35 @@ def test_those_with_a_gain_of_zero_are_fixed_and_no_others_are() -> None:
     assert (gains["momentum"], gains["anchors"], gains["lr0"]) == (0.3, 2.0, 1.0)
 
 
-def test_the_names_that_are_asked_for_are_the_28_of_yolov5() -> None:
-    assert len(REQUIRED) == 28
-    assert loci_of(file(anchors=None))[0].keys() == set(REQUIRED)
+def test_the_file_of_the_guide_has_its_28_values_and_they_are_those_of_missing_names() -> None:
+    values = yaml_text.load((CONFIGS / "hyp.scratch-low.yaml").read_text())
+    assert values == DEFAULTS
+    assert len(values) == 28
+    assert [values[name] for name in ("lr0", "lrf", "momentum", "hsv_s", "fliplr", "mosaic", "mixup")] == [
+        0.01, 0.01, 0.937, 0.7, 0.5, 1.0, 0.0,
+    ]  # fmt: skip
+    assert loci_of({}) == loci_of(values)
+
+
+def test_a_file_of_an_older_version_has_the_defaults_of_later_names_behind_its_own() -> None:
+    old = file(anchors=None, copy_paste=None, lrf=None, mixup=0.25)
+    loci, gains = loci_of(old)
+    assert list(loci) == list(gains) == [*old, "lrf", "copy_paste"]
+    values = parse(small({"search.loci": loci})).space().given()
+    assert values == {**old, "lrf": 0.01, "copy_paste": 0.0}
+
+
+def test_a_chosen_gain_goes_before_the_tables_and_decides_what_evolves() -> None:
+    loci, gains = loci_of(file(), {"fliplr": 1, "lr0": 0.0, "box": "much", "own": 2.0})
+    assert (loci["fliplr"]["type"], gains["fliplr"]) == ("float", 1.0)
+    assert (loci["lr0"]["type"], gains["lr0"]) == ("fixed", 0.0)
+    assert (gains["box"], "own" in gains) == (1.0, False)
 
 
 @pytest.mark.parametrize("name", ["anchors", "restart_epochs"])
 def test_what_a_zero_switches_off_stays_off(name: str) -> None:
     loci, gains = loci_of(file(**{name: 0}))
-    assert (loci[name], gains[name]) == ({"type": "fixed", "value": 0.0}, 0.0)
+    assert loci[name] == {"type": "fixed", "value": 0.0}
     loci, gains = loci_of(file(**{name: 5}))
     assert loci[name]["type"] == "float"
     assert gains[name] > 0
@@ -136,10 +157,6 @@ def test_where_an_unknown_name_resembles_none_all_are_named_once() -> None:
     ]
 
 
-def test_the_missing_names_are_told() -> None:
-    assert refusal(copy_paste=None, lrf=None) == "missing: lrf, copy_paste"
-
-
 @pytest.mark.parametrize("value", ["much", "0.1x", True, [0.1], {}, float("nan"), -float("inf"), 10**400])
 def test_a_value_that_is_no_finite_number_is_told(value: Any) -> None:
     assert refusal(box=value) == f"box: should be a finite number of 0 or more, not {value!r}"
@@ -153,7 +170,7 @@ def test_an_empty_value_is_not_a_missing_name() -> None:
 def test_all_that_is_wrong_is_told_at_once() -> None:
     told = refusal(mixup=None, mix_up=0.1, lr0="fast", lrf=None, flip_lr=0.5)
     starts = [line.split(":")[0].strip() for line in told.splitlines()]
-    assert starts == ["mix_up", "flip_lr", "missing", "lr0"]
+    assert starts == ["mix_up", "flip_lr", "lr0"]
 
 
 def test_a_key_that_is_not_text_is_an_unknown_name() -> None:

@@ -34,6 +34,8 @@ def test_a_steady_run_goes_on_where_it_was_after_everything_was_killed(
     assert len(history_of(run).generations) == 2, "nobody is born without a worker"
     held.file.unlink()
     until(lambda: history_of(run).completed() >= 3, "three members")
+    until(lambda: (run / "evolve.csv").exists(), "the files that are written after every member")
+    assert "# Best generation: " in (run / "hyp_evolved.yaml").read_text()
     held.file.touch()
     processes.end()
     assert first.returncode == -signal.SIGKILL

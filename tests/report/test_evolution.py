@@ -16,8 +16,9 @@ from run.fakes import SECONDS, config_of
 from run.handmade import Pen, checkpoint
 
 from evodevo import yaml_text
-from evodevo.evolution.hyp import KNOWN, REQUIRED, loci_of
+from evodevo.evolution.hyp import DEFAULTS, KNOWN, loci_of
 from evodevo.report.evolution import (
+    FEW,
     YOLOV5_METRICS,
     density,
     evolve_csv,
@@ -86,7 +87,7 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 def of_yolov5(evaluations: int = 3) -> Evolution:
     """The best is the second."""
-    values = {name: (KNOWN[name].low + KNOWN[name].high) / 3 for name in REQUIRED}
+    values = {name: (KNOWN[name].low + KNOWN[name].high) / 3 for name in DEFAULTS}
     evolution = Evolution(loci_of(values)[0], objective__metric="validation_map")
     for number in range(evaluations):
         fom = 0.5 - abs(number - 1) / 10
@@ -106,7 +107,7 @@ def test_the_columns_are_yolov5s_metrics_and_the_hyperparameters() -> None:
         "metrics/precision", "metrics/recall", "metrics/mAP_0.5", "metrics/mAP_0.5:0.95",
         "val/box_loss", "val/obj_loss", "val/cls_loss",
     ]  # fmt: skip
-    assert head[7:] == REQUIRED
+    assert head[7:] == list(DEFAULTS)
     assert [row[:8] for row in found] == [
         ["0.5", "0.25", "0.125", "0.4", "3", "1e-07", "1.2346e+07", "0.01"],
         ["0.5", "0.25", "0.125", "0.5", "3", "1e-07", "1.2346e+07", "0.013333"],
@@ -120,7 +121,7 @@ def test_each_column_is_twenty_wide_and_right_aligned() -> None:
     for line in lines:
         cells = line.split(",")
         assert {len(cell) for cell in cells} == {20}
-        assert len(cells) == 7 + len(REQUIRED)
+        assert len(cells) == 7 + len(DEFAULTS)
         assert not any(cell.endswith(" ") for cell in cells)
     assert lines[0].startswith("   metrics/precision,      metrics/recall,     metrics/mAP_0.5,")
     assert lines[1].startswith("                 0.5,                0.25,               0.125,")
@@ -128,7 +129,7 @@ def test_each_column_is_twenty_wide_and_right_aligned() -> None:
 
 def test_pandas_reads_it_as_the_tools_around_yolov5_do() -> None:
     table = pandas.read_csv(io.StringIO(evolve_csv(of_yolov5().history)), skipinitialspace=True)
-    assert [name.strip() for name in table.columns] == [*YOLOV5_METRICS.values(), *REQUIRED]
+    assert [name.strip() for name in table.columns] == [*YOLOV5_METRICS.values(), *DEFAULTS]
     assert set(map(str, table.dtypes)) <= {"float64", "int64"}
     assert int(table["metrics/mAP_0.5:0.95"].argmax()) == 1
 
@@ -245,6 +246,32 @@ def test_hyp_evolved_is_read_back_to_the_same_values() -> None:
     assert {name: locus.get("initial", locus.get("value")) for name, locus in loci.items()} == best
 
 
+GIVEN_FILE = """\
+# Evolved before
+# Best generation: 3
+
+# About this file
+
+rate: 2.0e-2   # learning rate
+# between two
+layers: 3 # how many
+
+kind: adam
+"""
+
+
+def test_hyp_evolved_keeps_the_comments_of_the_file_and_drops_results_of_an_evolution_before() -> None:
+    loci = {name: LOCI[name] for name in ("rate", "layers", "kind", "constant")}
+    evolution = Evolution(loci, search__hyp_text=GIVEN_FILE)
+    evolution.evaluated(0.5, rate=0.0123, layers=4, kind="s,g,d")
+    text = hyp_evolved_yaml(evolution.history)
+    assert text.count("Best generation") == 1
+    assert text.partition("\n\n")[2] == (
+        "# About this file\n\nrate: 0.0123   # learning rate\n# between two\nlayers: 4 # how many\n\n"
+        "kind: 's,g,d'\nconstant: 0\n"
+    )
+
+
 @pytest.mark.parametrize(("mode", "best"), [("max", 0.2), ("min", 0.1)])
 def test_the_best_is_what_the_objective_says(mode: str, best: float) -> None:
     evolution = Evolution(objective__mode=mode)
@@ -312,6 +339,40 @@ def test_what_is_fixed_is_a_vertical_line_that_can_be_seen(figures: list[Figure]
     assert axes.get_xlim()[0] < 0 < axes.get_xlim()[1]
     assert axes.get_title() == "constant = 0, fixed"
     assert not axes.collections
+
+
+def test_zeros_that_cannot_evolve_are_lines_and_not_points(figures: list[Figure]) -> None:
+    values = {"mixup": 0.0, "fliplr": 0.5}
+    loci, gains = loci_of(values)
+    evolution = Evolution(
+        loci, search__strategy="mutate_best", search__population=1, search__options={"gains": gains}
+    )
+    evolution.evaluated(0.5)
+    evolution.evaluated(0.75, scale=0.25)
+    evolve_plot(evolution.history)
+    panels = Looked(figures).panels
+    assert [panels[name].get_title() for name in ("mixup", "fliplr", "scale")] == [
+        "mixup = 0, stays 0", "fliplr = 0.5, fixed", "scale = 0.25",
+    ]  # fmt: skip
+    assert [bool(panels[name].collections) for name in ("mixup", "fliplr", "scale")] == [False, False, True]
+
+
+@pytest.mark.parametrize("count", [FEW - 1, FEW])
+def test_few_points_have_one_dark_colour_and_no_scale_and_many_have_dark_ones(
+    figures: list[Figure], count: int
+) -> None:
+    evolution = Evolution({"rate": LOCI["rate"]})
+    draw = np.random.default_rng(0)
+    for value in draw.uniform(0.01, 0.02, count):
+        evolution.evaluated(float(value), rate=float(value))
+    evolve_plot(evolution.history)
+    (points,) = Looked(figures).panels["rate"].collections
+    (figure,) = figures
+    figure.draw_without_rendering()
+    colours = {tuple(colour) for colour in points.get_facecolor()}
+    assert (len(colours) > 1) == (count == FEW)
+    assert max(0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue, _ in colours) < 0.65
+    assert len(figure.axes) == (2 if count == FEW else 1)
 
 
 def test_a_condition_that_does_not_hold_leaves_a_member_out_of_a_panel(figures: list[Figure]) -> None:

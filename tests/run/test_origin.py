@@ -137,6 +137,27 @@ def test_hyperparameter_evolution_trains_every_member_from_them(first: History, 
     assert len(caller.assignments) == 5
 
 
+def test_parameters_alone_leave_the_loci_as_the_config_has_them(first: History, tmp_path: Path) -> None:
+    config = config_of(
+        search__start={"run": "first", "take": "parameters"},
+        search__strategy="mutate_best",
+        search__population=1,
+        search__generations=3,
+        search__options={},
+        run__name="second",
+    )
+    run, found = begun(tmp_path / "second", config)
+    caller = later()
+    history = carry_out(run, caller)
+    assert found.config == config
+    assert history.origin is not None and first.best is not None
+    assert history.generations[0][0].birth.genome == config.space().given() != first.best.birth.genome
+    assert {a.parent for a in caller.assignments} == {history.origin.checkpoint}
+    assert as_begun(config, history) == config
+    message = complaint(lambda: config_of(search__start={"run": "a", "take": "parameters", "fix": ["rate"]}))
+    assert "which `take: parameters` does not take" in message
+
+
 def test_the_schedule_begins_with_the_run_and_says_what_it_starts_from(second: Path, tmp_path: Path) -> None:
     history = carry_out(second, later())
     assert history.best is not None
@@ -308,7 +329,10 @@ def test_a_checkpoint_that_is_gone_or_altered_is_not_started_from(first: History
     [
         ({"rum": "first"}, "search.start.rum: unknown key; did you mean run?"),
         ({"run": "a b"}, "search.start.run: 'a b' cannot name a directory"),
-        ({"run": "first", "take": "worst"}, "search.start.take: value should be 'best', 'genome' or 'start'"),
+        (
+            {"run": "first", "take": "worst"},
+            "search.start.take: value should be 'best', 'parameters', 'genome' or 'start'",
+        ),
         ("first", "search.start: should be a mapping of keys to values, not 'first'"),
     ],
 )

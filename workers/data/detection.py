@@ -1,17 +1,18 @@
-"""Images with boxes in the layouts of Pascal VOC and COCO, as tensors of one size.
+"""Images with boxes in the layouts of Pascal VOC, COCO and YOLO, as tensors of one size.
 
 VOC:  ImageSets/Main/SPLIT.txt  Annotations/NAME.xml  JPEGImages/NAME.jpg
 COCO: annotations/instances_SPLIT.json (or SPLIT/_annotations.coco.json), images in SPLIT/, images/SPLIT/,
       images/ or beside annotations/
+YOLO: data.yaml, images/, labels/; see yolo.py
 """
 
 import json
 import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,30 +20,16 @@ from PIL import Image
 from torch import Tensor
 
 from evodevo.errors import UsageError
+from workers.data.example import FETCH, Example, number_of, text_of
+from workers.data.yolo import find_data_yaml, read_yolo
 from workers.workload import Splits
 
-Layout = Literal["voc", "coco"]
-FETCH = "`git clone https://github.com/Shenggan/BCCD_Dataset DIR/bccd` downloads BCCD for data.root DIR"
+Layout = Literal["voc", "coco", "yolo"]
 SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG")
 GREY = 114
 """Of what is beside an image; YOLOv5's."""
 MULTIPLE = 32
 """Of the sides of the images: the coarsest scale of the network."""
-
-
-@dataclass
-class Example:
-    """An image file and its objects, boxes in the file's own pixels: left, top, right, bottom."""
-
-    path: Path
-    boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
-    classes: list[str] = field(default_factory=list)
-    ignored: list[bool] = field(default_factory=list)
-
-    def add(self, box: tuple[float, float, float, float], name: str, ignored: bool) -> None:
-        self.boxes.append(box)
-        self.classes.append(name)
-        self.ignored.append(ignored)
 
 
 @dataclass(frozen=True)
@@ -52,6 +39,9 @@ class DetectionData:
     classes: list[str]
     left_out: int
     """Boxes without area, which no split has."""
+    outlines: Sequence[Sequence[np.ndarray | None]] = ()
+    """For each row of each training image's labels: float (points, 2), in the pixels of the boxes, or None if
+    it is not known; empty if none is."""
 
 
 def load(
@@ -64,10 +54,12 @@ def load(
 ) -> DetectionData:
     """The splits `names` (to train, to validate and, unless it is None, to test), the first `limits` of each.
 
-    dataset: the directory of the layout under `root`; `root` may also be that directory itself.
+    dataset: the directory of the layout under `root`, or the YAML file of YOLO's; `root` may also be that
+    directory itself.
     The longer side of each image becomes `pixels`. All have the size of the smallest canvas that holds each
     of them, with sides that are multiples of 32: an image is in its middle, on grey. The classes are those of
-    the training split, by name in VOC, in the order of their ids in COCO.
+    the training split, by name in VOC, in the order of their ids in COCO and YOLO. A data.yaml may leave the
+    last of `names` empty: then there is no such split.
     Raises `UsageError` where files are missing or damaged, or have classes that training has not.
     """
     if pixels < MULTIPLE:
@@ -78,7 +70,11 @@ def load(
     for name, limit in zip(names, limits, strict=True):
         if name is None:
             continue
-        examples, known = read_voc(base, name) if layout == "voc" else read_coco(base, name)
+        examples, known = READERS[layout](base, name)
+        if not examples and len(parts) == 2:
+            continue
+        if not examples:
+            raise UsageError(f"{base}: has no split {name!r}")
         classes = classes or known
         parts.append(examples[:limit])
         for example in parts[-1]:
@@ -89,12 +85,14 @@ def load(
                 )
     images = [[_image(example.path, pixels) for example in part] for part in parts]
     canvas = _canvas([image.shape[1:] for part in images for image in part])
-    splits, left_out = [], 0
+    splits, outlines, left_out = [], [], 0
     for part, own in zip(parts, images, strict=True):
-        pairs = [_placed(image, example, classes, canvas) for image, example in zip(own, part, strict=True)]
-        left_out += sum(len(e.boxes) - len(labels) for e, (_, labels) in zip(part, pairs, strict=True))
-        splits.append((torch.stack([image for image, _ in pairs]), padded([found for _, found in pairs])))
-    return DetectionData(Splits(*splits), classes, left_out)
+        placed = [_placed(image, example, classes, canvas) for image, example in zip(own, part, strict=True)]
+        left_out += sum(len(e.boxes) - len(labels) for e, (_, labels, _) in zip(part, placed, strict=True))
+        splits.append((torch.stack([one for one, _, _ in placed]), padded([found for _, found, _ in placed])))
+        outlines.append([found for _, _, found in placed])
+    has_outlines = any(outline is not None for own in outlines[0] for outline in own)
+    return DetectionData(Splits(*splits), classes, left_out, outlines[0] if has_outlines else ())
 
 
 def read_voc(base: Path, split: str) -> tuple[list[Example], list[str]]:
@@ -103,7 +101,7 @@ def read_voc(base: Path, split: str) -> tuple[list[Example], list[str]]:
     VOC counts pixels from 1 and includes the last one. Objects marked as difficult are ignored ones.
     """
     path = base / "ImageSets" / "Main" / f"{split}.txt"
-    names = [line.split()[0] for line in _text(path).splitlines() if line.strip()]
+    names = [line.split()[0] for line in text_of(path).splitlines() if line.strip()]
     if not names:
         raise UsageError(f"{path}: names no image")
     examples = [_read_xml(base, name) for name in names]
@@ -113,11 +111,11 @@ def read_voc(base: Path, split: str) -> tuple[list[Example], list[str]]:
 def _read_xml(base: Path, name: str) -> Example:
     path = base / "Annotations" / f"{name}.xml"
     try:
-        tree = ElementTree.fromstring(_text(path))
+        tree = ElementTree.fromstring(text_of(path))
         example = Example(_image_path([base / "JPEGImages"], name, path))
         for found in tree.iter("object"):
             left, top, right, bottom = (
-                _number(found.findtext(f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax")
+                number_of(found.findtext(f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax")
             )
             difficult = (found.findtext("difficult") or "0").strip() == "1"
             example.add((left - 1, top - 1, right, bottom), str(found.findtext("name")).strip(), difficult)
@@ -134,14 +132,14 @@ def read_coco(base: Path, split: str) -> tuple[list[Example], list[str]]:
     choices = [base / "annotations" / f"instances_{split}.json", base / split / "_annotations.coco.json"]
     path = next((choice for choice in choices if choice.is_file()), choices[0])
     try:
-        found = json.loads(_text(path))
+        found = json.loads(text_of(path))
         names = {entry["id"]: str(entry["name"]) for entry in found["categories"]}
         folders = [base / split, base / "images" / split, base / "images", base]
         examples = {
             entry["id"]: Example(_image_path(folders, entry["file_name"], path)) for entry in found["images"]
         }
         for entry in found["annotations"]:
-            left, top, width, height = (_number(value) for value in entry["bbox"])
+            left, top, width, height = (number_of(value) for value in entry["bbox"])
             box = (left, top, left + width, top + height)
             crowd = bool(entry.get("iscrowd", 0))
             examples[entry["image_id"]].add(box, names[entry["category_id"]], crowd)
@@ -164,23 +162,30 @@ def padded(labels: Sequence[Tensor]) -> Tensor:
     return rows
 
 
+READERS = {"voc": read_voc, "coco": read_coco, "yolo": read_yolo}
+
+
 def _placed(
     image: np.ndarray, example: Example, classes: Sequence[str], canvas: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
-    """The image uint8 (3, *canvas), in the middle of the canvas, and its labels (m, 5)."""
+) -> tuple[Tensor, Tensor, list[np.ndarray | None]]:
+    """The image uint8 (3, *canvas), in the middle of the canvas, its labels (m, 5), and their outlines."""
     height, width = image.shape[1:]
     top, left = (canvas[0] - height) // 2, (canvas[1] - width) // 2
     whole = np.full((3, *canvas), GREY, np.uint8)
     whole[:, top : top + height, left : left + width] = image
     original_width, original_height = _size(example.path)
-    rows = []
-    for box, name, ignored in zip(example.boxes, example.classes, example.ignored, strict=True):
+    rows: list[list[float]] = []
+    outlines: list[np.ndarray | None] = []
+    factors, corner = (width / original_width, height / original_height), (left, top)
+    objects = zip(example.boxes, example.classes, example.ignored, example.outlines, strict=True)
+    for box, name, ignored, outline in objects:
         x = [min(max(side, 0.0), original_width) * width / original_width + left for side in box[::2]]
         y = [min(max(side, 0.0), original_height) * height / original_height + top for side in box[1::2]]
         number = classes.index(name)
         if x[1] > x[0] and y[1] > y[0]:
             rows.append([x[0], y[0], x[1], y[1], -2 - number if ignored else number])
-    return torch.from_numpy(whole), torch.tensor(rows).reshape(-1, 5)
+            outlines.append(None if outline is None else np.array(outline) * factors + corner)
+    return torch.from_numpy(whole), torch.tensor(rows).reshape(-1, 5), outlines
 
 
 def _image(path: Path, pixels: int) -> np.ndarray:
@@ -215,26 +220,18 @@ def _image_path(folders: Sequence[Path], name: str, named_in: Path) -> Path:
     raise UsageError(f"{folders[0]} has no image {name}, which {named_in} names; {FETCH}")
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UsageError(f"data.root: {path.parent} has no {path.name}; {FETCH}") from None
-
-
-def _number(value: Any) -> float:
-    if not math.isfinite(number := float(value)):
-        raise ValueError(f"{value!r} is no coordinate")
-    return number
-
-
 def _find(root: str | None, dataset: str, layout: Layout) -> Path:
     marks: Mapping[Layout, Sequence[str]] = {
         "voc": ("Annotations",),
         "coco": ("annotations", "*/_annotations.coco.json"),
+        "yolo": ("data.yaml",),
     }
     if root is None:
         raise UsageError(f"data.root: should name the directory of the data; {FETCH}")
+    if layout == "yolo":
+        for base in (Path(root, dataset), Path(root)):
+            if path := find_data_yaml(base):
+                return path
     for base in (Path(root, dataset), Path(root)):
         if any(any(base.glob(mark)) for mark in marks[layout]):
             return base

@@ -1,6 +1,6 @@
 """Batches of training images, augmented as the recipe says."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 from workers.detection.appearance import occluded, photometric
 from workers.detection.geometry import compact, drawn, warped
 from workers.detection.mixing import cut, mixed, pasted, scenes
+from workers.detection.outlines import OWN
 
 
 def augmented(
@@ -18,11 +19,13 @@ def augmented(
     size: tuple[int, int],
     rng: np.random.Generator,
     recipe: Mapping[str, float],
+    outlines: Sequence[np.ndarray] = (),
 ) -> tuple[Tensor, Tensor]:
     """The images `chosen`, (n,), of a split uint8 (all, 3, height, width) with labels (all, most, 5).
 
     size: height and width of what comes back: float32 (n, 3, *size) in [0, 1] and labels (n, most, 5), on the
     split's device, without regions that are ignored. recipe: the names of the last four groups of `recipe`.
+    outlines: all that labels of eight columns name (see `workers.detection.outlines`).
     """
     source = (images.shape[2], images.shape[3])
     zoom = min(size[0] / source[0], size[1] / source[1])
@@ -37,7 +40,8 @@ def augmented(
     batch, found = warped(batch, found, matrices, size)
     found = compact(found)
     if recipe["copy_paste"] > 0:
-        batch, found = pasted(batch, found, rng, recipe["copy_paste"])
+        batch, found = pasted(batch, found, rng, recipe["copy_paste"], outlines, matrices)
+    found = found[..., :OWN]
     if recipe["cutmix"] > 0:
         batch, found = cut(batch, found, rng, recipe["cutmix"])
     if recipe["mixup"] > 0:

@@ -135,9 +135,9 @@ def visible(labels: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def emptied(labels: Tensor, which: Tensor) -> Tensor:
-    """With empty rows where `which`, bool (n, most), is true."""
+    """With empty rows where `which`, bool (n, most), is true. Further columns stay as they are."""
     kind = torch.where(which, -1.0, labels[..., 4])
-    return torch.cat([labels[..., :4], kind[..., None]], -1)
+    return torch.cat([labels[..., :4], kind[..., None], labels[..., 5:]], -1)
 
 
 def compact(labels: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ def compact(labels: Tensor) -> Tensor:
     real = labels[..., 4] >= 0
     order = (~real).byte().argsort(dim=1, stable=True)
     most = max(1, int(real.sum(1).max())) if len(labels) else 1
-    found = labels.gather(1, order[..., None].expand(-1, -1, 5))[:, :most]
+    found = labels.gather(1, order[..., None].expand(-1, -1, labels.shape[-1]))[:, :most]
     return emptied(found, found[..., 4] < 0)
 
 

@@ -1,11 +1,14 @@
 """Images made of several: mosaic, copy-paste, mixup and cutmix. Pixels are float32 in [0, 1]."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from workers.detection.boxes import areas
 from workers.detection.geometry import GREY, compact, emptied, visible
+from workers.detection.outlines import OWN, cut_out, outlined
 
 MOST_COVERED = 0.6
 """Part of a box that something may hide before it is no object any more (YOLOv5's, of its cutout)."""
@@ -23,13 +26,14 @@ def scenes(
     images: uint8 (all, 3, height, width), labels (all, most, 5). chosen: (n,), which images to make; others:
     (n, 3), the rest of each one's mosaic; mosaic: bool (n,). centres: (n, 2), in [0, 1]: x and y of the point
     in which the four meet, between a quarter and three quarters of the scene.
-    Returns float32 (n, 3, 2 height, 2 width) in [0, 1] and labels (n, 4 most, 5).
+    Returns float32 (n, 3, 2 height, 2 width) in [0, 1] and labels (n, 4 most, 5). Labels may have the columns
+    of outlines, too.
     """
     height, width = images.shape[2:]
     size = (2 * height, 2 * width)
     made = torch.full((len(chosen), 3, *size), round(255 * GREY), dtype=torch.uint8, device=images.device)
     most = labels.shape[1]
-    boxes = labels.new_full((len(chosen), 4 * most, 5), -1)
+    boxes = labels.new_full((len(chosen), 4 * most, labels.shape[-1]), -1)
     for number, first in enumerate(chosen):
         if mosaic[number]:
             x, y = (centres[number] + 0.5) * (width, height)
@@ -46,17 +50,25 @@ def scenes(
             ]
             own = labels[which].clone()
             own[:, :4] += torch.tensor([left, top, left, top], device=own.device)
+            if own.shape[1] > OWN:
+                own[:, OWN + 1 :] += torch.tensor([left, top], device=own.device)
             boxes[number, place * most : (place + 1) * most] = own
     return made.float() / 255, compact(visible(boxes, size))
 
 
 def pasted(
-    images: Tensor, labels: Tensor, rng: np.random.Generator, probability: float
+    images: Tensor,
+    labels: Tensor,
+    rng: np.random.Generator,
+    probability: float,
+    outlines: Sequence[np.ndarray] = (),
+    matrices: np.ndarray | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Objects of the next image of the batch, each with that probability, in their places (arXiv 2012.07177).
 
-    Without outlines a box is all that is known of an object, so that its rectangle is pasted. One that would
-    hide much of an object stays away.
+    Of an object that has an outline only what is in it is pasted: `labels` then has further columns, and
+    `matrices` are those that moved the images (see `outlines`). Of others all of the box is. An object that
+    would hide much of another stays away.
     """
     from_images, from_labels = images.roll(1, 0), labels.roll(1, 0)
     wanted = torch.from_numpy(rng.uniform(size=from_labels.shape[:2]) < probability).to(images.device)
@@ -64,9 +76,14 @@ def pasted(
     hidden = (covered(labels[:, None, :, :4], from_labels[:, :, None, :4]) * real).amax(2)
     wanted &= (from_labels[..., 4] >= 0) & (hidden <= MOST_PASTED_OVER)
     inside = torch.zeros_like(images[:, :1], dtype=torch.bool)
+    has_outline = outlined(from_labels)
+    if matrices is not None and has_outline.any():
+        size = (images.shape[2], images.shape[3])
+        inside |= cut_out(from_labels, wanted & has_outline, outlines, np.roll(matrices, 1, 0), size)
     for place in range(wanted.shape[1]):
-        if wanted[:, place].any():
-            inside |= rectangle(from_labels[:, place, :4], images) & wanted[:, place, None, None, None]
+        whole = wanted[:, place] & ~has_outline[:, place]
+        if whole.any():
+            inside |= rectangle(from_labels[:, place, :4], images) & whole[:, None, None, None]
     together = torch.cat([labels, emptied(from_labels, ~wanted)], 1)
     return torch.where(inside, from_images, images), compact(together)
 

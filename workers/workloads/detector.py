@@ -20,6 +20,7 @@ from workers.detection.evaluation import Detections, Judged, detections, judge
 from workers.detection.geometry import shape_for
 from workers.detection.network import STRIDES, Detector, Plan
 from workers.detection.objective import Losses, losses
+from workers.detection.outlines import numbered
 from workers.detection.schedule import Settings, Shape, settings
 from workers.hyperparameters import Hyperparameters
 from workers.workload import Batch, Splits, Training, Workload
@@ -39,7 +40,8 @@ class YOLO(Workload):
     that train each member from scratch; so is `anchors`.
 
     dataset, layout, train, validation, test: where the data are, and their splits; `test` may be null. See
-    `workers.data.detection.load`, as for pixels.
+    `workers.data.detection.load`, as for pixels. Layouts: `voc`, `coco`, and `yolo` (data.yaml, labels/),
+    where copy_paste cuts polygons out.
     training_sizes: the longer sides, in pixels, of which each batch of training has a random one; its number
     of images is such that batches have about as many pixels as `batch_size` images of size `pixels` have.
     epochs: of one call of train(). With 1, as in PBT, the learning rate is lr0, annealed as in any workload.
@@ -98,7 +100,7 @@ class YOLO(Workload):
                 raise UsageError(f"workload.options.{name}: should be {limit} or more, not {value}")
         if anchors is not None and (not anchors or len(anchors) % len(STRIDES)):
             raise UsageError(f"workload.options.anchors: should be 3, 6, 9 ... pairs, not {len(anchors)}")
-        self.batch_size, self.epochs, self.schedule = batch_size, epochs, schedule
+        self.batch_size, self.epochs, self.shape = batch_size, epochs, schedule
         self.optimizer_name = optimizer
         self.source = (dataset, layout, (train, validation, test))
         self.limits = (train_examples, validation_examples, test_examples)
@@ -120,6 +122,7 @@ class YOLO(Workload):
         images, labels = self.splits.train
         self.canvas = (images.shape[2], images.shape[3])
         self.sizes = to_centres(labels[labels[..., 4] >= 0][:, :4])[:, 2:]
+        self.outlined_labels, self.outlines = numbered(labels, self.found.outlines)
         if self.given_anchors is None:
             self.anchors = fitted(self.sizes, len(STRIDES) * self.anchors_per_scale)
         else:
@@ -175,7 +178,7 @@ class YOLO(Workload):
             for batch in self.train_batches(training):
                 position = epoch + count / len(self.splits.train[0])
                 if self.epochs > 1:
-                    now = settings(position, self.epochs, self.schedule, values)
+                    now = settings(position, self.epochs, self.shape, values)
                 else:
                     rate = values["lr0"] * (1 - anneal * training.progress(position))
                     now = Settings(rate, rate, values["momentum"])
@@ -187,6 +190,8 @@ class YOLO(Workload):
         """Augmented batches of the training split in a random order, whole ones only (but for the first)."""
         values = recipe.read(training.hyperparameters, AUGMENTATION)
         images, labels = self.splits.train
+        if values["copy_paste"] > 0 and self.outlines:
+            labels = self.outlined_labels
         seed = torch.randint(2**62, (1,), generator=training.generator)
         rng = np.random.default_rng(int(seed))
         order = rng.permutation(len(images))
@@ -197,7 +202,8 @@ class YOLO(Workload):
             count = max(1, round(self.batch_size * share))
             if start and start + count > len(order):
                 return
-            yield augmented(images, labels, order[start : start + count], size, rng, values)
+            chosen = order[start : start + count]
+            yield augmented(images, labels, chosen, size, rng, values, self.outlines)
             start += count
 
     def step(self, training: Training, batch: Batch) -> Tensor:

@@ -123,6 +123,13 @@ class Strategy(ABC):
             return Birth(given)
         return Birth(self.space.near(given, options.initial_spread, draw))
 
+    def immovable(self) -> dict[str, str]:
+        """Return the loci that keep their values though they look as if they evolve, or were meant to.
+
+        Each with the reason and what would let it evolve. By default none.
+        """
+        return {}
+
     def tell(self, members: Sequence[Member]) -> None:  # noqa: B027
         """Hear of members that are done, in the order of the journal. Does nothing by default."""
 

@@ -1,8 +1,9 @@
 """Mutation of the best so far, as users of YOLOv5's `--evolve` know it; every member trains from scratch.
 
-A parent is drawn from the five best members, or is their weighted mean, and each hyperparameter is multiplied
-by a factor around 1 (Jocher 2020, "Hyperparameter Evolution", docs.ultralytics.com/yolov5). There are no
-generations: a child is born whenever a worker is free, from what is known then.
+A parent is drawn from the five best members, as YOLOv5's code does, or is their weighted mean, which is the
+"combination of the best parents" of its guide; each hyperparameter is multiplied by a factor around 1 (Jocher
+2020, "Hyperparameter Evolution", docs.ultralytics.com/yolov5). There are no generations: a child is born
+whenever a worker is free, from what is known then.
 """
 
 import math
@@ -23,6 +24,9 @@ SMALLEST_WEIGHT = 1e-6
 SMALLEST_GAIN = 0.01
 DIGITS = 5
 TRIES = 100
+ZERO = "0, and a value that is multiplied stays 0; to let one evolve, give it a value above 0"
+NO_GAIN = "fixed by a gain of 0; to let one evolve, give it a gain: search.options.gains: {NAME: 1}"
+NEITHER = f"{ZERO} and a gain: search.options.gains: {{NAME: 1}}"
 
 
 class MutateBestOptions(BaseModel):
@@ -66,9 +70,23 @@ class MutateBest(base.Strategy):
                 raise ValueError(f"gains: there is no locus {name!r}; there are {', '.join(space.loci)}")
             if 0 < gain < SMALLEST_GAIN:
                 raise ValueError(f"gains: {name} is {gain:g}; give 0 to fix it, or {SMALLEST_GAIN} or more")
-        if not any(self._can_change(name) for name in space.loci):
+        immovable = self.immovable()
+        if not any(self._evolves(name) and name not in immovable for name in space.loci):
             raise ValueError("gains: no hyperparameter can change: all are fixed, or zero with low: 0")
         self._best: list[Member] = []
+
+    def immovable(self) -> dict[str, str]:
+        """Return numbers that are zero, and loci that a gain of 0 fixes."""
+        found = {}
+        for name, locus in self.space.loci.items():
+            gain = self.options.gains.get(name, 1.0 if locus.evolves else None)
+            if gain is None:  # fixed by the config itself
+                continue
+            if not locus.labels and locus.initial == 0:
+                found[name] = ZERO if gain > 0 else NEITHER
+            elif gain == 0:
+                found[name] = NO_GAIN
+        return found
 
     def tell(self, members: Sequence[Member]) -> None:
         """Take in members as they are done, in any order; of equals the first born is the better."""
@@ -152,11 +170,6 @@ class MutateBest(base.Strategy):
 
     def _evolves(self, name: str) -> bool:
         return self.space.loci[name].evolves and self.options.gains.get(name, 1.0) > 0
-
-    def _can_change(self, name: str) -> bool:
-        """A number that is zero stays so when it is multiplied."""
-        locus = self.space.loci[name]
-        return self._evolves(name) and (not isinstance(locus, FloatLocus | IntLocus) or bool(locus.initial))
 
 
 def _legal(locus: FloatLocus | IntLocus, value: float, chance: float) -> Value:

@@ -288,7 +288,11 @@ def test_a_bad_hyperparameter_is_named() -> None:
         prepared().begin({"anchors": "three"}, 0, None)
 
 
-@pytest.mark.parametrize("config", sorted(CONFIGS.glob("**/detector*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "config",
+    sorted([*CONFIGS.glob("**/detector*.yaml"), *CONFIGS.glob("**/yolov5*.yaml")]),
+    ids=lambda path: str(path.relative_to(CONFIGS)),
+)
 def test_the_loci_of_the_configs_are_known_hyperparameters(config: Path) -> None:
     known = {*recipe.DEFAULTS, "anneal", "sam", "weighted_residual", "dropblock", "cross_iterations"}
     assert set(load(config).search.loci) <= known

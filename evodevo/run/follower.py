@@ -1,0 +1,55 @@
+"""Files that are written anew after every member, behind the run, which does not wait for them."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+logger = logging.getLogger("evodevo.follower")
+
+Write = Callable[[Path], object]
+"""Writes files of the run in a directory, from its journal. Called on a thread of its own."""
+REST = 9.0
+"""Times as long as the last writing took, after which the next may begin: a long journal costs a tenth of a
+core. What comes meanwhile is written together."""
+
+
+class Follower:
+    """Calls `write` with a run's directory after each `note`, one call at a time."""
+
+    def __init__(self, directory: Path, write: Write) -> None:
+        self._directory = directory
+        self._write = write
+        self._noted = asyncio.Event()
+        self._closed = asyncio.Event()
+        self._task = asyncio.create_task(self._follow())
+
+    def note(self) -> None:
+        """Say that there is something new in the journal."""
+        self._noted.set()
+
+    async def close(self) -> None:
+        """Write no more; returns when what was being written is."""
+        self._closed.set()
+        self._noted.set()
+        await self._task
+
+    async def _follow(self) -> None:
+        while True:
+            await self._noted.wait()
+            if self._closed.is_set():
+                return
+            self._noted.clear()
+            began = time.monotonic()
+            try:
+                await asyncio.to_thread(self._write, self._directory)
+            except Exception as why:  # a full disk, say: the next member tries again
+                logger.warning("run %s: %s", self._directory.name, why)
+            took = time.monotonic() - began
+            await self._rest(REST * took)
+
+    async def _rest(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closed.wait(), seconds)

@@ -46,7 +46,10 @@ def _ending_problems(config: RunConfig) -> list[str]:
     """Why lives cannot end, or be counted, as the config says."""
     is_program, timed = config.workload.command is not None, config.limits.member_time_s is not None
     about = config.objective, config.search, config.cluster
-    return config_objective.problems(*about, is_program, config.inherits, timed)
+    found = config_objective.problems(*about, is_program, config.inherits, timed)
+    if config.search.plateau is not None and config.search.pace == "steady":
+        found.append("search.plateau: search.pace steady has no generations that could be compared")
+    return found
 
 
 def _start_problems(search: Search) -> list[str]:

@@ -4,8 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-NAMES = ("restart_steps", "restart_epochs", "restart_multiplier", "restart_decay", "restart_min")
-"""Hyperparameters that set the learning rate of any workload; see `of`."""
+LENGTHS = ("restart_steps", "restart_epochs")
+"""Hyperparameters that give the length of the first cycle, in optimizer steps or in epochs; 0 is none."""
+OTHERS = {"restart_multiplier": 1.0, "restart_decay": 1.0, "restart_min": 0.0}
+"""The other ones, of `Restarts`, with their values if they are left out."""
 
 
 class Restarts(NamedTuple):
@@ -40,19 +42,21 @@ class Restarts(NamedTuple):
 def of(hyperparameters: Mapping[str, Any]) -> tuple[Restarts, bool] | None:
     """Return the restarts that a member's hyperparameters ask for, and whether their unit is steps.
 
-    restart_steps or restart_epochs: the length of the first cycle, in steps of the optimizer or in epochs; 0 or
-    left out is none. restart_multiplier: each cycle's length over that before, 1 or more. restart_decay: each
-    cycle's peak over that before; the first one is the learning rate. restart_min: the learning rate at the
-    end of each cycle. None without restarts. Raises `ValueError`, naming what cannot be.
+    The first peak is the learning rate. None without restarts. Raises `ValueError`, naming what cannot be.
     """
-    steps, epochs = (hyperparameters.get(name, 0.0) for name in NAMES[:2])
-    length = steps or epochs
-    if not length:
+    steps, epochs = (_number(hyperparameters, name, 0.0) for name in LENGTHS)
+    if not steps and not epochs:
         return None
     if steps and epochs:
         raise ValueError("restart_steps and restart_epochs both give the length of a cycle; leave one out")
-    found = Restarts(length, *(hyperparameters.get(name, at) for name, at in zip(NAMES[2:], (1.0, 1.0, 0.0))))
-    for name, value, least in zip((NAMES[0] if steps else NAMES[1], *NAMES[2:]), found, (0, 1, 0, 0)):
-        if isinstance(value, bool | str) or value < least:
-            raise ValueError(f"{name}: should be {least or 'more than 0' if name == NAMES[0] else least} or more, not {value!r}")
-    return found, bool(steps)
+    multiplier, decay, floor = (_number(hyperparameters, name, value) for name, value in OTHERS.items())
+    if multiplier < 1:
+        raise ValueError(f"restart_multiplier: should be 1 or more, not {multiplier:g}")
+    return Restarts(steps or epochs, multiplier, decay, floor), bool(steps)
+
+
+def _number(hyperparameters: Mapping[str, Any], name: str, default: float) -> float:
+    value = hyperparameters.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise ValueError(f"{name}: should be a number of 0 or more, not {value!r}")
+    return value

@@ -39,9 +39,9 @@ def drawn(
 ) -> np.ndarray:
     """Matrices float64 (count, 3, 3) from images of source's height and width to ones of result's.
 
-    In this order, after YOLOv5's random_perspective: perspective, rotation and scale, shear, translation, all
-    around the middle, which stays in the middle; then crop and mirror images. zoom: a scale for all. recipe:
-    the names of `recipe.GEOMETRIC`.
+    In this order, after YOLOv5's random_perspective: perspective, aspect, rotation and scale, shear,
+    translation, all around the middle, which stays in the middle; then crop and mirror images. zoom: a scale
+    for all. recipe: the names of `recipe.GEOMETRIC`.
     """
 
     def around(name: str, shape: tuple[int, ...] = (count,)) -> np.ndarray:
@@ -64,10 +64,18 @@ def drawn(
     sheared = _matrices(count, {(0, 1): slant[0], (1, 0): slant[1]})
     shift = (0.5 + around("translate", (2, count))) * np.array([[result[1]], [result[0]]])
     moved = translations(*shift)
+    if recipe["aspect"] > 0:
+        turned = turned @ stretched(rng.uniform(-1, 1, count), recipe["aspect"])
     placed = moved @ sheared @ turned @ perspective @ centred
     found: np.ndarray = _mirrored(rng, count, result, recipe) @ _cropped(rng, count, result, recipe["crop"])
     found = found @ placed
     return found
+
+
+def stretched(part: np.ndarray, most: float) -> np.ndarray:
+    """Matrices that multiply width over height by (1 + most)^part, for parts (n,) in [-1, 1], at equal area."""
+    wider = (1 + most) ** (part / 2)
+    return _matrices(len(part), {(0, 0): wider, (1, 1): 1 / wider})
 
 
 def _cropped(rng: np.random.Generator, count: int, size: tuple[int, int], most: float) -> np.ndarray:
@@ -137,7 +145,7 @@ def visible(labels: Tensor, size: tuple[int, int]) -> Tensor:
 def emptied(labels: Tensor, which: Tensor) -> Tensor:
     """With empty rows where `which`, bool (n, most), is true."""
     kind = torch.where(which, -1.0, labels[..., 4])
-    return torch.cat([labels[..., :4], kind[..., None]], -1)
+    return torch.cat([labels[..., :4], kind[..., None], labels[..., 5:]], -1)
 
 
 def compact(labels: Tensor) -> Tensor:
@@ -145,7 +153,7 @@ def compact(labels: Tensor) -> Tensor:
     real = labels[..., 4] >= 0
     order = (~real).byte().argsort(dim=1, stable=True)
     most = max(1, int(real.sum(1).max())) if len(labels) else 1
-    found = labels.gather(1, order[..., None].expand(-1, -1, 5))[:, :most]
+    found = labels.gather(1, order[..., None].expand(-1, -1, labels.shape[-1]))[:, :most]
     return emptied(found, found[..., 4] < 0)
 
 

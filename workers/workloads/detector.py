@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from evodevo.errors import UsageError
+from workers import steps
 from workers.data import detection
 from workers.data.detection import Layout
 from workers.detection import pictures, recipe
@@ -42,7 +43,8 @@ class YOLO(Workload):
     `workers.data.detection.load`, as for pixels.
     training_sizes: the longer sides, in pixels, of which each batch of training has a random one; its number
     of images is such that batches have about as many pixels as `batch_size` images of size `pixels` have.
-    epochs: of one call of train(). With 1, as in PBT, the learning rate is lr0, annealed as in any workload.
+    epochs: of one call of train(). With 1, as in PBT, the learning rate is lr0, annealed, or with restarts,
+    as in any workload.
     With more, a call is a whole training: from lr0 to lrf as `schedule` has it, with warm-up.
     anchors: width and height of each, in pixels of the training images; else as many as 3 * anchors_per_scale
     are fitted to the training split. A hyperparameter `anchors` of 1 or more goes before both: it is a number
@@ -170,18 +172,24 @@ class YOLO(Workload):
         training.model.train()
         values = recipe.read(training.hyperparameters, RATES if self.epochs > 1 else recipe.OPTIMISER)
         anneal = training.hyperparameters.get("anneal", 0.0) if self.epochs == 1 else 0.0
+        restarts = steps.restarts_of(training.hyperparameters) if self.epochs == 1 else None
+        made = 0
         for epoch in range(self.epochs):
             count = 0
             for batch in self.train_batches(training):
                 position = epoch + count / len(self.splits.train[0])
                 if self.epochs > 1:
-                    now = settings(position, self.epochs, self.schedule, values)
+                    now = settings(position, self.epochs, self.schedule, values, made)
+                elif restarts is not None:
+                    rate = steps.restarted(restarts, training, 1, made, values["lr0"])
+                    now = Settings(rate, rate, values["momentum"])
                 else:
                     rate = values["lr0"] * (1 - anneal * training.progress(position))
                     now = Settings(rate, rate, values["momentum"])
                 self._apply(training.optimizer, now)
                 yield self.step(training, batch)
                 count += len(batch[0])
+                made += 1
 
     def train_batches(self, training: Training) -> Iterator[Batch]:
         """Augmented batches of the training split in a random order, whole ones only (but for the first)."""

@@ -65,7 +65,7 @@ def test_a_rehearsal_reports_the_metrics_and_reads_every_name_of_the_recipe() ->
 
 def test_a_training_of_one_epoch_reads_no_schedule_but_anneals() -> None:
     _, read = prepared().rehearse(recipe.DEFAULTS)
-    assert not read & recipe.SCHEDULE.keys()
+    assert not {"lrf", "warmup_epochs"} & read
     assert "anneal" in read
 
 

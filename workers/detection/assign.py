@@ -17,7 +17,6 @@ from torch import Tensor
 
 from workers.detection.boxes import size_iou, to_centres
 
-
 Rule = Literal["ratio", "iou"]
 
 

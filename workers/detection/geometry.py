@@ -73,7 +73,7 @@ def drawn(
 
 
 def stretched(part: np.ndarray, most: float) -> np.ndarray:
-    """Matrices that multiply width over height by (1 + most)^part, for parts (n,) in [-1, 1], at equal area."""
+    """Matrices that multiply width over height by (1 + most)^part, at equal area. part: (n,), in [-1, 1]."""
     wider = (1 + most) ** (part / 2)
     return _matrices(len(part), {(0, 0): wider, (1, 1): 1 / wider})
 

@@ -15,7 +15,7 @@ MOST_PASTED_OVER = 0.3
 """Part of an object that a pasted one may hide."""
 MIXUP_BETA = 32.0
 Ratio = Literal["beta", "uniform"]
-"""Of mixup: from Beta(32, 32), and objects count fully; or from [0, 1], and they count by their image's part."""
+"""Of mixup: from Beta(32, 32), and objects count fully; or from [0, 1], and they count by it."""
 
 
 def scenes(

@@ -39,10 +39,12 @@ def losses(
 
     outputs: see `Detector.forward`. labels: (images, most, 5), or 6 with weights: the losses of boxes and
     classes are then weighted means over the objects, and what a prediction should say of there being one is
-    times its weight. So the loss of a mixture of two images with one object each is r times that with the
-    one's, and 1 - r times that with the other's. recipe: the names of `recipe.LOSS`. As there,
-    `obj` is times (pixels / 640)^2 for images whose longer side has so many, and `cls` times classes / 80, so
-    that one value means the same for any size and number of classes.
+    times its weight. So the loss of a mixture of two images, with equally many predictions for each, is r
+    times that with the one's objects and 1 - r times that with the other's.
+
+    recipe: the names of `recipe.LOSS`. As there, `obj` is times (pixels / 640)^2 for images whose longer side
+    has so many, and `cls` times classes / 80, so that one value means the same for any size and number of
+    classes.
     """
     classes = outputs[0].shape[-1] - 5
     targets = assign(labels, anchors, STRIDES, grids(outputs), recipe["anchor_t"], recipe["iou_t"], rule)
@@ -69,15 +71,12 @@ def _scale_losses(
     none, weights = outputs.new_zeros(()), target.weights
     box = _mean(1 - overlap, weights) if len(chosen) else none
     present = overlap if weights is None else overlap * weights
-    obj = cross_entropy(
-        outputs[..., 4], _objectness(outputs, places, present), recipe["obj_pw"], recipe
-    ).mean()
+    obj = cross_entropy(outputs[..., 4], _objectness(outputs, places, present), recipe["obj_pw"], recipe)
     classes = outputs.shape[-1] - 5
     if classes == 1 or not len(chosen):
         return box, obj, none
     wanted = smoothed(F.one_hot(target.classes, classes).to(outputs), recipe["label_smoothing"])
-    each = cross_entropy(chosen[:, 5:], wanted, recipe["cls_pw"], recipe)
-    return box, obj, each.mean() if weights is None else _mean(each.mean(1), weights)
+    return box, obj, cross_entropy(chosen[:, 5:], wanted, recipe["cls_pw"], recipe, weights)
 
 
 def _mean(values: Tensor, weights: Tensor | None) -> Tensor:
@@ -100,9 +99,16 @@ def smoothed(wanted: Tensor, amount: float) -> Tensor:
 
 
 def cross_entropy(
-    logits: Tensor, wanted: Tensor, positive_weight: float, recipe: Mapping[str, float]
+    logits: Tensor,
+    wanted: Tensor,
+    positive_weight: float,
+    recipe: Mapping[str, float],
+    weights: Tensor | None = None,
 ) -> Tensor:
-    """The binary cross entropy of each, focal where `fl_gamma` is above 0 (arXiv 1708.02002)."""
+    """The mean binary cross entropy, focal where `fl_gamma` is above 0 (arXiv 1708.02002).
+
+    logits, wanted: of any shape, or (n, classes) with weights (n,).
+    """
     each = F.binary_cross_entropy_with_logits(
         logits, wanted, reduction="none", pos_weight=logits.new_tensor(positive_weight)
     )
@@ -111,4 +117,4 @@ def cross_entropy(
         right = wanted * found + (1 - wanted) * (1 - found)
         alpha = wanted * FOCAL_ALPHA + (1 - wanted) * (1 - FOCAL_ALPHA)
         each = each * alpha * (1 - right) ** recipe["fl_gamma"]
-    return each
+    return each.mean() if weights is None else _mean(each.mean(1), weights)

@@ -154,27 +154,3 @@ class SpatialAttention(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         attention: Tensor = self.attention(inputs)
         return inputs * attention.sigmoid()
-
-
-class DropBlock(nn.Module):
-    """In training, squares of `size` cells become zero, a part `rate` of all cells; the rest is scaled up.
-
-    Ghiasi et al. 2018 (arXiv 1810.12890), equation 1, with one mask for all channels of an image. A side
-    that is smaller than the square makes the square that small.
-    """
-
-    def __init__(self, rate: float, size: int) -> None:
-        super().__init__()
-        self.rate, self.size = rate, size
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        if not self.training or self.rate == 0:
-            return inputs
-        count, _, height, width = inputs.shape
-        size = min(self.size, height, width)
-        rows, columns = height - size + 1, width - size + 1
-        seeds = self.rate / size**2 * (height * width) / (rows * columns)
-        corners = (torch.rand(count, 1, rows, columns) < seeds).to(inputs)
-        dropped = F.max_pool2d(F.pad(corners, (size - 1,) * 4), size, 1)
-        kept = 1 - dropped
-        return inputs * kept * (kept.numel() / kept.sum().clamp(min=1))

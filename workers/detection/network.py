@@ -16,12 +16,12 @@ from workers.detection.blocks import (
     Activation,
     Convolution,
     CrossStage,
-    DropBlock,
     PyramidPooling,
     SpatialAttention,
     Style,
 )
 from workers.detection.boxes import from_centres
+from workers.dropblock import DropBlock
 
 STRIDES = (8, 16, 32)
 WIDTHS = (64, 128, 256, 512, 1024)

@@ -10,6 +10,7 @@ from torch import Tensor
 from workers.detection.assign import Assigned, Rule, assign
 from workers.detection.boxes import ciou
 from workers.detection.network import STRIDES, grids, placed
+from workers.soft_labels import smoothed
 
 BALANCE = (4.0, 1.0, 0.4)
 """Of the scales' object losses, from fine to coarse: there are more cells where they are finer (YOLOv5)."""
@@ -91,11 +92,6 @@ def _objectness(outputs: Tensor, places: tuple[Tensor, ...], overlap: Tensor) ->
     image, anchor, row, column = places
     index = ((image * shape[1] + anchor) * shape[2] + row) * shape[3] + column
     return flat.scatter_reduce(0, index, overlap.detach().clamp(min=0), "amax").view(shape)
-
-
-def smoothed(wanted: Tensor, amount: float) -> Tensor:
-    """Label smoothing: y (1 - a) + a / C of targets (n, C) (arXiv 1512.00567, section 7)."""
-    return wanted * (1 - amount) + amount / wanted.shape[-1]
 
 
 def cross_entropy(

@@ -9,7 +9,6 @@ from torch import nn
 
 from workers.detection.blocks import (
     CrossStage,
-    DropBlock,
     PyramidPooling,
     SpatialAttention,
     Style,
@@ -17,6 +16,7 @@ from workers.detection.blocks import (
 )
 from workers.detection.network import STRIDES, Detector, Plan, decoded
 from workers.detection.norm import CrossIterationNorm, CrossMiniBatchNorm, end_batch
+from workers.dropblock import DropBlock
 
 ANCHORS = torch.tensor([[10.0, 12], [20, 16], [30, 30]]).repeat(3, 1).view(3, 3, 2)
 TINY = Plan(classes=2, width=0.125)

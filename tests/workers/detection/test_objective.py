@@ -9,7 +9,8 @@ from torch import Tensor
 from tests.configs import complaint
 from workers.detection import recipe
 from workers.detection.network import Detector, Plan
-from workers.detection.objective import cross_entropy, losses, smoothed
+from workers.detection.objective import cross_entropy, losses
+from workers.soft_labels import smoothed
 
 ANCHORS = torch.tensor([[10.0, 10], [20, 20], [30, 30]]).repeat(3, 1).view(3, 3, 2)
 NOTHING = torch.full((1, 1, 5), -1.0)

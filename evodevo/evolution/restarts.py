@@ -15,7 +15,8 @@ class Restarts(NamedTuple):
 
     At t of a cycle of length T: floor + (peak - floor) (1 + cos(pi t / T)) / 2, where the peak is the first
     one times decay^cycle, and each cycle is `multiplier` times as long as the one before. Lengths and
-    positions have any one unit.
+    positions have any one unit. A peak that has decayed below the floor is at the floor, and a first peak
+    that is below it has itself for a floor: then nothing changes from there on.
     """
 
     length: float
@@ -26,8 +27,9 @@ class Restarts(NamedTuple):
     def value(self, position: float, peak: float) -> float:
         """Return the value at a position, 0 or more, if the first cycle begins at `peak`."""
         cycle, part = self.cycle(position)
-        top = peak * self.decay**cycle
-        return self.floor + (top - self.floor) * 0.5 * (1 + math.cos(math.pi * part))
+        floor = min(self.floor, peak)
+        top = max(peak * self.decay**cycle, floor)
+        return floor + (top - floor) * 0.5 * (1 + math.cos(math.pi * part))
 
     def cycle(self, position: float) -> tuple[int, float]:
         """Return the number of the cycle at a position, from 0, and how much of it is over, in [0, 1)."""

@@ -23,6 +23,11 @@ def test_cycles_get_longer_by_the_multiplier(position: float, cycle: tuple[int, 
     assert Restarts(2, 2).cycle(position) == cycle
 
 
+def test_a_peak_below_the_minimum_stays_what_it_is() -> None:
+    assert [SLIDES.value(t, 0.1) for t in (130, 135)] == pytest.approx([0.001] * 2)  # 0.1 * 0.7^13 is less
+    assert [SLIDES.value(t, 1e-5) for t in (0, 5, 25)] == pytest.approx([1e-5] * 3)
+
+
 def test_a_million_short_cycles_take_no_time() -> None:
     assert Restarts(1.0).cycle(1_000_000.25) == (1_000_000, 0.25)
 

@@ -130,7 +130,7 @@ class YOLO(Workload):
             "dropblock_size": dropblock_size, "cross_iterations": cross_iterations,
             "residual_inputs": residual_inputs, "cross_mini_batches": cross_mini_batches,
         }  # fmt: skip
-        self.mini_batches, self.adversarial_phases = mini_batches, adversarial_phases
+        self._mini_batches, self.adversarial_phases = mini_batches, adversarial_phases
         self.anchor_rule, self.mixup_ratio = anchor_rule, mixup_ratio
 
     def data(self, root: str | None) -> Splits:
@@ -260,7 +260,7 @@ class YOLO(Workload):
         """One optimizer step with the gradients of all mini-batches; returns the loss of an image."""
         training.optimizer.zero_grad(set_to_none=True)
         losses = []
-        for part in zip(images.chunk(self.mini_batches), labels.chunk(self.mini_batches), strict=True):
+        for part in zip(images.chunk(self._mini_batches), labels.chunk(self._mini_batches), strict=True):
             loss = self.loss(training.model, part, training.hyperparameters)
             loss.backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())

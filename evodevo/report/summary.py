@@ -5,6 +5,7 @@ from typing import Any
 
 from evodevo.report.account import MEASURED, PARTS, account, workers_at_once
 from evodevo.report.gain import gain_facts, gain_of
+from evodevo.report.last_generation import best_of_last
 from evodevo.report.savings import savings_of, savings_text
 from evodevo.run.events import Soup
 from evodevo.run.history import History
@@ -24,7 +25,7 @@ def summary_of(history: History) -> dict[str, Any]:
     `hidden_save_s` was spent on publishing checkpoints while something else went on, so it cost no time.
     `notes`, if there are any: each, and how many members have it.
     """
-    best, last, notes = history.best, history.best_of_last, _notes(history)
+    best, last, notes = history.best, best_of_last(history), _notes(history)
     return {
         "name": history.config.run.name,
         "status": history.end or "unfinished",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from evodevo.config import RunConfig, read_config
-from evodevo.evolution.fitness import best_first, is_better, is_usable
+from evodevo.evolution.fitness import is_better, is_usable
 from evodevo.evolution.population import Birth
 from evodevo.run import structure
 from evodevo.run.codec import decode
@@ -214,15 +214,6 @@ class History:
     def best(self) -> Life | None:
         """The member with the best fom of the whole run; of equals, the one of the earliest place."""
         return self._best
-
-    @property
-    def best_of_last(self) -> Life | None:
-        """The best member of the last complete generation, of a population that is trained from scratch."""
-        if self.inherits or self.config.search.population == 1 or not self._complete:
-            return None
-        last = self.generations[self._complete - 1]
-        at = best_first([life.fom for life in last], self.config.objective.mode)[0]
-        return last[at] if is_usable(last[at].fom) else None
 
     @property
     def better_soup(self) -> Soup | None:

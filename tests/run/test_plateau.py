@@ -10,9 +10,14 @@ from run.test_controller_resumed import resumed_everywhere
 
 from configs import complaint
 from evodevo.config import RunConfig
+from evodevo.report.last_generation import best_of_last
 from evodevo.report.summary import summary_lines, summary_of
 from evodevo.run.extension import extension_of
 from evodevo.run.records import Assignment, Job, Outcome
+
+
+MUTANTS = {"elites": 0.0, "mutation_rate": 1.0, "gene_mutation_rate": 1.0}
+"""Of natural_selection: nobody is like a member before."""
 
 
 class ByGeneration(FakeCaller):
@@ -59,14 +64,17 @@ def test_a_run_on_its_plateau_is_not_extended(tmp_path: Path) -> None:
     assert "search.plateau = 1" in complaint(lambda: extension_of(run, history, 20))
 
 
-def test_the_steady_pace_has_no_plateau() -> None:
-    assert "search.plateau" in complaint(lambda: config_of(search__plateau=1, search__pace="steady"))
+@pytest.mark.parametrize(
+    "changes", [{"search__pace": "steady"}, {"search__strategy": "mutate_best", "search__options": {}}]
+)
+def test_the_steady_pace_has_no_plateau(changes: dict[str, Any]) -> None:
+    assert "search.plateau" in complaint(lambda: config_of(search__plateau=1, **changes))
 
 
 def test_the_best_of_the_last_generation_is_told_beside_the_best_ever(tmp_path: Path) -> None:
-    bred_anew = {"search__strategy": "natural_selection", "search__options": {"elites": 0.0}}
+    bred_anew = {"search__strategy": "natural_selection", "search__options": MUTANTS}
     history = finished(tmp_path / "run", plateau(1, **bred_anew), ByGeneration())
-    last = history.best_of_last
+    last = best_of_last(history)
     assert history.best and last
     assert (history.best.generation, history.best.fom, last.generation, last.fom) == (1, 3.0, 2, 4.0)
     assert summary_of(history)["best_of_last_generation"] == {"member": last.id, "fom": 4.0}
@@ -75,9 +83,10 @@ def test_the_best_of_the_last_generation_is_told_beside_the_best_ever(tmp_path: 
 
 def test_what_is_kept_has_its_outcome_so_that_the_best_of_the_last_is_the_best_ever(tmp_path: Path) -> None:
     history = finished(tmp_path / "run", plateau(1), ByGeneration())
-    assert history.best and history.best_of_last
-    assert (history.best.generation, history.best_of_last.generation) == (1, 2)
-    assert history.best_of_last.same_as == history.best.id
+    last = best_of_last(history)
+    assert history.best and last
+    assert (history.best.generation, last.generation) == (1, 2)
+    assert last.same_as == history.best.id
 
 
 @pytest.mark.parametrize("strategy", ["tri_parent", "mutate_best"])
@@ -86,5 +95,5 @@ def test_where_members_inherit_or_are_born_one_by_one_there_is_no_best_of_the_la
 ) -> None:
     size = {"search__population": 1} if strategy == "mutate_best" else {}
     history = finished(tmp_path / "run", config_of(search__strategy=strategy, search__options={}, **size))
-    assert history.best_of_last is None
+    assert best_of_last(history) is None
     assert "best_of_last_generation" not in summary_of(history)

@@ -15,7 +15,6 @@ from evodevo.report.summary import summary_lines, summary_of
 from evodevo.run.extension import extension_of
 from evodevo.run.records import Assignment, Job, Outcome
 
-
 MUTANTS = {"elites": 0.0, "mutation_rate": 1.0, "gene_mutation_rate": 1.0}
 """Of natural_selection: nobody is like a member before."""
 

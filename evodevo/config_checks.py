@@ -19,7 +19,7 @@ def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
         *_averaging_problems(config, strategy),
         *_start_problems(config.search),
         *config_cluster.problems(config.cluster, config.workload.command),
-        *_ending_problems(config),
+        *_ending_problems(config, strategy),
         *_length_problems(config),
     ]
 
@@ -42,11 +42,15 @@ def _listed(search: Search) -> int:
     return min(len(each), search.generations) if isinstance(each, list) else 1
 
 
-def _ending_problems(config: RunConfig) -> list[str]:
+def _ending_problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
     """Why lives cannot end, or be counted, as the config says."""
     is_program, timed = config.workload.command is not None, config.limits.member_time_s is not None
     about = config.objective, config.search, config.cluster
-    return config_objective.problems(*about, is_program, config.inherits, timed)
+    found = config_objective.problems(*about, is_program, config.inherits, timed)
+    pace = config.search.pace or strategy.paces[0]
+    if config.search.plateau is not None and pace == "steady":
+        found.append("search.plateau: search.pace steady has no generations that could be compared")
+    return found
 
 
 def _start_problems(search: Search) -> list[str]:

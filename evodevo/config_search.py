@@ -101,6 +101,8 @@ class Search(Section):
     goal: float | None = None
     """A fom that is good enough: the run is done once a member has it, or a better one. In paces with
     generations that is judged when a generation is complete, and none begins before; null: never."""
+    plateau: int | None = Field(default=None, ge=1)
+    """The run is done once so many complete generations in a row have brought no better fom; null: never."""
     patience: int | None = Field(default=None, ge=1)
     """A life ends after so many legs in a row of which none has a better fom than all before; null: never."""
     epochs: int | None = Field(default=None, ge=1, le=MOST_GENERATIONS, exclude=True)

@@ -107,6 +107,7 @@ ALLOWED = {
     "evodevo.console": ["evodevo.harmless"],
     "workers": [
         "evodevo.evolution.fitness",
+        "evodevo.evolution.restarts",
         "workers",
         "evodevo.clock",
         "evodevo.fresh",

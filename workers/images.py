@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from workers import soft_labels
 from workers.augment import flipped, flips, shifted, shifts
 from workers.data import cifar10
 from workers.hyperparameters import Hyperparameters
@@ -14,6 +15,7 @@ from workers.precision import Precision, casts_to
 from workers.workload import Batch, Leg, Splits, Training, Workload
 
 Capture = Literal["auto", "never"]
+CLASSES = 10
 LARGEST_SHIFT = 0.1
 """Of the width and the height."""
 
@@ -25,6 +27,9 @@ class ImageClassifier(Workload):
     the device as bytes. In every batch they are scaled to [0, 1], the mean of each pixel over the *training*
     split is taken away, and in training they are shifted by up to 10 % each way and half of them mirrored
     (He et al. 2015, section 4.2, and Keras' cifar10_resnet; the latter's figures).
+
+    Evolvable in all: the backbone's part of YOLOv4's recipe, off where it is not given: cutmix, mosaic and
+    label_smoothing (see `workers.soft_labels`), dropblock and dropblock_size (see `workers.dropblock`).
 
     precision: that of the network in training. bfloat16 is autocast, with parameters in float32; None is
     bfloat16 on a GPU that has it and float32 elsewhere. Evaluation is in float32, so that figures of merit
@@ -84,14 +89,20 @@ class ImageClassifier(Workload):
         return training
 
     def draws(self, batch: Batch, hp: Hyperparameters) -> Any:
-        """Draw how far each image is moved, int64 (n, 2), and whether it is mirrored, bool (n,)."""
+        """Draw how far each image is moved, int64 (n, 2), and whether it is mirrored, bool (n,).
+
+        Thirdly what `soft_labels.drawn` returns, if that is anything.
+        """
         count = len(batch[0])
-        return shifts(count, round(LARGEST_SHIFT * self.pixels)), flips(count)
+        own = shifts(count, round(LARGEST_SHIFT * self.pixels)), flips(count)
+        mixing = soft_labels.drawn(batch[0].shape, hp)
+        return own if mixing is None else (*own, mixing)
 
     def augment(self, batch: Batch, drawn: Any, hp: Hyperparameters) -> Batch:
         images, labels = batch
-        moves, mirror = drawn
-        return flipped(shifted(self.normalised(images), moves), mirror), labels
+        moves, mirror, *mixing = drawn
+        images = flipped(shifted(self.normalised(images), moves), mirror)
+        return soft_labels.softened(images, labels, mixing[0], CLASSES) if mixing else (images, labels)
 
     def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
         inputs, labels = batch
@@ -107,7 +118,7 @@ class ImageClassifier(Workload):
         return {"loss": self.criterion(outputs, labels), "error": wrong.double().mean()}
 
     def criterion(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """The mean loss of outputs float32 (n, 10) and labels int64 (n,)."""
+        """The mean loss of outputs float32 (n, 10) and labels int64 (n,), or float32 (n, 10)."""
         return F.cross_entropy(outputs, labels)
 
     def normalised(self, images: Tensor) -> Tensor:

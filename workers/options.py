@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from evodevo.errors import UsageError
+from workers.steps import restarts_of
 from workers.training import Training
 
 if TYPE_CHECKING:
@@ -54,6 +55,12 @@ def misspelt(workload: Any) -> list[str]:
 def check_schedule(workload: Workload, training: Training) -> None:
     """Raise `UsageError` if what sets the learning rate cannot be as it is."""
     count = training.steps_per_epoch
+    if restarts_of(training.hyperparameters) is not None:
+        if training.scheduler is not None or "anneal" in training.hyperparameters:
+            other = "a scheduler" if training.scheduler is not None else "a locus `anneal`"
+            raise UsageError(f"restarts and {other} both set the learning rate; leave one of them out")
+        if count is None:
+            raise UsageError("restarts of the learning rate need training data with a length")
     if "anneal" in training.hyperparameters:
         if training.scheduler is not None:
             raise UsageError(

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from evodevo.errors import UsageError
+from evodevo.evolution import restarts as sgdr
+from evodevo.evolution.restarts import Restarts
 from workers import batches
 from workers.training import Training, mean_of
 
@@ -19,23 +21,54 @@ if TYPE_CHECKING:
 
 
 def annealed(workload: Workload, training: Training, found: Iterator[Batch]) -> Generator[Batch, None, None]:
-    """Yield the batches, with the learning rate set before each if the member has an `anneal`."""
+    """Yield the batches, with the learning rate set before each if the member has an `anneal` or restarts."""
     size = workload.batch_size_of(training.hyperparameters)
     total = batches.steps(workload.splits.train, size)
-    anneal = training.hyperparameters.get("anneal", 0.0)
-    if not anneal or total is None:
+    anneal, restarts = training.hyperparameters.get("anneal", 0.0), restarts_of(training.hyperparameters)
+    if not (anneal or restarts) or total is None:
         yield from found
         return
+
+    def rate(number: int, peak: float) -> float:
+        if restarts is not None:
+            return restarted(restarts, training, workload.accumulate, number, peak)
+        annealed: float = peak * (1.0 - anneal * training.progress(number / total))
+        return annealed
+
     groups = [group for one in training.optimizers.values() for group in one.param_groups]
     peaks = [group["lr"] for group in groups]
     try:
         for number, batch in enumerate(found):
             for group, peak in zip(groups, peaks, strict=True):
-                group["lr"] = peak * (1.0 - anneal * training.progress(number / total))
+                group["lr"] = rate(number, peak)
             yield batch
     finally:
         for group, peak in zip(groups, peaks, strict=True):
             group["lr"] = peak
+
+
+def restarts_of(hyperparameters: Mapping[str, Any]) -> tuple[Restarts, bool] | None:
+    """Return `evodevo.evolution.restarts.of` a member. Raises `UsageError`."""
+    try:
+        return sgdr.of(hyperparameters)
+    except ValueError as why:
+        raise UsageError(f"search.loci.{why}") from None
+
+
+def restarted(
+    found: tuple[Restarts, bool], training: Training, accumulate: int, number: int, peak: float
+) -> float:
+    """Return the learning rate for batch `number` of an epoch, of a member with those restarts.
+
+    Cycles go on through all epochs, or all steps, that the parameters have been trained.
+    """
+    cycles, in_steps = found
+    per_epoch = training.steps_per_epoch or 1
+    if training.leg.steps is None:
+        position = training.epoch * per_epoch + number // accumulate
+    else:
+        position = (training.leg.before * training.leg.steps + training.step) // accumulate
+    return cycles.value(position if in_steps else position / per_epoch, peak)
 
 
 def update(workload: Workload, training: Training) -> None:

@@ -206,6 +206,7 @@ class Workload(ABC):
         If the loci have an `anneal`, the learning rate falls linearly within the leg, towards 1 - anneal
         of itself: 0 leaves it alone, with 1 it ends near zero. A fom is then not worse for the noise of a
         learning rate that is still high for a good reason, and selection by one leg is less short-sighted.
+        With `restart_steps` or `restart_epochs` it has warm restarts (see `evodevo.evolution.restarts`).
         """
         begin_training_mode(training)
         state.add_given(training)

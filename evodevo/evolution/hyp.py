@@ -54,13 +54,16 @@ YOLOV5: dict[str, Evolves] = {
 }
 BEYOND: dict[str, Evolves] = {
     "restart_epochs": Evolves(1, 0.0, 100.0),
+    "restart_steps": Evolves(1, 0.0, 10000.0),
     "restart_multiplier": Evolves(1, 1.0, 3.0),
     "restart_decay": Evolves(1, 0.1, 1.0),
+    "restart_min": Evolves(1, 0.0, 0.01),
     "label_smoothing": Evolves(1, 0.0, 0.3),
     "adversarial": Evolves(1, 0.0, 0.05),
     "contrast": Evolves(1, 0.0, 0.9),
     "noise": Evolves(1, 0.0, 0.2),
     "blur": Evolves(1, 0.0, 3.0),
+    "aspect": Evolves(1, 0.0, 1.0),
     "crop": Evolves(1, 0.0, 0.9),
     "cutmix": Evolves(1, 0.0, 1.0),
     "erase": Evolves(1, 0.0, 1.0),
@@ -100,7 +103,7 @@ DEFAULTS: dict[str, float] = {
 }
 """Values of names that a file lacks: those of the guide's file, `configs/hyp.scratch-low.yaml`, in its order.
 `anchors` is a comment there, and so is off."""
-OFF_AT_ZERO = {"anchors", "restart_epochs"}
+OFF_AT_ZERO = {"anchors", "restart_epochs", "restart_steps", "restart_min"}
 """Zero disables these hyperparameters, so evolution cannot start from it."""
 
 WIDE = 100

@@ -74,3 +74,17 @@ def explore(
         else:
             explored[name] = locus.step(genome[name], factor, rng)
     return explored
+
+
+def redrawn(
+    space: Space, genome: Genome, rate: float, gene_rate: float | None, rng: np.random.Generator
+) -> dict[str, Value]:
+    """Mutate a genome with probability `rate`: each evolving gene is then drawn anew with `gene_rate`.
+
+    gene_rate: 1 / number of evolving genes if not given (Nielsen 2019, NaturalSelection).
+    """
+    genes = [name for name, locus in space.loci.items() if locus.evolves]
+    if not genes or rng.random() >= rate:
+        return dict(genome)
+    each = 1 / len(genes) if gene_rate is None else gene_rate
+    return {**genome, **{name: space.loci[name].sample(rng) for name in genes if rng.random() < each}}

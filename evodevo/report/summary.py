@@ -5,6 +5,7 @@ from typing import Any
 
 from evodevo.report.account import MEASURED, PARTS, account, workers_at_once
 from evodevo.report.gain import gain_facts, gain_of
+from evodevo.report.last_generation import best_of_last
 from evodevo.report.savings import savings_of, savings_text
 from evodevo.run.events import Soup
 from evodevo.run.history import History
@@ -24,7 +25,7 @@ def summary_of(history: History) -> dict[str, Any]:
     `hidden_save_s` was spent on publishing checkpoints while something else went on, so it cost no time.
     `notes`, if there are any: each, and how many members have it.
     """
-    best, notes = history.best, _notes(history)
+    best, last, notes = history.best, best_of_last(history), _notes(history)
     return {
         "name": history.config.run.name,
         "status": history.end or "unfinished",
@@ -32,6 +33,7 @@ def summary_of(history: History) -> dict[str, Any]:
         "metric": history.config.objective.metric,
         "best_fom": best.fom if best else None,
         "best_member": best.id if best else None,
+        **({"best_of_last_generation": {"member": last.id, "fom": last.fom}} if last else {}),
         **gain_facts(history),
         "best_metrics": in_json(best.outcome.metrics) if best and best.outcome else {},
         "test_metrics": in_json(history.test),
@@ -69,6 +71,7 @@ def summary_lines(history: History) -> list[tuple[str, str]]:
     if facts["best_member"]:
         found = [
             (f"best {facts['metric']}", f"{facts['best_fom']:.6g} (member {facts['best_member']})"),
+            *([("  in the last generation", text)] if (text := _of_last(facts)) else []),
             *([("  over the given values", gain.text())] if (gain := gain_of(history)) else []),
             *(
                 (f"  {name}", f"{float(value):.6g}")
@@ -84,6 +87,12 @@ def summary_lines(history: History) -> list[tuple[str, str]]:
             found += _soup_lines(history.soup, facts)
         lines[1:1] = found
     return lines
+
+
+def _of_last(facts: dict[str, Any]) -> str:
+    """The best of the last generation, of a run that has one; empty for others."""
+    last = facts.get("best_of_last_generation")
+    return f"{last['fom']:.6g} (member {last['member']})" if last else ""
 
 
 def _workers(facts: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from evodevo.run.history import History
 from evodevo.run.pacing import pacing_of
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import JOURNAL, job_of
-from evodevo.run.stopping import goal_is_reached, time_is_up
+from evodevo.run.stopping import goal_is_reached, is_on_plateau, time_is_up
 
 
 def extension_of(directory: Path, history: History, generations: int) -> int | None:
@@ -44,6 +44,8 @@ def extension_of(directory: Path, history: History, generations: int) -> int | N
         )
     if goal_is_reached(history):
         raise UsageError(f"run {name!r} has reached search.goal = {config.search.goal:g}; {instead}")
+    if is_on_plateau(history):
+        raise UsageError(f"run {name!r} has come to search.plateau = {config.search.plateau}; {instead}")
     history.take(Extended(generations), history.last_at)
     try:
         pacing = pacing_of(history.config.strategy(), history)

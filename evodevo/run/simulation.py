@@ -85,6 +85,7 @@ def try_strategy(config: RunConfig) -> None:
         "recombine": None,
         "start": None,
         "goal": None,
+        "plateau": None,
     }
     tried = config.model_copy(update={"search": search.model_copy(update=changes)})
     try:

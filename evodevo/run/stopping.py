@@ -29,9 +29,20 @@ def goal_is_reached(history: History) -> bool:
     return not is_better(goal, best.fom, history.config.objective.mode)
 
 
+def is_on_plateau(history: History) -> bool:
+    """Whether the last `search.plateau` generations, all complete, brought no better fom than those before.
+
+    As with a goal, no generation begins before the one before it is complete.
+    """
+    plateau, best = history.config.search.plateau, history.best
+    if plateau is None or best is None:
+        return False
+    return history.completed() - 1 - best.generation >= plateau
+
+
 def is_enough(history: History) -> bool:
     """Whether nobody is to be born any more, though the config has more generations."""
-    return goal_is_reached(history) or time_is_up(history)
+    return goal_is_reached(history) or is_on_plateau(history) or time_is_up(history)
 
 
 def reason(history: History) -> str | None:
@@ -40,7 +51,11 @@ def reason(history: History) -> str | None:
     if goal_is_reached(history):
         assert history.best is not None
         return f"search.goal = {search.goal:g} is reached: {history.best.id} has {history.best.fom:g}"
-    if len(history.over) < search.generations * search.population:
+    missing = len(history.over) < search.generations * search.population
+    if missing and is_on_plateau(history):
+        metric = history.config.objective.metric
+        return f"search.plateau = {search.plateau} generations brought no better {metric}"
+    if missing:
         assert limits.wall_time_s is not None, "births are missing, and nobody waits for them"
         return f"limits.wall_time_s = {limits.wall_time_s:g} is used up"
     return None

@@ -69,6 +69,7 @@ def replay_config(
             "pace": "generations",
             "pool": None,
             "goal": None,
+            "plateau": None,
             "stop_early": None,
             "reuse": None,
             "start": start,

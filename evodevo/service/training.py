@@ -32,6 +32,7 @@ def training_config(
             "legs": max_epochs,
             "patience": patience,
             "goal": None,
+            "plateau": None,
             "stop_early": None,
             "reuse": None,
             "epochs_per_generation": 1,

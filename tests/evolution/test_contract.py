@@ -26,6 +26,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("tri_parent", {"mutation": "self_adaptive"}),
     ("truncation_pbt", {"fraction": 0.5, "resample_probability": 1.0}),
     ("natural_selection", {"elites": 0.5, "mutation_rate": 1.0, "gene_mutation_rate": 1.0}),
+    ("truncation_ga", {"keep": 1.0, "mutation_rate": 1.0, "gene_mutation_rate": 1.0}),
     ("mutate_best", {"parent": "weighted_mean"}),
 ]
 

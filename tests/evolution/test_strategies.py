@@ -24,7 +24,7 @@ from tests.evolution.spaces import (
     spaces,
 )
 
-NAMES = ["tri_parent", "truncation_pbt", "random_search", "natural_selection"]
+NAMES = ["tri_parent", "truncation_pbt", "random_search", "natural_selection", "truncation_ga"]
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("tri_parent", {}),
     ("tri_parent", {"keep": "both", "crossover": "switch_following", "mutation_rate": 1.0, "sigma": 0.0}),
@@ -35,6 +35,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("random_search", {}),
     ("natural_selection", {}),
     ("natural_selection", {"elites": 0.5, "mutation_rate": 1.0, "gene_mutation_rate": 1.0}),
+    ("truncation_ga", {}),
+    ("truncation_ga", {"keep": 0.5, "mutation_rate": 1.0, "gene_mutation_rate": 1.0}),
 ]
 FOMS: list[list[float | None]] = [
     [3.0, 1.0, None, 2.0, 1.0],
@@ -101,6 +103,7 @@ def test_the_fittest_is_the_smallest_or_the_largest_as_the_mode_says(name: str) 
         ("tri_parent", "no member .* has a fitness above 0"),
         ("truncation_pbt", "no member .* survived"),
         ("natural_selection", "no member .* has a fitness above 0"),
+        ("truncation_ga", "no member .* survived"),
     ],
 )
 def test_a_generation_without_survivors_has_no_children(name: str, message: str) -> None:
@@ -161,7 +164,7 @@ def test_every_strategy_is_found_by_its_name_or_by_an_import_path() -> None:
     [
         (
             "tri_parnet",
-            "no strategy 'tri_parnet'; did you mean tri_parent.*mutate_best, natural_selection, replay",
+            "no strategy 'tri_parnet'; did you mean tri_parent.*natural_selection, truncation_ga, replay",
         ),
         ("zzz", "no strategy 'zzz'; There are tri_parent, .*module:Class"),
         (

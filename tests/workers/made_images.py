@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from evodevo.evolution import restarts
+from workers import soft_labels
 from workers.images import ImageClassifier
 from workers.workload import Splits
 from workers.workloads.capsnet import CapsNet
@@ -13,6 +15,8 @@ from workers.workloads.resnet20 import ResNet20
 
 NETWORKS: dict[str, Callable[..., ImageClassifier]] = {"resnet20": ResNet20, "capsnet": CapsNet}
 HYPERPARAMETERS = {"learning_rate": 0.003, "weight_decay": 1e-4}
+RECIPE = {*soft_labels.NAMES, "dropblock", *restarts.LENGTHS}
+"""Hyperparameters that each of them asks for, whatever it is given."""
 CPU = torch.device("cpu")
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from evodevo.evolution import restarts
 from tests.workers.conftest import UserModule
 from tests.workers.toys import (
     HYPERPARAMETERS,
@@ -220,7 +221,7 @@ def test_the_facts_are_the_number_of_parameters_and_the_sizes_of_the_splits() ->
 def test_a_rehearsal_names_the_metrics_and_the_hyperparameters_that_were_read() -> None:
     metrics, read = prepared(Toy()).rehearse({**HYPERPARAMETERS, "unused": 1})
     assert metrics == ["validation_loss", "validation_accuracy"]
-    assert read == {"learning_rate", "momentum", "weight_decay", "anneal"}
+    assert read == {"learning_rate", "momentum", "weight_decay", "anneal", *restarts.LENGTHS}
 
 
 class Annealed(Toy):

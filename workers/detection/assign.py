@@ -3,16 +3,21 @@
 As in YOLOv5: an object is the matter of every anchor whose shape is near its own, in its own cell and the two
 neighbours that its centre is nearest to. Near is: neither width nor height differs by a factor of `anchor_t`
 or more, and the IoU of the sizes is above `iou_t`. The anchor with the highest IoU is always responsible, so
-that no object is lost. (YOLOv4, arXiv 2004.10934, section 3.4, uses several anchors above a threshold.)
+that no object is lost. With the rule `iou` the IoU alone decides, as in YOLOv4 (arXiv 2004.10934, section
+3.4: "using multiple anchors for a single ground truth").
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from workers.detection.boxes import size_iou, to_centres
+
+Rule = Literal["ratio", "iou"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,8 @@ class Assigned:
     """float32 (n, 4): of the object."""
     classes: Tensor
     """int64 (n,)"""
+    weights: Tensor | None
+    """float32 (n,), of the objects in the loss; None where all count alike."""
 
 
 def assign(
@@ -37,21 +44,25 @@ def assign(
     grids: Sequence[tuple[int, int]],
     anchor_t: float,
     iou_t: float,
+    rule: Rule = "ratio",
 ) -> list[Assigned]:
     """The responsible predictions of each scale.
 
-    labels: (images, most, 5). Rows with a negative class or a box without area are no objects.
+    labels: (images, most, 5), or 6 with weights. Rows with a negative class or a box without area are no
+    objects.
     anchors: (scales, per_scale, 2), in pixels. grids: rows and columns of each scale's cells.
     """
     real = (labels[..., 4] >= 0) & ((labels[..., 2:4] - labels[..., :2]) > 0).all(-1)
     image, place = real.nonzero(as_tuple=True)
     boxes = labels[image, place, :4]
     classes = labels[image, place, 4].long()
+    weights = labels[image, place, 5] if labels.shape[-1] > 5 else None
     centres = to_centres(boxes)
-    responsible = _responsible(centres[:, 2:], anchors.flatten(0, 1), anchor_t, iou_t)
+    ratio = anchor_t if rule == "ratio" else math.inf
+    responsible = _responsible(centres[:, 2:], anchors.flatten(0, 1), ratio, iou_t)
     per_scale = anchors.shape[1]
     return [
-        _of_scale(image, boxes, classes, centres[:, :2] / stride, of_scale, grid)
+        _of_scale(image, boxes, classes, weights, centres[:, :2] / stride, of_scale, grid)
         for stride, grid, of_scale in zip(strides, grids, torch.split(responsible, per_scale, 1), strict=True)
     ]
 
@@ -65,7 +76,13 @@ def _responsible(sizes: Tensor, anchors: Tensor, anchor_t: float, iou_t: float) 
 
 
 def _of_scale(
-    image: Tensor, boxes: Tensor, classes: Tensor, centres: Tensor, near: Tensor, grid: tuple[int, int]
+    image: Tensor,
+    boxes: Tensor,
+    classes: Tensor,
+    weights: Tensor | None,
+    centres: Tensor,
+    near: Tensor,
+    grid: tuple[int, int],
 ) -> Assigned:
     """centres: (objects, 2), x and y in cells. near: bool (objects, per_scale)."""
     rows, columns = grid
@@ -79,4 +96,5 @@ def _of_scale(
     inside = ((cells >= 0) & (cells < limits)).all(-1)
     thing, anchor, which = (near[:, :, None] & inside[:, None]).nonzero(as_tuple=True)
     cell = cells[thing, which]
-    return Assigned(image[thing], anchor, cell[:, 1], cell[:, 0], boxes[thing], classes[thing])
+    weighing = None if weights is None else weights[thing]
+    return Assigned(image[thing], anchor, cell[:, 1], cell[:, 0], boxes[thing], classes[thing], weighing)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from workers.detection.appearance import occluded, photometric
 from workers.detection.geometry import compact, drawn, warped
-from workers.detection.mixing import cut, mixed, pasted, scenes
+from workers.detection.mixing import Ratio, cut, mixed, pasted, scenes
 from workers.detection.outlines import OWN
 
 
@@ -20,12 +20,14 @@ def augmented(
     rng: np.random.Generator,
     recipe: Mapping[str, float],
     outlines: Sequence[np.ndarray] = (),
+    mixup_ratio: Ratio = "beta",
 ) -> tuple[Tensor, Tensor]:
     """The images `chosen`, (n,), of a split uint8 (all, 3, height, width) with labels (all, most, 5).
 
     size: height and width of what comes back: float32 (n, 3, *size) in [0, 1] and labels (n, most, 5), on the
     split's device, without regions that are ignored. recipe: the names of the last four groups of `recipe`.
     outlines: all that labels of eight columns name (see `workers.detection.outlines`).
+    With a uniform ratio of mixup the labels are (n, most, 6): see `mixing.mixed`.
     """
     source = (images.shape[2], images.shape[3])
     zoom = min(size[0] / source[0], size[1] / source[1])
@@ -45,7 +47,7 @@ def augmented(
     if recipe["cutmix"] > 0:
         batch, found = cut(batch, found, rng, recipe["cutmix"])
     if recipe["mixup"] > 0:
-        batch, found = mixed(batch, found, rng, recipe["mixup"])
+        batch, found = mixed(batch, found, rng, recipe["mixup"], mixup_ratio)
     batch = photometric(batch, rng, recipe)
     batch, found = occluded(batch, found, rng, recipe)
     return batch, compact(found)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workers.detection.norm import CrossIterationNorm
+from workers.detection.norm import CrossIterationNorm, CrossMiniBatchNorm
 
 Activation = Literal["mish", "silu", "leaky_relu", "relu"]
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -26,11 +26,20 @@ class Style:
 
     activation: Mish is x * tanh(ln(1 + e^x)) (Misra 2019, arXiv 1908.08681).
     window: iterations that cross-iteration batch normalisation is over; with 1 it is the ordinary one.
+    mini_batches: whether normalisation is across the mini-batches of a batch. residual_inputs: of a weighted
+    residual connection, at the most: what a bottleneck makes, its input, and inputs of those before it.
     """
 
     activation: Activation = "mish"
     weighted_residual: bool = False
     window: int = 1
+    mini_batches: bool = False
+    residual_inputs: int = 2
+
+    def norm(self, width: int) -> nn.Module:
+        if self.mini_batches:
+            return CrossMiniBatchNorm(width)
+        return CrossIterationNorm(width, self.window) if self.window > 1 else nn.BatchNorm2d(width, eps=1e-3)
 
 
 class Convolution(nn.Module):
@@ -39,11 +48,7 @@ class Convolution(nn.Module):
     def __init__(self, width_in: int, width: int, kernel: int, style: Style, stride: int = 1) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(width_in, width, kernel, stride, (kernel - 1) // 2, bias=False)
-        self.norm = (
-            CrossIterationNorm(width, style.window)
-            if style.window > 1
-            else nn.BatchNorm2d(width, eps=1e-3)
-        )  # fmt: skip
+        self.norm = style.norm(width)
         self.activation = ACTIVATIONS[style.activation]()
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -57,36 +62,44 @@ class Convolution(nn.Module):
 
 
 class WeightedSum(nn.Module):
-    """Of two inputs of one shape, with weights that are learnt, and normalised to add up to 1.
+    """Of two inputs of one shape or more, with weights that are learnt, and normalised to add up to 1.
 
-    YOLOv4's weighted residual connection, in the form of EfficientDet's fast normalised fusion (Tan et al.
-    2020, arXiv 1911.09070, section 3.3).
+    YOLOv4's multi-input weighted residual connection, in the form of EfficientDet's fast normalised fusion
+    (Tan et al. 2020, arXiv 1911.09070, section 3.3).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, count: int = 2) -> None:
         super().__init__()
-        self.weights = nn.Parameter(torch.ones(2))
+        self.weights = nn.Parameter(torch.ones(count))
 
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+    def forward(self, first: Tensor, *others: Tensor) -> Tensor:
         weights = self.weights.relu()
         weights = weights / (weights.sum() + 1e-4)
-        return weights[0] * first + weights[1] * second
+        total = weights[0] * first
+        for weight, one in zip(weights[1:], others, strict=True):
+            total = total + weight * one
+        return total
 
 
 class Bottleneck(nn.Module):
-    """A 1 x 1 and a 3 x 3 convolution, and with `shortcut` the input added."""
+    """A 1 x 1 and a 3 x 3 convolution, and with `shortcut` the input added.
 
-    def __init__(self, width: int, style: Style, shortcut: bool) -> None:
+    summands: of a weighted sum: what the convolutions make, the input, and inputs of bottlenecks before.
+    """
+
+    def __init__(self, width: int, style: Style, shortcut: bool, summands: int = 2) -> None:
         super().__init__()
         self.first = Convolution(width, width, 1, style)
         self.second = Convolution(width, width, 3, style)
         self.shortcut = shortcut
-        self.sum = WeightedSum() if shortcut and style.weighted_residual else None
+        self.sum = WeightedSum(summands) if shortcut and style.weighted_residual else None
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, *earlier: Tensor) -> Tensor:
+        """Of the inputs of bottlenecks before, oldest first, and its own, which is the last."""
+        inputs = earlier[-1]
         outputs: Tensor = self.second(self.first(inputs))
         if self.sum is not None:
-            summed: Tensor = self.sum(inputs, outputs)
+            summed: Tensor = self.sum(*earlier, outputs)
             return summed
         return inputs + outputs if self.shortcut else outputs
 
@@ -98,11 +111,18 @@ class CrossStage(nn.Module):
         super().__init__()
         half = width // 2
         self.through, self.past = Convolution(width_in, half, 1, style), Convolution(width_in, half, 1, style)
-        self.blocks = nn.Sequential(*(Bottleneck(half, style, shortcut) for _ in range(depth)))
+        self.kept = style.residual_inputs - 1
+        self.blocks = nn.ModuleList(
+            Bottleneck(half, style, shortcut, min(style.residual_inputs, number + 2))
+            for number in range(depth)
+        )
         self.join = Convolution(2 * half, width, 1, style)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        joined: Tensor = self.join(torch.cat([self.blocks(self.through(inputs)), self.past(inputs)], 1))
+        values = [self.through(inputs)]
+        for block in self.blocks:
+            values = [*values, block(*values)][-self.kept :]
+        joined: Tensor = self.join(torch.cat([values[-1], self.past(inputs)], 1))
         return joined
 
 
@@ -134,27 +154,3 @@ class SpatialAttention(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         attention: Tensor = self.attention(inputs)
         return inputs * attention.sigmoid()
-
-
-class DropBlock(nn.Module):
-    """In training, squares of `size` cells become zero, a part `rate` of all cells; the rest is scaled up.
-
-    Ghiasi et al. 2018 (arXiv 1810.12890), equation 1, with one mask for all channels of an image. A side
-    that is smaller than the square makes the square that small.
-    """
-
-    def __init__(self, rate: float, size: int) -> None:
-        super().__init__()
-        self.rate, self.size = rate, size
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        if not self.training or self.rate == 0:
-            return inputs
-        count, _, height, width = inputs.shape
-        size = min(self.size, height, width)
-        rows, columns = height - size + 1, width - size + 1
-        seeds = self.rate / size**2 * (height * width) / (rows * columns)
-        corners = (torch.rand(count, 1, rows, columns) < seeds).to(inputs)
-        dropped = F.max_pool2d(F.pad(corners, (size - 1,) * 4), size, 1)
-        kept = 1 - dropped
-        return inputs * kept * (kept.numel() / kept.sum().clamp(min=1))

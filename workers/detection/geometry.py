@@ -39,9 +39,9 @@ def drawn(
 ) -> np.ndarray:
     """Matrices float64 (count, 3, 3) from images of source's height and width to ones of result's.
 
-    In this order, after YOLOv5's random_perspective: perspective, rotation and scale, shear, translation, all
-    around the middle, which stays in the middle; then crop and mirror images. zoom: a scale for all. recipe:
-    the names of `recipe.GEOMETRIC`.
+    In this order, after YOLOv5's random_perspective: perspective, aspect, rotation and scale, shear,
+    translation, all around the middle, which stays in the middle; then crop and mirror images. zoom: a scale
+    for all. recipe: the names of `recipe.GEOMETRIC`.
     """
 
     def around(name: str, shape: tuple[int, ...] = (count,)) -> np.ndarray:
@@ -64,10 +64,18 @@ def drawn(
     sheared = _matrices(count, {(0, 1): slant[0], (1, 0): slant[1]})
     shift = (0.5 + around("translate", (2, count))) * np.array([[result[1]], [result[0]]])
     moved = translations(*shift)
+    if recipe["aspect"] > 0:
+        turned = turned @ stretched(rng.uniform(-1, 1, count), recipe["aspect"])
     placed = moved @ sheared @ turned @ perspective @ centred
     found: np.ndarray = _mirrored(rng, count, result, recipe) @ _cropped(rng, count, result, recipe["crop"])
     found = found @ placed
     return found
+
+
+def stretched(part: np.ndarray, most: float) -> np.ndarray:
+    """Matrices that multiply width over height by (1 + most)^part, at equal area. part: (n,), in [-1, 1]."""
+    wider = (1 + most) ** (part / 2)
+    return _matrices(len(part), {(0, 0): wider, (1, 1): 1 / wider})
 
 
 def _cropped(rng: np.random.Generator, count: int, size: tuple[int, int], most: float) -> np.ndarray:

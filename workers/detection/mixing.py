@@ -1,6 +1,7 @@
 """Images made of several: mosaic, copy-paste, mixup and cutmix. Pixels are float32 in [0, 1]."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ MOST_COVERED = 0.6
 MOST_PASTED_OVER = 0.3
 """Part of an object that a pasted one may hide."""
 MIXUP_BETA = 32.0
+Ratio = Literal["beta", "uniform"]
+"""Of mixup: from Beta(32, 32), and objects count fully; or from [0, 1], and they count by it."""
 
 
 def scenes(
@@ -89,17 +92,34 @@ def pasted(
 
 
 def mixed(
-    images: Tensor, labels: Tensor, rng: np.random.Generator, probability: float
+    images: Tensor,
+    labels: Tensor,
+    rng: np.random.Generator,
+    probability: float,
+    ratio: Ratio = "beta",
 ) -> tuple[Tensor, Tensor]:
-    """The mean of an image and the next, with weights from Beta(32, 32), with that probability.
+    """r times an image and 1 - r times the next, with that probability (Zhang et al. 2018, arXiv 1710.09412).
 
-    Zhang et al. 2018 (arXiv 1710.09412); both images' objects count, as in YOLOv5.
+    With r from Beta(32, 32) both images' objects count fully, as in YOLOv5. With a uniform r the labels get
+    one more column, (n, most, 6): the weight of an object in the loss, which is its image's r or 1 - r.
     """
     which = torch.from_numpy(rng.uniform(size=len(images)) < probability).to(images.device)
-    share = torch.from_numpy(rng.beta(MIXUP_BETA, MIXUP_BETA, len(images))).to(images)
-    share = torch.where(which, share, 1.0)[:, None, None, None]
-    together = torch.cat([labels, emptied(labels.roll(1, 0), ~which[:, None])], 1)
-    return images * share + images.roll(1, 0) * (1 - share), compact(together)
+    if ratio == "uniform":
+        drawn = rng.uniform(size=len(images))
+    else:
+        drawn = rng.beta(MIXUP_BETA, MIXUP_BETA, len(images))
+    share = torch.where(which, torch.from_numpy(drawn).to(images), 1.0)
+    theirs = emptied(labels.roll(1, 0), ~which[:, None])
+    if ratio == "uniform":
+        labels, theirs = _weighted(labels, share), _weighted(theirs, 1 - share)
+    share = share[:, None, None, None]
+    mean = images * share + images.roll(1, 0) * (1 - share)
+    return mean, compact(torch.cat([labels, theirs], 1))
+
+
+def _weighted(labels: Tensor, weights: Tensor) -> Tensor:
+    """Labels (n, most, 5) with a sixth column: the weights (n,) of their images."""
+    return torch.cat([labels, weights[:, None, None].to(labels).expand(-1, labels.shape[1], 1)], -1)
 
 
 def cut(

@@ -16,12 +16,12 @@ from workers.detection.blocks import (
     Activation,
     Convolution,
     CrossStage,
-    DropBlock,
     PyramidPooling,
     SpatialAttention,
     Style,
 )
 from workers.detection.boxes import from_centres
+from workers.dropblock import DropBlock
 
 STRIDES = (8, 16, 32)
 WIDTHS = (64, 128, 256, 512, 1024)
@@ -35,6 +35,7 @@ class Plan:
     width, depth: factors of the channels and of the bottlenecks of each stage. dropblock: the part of the
     cells that DropBlock makes zero after the last two stages, in squares of dropblock_size cells.
     cross_iterations: see `Style.window`. sam: attention before each scale's predictions.
+    residual_inputs: see `Style`. cross_mini_batches: see `norm.CrossMiniBatchNorm`.
     """
 
     classes: int
@@ -47,6 +48,8 @@ class Plan:
     dropblock: float = 0.0
     dropblock_size: int = 5
     cross_iterations: int = 1
+    residual_inputs: int = 2
+    cross_mini_batches: bool = False
 
 
 class Detector(nn.Module):
@@ -58,7 +61,13 @@ class Detector(nn.Module):
         super().__init__()
         self.plan = plan
         self.register_buffer("anchors", anchors.clone())
-        style = Style(plan.activation, plan.weighted_residual, plan.cross_iterations)
+        style = Style(
+            plan.activation,
+            plan.weighted_residual,
+            plan.cross_iterations,
+            plan.cross_mini_batches,
+            plan.residual_inputs,
+        )
         stem, *widths = (max(8, 4 * round(width * plan.width / 4)) for width in WIDTHS)
         depths = [max(1, round(depth * plan.depth)) for depth in DEPTHS]
         w3, w4, w5 = widths[1:]

@@ -1,4 +1,4 @@
-"""Cross-iteration batch normalisation (Yao et al. 2020, arXiv 2002.05712)."""
+"""Batch normalisation across iterations, and across the mini-batches of a batch."""
 
 from collections import deque
 from typing import NamedTuple
@@ -27,6 +27,8 @@ class _Past(NamedTuple):
 
 class CrossIterationNorm(nn.BatchNorm2d):
     """Batch normalisation whose statistics in training are those of this batch and the `window` - 1 before.
+
+    Yao et al. 2020, "Cross-iteration batch normalization", arXiv 2002.05712.
 
     The earlier ones are corrected for the change of the kernel of the convolution before this layer; those of
     its other layers are neglected, as in the paper. A channel whose corrected variance would be negative
@@ -59,7 +61,7 @@ class CrossIterationNorm(nn.BatchNorm2d):
         square_all = (all_squares * good).sum(0) / count
         variance = (square_all - mean_all.square()).clamp(min=0)
         self._remember(mean, square, kernel, slopes)
-        self._run_on(mean_all, variance, inputs.numel() // inputs.shape[1])
+        run_on(self, mean_all, variance, inputs.numel() // inputs.shape[1])
         scale = self.weight * (variance + self.eps).rsqrt()
         shift = self.bias - mean_all * scale
         return (own * scale[:, None, None] + shift[:, None, None]).to(inputs.dtype)
@@ -77,12 +79,64 @@ class CrossIterationNorm(nn.BatchNorm2d):
         kept = (_Past(*(value.to(home) for value in one)) for one in state)
         self.past = deque(kept, maxlen=self.past.maxlen)
 
-    @torch.no_grad()
-    def _run_on(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Update what evaluation normalises with."""
-        momentum = self.momentum or 0.1
-        assert self.running_mean is not None and self.running_var is not None
-        self.running_mean.lerp_(mean, momentum)
-        self.running_var.lerp_(variance * count / max(1, count - 1), momentum)
-        assert self.num_batches_tracked is not None
-        self.num_batches_tracked.add_(1)
+
+class CrossMiniBatchNorm(nn.BatchNorm2d):
+    """Batch normalisation whose statistics in training are those of the batch's mini-batches so far.
+
+    YOLOv4's cross mini-batch normalisation (Bochkovskiy et al. 2020, arXiv 2004.10934, figure 4): a batch is
+    several mini-batches, whose gradients are added up for one step, so that no weight changes between them
+    and nothing has to be carried over. The last mini-batch is normalised by the whole batch's statistics;
+    these alone go into the running ones, by `end_batch`. Gradients go through the own mini-batch's part.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-3) -> None:
+        super().__init__(channels, eps=eps)
+        self._so_far: tuple[int, Tensor, Tensor] | None = None
+        """Values of a channel, their sum and that of their squares, (channels,)."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(inputs)
+        own = inputs.float()
+        count, total, squares = own.numel() // own.shape[1], own.sum((0, 2, 3)), own.square().sum((0, 2, 3))
+        if self._so_far is not None:
+            count, total, squares = (
+                count + self._so_far[0],
+                total + self._so_far[1],
+                squares + self._so_far[2],
+            )
+        self._so_far = count, total.detach(), squares.detach()
+        mean, variance = _moments(count, total, squares)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        shift = self.bias - mean * scale
+        return (own * scale[:, None, None] + shift[:, None, None]).to(inputs.dtype)
+
+    def end_batch(self) -> None:
+        """Take the batch's statistics into those that evaluation uses, and begin a new one."""
+        if self._so_far is not None:
+            run_on(self, *_moments(*self._so_far), self._so_far[0])
+            self._so_far = None
+
+
+def end_batch(model: nn.Module) -> None:
+    """End the batch in all layers that normalise across mini-batches."""
+    for module in model.modules():
+        if isinstance(module, CrossMiniBatchNorm):
+            module.end_batch()
+
+
+def _moments(count: int, total: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of so many values with that sum and sum of squares."""
+    mean = total / count
+    return mean, (squares / count - mean.square()).clamp(min=0)
+
+
+@torch.no_grad()
+def run_on(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
+    """Update what evaluation normalises with."""
+    momentum = norm.momentum or 0.1
+    assert norm.running_mean is not None and norm.running_var is not None
+    norm.running_mean.lerp_(mean, momentum)
+    norm.running_var.lerp_(variance * count / max(1, count - 1), momentum)
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked.add_(1)

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workers.detection.assign import Assigned, assign
+from workers.detection.assign import Assigned, Rule, assign
 from workers.detection.boxes import ciou
 from workers.detection.network import STRIDES, grids, placed
+from workers.soft_labels import smoothed
 
 BALANCE = (4.0, 1.0, 0.4)
 """Of the scales' object losses, from fine to coarse: there are more cells where they are finer (YOLOv5)."""
@@ -28,16 +29,26 @@ class Losses(NamedTuple):
 
 
 def losses(
-    outputs: Sequence[Tensor], labels: Tensor, anchors: Tensor, pixels: int, recipe: Mapping[str, float]
+    outputs: Sequence[Tensor],
+    labels: Tensor,
+    anchors: Tensor,
+    pixels: int,
+    recipe: Mapping[str, float],
+    rule: Rule = "ratio",
 ) -> Losses:
     """Of a batch, a mean over its images: those of YOLOv5, with its gains.
 
-    outputs: see `Detector.forward`. labels: (images, most, 5). recipe: the names of `recipe.LOSS`. As there,
-    `obj` is times (pixels / 640)^2 for images whose longer side has so many, and `cls` times classes / 80, so
-    that one value means the same for any size and number of classes.
+    outputs: see `Detector.forward`. labels: (images, most, 5), or 6 with weights: the losses of boxes and
+    classes are then weighted means over the objects, and what a prediction should say of there being one is
+    times its weight. So the loss of a mixture of two images, with equally many predictions for each, is r
+    times that with the one's objects and 1 - r times that with the other's.
+
+    recipe: the names of `recipe.LOSS`. As there, `obj` is times (pixels / 640)^2 for images whose longer side
+    has so many, and `cls` times classes / 80, so that one value means the same for any size and number of
+    classes.
     """
     classes = outputs[0].shape[-1] - 5
-    targets = assign(labels, anchors, STRIDES, grids(outputs), recipe["anchor_t"], recipe["iou_t"])
+    targets = assign(labels, anchors, STRIDES, grids(outputs), recipe["anchor_t"], recipe["iou_t"], rule)
     parts = [
         _scale_losses(scale, target, own, stride, recipe)
         for scale, target, own, stride in zip(outputs, targets, anchors, STRIDES, strict=True)
@@ -58,14 +69,20 @@ def _scale_losses(
     chosen = outputs[places]
     cells = torch.stack([target.column, target.row], -1)
     overlap = ciou(placed(chosen[:, :4], cells, anchors[target.anchor], stride), target.boxes)
-    none = outputs.new_zeros(())
-    box = (1 - overlap).mean() if len(chosen) else none
-    obj = cross_entropy(outputs[..., 4], _objectness(outputs, places, overlap), recipe["obj_pw"], recipe)
+    none, weights = outputs.new_zeros(()), target.weights
+    box = _mean(1 - overlap, weights) if len(chosen) else none
+    present = overlap if weights is None else overlap * weights
+    obj = cross_entropy(outputs[..., 4], _objectness(outputs, places, present), recipe["obj_pw"], recipe)
     classes = outputs.shape[-1] - 5
     if classes == 1 or not len(chosen):
         return box, obj, none
     wanted = smoothed(F.one_hot(target.classes, classes).to(outputs), recipe["label_smoothing"])
-    return box, obj, cross_entropy(chosen[:, 5:], wanted, recipe["cls_pw"], recipe)
+    return box, obj, cross_entropy(chosen[:, 5:], wanted, recipe["cls_pw"], recipe, weights)
+
+
+def _mean(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Of values (n,), with weights (n,) if there are any."""
+    return values.mean() if weights is None else (values * weights).sum() / weights.sum().clamp(min=1e-7)
 
 
 def _objectness(outputs: Tensor, places: tuple[Tensor, ...], overlap: Tensor) -> Tensor:
@@ -77,15 +94,17 @@ def _objectness(outputs: Tensor, places: tuple[Tensor, ...], overlap: Tensor) ->
     return flat.scatter_reduce(0, index, overlap.detach().clamp(min=0), "amax").view(shape)
 
 
-def smoothed(wanted: Tensor, amount: float) -> Tensor:
-    """Label smoothing: y (1 - a) + a / C of targets (n, C) (arXiv 1512.00567, section 7)."""
-    return wanted * (1 - amount) + amount / wanted.shape[-1]
-
-
 def cross_entropy(
-    logits: Tensor, wanted: Tensor, positive_weight: float, recipe: Mapping[str, float]
+    logits: Tensor,
+    wanted: Tensor,
+    positive_weight: float,
+    recipe: Mapping[str, float],
+    weights: Tensor | None = None,
 ) -> Tensor:
-    """The mean binary cross entropy, focal where `fl_gamma` is above 0 (arXiv 1708.02002)."""
+    """The mean binary cross entropy, focal where `fl_gamma` is above 0 (arXiv 1708.02002).
+
+    logits, wanted: of any shape, or (n, classes) with weights (n,).
+    """
     each = F.binary_cross_entropy_with_logits(
         logits, wanted, reduction="none", pos_weight=logits.new_tensor(positive_weight)
     )
@@ -94,4 +113,4 @@ def cross_entropy(
         right = wanted * found + (1 - wanted) * (1 - found)
         alpha = wanted * FOCAL_ALPHA + (1 - wanted) * (1 - FOCAL_ALPHA)
         each = each * alpha * (1 - right) ** recipe["fl_gamma"]
-    return each.mean()
+    return each.mean() if weights is None else _mean(each.mean(1), weights)

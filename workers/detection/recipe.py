@@ -20,8 +20,10 @@ SCHEDULE: dict[str, float] = {  # read where a call of train() is a whole traini
     "warmup_momentum": 0.8,
     "warmup_bias_lr": 0.1,
     "restart_epochs": 0.0,  # of the first cycle of cosine annealing with warm restarts; 0: one cycle
+    "restart_steps": 0.0,  # the same in steps of the optimizer
     "restart_multiplier": 1.0,  # each cycle's length over that before
     "restart_decay": 1.0,  # each cycle's first learning rate over that before
+    "restart_min": 0.0,  # the last learning rate of each cycle; 0: the part lrf of its first one
 }
 LOSS: dict[str, float] = {
     "box": 0.05,  # gains of the three parts
@@ -47,6 +49,7 @@ GEOMETRIC: dict[str, float] = {
     "degrees": 0.0,  # rotation by up to so many, either way
     "translate": 0.0,  # by up to this part of width and height
     "scale": 0.0,  # times 1 +- up to this much
+    "aspect": 0.0,  # width over height times or by up to 1 + this much, the area as it was
     "crop": 0.0,  # a window that is up to this much smaller, somewhere in the image, becomes the image
     "shear": 0.0,  # degrees, of each axis
     "perspective": 0.0,  # of 0 to 0.001, the change of scale a pixel

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+from evodevo.evolution import restarts
+
 Shape = Literal["cosine", "linear"]
 
 
@@ -13,20 +15,36 @@ class Settings(NamedTuple):
     momentum: float
 
 
-def settings(epoch: float, epochs: int, shape: Shape, recipe: Mapping[str, float]) -> Settings:
+def settings(epoch: float, epochs: int, shape: Shape, recipe: Mapping[str, float], step: int = 0) -> Settings:
     """What holds at a position in a training of `epochs` epochs, both counted from 0, in parts of epochs.
 
     In the first `warmup_epochs` rates and momentum go linearly to what the schedule has there: rates from 0,
     those of biases from `warmup_bias_lr`, the momentum from `warmup_momentum` (YOLOv5). recipe: the names of
-    `recipe.OPTIMISER` and `recipe.SCHEDULE`.
+    `recipe.OPTIMISER` and `recipe.SCHEDULE`. step: steps of the optimizer before this position.
     """
-    rate = recipe["lr0"] * factor(epoch, epochs, shape, recipe)
+    if recipe["restart_steps"] > 0 or recipe["restart_min"] > 0:
+        rate = restarted(epoch, epochs, step, recipe)
+    else:
+        rate = recipe["lr0"] * factor(epoch, epochs, shape, recipe)
     warm = min(1.0, epoch / recipe["warmup_epochs"]) if recipe["warmup_epochs"] > 0 else 1.0
     return Settings(
         warm * rate,
         recipe["warmup_bias_lr"] + warm * (rate - recipe["warmup_bias_lr"]),
         recipe["warmup_momentum"] + warm * (recipe["momentum"] - recipe["warmup_momentum"]),
     )
+
+
+def restarted(epoch: float, epochs: int, step: int, recipe: Mapping[str, float]) -> float:
+    """The learning rate of cosines with warm restarts down to `restart_min`, which is the same for all.
+
+    Without a length the whole training is one cycle.
+    """
+    length = {"restart_epochs": float(epochs)} if not recipe["restart_steps"] else {}
+    names = (*restarts.LENGTHS, *restarts.OTHERS)
+    found = restarts.of({**length, **{name: recipe[name] for name in names if recipe[name] > 0}})
+    assert found is not None
+    cycles, in_steps = found
+    return cycles.value(step if in_steps else epoch, recipe["lr0"])
 
 
 def factor(epoch: float, epochs: int, shape: Shape, recipe: Mapping[str, float]) -> float:

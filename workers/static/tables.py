@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from workers import batches
+from workers import steps as eager
 from workers.static.updates import Numbers, Update, groups_of
 from workers.training import Training
 
@@ -187,7 +188,13 @@ def _settings(workload: Workload, training: Training, update: Update, steps: int
         rows = [[_numbers(update, group) for group in groups_of(training)]] * steps
     found = {name: np.array([[group[name] for group in row] for row in rows], float) for name in update.read}
     anneal = training.hyperparameters.get("anneal", 0.0)
-    if anneal:
+    if (cycles := eager.restarts_of(training.hyperparameters)) is not None:
+        at = training.step
+        for number, row in enumerate(found["lr"]):
+            training.step = at + number
+            row[:] = [eager.restarted(cycles, training, workload.accumulate, number, peak) for peak in row]
+        training.step = at
+    elif anneal:
         progress = [_progress(training, number, steps) for number in range(steps)]
         found["lr"] *= 1.0 - anneal * np.array(progress)[:, None]
     return found
@@ -205,8 +212,6 @@ def _progress(training: Training, number: int, steps: int) -> float:
 
 def _ahead(training: Training, update: Update, steps: int) -> list[list[dict[str, float]]]:
     """What a copy of the scheduler does to a copy of the optimizer's settings in so many steps."""
-    from workers.steps import step_schedulers
-
     optimizer = training.optimizer
     parameters = [one for group in optimizer.param_groups for one in group["params"]]
     kept = [value for state in optimizer.state.values() for value in state.values()]
@@ -221,7 +226,7 @@ def _ahead(training: Training, update: Update, steps: int) -> list[list[dict[str
         warnings.simplefilter("ignore")  # that the twin's optimizer makes no step
         for _ in range(steps):
             rows.append([_numbers(update, group) for group in groups_of(twin)])
-            step_schedulers(twin, ())
+            eager.step_schedulers(twin, ())
     return rows
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evodevo.errors import UsageError
+from workers.dropblock import DropBlock, dropblock_of
 from workers.hyperparameters import Hyperparameters
 from workers.images import Capture, ImageClassifier, decayed_kernels
 from workers.precision import Precision
@@ -23,7 +24,8 @@ class CapsNet(ImageClassifier):
     """280,640 parameters; the score of a class is the length of its 16-d capsule.
 
     Evolvable: learning_rate, and where they are given weight_decay (torch's, for kernels only), q (else 1/2)
-    and routings (else 3), the number of iterations, 1 or more.
+    and routings (else 3), the number of iterations, 1 or more. DropBlock, with the hyperparameter dropblock,
+    is before the capsules.
     """
 
     def __init__(
@@ -42,6 +44,9 @@ class CapsNet(ImageClassifier):
 
     def model(self) -> "CapsuleNetwork":
         return CapsuleNetwork()
+
+    def model_of(self, hp: Hyperparameters) -> "CapsuleNetwork":
+        return CapsuleNetwork(dropblock_of(hp))
 
     def optimizer(self, model: nn.Module, hp: Hyperparameters) -> torch.optim.Optimizer:
         return torch.optim.Adam(decayed_kernels(model, hp.get("weight_decay", 0.0)), lr=hp["learning_rate"])
@@ -70,7 +75,7 @@ class CapsuleNetwork(nn.Module):
     per_member: ClassVar[tuple[str, ...]] = ("q",)
     """What a captured step reads from a tensor, so that it serves members with other values."""
 
-    def __init__(self) -> None:
+    def __init__(self, drop: DropBlock | None = None) -> None:
         super().__init__()
         self.q = 0.5
         self.routings = 3
@@ -80,6 +85,7 @@ class CapsuleNetwork(nn.Module):
             nn.AvgPool2d(2),
             nn.Conv2d(64, 128, 3), nn.ReLU(),
             nn.Conv2d(128, 128, 3), nn.ReLU(),
+            *([] if drop is None else [drop]),
         )  # fmt: skip
         self.predictions = nn.Linear(128, CLASSES * CAPSULE_SIZE, bias=False)
         self.apply(initialise)
@@ -146,9 +152,9 @@ def squash(vectors: Tensor, q: float | Tensor) -> Tensor:
 def margin_loss(lengths: Tensor, labels: Tensor) -> Tensor:
     """Sabour et al. 2017, equation 4, the sum over the classes and the mean over the batch.
 
-    lengths: float32 (n, 10); labels: int64 (n,).
+    lengths: float32 (n, 10); labels: int64 (n,), or float32 (n, 10), a part of each class.
     """
-    present = F.one_hot(labels, lengths.shape[1])
+    present = labels if labels.is_floating_point() else F.one_hot(labels, lengths.shape[1])
     missed = F.relu(MARGIN_PRESENT - lengths).square()
     claimed = F.relu(lengths - MARGIN_ABSENT).square()
     return (present * missed + ABSENT_WEIGHT * (1 - present) * claimed).sum(1).mean()

@@ -9,16 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from evodevo.errors import UsageError
+from workers import steps
 from workers.data import detection
 from workers.data.detection import Layout
 from workers.detection import pictures, recipe
 from workers.detection.anchors import fitted, mean_best_iou
+from workers.detection.assign import Rule
 from workers.detection.augmenter import augmented
 from workers.detection.blocks import Activation
 from workers.detection.boxes import to_centres
 from workers.detection.evaluation import Detections, Judged, detections, judge
 from workers.detection.geometry import shape_for
+from workers.detection.mixing import Ratio
 from workers.detection.network import STRIDES, Detector, Plan
+from workers.detection.norm import end_batch
 from workers.detection.objective import Losses, losses
 from workers.detection.outlines import numbered
 from workers.detection.schedule import Settings, Shape, settings
@@ -35,20 +39,27 @@ EVOLVABLE_PLAN = [field.name for field in fields(Plan) if field.name != "classes
 
 class YOLO(Workload):
     """Evolvable: every name of `workers.detection.recipe`; where one is missing its default there holds. Also
-    the options from `width` to `cross_iterations`: a hyperparameter of that name goes before the option. One
-    that changes the parameters (all but activation, the dropblock ones and cross_iterations) is for searches
-    that train each member from scratch; so is `anchors`.
+    batch_size, nms_t and the options from `width` to `cross_mini_batches`: a hyperparameter of that name goes
+    before the option. One that changes the parameters (all but batch_size, nms_t, activation, the dropblock
+    ones and the cross ones) is for searches that train each member from scratch; so is `anchors`.
 
     dataset, layout, train, validation, test: where the data are, and their splits; `test` may be null. See
     `workers.data.detection.load`, as for pixels. Layouts: `voc`, `coco`, and `yolo` (data.yaml, labels/),
     where copy_paste cuts polygons out.
     training_sizes: the longer sides, in pixels, of which each batch of training has a random one; its number
     of images is such that batches have about as many pixels as `batch_size` images of size `pixels` have.
-    epochs: of one call of train(). With 1, as in PBT, the learning rate is lr0, annealed as in any workload.
+    epochs: of one call of train(). With 1, as in PBT, the learning rate is lr0, annealed, or with restarts,
+    as in any workload.
     With more, a call is a whole training: from lr0 to lrf as `schedule` has it, with warm-up.
     anchors: width and height of each, in pixels of the training images; else as many as 3 * anchors_per_scale
     are fitted to the training split. A hyperparameter `anchors` of 1 or more goes before both: it is a number
     of anchors per scale. nms_t: the DIoU above which non-maximum suppression drops detections.
+    anchor_rule: which anchors an object goes to; see `workers.detection.assign`. mixup_ratio: see
+    `workers.detection.mixing.Ratio`.
+    adversarial_phases: with 1 each batch is perturbed by self-adversarial training; with 2 there is a step
+    with the batch as it is, and one with it perturbed then, with the weights as they are after the first.
+    mini_batches: into which each batch is split; their gradients are added up for one step.
+    residual_inputs, cross_mini_batches: see `workers.detection.network.Plan`.
     precision: of the network in training; None is bfloat16 on a GPU that has it and float32 elsewhere.
 
     The loss is that of YOLOv5 and, as there, its gradient that of a batch's sum, for which the usual learning
@@ -85,17 +96,25 @@ class YOLO(Workload):
         dropblock: float = 0.0,
         dropblock_size: int = 5,
         cross_iterations: int = 1,
+        residual_inputs: int = 2,
+        cross_mini_batches: bool = False,
+        mini_batches: int = 1,
+        anchor_rule: Rule = "ratio",
+        mixup_ratio: Ratio = "beta",
+        adversarial_phases: Literal[1, 2] = 1,
         precision: Literal["float32", "bfloat16"] | None = None,
     ) -> None:
         least = {
             "epochs": epochs,
             "anchors_per_scale": anchors_per_scale,
             "cross_iterations": cross_iterations,
+            "mini_batches": mini_batches,
+            "residual_inputs": residual_inputs,
         }
         if training_sizes:
             least["training_sizes"] = min(training_sizes)
         for name, value in least.items():
-            limit = STRIDES[-1] if name == "training_sizes" else 1
+            limit = {"training_sizes": STRIDES[-1], "residual_inputs": 2}.get(name, 1)
             if value < limit:
                 raise UsageError(f"workload.options.{name}: should be {limit} or more, not {value}")
         if anchors is not None and (not anchors or len(anchors) % len(STRIDES)):
@@ -111,7 +130,10 @@ class YOLO(Workload):
             "width": width, "depth": depth, "activation": activation, "spp": spp, "sam": sam,
             "weighted_residual": weighted_residual, "dropblock": dropblock,
             "dropblock_size": dropblock_size, "cross_iterations": cross_iterations,
+            "residual_inputs": residual_inputs, "cross_mini_batches": cross_mini_batches,
         }  # fmt: skip
+        self._mini_batches, self.adversarial_phases = mini_batches, adversarial_phases
+        self.anchor_rule, self.mixup_ratio = anchor_rule, mixup_ratio
 
     def data(self, root: str | None) -> Splits:
         self.found = detection.load(root, *self.source, self.limits, self.pixels)
@@ -137,9 +159,25 @@ class YOLO(Workload):
         values = {name: hp.get(name, self.plan[name]) for name in EVOLVABLE_PLAN}
         if not 0 <= values["dropblock"] < 1:
             raise UsageError(f"dropblock: should be 0 or more and below 1, not {values['dropblock']:g}")
+        if values["residual_inputs"] < 2:
+            raise UsageError(f"residual_inputs: should be 2 or more, not {values['residual_inputs']}")
+        if values["cross_mini_batches"] and values["cross_iterations"] > 1:
+            raise UsageError("cross_mini_batches and cross_iterations: a norm is across one of them")
         plan = Plan(len(self.found.classes), **values)
         model = Detector(plan, self.anchors_of(hp).view(len(STRIDES), -1, 2))
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def batch_size_of(self, hp: Hyperparameters) -> int:
+        """Images of size `pixels` in a batch."""
+        size = hp.get("batch_size", self.batch_size)
+        if isinstance(size, str) or not size >= 1:
+            raise UsageError(f"search.loci.batch_size: should be 1 or more, not {size!r}")
+        return int(size)
+
+    def images_of(self, size: tuple[int, int], hp: Hyperparameters) -> int:
+        """Images of that height and width in a batch, which has as many pixels at any size."""
+        share: float = self.canvas[0] * self.canvas[1] / (size[0] * size[1])
+        return max(1, round(self.batch_size_of(hp) * share))
 
     def anchors_of(self, hp: Hyperparameters) -> Tensor:
         """float32 (anchors, 2), from small to large. A worker fits each number of them once."""
@@ -173,18 +211,24 @@ class YOLO(Workload):
         training.model.train()
         values = recipe.read(training.hyperparameters, RATES if self.epochs > 1 else recipe.OPTIMISER)
         anneal = training.hyperparameters.get("anneal", 0.0) if self.epochs == 1 else 0.0
+        restarts = steps.restarts_of(training.hyperparameters) if self.epochs == 1 else None
+        made = 0
         for epoch in range(self.epochs):
             count = 0
             for batch in self.train_batches(training):
                 position = epoch + count / len(self.splits.train[0])
                 if self.epochs > 1:
-                    now = settings(position, self.epochs, self.shape, values)
+                    now = settings(position, self.epochs, self.shape, values, made)
+                elif restarts is not None:
+                    rate = steps.restarted(restarts, training, 1, made, values["lr0"])
+                    now = Settings(rate, rate, values["momentum"])
                 else:
                     rate = values["lr0"] * (1 - anneal * training.progress(position))
                     now = Settings(rate, rate, values["momentum"])
                 self._apply(training.optimizer, now)
                 yield self.step(training, batch)
                 count += len(batch[0])
+                made += 1
 
     def train_batches(self, training: Training) -> Iterator[Batch]:
         """Augmented batches of the training split in a random order, whole ones only (but for the first)."""
@@ -198,26 +242,37 @@ class YOLO(Workload):
         start = 0
         while True:
             size = shape_for(int(rng.choice(self.training_sizes)), self.canvas)
-            share = self.canvas[0] * self.canvas[1] / (size[0] * size[1])
-            count = max(1, round(self.batch_size * share))
+            count = self.images_of(size, training.hyperparameters)
             if start and start + count > len(order):
                 return
             chosen = order[start : start + count]
-            yield augmented(images, labels, chosen, size, rng, values, self.outlines)
+            yield augmented(images, labels, chosen, size, rng, values, self.outlines, self.mixup_ratio)
             start += count
 
     def step(self, training: Training, batch: Batch) -> Tensor:
-        """One optimizer step; returns the loss of an image, detached."""
+        """One optimizer step, or two if that is how it is adversarial; returns an image's loss, detached."""
         images, labels = batch
         bound = recipe.read(training.hyperparameters, recipe.LOSS)["adversarial"]
-        if bound > 0:
-            images = self.perturbed(training, images, labels, bound)
+        if bound == 0:
+            return self._update(training, images, labels)
+        if self.adversarial_phases == 1:
+            return self._update(training, self.perturbed(training, images, labels, bound), labels)
+        clean = self._update(training, images, labels)
+        harder = self.perturbed(training, images, labels, bound)
+        return (clean + self._update(training, harder, labels)) / 2
+
+    def _update(self, training: Training, images: Tensor, labels: Tensor) -> Tensor:
+        """One optimizer step with the gradients of all mini-batches; returns the loss of an image."""
         training.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss(training.model, (images, labels), training.hyperparameters)
-        loss.backward()  # type: ignore[no-untyped-call]
+        losses = []
+        for part in zip(images.chunk(self._mini_batches), labels.chunk(self._mini_batches), strict=True):
+            loss = self.loss(training.model, part, training.hyperparameters)
+            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+        end_batch(training.model)
         nn.utils.clip_grad_norm_(training.model.parameters(), MAX_GRADIENT_NORM)
         training.optimizer.step()
-        return loss.detach() / len(images)
+        return sum(losses[1:], losses[0]) / len(images)
 
     def perturbed(self, training: Training, images: Tensor, labels: Tensor, bound: float) -> Tensor:
         """The images, each pixel moved by `bound` to where the loss rises, with the weights as they are.
@@ -233,7 +288,7 @@ class YOLO(Workload):
         return (images + bound * slope.sign()).clamp(0, 1)
 
     def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
-        """The sum over a batch of augmented images float32 (n, 3, height, width) and labels (n, most, 5)."""
+        """The sum over a batch of images float32 (n, 3, height, width) with labels (n, most, 5 or 6)"""
         images, labels = batch
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._uses_bfloat16()):
             outputs = model(images.contiguous(memory_format=torch.channels_last))
@@ -265,7 +320,7 @@ class YOLO(Workload):
         shown = torch.linspace(0, len(images) - 1, min(EXHIBITED, len(images))).long().to(self.device)
         with training.evaluating() as model:
             _, judged = self._figures(model, batches, training.hyperparameters)
-            found, _ = self._detect(model, images[shown])
+            found, _ = self._detect(model, images[shown], training.hyperparameters)
         names = self.found.classes
         return {
             "boxes.png": pictures.boxes(images[shown], labels[shown], found, names, judged.confidence),
@@ -289,7 +344,7 @@ class YOLO(Workload):
     ) -> tuple[dict[str, float], Judged]:
         found, parts, weights = [], [], []
         for images, labels in batches:
-            detected, outputs = self._detect(model, images)
+            detected, outputs = self._detect(model, images, hp)
             found.append(detected)
             parts.append(torch.stack(self._losses(model, outputs, labels, hp)))
             weights.append(len(images))
@@ -300,15 +355,20 @@ class YOLO(Workload):
                    "map": judged.map, "box_loss": box, "obj_loss": obj, "cls_loss": cls}  # fmt: skip
         return {**figures, "loss": box + obj + cls}, judged
 
-    def _detect(self, model: nn.Module, images: Tensor) -> tuple[Detections, list[Tensor]]:
+    def _detect(
+        self, model: nn.Module, images: Tensor, hp: Hyperparameters
+    ) -> tuple[Detections, list[Tensor]]:
         """In bytes (n, 3, height, width); also the network's outputs, float32."""
+        threshold = hp.get("nms_t", self.nms_t)
+        if isinstance(threshold, str) or not 0 <= threshold <= 1:
+            raise UsageError(f"search.loci.nms_t: should be from 0 to 1, not {threshold!r}")
         inputs = (images.float() / 255).contiguous(memory_format=torch.channels_last)
         outputs: list[Tensor] = model(inputs)
-        return detections(outputs, model.get_buffer("anchors"), self.nms_t), outputs
+        return detections(outputs, model.get_buffer("anchors"), threshold), outputs
 
     def _losses(self, model: nn.Module, outputs: list[Tensor], labels: Tensor, hp: Hyperparameters) -> Losses:
         anchors = model.get_buffer("anchors")
-        return losses(outputs, labels, anchors, self.pixels, recipe.read(hp, recipe.LOSS))
+        return losses(outputs, labels, anchors, self.pixels, recipe.read(hp, recipe.LOSS), self.anchor_rule)
 
     def _apply(self, optimizer: torch.optim.Optimizer, now: Settings) -> None:
         for number, group in enumerate(optimizer.param_groups):

@@ -7,10 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evodevo.errors import UsageError
+from workers.dropblock import DropBlock, dropblock_of
 from workers.hyperparameters import Hyperparameters
 from workers.images import Capture, ImageClassifier, decayed_kernels
 from workers.precision import Precision
-from workers.stacked_layers import Folded, PerChannel, split
+from workers.stacked_layers import Folded, NotStackable, PerChannel, split
 from workers.stacking import stack
 
 Shortcut = Literal["identity", "projection"]
@@ -27,6 +28,7 @@ class ResNet20(ImageClassifier):
 
     Evolvable: learning_rate, and where they are given weight_decay and, of sgd, momentum (else 0.9); of the
     topology width (channels of the first stage, which doubles twice; else 16) and blocks (of each stage).
+    DropBlock, with the hyperparameter dropblock, is after each of the last two stages.
     weight_decay is torch's, and for kernels only: w times it is added to the gradient. Keras' l2(1e-4), whose
     gradient is 2e-4 w, is a weight_decay of 2e-4.
     """
@@ -57,9 +59,9 @@ class ResNet20(ImageClassifier):
         return self._network(self.blocks, WIDTHS[0])
 
     def model_of(self, hp: Hyperparameters) -> nn.Module:
-        return self._network(hp.get("blocks", self.blocks), hp.get("width", WIDTHS[0]))
+        return self._network(hp.get("blocks", self.blocks), hp.get("width", WIDTHS[0]), dropblock_of(hp))
 
-    def _network(self, count: int, narrowest: int) -> nn.Module:
+    def _network(self, count: int, narrowest: int, drop: DropBlock | None = None) -> nn.Module:
         widths = narrowest, 2 * narrowest, 4 * narrowest
         widths_in = (narrowest, *widths)
         blocks = [
@@ -73,6 +75,9 @@ class ResNet20(ImageClassifier):
             GlobalMean(), nn.Linear(widths[-1], 10),
         )  # fmt: skip
         model.apply(initialise)
+        if drop is not None:
+            for last in (blocks[2 * count - 1], blocks[-1]):
+                last.drop = DropBlock(drop.rate, drop.size)
         return model
 
     def optimizer(self, model: nn.Module, hp: Hyperparameters) -> torch.optim.Optimizer:
@@ -96,12 +101,14 @@ class Block(nn.Module):
             if self.added and shortcut == "projection"
             else None
         )
+        self.drop: DropBlock | None = None
 
     def forward(self, inputs: Tensor) -> Tensor:
         """float32 (n, width_in, height, width) to (n, width, height / stride, width / stride)."""
         outputs = F.relu(self.first_norm(self.first(inputs)))
         outputs = self.second_norm(self.second(outputs))
-        return F.relu(outputs + self.past(inputs))
+        outputs = F.relu(outputs + self.past(inputs))
+        return outputs if self.drop is None else self.drop(outputs)
 
     def past(self, inputs: Tensor) -> Tensor:
         if self.projection is not None:
@@ -112,6 +119,8 @@ class Block(nn.Module):
         return F.pad(inputs[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.added))
 
     def stacked(self, count: int) -> nn.Module:
+        if self.drop is not None:
+            raise NotStackable(self.drop, "DropBlock has no stacked form")
         return StackedBlock(self, count)
 
 

@@ -13,6 +13,7 @@ from evodevo.evolution.strategies.random_search import RandomSearch
 from evodevo.evolution.strategies.replay import Replay
 from evodevo.evolution.strategies.scheduled import Scheduled
 from evodevo.evolution.strategies.tri_parent import TriParent
+from evodevo.evolution.strategies.truncation_ga import TruncationGA
 from evodevo.evolution.strategies.truncation_pbt import TruncationPBT
 from evodevo.evolution.strategies.vose2019 import Vose2019
 
@@ -26,6 +27,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "scheduled": Scheduled,
     "mutate_best": MutateBest,
     "natural_selection": NaturalSelection,
+    "truncation_ga": TruncationGA,
     "replay": Replay,
 }
 

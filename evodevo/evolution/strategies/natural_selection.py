@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from evodevo.evolution.fitness import DEFAULT_SIGMA, Foms, relative_fitness
+from evodevo.evolution.mutation import redrawn
 from evodevo.evolution.population import Birth, Member, Population
 from evodevo.evolution.space import Value
 from evodevo.evolution.strategies import base
@@ -49,20 +50,13 @@ class NaturalSelection(base.Strategy):
         genome: dict[str, Value] = {
             name: (a if mating.random() < 0.5 else b).birth.genome[name] for name in self.space.loci
         }
-        return Birth(self._mutated(genome, generation, slot), parent_a=a.id, parent_b=b.id)
+        rates = self.options.mutation_rate, self.options.gene_mutation_rate
+        genome = redrawn(self.space, genome, *rates, self.stream(generation, slot, "mutation"))
+        return Birth(genome, parent_a=a.id, parent_b=b.id)
 
     def _drawn(self, generation: int, place: int, parents: Population, pool: str) -> Member:
         """Return the member at one place of a pool, the same for all children of the generation."""
         return parents.members[parents.wheel.draw(self.stream(generation, place, pool))]
-
-    def _mutated(self, genome: dict[str, Value], generation: int, slot: int) -> dict[str, Value]:
-        draw = self.stream(generation, slot, "mutation")
-        genes = [name for name, locus in self.space.loci.items() if locus.evolves]
-        if not genes or draw.random() >= self.options.mutation_rate:
-            return genome
-        rate = self.options.gene_mutation_rate
-        rate = 1 / len(genes) if rate is None else rate
-        return genome | {name: self.space.loci[name].sample(draw) for name in genes if draw.random() < rate}
 
     def fitness(self, foms: Foms) -> Foms:
         return relative_fitness(foms, self.mode, self.options.sigma)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from evodevo.evolution.fitness import Mode
 from evodevo.evolution.population import Birth, Population
+from evodevo.evolution.restarts import Restarts as Cycles
 from evodevo.evolution.space import FloatLocus, Space, Value
 from evodevo.evolution.strategies import base
 
@@ -28,14 +29,18 @@ class _Shape(BaseModel):
             return own
         return self.start[slot % len(self.start)] if isinstance(self.start, list) else self.start
 
+    def value(self, epoch: int, epochs: int, start: float) -> float:
+        """Return the value at an epoch of a run of so many, of a slot that begins with `start`."""
+        return start * self.factor(epoch, epochs)
+
+    def factor(self, epoch: int, epochs: int) -> float:
+        return 1.0
+
 
 class Constant(_Shape):
     """The start value; in a config the number alone says as much."""
 
     shape: Literal["constant"]
-
-    def factor(self, epoch: int, epochs: int) -> float:
-        return 1.0
 
 
 class Steps(_Shape):
@@ -76,12 +81,27 @@ class Cosine(_Shape):
         return self.end + (1 - self.end) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+class Restarts(_Shape):
+    """Cosines with warm restarts: see `evodevo.evolution.restarts`. The first peak is the start value."""
+
+    shape: Literal["restarts"]
+    length: float = Field(gt=0)
+    """Of the first cycle, in epochs; with search.steps_per_generation in generations of so many steps."""
+    multiplier: float = Field(default=1.0, ge=1)
+    decay: float = Field(default=1.0, ge=0)
+    min: float = 0.0
+    """The value at the end of each cycle, the same for all."""
+
+    def value(self, epoch: int, epochs: int, start: float) -> float:
+        return Cycles(self.length, self.multiplier, self.decay, self.min).value(epoch, start)
+
+
 def _constant(value: Any) -> Any:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return {"shape": "constant", "start": float(value)} if is_number else value
 
 
-Shape = Annotated[Constant | Steps | Cosine, Field(discriminator="shape")]
+Shape = Annotated[Constant | Steps | Cosine | Restarts, Field(discriminator="shape")]
 
 
 class ScheduledOptions(base.CommonOptions):
@@ -133,6 +153,6 @@ class Scheduled(base.Strategy):
     def _genome(self, generation: int, slot: int) -> dict[str, Value]:
         genome: dict[str, Any] = dict(super().founder(0, slot).genome)
         for name, shape in self.options.schedule.items():
-            factor = shape.factor(generation, self.options.epochs)
-            genome[name] = float(shape.begins(slot, genome[name]) * factor)
+            start = shape.begins(slot, genome[name])
+            genome[name] = float(shape.value(generation, self.options.epochs, start))
         return genome

@@ -126,3 +126,27 @@ def test_a_start_may_be_given_for_each_slot_and_the_list_begins_again_at_its_end
     members = history({"rate": {"shape": "cosine", "start": [0.5, 0.25]}}, epochs=4)
     assert [member.birth.genome["rate"] for member in members[0]] == [0.5, 0.25, 0.5]
     assert [member.birth.genome["rate"] for member in members[2]] == pytest.approx([0.25, 0.125, 0.25])
+
+
+def test_restarts_begin_at_falling_peaks_and_each_falls_to_the_same_minimum() -> None:
+    shape = {"shape": "restarts", "start": 0.1, "length": 10, "decay": 0.7, "min": 0.001}
+    found = rates({"rate": shape}, 30)
+    assert found[::10] == pytest.approx([0.1, 0.07, 0.049])
+    assert found[5::10] == pytest.approx([0.0505, 0.0355, 0.025])
+    lowest = (1 + math.cos(0.9 * math.pi)) / 2
+    assert found[9::10] == pytest.approx([0.001 + (peak - 0.001) * lowest for peak in (0.1, 0.07, 0.049)])
+
+
+def test_cycles_may_get_longer() -> None:
+    shape = {"shape": "restarts", "start": 1.0, "length": 1, "multiplier": 2, "decay": 0.5}
+    half = math.sqrt(0.5)
+    by_hand = [1, 0.5, 0.25, 0.25, 0.125 * (1 + half), 0.125, 0.125 * (1 - half)]  # cycles of 1, 2 and 4
+    assert rates({"rate": shape}, 7) == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"length": 0}, {"length": 1, "multiplier": 0.5}, {"length": 1, "decay": -1}]
+)
+def test_restarts_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        rates({"rate": {"shape": "restarts", **wrong}})

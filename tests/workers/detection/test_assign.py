@@ -3,16 +3,18 @@
 import torch
 from torch import Tensor
 
-from workers.detection.assign import Assigned, assign
+from workers.detection.assign import Assigned, Rule, assign
 
 ANCHORS = torch.tensor([[[8.0, 8], [16, 16]], [[32, 32], [64, 64]]])
 STRIDES, GRIDS = (8, 16), ((4, 4), (2, 2))
 
 
-def assigned(*boxes: list[float], anchor_t: float = 4.0, iou_t: float = 0.2) -> list[Assigned]:
+def assigned(
+    *boxes: list[float], anchor_t: float = 4.0, iou_t: float = 0.2, rule: Rule = "ratio"
+) -> list[Assigned]:
     """Of one image."""
     labels = torch.tensor([boxes]).reshape(1, -1, 5)
-    return assign(labels, ANCHORS, STRIDES, GRIDS, anchor_t, iou_t)
+    return assign(labels, ANCHORS, STRIDES, GRIDS, anchor_t, iou_t, rule)
 
 
 def places(found: Assigned) -> set[tuple[int, ...]]:
@@ -67,3 +69,24 @@ def test_images_without_objects_are_possible_alone_and_beside_others() -> None:
     labels: Tensor = torch.tensor([[[0.0, 0, 0, 0, -1]], [[13.0, 4, 25, 16, 1]]])
     found = assign(labels, ANCHORS, STRIDES, GRIDS, 4.0, 0.2)
     assert {place[0] for scale in found for place in places(scale)} == {1}
+
+
+def test_by_iou_alone_every_anchor_above_the_threshold_is_responsible_whatever_its_ratio() -> None:
+    """16 x 4 around (16, 12): IoU 32/96 with 8 x 8, and 64/256 with 16 x 16, which is 4 times as high."""
+    box = [8.0, 10, 24, 14, 0]
+    by_ratio, by_iou = (assigned(box, iou_t=0.2, rule=rule)[0] for rule in ("ratio", "iou"))
+    assert {place[1] for place in places(by_ratio)} == {0}
+    assert {place[1] for place in places(by_iou)} == {0, 1}
+    assert {place[1] for place in places(assigned(box, iou_t=0.3, rule="iou")[0])} == {0}
+
+
+def test_by_iou_alone_too_no_object_is_lost() -> None:
+    found = assigned([8.0, 10, 24, 14, 0], iou_t=0.9, rule="iou")
+    assert {place[1] for place in places(found[0])} == {0}
+
+
+def test_weights_go_with_their_objects() -> None:
+    labels = torch.tensor([[[13.0, 4, 25, 16, 1, 0.3], [0.0, 15, 32, 16, 0, 0.7]]])
+    for scale in assign(labels, ANCHORS, STRIDES, GRIDS, 4.0, 0.2):
+        assert scale.weights is not None
+        assert torch.allclose(scale.weights, torch.where(scale.classes == 1, 0.3, 0.7))

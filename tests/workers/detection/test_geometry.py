@@ -10,7 +10,16 @@ from torch import Tensor
 from tests.workers.detection.painted import HEIGHT, WIDTH, colour, paint, seen
 from workers.detection import recipe
 from workers.detection.augmenter import augmented
-from workers.detection.geometry import GREY, compact, drawn, shape_for, visible, warped, warped_labels
+from workers.detection.geometry import (
+    GREY,
+    compact,
+    drawn,
+    shape_for,
+    stretched,
+    visible,
+    warped,
+    warped_labels,
+)
 from workers.detection.mixing import scenes
 
 OFF = {**recipe.GEOMETRIC, **recipe.MIXING, **recipe.PHOTOMETRIC, **recipe.OCCLUSION}
@@ -61,6 +70,7 @@ def check(images: Tensor, labels: Tensor, tolerance: float = 1.6) -> int:
         {"translate": 0.2},
         {"scale": 0.5},
         {"crop": 0.4},
+        {"aspect": 1.0},
         {"shear": 15.0},
         {"perspective": 0.001},
         {"size": (64, 96)},
@@ -154,3 +164,10 @@ def test_a_training_shape_is_the_nearest_of_multiples_of_32(longest: int, shape:
 
 def test_the_colours_are_those_of_the_test() -> None:
     assert [seen(colour(kind)[:, None, None], kind) for kind in range(6)] == [[0, 0, 1, 1]] * 6
+
+
+def test_aspect_changes_width_over_height_by_up_to_its_factor_at_equal_area() -> None:
+    """With 3 the ratio is 4 at the most: twice as wide and half as high, or the other way round."""
+    found = stretched(np.array([1.0, 0.0, -1.0]), 3.0)
+    assert found[:, 0, 0].tolist() == pytest.approx([2, 1, 0.5])
+    assert found[:, 1, 1].tolist() == pytest.approx([0.5, 1, 2])

@@ -77,3 +77,26 @@ def test_a_rectangle_is_exactly_the_pixels_of_its_box() -> None:
     inside = rectangle(torch.tensor([[3.0, 2, 5, 6], [-9, -9, 999, 999]]), IMAGES)
     assert inside[0, 0].nonzero().tolist() == [[row, column] for row in range(2, 6) for column in (3, 4)]
     assert int(inside[1].sum()) == HEIGHT * WIDTH
+
+
+def test_a_uniform_mixup_weighs_objects_by_their_images_parts() -> None:
+    """r x_i + (1 - r) x_j, of which the pixels of images of one value each tell r."""
+    images = torch.stack([torch.full((3, 8, 8), float(value)) for value in (0, 1)])
+    labels = torch.tensor([[[0.0, 0, 4, 4, 0]], [[4.0, 4, 8, 8, 1]]])
+    parts = []
+    for seed in range(200):
+        found, objects = mixed(images, labels, np.random.default_rng(seed), 1.0, "uniform")
+        r = 1 - float(found[0, 0, 0, 0])
+        assert objects[0, :, 4].tolist() == [0, 1]
+        assert objects[0, :, 5].tolist() == pytest.approx([r, 1 - r], abs=1e-6)
+        parts.append(r)
+    assert np.mean(parts) == pytest.approx(0.5, abs=0.07)
+    assert min(parts) < 0.05
+    assert max(parts) > 0.95
+
+
+def test_without_mixup_by_chance_an_object_weighs_1() -> None:
+    found, objects = mixed(IMAGES, LABELS, np.random.default_rng(0), 0.0, "uniform")
+    assert torch.equal(found, IMAGES)
+    assert torch.equal(objects[..., :5][objects[..., 4] >= 0], LABELS[LABELS[..., 4] >= 0])
+    assert (objects[..., 5] == 1).all()

@@ -9,14 +9,14 @@ from torch import nn
 
 from workers.detection.blocks import (
     CrossStage,
-    DropBlock,
     PyramidPooling,
     SpatialAttention,
     Style,
     WeightedSum,
 )
 from workers.detection.network import STRIDES, Detector, Plan, decoded
-from workers.detection.norm import CrossIterationNorm
+from workers.detection.norm import CrossIterationNorm, CrossMiniBatchNorm, end_batch
+from workers.dropblock import DropBlock
 
 ANCHORS = torch.tensor([[10.0, 12], [20, 16], [30, 30]]).repeat(3, 1).view(3, 3, 2)
 TINY = Plan(classes=2, width=0.125)
@@ -76,6 +76,7 @@ def test_a_new_network_expects_few_objects() -> None:
         {"activation": "leaky_relu"},
         {"dropblock": 0.9},
         {"cross_iterations": 3},
+        {"weighted_residual": True, "residual_inputs": 3, "depth": 0.67},
     ],
 )
 def test_each_switch_changes_the_network_and_still_trains(change: dict[str, Any]) -> None:
@@ -177,3 +178,56 @@ def test_cross_iteration_norm_carries_the_mean_over_to_a_changed_kernel() -> Non
     across.across(convolution(second), convolution.weight)
     expected = convolution(torch.cat([first, second])).mean((0, 2, 3))
     assert torch.allclose(across.running_mean, expected, atol=1e-5)  # type: ignore[arg-type]
+
+
+def test_a_sum_of_three_inputs_begins_as_their_mean() -> None:
+    total = WeightedSum(3)
+    values = [torch.full((1,), float(value)) for value in (1, 2, 6)]
+    assert float(total(*values).detach()) == pytest.approx(3.0, rel=1e-3)
+    with torch.no_grad():
+        total.weights.copy_(torch.tensor([1.0, 0.0, 3.0]))
+    assert float(total(*values).detach()) == pytest.approx((1 + 18) / 4, rel=1e-3)
+
+
+def test_residuals_of_several_inputs_reach_back_over_bottlenecks() -> None:
+    """Convolutions make nothing: x1 = x0 / 2, x2 = (x0 + x1) / 3 = x0 / 2, x3 = (x1 + x2) / 3 = x0 / 3."""
+    stage = CrossStage(8, 16, 3, Style(weighted_residual=True, residual_inputs=3)).eval()
+    assert [len(block.sum.weights) for block in stage.blocks] == [2, 3, 3]  # type: ignore[union-attr, arg-type]
+    for block in stage.blocks:
+        nn.init.zeros_(block.second.norm.weight)  # type: ignore[union-attr, arg-type]
+    inputs = torch.rand(1, 8, 4, 4)
+    expected = stage.join(torch.cat([stage.through(inputs) / 3, stage.past(inputs)], 1))
+    assert torch.allclose(stage(inputs), expected, atol=1e-3)
+
+
+def test_statistics_over_mini_batches_are_those_of_the_whole_batch_in_one_go() -> None:
+    inputs = 3 * torch.rand(12, 4, 5, 5) - 1
+    across, ordinary = CrossMiniBatchNorm(4), nn.BatchNorm2d(4, eps=1e-3)
+    parts = [across(part) for part in inputs.split([5, 4, 3])]
+    assert torch.allclose(parts[-1], ordinary(inputs)[9:], atol=1e-5)
+    end_batch(across)
+    assert torch.allclose(across.running_mean, ordinary.running_mean, atol=1e-6)  # type: ignore[arg-type]
+    assert torch.allclose(across.running_var, ordinary.running_var, atol=1e-6)  # type: ignore[arg-type]
+    assert int(across.num_batches_tracked) == 1  # type: ignore[arg-type]
+    assert torch.allclose(across.eval()(inputs), ordinary.eval()(inputs), atol=1e-5)
+
+
+def test_by_hand_the_second_mini_batch_is_normalised_by_both() -> None:
+    """Values 1, 3 and then 5, 7: their mean is 4 and their variance 5."""
+    across = CrossMiniBatchNorm(1, eps=0.0)
+    first = across(torch.tensor([1.0, 3.0]).view(2, 1, 1, 1))
+    assert first.flatten().tolist() == pytest.approx([-1, 1])
+    second = across(torch.tensor([5.0, 7.0]).view(2, 1, 1, 1))
+    assert second.flatten().tolist() == pytest.approx([1 / 5**0.5, 3 / 5**0.5])
+
+
+def test_one_mini_batch_is_batch_norm_and_a_new_batch_forgets_the_old_one() -> None:
+    across, ordinary = CrossMiniBatchNorm(4), nn.BatchNorm2d(4, eps=1e-3)
+    for seed in range(3):
+        inputs = torch.rand(6, 4, 5, 5, generator=torch.Generator().manual_seed(seed), requires_grad=True)
+        found, expected = across(inputs), ordinary(inputs)
+        assert torch.allclose(found, expected, atol=1e-5)
+        slopes = [torch.autograd.grad(out.pow(3).sum(), inputs)[0] for out in (found, expected)]
+        assert torch.allclose(*slopes, atol=1e-4)
+        end_batch(across)
+    assert torch.allclose(across.running_var, ordinary.running_var)  # type: ignore[arg-type]

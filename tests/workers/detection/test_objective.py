@@ -9,7 +9,8 @@ from torch import Tensor
 from tests.configs import complaint
 from workers.detection import recipe
 from workers.detection.network import Detector, Plan
-from workers.detection.objective import cross_entropy, losses, smoothed
+from workers.detection.objective import cross_entropy, losses
+from workers.soft_labels import smoothed
 
 ANCHORS = torch.tensor([[10.0, 10], [20, 20], [30, 30]]).repeat(3, 1).view(3, 3, 2)
 NOTHING = torch.full((1, 1, 5), -1.0)
@@ -134,3 +135,37 @@ def test_a_perfect_box_costs_nothing_and_the_neighbours_what_ciou_says() -> None
     share = (15 / 32 + 0.5) / 2
     predicted[2][0, 0, 0, 0, :2] = math.log(share / (1 - share))
     assert float(losses(predicted, labels, anchors, 640, strict).box) == pytest.approx(0, abs=1e-5)
+
+
+def mixture(one: float, other: float) -> Tensor:
+    """An image's labels: an object of class 0 in cell 1, 1 and one of class 1 in cell 6, 6, with weights."""
+    return torch.tensor([[[7.0, 7, 17, 17, 0, one], [47.0, 47, 57, 57, 1, other]]])
+
+
+@pytest.mark.parametrize("part", [0.3, 0.5, 1.0])
+def test_the_loss_of_a_mixture_is_that_of_each_image_by_its_part(part: float) -> None:
+    """r L(one's objects) + (1 - r) L(the other's), of the same predictions, for all three parts."""
+    torch.manual_seed(0)
+    strict = {**recipe.DEFAULTS, "iou_t": 0.9}
+    predicted = [scale + torch.randn(scale.shape) for scale in outputs(-1.0)]
+    together = mixture(part, 1 - part)
+    alone = [losses(predicted, together[:, at : at + 1, :5], ANCHORS, 640, strict) for at in (0, 1)]
+    found = losses(predicted, together, ANCHORS, 640, strict)
+    for mixed, one, other in zip(found, *alone, strict=True):
+        assert float(mixed) == pytest.approx(part * float(one) + (1 - part) * float(other), rel=1e-5)
+
+
+def test_objects_that_all_weigh_1_cost_what_they_cost_without_weights() -> None:
+    torch.manual_seed(0)
+    predicted = [torch.randn(scale.shape) for scale in outputs()]
+    weighted, plain = (
+        losses(predicted, labels, ANCHORS, 640, recipe.DEFAULTS)
+        for labels in (mixture(1.0, 1.0), mixture(1.0, 1.0)[..., :5])
+    )
+    for one, other in zip(weighted, plain, strict=True):
+        assert float(one) == pytest.approx(float(other))
+
+
+def test_smoothing_by_a_tenth_of_five_classes_leaves_092_and_002() -> None:
+    found = smoothed(torch.tensor([[0.0, 0, 1, 0, 0]]), 0.1)
+    assert found.tolist()[0] == pytest.approx([0.02, 0.02, 0.92, 0.02, 0.02])

@@ -37,3 +37,21 @@ def test_warm_up_goes_from_its_values_to_those_of_the_schedule() -> None:
 
 def test_without_warm_up_the_schedule_holds_from_the_first_batch() -> None:
     assert settings(0, 10, "cosine", PLAIN) == pytest.approx((0.01, 0.01, 0.937))
+
+
+SLIDES = {**PLAIN, "lr0": 0.1, "restart_steps": 10.0, "restart_decay": 0.7, "restart_min": 0.001}
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"), [(0, 0.1), (5, 0.0505), (10, 0.07), (15, 0.0355), (20, 0.049), (25, 0.025)]
+)
+def test_with_a_minimum_each_cycle_falls_to_it_and_begins_lower(step: int, rate: float) -> None:
+    """Half way through a cycle the rate is half way between its peak and 0.001."""
+    assert settings(0.5, 20, "cosine", SLIDES, step).rate == pytest.approx(rate)
+
+
+def test_a_minimum_holds_for_cycles_of_epochs_and_for_one_alone() -> None:
+    of_epochs = {**SLIDES, "restart_steps": 0.0, "restart_epochs": 2.0, "restart_multiplier": 2.0}
+    assert settings(4, 20, "cosine", of_epochs).rate == pytest.approx((0.07 + 0.001) / 2)
+    one = {**of_epochs, "restart_epochs": 0.0}
+    assert settings(10, 20, "cosine", one).rate == pytest.approx(0.0505)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from evodevo.errors import UsageError
-from tests.workers.made_images import HYPERPARAMETERS, prepared
+from tests.workers.made_images import HYPERPARAMETERS, RECIPE, prepared
 from workers.workload import Leg
 from workers.workloads.capsnet import CapsNet, CapsuleNetwork, margin_loss, route, squash
 
@@ -208,4 +208,4 @@ def test_a_rehearsal_reads_the_hyperparameters_and_reports_loss_and_error() -> N
     given = {**HYPERPARAMETERS, "q": 0.5, "routings": 3}
     metrics, read = prepared(CapsNet).rehearse(given)
     assert metrics == ["validation_loss", "validation_error"]
-    assert read == {*given, "anneal"}
+    assert read == {*given, "anneal", *RECIPE}

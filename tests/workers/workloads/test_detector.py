@@ -23,6 +23,7 @@ from workers.workloads.detector import YOLO
 
 CPU = torch.device("cpu")
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+OF_DETECTORS = sorted([*CONFIGS.glob("**/detector*.yaml"), *CONFIGS.glob("**/yolov[45]*.yaml")])
 AUGMENTATIONS = {**recipe.GEOMETRIC, **recipe.MIXING, **recipe.PHOTOMETRIC, **recipe.OCCLUSION}
 
 
@@ -65,7 +66,7 @@ def test_a_rehearsal_reports_the_metrics_and_reads_every_name_of_the_recipe() ->
 
 def test_a_training_of_one_epoch_reads_no_schedule_but_anneals() -> None:
     _, read = prepared().rehearse(recipe.DEFAULTS)
-    assert not read & recipe.SCHEDULE.keys()
+    assert not {"lrf", "warmup_epochs"} & read
     assert "anneal" in read
 
 
@@ -183,6 +184,108 @@ def test_self_adversarial_training_raises_the_loss_within_its_bound_and_changes_
     assert losses[1] > 1.01 * losses[0]
 
 
+def test_two_phases_are_a_step_with_clean_images_and_one_with_these_perturbed_then() -> None:
+    """By hand: a step, the sign of the gradient at the new weights times 0.007, and another step."""
+    workload = prepared(adversarial_phases=2)
+    hp = {"adversarial": 0.007, "lr0": 0.01}
+    training, by_hand = (workload.begin(hp, 0, None) for _ in range(2))
+    images, labels = next(iter(workload.train_batches(training)))
+    mean = workload.step(training, (images, labels))
+
+    clean = workload._update(by_hand, images, labels)
+    by_hand.model.eval()
+    moving = images.clone().requires_grad_()
+    workload.loss(by_hand.model, (moving, labels), by_hand.hyperparameters).backward()
+    assert moving.grad is not None
+    harder = (images + 0.007 * moving.grad.sign()).clamp(0, 1)
+    by_hand.model.train()
+    assert float((harder - images).abs().max()) == pytest.approx(0.007, rel=1e-3)
+    loss = workload._update(by_hand, harder, labels)
+    assert float(mean) == pytest.approx(float(clean + loss) / 2, rel=1e-5)
+    for one, other in zip(training.model.parameters(), by_hand.model.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_in_one_phase_and_without_a_bound_there_is_one_step() -> None:
+    for options, hp in [({}, {"adversarial": 0.007}), ({"adversarial_phases": 2}, {})]:
+        workload = prepared(**options)
+        training = workload.begin(hp, 0, None)
+        list(workload.train(training))
+        norm = next(m for m in training.model.modules() if isinstance(m, torch.nn.BatchNorm2d))
+        assert int(norm.num_batches_tracked or 0) == 3
+
+
+def test_mini_batches_add_their_gradients_up_for_one_step() -> None:
+    gradients = []
+    for options in ({}, {"mini_batches": 4}):
+        workload = prepared(optimizer="sgd", **options)
+        training = workload.begin({"box": 0.0, "cls": 0.0, "momentum": 0.0, "weight_decay": 0.0}, 0, None)
+        training.model.eval()  # so that no statistics differ
+        before = [parameter.detach().clone() for parameter in training.model.parameters()]
+        workload.step(training, next(iter(workload.train_batches(training))))
+        gradients.append([new - old for new, old in zip(training.model.parameters(), before, strict=True)])
+    for one, other in zip(*gradients, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_a_member_with_the_whole_recipe_trains_and_evaluates_and_goes_on_from_its_checkpoint() -> None:
+    workload = prepared(
+        mini_batches=2, cross_mini_batches=True, weighted_residual=True, residual_inputs=3, depth=0.67,
+        anchor_rule="iou", mixup_ratio="uniform", adversarial_phases=2, training_sizes=[32, 64],
+    )  # fmt: skip
+    hp = {"adversarial": 0.007, "mixup": 0.5, "mosaic": 0.5, "cutmix": 0.3, "aspect": 0.3, "iou_t": 0.213}
+    metrics, read = workload.rehearse({**hp, "batch_size": 4, "nms_t": 0.6})
+    assert {"batch_size", "nms_t", "aspect"} <= read
+    assert "validation_map" in metrics
+
+
+def test_random_shapes_have_batches_that_scale_with_their_size() -> None:
+    """32 of 416 x 416 are 54.1 of 320, 21.1 of 512 and 15.0 of 608."""
+    workload = prepared(batch_size=32)
+    workload.canvas = (416, 416)
+    sizes = [(side, side) for side in (320, 416, 512, 608)]
+    assert [workload.images_of(size, Hyperparameters({})) for size in sizes] == [54, 32, 21, 15]
+    assert [workload.images_of(size, Hyperparameters({"batch_size": 4})) for size in sizes] == [7, 4, 3, 2]
+
+
+def test_the_batch_size_may_be_a_hyperparameter() -> None:
+    workload = prepared()
+    training = workload.begin({"batch_size": 5}, 0, None)
+    assert [len(images) for images, _ in workload.train_batches(training)] == [5, 5, 5, 5]
+    with pytest.raises(UsageError, match="batch_size: should be 1 or more, not 0"):
+        workload.begin({"batch_size": 0}, 0, None)
+
+
+def test_the_threshold_of_suppression_may_be_a_hyperparameter() -> None:
+    workload = prepared()
+    images = workload.splits.validation[0]
+    model = workload.begin({}, 0, None).model.eval()
+    counts = []
+    for threshold in (0.0, 0.45, 1.0):
+        with torch.no_grad():
+            found, _ = workload._detect(model, images, Hyperparameters({"nms_t": threshold}))
+        counts.append(int((found.scores > 0).sum()))
+    assert counts[0] < counts[1] < counts[2]
+    with pytest.raises(UsageError, match="nms_t: should be from 0 to 1, not 2"):
+        workload._detect(model, images, Hyperparameters({"nms_t": 2}))
+
+
+def test_with_one_epoch_the_rate_restarts_every_so_many_steps() -> None:
+    workload = prepared()
+    hp = {"lr0": 0.1, "restart_steps": 2, "restart_decay": 0.7, "restart_min": 0.001}
+    training = workload.begin(hp, 0, None)
+    rates = [training.optimizer.param_groups[0]["lr"] for _ in workload.train(training)]
+    assert rates == pytest.approx([0.1, 0.0505, 0.07])
+
+
+def test_with_more_epochs_the_rate_restarts_every_so_many_steps_of_them_all() -> None:
+    workload = prepared(epochs=2)
+    hp = {"lr0": 0.1, "restart_steps": 2, "restart_decay": 0.7, "restart_min": 0.001, "warmup_epochs": 0}
+    training = workload.begin(hp, 0, None)
+    rates = [training.optimizer.param_groups[0]["lr"] for _ in workload.train(training)]
+    assert rates == pytest.approx([0.1, 0.0505, 0.07, 0.0355, 0.049, 0.025])
+
+
 def test_a_hyperparameter_of_an_options_name_goes_before_it() -> None:
     workload = prepared(sam=False, dropblock=0.2)
     model = workload.begin(
@@ -263,6 +366,8 @@ def test_the_facts_name_classes_and_anchors() -> None:
         ({"epochs": 0}, "workload.options.epochs: should be 1 or more, not 0"),
         ({"training_sizes": [64, 16]}, "workload.options.training_sizes: should be 32 or more, not 16"),
         ({"anchors": [(1.0, 1.0)]}, "workload.options.anchors: should be 3, 6, 9 ... pairs, not 1"),
+        ({"residual_inputs": 1}, "workload.options.residual_inputs: should be 2 or more, not 1"),
+        ({"mini_batches": 0}, "workload.options.mini_batches: should be 1 or more, not 0"),
         ({"cross_iterations": 0}, "workload.options.cross_iterations: should be 1 or more, not 0"),
     ],
 )
@@ -290,9 +395,10 @@ def test_a_bad_hyperparameter_is_named() -> None:
 
 @pytest.mark.parametrize(
     "config",
-    sorted([*CONFIGS.glob("**/detector*.yaml"), *CONFIGS.glob("**/yolov5*.yaml")]),
+    OF_DETECTORS,
     ids=lambda path: str(path.relative_to(CONFIGS)),
 )
 def test_the_loci_of_the_configs_are_known_hyperparameters(config: Path) -> None:
     known = {*recipe.DEFAULTS, "anneal", "sam", "weighted_residual", "dropblock", "cross_iterations"}
+    known |= {"batch_size", "nms_t"}
     assert set(load(config).search.loci) <= known

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from evodevo.errors import UsageError
-from tests.workers.made_images import prepared
+from tests.workers.made_images import RECIPE, prepared
 from workers.hyperparameters import Hyperparameters
 from workers.workloads.resnet20 import Block, ResNet20
 
@@ -97,7 +97,7 @@ def test_a_rehearsal_reads_the_hyperparameters_and_reports_loss_and_error() -> N
     given = {"learning_rate": 0.1, "weight_decay": 0.0, "momentum": 0.9}
     metrics, read = prepared(ResNet20, optimizer="sgd").rehearse(given)
     assert metrics == ["validation_loss", "validation_error"]
-    assert read == {*given, "anneal", "width", "blocks"}
+    assert read == {*given, "anneal", "width", "blocks", *RECIPE}
 
 
 @pytest.mark.parametrize(("depth", "count"), [(8, 75_290), (14, 172_506), (20, 269_722)])

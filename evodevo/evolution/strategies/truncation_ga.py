@@ -1,0 +1,50 @@
+"""A genetic algorithm with truncation selection; every member trains from scratch.
+
+The search for hyperparameters of YOLOv4's recipe (Bochkovskiy et al. 2020, arXiv 2004.10934, section 3.4):
+a random population; each is trained; the best fraction is kept; pairs of these have children, whose genes
+come from either parent; some of the children mutate. It ends with the last generation, or with
+`search.plateau` before.
+"""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from evodevo.evolution.mutation import redrawn
+from evodevo.evolution.population import Birth, Population
+from evodevo.evolution.space import Value
+from evodevo.evolution.strategies import base
+from evodevo.evolution.strategies.natural_selection import rounded_up
+
+
+class TruncationGAOptions(base.CommonOptions):
+    initial: Literal["given", "spread", "random"] = "random"
+    keep: float = Field(default=0.25, gt=0, le=1)
+    """The fraction of a generation that goes on and has the children, rounded up; two at the least."""
+    mutation_rate: float = Field(default=0.3, ge=0, le=1)
+    """Probability of each child to mutate."""
+    gene_mutation_rate: float | None = Field(default=None, ge=0, le=1)
+    """Probability of each gene of such a child to be drawn anew; 1 / number of genes if not given."""
+
+
+class TruncationGA(base.Strategy):
+    Options: ClassVar[type[TruncationGAOptions]] = TruncationGAOptions
+    inherits = False
+    options: TruncationGAOptions
+
+    def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
+        if not parents.has_survivors:
+            raise ValueError("no member of the generation survived to be kept")
+        count = max(2, rounded_up(self.options.keep * self.population))
+        kept = [parents.members[at] for at in parents.ranking[: min(count, parents.survivors)]]
+        if slot < len(kept):
+            return Birth(kept[slot].birth.genome, parent_a=kept[slot].id, parent_b=kept[slot].id)
+        draw = self.stream(generation, slot, "mating")
+        first, second = draw.choice(len(kept), size=2, replace=False) if len(kept) > 1 else (0, 0)
+        a, b = kept[int(first)], kept[int(second)]
+        genome: dict[str, Value] = {
+            name: (a if draw.random() < 0.5 else b).birth.genome[name] for name in self.space.loci
+        }
+        rates = self.options.mutation_rate, self.options.gene_mutation_rate
+        genome = redrawn(self.space, genome, *rates, self.stream(generation, slot, "mutation"))
+        return Birth(genome, parent_a=a.id, parent_b=b.id)

@@ -253,6 +253,7 @@ def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             ("pace", f"{search.pace}{f' of {search.pool}' if search.pool else ''}"),
             *([("averages", averages)] if (averages := _averages(search)) else []),
         ]
+    demes = [("demes", search.demes.text(search.population))] if search.demes else []
     evolving = [name for name, locus in search.loci.items() if locus.evolves]
     return [
         ("run", f"{config.run.name}, seed {config.run.seed}"),
@@ -267,5 +268,6 @@ def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("objective", f"{config.objective.mode} {config.objective.metric}, of {', '.join(facts['metrics'])}"),
         *([("target", config.objective.target.text())] if config.objective.target else []),
         *size,
+        *demes,
         ("evolving", ", ".join(evolving) or "nothing"),
     ]

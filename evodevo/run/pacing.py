@@ -218,9 +218,9 @@ class ByGeneration(Pacing):
 
     @property
     def generations_kept(self) -> int:
-        if self.strategy.pool is not None:
-            return DRIFT + 2
-        return 2 if self.strategy.needs(1, 0) is None else 3
+        if self.strategy.pool is None and self.strategy.needs(1, 0) is None:
+            return 2
+        return 3 if self.strategy.keeps_to_itself else DRIFT + 2
 
     def _birth(self, stage: "_Stage", slot: int) -> Born:
         generation = stage.generation

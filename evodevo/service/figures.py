@@ -31,11 +31,10 @@ from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
 from bokeh.transform import linear_cmap
 
-from evodevo.report.colours import ACCENT, INK, NOT_YET
+from evodevo.report.colours import ACCENT, DEMES, INK, NOT_YET, PALE
 from evodevo.report.live import Columns, Drawing, Panel
 from evodevo.service.tables import table_height, table_of
 
-PALE = "#d6d3d1"
 MANY_GENERATIONS = 60
 """With more, points are drawn smaller."""
 PARTS = {

@@ -107,6 +107,7 @@ def minimise(
     generations: int = DEFAULT_GENERATIONS,
     strategy: str = STRATEGY,
     options: Mapping[str, Any] | None = None,
+    demes: Mapping[str, Any] | None = None,
     initial: Mapping[str, Any] | None = None,
     seed: int = 0,
     timeout_s: float | None = None,
@@ -125,7 +126,7 @@ def minimise(
     space: name -> `(low, high)`, of two whole numbers or of two floats; `(low, high, "log")` for a log scale;
         a list of choices; or a locus as in a config, `{"type": "float", "low": ..., ...}`.
     population, generations: so many members are born; nobody is evaluated twice at the same point.
-    strategy, options: as in a config's `search`.
+    strategy, options, demes: as in a config's `search`.
     initial: name -> where the search begins; without it, anywhere.
     seed: decides, with the other arguments, what is evaluated.
     timeout_s: a call that takes longer is given up, 10 s later if it does not return, by restarting its
@@ -148,6 +149,7 @@ def maximise(
     generations: int = DEFAULT_GENERATIONS,
     strategy: str = STRATEGY,
     options: Mapping[str, Any] | None = None,
+    demes: Mapping[str, Any] | None = None,
     initial: Mapping[str, Any] | None = None,
     seed: int = 0,
     timeout_s: float | None = None,
@@ -170,6 +172,7 @@ def config_of(
     generations: int,
     strategy: str = STRATEGY,
     options: Mapping[str, Any] | None = None,
+    demes: Mapping[str, Any] | None = None,
     seed: int = 0,
     timeout_s: float | None = None,
     max_attempts: int = 3,
@@ -195,6 +198,7 @@ def config_of(
                 "generations": generations,
                 "inherit": "none",
                 "options": options,
+                "demes": demes,
                 "loci": dict(loci),
             },
             "limits": {

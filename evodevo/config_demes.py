@@ -29,7 +29,7 @@ class DemesSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     grid: list[int]
-    """Rows and columns of demes, or one number for a row of them; each has an equal part of the population."""
+    """Rows and columns of demes, or one number for a row; each deme has an equal part of the population."""
     every: int = Field(default=5, ge=1)
     """Generations from one migration to the next."""
     migrants: int = Field(default=1, ge=0)

@@ -49,9 +49,11 @@ def arrivals_of(history: History) -> list[Arrival]:
             continue
         foms = _foms(history, layout, generation - 1)
         parents = {life.slot: life for life in history.generations[generation - 1]}
-        children = [life for life in lives if not isinstance(_giver(history, life), Mean)]
-        for deme in sorted({layout.deme_of(life.slot) for life in children}):
-            own = [life for life in children if layout.deme_of(life.slot) == deme]
+        children: dict[int, list[Life]] = {}
+        for life in lives:
+            if not isinstance(_giver(history, life), Mean):
+                children.setdefault(layout.deme_of(life.slot), []).append(life)
+        for deme, own in sorted(children.items()):
             for migration in layout.arrivals(deme, foms.__getitem__, history.config.objective.mode):
                 migrant = parents[migration.source]
                 heirs = {life.id for life in own if migrant.id in _parents(history, life)}

@@ -130,19 +130,18 @@ def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
     size, rest = divmod(search.population, demes.count)
     if rest or not size:
         return [
-            f"search.population: {search.population} cannot be shared out evenly to {_said(demes.grid)} of "
-            f"demes; give a multiple of {demes.count}"
+            f"search.population: {search.population} cannot be shared out evenly to {demes.count} demes; "
+            f"give a multiple of {demes.count}"
         ]
-    found = []
-    if size < strategy.smallest_population:
-        least = strategy.smallest_population
+    found, layout = list[str](), demes.layout(search.population)
+    least = strategy.smallest_population
+    most = max(len(layout.neighbours(deme)) for deme in range(demes.count))
+    if size < least:
         found.append(
             f"search.population: a deme of {size} is too small for {search.strategy}, which needs {least} or "
             f"more; give {least * demes.count} or more"
         )
-    layout = demes.layout(search.population)
-    most = max(len(layout.neighbours(deme)) for deme in range(demes.count))
-    if demes.migrants * most >= size:
+    elif demes.migrants * most >= size:
         found.append(
             f"search.demes.migrants: {demes.migrants} from each of {most} neighbours leave nobody of a deme "
             f"of {size}; give fewer migrants, fewer demes, or a population of "

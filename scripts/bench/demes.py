@@ -1,0 +1,128 @@
+"""Hold demes against one population on multimodal functions, at equal calls of the function.
+
+    OMP_NUM_THREADS=1 python scripts/bench/demes.py [--seeds 20] [--calls 4000] [--population 48] [--jobs 1]
+
+The functions are those of function_suite.py with many minima, of five arguments, moved for each seed. A
+search is stuck if after so many calls it is further from the smallest value than any point of the deepest
+valley would be (`VALLEY`). Printed for each function and arm: for how many seeds it is stuck, and the error,
+its median with the quartiles. Strategy and options are those of `evodevo.minimise`, as in functions.py: what
+is run here is what the engine would.
+
+one        one population
+demes      demes on a 2 x 4 grid, every 10 generations the best of each to its neighbours
+apart      the same demes, which never meet
+varied     demes, half of which mutate four times as often
+four_rows  demes in a row of four, larger and with fewer neighbours
+random     points drawn evenly from the box
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from function_suite import CASES, NAMES, Moved
+from functions import members_of
+from measuring import machine
+
+from evodevo.service.function_space import loci_of
+from evodevo.service.functions import config_of
+
+GRID: Mapping[str, Any] = {"grid": [2, 4], "every": 10}
+OFTEN: Mapping[str, Any] = {"mutation_rate": 0.4}
+ARMS: Mapping[str, Mapping[str, Any] | None] = {
+    "one": None,
+    "demes": GRID,
+    "apart": {**GRID, "migrants": 0},
+    "varied": {**GRID, "options": [{}, OFTEN] * 4},
+    "four_rows": {"grid": [4], "every": 10},
+}
+VALLEY: Mapping[str, float] = {"rastrigin": 0.9, "styblinski_tang": 10.0, "ackley": 2.0, "levy": 0.05}
+"""The error of the second deepest valley, or a little less: about 0.995 for Rastrigin's function, 14.1 for
+Styblinski and Tang's, 2.6 for Ackley's, 0.09 for Levy's."""
+MOST_GENERATIONS = 100_000
+
+Task = dict[str, Any]
+
+
+def evolve(task: Task) -> Task:
+    """Return the task with the best value after its calls, and how many members were born for them."""
+    name, seed, calls = task["function"], task["seed"], task["calls"]
+    values = list[float]()
+
+    class Counted(Moved):
+        def __call__(self, **given: float) -> float:
+            values.append(super().__call__(**given))
+            return values[-1]
+
+    function, half = Counted(name, seed), CASES[name].half
+    if task["arm"] == "random":
+        draw = np.random.default_rng(seed)
+        while len(values) < calls:
+            function(**dict(zip(NAMES, draw.uniform(-half, half, len(NAMES)), strict=True)))
+        return {**task, "best": min(values), "births": len(values)}
+    loci = loci_of(dict.fromkeys(NAMES, (-half, half)), {})
+    about, population = {"function": name, "sent": "none"}, task["population"]
+    config = config_of(
+        "min", about, loci, "demes", population, MOST_GENERATIONS, demes=ARMS[task["arm"]], seed=seed
+    )
+    births = 0
+    for members in members_of(config, function):
+        births += len(members)
+        if len(values) >= calls:
+            break
+    return {**task, "best": min(values[:calls]), "births": births}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--seeds", type=int, default=20, help="default: %(default)s")
+    add("--calls", type=int, default=4000, help="default: %(default)s")
+    add("--population", type=int, default=48, help="default: %(default)s")
+    add("--jobs", type=int, default=1, help="processes (default: %(default)s)")
+    add("--functions", default=",".join(VALLEY), help="separated by commas (default: %(default)s)")
+    add("--arms", default=",".join([*ARMS, "random"]), help="separated by commas (default: %(default)s)")
+    add("--out", type=Path, metavar="FILE", help="write each result to it, a line of JSON")
+    options = parser.parse_args()
+    functions, arms = options.functions.split(","), options.arms.split(",")
+    sizes = {"calls": options.calls, "population": options.population}
+    tasks = [
+        {"function": function, "arm": arm, "seed": seed, **sizes}
+        for seed in range(options.seeds)
+        for function in functions
+        for arm in arms
+    ]
+    found: dict[tuple[str, str], list[Task]] = {}
+    began = time.monotonic()
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for done in as_completed([pool.submit(evolve, task) for task in tasks]):
+            result = done.result()
+            found.setdefault((result["function"], result["arm"]), []).append(result)
+            if options.out:
+                with options.out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(result) + "\n")
+    print(f"| {options.calls} calls, {options.seeds} seeds | {' | '.join(arms)} |")
+    print("| --- " * (1 + len(arms)) + "|")
+    for function in functions:
+        cells = []
+        for arm in arms:
+            errors = [one["best"] for one in found[function, arm]]
+            low, median, high = np.quantile(errors, [0.25, 0.5, 0.75])
+            stuck = sum(error > VALLEY[function] for error in errors)
+            cells.append(f"{stuck}; {median:.2g} ({low:.2g} to {high:.2g})")
+        print(f"| {function} | {' | '.join(cells)} |")
+    for arm in arms:
+        births = [one["births"] for (_, of), results in found.items() if of == arm for one in results]
+        print(f"{arm}: {np.median(births):.0f} members (median) for {options.calls} calls")
+    print(f"{len(tasks)} runs in {time.monotonic() - began:.0f} s; {machine()}")
+
+
+if __name__ == "__main__":
+    main()

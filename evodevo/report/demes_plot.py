@@ -89,6 +89,8 @@ def _draw_migrations(history: History, layout: Layout, axes: "Axes") -> None:
         best = as_foms([foms[deme][best_first(foms[deme], mode)[0]] for deme in range(layout.count)])
         order = best_first(best, mode)
         known = [deme for deme in order if np.isfinite(best[deme])]
+        if not known:
+            continue
         axes.scatter(
             [generation] * len(known),
             known,

@@ -33,7 +33,8 @@ def demes_plot(history: History) -> bytes:
     figure = new_figure(max(8.0, 2.6 * columns if panels else 0.0), above + below + 0.7)
     lower: Any = figure
     if panels:
-        upper, lower = figure.subfigures(2, 1, height_ratios=[above, below])
+        parts: Any = figure.subfigures(2, 1, height_ratios=[above, below])
+        upper, lower = parts
         grid = upper.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         _draw_foms(history, layout, list(grid.flat), columns)
     _draw_migrations(history, layout, lower.subplots())
@@ -81,7 +82,8 @@ def _title(history: History, deme: int) -> str:
 
 
 def _draw_migrations(history: History, layout: Layout, axes: "Axes") -> None:
-    """A row for each deme, dark where its best member is among the best of all demes; lines are migrants."""
+    """A row of dots for each deme, the darker, the better its best member; lines are migrants."""
+    from matplotlib.colors import to_rgba
     from matplotlib.lines import Line2D
 
     for generation, foms in foms_by_deme(history, layout):
@@ -95,8 +97,10 @@ def _draw_migrations(history: History, layout: Layout, axes: "Axes") -> None:
             [generation] * len(known),
             known,
             s=[26 if place == 0 else 9 for place in range(len(known))],
-            c=[DEMES[deme % len(DEMES)] for deme in known],
-            alpha=[1.0 - 0.75 * place / max(1, layout.count - 1) for place in range(len(known))],
+            c=[
+                to_rgba(DEMES[deme % len(DEMES)], 1 - 0.75 * place / (layout.count - 1))
+                for place, deme in enumerate(known)
+            ],
             lw=0,
             zorder=3,
         )
@@ -112,12 +116,12 @@ def _draw_migrations(history: History, layout: Layout, axes: "Axes") -> None:
                     zorder=1 + order_drawn / 2,
                 )
     shown = [(fate, colour) for fate, colour in COLOURS.items() if any(one.fate == fate for one in arrivals)]
-    if shown:
-        axes.legend(
-            [Line2D([], [], color=colour, lw=2) for _, colour in shown],
-            [f"migrant whose line {fate}" for fate, _ in shown],
-            frameon=False, fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0, 1),
-        )  # fmt: skip
+    dot = Line2D([], [], color=INK, marker="o", ms=5, lw=0)
+    axes.legend(
+        [dot, *(Line2D([], [], color=colour, lw=2) for _, colour in shown)],
+        ["the best of all demes", *(f"migrant whose line {fate}" for fate, _ in shown)],
+        frameon=False, fontsize=8, ncols=4, loc="lower left", bbox_to_anchor=(0, 1),
+    )  # fmt: skip
     generation_axis(axes, len(history.generations))
     axes.set_ylabel("deme")
     axes.set_ylim(layout.count - 0.5, -0.5)

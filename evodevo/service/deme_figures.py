@@ -48,7 +48,9 @@ def draw_migrations(
     made.yaxis.ticker.min_interval = 1
     made.ygrid.visible = False
     for deme in range(count):
-        made.add_layout(Span(location=deme, dimension="width", line_color=colour(deme), line_alpha=0.35))
+        row = Span(location=deme, dimension="width", line_color=colour(deme), line_width=2, line_alpha=0.5)
+        row.level = "underlay"
+        made.add_layout(row)
     return {
         label: [
             made.segment(

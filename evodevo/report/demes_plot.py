@@ -119,8 +119,9 @@ def _draw_migrations(history: History, layout: Layout, axes: "Axes") -> None:
     dot = Line2D([], [], color=INK, marker="o", ms=5, lw=0)
     axes.legend(
         [dot, *(Line2D([], [], color=colour, lw=2) for _, colour in shown)],
-        ["the best of all demes", *(f"migrant whose line {fate}" for fate, _ in shown)],
-        frameon=False, fontsize=8, ncols=4, loc="lower left", bbox_to_anchor=(0, 1),
+        ["best of all demes", *(f"migrant, line {fate}" for fate, _ in shown)],
+        frameon=False, fontsize=8, ncols=4, columnspacing=1.2, handlelength=1.4,
+        loc="lower left", bbox_to_anchor=(0, 1),
     )  # fmt: skip
     generation_axis(axes, len(history.generations))
     axes.set_ylabel("deme")

@@ -29,6 +29,7 @@ from function_suite import CASES, NAMES, Moved
 from functions import members_of
 from measuring import machine
 
+from evodevo.config import RunConfig
 from evodevo.service.function_space import loci_of
 from evodevo.service.functions import config_of
 
@@ -49,28 +50,31 @@ MOST_GENERATIONS = 100_000
 Task = dict[str, Any]
 
 
+def config_for(function: str, arm: str, seed: int, population: int, generations: int) -> RunConfig:
+    """Return the config that `evodevo.minimise` would make."""
+    half = CASES[function].half
+    loci = loci_of(dict.fromkeys(NAMES, (-half, half)), {})
+    about = {"function": function, "sent": "none"}
+    return config_of("min", about, loci, "demes", population, generations, demes=ARMS[arm], seed=seed)
+
+
 def evolve(task: Task) -> Task:
     """Return the task with the best value after its calls, and how many members were born for them."""
     name, seed, calls = task["function"], task["seed"], task["calls"]
-    values = list[float]()
+    values, births = list[float](), 0
 
     class Counted(Moved):
         def __call__(self, **given: float) -> float:
             values.append(super().__call__(**given))
             return values[-1]
 
-    function, half = Counted(name, seed), CASES[name].half
+    function = Counted(name, seed)
     if task["arm"] == "random":
-        draw = np.random.default_rng(seed)
+        draw, half = np.random.default_rng(seed), CASES[name].half
         while len(values) < calls:
             function(**dict(zip(NAMES, draw.uniform(-half, half, len(NAMES)), strict=True)))
-        return {**task, "best": min(values), "births": len(values)}
-    loci = loci_of(dict.fromkeys(NAMES, (-half, half)), {})
-    about, population = {"function": name, "sent": "none"}, task["population"]
-    config = config_of(
-        "min", about, loci, "demes", population, MOST_GENERATIONS, demes=ARMS[task["arm"]], seed=seed
-    )
-    births = 0
+        return {**task, "best": min(values), "births": calls}
+    config = config_for(name, task["arm"], seed, task["population"], MOST_GENERATIONS)
     for members in members_of(config, function):
         births += len(members)
         if len(values) >= calls:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from evodevo.evolution.population import Birth
 from evodevo.run.simulation import play
 from evodevo.testing.simulated import outcome_of
 
@@ -18,9 +19,13 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("demes")
 
 
+def of_birth(birth: Birth) -> tuple[Any, ...]:
+    return birth.genome, birth.parent_a, birth.parent_b
+
+
 def test_its_members_are_those_of_a_run(bench: Any) -> None:
     for arm in bench.ARMS:
-        function = bench.Moved("rastrigin", 2)
+        function = bench.Function("rastrigin", 2)
         config = bench.config_for("rastrigin", arm, 2, 48, 22)
         history = play(
             config,
@@ -30,8 +35,8 @@ def test_its_members_are_those_of_a_run(bench: Any) -> None:
             config.strategy,
         )
         direct = [one for members in bench.members_of(config, function) for one in members]
-        assert [(one.id, one.birth, one.fom) for one in direct] == [
-            (life.id, life.birth, life.fom) for life in history.births
+        assert [(one.id, *of_birth(one.birth), one.fom) for one in direct] == [
+            (life.id, *of_birth(life.birth), life.fom) for life in history.lives()
         ], arm
 
 
@@ -39,3 +44,13 @@ def test_an_arm_makes_no_more_calls_than_it_is_given(bench: Any) -> None:
     found = bench.evolve({"function": "rastrigin", "arm": "demes", "seed": 0, "calls": 100, "population": 48})
     more = bench.evolve({"function": "rastrigin", "arm": "demes", "seed": 0, "calls": 400, "population": 48})
     assert found["best"] > more["best"] > 0
+
+
+def test_schwefel_s_function_has_its_minimum_of_zero_and_another_one_far_from_it(bench: Any) -> None:
+    function = bench.Function("schwefel", 0)
+    deepest = dict.fromkeys(bench.NAMES, 420.968746)
+    assert function(**deepest) == pytest.approx(0, abs=1e-3)
+    second = {**deepest, "x0": -302.524935}
+    assert function(**second) == pytest.approx(118.44, abs=0.01)
+    for name, step in (("x0", 5.0), ("x0", -5.0), ("x3", 5.0), ("x3", -5.0)):
+        assert function(**{**second, name: second[name] + step}) > function(**second)

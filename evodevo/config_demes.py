@@ -45,8 +45,7 @@ class DemesSection(BaseModel):
     @field_validator("grid", mode="before")
     @classmethod
     def _has_demes(cls, grid: Any) -> Any:
-        sound = isinstance(grid, list) and 1 <= len(grid) <= MOST_SIDES and all(map(_is_count, grid))
-        if not sound or not 2 <= math.prod(grid) <= MOST_DEMES:
+        if not _is_grid(grid):
             raise ValueError(
                 f"{grid!r} should be [rows, columns] or [demes], whole numbers of 1 or more that make 2 to "
                 f"{MOST_DEMES} demes"
@@ -70,7 +69,7 @@ class DemesSection(BaseModel):
             return data
         given = {str(number): options for number, options in data["options"].items()}
         grid = data.get("grid")
-        if not isinstance(grid, list) or not all(map(_is_count, grid)):
+        if not _is_grid(grid):
             return {**data, "options": []}
         numbers = [str(number) for number in range(math.prod(grid))]
         if strangers := [name for name in given if name not in numbers]:
@@ -178,6 +177,11 @@ def _option_problems(config: RunConfig, strategy: type[Strategy], deme: int) -> 
 
 def _is_count(value: Any) -> bool:
     return type(value) is int and value >= 1
+
+
+def _is_grid(value: Any) -> bool:
+    is_list = isinstance(value, list) and 1 <= len(value) <= MOST_SIDES and all(map(_is_count, value))
+    return is_list and 2 <= math.prod(value) <= MOST_DEMES
 
 
 def _said(grid: list[int]) -> str:

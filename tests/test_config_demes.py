@@ -22,6 +22,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (demes(grid=[1, 1]), "that make 2 to 1000 demes"),
     (demes(grid=[]), "search.demes.grid: [] should be"),
     (demes(grid=[2, 2, 2]), "search.demes.grid: [2, 2, 2] should be"),
+    (demes(grid=[10**9, 10**9], options={0: {}}), "search.demes.grid: [1000000000, 1000000000] should be"),
     (demes(grid="2 x 3"), "search.demes.grid: '2 x 3' should be"),
     (demes(every=0), "search.demes.every: value should be greater than or equal to 1, not 0"),
     (demes(migrants=-1), "search.demes.migrants: value should be greater than or equal to 0, not -1"),

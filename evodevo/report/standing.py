@@ -33,12 +33,9 @@ def fitness_by_member(history: History) -> dict[str, float]:
             layout = search.demes.layout(search.population)
             of_deme = [one.fitness for one in known.strategies] if isinstance(known, Demes) else None
             groups = [
-                (
-                    of_deme[deme] if of_deme else fitness_of,
-                    [life for life in lives if layout.deme_of(life.slot) == deme],
-                )
+                (of_deme[deme] if of_deme else fitness_of, lives[slots.start : slots.stop])
                 for lives in whole
-                for deme in range(layout.count)
+                for deme, slots in enumerate(map(layout.slots, range(layout.count)))
             ]
     return {
         life.id: float(fitness)

@@ -225,7 +225,7 @@ def _search(config: RunConfig, arm: str) -> dict[str, Any]:
         case "cosine_synchronised":
             return _apart(config, "scheduled", _cosine(config, arm), SYNCHRONISED)
         case "no_demes" if config.search.demes:
-            return {"demes": None}
+            return {"strategy": config.search.strategy, "demes": None}
         case _ if arm in ABLATIONS:
             return {"strategy": "tri_parent", "options": {**own, **ABLATIONS[arm]}}
         case _ if arm.startswith("no_") and arm.removeprefix("no_") in PIECES:

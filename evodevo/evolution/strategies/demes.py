@@ -8,6 +8,7 @@ the same between all neighbours, and not asymmetric as theirs.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from evodevo.evolution.demes import Layout
 from evodevo.evolution.fitness import Foms, is_usable
@@ -25,6 +26,7 @@ class Demes(base.Strategy):
         super().__init__(first.space, population, first.mode, seed, first.options, first.pool)
         self.layout = layout
         self.strategies = strategies
+        self._last: _View | None = None
         self.keeps_to_bounds = first.keeps_to_bounds  # type: ignore[misc]
 
     @property
@@ -44,7 +46,8 @@ class Demes(base.Strategy):
         if not self.layout.selects(deme, generation):
             return [slot]
         slots = self.layout.slots(deme)
-        return [slots[at] for at in self._places(deme, generation, place)]
+        needed = self._needed(deme, generation, place)
+        return list(slots) if needed is None else [slots[at] for at in needed]
 
     def founder(self, generation: int, slot: int) -> Birth:
         deme, place = divmod(slot, self.layout.size)
@@ -56,15 +59,19 @@ class Demes(base.Strategy):
         In a generation without selection a member that has a fom goes on as it is.
         """
         deme, place = divmod(slot, self.layout.size)
-        strategy, seen = self.strategies[deme], self._seen(generation, deme, parents)
-        before = seen[place]
+        strategy, view = self.strategies[deme], self._view_of(generation, deme, parents)
+        before = view.members[place]
         if not self.layout.selects(deme, generation) and is_usable(before.fom):
             return Birth(before.birth.genome, parent_a=before.id, parent_params=before.id)
-        places = self._places(deme, generation, place)
-        among = strategy.evaluated([seen[at] for at in places])
+        needed = self._needed(deme, generation, place)
+        if needed is None:
+            among, at = view.whole, place
+        else:
+            among = strategy.evaluated([view.members[one] for one in needed])
+            at = needed.index(place)
         if not among.has_survivors:
             return self.founder(generation, slot)
-        return strategy.birth(generation, place, among, places.index(place))
+        return strategy.birth(generation, place, among, at)
 
     def judge(self, member: Member, leg: int) -> bool:
         deme, place = divmod(member.slot, self.layout.size)
@@ -74,25 +81,44 @@ class Demes(base.Strategy):
         """Return what the first deme's strategy says; each deme judges its own."""
         return self.strategies[0].fitness(foms)
 
-    def _seen(self, generation: int, deme: int, parents: Population) -> dict[int, Member]:
-        """The members that a deme's strategy sees, by place in the deme, where they have their slots."""
-        layout, by_slot = self.layout, {member.slot: member for member in parents.members}
-        seen = {slot: by_slot[slot] for slot in layout.slots(deme) if slot in by_slot}
-        if layout.migrates(generation):
-            coming = layout.arrivals(
-                deme, lambda of: [by_slot[slot].fom for slot in layout.slots(of)], self.mode
-            )
-            seen.update({migration.place: by_slot[migration.source] for migration in coming})
-        first = layout.slots(deme).start
-        return {slot - first: replace(member, slot=slot - first) for slot, member in seen.items()}
+    def _view_of(self, generation: int, deme: int, parents: Population) -> "_View":
+        """What a deme's strategy sees of `parents`; for a child after another one the same again."""
+        view = self._last
+        if view is None or view.parents is not parents or (view.generation, view.deme) != (generation, deme):
+            view = self._last = _View(generation, deme, parents, self.layout, self.strategies[deme])
+        return view
 
-    def _places(self, deme: int, generation: int, place: int) -> Sequence[int]:
+    def _needed(self, deme: int, generation: int, place: int) -> Sequence[int] | None:
         """The places in a deme that a birth there needs. Raises `ValueError` if they are not there."""
         needed = self.strategies[deme].needs(generation, place)
         if needed is None:
-            return range(self.layout.size)
+            return None
         places = list(needed)
         if not all(type(at) is int and 0 <= at < self.layout.size for at in places):
             raise ValueError(f"needs({generation}, {place}) of deme {deme} returned {needed!r}, and its "
                              f"slots are 0 to {self.layout.size - 1}")  # fmt: skip
         return places
+
+
+class _View:
+    """The members that a deme's strategy sees, by place in the deme; there they have their slots."""
+
+    def __init__(
+        self, generation: int, deme: int, parents: Population, layout: Layout, strategy: base.Strategy
+    ) -> None:
+        self.generation, self.deme, self.parents = generation, deme, parents
+        self._strategy = strategy
+        by_slot = {member.slot: member for member in parents.members}
+        seen = {slot: by_slot[slot] for slot in layout.slots(deme) if slot in by_slot}
+        if layout.migrates(generation):
+            coming = layout.arrivals(
+                deme, lambda of: [by_slot[slot].fom for slot in layout.slots(of)], strategy.mode
+            )
+            seen.update({migration.place: by_slot[migration.source] for migration in coming})
+        first = layout.slots(deme).start
+        self.members = {slot - first: replace(member, slot=slot - first) for slot, member in seen.items()}
+
+    @cached_property
+    def whole(self) -> Population:
+        """All of them, which are the whole deme."""
+        return self._strategy.evaluated([self.members[place] for place in sorted(self.members)])

@@ -18,8 +18,10 @@ from evodevo.config_objective import Objective
 from evodevo.config_search import Search, Section, check_run_name
 from evodevo.config_values import Plain, Seconds
 from evodevo.errors import UsageError
+from evodevo.evolution import rng
 from evodevo.evolution.space import Space
 from evodevo.evolution.strategies import STRATEGIES, Strategy, find
+from evodevo.evolution.strategies.demes import Demes
 
 DEFAULT_POOL = 8
 OF_PARAMETERS = ("judge", "average_half_life", "initialisation", "recombine", "soup")
@@ -165,12 +167,23 @@ class RunConfig(Section):
         return known.inherits if known else True
 
     def strategy(self) -> Strategy:
+        """Return the strategy, or that of demes. Raises `ValueError` for options that it refuses."""
+        search, seed = self.search, self.run.seed
+        if search.demes is None:
+            return self._made(search.population, seed, {})
+        layout, own = search.demes.layout(search.population), search.demes.options_of
+        each = [self._made(layout.size, rng.deme_seed(seed, deme), own(deme)) for deme in range(layout.count)]
+        made = Demes(layout, each, seed)
+        made.inherits = self.inherits
+        return made
+
+    def _made(self, population: int, seed: int, options: Mapping[str, Any]) -> Strategy:
+        """The strategy of a population, with `options` over those of the config."""
         search = self.search
         found = find(search.strategy)
         pool = (search.pool or DEFAULT_POOL) if search.pace == "pools" else None
-        made = found(
-            self.space(), search.population, self.objective.mode, self.run.seed, self._options_of(found), pool
-        )
+        chosen = found.Options.model_validate({**search.options, **options})
+        made = found(self.space(), population, self.objective.mode, seed, chosen, pool)
         made.inherits = self.inherits
         return made
 

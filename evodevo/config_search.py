@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from evodevo.config_demes import DemesSection
 from evodevo.config_values import Plain
 from evodevo.evolution.space import Locus
 from evodevo.evolution.strategies import STRATEGIES, Pace
@@ -135,6 +136,8 @@ class Search(Section):
     """At the end, average those networks of the last generation whose mean is better on validation data."""
     options: Plain = Field(default_factory=dict)
     """The strategy's own."""
+    demes: DemesSection | None = None
+    """Sub-populations on a grid, each with a strategy of its own; null for one population."""
     start: Start | None = None
     """Another run, from whose best the founders go on; null for parameters and genomes of their own."""
     hyp_text: str | None = None

@@ -253,6 +253,7 @@ def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             ("pace", f"{search.pace}{f' of {search.pool}' if search.pool else ''}"),
             *([("averages", averages)] if (averages := _averages(search)) else []),
         ]
+    demes = [("demes", search.demes.text(search.population))] if search.demes else []
     immovable = config.strategy().immovable()
     evolving = [name for name, locus in search.loci.items() if locus.evolves and name not in immovable]
     return [
@@ -268,6 +269,7 @@ def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("objective", f"{config.objective.mode} {config.objective.metric}, of {', '.join(facts['metrics'])}"),
         *([("target", config.objective.target.text())] if config.objective.target else []),
         *size,
+        *demes,
         ("evolving", ", ".join(evolving) or "nothing"),
         *_grouped("can't evolve", immovable),
     ]

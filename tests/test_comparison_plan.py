@@ -57,6 +57,18 @@ def test_all_arms_have_the_same_budget_and_differ_in_nothing_but_the_search() ->
         assert own == given
 
 
+def test_only_the_configs_own_search_has_its_demes_and_an_arm_is_the_same_without() -> None:
+    demes = {"grid": [2], "every": 1}
+    config = config_of(search__demes=demes, search__population=6)
+    arms = {
+        one.arm: one.config.search for one in plan(config, [*DEFAULT_ARMS, "no_demes", "no_crossover"], 1)
+    }
+    with_demes = [arm for arm, search in arms.items() if search.demes]
+    assert with_demes == ["tri_parent", "no_crossover"]
+    assert arms["no_demes"] == arms["tri_parent"].model_copy(update={"demes": None})
+    assert "no arm 'no_demes'" in complaint(lambda: plan(config_of(), ["no_demes"], 1))
+
+
 def test_an_arm_whose_strategy_has_not_the_configs_pace_has_its_own() -> None:
     config = config_of(search__pace="pools", search__pool=3)
     searches = {one.arm: one.config.search for one in plan(config, ["tri_parent", "original"], 1)}

@@ -31,6 +31,11 @@ def initial_seed(seed: int) -> int:
     return int(stream(seed, 0, 0, "initial").integers(2**31))
 
 
+def deme_seed(seed: int, deme: int) -> int:
+    """Return the seed, in [0, 2**31), that names the streams of a deme's strategy."""
+    return int(stream(seed, 0, deme, "deme").integers(2**31))
+
+
 def leg_seed(training_seed: int, leg: int) -> int:
     """Return the seed, in [0, 2**31), of a leg of the life with that training seed; itself for leg 0."""
     if leg == 0:

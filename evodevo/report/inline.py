@@ -6,6 +6,7 @@ from typing import Any
 
 from evodevo.errors import UsageError
 from evodevo.report import web
+from evodevo.report.demes_plot import demes_plot
 from evodevo.report.evolution import evolve_plot
 from evodevo.report.pareto import differ_in_size, pareto_plot
 from evodevo.report.plots import drawn, fom_plot, schedule_plot
@@ -63,6 +64,8 @@ def pictures_of(history: History) -> Pictures:
     drawings: dict[str, bytes | Missing] = {"fom": drawn(lambda: fom_plot(history))}
     if history.in_generations:
         drawings["schedule"] = drawn(lambda: schedule_plot(history))
+    if history.config.search.demes:
+        drawings["demes"] = drawn(lambda: demes_plot(history))
     if not history.inherits and history.best:
         drawings["evolve"] = drawn(lambda: evolve_plot(history))
     if differ_in_size(history):

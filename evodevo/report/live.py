@@ -13,7 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from evodevo.evolution.demes import Layout
+from evodevo.evolution.fitness import Foms, Mode, best_first
 from evodevo.report.account import MEASURED, PARTS, worker_accounts
+from evodevo.report.demes import Fate, arrivals_of, foms_by_deme, layout_of
 from evodevo.report.standing import fitness_by_member, fom_scale, foms_by_generation
 from evodevo.run.history import History
 from evodevo.run.life import Life
@@ -23,6 +26,12 @@ MOST = 4000
 """Members that are drawn, and links of one kind, of a large run; a little more when they matter."""
 MOST_WORKERS = 40
 MOST_FAILURES = 200
+MIGRANTS = "migrants"
+FATES: Mapping[Fate, str] = {
+    "died out": "died_out",
+    "lives on": "ancestors",
+    "led to the best": "best_steps",
+}
 LONGEST_TEXT = 4000
 
 Columns = Mapping[str, Any]
@@ -52,6 +61,8 @@ class Drawing:
     generations: int
     population: int
     workers: tuple[str, ...]
+    demes: int = 0
+    """How many demes the population is in; 0 for one population."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +77,16 @@ class Picture:
                   that ended, those that lead to the newest generation, and the best one's
     hyperparameter_parents
                   the same, from parents a and b
+    demes         generation, best.<deme>; only if there are demes, as are
+    migrants.died_out, migrants.ancestors, migrants.best_steps
+                  x0, y0, x1, y1: from the deme of a migrant, at its generation, to the deme in which it is
+                  a parent; by what came of its line
     seconds       worker, and the parts of its account
     failures      member, what, attempt, message, text: newest first
 
-    A member's `place` puts it beside those with the same α, so that α-lines never cross. NaN where there is
-    nothing (yet): fom and fitness of a generation at work, a hyperparameter whose condition does not hold.
+    A member's `place` puts it beside those of its deme with the same α, so that α-lines cross only from deme
+    to deme. NaN where there is nothing (yet): fom and fitness of a generation at work, a hyperparameter whose
+    condition does not hold.
     """
 
     drawing: Drawing
@@ -82,7 +98,7 @@ def picture_of(history: History) -> Picture:
     fom = {name: _floats(values) for name, values in foms_by_generation(history).items()}
     seconds = _seconds(history)
     panels = tuple(_panels(history))
-    config = history.config
+    config, layout = history.config, layout_of(history)
     drawing = Drawing(
         run=config.run.name,
         metric=config.objective.metric,
@@ -93,6 +109,7 @@ def picture_of(history: History) -> Picture:
         generations=config.search.generations,
         population=config.search.population,
         workers=tuple(seconds["worker"]),
+        demes=layout.count if layout else 0,
     )
     line = history.line(history.best) if history.best else []
     ancestors = _ancestors(history)
@@ -106,6 +123,7 @@ def picture_of(history: History) -> Picture:
         **_steps(history, shown, places, ancestors, {life.id for life in line}),
         "seconds": seconds,
         "failures": _failures(history),
+        **(_demes(history, layout) if layout else {}),
     }
     return Picture(drawing, columns)
 
@@ -158,16 +176,26 @@ def _shown(history: History, wanted: set[str]) -> list[Life]:
 
 
 def _places(history: History) -> dict[str, int]:
-    """Where each member stands in its generation: in the order of their αs, then of their slots."""
+    """Where each member stands in its generation: in the order of their αs, then of their slots.
+
+    Each deme has the places that its slots have.
+    """
     places: dict[str, int] = {}
-    for lives in history.generations:
-        alphas = [history.alpha(life) for life in lives]
-        keys = [
-            (places.get(alpha.id, len(places)) if alpha else len(places), life.slot)
-            for alpha, life in zip(alphas, lives, strict=True)
-        ]
-        order = sorted(range(len(lives)), key=keys.__getitem__)
-        places.update((lives[index].id, place) for place, index in enumerate(order))
+    layout = layout_of(history)
+    for generation in history.generations:
+        blocks: dict[int, list[Life]] = {}
+        for life in generation:
+            first = layout.slots(layout.deme_of(life.slot)).start if layout else 0
+            blocks.setdefault(first, []).append(life)
+        known = len(places)
+        for first, lives in blocks.items():
+            alphas = [history.alpha(life) for life in lives]
+            keys = [
+                (places.get(alpha.id, known) if alpha else known, life.slot)
+                for alpha, life in zip(alphas, lives, strict=True)
+            ]
+            order = sorted(range(len(lives)), key=keys.__getitem__)
+            places.update((lives[index].id, first + place) for place, index in enumerate(order))
     return places
 
 
@@ -230,6 +258,35 @@ def _steps(
         }
         for kind, found in links.items()
     }
+
+
+def _demes(history: History, layout: Layout) -> dict[str, Columns]:
+    """The best of each deme by generation, and the newest migrations."""
+    rows = [
+        [_best(foms, history.config.objective.mode) for foms in of_demes]
+        for _, of_demes in foms_by_deme(history, layout)
+    ]
+    arrivals = arrivals_of(history)[-MOST:]
+    return {
+        "demes": {
+            "generation": _floats(range(len(rows))),
+            **{f"best.{deme}": _floats(row[deme] for row in rows) for deme in range(layout.count)},
+        },
+        **{
+            f"{MIGRANTS}.{kind}": {
+                "x0": _floats(one.generation - 1 for one in arrivals if one.fate == fate),
+                "y0": _floats(one.origin for one in arrivals if one.fate == fate),
+                "x1": _floats(one.generation for one in arrivals if one.fate == fate),
+                "y1": _floats(one.deme for one in arrivals if one.fate == fate),
+            }
+            for fate, kind in FATES.items()
+        },
+    }
+
+
+def _best(foms: Foms, mode: Mode) -> float:
+    """The best of some foms; NaN if there is none (yet)."""
+    return float(foms[best_first(foms, mode)[0]])
 
 
 def _seconds(history: History) -> Columns:

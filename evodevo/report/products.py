@@ -1,8 +1,9 @@
 """Everything that is made from a run's journal when it ends, or when somebody asks: written to its directory.
 
 history.csv, schedule.yaml, best.safetensors, soup.safetensors, summary.json, and report/ with index.html and
-PNGs (pareto.png if members differ in size); of a steady run evolve.csv, hyp_evolved.yaml and evolve.png in
-place of the picture of its schedule. They can be deleted and made again at any time.
+PNGs (pareto.png if members differ in size, demes.png if there are demes); of a steady run evolve.csv,
+hyp_evolved.yaml and evolve.png in place of the picture of its schedule. They can be deleted and made again at
+any time.
 """
 
 import html
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from evodevo.errors import UsageError
 from evodevo.report import web
+from evodevo.report.demes_plot import demes_plot
 from evodevo.report.evolution import evolve_csv, evolve_plot, hyp_evolved_yaml
 from evodevo.report.naming import numbered
 from evodevo.report.pareto import differ_in_size, pareto_plot
@@ -47,6 +49,8 @@ def write_products(directory: Path | str) -> list[Path]:
         products[directory / "schedule.yaml"] = Schedule.of(history, history.best).to_yaml()
     if history.in_generations:
         pictures[report / "schedule.png"] = drawn(lambda: schedule_plot(history))
+    if history.config.search.demes:
+        pictures[report / "demes.png"] = drawn(lambda: demes_plot(history))
     if not history.inherits and history.best:
         products[directory / "evolve.csv"] = evolve_csv(history)
         products[directory / "hyp_evolved.yaml"] = hyp_evolved_yaml(history)

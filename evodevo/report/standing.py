@@ -1,6 +1,7 @@
 """How members stand among those they are compared with.
 
-That is their generation; in a steady run, which has none to speak of, it is all members.
+That is their generation, or their deme's part of it; in a steady run, which has none to speak of, it is all
+members.
 """
 
 import bisect
@@ -9,25 +10,36 @@ from functools import partial
 
 from evodevo.evolution.fitness import as_foms, relative_fitness
 from evodevo.evolution.strategies import STRATEGIES
+from evodevo.evolution.strategies.demes import Demes
 from evodevo.run.history import History
 
 
 def fitness_by_member(history: History) -> dict[str, float]:
     """Relative fitness by member id, of the members of complete generations; in a steady run, of all done.
 
-    A strategy of a user's own is not asked, as looking at a run must run no code of its config's: its members
-    have the fitness that strategies have by default.
+    In demes it is relative to the member's own deme. A strategy of a user's own is not asked, as looking at a
+    run must run no code of its config's: its members have the fitness that strategies have by default.
     """
-    if not history.in_generations:
-        groups = [[life for life in history.lives() if life.outcome]]
-    else:
-        groups = [lives for at, lives in enumerate(history.generations) if history.complete(at)]
     config = history.config
-    known = config.search.strategy in STRATEGIES
-    fitness_of = config.strategy().fitness if known else partial(relative_fitness, mode=config.objective.mode)
+    search = config.search
+    known = config.strategy() if search.strategy in STRATEGIES else None
+    fitness_of = known.fitness if known else partial(relative_fitness, mode=config.objective.mode)
+    if not history.in_generations:
+        groups = [(fitness_of, [life for life in history.lives() if life.outcome])]
+    else:
+        whole = [lives for at, lives in enumerate(history.generations) if history.complete(at)]
+        groups = [(fitness_of, lives) for lives in whole]
+        if search.demes:
+            layout = search.demes.layout(search.population)
+            of_deme = [one.fitness for one in known.strategies] if isinstance(known, Demes) else None
+            groups = [
+                (of_deme[deme] if of_deme else fitness_of, lives[slots.start : slots.stop])
+                for lives in whole
+                for deme, slots in enumerate(map(layout.slots, range(layout.count)))
+            ]
     return {
         life.id: float(fitness)
-        for lives in groups
+        for fitness_of, lives in groups
         for life, fitness in zip(lives, fitness_of(as_foms([life.fom for life in lives])), strict=True)
     }
 

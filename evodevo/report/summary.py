@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 from evodevo.report.account import MEASURED, PARTS, account, workers_at_once
+from evodevo.report.demes import deme_facts, deme_text
 from evodevo.report.gain import gain_facts, gain_of
 from evodevo.report.last_generation import best_of_last
 from evodevo.report.savings import savings_of, savings_text
@@ -44,6 +45,7 @@ def summary_of(history: History) -> dict[str, Any]:
         "failed": sum(life.status == "failed" for life in history.lives()),
         "lost_attempts": history.lost_attempts,
         **savings_of(history),
+        **deme_facts(history),
         "elapsed_s": round(history.elapsed_s, 3),
         "training_s": round(history.training_s, 3),
         "workers": workers_at_once(history),
@@ -64,6 +66,7 @@ def summary_lines(history: History) -> list[tuple[str, str]]:
         ("generations", f"{facts['generations']} of {history.config.search.generations}"),
         ("members", _members(facts)),
         *([("saved", saved)] if (saved := savings_text(facts)) else []),
+        *([("demes", deme_text(facts))] if "demes" in facts else []),
         ("time", f"{facts['elapsed_s']:.1f} s with {_workers(facts)} at once"),
         ("spent on", _shares(facts["seconds"], facts["hidden_save_s"])),
         *([("notes", _most(facts["notes"]))] if "notes" in facts else []),

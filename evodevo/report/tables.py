@@ -5,6 +5,7 @@ import io
 from typing import Any
 
 from evodevo.evolution.space import text_of
+from evodevo.report.demes import layout_of
 from evodevo.report.standing import fitness_by_member
 from evodevo.run.history import History
 from evodevo.run.life import Life
@@ -16,14 +17,13 @@ SECONDS = ("load", "train", "eval", "save")
 def history_rows(history: History) -> list[dict[str, Any]]:
     """A row for every member that was born, oldest first; None where there is nothing to say.
 
-    Columns: generation, slot, member, the three parents, status, fom, fitness, attempt, legs (if there can be
-    several), worker, load_s,
-    train_s, eval_s, save_s, wait_s, then hp.<locus> (None where its condition does not hold) and
-    metric.<name>; last, if a member has any, notes.
+    Columns: generation, slot, deme (if there are any), member, the three parents, status, fom, fitness,
+    attempt, legs (if there can be several), worker, load_s, train_s, eval_s, save_s, wait_s, then hp.<locus>
+    (None where its condition does not hold) and metric.<name>; last, if a member has any, notes.
     """
     if not history.generations:
         return []
-    space, fitness = history.config.space(), fitness_by_member(history)
+    space, fitness, layout = history.config.space(), fitness_by_member(history), layout_of(history)
     metrics = sorted({name for life in history.lives() if life.outcome for name in life.outcome.metrics})
     has_notes = any(_notes(life) for life in history.lives())
     rows = []
@@ -34,6 +34,7 @@ def history_rows(history: History) -> list[dict[str, Any]]:
             {
                 "generation": life.generation,
                 "slot": life.slot,
+                **({"deme": layout.deme_of(life.slot)} if layout else {}),
                 "member": life.id,
                 "parent_a": life.birth.parent_a,
                 "parent_b": life.birth.parent_b,

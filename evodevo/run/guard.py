@@ -21,13 +21,14 @@ class Guarded:
 
     def __init__(self, strategy: Strategy) -> None:
         self._strategy = strategy
-        self._name = type(strategy).__name__
+        self._name = strategy.label
         self._space = strategy.space
         self._in_bounds = strategy.keeps_to_bounds
         self.population = strategy.population
         self.seed = strategy.seed
         self.pool = strategy.pool
         self.inherits = strategy.inherits
+        self.keeps_to_itself = strategy.keeps_to_itself
         self._told: set[str] = set()
 
     def key(self, birth: Birth) -> str:

@@ -219,9 +219,9 @@ class ByGeneration(Pacing):
 
     @property
     def generations_kept(self) -> int:
-        if self.strategy.pool is not None:
-            return DRIFT + 2
-        return 2 if self.strategy.needs(1, 0) is None else 3
+        if self.strategy.pool is None and self.strategy.needs(1, 0) is None:
+            return 2
+        return 3 if self.strategy.keeps_to_itself else DRIFT + 2
 
     def _birth(self, stage: "_Stage", slot: int) -> Born:
         generation = stage.generation
@@ -234,8 +234,9 @@ class ByGeneration(Pacing):
         done, needed = self._stages[generation - 1].done, stage.needs[slot]
         if needed is None:
             return self._child(generation, slot, self._whole(generation - 1), slot)
-        parents = self.strategy.evaluated([done[at] for at in needed])
-        return self._child(generation, slot, parents, needed.index(slot))
+        if stage.parents is None or stage.parents[0] != needed:  # neighbours often need the same
+            stage.parents = needed, self.strategy.evaluated([done[at] for at in needed])
+        return self._child(generation, slot, stage.parents[1], needed.index(slot))
 
     def _whole(self, generation: int) -> Population:
         """A whole generation, evaluated once for all of its children."""
@@ -279,6 +280,8 @@ class _Stage:
         self.count = 0
         """How many are done."""
         self.evaluated: Population | None = None
+        self.parents: tuple[Sequence[int], Population] | None = None
+        """What the last birth needed, and these members."""
         self._wanted: set[int] | None = None
         self._need_all = [slot for slot, needed in needs.items() if needed is None]
         self._missing: dict[int, int] = {}
@@ -311,7 +314,7 @@ class _Stage:
 
     def forget_needs(self) -> None:
         """All of it are born."""
-        self.needs = {}
+        self.needs, self.parents = {}, None
 
     def forget_members(self) -> None:
         """All of the next generation are born."""

@@ -142,7 +142,8 @@ def founders(config: RunConfig) -> list[dict[str, Any]]:
         strategy = Guarded(config.strategy())
         last = min(1, config.search.population - 1) if strategy.inherits else 0  # networks may be unlike
         genomes = [strategy.founder(0, slot).genome for slot in (0, last)]
-        mutates = config.search.generations > 1 and strategy.inherits and strategy.needs(1, 0) != [0]
+        mixes = config.search.demes is not None or strategy.needs(1, 0) != [0]
+        mutates = config.search.generations > 1 and strategy.inherits and mixes
     except RunFailed as why:
         raise UsageError(f"search.strategy: {why}") from None
     space = config.space()

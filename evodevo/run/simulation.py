@@ -78,9 +78,14 @@ def try_strategy(config: RunConfig) -> None:
     """
     search = config.search
     alone = search.population == 1
+    population, demes = min(search.population, TRIED), search.demes
+    if demes is not None:  # of each a part, and they exchange members at once
+        population = demes.count * min(search.population // demes.count, max(TRIED // demes.count, 10))
+        demes = demes.model_copy(update={"every": 1})
     changes = {
         "generations": min(search.generations, TRIED_ALONE if alone else 2),
-        "population": min(search.population, TRIED),
+        "population": population,
+        "demes": demes,
         "legs": min(search.legs, 2),
         "recombine": None,
         "start": None,

@@ -31,6 +31,7 @@ PLAIN: dict[str, Any] = {
     "initialisation": "own",
     "recombine": None,
     "soup": False,
+    "demes": None,
 }
 """What the arms that are held against others do not share with the config's own search."""
 AVERAGED = {"judge": "averaged"}
@@ -223,6 +224,8 @@ def _search(config: RunConfig, arm: str) -> dict[str, Any]:
             return _apart(config, "scheduled", _cosine(config, arm), AVERAGED)
         case "cosine_synchronised":
             return _apart(config, "scheduled", _cosine(config, arm), SYNCHRONISED)
+        case "no_demes" if config.search.demes:
+            return {"strategy": config.search.strategy, "demes": None}
         case _ if arm in ABLATIONS:
             return {"strategy": "tri_parent", "options": {**own, **ABLATIONS[arm]}}
         case _ if arm.startswith("no_") and arm.removeprefix("no_") in PIECES:
@@ -238,6 +241,7 @@ def _search(config: RunConfig, arm: str) -> dict[str, Any]:
                 *ABLATIONS,
                 *(f"no_{name}" for name in PIECES),
                 *(f"only_{name}" for name in PIECES),
+                *(["no_demes"] if config.search.demes else []),
                 *config.compare.arms,
             ]
         )

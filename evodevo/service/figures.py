@@ -31,11 +31,11 @@ from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
 from bokeh.transform import linear_cmap
 
-from evodevo.report.colours import ACCENT, INK, NOT_YET
+from evodevo.report.colours import ACCENT, INK, NOT_YET, PALE
 from evodevo.report.live import Columns, Drawing, Panel
+from evodevo.service import deme_figures
 from evodevo.service.tables import table_height, table_of
 
-PALE = "#d6d3d1"
 MANY_GENERATIONS = 60
 """With more, points are drawn smaller."""
 PARTS = {
@@ -115,6 +115,7 @@ class RunFigures:
                 sizing_mode="stretch_width",
                 spacing=24,
             ),
+            *self._demes(),
             _text("Hyperparameters", self._about_colours()),
             *(
                 Row(*panels[at : at + 2], sizing_mode="stretch_width", spacing=24)
@@ -188,6 +189,22 @@ class RunFigures:
         )
         return made
 
+    def _demes(self) -> list[Any]:
+        """What there is of demes, if the run has any."""
+        count, sources = self._drawing.demes, self._sources
+        if not count:
+            return []
+        foms = self._figure(
+            260, y_axis_type=self._drawing.fom_scale, y_axis_label=_words(self._drawing.metric)
+        )
+        _legend(foms, deme_figures.draw_foms(foms, sources["demes"], count))
+        moves = self._figure(260, y_axis_label="deme")
+        _legend(moves, deme_figures.draw_migrations(moves, sources, count))
+        return [
+            _text(*deme_figures.ABOUT),
+            Row(foms, moves, sizing_mode="stretch_width", spacing=24),
+        ]
+
     def _seconds(self) -> figure:
         workers = self._drawing.workers
         made = figure(
@@ -247,6 +264,8 @@ class RunFigures:
         population = self._drawing.population
         made = self._figure(min(560, max(240, 60 + 14 * population)), y_axis_label="members")
         made.y_range = Range1d(population - 0.2, -0.8)
+        if self._drawing.demes:
+            deme_figures.draw_borders(made, self._drawing.demes, population // self._drawing.demes)
         sizes = [2, 3, 5, 8, 12] if self._many else [4, 6, 9, 13, 18]
         links = {
             "gave hyperparameters (a, b)": self._links(

@@ -108,6 +108,7 @@ def minimise(
     generations: int = DEFAULT_GENERATIONS,
     strategy: str | type = STRATEGY,
     options: Mapping[str, Any] | None = None,
+    demes: Mapping[str, Any] | None = None,
     initial: Mapping[str, Any] | None = None,
     seed: int = 0,
     timeout_s: float | None = None,
@@ -126,7 +127,8 @@ def minimise(
     space: name -> `(low, high)`, of two whole numbers or of two floats; `(low, high, "log")` for a log scale;
         a list of choices; or a locus as in a config, `{"type": "float", "low": ..., ...}`.
     population, generations: so many members are born; nobody is evaluated twice at the same point.
-    strategy, options: as in a config's `search`; a strategy may be the class itself if it is in a module.
+    strategy, options, demes: as in a config's `search`; a strategy may be the class itself, if it is in a
+        module.
     initial: name -> where the search begins; without it, anywhere.
     seed: decides, with the other arguments, what is evaluated.
     timeout_s: a call that takes longer is given up, 10 s later if it does not return, by restarting its
@@ -150,6 +152,7 @@ def maximise(
     generations: int = DEFAULT_GENERATIONS,
     strategy: str | type = STRATEGY,
     options: Mapping[str, Any] | None = None,
+    demes: Mapping[str, Any] | None = None,
     initial: Mapping[str, Any] | None = None,
     seed: int = 0,
     timeout_s: float | None = None,
@@ -172,6 +175,7 @@ def config_of(
     generations: int,
     strategy: str | type = STRATEGY,
     options: Mapping[str, Any] | None = None,
+    demes: Mapping[str, Any] | None = None,
     seed: int = 0,
     timeout_s: float | None = None,
     max_attempts: int = 3,
@@ -198,6 +202,7 @@ def config_of(
                 "generations": generations,
                 "inherit": "none",
                 "options": options,
+                "demes": demes,
             },
             "limits": {
                 "epoch_timeout_s": timeout_s,

@@ -62,6 +62,7 @@ def replay_config(
         update={
             "strategy": "replay",
             "population": 1,
+            "demes": None,
             "recombine": None,
             "soup": False,
             "generations": len(schedule.entries),

@@ -26,6 +26,7 @@ def training_config(
             "strategy": "replay",
             "inherit": "none",
             "population": 1,
+            "demes": None,
             "generations": 1,
             "pace": "generations",
             "pool": None,

@@ -3,7 +3,7 @@
 import inspect
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -52,6 +52,7 @@ class Case:
     population: int
     mode: Mode = "min"
     seed: int = 0
+    demes: Mapping[str, Any] | None = None
 
     @property
     def config(self) -> RunConfig:
@@ -61,6 +62,7 @@ class Case:
             "population": self.population,
             "generations": generations,
             "options": options_for(self.kind, self.space, self.options),
+            "demes": self.demes,
             "pace": self.pace,
             "pool": 3 if self.pace == "pools" else None,
             "legs": 2,
@@ -184,7 +186,7 @@ def the_mode_is_respected(case: Case) -> None:
         return outcome_of(None if fom is None else -fom)
 
     other: Mode = "max" if case.mode == "min" else "min"
-    mirrored = Case(case.kind, case.options, case.space, case.pace, case.population, other, case.seed)
+    mirrored = replace(case, mode=other)
     _compare(case.run(), mirrored.run(evaluate=negated), f"with mode {other} and foms of the other sign")
 
 
@@ -236,11 +238,13 @@ def check_strategy(
     space: Mapping[str, Any] | Space | None = None,
     *,
     population: int | None = None,
+    demes: Mapping[str, Any] | None = None,
     rules: Collection[str] | None = None,
 ) -> None:
     """Check that a strategy does what every strategy must; takes less than a second.
 
-    strategy: a class, or what a config may name. options, population: as in a config.
+    strategy: a class, or what a config may name. options, population, demes: as in a config; the steady pace,
+        which cannot have demes, is not tried with them.
     space: as in `evodevo.minimise`; by default one locus of each kind.
     rules: names of `RULES`; all by default.
 
@@ -254,7 +258,7 @@ def check_strategy(
     for name in RULES if rules is None else rules:
         if name not in RULES:
             raise UsageError(f"no rule {name!r}; there are {', '.join(RULES)}")
-        for case in _cases(kind, dict(options or {}), given, population):
+        for case in _cases(kind, dict(options or {}), given, population, demes):
             try:
                 RULES[name](case)
             except (BrokenRule, RunFailed) as why:
@@ -263,15 +267,20 @@ def check_strategy(
 
 
 def _cases(
-    kind: type[Strategy], options: Mapping[str, Any], space: Mapping[str, Any], population: int | None
+    kind: type[Strategy],
+    options: Mapping[str, Any],
+    space: Mapping[str, Any],
+    population: int | None,
+    demes: Mapping[str, Any] | None,
 ) -> Iterator[Case]:
-    paces = [pace for pace in kind.paces if pace in get_args(Pace)] or ["generations"]
+    known = [pace for pace in get_args(Pace) if demes is None or pace != "steady"]
+    paces = [pace for pace in kind.paces if pace in known] or ["generations"]
     for pace in paces:
         alone = not kind.inherits and list(kind.paces) == ["steady"]
         size = 1 if alone else population or max(kind.smallest_population, MEMBERS)
         for mode in get_args(Mode):
             for seed in (0, 1):
-                yield Case(kind, options, space, pace, size, mode, seed)
+                yield Case(kind, options, space, pace, size, mode, seed, demes)
 
 
 def _compare(one: History, other: History, when: str) -> None:

@@ -75,6 +75,7 @@ def simulate(
     mode: Mode = "min",
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
+    demes: Mapping[str, Any] | None = None,
     pace: Pace | None = None,
     pool: int | None = None,
     legs: int = 1,
@@ -91,7 +92,7 @@ def simulate(
     state: if given, the objective is called as `objective(state, **hyperparameters)` and returns the fom and
         the state after it: in place of parameters, which children inherit. Founders begin with this one. It
         must not be changed in place, as two children may have the same.
-    options, pace, pool, legs, seed, population, generations, mode: as in a config.
+    options, demes, pace, pool, legs, seed, population, generations, mode: as in a config.
     workers: members that are at work at once; it counts in the steady pace only.
     inherit: False if all members begin with `state`, as with `search.inherit: none`.
 
@@ -103,6 +104,7 @@ def simulate(
         "population": population,
         "generations": generations,
         "options": options_for(kind, found, options),
+        "demes": demes,
         "pace": pace,
         "pool": pool,
         "legs": legs,

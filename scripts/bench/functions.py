@@ -26,7 +26,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def config_for(function: str, seed: int, options: Mapping[str, Any] | None, gene
     )
 
 
-def members_of(config: RunConfig, function: Moved) -> Iterator[list[Member]]:
+def members_of(config: RunConfig, function: Callable[..., float]) -> Iterator[list[Member]]:
     """Yield each generation of a run over a function, whose members are those that the engine would have."""
     strategy, space, known = config.strategy(), config.space(), dict[tuple[float, ...], float]()
     parents = None

@@ -79,6 +79,11 @@ class Strategy(ABC):
         return {}
 
     @property
+    def label(self) -> str:
+        """Return what messages call it."""
+        return type(self).__name__
+
+    @property
     def most_generations(self) -> int | None:
         """Return how many generations it has births for; None for any number."""
         return None

@@ -1,0 +1,189 @@
+"""`search.demes`: a population in sub-populations on a grid, and what must hold of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from evodevo.config_errors import describe
+from evodevo.config_values import Plain
+from evodevo.evolution.demes import Layout
+
+if TYPE_CHECKING:
+    from evodevo.config import RunConfig
+    from evodevo.evolution.strategies import Strategy
+
+MOST_SIDES = 2
+MOST_DEMES = 1000
+
+
+class DemesSection(BaseModel):
+    """Sub-populations that evolve by themselves and exchange their best members every few generations.
+
+    They are numbered from 0, row by row.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    grid: list[int]
+    """Rows and columns of demes, or one number for a row; each deme has an equal part of the population."""
+    every: int = Field(default=5, ge=1)
+    """Generations from one migration to the next."""
+    migrants: int = Field(default=1, ge=0)
+    """So many of the best of each deme are copied to each of its neighbours, in place of the worst there."""
+    wrap: bool = True
+    """Whether the first row and the last one are neighbours, and columns likewise."""
+    select_every: int | list[int] = 1
+    """Generations from one selection to the next; a list has one number for each deme. In between, members go
+    on as they are."""
+    options: list[Plain] = Field(default_factory=list)
+    """The strategy's options of each deme, over `search.options`: a list, or a mapping from its number."""
+
+    @field_validator("grid", mode="before")
+    @classmethod
+    def _has_demes(cls, grid: Any) -> Any:
+        if not _is_grid(grid):
+            raise ValueError(
+                f"{grid!r} should be [rows, columns] or [demes], whole numbers of 1 or more that make 2 to "
+                f"{MOST_DEMES} demes"
+            )
+        return grid
+
+    @field_validator("select_every", mode="before")
+    @classmethod
+    def _is_a_frequency(cls, every: Any) -> Any:
+        if not _is_count(every) and not (isinstance(every, list) and every and all(map(_is_count, every))):
+            raise ValueError(
+                f"{every!r} should be a number of generations, or a list of them, one for each deme"
+            )
+        return every
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_for_each(cls, data: Any) -> Any:
+        """Options by number become a list."""
+        if not isinstance(data, Mapping) or not isinstance(data.get("options"), Mapping):
+            return data
+        given = {str(number): options for number, options in data["options"].items()}
+        grid = data.get("grid")
+        if not _is_grid(grid):
+            return {**data, "options": []}
+        numbers = [str(number) for number in range(math.prod(grid))]
+        if strangers := [name for name in given if name not in numbers]:
+            raise ValueError(
+                f"options: there is no deme {', '.join(strangers)}; {_said(grid)} has 0 to {numbers[-1]}"
+            )
+        return {**data, "options": [given.get(number, {}) for number in numbers]}
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        for name, given in (("options", self.options), ("select_every", self.select_every)):
+            if isinstance(given, list) and given and len(given) != self.count:
+                raise ValueError(
+                    f"{name} has {len(given)} entries, and {_said(self.grid)} has {self.count} demes; give "
+                    "each deme its own"
+                )
+        return self
+
+    @property
+    def count(self) -> int:
+        """How many demes there are."""
+        return math.prod(self.grid)
+
+    def layout(self, population: int) -> Layout:
+        """Return the grid with the slots that each deme has."""
+        every = self.select_every
+        each = tuple(every) if isinstance(every, list) else (every,) * self.count
+        return Layout(tuple(self.grid), population // self.count, self.every, self.migrants, self.wrap, each)
+
+    def options_of(self, deme: int) -> dict[str, Any]:
+        """Return what a deme has of its own."""
+        return self.options[deme] if self.options else {}
+
+    def text(self, population: int) -> str:
+        """Return what it is in words."""
+        layout = self.layout(population)
+        size = f"{_said(self.grid)}, each of {layout.size} members"
+        if not self.migrants:
+            return f"{size}, which never meet"
+        best = "the best" if self.migrants == 1 else f"the {self.migrants} best"
+        return f"{size}; every {self.every} generations {best} of each to its neighbours"
+
+
+def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
+    """Return why a population cannot be in demes as the config says, a line for each thing."""
+    search, demes = config.search, config.search.demes
+    if demes is None:
+        return []
+    pace = search.pace or strategy.paces[0]
+    if pace == "steady":
+        others = [one for one in strategy.paces if one != "steady"]
+        remedy = f"take {' or '.join(others)}" if others else "take another strategy"
+        return [f"search.demes: migration counts generations, and search.pace steady has none; {remedy}"]
+    if strategy.keeps_to_itself and not config.inherits:
+        return [f"search.demes: members of {search.strategy} that train from scratch descend from nobody, so "
+                "there is nothing to migrate; leave it out"]  # fmt: skip
+    size, rest = divmod(search.population, demes.count)
+    if rest or not size:
+        return [
+            f"search.population: {search.population} cannot be shared out evenly to {demes.count} demes; "
+            f"give a multiple of {demes.count}"
+        ]
+    found, layout = list[str](), demes.layout(search.population)
+    least = strategy.smallest_population
+    most = max(len(layout.neighbours(deme)) for deme in range(demes.count))
+    if size < least:
+        found.append(
+            f"search.population: a deme of {size} is too small for {search.strategy}, which needs {least} or "
+            f"more; give {least * demes.count} or more"
+        )
+    elif demes.migrants * most >= size:
+        found.append(
+            f"search.demes.migrants: {demes.migrants} from each of {most} neighbours leave nobody of a deme "
+            f"of {size}; give fewer migrants, fewer demes, or a population of "
+            f"{(demes.migrants * most + 1) * demes.count} or more"
+        )
+    if not config.inherits and set(layout.select_every) != {1}:
+        found.append(
+            "search.demes.select_every: members train from scratch, so a generation that is not selected "
+            "would bring nothing new; leave it out"
+        )
+    return found + [line for deme in range(demes.count) for line in _option_problems(config, strategy, deme)]
+
+
+def _option_problems(config: RunConfig, strategy: type[Strategy], deme: int) -> list[str]:
+    """What is wrong with the options that a deme has of its own."""
+    search, demes = config.search, config.search.demes
+    assert demes is not None
+    where, own = ("search", "demes", "options", str(deme)), demes.options_of(deme)
+    if not own:
+        return []
+    try:
+        options: Any = strategy.Options.model_validate({**search.options, **own})
+    except ValidationError as why:
+        return describe(why, strategy.Options, where)
+    if strategy.own_loci(options) != strategy.own_loci(strategy.Options.model_validate(search.options)):
+        names, key = ", ".join(own), ".".join(where)
+        return [f"{key}: {names} would change the loci that {search.strategy} adds, and all demes search the "
+                "same; give it in search.options"]  # fmt: skip
+    if getattr(options, "initial", "random") != "random" and (lacking := config.space().without_initial()):
+        return [f"{'.'.join(where)}: initial is {options.initial!r}, and {', '.join(lacking)} has no initial "
+                "value; give it one, or set initial to random"]  # fmt: skip
+    return []
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _is_grid(value: Any) -> bool:
+    is_list = isinstance(value, list) and 1 <= len(value) <= MOST_SIDES and all(map(_is_count, value))
+    return is_list and 2 <= math.prod(value) <= MOST_DEMES
+
+
+def _said(grid: list[int]) -> str:
+    """A grid in words."""
+    return f"a grid of {' x '.join(map(str, grid))}" if len(grid) > 1 else f"a row of {grid[0]}"

@@ -92,6 +92,8 @@ class Limits(Section):
     """An attempt that takes longer is ended, by restarting its worker, and tried again."""
     wall_time_s: Seconds | None = None
     """No generation begins after the run has worked for so long; the run is then done."""
+    member_epochs: int | None = Field(default=None, ge=1)
+    """No generation begins after so many epochs of training, those of all members; the run is then done."""
     member_time_s: Seconds | None = None
     """Seconds of training after which a life ends, with the step at hand: it counts with what it has."""
     max_attempts: int = Field(default=3, ge=1)
@@ -171,7 +173,7 @@ class RunConfig(Section):
         made = found(
             self.space(), search.population, self.objective.mode, self.run.seed, self._options_of(found), pool
         )
-        made.inherits = self.inherits
+        made.inherits, made.phases = self.inherits, search.phases
         return made
 
     def _options_of(self, strategy: type[Strategy]) -> BaseModel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evodevo import config_cluster, config_objective
+from evodevo import config_cluster, config_growth, config_objective
 from evodevo.config_errors import nearest
 from evodevo.config_search import Search
 from evodevo.evolution.strategies import Strategy
@@ -21,6 +21,7 @@ def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
         *config_cluster.problems(config.cluster, config.workload.command),
         *_ending_problems(config),
         *_length_problems(config),
+        *config_growth.problems(config, strategy),
     ]
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from evodevo.config_values import Plain
+from evodevo.evolution import growth
 from evodevo.evolution.space import Locus
 from evodevo.evolution.strategies import STRATEGIES, Pace
 
@@ -131,6 +132,11 @@ class Search(Section):
     """The strategy's own."""
     start: Start | None = None
     """Another run, from whose best the founders go on; null for parameters and genomes of their own."""
+    phases: growth.Phases | None = None
+    """Stretches of generations in each of which genomes are longer than in the one before; for strategies
+    that grow genomes. `generations` then follow from them."""
+    blocks: growth.Blocks | None = Field(default=None, exclude=True)
+    """Loci that repeat. Reading a config replaces it by plain loci."""
     loci: dict[str, Locus] = Field(min_length=1)
     own_loci: dict[str, Locus] = Field(default_factory=dict)
     """Those that a strategy of a user's own adds. Filled in by evodevo; what is given is overwritten."""
@@ -138,7 +144,8 @@ class Search(Section):
     @model_validator(mode="before")
     @classmethod
     def _laid_out(cls, data: Any) -> Any:
-        """Epochs become generations and the length of each."""
+        """Blocks become loci; epochs, or phases, become generations and the length of each."""
+        data = growth.laid_out(data) if isinstance(data, dict) else data
         if not isinstance(data, dict) or data.get("epochs") is None:
             return data
         strategy = STRATEGIES.get(str(data.get("strategy", "tri_parent")))

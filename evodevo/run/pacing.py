@@ -90,6 +90,7 @@ class Pacing(ABC):
         seed = birth.training_seed
         if not self.strategy.inherits:
             birth = replace(birth, parent_params=None)
+        if not self.strategy.inherits or self.strategy.phases:
             seed = genome_seed(self.strategy.seed, self.strategy.key(birth)) if seed is None else seed
         if seed is None:
             seed = training_seed(self.strategy.seed, generation, slot)
@@ -110,7 +111,8 @@ def pacing_of(strategy: Strategy, history: History) -> Pacing:
         made = Steady(strategy, search.generations)
     else:
         shared = search.initialisation == "shared" or history.start is not None
-        drift = DRIFT if search.goal is None else 1  # who is born must not depend on who is done
+        ends_early = search.goal is not None or history.config.limits.member_epochs is not None
+        drift = 1 if ends_early else DRIFT  # who is born must not depend on who is done
         made = ByGeneration(strategy, search.generations, search.recombining, shared, drift)
     for mean in history.means.values():
         made.averaging(mean)

@@ -71,6 +71,7 @@ def replay_config(
             "goal": None,
             "stop_early": None,
             "reuse": None,
+            "phases": None,
             "start": start,
             "options": {
                 "genomes": [dict(entry.genome) for entry in schedule.entries],

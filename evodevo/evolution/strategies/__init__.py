@@ -14,6 +14,7 @@ from evodevo.evolution.strategies.replay import Replay
 from evodevo.evolution.strategies.scheduled import Scheduled
 from evodevo.evolution.strategies.tri_parent import TriParent
 from evodevo.evolution.strategies.truncation_pbt import TruncationPBT
+from evodevo.evolution.strategies.variable_length import VariableLength
 from evodevo.evolution.strategies.vose2019 import Vose2019
 
 __all__ = ["STRATEGIES", "Birth", "Member", "Pace", "Population", "Strategy", "find", "name_of"]
@@ -26,6 +27,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "scheduled": Scheduled,
     "mutate_best": MutateBest,
     "natural_selection": NaturalSelection,
+    "variable_length": VariableLength,
     "replay": Replay,
 }
 

@@ -134,7 +134,7 @@ class Search(Section):
     """Another run, from whose best the founders go on; null for parameters and genomes of their own."""
     phases: growth.Phases | None = None
     """Stretches of generations in each of which genomes are longer than in the one before; for strategies
-    that grow genomes. `generations` then follow from them."""
+    that grow genomes. `generations` are then all of them, if fewer are not given."""
     blocks: growth.Blocks | None = Field(default=None, exclude=True)
     """Loci that repeat. Reading a config replaces it by plain loci."""
     loci: dict[str, Locus] = Field(min_length=1)

@@ -149,12 +149,13 @@ def laid_out(search: Mapping[str, Any]) -> dict[str, Any]:
     if (phases := _read(Phases, search.get("phases"))) is not None:
         if search.get("epochs") is not None:
             raise ValueError("phases: say how many generations there are; leave epochs out")
-        if search.get("generations") not in (None, phases.total):
+        given = search.get("generations")
+        if isinstance(given, int) and given > phases.total:
             raise ValueError(
                 f"phases: {len(phases.lengths)} of {phases.generations} generations are {phases.total}, and "
-                f"generations is {search['generations']}; leave generations out"
+                f"generations is {given}; leave generations out"
             )
-        found["generations"] = phases.total
+        found["generations"] = phases.total if given is None else given
     return found
 
 

@@ -101,7 +101,7 @@ class GrowingCNN(ImageClassifier):
         return training
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Return `loss`, `error`, and `accuracy`, the fraction of the images that is given the right class."""
+        """Return `loss`, `error`, and `accuracy`, which is the fraction of images with the right class."""
         found = super().metrics(model, batch)
         return {**found, "accuracy": 1.0 - found["error"]}
 

@@ -3,7 +3,7 @@
 import inspect
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -52,6 +52,8 @@ class Case:
     population: int
     mode: Mode = "min"
     seed: int = 0
+    search: Mapping[str, Any] = field(default_factory=dict)
+    """Further keys of a config's `search`."""
 
     @property
     def config(self) -> RunConfig:
@@ -64,6 +66,7 @@ class Case:
             "pace": self.pace,
             "pool": 3 if self.pace == "pools" else None,
             "legs": 2,
+            **self.search,
         }
         return config_of(self.kind, self.space, self.mode, self.seed, search)
 
@@ -184,7 +187,7 @@ def the_mode_is_respected(case: Case) -> None:
         return outcome_of(None if fom is None else -fom)
 
     other: Mode = "max" if case.mode == "min" else "min"
-    mirrored = Case(case.kind, case.options, case.space, case.pace, case.population, other, case.seed)
+    mirrored = replace(case, mode=other)
     _compare(case.run(), mirrored.run(evaluate=negated), f"with mode {other} and foms of the other sign")
 
 
@@ -237,12 +240,14 @@ def check_strategy(
     *,
     population: int | None = None,
     rules: Collection[str] | None = None,
+    search: Mapping[str, Any] | None = None,
 ) -> None:
     """Check that a strategy does what every strategy must; takes less than a second.
 
     strategy: a class, or what a config may name. options, population: as in a config.
     space: as in `evodevo.minimise`; by default one locus of each kind.
     rules: names of `RULES`; all by default.
+    search: further keys of a config's `search`, such as phases. Its runs have 4 generations.
 
     Each rule is tried in each pace that the strategy has, for both modes and two seeds. Raises `BrokenRule`,
     an `AssertionError` that names the rule, what the strategy was asked and what it returned.
@@ -254,7 +259,7 @@ def check_strategy(
     for name in RULES if rules is None else rules:
         if name not in RULES:
             raise UsageError(f"no rule {name!r}; there are {', '.join(RULES)}")
-        for case in _cases(kind, dict(options or {}), given, population):
+        for case in _cases(kind, dict(options or {}), given, population, dict(search or {})):
             try:
                 RULES[name](case)
             except (BrokenRule, RunFailed) as why:
@@ -263,7 +268,11 @@ def check_strategy(
 
 
 def _cases(
-    kind: type[Strategy], options: Mapping[str, Any], space: Mapping[str, Any], population: int | None
+    kind: type[Strategy],
+    options: Mapping[str, Any],
+    space: Mapping[str, Any],
+    population: int | None,
+    search: Mapping[str, Any],
 ) -> Iterator[Case]:
     paces = [pace for pace in kind.paces if pace in get_args(Pace)] or ["generations"]
     for pace in paces:
@@ -271,7 +280,7 @@ def _cases(
         size = 1 if alone else population or max(kind.smallest_population, MEMBERS)
         for mode in get_args(Mode):
             for seed in (0, 1):
-                yield Case(kind, options, space, pace, size, mode, seed)
+                yield Case(kind, options, space, pace, size, mode, seed, search)
 
 
 def _compare(one: History, other: History, when: str) -> None:

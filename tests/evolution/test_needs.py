@@ -125,6 +125,7 @@ def test_who_needs_only_its_own_slot_has_no_pools_and_who_starts_from_scratch_ha
         "vose2019": ("generations", "pools", "steady"),
         "truncation_pbt": ("generations", "pools", "steady"),
         "natural_selection": ("generations",),
+        "variable_length": ("generations",),
         "random_search": ("generations",),
         "scheduled": ("generations",),
         "mutate_best": ("steady",),

@@ -1,4 +1,4 @@
-"""Networks that grow, in whole runs: the same history whatever happens, a replay, and the best one trained on."""
+"""Networks that grow, in whole runs: the same history whatever happens, a replay, and training the best."""
 
 import os
 import signal

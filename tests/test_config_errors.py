@@ -17,7 +17,7 @@ FORM = "should have the form module:Class"
 ONE_OF_TWO = "workload: give either `use: module:Class` or `command: program ...`"
 STRATEGIES = (
     "There are tri_parent, vose2019, truncation_pbt, random_search, scheduled, mutate_best, "
-    "natural_selection, replay, or give an import path"
+    "natural_selection, variable_length, replay, or give an import path"
 )
 
 

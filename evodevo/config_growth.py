@@ -25,6 +25,11 @@ def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
     if search.recombine is not None or search.soup:
         key = "recombine" if search.recombine is not None else "soup"
         found.append(f"search.{key}: networks of different genomes have no mean; leave it out")
+    if isinstance(search.epochs_per_generation, list):
+        found.append(
+            "search.epochs_per_generation: survivors are not trained again, and lives of different lengths "
+            "cannot be compared; give one number, the same for all generations"
+        )
     locus = search.loci.get(phases.locus)
     if locus is None:
         known = nearest(phases.locus, list(search.loci))

@@ -196,6 +196,8 @@ class Search(Section):
     def total_epochs(self) -> int:
         """Epochs of a line from the first generation to the last, if children inherit parameters."""
         each, count = self.epochs_per_generation, self.generations
+        if self.phases is not None:
+            count = self.phases.at(count - 1) + 1
         assert each != "auto", "replaced when the config was read"
         if isinstance(each, int):
             return self.legs * each * count

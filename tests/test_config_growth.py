@@ -49,6 +49,10 @@ def test_fewer_generations_can_be_given_and_no_more() -> None:
             {"search__recombine": {"last": 0.5}},
             "search.recombine: networks of different genomes have no mean",
         ),
+        (
+            {"search__epochs_per_generation": [1, 2, 2, 2, 2, 2]},
+            "search.epochs_per_generation: survivors are not trained again",
+        ),
         ({"search__epochs": 9}, "phases: say how many generations there are; leave epochs out"),
         ({"search__blocks": {**BLOCKS, "most": 1}}, "search.blocks.most"),
         ({"search__blocks": {**BLOCKS, "mots": 1}}, "search.blocks.mots: unknown key"),

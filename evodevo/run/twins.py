@@ -37,7 +37,7 @@ class Twins:
         """The latest generation that has a member with a key, where genomes grow."""
         if not history.inherits or self._grows:
             for life in history.births:
-                if life.outcome and life.status != "failed":
+                if life.outcome and life.status != "failed" and (self._grows or not life.same_as):
                     self._note(self._key(life), life)
 
     def is_first(self, life: Life) -> bool:

@@ -19,6 +19,7 @@ GROWING: dict[str, Any] = {
     "search__population": 5,
     "search__generations": None,
     "search__phases": {"lengths": [1, 2, 3], "generations": 2},
+    "search__epochs_per_generation": 3,
     "search__options": {},
     "search__blocks": BLOCKS,
     "search__loci": {"rate": {"type": "choice", "choices": [0.1, 0.2, 0.3]}},

@@ -174,6 +174,9 @@ def test_a_run_ends_with_the_phase_that_brings_less_than_the_gain_asked_for(tmp_
     assert history.reason is not None
     assert history.reason.startswith("phase 1 brought ")
     assert history.reason.endswith("less than search.phases.gain = 1e+09")
+    assert "cannot be carried on: phase 1 brought" in complaint(
+        lambda: extension_of(tmp_path / "run", history_of(tmp_path / "run"), 6)
+    )
     enough = {**phases, "gain": 0.0}
     foms = [min(life.fom or 9.9 for life in lives) for lives in history.generations]
     improved = min(foms[2:4]) < min(foms[:2])

@@ -43,7 +43,7 @@ class VariableLengthOptions(base.CommonOptions):
 class VariableLength(base.Strategy):
     Options: ClassVar[type[BaseModel]] = VariableLengthOptions
     grows: ClassVar[bool] = True
-    default_search: ClassVar[Mapping[str, Any]] = {"population": 5, "epochs_per_generation": 3}
+    default_search: ClassVar[Mapping[str, Any]] = {"population": 5}
     options: VariableLengthOptions
 
     @property

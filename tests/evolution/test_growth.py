@@ -120,10 +120,10 @@ def test_the_best_fraction_survives_and_of_the_others_some() -> None:
         for birth in births[:count]:
             assert birth.genome == next(m for m in members if m.id == birth.parent_a).birth.genome
     found = []
-    for seed in range(200):
+    for seed in range(1000):
         one = strategy(seed=seed, mutation_rate=0.0)
         found.append(sum(birth.parent_b is None for birth in ask(one, 1, of_phase_0(one, foms))) - 3)
-    assert 0.3 < sum(found) / len(found) < 0.5  # two others, each with 0.2
+    assert 0.34 < sum(found) / len(found) < 0.46  # two others, each with 0.2
 
 
 def test_a_mutant_differs_in_one_gene_that_counts_and_the_best_never_mutates() -> None:

@@ -1,5 +1,7 @@
 """A plot of a search in which genomes grow: the mean and the best fom of each generation, phase by phase."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from evodevo.report.colours import ACCENT, INK
@@ -24,7 +26,7 @@ def growth_plot(history: History) -> bytes:
     at = foms["generation"]
     if at:
         axes.fill_between(at, foms["low"], foms["high"], color=INK, alpha=0.15, lw=0, label="all members")
-        axes.plot(at, means(history, at), color=INK, lw=1.5, marker="o", ms=3, label="mean")
+        axes.plot(at, means(history, map(int, at)), color=INK, lw=1.5, marker="o", ms=3, label="mean")
         axes.plot(at, foms["best"], color=ACCENT, lw=2, marker="o", ms=3, label="best")
         axes.legend(frameon=False, loc="lower right")
     count = len(history.generations)
@@ -43,7 +45,7 @@ def growth_plot(history: History) -> bytes:
     return png(figure)
 
 
-def means(history: History, generations: list[int]) -> list[float]:
+def means(history: History, generations: Iterable[int]) -> list[float]:
     """Return the mean fom of each of some generations, of the members that have one."""
     return [
         float(np.mean([life.fom for life in history.generations[at] if life.fom is not None]))

@@ -281,6 +281,7 @@ def _apart(
 
     A schedule goes over the whole run unless something else is said.
     """
+    length: dict[str, Any]
     if config.search.phases is not None:  # the same member-epochs (`limits.member_epochs`), not generations
         length, of_schedule = {"phases": None}, config.search.generations
     elif config.search.steps_per_generation is None:

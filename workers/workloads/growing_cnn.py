@@ -211,6 +211,7 @@ def layer(channels_in: int, channels: int, kernel: int, norm: bool) -> nn.Module
     for module in made:
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            assert module.bias is not None
             nn.init.zeros_(module.bias)
     return nn.Sequential(*made, *([nn.BatchNorm2d(channels)] if norm else []))
 

@@ -41,7 +41,7 @@ UNKNOWN_KEYS = {
     "search.loci.optimizer.choice": "did you mean choices? Known: ",
     "data.rot": "did you mean root? Known: root",
     "checkpoints.maxbytes": "did you mean max_bytes? Known: url, max_bytes",
-    "limits.qqq": "Known: epoch_timeout_s, wall_time_s, member_time_s, max_attempts, confirm_failures",
+    "limits.qqq": "Known: epoch_timeout_s, wall_time_s, member_epochs, member_time_s, max_attempts",
     "cluster.worker": "did you mean workers? Known: workers, workers_per_device, members_per_device",
 }
 

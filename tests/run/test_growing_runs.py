@@ -42,7 +42,10 @@ def test_a_phase_begins_from_the_best_of_the_one_before_with_new_tails(tmp_path:
 
 
 def test_all_of_a_phase_go_on_from_the_same_parameters(tmp_path: Path) -> None:
-    history = finished(tmp_path / "run", growing(search__phases={"lengths": [1, 3], "generations": 3}))
+    caller = FakeCaller()
+    config = growing(search__phases={"lengths": [1, 3], "generations": 3})
+    history = finished(tmp_path / "run", config, caller)
+    assert not [one for one in caller.assignments if one.remakes], "those were kept for all of the phase"
     for phase, expected in ((0, {None}), (1, {life.birth.parent_params for life in history.generations[3]})):
         lives = [life for lives in history.generations[3 * phase : 3 * phase + 3] for life in lives]
         assert {life.birth.parent_params for life in lives} == expected

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from evodevo.errors import UsageError
 from tests.workers.made_images import bands, prepared
+from tests.workers.static.members import Switch, assert_same, made
 from workers import state
 from workers.hyperparameters import Hyperparameters
 from workers.workload import Leg, Splits, Training
@@ -117,6 +118,29 @@ def test_a_member_that_goes_on_from_its_own_checkpoint_trains_on_as_without(work
         trained(workload, one, 1)
     assert workload.checkpoint(begun) == workload.checkpoint(again)
     assert head(state.model_state(workload.checkpoint(again))) == head(state.model_state(parent))
+
+
+def test_steps_as_they_are_captured_on_a_gpu_leave_carried_blocks_as_they_are_too(
+    workload: GrowingCNN, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And steps that were made for members that carry nothing, or less, are not used for those that do."""
+    parent = trained(workload, workload.begin(ONE, 1, None))
+    static = Switch(monkeypatch)
+    results = []
+    for on in (False, True):
+        static(on)
+        whole = workload.begin(WIDER, 2, None)
+        torch.manual_seed(5)
+        of_whole = trained(workload, whole, 1)
+        child = workload.begin(WIDER, 2, parent)
+        torch.manual_seed(6)
+        after = trained(workload, child, 1)
+        assert head(state.model_state(after)) == head(state.model_state(parent))
+        assert not whole.notes + child.notes
+        results.append((of_whole, after))
+    assert made(workload) == 2
+    for eager, by_steps in zip(*results, strict=True):
+        assert_same(eager, by_steps, atol=1e-5)
 
 
 def test_a_network_from_scratch_is_trained_as_a_whole(workload: GrowingCNN) -> None:

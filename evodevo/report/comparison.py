@@ -161,13 +161,13 @@ def curves(histories: Mapping[int, History]) -> np.ndarray:
 def curves_of_all(histories: Mapping[int, History]) -> np.ndarray:
     """float (seeds, epochs): the best fom so far once members have been trained 1, 2, ... epochs in all.
 
-    It is that of whole generations, and NaN before the first one and after the last. Where lines of members
-    differ in length, as networks that grow, epochs of a line say nothing.
+    It is that of whole generations, and NaN before the first one. Where lines of members differ in length, as
+    those of networks that grow, epochs of a line say nothing.
     """
     rows = _rows([_curve_of_all(history) for history in histories.values()])
     for row in rows:
         known = np.flatnonzero(np.isfinite(row))
-        for begin, end in itertools.pairwise(known):
+        for begin, end in itertools.pairwise([*known, len(row)]):
             row[begin:end] = row[begin]
     return rows
 

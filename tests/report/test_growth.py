@@ -40,7 +40,10 @@ def test_the_report_of_such_a_run_has_no_picture_of_a_schedule(tmp_path: Path) -
 
 def test_curves_over_the_epochs_of_all_members_have_the_best_so_far(tmp_path: Path) -> None:
     history = finished(tmp_path / "run", growing())
-    (row,) = curves_of_all({0: history})
+    shorter = finished(tmp_path / "shorter", growing(limits__member_epochs=16))
+    row, ended = curves_of_all({0: history, 1: shorter})
+    assert shorter.best is not None
+    assert set(ended[member_epochs(shorter) - 1 :]) == {shorter.best.fom}
     assert len(row) == member_epochs(history) == results_of({"one": {0: history}})[0].member_epochs
     spent, best = 0, np.inf
     for lives in history.generations:

@@ -3,7 +3,7 @@
 A genome has a value for each locus of every block, always; how many of its blocks count is itself a locus.
 So a genome of any length is a plain genome, and nobody but the strategy needs to know that it grows.
 
-    blocks: {most: 3, loci: {width: ...}}   ->   blocks: {type: int, low: 1, high: 3}
+    blocks: {most: 3, loci: {width: ...}}   ->   blocks: {type: int, low: 1, high: 3, initial: 1}
                                                  block1.width: ...
                                                  block2.width: {..., when: {blocks: [2, 3]}}
                                                  block3.width: {..., when: {blocks: [3]}}
@@ -51,7 +51,7 @@ class Blocks(BaseModel):
 
     def laid_out(self) -> dict[str, Any]:
         """Return all loci by name: how many blocks count, and those of each block, first to last."""
-        found: dict[str, Any] = {self.count: {"type": "int", "low": 1, "high": self.most}}
+        found: dict[str, Any] = {self.count: {"type": "int", "low": 1, "high": self.most, "initial": 1}}
         for number in range(1, self.most + 1):
             own = self.loci if number > 1 else {**self.loci, **self.first}
             there = {self.count: list(range(number, self.most + 1))} if number > 1 else {}
@@ -136,6 +136,7 @@ class Phases(BaseModel):
 def laid_out(search: Mapping[str, Any]) -> dict[str, Any]:
     """Return a `search` section as it is given, with blocks as loci, and generations from phases.
 
+    Loci that are there already by all the names of the blocks' are those of a search before, and stay.
     What is wrong with these sections by themselves is left as it is, to be refused by them. Raises
     `ValueError` for what does not fit together.
     """
@@ -143,9 +144,10 @@ def laid_out(search: Mapping[str, Any]) -> dict[str, Any]:
     if (blocks := _read(Blocks, search.get("blocks"))) is not None:
         loci, more = search.get("loci") or {}, blocks.laid_out()
         if isinstance(loci, Mapping):
-            if twice := sorted(loci.keys() & more.keys()):
+            twice = sorted(loci.keys() & more.keys())
+            if twice and len(twice) < len(more):
                 raise ValueError(f"blocks: {twice[0]} is among loci, too; give one of them another name")
-            found |= {"loci": {**loci, **more}, "blocks": None}
+            found |= {"loci": {**more, **loci} if twice else {**loci, **more}, "blocks": None}
     if (phases := _read(Phases, search.get("phases"))) is not None:
         if search.get("epochs") is not None:
             raise ValueError("phases: say how many generations there are; leave epochs out")

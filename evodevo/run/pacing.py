@@ -111,8 +111,8 @@ def pacing_of(strategy: Strategy, history: History) -> Pacing:
         made = Steady(strategy, search.generations)
     else:
         shared = search.initialisation == "shared" or history.start is not None
-        ends_early = search.goal is not None or history.config.limits.member_epochs is not None
-        drift = 1 if ends_early else DRIFT  # who is born must not depend on who is done
+        ends = search.goal is not None or search.phases or history.config.limits.member_epochs is not None
+        drift = 1 if ends else DRIFT  # who is born must not depend on who is done
         made = ByGeneration(strategy, search.generations, search.recombining, shared, drift)
     for mean in history.means.values():
         made.averaging(mean)

@@ -45,7 +45,7 @@ def test_blocks_are_loci_by_number_that_count_where_the_genome_is_long_enough() 
         "blocks",
         *(f"block{number}.{name}" for number in (1, 2, 3) for name in ("width", "second", "depth")),
     ]
-    assert LOCI["blocks"] == {"type": "int", "low": 1, "high": 3}
+    assert LOCI["blocks"] == {"type": "int", "low": 1, "high": 3, "initial": 1}
     assert LOCI["block1.second"] == {"type": "fixed", "value": True}
     assert LOCI["block2.second"] == {"type": "bool", "when": {"blocks": [2, 3]}}
     assert LOCI["block3.depth"]["when"] == {"blocks": [3], "block3.second": True, "kind": "conv"}

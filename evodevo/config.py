@@ -94,6 +94,8 @@ class Limits(Section):
     """An attempt that takes longer is ended, by restarting its worker, and tried again."""
     wall_time_s: Seconds | None = None
     """No generation begins after the run has worked for so long; the run is then done."""
+    member_epochs: int | None = Field(default=None, ge=1)
+    """No generation begins after so many epochs of training, those of all members; the run is then done."""
     member_time_s: Seconds | None = None
     """Seconds of training after which a life ends, with the step at hand: it counts with what it has."""
     max_attempts: int = Field(default=3, ge=1)
@@ -184,7 +186,7 @@ class RunConfig(Section):
         pool = (search.pool or DEFAULT_POOL) if search.pace == "pools" else None
         chosen = found.Options.model_validate({**search.options, **options})
         made = found(self.space(), population, self.objective.mode, seed, chosen, pool)
-        made.inherits = self.inherits
+        made.inherits, made.phases = self.inherits, search.phases
         return made
 
     def _options_of(self, strategy: type[Strategy]) -> BaseModel:

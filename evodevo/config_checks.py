@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evodevo import config_cluster, config_demes, config_objective
+from evodevo import config_cluster, config_demes, config_growth, config_objective
 from evodevo.config_errors import nearest
 from evodevo.config_search import Search
 from evodevo.evolution.strategies import Strategy
@@ -22,6 +22,7 @@ def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
         *_ending_problems(config, strategy),
         *_length_problems(config),
         *config_demes.problems(config, strategy),
+        *config_growth.problems(config, strategy),
     ]
 
 

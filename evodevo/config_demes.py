@@ -68,7 +68,7 @@ class DemesSection(BaseModel):
         if not isinstance(data, Mapping) or not isinstance(data.get("options"), Mapping):
             return data
         given = {str(number): options for number, options in data["options"].items()}
-        grid = data.get("grid")
+        grid: Any = data.get("grid")
         if not _is_grid(grid):
             return {**data, "options": []}
         numbers = [str(number) for number in range(math.prod(grid))]
@@ -126,6 +126,8 @@ def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
     if strategy.keeps_to_itself and not config.inherits:
         return [f"search.demes: members of {search.strategy} that train from scratch descend from nobody, so "
                 "there is nothing to migrate; leave it out"]  # fmt: skip
+    if search.phases is not None:
+        return ["search.demes: genomes of all members grow together (search.phases); leave out one of the two"]
     size, rest = divmod(search.population, demes.count)
     if rest or not size:
         return [

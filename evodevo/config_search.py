@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from evodevo.config_demes import DemesSection
 from evodevo.config_values import Plain
+from evodevo.evolution import growth
 from evodevo.evolution.space import Locus
 from evodevo.evolution.strategies import STRATEGIES, Pace
 
@@ -142,6 +143,11 @@ class Search(Section):
     """Another run, from whose best the founders go on; null for parameters and genomes of their own."""
     hyp_text: str | None = None
     """Text of the hyp.yaml that loci came from; hyp_evolved.yaml keeps its comments. Filled in by evodevo."""
+    phases: growth.Phases | None = None
+    """Stretches of generations in each of which genomes are longer than in the one before; for strategies
+    that grow genomes. `generations` are then all of them, if fewer are not given."""
+    blocks: growth.Blocks | None = Field(default=None, exclude=True)
+    """Loci that repeat. Reading a config replaces it by plain loci."""
     loci: dict[str, Locus] = Field(min_length=1)
     own_loci: dict[str, Locus] = Field(default_factory=dict)
     """Those that a strategy of a user's own adds. Filled in by evodevo; what is given is overwritten."""
@@ -149,7 +155,8 @@ class Search(Section):
     @model_validator(mode="before")
     @classmethod
     def _laid_out(cls, data: Any) -> Any:
-        """Epochs become generations and the length of each."""
+        """Blocks become loci; epochs, or phases, become generations and the length of each."""
+        data = growth.laid_out(data) if isinstance(data, dict) else data
         if not isinstance(data, dict) or data.get("epochs") is None:
             return data
         strategy = STRATEGIES.get(str(data.get("strategy", "tri_parent")))
@@ -200,6 +207,8 @@ class Search(Section):
     def total_epochs(self) -> int:
         """Epochs of a line from the first generation to the last, if children inherit parameters."""
         each, count = self.epochs_per_generation, self.generations
+        if self.phases is not None:
+            count = self.phases.at(count - 1) + 1
         assert each != "auto", "replaced when the config was read"
         if isinstance(each, int):
             return self.legs * each * count

@@ -200,6 +200,9 @@ def _amount(search: Search) -> str:
     if search.steps_per_generation is not None:
         legs = search.population * search.generations * search.legs
         return f"{legs * search.steps_per_generation:,} steps"
+    if search.phases is not None:  # no line of members has a life in each generation
+        lives = search.population * search.generations
+        return f"at most {lives * search.legs * search.leg_epochs(0):,} epochs"
     return f"{search.population * search.total_epochs:,} epochs"
 
 

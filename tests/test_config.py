@@ -128,6 +128,7 @@ def test_a_resolved_config_has_every_default_filled_in() -> None:
     assert resolved["limits"] == {
         "epoch_timeout_s": None,
         "wall_time_s": None,
+        "member_epochs": None,
         "member_time_s": None,
         "max_attempts": 3,
         "confirm_failures": True,

@@ -17,7 +17,7 @@ FORM = "should have the form module:Class"
 ONE_OF_TWO = "workload: give either `use: module:Class` or `command: program ...`"
 STRATEGIES = (
     "There are tri_parent, vose2019, truncation_pbt, random_search, scheduled, mutate_best, "
-    "natural_selection, truncation_ga, replay, or give an import path"
+    "natural_selection, truncation_ga, variable_length, replay, or give an import path"
 )
 
 
@@ -41,7 +41,7 @@ UNKNOWN_KEYS = {
     "search.loci.optimizer.choice": "did you mean choices? Known: ",
     "data.rot": "did you mean root? Known: root",
     "checkpoints.maxbytes": "did you mean max_bytes? Known: url, max_bytes",
-    "limits.qqq": "Known: epoch_timeout_s, wall_time_s, member_time_s, max_attempts, confirm_failures",
+    "limits.qqq": "Known: epoch_timeout_s, wall_time_s, member_epochs, member_time_s, max_attempts",
     "cluster.worker": "did you mean workers? Known: workers, workers_per_device, members_per_device",
 }
 

@@ -56,6 +56,22 @@ def test_a_phase_fixes_the_loci_of_those_before_that_it_does_not_name() -> None:
     assert searched.search.loci["rate"].type == "float", "every phase searches the common loci"
 
 
+def test_a_network_that_was_grown_is_what_the_next_phase_begins_with() -> None:
+    grown = {
+        "strategy": "variable_length",
+        **{"generations": None, "population": 4, "phases": {"lengths": [1, 2], "generations": 2}},
+    }
+    blocks = {"most": 2, "loci": {"width": {"type": "choice", "choices": [4, 8], "initial": 4}}}
+    given = data({"name": "grow", "search": grown}, SECOND, search__blocks=blocks)
+    given["search"]["loci"] = {"rate": RATE, "blocks_used": {"type": "bool", "initial": True}}
+    first = parse(given)
+    (second,) = later_phases(first, parse)
+    assert (first.search.generations, second.search.phases) == (4, None)
+    kinds = {name: locus.type for name, locus in second.search.loci.items()}
+    assert kinds["rate"] == "float"
+    assert {kinds[name] for name in ("block1.width", "blocks")} == {"fixed"}
+
+
 def test_there_can_be_any_number_of_phases() -> None:
     third = {"name": "three", "search": {"recombine": None, "loci": {"momentum": {**RATE, "initial": 0.5}}}}
     second, last = later_phases(parse(data(FIRST, SECOND, third)), parse)

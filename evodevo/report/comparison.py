@@ -3,6 +3,7 @@
 Every arm has the same seeds, so differences are taken seed by seed (paired) before anything is averaged.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,6 +13,7 @@ import numpy as np
 from evodevo.evolution.fitness import Mode
 from evodevo.report.account import MEASURED, account
 from evodevo.run.history import History
+from evodevo.run.stopping import member_epochs
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
@@ -156,6 +158,20 @@ def curves(histories: Mapping[int, History]) -> np.ndarray:
     return _rows([_curve(history) for history in histories.values()])
 
 
+def curves_of_all(histories: Mapping[int, History]) -> np.ndarray:
+    """float (seeds, epochs): the best fom so far once members have been trained 1, 2, ... epochs in all.
+
+    It is that of whole generations, and NaN before the first one. Where lines of members differ in length, as
+    those of networks that grow, epochs of a line say nothing.
+    """
+    rows = _rows([_curve_of_all(history) for history in histories.values()])
+    for row in rows:
+        known = np.flatnonzero(np.isfinite(row))
+        for begin, end in itertools.pairwise([*known, len(row)]):
+            row[begin:end] = row[begin]
+    return rows
+
+
 def schedules(histories: Mapping[int, History], locus: str) -> np.ndarray:
     """float (seeds, epochs): the value that the best member's parameters were trained with in each epoch.
 
@@ -168,7 +184,7 @@ def _result(arm: str, histories: Sequence[History]) -> ArmResult:
     return ArmResult(
         arm,
         [product_of(history) for history in histories],
-        sum(history.epochs_trained(life) - life.epoch for history in histories for life in history.births),
+        sum(map(member_epochs, histories)),
         sum(account(history)[part] for history in histories for part in MEASURED),
     )
 
@@ -179,6 +195,21 @@ def _curve(history: History) -> dict[int, float]:
     for lives in history.generations:
         if over := [life for life in lives if life.outcome]:
             found[max(map(history.epochs_trained, over))] = _best_of(history, over)
+    return found
+
+
+def _curve_of_all(history: History) -> dict[int, float]:
+    """The best fom so far after each generation, by the epochs that members have been trained by then."""
+    found: dict[int, float] = {}
+    spent, best = 0, float("nan")
+    sign = 1.0 if history.config.objective.mode == "max" else -1.0
+    for lives in history.generations:
+        trained = [life for life in lives if life.outcome and life.same_as is None]
+        spent += sum(
+            history.config.search.leg_epochs(life.generation) * (len(life.legs) + 1) for life in trained
+        )
+        best = sign * np.fmax(sign * best, sign * _best_of(history, lives))
+        found[spent] = float(best)
     return found
 
 

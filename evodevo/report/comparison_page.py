@@ -71,9 +71,13 @@ def write_comparison(directory: Path, config: RunConfig, histories: Histories) -
 def how(config: RunConfig, seeds: Sequence[int]) -> str:
     """What the figures of the tables mean."""
     count = f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed"
+    members = config.search.population
+    size = f"{members} members x {_length(config.search)} a run"
+    if config.search.phases is not None:
+        most = config.limits.member_epochs
+        size = f"runs of different lengths{f', ended after {most} member-epochs' if most else ''}"
     return (
-        f"{count} ({', '.join(map(str, seeds))}), {config.search.population} members x "
-        f"{_length(config.search)} a run. Of each run the member with the best "
+        f"{count} ({', '.join(map(str, seeds))}), {size}. Of each run the member with the best "
         f"{config.objective.metric} is taken, or the soup if that is better by it; the test split has no "
         "part in that. Differences are paired by seed; in brackets their 95 % bootstrap interval."
         f"{_chance(len(seeds))}"

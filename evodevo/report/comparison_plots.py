@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evodevo.config import RunConfig
-from evodevo.report.comparison import Histories, curves, schedules
+from evodevo.report.comparison import Histories, curves, curves_of_all, schedules
 from evodevo.report.naming import arm_name, locus_name, metric_name
 from evodevo.report.plots import generation_axis, new_figure, png
 from evodevo.report.standing import fom_scale
@@ -20,15 +20,21 @@ LINES = ("-", "--", ":", "-.")
 
 
 def fom_picture(config: RunConfig, histories: Histories) -> bytes:
-    """The best fom of each generation over epochs: mean over seeds, and least to greatest, as PNG."""
+    """The best fom of each generation over epochs: mean over seeds, and least to greatest, as PNG.
+
+    If genomes grow, epochs are those of all members, and the best is that of all generations so far.
+    """
     figure = new_figure(8, 5)
     axes = figure.subplots()
-    found = [curves(by_seed) for by_seed in histories.values()]
+    of_all = config.search.phases is not None
+    found = [(curves_of_all if of_all else curves)(by_seed) for by_seed in histories.values()]
     for style, arm, values in zip(_styles(len(found)), histories, found, strict=True):
         _mean_and_envelope(axes, values, style, arm_name(histories, arm), np.nanmean)
     finite = np.concatenate([values[np.isfinite(values)] for values in found])
     axes.set_yscale(fom_scale(finite, finite))
     _epoch_axis(axes, config, max(values.shape[1] for values in found))
+    if of_all:
+        axes.set_xlabel("epochs of all members")
     axes.set_ylabel(metric_name(config))
     seeds = len(next(iter(histories.values())))
     axes.set_title(f"{config.run.name}: mean and range over {seeds} seeds", loc="left")

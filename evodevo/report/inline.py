@@ -8,8 +8,9 @@ from evodevo.errors import UsageError
 from evodevo.report import web
 from evodevo.report.demes_plot import demes_plot
 from evodevo.report.evolution import evolve_plot
+from evodevo.report.growth import progress_plot
 from evodevo.report.pareto import differ_in_size, pareto_plot
-from evodevo.report.plots import drawn, fom_plot, schedule_plot
+from evodevo.report.plots import drawn, schedule_plot
 from evodevo.run import files
 from evodevo.run.files import Missing
 from evodevo.run.history import History
@@ -61,8 +62,8 @@ class Pictures(dict[str, bytes]):
 
 def pictures_of(history: History) -> Pictures:
     """The plots of the report, as far as there is something to plot. Raises `UsageError`."""
-    drawings: dict[str, bytes | Missing] = {"fom": drawn(lambda: fom_plot(history))}
-    if history.in_generations:
+    drawings: dict[str, bytes | Missing] = {"fom": drawn(lambda: progress_plot(history))}
+    if history.in_generations and not history.config.search.phases:
         drawings["schedule"] = drawn(lambda: schedule_plot(history))
     if history.config.search.demes:
         drawings["demes"] = drawn(lambda: demes_plot(history))

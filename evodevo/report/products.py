@@ -2,8 +2,9 @@
 
 history.csv, schedule.yaml, best.safetensors, soup.safetensors, summary.json, and report/ with index.html and
 PNGs (pareto.png if members differ in size, demes.png if there are demes); of a steady run evolve.csv,
-hyp_evolved.yaml and evolve.png in place of the picture of its schedule. They can be deleted and made again at
-any time.
+hyp_evolved.yaml and evolve.png in place of the picture of its schedule. There is none of a run in which
+genomes grow: it would have a panel for each locus of each block. They can be deleted and made again at any
+time.
 """
 
 import html
@@ -15,10 +16,11 @@ from evodevo.errors import UsageError
 from evodevo.report import web
 from evodevo.report.demes_plot import demes_plot
 from evodevo.report.evolution import evolve_csv, evolve_plot, hyp_evolved_yaml
+from evodevo.report.growth import progress_plot
 from evodevo.report.naming import numbered
 from evodevo.report.pareto import differ_in_size, pareto_plot
 from evodevo.report.phases import PhaseFacts, phases_of, phases_section
-from evodevo.report.plots import drawn, fom_plot, schedule_plot
+from evodevo.report.plots import drawn, schedule_plot
 from evodevo.report.schedule import Schedule
 from evodevo.report.summary import summary_lines, summary_of
 from evodevo.report.tables import history_csv
@@ -44,10 +46,10 @@ def write_products(directory: Path | str) -> list[Path]:
         directory / "history.csv": history_csv(history),
         directory / "summary.json": json.dumps(summary, indent=2) + "\n",
     }
-    pictures = {report / "fom.png": drawn(lambda: fom_plot(history))}
+    pictures = {report / "fom.png": drawn(lambda: progress_plot(history))}
     if history.best:
         products[directory / "schedule.yaml"] = Schedule.of(history, history.best).to_yaml()
-    if history.in_generations:
+    if history.in_generations and not history.config.search.phases:
         pictures[report / "schedule.png"] = drawn(lambda: schedule_plot(history))
     if history.config.search.demes:
         pictures[report / "demes.png"] = drawn(lambda: demes_plot(history))

@@ -10,7 +10,13 @@ from evodevo.run.history import History
 from evodevo.run.pacing import pacing_of
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import JOURNAL, job_of
-from evodevo.run.stopping import goal_is_reached, is_on_plateau, time_is_up
+from evodevo.run.stopping import (
+    epochs_are_used_up,
+    goal_is_reached,
+    is_on_plateau,
+    small_gain,
+    time_is_up,
+)
 
 
 def extension_of(directory: Path, history: History, generations: int) -> int | None:
@@ -42,6 +48,11 @@ def extension_of(directory: Path, history: History, generations: int) -> int | N
         raise UsageError(
             f"run {name!r} has used up limits.wall_time_s = {config.limits.wall_time_s:g}; {instead}"
         )
+    if epochs_are_used_up(history):
+        limit = config.limits.member_epochs
+        raise UsageError(f"run {name!r} has used up limits.member_epochs = {limit}; {instead}")
+    if said := small_gain(history):
+        raise UsageError(f"run {name!r} cannot be carried on: {said}; {instead}")
     if goal_is_reached(history):
         raise UsageError(f"run {name!r} has reached search.goal = {config.search.goal:g}; {instead}")
     if is_on_plateau(history):

@@ -3,7 +3,7 @@
 Strategies may be a user's own; whatever they do, the service and its other runs go on.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,6 +29,7 @@ class Guarded:
         self.pool = strategy.pool
         self.inherits = strategy.inherits
         self.keeps_to_itself = strategy.keeps_to_itself
+        self.phases = strategy.phases
         self._told: set[str] = set()
 
     def key(self, birth: Birth) -> str:
@@ -94,7 +95,7 @@ class Guarded:
         if not (is_mapping and self._space.contains(birth.genome)) and (flaw := self._flaw(birth.genome)):
             raise self._failed(where, f"returned a genome {flaw}")
         a, b, alpha = birth.parent_a, birth.parent_b, birth.parent_params
-        known = parents.members.ids if parents else frozenset()
+        known = self._known(parents) if parents else frozenset()
         named = [name for name in (a, b, alpha) if name is not None]
         strangers = [
             str(name)
@@ -108,6 +109,13 @@ class Guarded:
         if birth.training_seed is not None and type(birth.training_seed) is not int:
             raise self._failed(where, f"has the training seed {birth.training_seed!r}; give an int or None")
         return birth
+
+    def _known(self, parents: Population) -> Set[str]:
+        """Return whom a birth may name: the members given, and in phases those that they went on from."""
+        if self.phases is None:
+            return parents.members.ids
+        went_on_from = {one.birth.parent_params for one in parents.members} - {None}
+        return {*parents.members.ids, *map(str, went_on_from)}
 
     def _flaw(self, genome: Any) -> str | None:
         """Return what is wrong with a genome, and what would be right; None if nothing is."""

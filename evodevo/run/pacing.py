@@ -90,6 +90,7 @@ class Pacing(ABC):
         seed = birth.training_seed
         if not self.strategy.inherits:
             birth = replace(birth, parent_params=None)
+        if not self.strategy.inherits or self.strategy.phases:
             seed = genome_seed(self.strategy.seed, self.strategy.key(birth)) if seed is None else seed
         if seed is None:
             seed = training_seed(self.strategy.seed, generation, slot)
@@ -110,7 +111,8 @@ def pacing_of(strategy: Strategy, history: History) -> Pacing:
         made = Steady(strategy, search.generations)
     else:
         shared = search.initialisation == "shared" or history.start is not None
-        ends_early = search.goal is not None or search.plateau is not None
+        limits = search.goal, search.plateau, search.phases, history.config.limits.member_epochs
+        ends_early = any(limit is not None for limit in limits)
         drift = 1 if ends_early else DRIFT  # who is born must not depend on who is done
         made = ByGeneration(strategy, search.generations, search.recombining, shared, drift)
     for mean in history.means.values():

@@ -31,6 +31,8 @@ def needed_checkpoints(
             needed.add(ref.name)
         if life.status == "failed" and may_retry(life) and (ref := history.parent_checkpoint(life)):
             needed.add(ref.name)
+    if history.config.search.phases:
+        needed.update(_of_a_phase(history))
     for mean in islice(reversed(history.means.values()), DRIFT):
         children = history.generations[mean.generation + 1 : mean.generation + 2]
         all_are_born = children and len(children[0]) == history.config.search.population
@@ -58,6 +60,17 @@ def _recent(history: History) -> Iterator[Life]:
     for generation in range(max(0, newest - DRIFT), newest + 1):
         if generation == newest or len(history.generations[generation + 1]) < population:
             yield from (life for life in history.generations[generation] if life.outcome)
+
+
+def _of_a_phase(history: History) -> Iterator[str]:
+    """In phases children go on from whom their parents went on from, and members take others' outcomes."""
+    for life in _recent(history):
+        if life.outcome and (ref := history.parent_checkpoint(life)):
+            yield ref.name
+    for generation in sorted({life.generation for life in history.pending.values()} - {0}):
+        for life in history.generations[generation - 1]:
+            if ref := _checkpoint(life):
+                yield ref.name
 
 
 def _checkpoint(life: Life) -> CheckpointRef | None:

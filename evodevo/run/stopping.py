@@ -1,9 +1,11 @@
 """When a run ends before its last generation. Pure; what ends a run as failed is raised as `RunFailed`."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 from evodevo.errors import RunFailed
 from evodevo.evolution.fitness import Mode, best_first, is_better
+from evodevo.evolution.growth import Phases
 from evodevo.run.history import History
 from evodevo.run.life import Life
 from evodevo.run.records import Outcome
@@ -40,9 +42,61 @@ def is_on_plateau(history: History) -> bool:
     return history.completed() - 1 - best.generation >= plateau
 
 
+def epochs_are_used_up(history: History) -> bool:
+    """Whether members have been trained for `limits.member_epochs`."""
+    limit = history.config.limits.member_epochs
+    return limit is not None and member_epochs(history) >= limit
+
+
+def member_epochs(history: History) -> int:
+    """Return the epochs that members whose lives are over have been trained, all of them together.
+
+    One that has the outcome of another was not trained. Lost attempts do not count.
+    """
+    search = history.config.search
+    return sum(
+        search.leg_epochs(life.generation) * (len(life.legs) + 1)
+        for life in history.over
+        if life.same_as is None
+    )
+
+
+def small_gain(history: History) -> str | None:
+    """Say that the last complete phase brought less than `search.phases.gain`; None if it did not.
+
+    Its gain is that of its best fom over that of the phase before. Phases are counted from 0.
+    """
+    phases = history.config.search.phases
+    if phases is None or phases.gain is None:
+        return None
+    last = history.completed() // phases.generations - 1
+    if last < 1:
+        return None
+    mode = history.config.objective.mode
+    before, after = (_best_fom(history, phases, phase) for phase in (last - 1, last))
+    if before is None or after is None:
+        return None
+    gain = before - after if mode == "min" else after - before
+    said = f"phase {last} brought {gain:g}, less than search.phases.gain = {phases.gain:g}"
+    return said if gain < phases.gain else None
+
+
+def _best_fom(history: History, phases: Phases, phase: int) -> float | None:
+    first = phase * phases.generations
+    lives = chain.from_iterable(history.generations[first : first + phases.generations])
+    foms = [life.fom for life in lives if life.fom is not None]
+    return foms[best_first(foms, history.config.objective.mode)[0]] if foms else None
+
+
 def is_enough(history: History) -> bool:
     """Whether nobody is to be born any more, though the config has more generations."""
-    return goal_is_reached(history) or is_on_plateau(history) or time_is_up(history)
+    return (
+        goal_is_reached(history)
+        or is_on_plateau(history)
+        or time_is_up(history)
+        or epochs_are_used_up(history)
+        or small_gain(history) is not None
+    )
 
 
 def reason(history: History) -> str | None:
@@ -51,14 +105,17 @@ def reason(history: History) -> str | None:
     if goal_is_reached(history):
         assert history.best is not None
         return f"search.goal = {search.goal:g} is reached: {history.best.id} has {history.best.fom:g}"
-    missing = len(history.over) < search.generations * search.population
-    if missing and is_on_plateau(history):
+    if len(history.over) == search.generations * search.population:
+        return None
+    if is_on_plateau(history):
         metric = history.config.objective.metric
         return f"search.plateau = {search.plateau} generations brought no better {metric}"
-    if missing:
-        assert limits.wall_time_s is not None, "births are missing, and nobody waits for them"
-        return f"limits.wall_time_s = {limits.wall_time_s:g} is used up"
-    return None
+    if said := small_gain(history):
+        return said
+    if epochs_are_used_up(history):
+        return f"limits.member_epochs = {limits.member_epochs} are used up: {member_epochs(history)}"
+    assert limits.wall_time_s is not None, "births are missing, and nobody waits for them"
+    return f"limits.wall_time_s = {limits.wall_time_s:g} is used up"
 
 
 def is_out_of_patience(foms: Sequence[float | None], mode: Mode, patience: int | None) -> bool:

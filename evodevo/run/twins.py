@@ -1,6 +1,8 @@
 """Members with the same hyperparameters, where each trains from scratch: one of them is trained for all.
 
-They have the same training seed (`evodevo.evolution.rng.genome_seed`), so the history does not depend on
+So it is where genomes grow in phases (`search.phases`), in which all members of a phase begin with the same
+parameters; there it counts for members of a generation and the one before, whose checkpoints are kept. Such
+members have the same training seed (`evodevo.evolution.rng.genome_seed`), so the history does not depend on
 which of them it is. Pure.
 """
 
@@ -30,20 +32,31 @@ class Twins:
         """The member that is trained, or was, for each key."""
         self._followers: dict[str, list[Life]] = {}
         """Members that wait, by the key of whom they wait for."""
-        if not history.inherits:
+        self._grows = history.config.search.phases is not None and history.inherits
+        self._latest: dict[str, int] = {}
+        """The latest generation that has a member with a key, where genomes grow."""
+        if not history.inherits or self._grows:
             for life in history.births:
-                if life.outcome and life.status != "failed" and not life.same_as:
-                    self._first.setdefault(self._key(life), life)
+                if life.outcome and life.status != "failed" and (self._grows or not life.same_as):
+                    self._note(self._key(life), life)
 
     def is_first(self, life: Life) -> bool:
         """Return whether a member is to be trained; otherwise it waits, and `results` will have its own."""
-        if self._history.inherits:
+        if self._history.inherits and not self._grows:
             return True
         key = self._key(life)
-        if key not in self._history.known and self._first.setdefault(key, life) is life:
+        self._note(key, life)
+        if key not in self._history.known and self._first[key] is life:
             return True
         self._followers.setdefault(key, []).append(life)
         return False
+
+    def _note(self, key: str, life: Life) -> None:
+        """A member is the first with a key, or one more."""
+        gone = self._grows and self._latest.get(key, life.generation) < life.generation - 1
+        if key not in self._first or (gone and not life.same_as):
+            self._first[key] = life
+        self._latest[key] = life.generation
 
     def results(self) -> list[Result]:
         """Return the results of members that wait for one which is over; they wait no longer."""

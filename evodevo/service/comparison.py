@@ -188,8 +188,8 @@ def _config(config: RunConfig, arm: str, search: Mapping[str, Any], seed: int) -
     data = config.to_json()
     data["run"] = {"name": f"{config.run.name}-{arm}-s{seed}", "seed": seed}
     data["search"].update(search)
-    if "epochs" in search:
-        del data["search"]["generations"]
+    if search.get("epochs") is not None or (search.get("phases") is not None and "generations" not in search):
+        data["search"]["generations"] = None
     with contextlib.suppress(ValueError):  # an unknown strategy is named below, with all else that is wrong
         if config.search.pace not in find(search["strategy"]).paces:
             data["search"]["pool"] = None
@@ -206,6 +206,8 @@ def _search(config: RunConfig, arm: str) -> dict[str, Any]:
         given = config.compare.arms[arm]
         return _apart(config, given.strategy, given.options, given.search)
     match arm:
+        case _ if config.search.phases and arm == config.search.strategy:
+            return {"strategy": arm, "options": config.search.options}
         case "tri_parent" if config.search.strategy != "tri_parent":
             return _apart(config, "tri_parent", {}, find("tri_parent").default_search)
         case "tri_parent":
@@ -283,7 +285,10 @@ def _apart(
 
     A schedule goes over the whole run unless something else is said.
     """
-    if config.search.steps_per_generation is None:
+    length: dict[str, Any]
+    if config.search.phases is not None:  # the same member-epochs (`limits.member_epochs`), not generations
+        length, of_schedule = {"phases": None}, config.search.generations
+    elif config.search.steps_per_generation is None:
         length = {"epochs": config.search.total_epochs, "epochs_per_generation": 1, "legs": 1}
         of_schedule = config.search.total_epochs
     else:

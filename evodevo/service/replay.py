@@ -73,6 +73,7 @@ def replay_config(
             "plateau": None,
             "stop_early": None,
             "reuse": None,
+            "phases": None,
             "start": start,
             "options": {
                 "genomes": [dict(entry.genome) for entry in schedule.entries],

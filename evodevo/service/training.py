@@ -36,6 +36,7 @@ def training_config(
             "plateau": None,
             "stop_early": None,
             "reuse": None,
+            "phases": None,
             "epochs_per_generation": 1,
             "steps_per_generation": None,
             "recombine": None,

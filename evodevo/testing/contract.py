@@ -3,7 +3,7 @@
 import inspect
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -53,6 +53,8 @@ class Case:
     mode: Mode = "min"
     seed: int = 0
     demes: Mapping[str, Any] | None = None
+    search: Mapping[str, Any] = field(default_factory=dict)
+    """Further keys of a config's `search`."""
 
     @property
     def config(self) -> RunConfig:
@@ -66,6 +68,7 @@ class Case:
             "pace": self.pace,
             "pool": 3 if self.pace == "pools" else None,
             "legs": 2,
+            **self.search,
         }
         return config_of(self.kind, self.space, self.mode, self.seed, search)
 
@@ -240,6 +243,7 @@ def check_strategy(
     population: int | None = None,
     demes: Mapping[str, Any] | None = None,
     rules: Collection[str] | None = None,
+    search: Mapping[str, Any] | None = None,
 ) -> None:
     """Check that a strategy does what every strategy must; takes less than a second.
 
@@ -247,6 +251,7 @@ def check_strategy(
         which cannot have demes, is not tried with them.
     space: as in `evodevo.minimise`; by default one locus of each kind.
     rules: names of `RULES`; all by default.
+    search: further keys of a config's `search`, such as phases. Its runs have 4 generations.
 
     Each rule is tried in each pace that the strategy has, for both modes and two seeds. Raises `BrokenRule`,
     an `AssertionError` that names the rule, what the strategy was asked and what it returned.
@@ -258,7 +263,7 @@ def check_strategy(
     for name in RULES if rules is None else rules:
         if name not in RULES:
             raise UsageError(f"no rule {name!r}; there are {', '.join(RULES)}")
-        for case in _cases(kind, dict(options or {}), given, population, demes):
+        for case in _cases(kind, dict(options or {}), given, population, demes, dict(search or {})):
             try:
                 RULES[name](case)
             except (BrokenRule, RunFailed) as why:
@@ -272,6 +277,7 @@ def _cases(
     space: Mapping[str, Any],
     population: int | None,
     demes: Mapping[str, Any] | None,
+    search: Mapping[str, Any],
 ) -> Iterator[Case]:
     known = [pace for pace in get_args(Pace) if demes is None or pace != "steady"]
     paces = [pace for pace in kind.paces if pace in known] or ["generations"]
@@ -280,7 +286,7 @@ def _cases(
         size = 1 if alone else population or max(kind.smallest_population, MEMBERS)
         for mode in get_args(Mode):
             for seed in (0, 1):
-                yield Case(kind, options, space, pace, size, mode, seed, demes)
+                yield Case(kind, options, space, pace, size, mode, seed, demes, search)
 
 
 def _compare(one: History, other: History, when: str) -> None:

@@ -69,7 +69,7 @@ class Recorder(Strategy):
             strategy.space, strategy.population, strategy.mode, strategy.seed, strategy.options, strategy.pool
         )
         self._strategy = strategy
-        self.inherits = strategy.inherits
+        self.inherits, self.phases = strategy.inherits, strategy.phases
         self.keeps_to_bounds = strategy.keeps_to_bounds  # type: ignore[misc]
         self.asked: list[Asked] = []
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evodevo.evolution.fitness import Mode
+from evodevo.evolution.growth import Phases
 from evodevo.evolution.space import Space, Value
 from evodevo.evolution.strategies import STRATEGIES, Birth, Member, Strategy
 
@@ -20,7 +21,9 @@ def make(
     kind = STRATEGIES[name]
     chosen = kind.Options(**options)
     whole = Space({**space.loci, **kind.own_loci(chosen)})
-    return kind(whole, population, mode, seed, chosen, pool)
+    made = kind(whole, population, mode, seed, chosen, pool)
+    made.phases = Phases(lengths=[1]) if kind.grows else None
+    return made
 
 
 def evaluated(generation: int, births: Sequence[Birth], foms: Sequence[float | None]) -> list[Member]:

@@ -20,6 +20,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "scheduled": {"epochs": 9},
     "replay": {"genomes": [GIVEN] * 9, "training_seeds": list(range(9))},
 }
+PHASES = {"locus": "layers", "lengths": [2, 5], "generations": 2}
+LONGER = {**MIXED, "deep": {"type": "int", "low": 1, "high": 9, "initial": 3, "when": {"layers": [4, 5, 6]}}}
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((name, OPTIONS.get(name, {})) for name in STRATEGIES),
     ("tri_parent", {"keep": "both", "crossover": "switch_following", "sigma": 0.0}),
@@ -28,12 +30,17 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("natural_selection", {"elites": 0.5, "mutation_rate": 1.0, "gene_mutation_rate": 1.0}),
     ("truncation_ga", {"keep": 1.0, "mutation_rate": 1.0, "gene_mutation_rate": 1.0}),
     ("mutate_best", {"parent": "weighted_mean"}),
+    ("variable_length", {"parents": "uniform", "crossover": "one_point", "survivors": 1.0}),
 ]
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS, ids=lambda value: value if type(value) is str else "")
 def test_every_strategy_keeps_the_contract(name: str, options: dict[str, Any]) -> None:
-    check_strategy(name, options, population=1 if name == "replay" else None)
+    alone = 1 if name == "replay" else None
+    if STRATEGIES[name].grows:
+        check_strategy(name, options, LONGER, search={"phases": PHASES})
+    else:
+        check_strategy(name, options, population=alone)
 
 
 class LooseOptions(BaseModel):

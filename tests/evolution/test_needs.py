@@ -126,6 +126,7 @@ def test_who_needs_only_its_own_slot_has_no_pools_and_who_starts_from_scratch_ha
         "truncation_pbt": ("generations", "pools", "steady"),
         "natural_selection": ("generations",),
         "truncation_ga": ("generations",),
+        "variable_length": ("generations",),
         "random_search": ("generations",),
         "scheduled": ("generations",),
         "mutate_best": ("steady",),

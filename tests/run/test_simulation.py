@@ -99,7 +99,11 @@ def test_a_strategy_whose_first_child_fails_is_refused_before_a_run() -> None:
         try_strategy(config("run.test_simulation:Late"))
 
 
-@pytest.mark.parametrize("name", [name for name in STRATEGIES if name not in ("scheduled", "replay")])
+SPECIAL = ("scheduled", "replay", "variable_length")
+"""Their options, or their loci, are of a kind of their own."""
+
+
+@pytest.mark.parametrize("name", [name for name in STRATEGIES if name not in SPECIAL])
 def test_every_strategy_passes_its_trial(name: str) -> None:
     keys = {"population": 1, "generations": 300} if name == "mutate_best" else {"legs": 3}
     try_strategy(config(name, **keys))

@@ -15,6 +15,7 @@ from evodevo.evolution.strategies.scheduled import Scheduled
 from evodevo.evolution.strategies.tri_parent import TriParent
 from evodevo.evolution.strategies.truncation_ga import TruncationGA
 from evodevo.evolution.strategies.truncation_pbt import TruncationPBT
+from evodevo.evolution.strategies.variable_length import VariableLength
 from evodevo.evolution.strategies.vose2019 import Vose2019
 
 __all__ = ["STRATEGIES", "Birth", "Member", "Pace", "Population", "Strategy", "find", "name_of"]
@@ -28,6 +29,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "mutate_best": MutateBest,
     "natural_selection": NaturalSelection,
     "truncation_ga": TruncationGA,
+    "variable_length": VariableLength,
     "replay": Replay,
 }
 

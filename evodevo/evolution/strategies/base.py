@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from evodevo.evolution import rng
 from evodevo.evolution.fitness import Foms, Mode, relative_fitness
+from evodevo.evolution.growth import Phases
 from evodevo.evolution.population import Birth, Member, Population
 from evodevo.evolution.space import Space
 
@@ -53,6 +54,15 @@ class Strategy(ABC):
     """Whether each slot's children descend from that slot alone, so that lines never mix."""
     keeps_to_bounds: ClassVar[bool] = True
     """Whether all values are within the bounds of their loci; what is not is refused."""
+    grows: ClassVar[bool] = False
+    """Whether genomes grow in phases, which a config then has to give (`search.phases`).
+
+    Within a phase all children go on from the parameters of the same member, and one that equals a member of
+    the generation before has its outcome: it is not trained again. A birth may name as `parent_params` whom
+    one of the members that it is given went on from.
+    """
+    phases: Phases | None = None
+    """Those of the config, if it has any."""
     default_search: ClassVar[Mapping[str, Any]] = {}
     """Values of keys of `search` for a config that does not give them."""
 
@@ -82,6 +92,12 @@ class Strategy(ABC):
     def label(self) -> str:
         """Return what messages call it."""
         return type(self).__name__
+
+    @property
+    def growth(self) -> Phases:
+        """The phases of a strategy that has them."""
+        assert self.phases is not None, "a config without search.phases was refused"
+        return self.phases
 
     @property
     def most_generations(self) -> int | None:

@@ -1,0 +1,244 @@
+"""Convolutional networks of blocks for CIFAR-10 that grow: a parent's blocks are carried over, and frozen.
+
+The search space is that of the variable-length genetic algorithm of Xiao et al. 2020 (arXiv 2006.12703).
+Where it says nothing we have decided: a norm comes before its activation, the skip is added before the last
+activation of a block, pooling is of 2 x 2 pixels, and the images are shifted and mirrored in training.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evodevo.errors import UsageError
+from workers import state
+from workers.hyperparameters import Hyperparameters
+from workers.images import Capture, ImageClassifier
+from workers.names import original
+from workers.precision import Precision
+from workers.topology import same_convolution
+from workers.workload import Batch, Leg, Training
+from workers.workloads.resnet20 import GlobalMean
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "elu": nn.ELU, "leaky_relu": nn.LeakyReLU}
+POOLINGS: dict[str, type[nn.Module]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
+CLASSES = 10
+GENES: dict[str, Any] = {
+    **{"channels_a": 32, "kernel_a": 3, "norm_a": True},
+    **{"layer_b": False, "channels_b": 32, "kernel_b": 3, "norm_b": True},
+    **{"skip": False, "pool": True, "pooling": "max"},
+}
+"""The genes of a block, and the value of each that is not given."""
+
+
+class GrowingCNN(ImageClassifier):
+    """Blocks of one or two convolutions, the global mean of each channel, and a dense layer to ten classes.
+
+    Evolvable: blocks (how many there are; else 1), for each of them, counted from 1, the genes of `GENES`
+    (`block1.channels_a`, ...), activation (relu, elu, leaky_relu; else relu) and learning_rate (of Adam; else
+    0.001). A block is layer a, with layer_b a second one, and with skip a convolution of 1 x 1 past both;
+    with pool its output is pooled, unless it is a single pixel.
+
+    A child has the first blocks of its parent as they are: as many as have the same shapes. They are not
+    trained any more, nor do their norms see the child's batches; what is new is drawn. A child whose network
+    is as large as its parent's goes on with all of it, and what was frozen stays so. So a network that is
+    trained from the start is trained as a whole. The options are `workers.images.ImageClassifier`'s.
+    """
+
+    def __init__(
+        self,
+        batch_size: int = 64,
+        train_examples: int | None = None,
+        validation_examples: int = 5000,
+        test_examples: int | None = None,
+        pixels: int = 32,
+        precision: Precision | None = None,
+        compile: bool = False,
+        capture: Capture = "auto",
+    ) -> None:
+        sizes = train_examples, validation_examples, test_examples, pixels
+        super().__init__(batch_size, *sizes, precision, compile, capture)
+
+    def model(self) -> nn.Module:
+        return self.model_of(Hyperparameters({}))
+
+    def model_of(self, hp: Hyperparameters) -> nn.Module:
+        """Raises `UsageError` for what cannot be a network."""
+        activation = _one_of("activation", hp.get("activation", "relu"), ACTIVATIONS)
+        blocks, channels = [], 3
+        for genes in blocks_of(hp):
+            blocks.append(Block(channels, genes, ACTIVATIONS[activation]))
+            channels = blocks[-1].channels
+        return GrowingNetwork(blocks, nn.Linear(channels, CLASSES))
+
+    def optimizer(self, model: nn.Module, hp: Hyperparameters) -> torch.optim.Optimizer:
+        """Of what is not frozen."""
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        return torch.optim.Adam(trained, lr=hp.get("learning_rate", 1e-3))
+
+    def begin(
+        self,
+        hyperparameters: Mapping[str, Any],
+        training_seed: int,
+        parent: bytes | None,
+        leg: Leg = Leg(),  # noqa: B008
+    ) -> Training:
+        training = super().begin(hyperparameters, training_seed, None, leg)
+        if parent is None:
+            return training
+        before = state.model_state(parent)
+        network = original(training.model)
+        assert isinstance(network, GrowingNetwork)
+        is_whole = _shapes(network.state_dict()) == _shapes(before)
+        network.freeze(int(before[CARRIED]) if is_whole else network.take(before))
+        training.optimizer = self.optimizer(training.model, training.hyperparameters)
+        training.given = state.given(training)
+        if is_whole:
+            state.restore(parent, training)
+        elif training.averaged is not None:
+            training.averaged.begin(training.model)
+        return training
+
+    def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Return `loss`, `error`, and `accuracy`, which is the fraction of images with the right class."""
+        found = super().metrics(model, batch)
+        return {**found, "accuracy": 1.0 - found["error"]}
+
+    def exhibits(self, training: Training) -> Mapping[str, bytes]:
+        """The network, layer by layer."""
+        from workers.workloads import growing_picture
+
+        hp, network = training.hyperparameters, original(training.model)
+        count = sum(parameter.numel() for parameter in network.parameters())
+        activation = hp.get("activation", "relu")
+        return {"network.png": growing_picture.drawn(blocks_of(hp), activation, self.pixels, count)}
+
+
+CARRIED = "carried"
+
+
+class GrowingNetwork(nn.Module):
+    """Blocks, of which the first `frozen` are another network's and stay as they are."""
+
+    def __init__(self, blocks: list["Block"], classifier: nn.Linear) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.mean = GlobalMean()
+        self.classifier = classifier
+        self.register_buffer(CARRIED, torch.zeros((), dtype=torch.int64))
+        self.frozen = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        """float32 (n, 3, pixels, pixels) to scores (n, 10)."""
+        values = images
+        for block in self.blocks:
+            values = block(values)
+        scores: Tensor = self.classifier(self.mean(values))
+        return scores
+
+    @torch.no_grad()
+    def take(self, other: Mapping[str, Tensor]) -> int:
+        """Take over the first blocks that are as large as another network's; return how many.
+
+        The classifier begins as the other one, if it is as large.
+        """
+        own, shared = self.state_dict(), 0
+        while shared < len(self.blocks) and self._fits(other, f"blocks.{shared}."):
+            shared += 1
+        parts = [f"blocks.{number}." for number in range(shared)]
+        parts += ["classifier."] if self._fits(other, "classifier.") else []
+        for name, value in own.items():
+            if name.startswith(tuple(parts)):
+                value.copy_(other[name])
+        return shared
+
+    def freeze(self, count: int) -> None:
+        """Have the first so many blocks stay as they are."""
+        self.frozen = count
+        self.get_buffer(CARRIED).fill_(count)
+        for block in self.blocks[:count]:
+            block.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "GrowingNetwork":
+        """Norms of frozen blocks keep their statistics."""
+        super().train(mode)
+        for block in self.blocks[: self.frozen]:
+            block.eval()
+        return self
+
+    def _fits(self, other: Mapping[str, Tensor], part: str) -> bool:
+        """Whether a part of another network, by the beginning of names, has the shapes that it has here."""
+        own, its = (
+            {name: shape for name, shape in _shapes(tensors).items() if name.startswith(part)}
+            for tensors in (self.state_dict(), other)
+        )
+        return own == its
+
+
+class Block(nn.Module):
+    """See `GrowingCNN`; of images with so many `channels_in`."""
+
+    def __init__(self, channels_in: int, genes: Mapping[str, Any], activation: type[nn.Module]) -> None:
+        super().__init__()
+        self.a = layer(channels_in, genes["channels_a"], genes["kernel_a"], genes["norm_a"])
+        self.channels = genes["channels_a"]
+        self.b: nn.Module | None = None
+        if genes["layer_b"]:
+            self.b = layer(self.channels, genes["channels_b"], genes["kernel_b"], genes["norm_b"])
+            self.channels = genes["channels_b"]
+        self.skip = nn.Conv2d(channels_in, self.channels, 1) if genes["skip"] else None
+        self.activation = activation()
+        self.pooling = POOLINGS[genes["pooling"]](2) if genes["pool"] else None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """float32 (n, channels_in, size, size) to (n, channels, size, size), or half of the size."""
+        values: Tensor = self.a(inputs)
+        if self.b is not None:
+            values = self.b(self.activation(values))
+        if self.skip is not None:
+            values = values + self.skip(inputs)
+        values = self.activation(values)
+        if self.pooling is not None and values.shape[-1] > 1:
+            values = self.pooling(values)
+        return values
+
+
+def layer(channels_in: int, channels: int, kernel: int, norm: bool) -> nn.Module:
+    """A convolution of stride 1 whose output is as large as its input, and if asked for a batch norm."""
+    made = same_convolution(channels_in, channels, kernel)
+    for module in made:
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            assert module.bias is not None
+            nn.init.zeros_(module.bias)
+    return nn.Sequential(*made, *([nn.BatchNorm2d(channels)] if norm else []))
+
+
+def blocks_of(hp: Hyperparameters) -> list[dict[str, Any]]:
+    """Return the genes of each block, first to last. Raises `UsageError` for what cannot be one."""
+    found = []
+    for number in range(1, _count("blocks", hp.get("blocks", 1)) + 1):
+        genes = {name: hp.get(f"block{number}.{name}", usual) for name, usual in GENES.items()}
+        for name in ("channels_a", "channels_b", "kernel_a", "kernel_b"):
+            _count(f"block{number}.{name}", genes[name])
+        _one_of(f"block{number}.pooling", genes["pooling"], POOLINGS)
+        found.append(genes)
+    return found
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in tensors.items()}
+
+
+def _one_of(locus: str, value: Any, known: Mapping[str, Any]) -> str:
+    if value not in known:
+        raise UsageError(f"search.loci.{locus}: should be one of {', '.join(known)}, not {value!r}")
+    return str(value)
+
+
+def _count(locus: str, value: Any) -> int:
+    if type(value) is not int or value < 1:
+        raise UsageError(f"search.loci.{locus}: should be a whole number, 1 or more, not {value!r}")
+    return value

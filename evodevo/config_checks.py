@@ -21,7 +21,29 @@ def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
         *config_cluster.problems(config.cluster, config.workload.command),
         *_ending_problems(config),
         *_length_problems(config),
+        *_ploidy_problems(config),
     ]
+
+
+def _ploidy_problems(config: RunConfig) -> list[str]:
+    """Why a config's members cannot be ensembles as it says. Whether predictions can be combined a worker says."""
+    found: list[str] = []
+    if config.search.ploidy == 1:
+        return found
+    if config.workload.command is not None:
+        found.append("search.ploidy: the networks of a program only itself knows; leave ploidy out")
+    if config.cluster.workers_per_member > 1:
+        found.append(
+            "search.ploidy: the networks of a member are trained by one worker; leave ploidy or "
+            "cluster.workers_per_member out"
+        )
+    if config.ends_early:
+        key = "objective.target" if config.objective.target else "limits.member_time_s"
+        found.append(
+            f"search.ploidy: networks are trained one after the other, epoch by epoch, and with {key} a life "
+            "can end in the middle of an epoch; leave one of them out"
+        )
+    return found
 
 
 def _length_problems(config: RunConfig) -> list[str]:

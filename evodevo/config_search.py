@@ -67,6 +67,8 @@ class Start(Section):
         return "/" in self.run
 
 
+MOST_NETWORKS = 64
+"""Of a member."""
 MOST_GENERATIONS = 1_000_000
 """And epochs; of strategies without inheritance it is the number of members."""
 
@@ -127,6 +129,9 @@ class Search(Section):
     """Begin the last generations from the mean of all members; null: each from its parent, to the end."""
     soup: bool = False
     """At the end, average those networks of the last generation whose mean is better on validation data."""
+    ploidy: int = Field(default=1, ge=1, le=MOST_NETWORKS)
+    """Networks of a member: an ensemble, whose combined predictions are judged. A child takes each of them
+    from its α or from a second such parent, with equal probability."""
     options: Plain = Field(default_factory=dict)
     """The strategy's own."""
     start: Start | None = None

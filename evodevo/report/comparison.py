@@ -83,6 +83,8 @@ class ArmResult:
     member_epochs: int
     seconds: float
     """Of workers, over all seeds."""
+    ploidy: int = 1
+    """Networks of a member."""
 
     @property
     def metrics(self) -> Mapping[str, Sequence[float]]:
@@ -168,8 +170,9 @@ def _result(arm: str, histories: Sequence[History]) -> ArmResult:
     return ArmResult(
         arm,
         [product_of(history) for history in histories],
-        sum(history.epochs_trained(life) - life.epoch for history in histories for life in history.births),
+        sum(map(member_epochs, histories)),
         sum(account(history)[part] for history in histories for part in MEASURED),
+        histories[0].config.search.ploidy,
     )
 
 

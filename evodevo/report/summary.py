@@ -38,6 +38,7 @@ def summary_of(history: History) -> dict[str, Any]:
         **({"soup": _soup(history.soup)} if history.soup else {}),
         "generations": history.completed(),
         "members": len(history.over),
+        **_network_facts(history),
         "diverged": sum(life.status == "diverged" for life in history.lives()),
         "failed": sum(life.status == "failed" for life in history.lives()),
         "lost_attempts": history.lost_attempts,
@@ -84,6 +85,19 @@ def summary_lines(history: History) -> list[tuple[str, str]]:
             found += _soup_lines(history.soup, facts)
         lines[1:1] = found
     return lines
+
+
+def _network_facts(history: History) -> dict[str, int]:
+    """Of ensembles, what they cost: a network-epoch is an epoch of one network."""
+    ploidy = history.config.search.ploidy
+    if ploidy == 1:
+        return {}
+    return {"networks_per_member": ploidy, "network_epochs": ploidy * member_epochs(history)}
+
+
+def member_epochs(history: History) -> int:
+    """Return the epochs that all members of a run have been trained."""
+    return sum(history.epochs_trained(life) - life.epoch for life in history.births)
 
 
 def _workers(facts: dict[str, Any]) -> str:
@@ -134,6 +148,8 @@ def _members(facts: dict[str, Any]) -> str:
         for key, label in (("diverged", "diverged"), ("failed", "failed"), ("lost_attempts", "attempts lost"))
         if facts[key]
     ]
+    if (networks := facts.get("networks_per_member")) is not None:
+        troubles.insert(0, f"each of {networks} networks ({facts['network_epochs']:,} network-epochs)")
     return ", ".join([str(facts["members"]), *troubles])
 
 

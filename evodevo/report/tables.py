@@ -16,10 +16,10 @@ SECONDS = ("load", "train", "eval", "save")
 def history_rows(history: History) -> list[dict[str, Any]]:
     """A row for every member that was born, oldest first; None where there is nothing to say.
 
-    Columns: generation, slot, member, the three parents, status, fom, fitness, attempt, legs (if there can be
-    several), worker, load_s,
-    train_s, eval_s, save_s, wait_s, then hp.<locus> (None where its condition does not hold) and
-    metric.<name>; last, if a member has any, notes.
+    Columns: generation, slot, member, the three parents, networks (if members have several: the parent of
+    each), status, fom, fitness, attempt, legs (if there can be several), worker, load_s, train_s, eval_s,
+    save_s, wait_s, then hp.<locus> (None where its condition does not hold) and metric.<name>; last, if a
+    member has any, notes.
     """
     if not history.generations:
         return []
@@ -38,6 +38,7 @@ def history_rows(history: History) -> list[dict[str, Any]]:
                 "parent_a": life.birth.parent_a,
                 "parent_b": life.birth.parent_b,
                 "parent_params": life.birth.parent_params,
+                **({"networks": _networks(life)} if history.config.search.ploidy > 1 else {}),
                 "status": life.status,
                 "fom": life.fom,
                 "fitness": fitness.get(life.id),
@@ -73,6 +74,11 @@ def _in_csv(value: Any) -> Any:
 def _notes(life: Life) -> str | None:
     """The notes on all legs, each once."""
     return "; ".join(dict.fromkeys(note for outcome in life.outcomes() for note in outcome.notes)) or None
+
+
+def _networks(life: Life) -> list[str | None] | None:
+    """The member that each of several networks is from; None for a founder, whose networks are its own."""
+    return [network.parent for network in life.birth.networks] or None
 
 
 def _seconds(life: Life) -> dict[str, float | None]:

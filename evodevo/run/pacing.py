@@ -16,9 +16,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from evodevo.evolution.population import Window
-from evodevo.evolution.rng import genome_seed, training_seed
+from evodevo.evolution.population import Network, Window
+from evodevo.evolution.rng import genome_seed, stream, training_seed
 from evodevo.evolution.strategies import Birth, Member, Population, Strategy
+from evodevo.run import networks
 from evodevo.run.events import Averaging, Born, mean_id, member_id
 from evodevo.run.guard import Guarded
 from evodevo.run.history import History
@@ -37,6 +38,7 @@ class Pacing(ABC):
 
     def __init__(self, strategy: Strategy, generations: int) -> None:
         self.strategy = Guarded(strategy)
+        self.ploidy = 1
         self.population = strategy.population
         self.generations = generations
 
@@ -99,7 +101,12 @@ class Pacing(ABC):
         """Among parents of whom nobody has a fom there is nothing to inherit: the child is a founder."""
         if not parents.has_survivors:
             return self._born(generation, slot, self.strategy.founder(generation, slot))
-        return self._born(generation, slot, self.strategy.birth(generation, slot, parents, own))
+        birth = self.strategy.birth(generation, slot, parents, own)
+        if self.ploidy > 1 and self.strategy.inherits and birth.parent_params and not birth.networks:
+            beta = self.strategy.beta(generation, slot, parents, own, birth)
+            draw = stream(self.strategy.seed, generation, slot, "networks")
+            birth = networks.drawn(birth, beta, self.ploidy, draw)
+        return self._born(generation, slot, birth)
 
 
 def pacing_of(strategy: Strategy, history: History) -> Pacing:
@@ -112,6 +119,7 @@ def pacing_of(strategy: Strategy, history: History) -> Pacing:
         shared = search.initialisation == "shared" or history.start is not None
         drift = DRIFT if search.goal is None else 1  # who is born must not depend on who is done
         made = ByGeneration(strategy, search.generations, search.recombining, shared, drift)
+    made.ploidy = made.strategy.ploidy = search.ploidy
     for mean in history.means.values():
         made.averaging(mean)
     for life in history.births:
@@ -229,7 +237,10 @@ class ByGeneration(Pacing):
         if mean := self._means.good(generation - 1):
             own = self._stages[generation - 1].done[slot]
             genome = mean.birth.genome if own.fom is None else own.birth.genome
-            return self._born(generation, slot, Birth(genome, own.id, own.id, mean.id))
+            birth = Birth(genome, own.id, own.id, mean.id)
+            if self.ploidy > 1:
+                birth = replace(birth, networks=(Network(mean.id),) * self.ploidy)
+            return self._born(generation, slot, birth)
         done, needed = self._stages[generation - 1].done, stage.needs[slot]
         if needed is None:
             return self._child(generation, slot, self._whole(generation - 1), slot)

@@ -1,0 +1,77 @@
+"""Members with several networks (`search.ploidy`): where each is from, and its line of ancestors. Pure.
+
+A network keeps its place: the second one of a child is the second one of its α or of its β, and so on back to
+a founder. So the networks of a member never come from one and the same network, however related members are.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evodevo.evolution.population import Birth, Network
+from evodevo.evolution.rng import network_seed
+from evodevo.evolution.space import Genome
+from evodevo.run.life import Life, Mean
+from evodevo.run.records import CheckpointRef
+
+if TYPE_CHECKING:
+    from evodevo.run.history import History
+
+
+def drawn(birth: Birth, beta: str, ploidy: int, draw: np.random.Generator) -> Birth:
+    """Return the birth with each network from α or from `beta`, with equal probability."""
+    givers = birth.parent_params, beta
+    return replace(birth, networks=tuple(Network(givers[int(at)]) for at in draw.integers(2, size=ploidy)))
+
+
+def parent_of(history: "History", life: Life, network: int) -> str | None:
+    """Return the member or mean that a network begins from; None for a fresh start."""
+    networks = life.birth.networks
+    return networks[network].parent if networks else life.birth.parent_params
+
+
+def line_of(history: "History", life: Life, network: int) -> list[Life]:
+    """Return the members in which a network was trained, founder first; of a mean, its best member."""
+    line = [life]
+    while (parent := history.by_id.get(parent_of(history, line[-1], network) or "")) is not None:
+        line.append(parent.of[0] if isinstance(parent, Mean) else parent)
+    return line[::-1]
+
+
+def genome_of(life: Life, network: int) -> Genome:
+    """Return the genome that a network is trained with."""
+    networks = life.birth.networks
+    own = networks[network].genome if networks else None
+    return life.birth.genome if own is None else own
+
+
+def seed_of(life: Life, network: int) -> int:
+    """Return the training seed of a network."""
+    networks = life.birth.networks
+    own = networks[network].training_seed if networks else None
+    return network_seed(life.training_seed, network) if own is None else own
+
+
+def epochs_before(history: "History", birth: Birth) -> tuple[int, ...]:
+    """Return for each network of a birth the epochs that its parameters have been trained."""
+    names = [network.parent for network in birth.networks] or [birth.parent_params]
+    parents = [history.by_id.get(name or "") for name in names]
+    return tuple(0 if one is None else history.epochs_trained(one, at) for at, one in enumerate(parents))
+
+
+def start_of(history: "History", life: Life, leg: int, network: int = 0) -> CheckpointRef | None:
+    """Return the checkpoint that a network begins a leg with; None for a fresh start."""
+    if leg > life.begins(leg):
+        return life.legs[leg - 1].outcome.checkpoint
+    name = parent_of(history, life, network)
+    if name is None:
+        return history.start
+    parent = history.by_id.get(name)
+    return parent.outcome.checkpoint if parent and parent.outcome else None
+
+
+def distinct(refs: Iterable[CheckpointRef | None]) -> tuple[CheckpointRef, ...]:
+    """Return each checkpoint once, in the order in which they come first."""
+    return tuple(dict.fromkeys(ref for ref in refs if ref))

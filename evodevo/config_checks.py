@@ -26,7 +26,7 @@ def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
 
 
 def _ploidy_problems(config: RunConfig) -> list[str]:
-    """Why a config's members cannot be ensembles as it says. Whether predictions can be combined a worker says."""
+    """Why members cannot be ensembles, as far as a config says; a worker knows whether they can predict."""
     found: list[str] = []
     if config.search.ploidy == 1:
         return found

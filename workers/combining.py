@@ -1,4 +1,4 @@
-"""What several networks say together, for `Workload.combine`: from the outputs of each such as one would have."""
+"""What several networks predict together, for `Workload.combine`: outputs as one network would have them."""
 
 import math
 from collections.abc import Sequence

@@ -91,8 +91,8 @@ class EnsembleWorkload:
         if not isinstance(network, Workload) or type(network).combine is Workload.combine:
             name = type(network).__name__
             raise UsageError(
-                f"search.ploidy: is {ploidy}, and {name} does not say how predictions of several networks are "
-                "combined: give it a method combine(outputs), or leave ploidy out"
+                f"search.ploidy: is {ploidy}, and {name} does not say how several networks predict together: "
+                "give it a method combine(outputs), or leave ploidy out"
             )
         self.network: Workload = network
         self.ploidy = ploidy

@@ -11,6 +11,7 @@ import numpy as np
 
 from evodevo.evolution.fitness import Mode
 from evodevo.report.account import MEASURED, account
+from evodevo.report.summary import member_epochs
 from evodevo.run.history import History
 
 RESAMPLES = 10_000

@@ -76,8 +76,8 @@ def find_origin(config: RunConfig, runs_dir: Path) -> Found | None:
     theirs, ours = history.config.search.ploidy, config.search.ploidy
     if theirs != ours:
         raise _wrong(
-            f"search.ploidy of {start.run!r} is {theirs}, and of this run {ours}: its parameters are of another "
-            "number of networks; make them the same, or take: genome"
+            f"search.ploidy of {start.run!r} is {theirs}, and {ours} of this run, whose members cannot begin "
+            "with another number of networks; make them the same, or take: genome"
         )
     is_program = Path(origin.checkpoint.name).suffix == ".checkpoint"
     if is_program != (config.workload.command is not None):

@@ -1,8 +1,8 @@
 """What carries out a controller's calls in tests: in this process, at once, without torch or Dask's workers.
 
 `FakeCaller` has the interface of `evodevo.run.dispatch.Caller`. Its "parameters" are a quality and a number
-of epochs, in real checkpoints of 16 bytes a network; what a member makes of them depends on its α, its hyperparameters
-and its training seed alone.
+of epochs, in real checkpoints of 16 bytes a network; what a member makes of them depends on its α, its
+hyperparameters and its training seed alone.
 """
 
 import asyncio

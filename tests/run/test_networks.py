@@ -66,9 +66,8 @@ def givers(life: Life) -> list[str | None]:
 
 
 def simulated(ploidy: int = 2, **changes: Any) -> History:
-    made = config_of(
-        **{"search__population": 40, "search__generations": 30, "search__ploidy": ploidy, **changes}
-    )
+    sizes = {"search__population": 40, "search__generations": 30}
+    made = config_of(**{**sizes, "search__ploidy": ploidy, **changes})
     return play(made, invented, made.strategy)
 
 
@@ -241,11 +240,8 @@ def test_the_line_of_a_network_is_that_of_its_place(tmp_path: Path) -> None:
         assert [one.generation for one in line] == list(range(6))
         assert [givers(child)[at] for child in line[1:]] == [parent.id for parent in line[:-1]]
     assert history.line(life) == networks.line_of(history, life, 0)
-    lines = {
-        tuple(one.id for one in networks.line_of(history, end, at))
-        for end in history.generations[-1]
-        for at in range(3)
-    }
+    ends = history.generations[-1]
+    lines = {tuple(one.id for one in networks.line_of(history, end, at)) for end in ends for at in range(3)}
     assert len(lines) > 4
 
 
@@ -403,7 +399,7 @@ def test_what_a_strategy_says_wrongly_of_networks_fails_the_run(kind: type[TriPa
         ),
         (
             {"cluster__workers_per_member": 2},
-            "search.ploidy: the networks of a member are trained by one worker",
+            "the networks of a member are trained by one worker",
         ),
         ({"limits__member_time_s": 60}, "with limits.member_time_s a life can end in the middle of an epoch"),
     ],
@@ -432,9 +428,8 @@ def test_checkpoints_of_ensembles_hold_a_network_for_each(tmp_path: Path) -> Non
 def test_a_run_does_not_begin_from_members_with_another_number_of_networks(tmp_path: Path) -> None:
     finished(tmp_path / "small", config())
     following = config_of(run__name="next", search__start={"run": "small"}, search__ploidy=2)
-    assert "search.ploidy of 'small' is 3, and 2 of this run" in complaint(
-        lambda: find_origin(following, tmp_path)
-    )
+    said = complaint(lambda: find_origin(following, tmp_path))
+    assert "search.ploidy of 'small' is 3, and 2 of this run" in said
     genome = config_of(run__name="next", search__start={"run": "small", "take": "genome"}, search__ploidy=2)
     assert find_origin(genome, tmp_path) is not None
     same = config_of(run__name="next", search__start={"run": "small"}, search__ploidy=3)

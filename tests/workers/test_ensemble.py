@@ -180,9 +180,8 @@ def test_the_fom_is_the_negative_log_likelihood_of_the_mean_of_the_distributions
     about, toy = voting(tmp_path), prepared(Voting())
     outcome = run_one(about, assignment(networks=starts()))
     inputs, labels = toy.splits.validation
-    models = [
-        toy.begin(HYPERPARAMETERS, 0, one).model.eval() for one in unpacked(checkpoint_of(about, outcome))
-    ]
+    members = [toy.begin(HYPERPARAMETERS, 0, one) for one in unpacked(checkpoint_of(about, outcome))]
+    models = [one.model.eval() for one in members]
     with torch.no_grad():
         mean_of_all = sum(model(inputs).double().softmax(1) for model in models) / 3
     assert isinstance(mean_of_all, Tensor)
@@ -190,10 +189,7 @@ def test_the_fom_is_the_negative_log_likelihood_of_the_mean_of_the_distributions
     assert outcome.fom == pytest.approx(float(-likelihoods.log().mean()), rel=1e-5)
     right = (mean_of_all.argmax(1) == labels).double().mean()
     assert outcome.metrics["validation_accuracy"] == pytest.approx(float(right))
-    each = [
-        toy.evaluate(toy.begin(HYPERPARAMETERS, 0, one), "validation")
-        for one in unpacked(checkpoint_of(about, outcome))
-    ]
+    each = [toy.evaluate(one, "validation") for one in members]
     assert outcome.fom < sum(one["validation_loss"] for one in each) / 3  # by Jensen's inequality
     assert outcome.metrics.keys() == {*each[0], "train_loss"}
 
@@ -318,19 +314,10 @@ def test_a_diverged_network_is_a_diverged_member(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        (
-            Toy,
-            "search.ploidy: is 2, and Toy does not say how several networks predict together: give it a method",
-        ),
-        (
-            Raising,
-            "search.ploidy: is 2, and metrics() fails for an ensemble, a model that can only be called",
-        ),
+        (Toy, "is 2, and Toy does not say how several networks predict together: give it a method"),
+        (Raising, "is 2, and metrics() fails for an ensemble, a model that can only be called"),
         (Peeping, "metrics() fails for an ensemble, a model that can only be called"),
-        (
-            Counting,
-            "metrics() of an ensemble are validation_loss, validation_accuracy, validation_several, and",
-        ),
+        (Counting, "metrics() of an ensemble are validation_loss, validation_accuracy, validation_several,"),
     ],
 )
 def test_a_workload_that_cannot_combine_predictions_is_refused_before_a_run(

@@ -37,8 +37,8 @@ def load_model(
 
     That is its soup if it is better on the validation split than the best member, and else that member; with
     `member` always the latter, whose schedule `schedule.yaml` is. `run` is a directory, a run's name in
-    `runs_dir`, or a `Run`. Raises `UsageError` if there is no such run, it has no checkpoint yet, or it is a
-    program's.
+    `runs_dir`, or a `Run`. Of an ensemble the names of network i begin with `networks.<i>.`. Raises
+    `UsageError` if there is no such run, it has no checkpoint yet, or it is a program's.
     """
     directory = directory_of(str(run.directory if isinstance(run, Run) else run), str(runs_dir))
     ref, data, _ = _product(directory, member)

@@ -28,7 +28,17 @@ def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
 def _ploidy_problems(config: RunConfig) -> list[str]:
     """Why members cannot be ensembles, as far as a config says; a worker knows whether they can predict."""
     found: list[str] = []
-    if config.search.ploidy == 1:
+    search = config.search
+    if search.genomes != "one" and search.pace == "steady":
+        found.append(f"search.genomes: is {search.genomes}, and search.pace steady knows one only")
+    if search.genomes == "own" and not config.inherits:
+        found.append(
+            "search.genomes: is own, and members that train from scratch are known by one genome; set it to "
+            "mean or one"
+        )
+    if search.ploidy == 1:
+        if search.genomes != "one":
+            found.append(f"search.genomes: is {search.genomes}, and counts only with search.ploidy above 1")
         return found
     if config.workload.command is not None:
         found.append("search.ploidy: the networks of a program only itself knows; leave ploidy out")

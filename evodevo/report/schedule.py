@@ -157,8 +157,8 @@ def _networks(history: History, life: Life) -> list[tuple[dict[str, Any], ...]]:
             {
                 "member": one.id,
                 "training_seed": networks.seed_of(one, at),
-                "hyperparameters": space.express(networks.genome_of(one, at)),
-                "genome": dict(networks.genome_of(one, at)),
+                "hyperparameters": space.express(networks.genome_of(history, one, at)),
+                "genome": dict(networks.genome_of(history, one, at)),
             }
             for at, one in enumerate(together)
         )

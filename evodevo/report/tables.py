@@ -17,9 +17,9 @@ def history_rows(history: History) -> list[dict[str, Any]]:
     """A row for every member that was born, oldest first; None where there is nothing to say.
 
     Columns: generation, slot, member, the three parents, networks (if members have several: the parent of
-    each), status, fom, fitness, attempt, legs (if there can be several), worker, load_s, train_s, eval_s,
-    save_s, wait_s, then hp.<locus> (None where its condition does not hold) and metric.<name>; last, if a
-    member has any, notes.
+    each), genomes (if each network has its own), status, fom, fitness, attempt, legs (if there can be
+    several), worker, load_s, train_s, eval_s, save_s, wait_s, then hp.<locus> (None where its condition does
+    not hold) and metric.<name>; last, if a member has any, notes.
     """
     if not history.generations:
         return []
@@ -39,6 +39,7 @@ def history_rows(history: History) -> list[dict[str, Any]]:
                 "parent_b": life.birth.parent_b,
                 "parent_params": life.birth.parent_params,
                 **({"networks": _networks(life)} if history.config.search.ploidy > 1 else {}),
+                **({"genomes": _genomes(life)} if history.config.search.genomes != "one" else {}),
                 "status": life.status,
                 "fom": life.fom,
                 "fitness": fitness.get(life.id),
@@ -78,7 +79,13 @@ def _notes(life: Life) -> str | None:
 
 def _networks(life: Life) -> list[str | None] | None:
     """The member that each of several networks is from; None for a founder, whose networks are its own."""
-    return [network.parent for network in life.birth.networks] or None
+    parents = [network.parent for network in life.birth.networks]
+    return parents if any(parents) else None
+
+
+def _genomes(life: Life) -> list[Any]:
+    """The genome of each of several networks, where each has its own."""
+    return [dict(network.genome or life.birth.genome) for network in life.birth.networks]
 
 
 def _seconds(life: Life) -> dict[str, float | None]:

@@ -38,7 +38,7 @@ def _starts(history: History, space: Space, life: Life, leg: int) -> tuple[Netwo
             networks.start_of(history, life, leg, at),
             (life.network_epochs[at] if life.network_epochs else life.epoch) + done,
             leg_seed(networks.seed_of(life, at), leg),
-            space.express(networks.genome_of(life, at)),
+            space.express(networks.genome_of(history, life, at)),
         )
         for at in range(history.config.search.ploidy)
     )

@@ -103,6 +103,9 @@ class Guarded:
         if birth.networks and len(birth.networks) != self.ploidy:
             count = len(birth.networks)
             raise self._failed(where, f"gives {count} networks, and search.ploidy is {self.ploidy}")
+        for network in birth.networks:
+            if network.genome is not None and (flaw := self._flaw(network.genome)):
+                raise self._failed(where, f"returned a network with a genome {flaw}")
         givers = [birth.parent_params, *(network.parent for network in birth.networks)]
         known = parents.members.ids if parents else frozenset()
         named = [name for name in (birth.parent_a, birth.parent_b, *givers) if name is not None]

@@ -5,12 +5,9 @@ a founder. So the networks of a member never come from one and the same network,
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from evodevo.evolution.population import Birth, Network
+from evodevo.evolution.population import Birth
 from evodevo.evolution.rng import network_seed
 from evodevo.evolution.space import Genome
 from evodevo.run.life import Life, Mean
@@ -20,13 +17,7 @@ if TYPE_CHECKING:
     from evodevo.run.history import History
 
 
-def drawn(birth: Birth, beta: str, ploidy: int, draw: np.random.Generator) -> Birth:
-    """Return the birth with each network from α or from `beta`, with equal probability."""
-    givers = birth.parent_params, beta
-    return replace(birth, networks=tuple(Network(givers[int(at)]) for at in draw.integers(2, size=ploidy)))
-
-
-def parent_of(history: "History", life: Life, network: int) -> str | None:
+def parent_of(life: Life, network: int) -> str | None:
     """Return the member or mean that a network begins from; None for a fresh start."""
     networks = life.birth.networks
     return networks[network].parent if networks else life.birth.parent_params
@@ -35,15 +26,15 @@ def parent_of(history: "History", life: Life, network: int) -> str | None:
 def line_of(history: "History", life: Life, network: int) -> list[Life]:
     """Return the members in which a network was trained, founder first; of a mean, its best member."""
     line = [life]
-    while (parent := history.by_id.get(parent_of(history, line[-1], network) or "")) is not None:
+    while (parent := history.by_id.get(parent_of(line[-1], network) or "")) is not None:
         line.append(parent.of[0] if isinstance(parent, Mean) else parent)
     return line[::-1]
 
 
-def genome_of(life: Life, network: int) -> Genome:
-    """Return the genome that a network is trained with."""
+def genome_of(history: "History", life: Life, network: int) -> Genome:
+    """Return the genome that a network is trained with: the member's, or if `search.genomes` says so its own."""
     networks = life.birth.networks
-    own = networks[network].genome if networks else None
+    own = networks[network].genome if networks and history.config.search.genomes == "own" else None
     return life.birth.genome if own is None else own
 
 
@@ -65,7 +56,7 @@ def start_of(history: "History", life: Life, leg: int, network: int = 0) -> Chec
     """Return the checkpoint that a network begins a leg with; None for a fresh start."""
     if leg > life.begins(leg):
         return life.legs[leg - 1].outcome.checkpoint
-    name = parent_of(history, life, network)
+    name = parent_of(life, network)
     if name is None:
         return history.start
     parent = history.by_id.get(name)

@@ -16,10 +16,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from evodevo.evolution.population import Network, Window
-from evodevo.evolution.rng import genome_seed, stream, training_seed
+from evodevo.evolution.population import Window
+from evodevo.evolution.rng import genome_seed, training_seed
 from evodevo.evolution.strategies import Birth, Member, Population, Strategy
-from evodevo.run import networks
+from evodevo.run.bearing import Bearing
 from evodevo.run.events import Averaging, Born, mean_id, member_id
 from evodevo.run.guard import Guarded
 from evodevo.run.history import History
@@ -38,7 +38,7 @@ class Pacing(ABC):
 
     def __init__(self, strategy: Strategy, generations: int) -> None:
         self.strategy = Guarded(strategy)
-        self.ploidy = 1
+        self.bearing = Bearing(strategy, self.strategy)
         self.population = strategy.population
         self.generations = generations
 
@@ -100,13 +100,8 @@ class Pacing(ABC):
     def _child(self, generation: int, slot: int, parents: Population, own: int) -> Born:
         """Among parents of whom nobody has a fom there is nothing to inherit: the child is a founder."""
         if not parents.has_survivors:
-            return self._born(generation, slot, self.strategy.founder(generation, slot))
-        birth = self.strategy.birth(generation, slot, parents, own)
-        if self.ploidy > 1 and self.strategy.inherits and birth.parent_params and not birth.networks:
-            beta = self.strategy.beta(generation, slot, parents, own, birth)
-            draw = stream(self.strategy.seed, generation, slot, "networks")
-            birth = networks.drawn(birth, beta, self.ploidy, draw)
-        return self._born(generation, slot, birth)
+            return self._born(generation, slot, self.bearing.founder(generation, slot))
+        return self._born(generation, slot, self.bearing.child(generation, slot, parents, own))
 
 
 def pacing_of(strategy: Strategy, history: History) -> Pacing:
@@ -119,7 +114,7 @@ def pacing_of(strategy: Strategy, history: History) -> Pacing:
         shared = search.initialisation == "shared" or history.start is not None
         drift = DRIFT if search.goal is None else 1  # who is born must not depend on who is done
         made = ByGeneration(strategy, search.generations, search.recombining, shared, drift)
-    made.ploidy = made.strategy.ploidy = search.ploidy
+    made.bearing = Bearing(strategy, made.strategy, search.ploidy, search.genomes != "one")
     for mean in history.means.values():
         made.averaging(mean)
     for life in history.births:
@@ -233,14 +228,10 @@ class ByGeneration(Pacing):
     def _birth(self, stage: "_Stage", slot: int) -> Born:
         generation = stage.generation
         if generation == 0:
-            return self._born(0, slot, self.strategy.founder(0, slot))
+            return self._born(0, slot, self.bearing.founder(0, slot))
         if mean := self._means.good(generation - 1):
             own = self._stages[generation - 1].done[slot]
-            genome = mean.birth.genome if own.fom is None else own.birth.genome
-            birth = Birth(genome, own.id, own.id, mean.id)
-            if self.ploidy > 1:
-                birth = replace(birth, networks=(Network(mean.id),) * self.ploidy)
-            return self._born(generation, slot, birth)
+            return self._born(generation, slot, self.bearing.of_mean(own, mean))
         done, needed = self._stages[generation - 1].done, stage.needs[slot]
         if needed is None:
             return self._child(generation, slot, self._whole(generation - 1), slot)
@@ -381,6 +372,6 @@ class Steady(Pacing):
     def _birth(self, number: int, parents: Population) -> Born:
         generation, slot = divmod(number, self.population)
         if number < self.population:
-            return self._born(generation, slot, self.strategy.founder(generation, slot))
+            return self._born(generation, slot, self.bearing.founder(generation, slot))
         without_successor = self._over - (number - self.population)
         return self._child(generation, slot, parents, max(0, len(self._last) - without_successor))

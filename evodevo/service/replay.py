@@ -87,6 +87,7 @@ def replay_config(
             "pool": None,
             "goal": None,
             "stop_early": None,
+            "genomes": "own" if ploidy > 1 else "one",
             "reuse": None,
             "start": start,
             "options": {

@@ -133,8 +133,8 @@ class Search(Section):
     """Networks of a member: an ensemble, whose combined predictions are judged. A child takes each of them
     from its α or from a second such parent, with equal probability."""
     genomes: Literal["one", "mean", "own"] = "one"
-    """With `ploidy`: one genome for all networks of a member, or one for each, inherited in its place. All are
-    then trained with the mean of numbers and a vote of choices (`mean`), or each with its `own`."""
+    """With `ploidy`: one genome for all networks of a member, or one for each. All networks are then trained
+    with the mean of numbers and a vote of choices (`mean`), or each with its `own`."""
     options: Plain = Field(default_factory=dict)
     """The strategy's own."""
     start: Start | None = None

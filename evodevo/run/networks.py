@@ -32,7 +32,7 @@ def line_of(history: "History", life: Life, network: int) -> list[Life]:
 
 
 def genome_of(history: "History", life: Life, network: int) -> Genome:
-    """Return the genome that a network is trained with: the member's, or if `search.genomes` says so its own."""
+    """Return the genome that a network is trained with: the member's, or with `genomes: own` its own."""
     networks = life.birth.networks
     own = networks[network].genome if networks and history.config.search.genomes == "own" else None
     return life.birth.genome if own is None else own

@@ -143,7 +143,7 @@ def _began_from(history: History, life: Life) -> int:
     return len(parent.of) if isinstance(parent, Mean) else 1
 
 
-def _networks(history: History, life: Life) -> list[tuple[dict[str, Any], ...]]:
+def _networks(history: History, life: Life) -> list[Sequence[dict[str, Any]]]:
     """Return for each entry of the schedule of an ensemble how each of its networks was trained then.
 
     Nothing for members with one network, and if the lines of networks have different lengths.
@@ -153,7 +153,7 @@ def _networks(history: History, life: Life) -> list[tuple[dict[str, Any], ...]]:
     if search.ploidy == 1 or len({len(line) for line in lines}) > 1:
         return [()] * len(lines[0])
     return [
-        tuple(
+        [
             {
                 "member": one.id,
                 "training_seed": networks.seed_of(one, at),
@@ -161,7 +161,7 @@ def _networks(history: History, life: Life) -> list[tuple[dict[str, Any], ...]]:
                 "genome": dict(networks.genome_of(history, one, at)),
             }
             for at, one in enumerate(together)
-        )
+        ]
         for together in zip(*lines, strict=True)
     ]
 

@@ -24,12 +24,14 @@ class Bearing:
     def __init__(self, strategy: Strategy, guarded: Guarded, ploidy: int = 1, each: bool = False) -> None:
         self._strategy = guarded
         self._space = strategy.space
-        self._ploidy = guarded.ploidy = ploidy
+        self._ploidy = ploidy
         self._places = [guarded]
-        for place in range(1, ploidy if each else 1):
+        for at in range(1, ploidy if each else 1):
             own = copy.copy(strategy)
-            own.seed = rng.network_seed(strategy.seed, place)
+            own.seed = rng.network_seed(strategy.seed, at)
             self._places.append(Guarded(own))
+        for place in self._places:
+            place.ploidy = ploidy
         self._each = each
 
     def founder(self, generation: int, slot: int) -> Birth:

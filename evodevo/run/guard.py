@@ -28,8 +28,8 @@ class Guarded:
         self.seed = strategy.seed
         self.pool = strategy.pool
         self.inherits = strategy.inherits
-        self.ploidy = 1
-        """Networks of a member."""
+        self.ploidy: int | None = None
+        """How many networks a birth may have that names any; None: as many as it likes."""
         self._told: set[str] = set()
 
     def key(self, birth: Birth) -> str:
@@ -100,7 +100,7 @@ class Guarded:
         is_mapping = isinstance(birth.genome, Mapping)
         if not (is_mapping and self._space.contains(birth.genome)) and (flaw := self._flaw(birth.genome)):
             raise self._failed(where, f"returned a genome {flaw}")
-        if birth.networks and len(birth.networks) != self.ploidy:
+        if birth.networks and len(birth.networks) != (self.ploidy or len(birth.networks)):
             count = len(birth.networks)
             raise self._failed(where, f"gives {count} networks, and search.ploidy is {self.ploidy}")
         for network in birth.networks:

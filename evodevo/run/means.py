@@ -33,6 +33,9 @@ class Means:
 
     def born(self, life: Life) -> None:
         """A member is born; of its line the founder is remembered."""
+        if self._shared:
+            self._founders[life.id] = ()
+            return
         birth, mean = life.birth, self._by_generation.get(life.generation - 1)
         parents = [network.parent for network in birth.networks] or [birth.parent_params]
         found = []
@@ -40,7 +43,7 @@ class Means:
             alpha = mean.of[0].id if mean and parent == mean.id else parent
             own = self._founders.get(alpha or "", (life.id,))
             found.append(own[min(at, len(own) - 1)])  # a founder has all its networks itself
-        self._founders[life.id] = () if self._shared else tuple(found)
+        self._founders[life.id] = tuple(found)
 
     def add(self, mean: Mean) -> None:
         """A mean has been asked for."""

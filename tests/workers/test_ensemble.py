@@ -88,6 +88,7 @@ class VotingShow(Showing, Voting):
 
 
 def voting(directory: Path, kind: type[Toy] = Voting, ploidy: int = 3, **changed: Any) -> Job:
+    directory.mkdir(parents=True, exist_ok=True)
     return job(directory, section(f"{HERE}:{kind.__name__}"), ploidy=ploidy, **changed)
 
 

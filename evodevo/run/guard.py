@@ -116,9 +116,8 @@ class Guarded:
         ]
         if strangers := sorted(set(strangers)):
             raise self._failed(where, f"names {', '.join(strangers)}, not among the parents it was given")
-        for name in givers if parents else ():
-            if name in parents.failed:
-                raise self._failed(where, f"takes the parameters of {name}, which failed and has none")
+        if parents and (failed := [name for name in givers if name in parents.failed]):
+            raise self._failed(where, f"takes the parameters of {failed[0]}, which failed and has none")
         if birth.training_seed is not None and type(birth.training_seed) is not int:
             raise self._failed(where, f"has the training seed {birth.training_seed!r}; give an int or None")
         return birth

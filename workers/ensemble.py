@@ -13,12 +13,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from evodevo.errors import UsageError
-from evodevo.evolution.rng import network_seed
 from workers import rehearsal
 from workers.build import Trainable
 from workers.hyperparameters import Hyperparameters
 from workers.networks import packed, prefix, unpacked
-from workers.seeding import Randomness
+from workers.seeding import Randomness, derived
 from workers.training import Leg, Training
 from workers.workload import Splits, Workload
 
@@ -123,10 +122,7 @@ class EnsembleWorkload:
                 f"the checkpoint holds {len(parents)} networks, and search.ploidy is {self.ploidy}"
             )
         return self.begin_each(
-            [
-                Start(hyperparameters, network_seed(training_seed, at), data, leg)
-                for at, data in enumerate(parents)
-            ]
+            [Start(hyperparameters, _seed(training_seed, at), data, leg) for at, data in enumerate(parents)]
         )
 
     def begin_each(self, starts: Sequence[Start]) -> Networks:
@@ -135,7 +131,7 @@ class EnsembleWorkload:
         for at, start in enumerate(starts):
             leg = start.leg
             if leg.initial_seed is not None:  # founders begin alike, and the networks of each differ
-                leg = replace(leg, initial_seed=network_seed(leg.initial_seed, at))
+                leg = replace(leg, initial_seed=_seed(leg.initial_seed, at))
             networks.append(self.network.begin(start.hyperparameters, start.training_seed, start.parent, leg))
             randomness.append(Randomness(self.network.device))
         first = networks[0]
@@ -209,3 +205,8 @@ def single(workload: Any) -> Any:
 def networks_of(training: Training) -> Sequence[Training]:
     """Return the networks of a member; of one that has one only, itself."""
     return training.networks if isinstance(training, Networks) else [training]
+
+
+def _seed(seed: int, network: int) -> int:
+    """The seed of a network if nobody gives each its own; that of the first is the seed itself."""
+    return derived(seed, "network", network) if network else seed

@@ -117,7 +117,15 @@ def read_metadata(data: bytes) -> dict[str, Any]:
         raise ValueError("this is no checkpoint of evodevo's") from why
     if found not in (1, FORMAT, SEVERAL):
         raise ValueError(f"the checkpoint has format {found}; this version reads 1 to {SEVERAL}")
+    if found == SEVERAL and not _are_networks(about.get("networks")):
+        raise ValueError("the checkpoint is malformed: it does not say which networks it holds")
     return about
+
+
+def _are_networks(told: Any) -> bool:
+    return isinstance(told, list) and all(
+        isinstance(one, dict) and one.get("format") == FORMAT for one in told
+    )
 
 
 def _of_one_network(data: bytes) -> dict[str, Any]:

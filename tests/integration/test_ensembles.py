@@ -8,6 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 from integration.clusters import Held, Processes, evodevo, history_of, untimed_history, write_config
+from integration.digits import Digits
 from torch import nn
 
 import evodevo as package
@@ -73,8 +74,6 @@ def test_networks_come_from_two_parents_and_a_checkpoint_holds_all_of_them(runs:
 
 
 def test_what_a_run_has_found_is_an_ensemble_of_plain_torch(runs: Path, tmp_path: Path) -> None:
-    from digits import Digits  # as workers import it
-
     toy = Digits()
     toy.prepare(torch.device("cpu"), None)
     model = Together([toy.model() for _ in range(3)])

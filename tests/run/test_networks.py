@@ -255,6 +255,22 @@ def test_the_line_of_a_network_is_that_of_its_place(tmp_path: Path) -> None:
     assert len(lines) > 4
 
 
+def test_without_a_barrier_networks_that_were_trained_for_different_times_go_on_together(
+    tmp_path: Path,
+) -> None:
+    """The fakes refuse a network that has not the epochs that its assignment says."""
+    steady = {"search__pace": "steady", "search__generations": 8, "search__population": 4}
+    caller = FakeCaller(shuffle=random.Random(1))
+    history = finished(tmp_path / "run", config(**steady), caller)
+    assert history.end == "done"
+    ages = [{start.epoch for start in one.networks} for one in caller.assignments]
+    assert any(len(found) > 1 for found in ages)
+    assert all(life.epoch == caller.assignments[0].epoch for life in history.births[:4])
+    killed = befall("hang", "g005s001")
+    stop(new_run(tmp_path / "killed", config(**steady)), killed)
+    assert carry_out(tmp_path / "killed", FakeCaller()).end == "done"
+
+
 @each_kind
 def test_a_replay_trains_each_network_along_its_own_line_and_ends_in_the_originals_parameters(
     kind: str, tmp_path: Path

@@ -35,9 +35,11 @@ from evodevo.report.summary import summary_lines, summary_of
 from evodevo.report.tables import history_rows
 from evodevo.run import networks
 from evodevo.run.checkpoints import CheckpointStore
+from evodevo.run.events import member_id
 from evodevo.run.history import History
 from evodevo.run.journal import JournalError, Tail
 from evodevo.run.life import Life
+from evodevo.run.means import Means
 from evodevo.run.origin import find_origin
 from evodevo.run.recipes import Recipes
 from evodevo.run.records import Assignment, CheckpointRef, Job, NetworkStart, WorkUnit
@@ -253,6 +255,21 @@ def test_the_line_of_a_network_is_that_of_its_place(tmp_path: Path) -> None:
     ends = history.generations[-1]
     lines = {tuple(one.id for one in networks.line_of(history, end, at)) for end in ends for at in range(3)}
     assert len(lines) > 4
+
+
+def test_a_mean_is_of_members_whose_networks_in_each_place_have_one_founder() -> None:
+    """One that shares a founder with the best in one place only is left out."""
+    lines = [(), (), ("g000s000", "g000s001"), ("g000s000", "g000s000"), ("g000s000", "g000s001")]
+    means, lives = Means(1, "min"), list[Life]()
+    for number, parents in enumerate(lines):
+        generation, slot = (0, number) if number < 2 else (1, number - 2)
+        birth = Birth(
+            {}, parent_params=parents[0] if parents else None, networks=tuple(map(Network, parents))
+        )
+        lives.append(Life(member_id(generation, slot), generation, slot, birth, 0, generation, 0.0))
+        means.born(lives[-1])
+    foms = [replace(life.as_member(), fom=0.1 * life.slot) for life in lives[2:]]
+    assert means.related(Population(foms, "min", lambda foms: foms)) == ["g001s000", "g001s002"]
 
 
 def test_without_a_barrier_networks_that_were_trained_for_different_times_go_on_together(

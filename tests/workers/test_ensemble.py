@@ -305,6 +305,23 @@ def test_a_soup_of_ensembles_is_made_of_the_networks_in_each_place(tmp_path: Pat
     assert loss_of([plain_state(data)]) == made["fom"]
 
 
+def test_statistics_of_batch_norm_of_each_network_of_a_soup_are_computed_anew(tmp_path: Path) -> None:
+    about, toy = voting(tmp_path, ploidy=2), prepared(Voting())
+    founder = [trained(toy, seed=at) for at in range(2)]
+    members = [[trained(toy, OTHERS, 10 * one + at, founder[at]) for at in range(2)] for one in range(2)]
+    refs = [store_of(about).publish(f"m{at}-a1", packed(each)) for at, each in enumerate(members)]
+    made = [make_soup(about, mode, refs, HYPERPARAMETERS) for mode in ("min", "max")]
+    (soup,) = [one for one in made if len(one["of"]) == 2] or made[:1]
+    assert soup["of"] == [0, 1]
+    found = plain_state(store_of(about).read(CheckpointRef(**soup["checkpoint"])))
+    states = [plain_state(packed(each)) for each in members]
+    for at in range(2):
+        weight, mean_of = f"networks.{at}.0.weight", f"networks.{at}.1.running_mean"
+        assert torch.allclose(found[weight], (states[0][weight] + states[1][weight]) / 2)
+        assert not torch.allclose(found[mean_of], (states[0][mean_of] + states[1][mean_of]) / 2)
+    assert not torch.equal(found["networks.0.1.running_mean"], found["networks.1.1.running_mean"])
+
+
 def test_a_diverged_network_is_a_diverged_member(tmp_path: Path) -> None:
     about = voting(tmp_path, ploidy=2)
     one, other = starts(2)

@@ -180,8 +180,12 @@ def _entry(*, epoch: int, genome: Mapping[str, Any] | None = None, **values: Any
         ):
             raise TypeError(f"{name} should be values by their names, not {value!r}")
     for network in values.get("networks", ()):
-        if not (isinstance(network, Mapping) and {"member", "training_seed", "genome"} <= network.keys()):
-            raise TypeError(f"networks should be values by their names, not {network!r}")
+        if not (
+            isinstance(network, Mapping)
+            and isinstance(network.get("genome"), Mapping)
+            and type(network.get("training_seed")) is int
+        ):
+            raise TypeError(f"networks should have each a genome and a training_seed, not {network!r}")
     return Entry(genome=values["hyperparameters"] if genome is None else genome, **values)
 
 

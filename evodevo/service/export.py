@@ -113,6 +113,8 @@ def _product(directory: Path, member: bool) -> tuple[CheckpointRef, bytes, str]:
         raise UsageError(f"run {directory.name!r} has no best member yet")
     ref = soup.checkpoint if soup else best.outcome.checkpoint
     whose = f"the mean of {len(soup.of)} members (--member: {best.id} alone)" if soup else f"member {best.id}"
+    if (ploidy := history.config.search.ploidy) > 1:
+        whose += f", an ensemble of {ploidy} networks"
     if ref is None:
         raise UsageError(
             f"run {directory.name!r} keeps no checkpoints: its command has no {{checkpoint_out}}"

@@ -88,6 +88,7 @@ def test_what_a_run_has_found_is_an_ensemble_of_plain_torch(runs: Path, tmp_path
     out = tmp_path / "ensemble.safetensors"
     done = evodevo("export", "plain", "--runs-dir", str(runs), "--out", str(out))
     assert done.returncode == 0, done.stderr
+    assert "an ensemble of 3 networks" in done.stdout
     model.load_state_dict(safetensors.torch.load_file(out))
 
 

@@ -327,6 +327,17 @@ def test_networks_whose_lines_have_different_lengths_are_not_replayed(tmp_path: 
     assert "the 3 networks of" in said
 
 
+@pytest.mark.parametrize("spoilt", ["3", "[3, 3, 3]", "[{genome: {}}]", "[{genome: 3, training_seed: 1}]"])
+def test_a_schedule_with_networks_that_cannot_be_is_refused(spoilt: str, tmp_path: Path) -> None:
+    history = finished(tmp_path / "run", config(ploidy=1))
+    assert history.best is not None
+    text = Schedule.of(history, history.best).to_yaml()
+    (tmp_path / "schedule.yaml").write_text(
+        text.replace("- epoch: 0\n", f"- epoch: 0\n  networks: {spoilt}\n")
+    )
+    assert "is no schedule of evodevo's" in complaint(lambda: Schedule.load(tmp_path / "schedule.yaml"))
+
+
 def test_journal_and_table_say_whose_each_network_is(tmp_path: Path) -> None:
     history = finished(tmp_path / "run", config())
     records = Tail(tmp_path / "run" / JOURNAL).read()

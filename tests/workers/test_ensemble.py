@@ -1,15 +1,16 @@
 """Members with several networks on a worker: each trained as it would be alone, all of them judged as one."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from evodevo.errors import UsageError
 from evodevo.evolution.rng import network_seed
@@ -20,6 +21,7 @@ from tests.workers.toys import (
     Toy,
     assignment,
     job,
+    points,
     prepared,
     run_one,
     run_unit,
@@ -33,10 +35,12 @@ from workers.ensemble import Ensemble, EnsembleWorkload
 from workers.examine import examine
 from workers.networks import packed, unpacked
 from workers.recombination import mean
+from workers.seeding import Randomness
 from workers.soup import make_soup
 from workers.start import try_start
 from workers.takeaway import plain_file, plain_state
-from workers.workload import Batch
+from workers.training import Training
+from workers.workload import Batch, Splits
 from workers.workloads.capsnet import CapsNet
 from workers.workloads.characters import Characters
 from workers.workloads.feedforward import FeedForward
@@ -92,6 +96,38 @@ def voting(directory: Path, kind: type[Toy] = Voting, ploidy: int = 3, **changed
     return job(directory, section(f"{HERE}:{kind.__name__}"), ploidy=ploidy, **changed)
 
 
+class Loaded(Voting):
+    """A DataLoader of its own, whose sampler draws from a generator again and again within an epoch."""
+
+    def data(self, root: str | None) -> Splits:
+        inputs, labels = points(100, seed=1)
+        sampler = RandomSampler(range(100), True, 100, torch.Generator())
+        return Splits(DataLoader(TensorDataset(inputs, labels), 16, sampler=sampler), points(30, seed=2))
+
+
+class Together(Voting):
+    """Trains members together, one step of each after the other, as a stacked network would."""
+
+    counts: ClassVar[list[int]] = []
+
+    def stackable(self, trainings: Sequence[Training]) -> bool:
+        return True
+
+    def train_together(
+        self, trainings: Sequence[Training], randomness: Sequence[Randomness]
+    ) -> Generator[Tensor, None, None]:
+        self.counts.append(len(trainings))
+        epochs = [self.train(training) for training in trainings]
+        while True:
+            losses = []
+            for epoch, own in zip(epochs, randomness, strict=True):
+                with own.in_force():
+                    losses.append(next(epoch, None))
+            if losses[0] is None:
+                return
+            yield torch.stack([loss for loss in losses if loss is not None])
+
+
 def starts(count: int = 3, parents: Sequence[CheckpointRef | None] = (), epoch: int = 0) -> Any:
     """What the networks of a member with the training seed 7 begin with."""
     given = parents or [None] * count
@@ -106,9 +142,9 @@ def checkpoint_of(about: Job, outcome: Outcome) -> bytes:
     return store_of(about).read(outcome.checkpoint)
 
 
-def alone(directory: Path, one: Assignment, **changed: Any) -> list[bytes]:
+def alone(directory: Path, one: Assignment, kind: type[Toy] = Voting, **changed: Any) -> list[bytes]:
     """The checkpoints of members with one network each that begin with what the networks of `one` do."""
-    about, found = voting(directory / "alone", ploidy=1, **changed), []
+    about, found = voting(directory / "alone", kind, ploidy=1, **changed), []
     for at, start in enumerate(one.networks):
         parent = None
         if start.parent:
@@ -148,6 +184,24 @@ def test_so_it_is_if_members_take_turns(tmp_path: Path) -> None:
         assert outcome.aside_s
         data = checkpoint_of(about, outcome)
         assert unpacked(data) == alone(tmp_path / str(at), one, longest_leg=2)
+
+
+def test_networks_find_a_shared_loader_as_if_they_were_alone(tmp_path: Path) -> None:
+    one = assignment(networks=starts())
+    each = unpacked(checkpoint_of(voting(tmp_path), run_one(voting(tmp_path, Loaded, longest_leg=2), one)))
+    assert each == alone(tmp_path, one, kind=Loaded, longest_leg=2)
+
+
+def test_networks_in_one_place_are_trained_together_with_those_of_other_members(tmp_path: Path) -> None:
+    Together.counts.clear()
+    about = voting(tmp_path, Together, ploidy=2, members_per_device=2)
+    other = tuple(replace(one, training_seed=one.training_seed + 9) for one in starts(2))
+    members = [assignment(member="m0", networks=starts(2)), assignment(member="m1", networks=other)]
+    reports = run_unit(about, members)
+    assert Together.counts == [2, 2]
+    for at, one in enumerate(members):
+        data = checkpoint_of(about, Outcome.from_json(reports[at]["outcome"]))
+        assert unpacked(data) == alone(tmp_path / str(at), one)
 
 
 def test_a_child_has_each_network_from_the_place_of_its_own_in_its_parent(tmp_path: Path) -> None:

@@ -23,7 +23,41 @@ def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
         *_length_problems(config),
         *config_demes.problems(config, strategy),
         *config_growth.problems(config, strategy),
+        *_ploidy_problems(config),
     ]
+
+
+def _ploidy_problems(config: RunConfig) -> list[str]:
+    """Why members cannot be ensembles, as far as a config says; a worker knows whether they can predict."""
+    found: list[str] = []
+    search = config.search
+    if search.genomes != "one" and search.pace == "steady":
+        found.append(f"search.genomes: is {search.genomes}, and search.pace steady knows one only")
+    if search.genomes == "own" and not config.inherits:
+        found.append(
+            "search.genomes: is own, and members that train from scratch are known by one genome; set it to "
+            "mean or one"
+        )
+    if search.ploidy == 1:
+        if search.genomes != "one":
+            found.append(f"search.genomes: is {search.genomes}, and counts only with search.ploidy above 1")
+        return found
+    if search.phases is not None:
+        found.append("search.ploidy: blocks are carried on from one network; leave ploidy or phases out")
+    if config.workload.command is not None:
+        found.append("search.ploidy: the networks of a program only itself knows; leave ploidy out")
+    if config.cluster.workers_per_member > 1:
+        found.append(
+            "search.ploidy: the networks of a member are trained by one worker; leave ploidy or "
+            "cluster.workers_per_member out"
+        )
+    if config.ends_early:
+        key = "objective.target" if config.objective.target else "limits.member_time_s"
+        found.append(
+            f"search.ploidy: networks are trained one after the other, epoch by epoch, and with {key} a life "
+            "can end in the middle of an epoch; leave one of them out"
+        )
+    return found
 
 
 def _length_problems(config: RunConfig) -> list[str]:

@@ -127,7 +127,13 @@ def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
         return [f"search.demes: members of {search.strategy} that train from scratch descend from nobody, so "
                 "there is nothing to migrate; leave it out"]  # fmt: skip
     if search.phases is not None:
-        return ["search.demes: genomes of all members grow together (search.phases); leave out one of the two"]
+        return [
+            "search.demes: genomes of all members grow together (search.phases); leave out one of the two"
+        ]
+    if search.genomes != "one":
+        return [
+            f"search.genomes: is {search.genomes}, and search.demes know one genome a member; leave one out"
+        ]
     size, rest = divmod(search.population, demes.count)
     if rest or not size:
         return [

@@ -73,6 +73,8 @@ class Start(Section):
         return "/" in self.run
 
 
+MOST_NETWORKS = 64
+"""Of a member."""
 MOST_GENERATIONS = 1_000_000
 """And epochs; of strategies without inheritance it is the number of members."""
 
@@ -135,6 +137,12 @@ class Search(Section):
     """Begin the last generations from the mean of all members; null: each from its parent, to the end."""
     soup: bool = False
     """At the end, average those networks of the last generation whose mean is better on validation data."""
+    ploidy: int = Field(default=1, ge=1, le=MOST_NETWORKS)
+    """Networks of a member: an ensemble, whose combined predictions are judged. A child takes each of them
+    from its α or from a second such parent, with equal probability."""
+    genomes: Literal["one", "mean", "own"] = "one"
+    """With `ploidy`: one genome for all networks of a member, or one for each. All networks are then trained
+    with the mean of numbers and a vote of choices (`mean`), or each with its `own`."""
     options: Plain = Field(default_factory=dict)
     """The strategy's own."""
     demes: DemesSection | None = None

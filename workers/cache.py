@@ -12,6 +12,7 @@ from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.records import CheckpointRef, Job
 from workers import digests
 from workers.build import Trainable, build
+from workers.ensemble import EnsembleWorkload
 from workers.preload import current_device
 from workers.publisher import Publisher
 from workers.seeding import derived, seed_all
@@ -60,6 +61,7 @@ def publisher() -> Publisher:
 def workload_for(job: Job) -> tuple[Trainable, bool]:
     """Return the job's workload with its data loaded, and whether it was loaded just now.
 
+    Of a job whose members are ensembles it is one that makes those.
     The last few are kept. Raises `UsageError`, and `Unfit` if the data are not those that the run began with.
     """
     with _lock:
@@ -79,7 +81,7 @@ def workload_for(job: Job) -> tuple[Trainable, bool]:
         _workloads[key] = workload, own
         if len(_workloads) > MAX_WORKLOADS:
             _workloads.popitem(last=False)
-        return workload, is_new
+        return (workload if job.ploidy == 1 else EnsembleWorkload(workload, job.ploidy)), is_new
 
 
 def loaded(job: Job) -> Trainable:

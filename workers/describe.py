@@ -15,6 +15,7 @@ from evodevo.run.records import Job
 from workers import digests, gang
 from workers.alike import differ_in_turns
 from workers.cache import loaded, workload_for
+from workers.ensemble import single
 from workers.hyperparameters import UnknownHyperparameter
 from workers.options import misspelt
 from workers.preload import current_device
@@ -97,7 +98,7 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
         raise UsageError(f"objective.metric: {name} has a metric {job.metric!r}; give the sum another name")
     unread = [locus for locus in founders[0] if locus not in read]
     warnings += [f"{name} did not read the hyperparameter {locus!r}" for locus in unread]
-    warnings += misspelt(workload)
+    warnings += misspelt(single(workload))
     version = str(torch.__version__)
     return {"facts": facts, "warnings": warnings, "metrics": metrics, "data": data, "torch": version}
 

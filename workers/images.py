@@ -1,6 +1,6 @@
 """What the networks for CIFAR-10 share: data, normalisation, augmentation, precision and metrics."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from workers import soft_labels
 from workers.augment import flipped, flips, shifted, shifts
+from workers.combining import mean_distribution
 from workers.data import cifar10
 from workers.hyperparameters import Hyperparameters
 from workers.precision import Precision, casts_to
@@ -116,6 +117,10 @@ class ImageClassifier(Workload):
         outputs = model(self.normalised(images).contiguous(memory_format=torch.channels_last))
         wrong = outputs.argmax(1) != labels
         return {"loss": self.criterion(outputs, labels), "error": wrong.double().mean()}
+
+    def combine(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The mean of the networks' distributions."""
+        return mean_distribution(outputs)
 
     def criterion(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The mean loss of outputs float32 (n, 10) and labels int64 (n,), or float32 (n, 10)."""

@@ -17,6 +17,8 @@ from evodevo.run.records import Assignment, Job, Outcome, notes_on
 from workers import gang
 from workers.build import Trainable
 from workers.cache import read_checkpoint, store_of, workload_for
+from workers.ensemble import EnsembleWorkload, Networks, Start, single
+from workers.networks import unpacked
 from workers.preload import current_device
 from workers.progress import Progress, evaluated, wait_for_kernels
 from workers.recombination import mean
@@ -170,10 +172,25 @@ def _begun(job: Job, assignment: Assignment, watch: Stopwatch) -> tuple[Trainabl
     leg = leg_of(job, assignment.epochs, assignment.epoch, anew)
     if assignment.mean_of:
         parent = mean([read_checkpoint(store_of(job), ref) for ref in assignment.mean_of])
+    if assignment.networks:
+        assert isinstance(workload, EnsembleWorkload)
+        return workload, workload.begin_each(_starts(job, assignment)), None
     state = workload.begin(assignment.hyperparameters, assignment.training_seed, parent, leg)
     if (together := gang.current()) is not None and not assignment.mean_of:
         together.join(state, assignment.training_seed, current_device())
     return workload, state, parent
+
+
+def _starts(job: Job, assignment: Assignment) -> list[Start]:
+    """What each of several networks begins with: of a parent the network that has the same place."""
+    store = store_of(job)
+    parents = {ref.name: unpacked(read_checkpoint(store, ref)) for ref in assignment.inputs}
+    found = []
+    for at, one in enumerate(assignment.networks):
+        data = parents[one.parent.name][at] if one.parent else None
+        leg = leg_of(job, assignment.epochs, one.epoch, data is not None and one.epoch == 0)
+        found.append(Start(one.hyperparameters, one.training_seed, data, leg))
+    return found
 
 
 def _turns_of_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: HandOver) -> Turns:
@@ -258,8 +275,15 @@ def _train_epoch(
 ) -> Generator[Epoch | None, Trained | None, Trained]:
     """Train one epoch, or its first `most` steps, unless that was done together with others.
 
-    A life that may end at any step is trained by itself.
+    A life that may end at any step is trained by itself. Of several networks each is trained so long; the
+    steps that are returned are those of one, and the losses of all.
     """
+    if isinstance(state, Networks):
+        steps_of_one, of_all = 0, list[torch.Tensor]()
+        for one in state.turns():
+            steps_of_one, own = yield from _train_epoch(single(workload), one, clock, most, progress)
+            of_all += own
+        return steps_of_one, of_all
     trained = None if progress.ends_early else (yield Epoch(workload, state, most, clock))
     if trained is not None:
         progress.steps += trained[0]

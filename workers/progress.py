@@ -13,6 +13,7 @@ from torch import nn
 from evodevo.run.records import Assignment, Job
 from workers import batches
 from workers.build import Trainable
+from workers.ensemble import single
 from workers.preload import current_device
 from workers.seeding import Randomness, derived, seed_all
 from workers.target import Standing
@@ -134,7 +135,7 @@ class Progress:
         own = assignment.hyperparameters, assignment.training_seed
         try:
             leg = self._state.leg
-            self.flops_of_step = flops_of_step(self._workload, *own, leg, self._state)
+            self.flops_of_step = flops_of_step(single(self._workload), *own, leg, self._state)
         except Exception as why:
             if self._cost == "flops":
                 raise

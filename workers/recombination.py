@@ -5,6 +5,7 @@ Networks that share ancestors are connected by low loss, so that their mean is a
 """
 
 import json
+import re
 from collections.abc import Sequence
 
 import safetensors.torch
@@ -12,12 +13,16 @@ from torch import Tensor
 
 from workers.state import METADATA_KEY, read_metadata
 
+IN_MODEL = re.compile(r"(networks\.\d+\.)?model\.")
+"""What the names of a network's own tensors begin with."""
+
 
 def mean(checkpoints: Sequence[bytes]) -> bytes:
     """Return the checkpoint whose tensors of floating point are the means of those of `checkpoints`.
 
     That is so for parameters, buffers, averages and the state of optimizers, as far as all have it in the
-    same shape. Everything else (counts, settings) is that of the first. Sums are in double precision and in
+    same shape; of members with several networks the first of a mean is that of the first ones, and so on.
+    Everything else (counts, settings) is that of the first. Sums are in double precision and in
     the order that is given. Raises `ValueError` if the networks differ in their topology.
     """
     first, *others = [safetensors.torch.load(data) for data in checkpoints]
@@ -26,9 +31,9 @@ def mean(checkpoints: Sequence[bytes]) -> bytes:
     for name, value in first.items():
         same = [one[name] for one in others if name in one and _alike(one[name], value)]
         if len(same) < len(others):
-            if name.startswith("model."):
+            if found_in := IN_MODEL.match(name):
                 raise ValueError(
-                    f"the members' networks differ in {name.removeprefix('model.')}, so they have no mean; "
+                    f"the members' networks differ in {name[found_in.end() :]}, so they have no mean; "
                     "leave search.recombine out"
                 )
             found[name] = value

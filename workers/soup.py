@@ -18,9 +18,12 @@ from evodevo.evolution.fitness import Mode, is_better, is_usable
 from evodevo.run.records import CheckpointRef, Job
 from workers import state, tree
 from workers.batches import batch_length
+from workers.build import Trainable
 from workers.cache import read_checkpoint, store_of, workload_for
+from workers.ensemble import Networks, networks_of, single
 from workers.leg import weighted
 from workers.names import plain
+from workers.networks import judged_states, packed, prefix
 from workers.preload import current_device
 from workers.seeding import derived, seed_all
 from workers.training import Training, leg_of
@@ -43,11 +46,11 @@ def make_soup(
     """Return `of` (the positions of the candidates in the soup), its `fom`, `metrics` and `checkpoint`.
 
     `candidates` are checkpoints, best first; `hyperparameters` are those of the best. Networks of another
-    topology than the best one's are left out. If the soup has the bytes of `remakes`, it gets that name.
+    topology than the best one's are left out. Of ensembles the networks in each place are averaged. If the
+    soup has the bytes of `remakes`, it gets that name.
     """
     torch.set_num_threads(job.threads)
     workload, _ = workload_for(job)
-    assert isinstance(workload, Workload)
     data = read_checkpoint(store_of(job), candidates[0])
     training = workload.begin(hyperparameters, derived(job.seed, STEM), data, leg_of(job))
     total = _state(data)
@@ -108,25 +111,33 @@ def recalibrate(workload: Workload, training: Training) -> None:
 
 
 def _state(data: bytes) -> dict[str, Tensor]:
-    """Parameters and buffers of the judged network; those of floating point in double precision."""
-    found = state.model_state(data)
-    return {name: value.double() if value.is_floating_point() else value for name, value in found.items()}
+    """Parameters and buffers of the judged networks; those of floating point in double precision.
+
+    The names of each network begin with its `prefix`.
+    """
+    return {
+        prefix(at) + name: value.double() if value.is_floating_point() else value
+        for at, found in enumerate(judged_states(data))
+        for name, value in found.items()
+    }
 
 
-def _load(workload: Workload, training: Training, tensors: Mapping[str, Tensor], count: int) -> None:
-    model = training.judged
-    own = model.state_dict()
-    names = {plain(name): name for name in own}
-    model.load_state_dict({names[name]: value.to(own[names[name]].dtype) for name, value in tensors.items()})
-    if count > 1:
-        seed = training.generator.initial_seed()
-        seed_all(seed, workload.device)
-        training.generator.manual_seed(seed)
-        recalibrate(workload, training)
+def _load(workload: Trainable, training: Training, tensors: Mapping[str, Tensor], count: int) -> None:
+    for at, one in enumerate(networks_of(training)):
+        own = one.judged.state_dict()
+        names = {prefix(at) + plain(name): name for name in own}
+        given = {names[name]: value for name, value in tensors.items() if name in names}
+        one.judged.load_state_dict({name: value.to(own[name].dtype) for name, value in given.items()})
+        if count > 1:
+            network: Workload = single(workload)
+            seed = one.generator.initial_seed()
+            seed_all(seed, network.device)
+            one.generator.manual_seed(seed)
+            recalibrate(network, one)
 
 
 def _evaluated(
-    job: Job, workload: Workload, training: Training, tensors: Mapping[str, Tensor], count: int
+    job: Job, workload: Trainable, training: Training, tensors: Mapping[str, Tensor], count: int
 ) -> tuple[float | None, dict[str, float]]:
     _load(workload, training, tensors, count)
     seed_all(derived(job.seed, "evaluate"), current_device())
@@ -135,7 +146,12 @@ def _evaluated(
 
 
 def _encoded(training: Training) -> bytes:
-    """A checkpoint of the network alone."""
+    """A checkpoint of the network alone; of several, of all of them."""
+    each = [_encoded_network(one) for one in networks_of(training)]
+    return packed(each) if isinstance(training, Networks) else each[0]
+
+
+def _encoded_network(training: Training) -> bytes:
     tensors: dict[str, Tensor] = {}
     model = {plain(name): value for name, value in training.judged.state_dict().items()}
     about = {"format": state.FORMAT, "parts": {"model": tree.flatten(model, "model", tensors)}}

@@ -22,6 +22,8 @@ from workers.names import plain
 from workers.training import Training
 
 FORMAT = 2
+SEVERAL = 3
+"""The format of a checkpoint of several networks, which `workers.networks` takes apart."""
 METADATA_KEY = "evodevo"  # one key: safetensors does not keep the order of several
 
 
@@ -47,7 +49,7 @@ def restore(data: bytes, training: Training) -> None:
     The learning rate, weight decay and so on stay the member's own. Raises `RuntimeError` if the parameters
     do not fit the model, and `ValueError` for a file that is not a checkpoint.
     """
-    about = read_metadata(data)
+    about = _of_one_network(data)
     tensors = safetensors.torch.load(data)
     if about["format"] == 1:
         _restore_1(about, tensors, training)
@@ -76,7 +78,7 @@ def model_state(data: bytes) -> dict[str, Tensor]:
     That is the averaged network if there is one, and what a schedule-free optimizer evaluates. Raises
     `ValueError` for a file that evodevo did not write.
     """
-    about = read_metadata(data)
+    about = _of_one_network(data)
     try:
         found = _judged(about, safetensors.torch.load(data))
         others = [name for name, value in found.items() if not isinstance(value, Tensor)]
@@ -113,8 +115,24 @@ def read_metadata(data: bytes) -> dict[str, Any]:
         found = about["format"]
     except (ValueError, KeyError, TypeError) as why:
         raise ValueError("this is no checkpoint of evodevo's") from why
-    if found not in (1, FORMAT):
-        raise ValueError(f"the checkpoint has format {found}; this version reads 1 and {FORMAT}")
+    if found not in (1, FORMAT, SEVERAL):
+        raise ValueError(f"the checkpoint has format {found}; this version reads 1 to {SEVERAL}")
+    if found == SEVERAL and not _are_networks(about.get("networks")):
+        raise ValueError("the checkpoint is malformed: it does not say which networks it holds")
+    return about
+
+
+def _are_networks(told: Any) -> bool:
+    return isinstance(told, list) and all(
+        isinstance(one, dict) and one.get("format") == FORMAT for one in told
+    )
+
+
+def _of_one_network(data: bytes) -> dict[str, Any]:
+    about = read_metadata(data)
+    if about["format"] == SEVERAL:
+        count = len(about["networks"])
+        raise ValueError(f"the checkpoint is of an ensemble of {count} networks (search.ploidy), not of one")
     return about
 
 

@@ -1,13 +1,14 @@
 """A trained model as plain torch has it: a `state_dict` without the names that wrappers put in front."""
 
 import io
+from collections.abc import Mapping
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from workers.names import plain
-from workers.state import model_state
+from workers.networks import judged_states, prefix
 
 PARALLEL = "module."
 COUNTER = "n_averaged"
@@ -16,11 +17,21 @@ COUNTER = "n_averaged"
 def plain_state(data: bytes) -> dict[str, Tensor]:
     """The `state_dict` of the model in a checkpoint, ready for the network itself.
 
+    Of several networks the names of each begin with `networks.<i>.`, as those of a module do whose attribute
+    `networks` is a `torch.nn.ModuleList` of them.
+
     `torch.compile` adds `_orig_mod` to names, anywhere; `DataParallel` and DDP put `module.` in front of all
     of them, and so does `AveragedModel`, which also counts. Raises `ValueError` for a file that evodevo did
     not write.
     """
-    state = {plain(name): value for name, value in model_state(data).items()}
+    each = [_unwrapped(state) for state in judged_states(data)]
+    if len(each) == 1:
+        return each[0]
+    return {prefix(at) + name: value for at, state in enumerate(each) for name, value in state.items()}
+
+
+def _unwrapped(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    state = {plain(name): value for name, value in stored.items()}
     while wrapped := [name for name in state if name != COUNTER]:
         if not all(name.startswith(PARALLEL) for name in wrapped):
             break

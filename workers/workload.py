@@ -134,6 +134,10 @@ class Workload(ABC):
     def metrics(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor | float]:
         """Means over one batch of a split; they are averaged over the split, weighted by batch length."""
 
+    def combine(self, outputs: Sequence[Any]) -> Any:
+        """Return for what each network of an ensemble returns what `metrics` takes; see `search.ploidy`."""
+        raise NotImplementedError
+
     def scheduler(self, training: Training) -> Any:
         """Return a learning-rate scheduler of `training.optimizer`, or several by name; by default none.
 

@@ -13,10 +13,24 @@ from evodevo.evolution.space import Genome
 
 
 @dataclass(frozen=True, slots=True)
+class Network:
+    """One of several networks of a member, and the parent that it is from; None for a fresh start.
+
+    `genome` and `training_seed` are None except where they are not the member's (replay).
+    """
+
+    parent: str | None
+    genome: Genome | None = None
+    training_seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Birth:
     """A genome and where it comes from; the parents are member ids, None for a founder.
 
     `training_seed` is None except for a strategy that must train with a seed of the past (replay).
+    `networks` are those of a child with `search.ploidy` above 1; the engine draws them where a strategy does
+    not.
     """
 
     genome: Genome
@@ -24,6 +38,12 @@ class Birth:
     parent_b: str | None = None
     parent_params: str | None = None
     training_seed: int | None = None
+    networks: tuple[Network, ...] = ()
+
+    @property
+    def first_parent(self) -> str | None:
+        """The member whose parameters it has; of several networks those of the first."""
+        return self.networks[0].parent if self.networks else self.parent_params
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,14 @@ def deme_seed(seed: int, deme: int) -> int:
     return int(stream(seed, 0, deme, "deme").integers(2**31))
 
 
+def network_seed(training_seed: int, network: int) -> int:
+    """Return the seed, in [0, 2**31), of one of several networks of a member; its own for the first."""
+    if network == 0:
+        return training_seed
+    key = np.random.SeedSequence(entropy=training_seed, spawn_key=(0, network))
+    return int(np.random.Generator(np.random.PCG64(key)).integers(2**31))
+
+
 def leg_seed(training_seed: int, leg: int) -> int:
     """Return the seed, in [0, 2**31), of a leg of the life with that training seed; itself for leg 0."""
     if leg == 0:

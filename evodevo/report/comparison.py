@@ -85,6 +85,8 @@ class ArmResult:
     member_epochs: int
     seconds: float
     """Of workers, over all seeds."""
+    ploidy: int = 1
+    """Networks of a member."""
 
     @property
     def metrics(self) -> Mapping[str, Sequence[float]]:
@@ -186,6 +188,7 @@ def _result(arm: str, histories: Sequence[History]) -> ArmResult:
         [product_of(history) for history in histories],
         sum(map(member_epochs, histories)),
         sum(account(history)[part] for history in histories for part in MEASURED),
+        histories[0].config.search.ploidy,
     )
 
 

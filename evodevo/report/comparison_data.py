@@ -40,6 +40,7 @@ def _arm(result: ArmResult, histories: Histories) -> dict[str, Any]:
     return {
         "search": search.model_dump(mode="json", exclude={"loci"}),
         "member_epochs": result.member_epochs,
+        **({"network_epochs": result.ploidy * result.member_epochs} if result.ploidy > 1 else {}),
         "worker_seconds": round(result.seconds, 3),
         "runs": [
             {

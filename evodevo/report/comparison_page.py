@@ -120,18 +120,21 @@ def _reached(config: RunConfig, results: Sequence[ArmResult]) -> Table:
     names = dict.fromkeys(name for one in results for name in one.metrics)
     shown = [name for name in names if name == fom or name.startswith("test_")]
     soups = any(one.soups for one in results)
+    ensembles = any(one.ploidy > 1 for one in results)
     rows = [
         [
             one.arm,
             *(mean_and_deviation(one.metrics[name]) if name in one.metrics else "" for name in shown),
             *([one.soups] if soups else []),
             f"{one.member_epochs:,}",
+            *([f"{one.ploidy * one.member_epochs:,}"] if ensembles else []),
             f"{one.seconds:,.0f}",
         ]
         for one in results
     ]
     soup = ["soup chosen in"] if soups else []
-    return ["arm", *map(_words, shown), *soup, "member-epochs", "worker seconds"], rows
+    cost = ["member-epochs", *(["network-epochs"] if ensembles else []), "worker seconds"]
+    return ["arm", *map(_words, shown), *soup, *cost], rows
 
 
 def matrices(config: RunConfig, results: Sequence[ArmResult]) -> list[Table]:

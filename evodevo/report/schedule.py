@@ -19,6 +19,7 @@ from typing import Any, Self
 from evodevo import yaml_text
 from evodevo.errors import UsageError
 from evodevo.report import callbacks, inline
+from evodevo.run import networks
 from evodevo.run.history import History
 from evodevo.run.life import Life, Mean
 
@@ -41,6 +42,9 @@ class Entry:
     steps: int | None = None
     mean_of: int = 1
     """How many members' mean it began from; of one alone its parameters."""
+    networks: Sequence[Mapping[str, Any]] = ()
+    """With `search.ploidy` above 1, of each network: `member`, `training_seed`, `hyperparameters`, `genome`.
+    Each has a line of its own; what the entry says besides is of the first one's."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +114,9 @@ class Schedule:
                 _legs(history, ancestor),
                 steps and steps * _legs(history, ancestor),
                 _began_from(history, ancestor),
+                trained,
             )
-            for ancestor in history.line(life)
+            for ancestor, trained in zip(history.line(life), _networks(history, life), strict=True)
         ]
         checkpoint = life.outcome.checkpoint if life.outcome else None
         return cls(
@@ -156,6 +161,7 @@ class Schedule:
                 **({"legs": entry.legs} if entry.legs != 1 else {}),
                 **({"steps": entry.steps} if entry.steps is not None else {}),
                 **({"mean_of": entry.mean_of} if entry.mean_of != 1 else {}),
+                **({"networks": [dict(one) for one in entry.networks]} if entry.networks else {}),
             }
             for number, entry in zip(begins, self.entries, strict=False)
         ]
@@ -163,8 +169,31 @@ class Schedule:
 
 
 def _began_from(history: History, life: Life) -> int:
-    parent = history.by_id.get(life.birth.parent_params or "")
+    parent = history.by_id.get(life.birth.first_parent or "")
     return len(parent.of) if isinstance(parent, Mean) else 1
+
+
+def _networks(history: History, life: Life) -> list[Sequence[dict[str, Any]]]:
+    """Return for each entry of the schedule of an ensemble how each of its networks was trained then.
+
+    Nothing for members with one network, and if the lines of networks have different lengths.
+    """
+    search, space = history.config.search, history.config.space()
+    lines = [networks.line_of(history, life, at) for at in range(search.ploidy)]
+    if search.ploidy == 1 or len({len(line) for line in lines}) > 1:
+        return [()] * len(lines[0])
+    return [
+        [
+            {
+                "member": one.id,
+                "training_seed": networks.seed_of(one, at),
+                "hyperparameters": space.express(networks.genome_of(history, one, at)),
+                "genome": dict(networks.genome_of(history, one, at)),
+            }
+            for at, one in enumerate(together)
+        ]
+        for together in zip(*lines, strict=True)
+    ]
 
 
 def _entry(*, epoch: int, genome: Mapping[str, Any] | None = None, **values: Any) -> Entry:
@@ -180,6 +209,13 @@ def _entry(*, epoch: int, genome: Mapping[str, Any] | None = None, **values: Any
             isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
         ):
             raise TypeError(f"{name} should be values by their names, not {value!r}")
+    for network in values.get("networks", ()):
+        if not (
+            isinstance(network, Mapping)
+            and isinstance(network.get("genome"), Mapping)
+            and type(network.get("training_seed")) is int
+        ):
+            raise TypeError(f"networks should have each a genome and a training_seed, not {network!r}")
     return Entry(genome=values["hyperparameters"] if genome is None else genome, **values)
 
 

@@ -11,6 +11,7 @@ from evodevo.report.savings import savings_of, savings_text
 from evodevo.run.events import Soup
 from evodevo.run.history import History
 from evodevo.run.records import in_json
+from evodevo.run.stopping import member_epochs
 from evodevo.run.view import brief
 
 SMALLEST_SHARE = 0.005
@@ -41,6 +42,7 @@ def summary_of(history: History) -> dict[str, Any]:
         **({"soup": _soup(history.soup)} if history.soup else {}),
         "generations": history.completed(),
         "members": len(history.over),
+        **_network_facts(history),
         "diverged": sum(life.status == "diverged" for life in history.lives()),
         "failed": sum(life.status == "failed" for life in history.lives()),
         "lost_attempts": history.lost_attempts,
@@ -98,6 +100,14 @@ def _of_last(facts: dict[str, Any]) -> str:
     return f"{last['fom']:.6g} (member {last['member']})" if last else ""
 
 
+def _network_facts(history: History) -> dict[str, int]:
+    """Of ensembles, what they cost: a network-epoch is an epoch of one network."""
+    ploidy = history.config.search.ploidy
+    if ploidy == 1:
+        return {}
+    return {"networks_per_member": ploidy, "network_epochs": ploidy * member_epochs(history)}
+
+
 def _workers(facts: dict[str, Any]) -> str:
     """How many workers there were, and how many members each trained."""
     members = facts.get("members_per_worker")
@@ -146,6 +156,8 @@ def _members(facts: dict[str, Any]) -> str:
         for key, label in (("diverged", "diverged"), ("failed", "failed"), ("lost_attempts", "attempts lost"))
         if facts[key]
     ]
+    if (networks := facts.get("networks_per_member")) is not None:
+        troubles.insert(0, f"each of {networks} networks ({facts['network_epochs']:,} network-epochs)")
     return ", ".join([str(facts["members"]), *troubles])
 
 

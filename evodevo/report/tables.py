@@ -17,9 +17,10 @@ SECONDS = ("load", "train", "eval", "save")
 def history_rows(history: History) -> list[dict[str, Any]]:
     """A row for every member that was born, oldest first; None where there is nothing to say.
 
-    Columns: generation, slot, deme (if there are any), member, the three parents, status, fom, fitness,
-    attempt, legs (if there can be several), worker, load_s, train_s, eval_s, save_s, wait_s, then hp.<locus>
-    (None where its condition does not hold) and metric.<name>; last, if a member has any, notes.
+    Columns: generation, slot, deme (if there are any), member, the three parents, networks (if members have
+    several: the parent of each), genomes (if each network has its own), status, fom, fitness, attempt, legs
+    (if there can be several), worker, load_s, train_s, eval_s, save_s, wait_s, then hp.<locus> (None where
+    its condition does not hold) and metric.<name>; last, if a member has any, notes.
     """
     if not history.generations:
         return []
@@ -39,6 +40,8 @@ def history_rows(history: History) -> list[dict[str, Any]]:
                 "parent_a": life.birth.parent_a,
                 "parent_b": life.birth.parent_b,
                 "parent_params": life.birth.parent_params,
+                **({"networks": _networks(life)} if history.config.search.ploidy > 1 else {}),
+                **({"genomes": _genomes(life)} if history.config.search.genomes != "one" else {}),
                 "status": life.status,
                 "fom": life.fom,
                 "fitness": fitness.get(life.id),
@@ -74,6 +77,17 @@ def _in_csv(value: Any) -> Any:
 def _notes(life: Life) -> str | None:
     """The notes on all legs, each once."""
     return "; ".join(dict.fromkeys(note for outcome in life.outcomes() for note in outcome.notes)) or None
+
+
+def _networks(life: Life) -> list[str | None] | None:
+    """The member that each of several networks is from; None for a founder, whose networks are its own."""
+    parents = [network.parent for network in life.birth.networks]
+    return parents if any(parents) else None
+
+
+def _genomes(life: Life) -> list[Any]:
+    """The genome of each of several networks, where each has its own."""
+    return [dict(network.genome or life.birth.genome) for network in life.birth.networks]
 
 
 def _seconds(life: Life) -> dict[str, float | None]:

@@ -4,20 +4,21 @@ from itertools import islice
 
 from evodevo.evolution.rng import leg_seed
 from evodevo.evolution.space import Space
+from evodevo.run import networks
 from evodevo.run.history import History
 from evodevo.run.life import Life, Mean
-from evodevo.run.records import Assignment, CheckpointRef
+from evodevo.run.records import Assignment, CheckpointRef, NetworkStart
 
 
 def assignment_of(history: History, space: Space, life: Life, leg: int) -> Assignment:
     """Return an attempt, numbered after all so far, at a leg of a life or at a mean."""
     length = history.config.search.leg_epochs(life.generation)
-    is_mean = isinstance(life, Mean)
+    is_mean, several = isinstance(life, Mean), history.config.search.ploidy > 1
     return Assignment(
         member=life.id,
         attempt=life.attempts + 1,
         hyperparameters=space.express(life.birth.genome),
-        parent=None if is_mean else start_of(history, life, leg),
+        parent=None if is_mean or several else networks.start_of(history, life, leg),
         epoch=life.epoch if is_mean else life.epoch + (leg - life.begins(leg)) * length,
         training_seed=leg_seed(life.training_seed, leg),
         leg=leg,
@@ -25,6 +26,21 @@ def assignment_of(history: History, space: Space, life: Life, leg: int) -> Assig
         mean_of=tuple(life.checkpoints) if isinstance(life, Mean) else (),
         progress=life.legs[leg - 1].outcome.progress if leg > life.begins(leg) else {},
         until_step=_end_of(life, leg),
+        networks=_starts(history, space, life, leg) if several and not is_mean else (),
+    )
+
+
+def _starts(history: History, space: Space, life: Life, leg: int) -> tuple[NetworkStart, ...]:
+    """What each of several networks begins a leg with."""
+    done = (leg - life.begins(leg)) * history.config.search.leg_epochs(life.generation)
+    return tuple(
+        NetworkStart(
+            networks.start_of(history, life, leg, at),
+            (life.network_epochs[at] if life.network_epochs else life.epoch) + done,
+            leg_seed(networks.seed_of(life, at), leg),
+            space.express(networks.genome_of(history, life, at)),
+        )
+        for at in range(history.config.search.ploidy)
     )
 
 
@@ -34,16 +50,9 @@ def _end_of(life: Life, leg: int) -> int | None:
     return int(done.progress["steps"]) if done and done.over else None
 
 
-def start_of(history: History, life: Life, leg: int) -> CheckpointRef | None:
-    """Return the checkpoint that a leg begins with; None for a fresh start."""
-    if leg > life.begins(leg):
-        return life.legs[leg - 1].outcome.checkpoint
-    return history.parent_checkpoint(life)
-
-
 def inputs_of(history: History, life: Life, leg: int) -> tuple[CheckpointRef, ...]:
     """Return the checkpoints that a leg, or a mean, is made from."""
     if isinstance(life, Mean):
         return tuple(life.checkpoints)
-    start = start_of(history, life, leg)
-    return (start,) if start else ()
+    count = history.config.search.ploidy
+    return networks.distinct(networks.start_of(history, life, leg, at) for at in range(count))

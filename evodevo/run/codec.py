@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from evodevo.evolution.population import Birth
+from evodevo.evolution.population import Birth, Network
 from evodevo.run.events import (
     Averaging,
     Begun,
@@ -127,8 +127,20 @@ def _encode_born(born: Born) -> dict[str, Any]:
         "slot": born.slot,
         "genome": dict(birth.genome),
         "parents": {role: parent for role, parent in roles.items() if parent is not None},
+        **({"networks": [_encode_network(one) for one in birth.networks]} if birth.networks else {}),
         "training_seed": born.training_seed,
     }
+
+
+def _encode_network(network: Network) -> dict[str, Any]:
+    genome = network.genome and dict(network.genome)
+    found = {"parent": network.parent, "genome": genome, "training_seed": network.training_seed}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _network(network: Mapping[str, Any]) -> Network:
+    parent = network.get("parent")
+    return Network(parent and sys.intern(parent), network.get("genome"), network.get("training_seed"))
 
 
 def _encode_origin(origin: Origin) -> dict[str, Any]:
@@ -179,7 +191,8 @@ def _born(born: Mapping[str, Any]) -> Born:
     seed = born["training_seed"]
     parents = {role: sys.intern(parent) for role, parent in born["parents"].items()}
     genome = {sys.intern(name): value for name, value in born["genome"].items()}
-    birth = Birth(genome, parents.get("a"), parents.get("b"), parents.get("params"), seed)
+    networks = tuple(map(_network, born["networks"])) if "networks" in born else ()
+    birth = Birth(genome, parents.get("a"), parents.get("b"), parents.get("params"), seed, networks)
     return Born(sys.intern(born["member"]), born["generation"], born["slot"], birth, seed)
 
 

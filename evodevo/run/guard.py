@@ -30,6 +30,8 @@ class Guarded:
         self.inherits = strategy.inherits
         self.keeps_to_itself = strategy.keeps_to_itself
         self.phases = strategy.phases
+        self.ploidy: int | None = None
+        """How many networks a birth may have that names any; None: as many as it likes."""
         self._told: set[str] = set()
 
     def key(self, birth: Birth) -> str:
@@ -61,6 +63,13 @@ class Guarded:
         return self._checked(
             where, self._ask(where, self._strategy.birth, generation, slot, parents, own), parents
         )
+
+    def beta(self, generation: int, slot: int, parents: Population, own: int, birth: Birth) -> str:
+        where = f"beta({generation}, {slot}, ...)"
+        answer = self._ask(where, self._strategy.beta, generation, slot, parents, own, birth)
+        if type(answer) is not str or answer not in parents.members.ids or answer in parents.failed:
+            raise self._failed(where, f"returned {answer!r}; it should be a parent that has a fom")
+        return answer
 
     def evaluated(self, members: Sequence[Member]) -> Population:
         return self._ask("evaluated(...)", self._strategy.evaluated, members)
@@ -94,9 +103,15 @@ class Guarded:
         is_mapping = isinstance(birth.genome, Mapping)
         if not (is_mapping and self._space.contains(birth.genome)) and (flaw := self._flaw(birth.genome)):
             raise self._failed(where, f"returned a genome {flaw}")
-        a, b, alpha = birth.parent_a, birth.parent_b, birth.parent_params
+        if birth.networks and len(birth.networks) != (self.ploidy or len(birth.networks)):
+            count = len(birth.networks)
+            raise self._failed(where, f"gives {count} networks, and search.ploidy is {self.ploidy}")
+        for network in birth.networks:
+            if network.genome is not None and (flaw := self._flaw(network.genome)):
+                raise self._failed(where, f"returned a network with a genome {flaw}")
+        givers = [birth.parent_params, *(network.parent for network in birth.networks)]
         known = self._known(parents) if parents else frozenset()
-        named = [name for name in (a, b, alpha) if name is not None]
+        named = [name for name in (birth.parent_a, birth.parent_b, *givers) if name is not None]
         strangers = [
             str(name)
             for name in named
@@ -104,8 +119,8 @@ class Guarded:
         ]
         if strangers := sorted(set(strangers)):
             raise self._failed(where, f"names {', '.join(strangers)}, not among the parents it was given")
-        if parents and alpha in parents.failed:
-            raise self._failed(where, f"takes the parameters of {alpha}, which failed and has none")
+        if parents and (failed := [name for name in givers if name in parents.failed]):
+            raise self._failed(where, f"takes the parameters of {failed[0]}, which failed and has none")
         if birth.training_seed is not None and type(birth.training_seed) is not int:
             raise self._failed(where, f"has the training seed {birth.training_seed!r}; give an int or None")
         return birth

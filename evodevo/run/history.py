@@ -15,7 +15,7 @@ from typing import Any, Self
 from evodevo.config import RunConfig, read_config
 from evodevo.evolution.fitness import is_better, is_usable
 from evodevo.evolution.population import Birth
-from evodevo.run import structure
+from evodevo.run import networks, structure
 from evodevo.run.codec import decode
 from evodevo.run.collector import without_gc
 from evodevo.run.events import (
@@ -250,8 +250,11 @@ class History:
         return max(self._recent_there_s, default=None)
 
     def alpha(self, life: Life) -> Life | None:
-        """Return the member from which another one has its parameters; of a mean, the best of its members."""
-        parent = self.by_id.get(life.birth.parent_params or "")
+        """Return the member from which another one has its parameters; of a mean, the best of its members.
+
+        Of several networks those of the first count; `evodevo.run.networks` has the lines of the others.
+        """
+        parent = self.by_id.get(life.birth.first_parent or "")
         return parent.of[0] if isinstance(parent, Mean) else parent
 
     def line(self, life: Life) -> list[Life]:
@@ -263,10 +266,7 @@ class History:
 
     def parent_checkpoint(self, life: Life) -> CheckpointRef | None:
         """Return the parameters that a member starts from; None for a fresh start."""
-        if life.birth.parent_params is None:
-            return self.start
-        parent = self.by_id.get(life.birth.parent_params)
-        return parent.outcome.checkpoint if parent and parent.outcome else None
+        return networks.start_of(self, life, 0)
 
     @property
     def training_s(self) -> float:
@@ -309,15 +309,16 @@ class History:
 
     def _take_birth(self, born: Born, at: float) -> None:
         structure.check_birth(born, self.config.search, self.by_id.keys(), len(self.generations))
-        parent = self.by_id.get(born.birth.parent_params) if born.birth.parent_params else None
+        epochs = networks.epochs_before(self, born.birth)
         life = Life(
             id=born.member,
             generation=born.generation,
             slot=born.slot,
             birth=born.birth,
             training_seed=born.training_seed,
-            epoch=self.epochs_trained(parent) if parent else 0,
+            epoch=epochs[0],
             born_at=at,
+            network_epochs=epochs if born.birth.networks else (),
         )
         while len(self.generations) <= born.generation:
             self.generations.append([])
@@ -340,15 +341,16 @@ class History:
         mean = Mean(event.member, event.generation, len(of), birth, best.training_seed, epoch, at, of=of)
         self.means[mean.id] = self.by_id[mean.id] = self.pending[mean.id] = mean
 
-    def epochs_trained(self, life: Life) -> int:
+    def epochs_trained(self, life: Life, network: int = 0) -> int:
         """Epochs that the parameters of a member have been trained after its legs so far."""
         if isinstance(life, Mean):
             return life.epoch
         if life.same_as in self.by_id:
             return self.epochs_trained(self.by_id[life.same_as])
+        before = life.network_epochs[network] if life.network_epochs else life.epoch
         legs = len(life.legs) - life.begins(len(life.legs)) + (life.outcome is not None)
         legs = self.config.search.legs if life.same_as else legs  # of another run's none are known
-        return life.epoch + legs * self.config.search.leg_epochs(life.generation)
+        return before + legs * self.config.search.leg_epochs(life.generation)
 
     def _take_loss(self, event: Lost, at: float) -> None:
         life = self.by_id[event.member]

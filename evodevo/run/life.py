@@ -46,6 +46,8 @@ class Life:
     """The rule by which the life was over before its last leg."""
     same_as: str | None = None
     """The member whose outcome it has, as both have the same hyperparameters; nothing was trained."""
+    network_epochs: tuple[int, ...] = ()
+    """`epoch` of each of several networks; empty for a founder, and where a member has one network."""
 
     @property
     def fom(self) -> float | None:

@@ -24,7 +24,8 @@ class Means:
         self._mode: Mode = mode
         self._shared = shared
         self._by_generation: dict[int, Mean] = {}
-        self._founders: dict[str, str] = {}
+        self._founders: dict[str, tuple[str, ...]] = {}
+        """For each member the founder of its line; of several networks that of each."""
 
     def are_for(self, generation: int) -> bool:
         """Whether members of that generation begin from a mean."""
@@ -32,10 +33,17 @@ class Means:
 
     def born(self, life: Life) -> None:
         """A member is born; of its line the founder is remembered."""
-        alpha = life.birth.parent_params or ""
-        mean = self._by_generation.get(life.generation - 1)
-        alpha = mean.of[0].id if mean and alpha == mean.id else alpha
-        self._founders[life.id] = "" if self._shared else self._founders.get(alpha, life.id)
+        if self._shared:
+            self._founders[life.id] = ()
+            return
+        birth, mean = life.birth, self._by_generation.get(life.generation - 1)
+        parents = [network.parent for network in birth.networks] or [birth.parent_params]
+        found = []
+        for at, parent in enumerate(parents):
+            alpha = mean.of[0].id if mean and parent == mean.id else parent
+            own = self._founders.get(alpha or "", (life.id,))
+            found.append(own[min(at, len(own) - 1)])  # a founder has all its networks itself
+        self._founders[life.id] = tuple(found)
 
     def add(self, mean: Mean) -> None:
         """A mean has been asked for."""

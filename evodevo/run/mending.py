@@ -316,9 +316,7 @@ class Mending:
     def _assignment(self, step: Recipe) -> Assignment:
         """That of the first training; what it begins with may have other bytes."""
         first = assignment_of(self.history, self._space, step.life, step.leg)
-        actual = tuple(self._actual.get(ref.name, ref) for ref in step.inputs)
-        parent, mean_of = (actual[0] if first.parent else None), (actual if first.mean_of else ())
-        return replace(first, parent=parent, mean_of=mean_of, remakes=step.ref)
+        return replace(first.with_inputs(lambda ref: self._actual.get(ref.name, ref)), remakes=step.ref)
 
     def _queue(self, assignment: Assignment) -> None:
         if assignment.remakes and (step := self._steps.get(assignment.remakes.name)):

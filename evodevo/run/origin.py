@@ -73,11 +73,17 @@ def find_origin(config: RunConfig, runs_dir: Path) -> Found | None:
     if origin.checkpoint is None:
         begun, more = with_initials(config, origin.genome)
         return Found(origin, None, "", b"", begun, [origin.text(), *more], history)
+    theirs, ours = history.config.search.ploidy, config.search.ploidy
+    if theirs != ours:
+        raise _wrong(
+            f"search.ploidy of {start.run!r} is {theirs}, and {ours} of this run, whose members cannot begin "
+            "with another number of networks; make them the same, or take: genome"
+        )
     is_program = Path(origin.checkpoint.name).suffix == ".checkpoint"
     if is_program != (config.workload.command is not None):
         kinds = "a program's (workload.command)", "of a workload class (workload.use)"
-        theirs, ours = kinds if is_program else kinds[::-1]
-        raise _wrong(f"the checkpoints of {start.run!r} are {theirs}, those of this run {ours}")
+        its, own = kinds if is_program else kinds[::-1]
+        raise _wrong(f"the checkpoints of {start.run!r} are {its}, those of this run {own}")
     url = job_of(history.config, directory.absolute(), history.run_id).checkpoints_url
     try:
         data = CheckpointStore(url).read(origin.checkpoint)

@@ -19,6 +19,7 @@ from dataclasses import replace
 from evodevo.evolution.population import Window
 from evodevo.evolution.rng import genome_seed, training_seed
 from evodevo.evolution.strategies import Birth, Member, Population, Strategy
+from evodevo.run.bearing import Bearing
 from evodevo.run.events import Averaging, Born, mean_id, member_id
 from evodevo.run.guard import Guarded
 from evodevo.run.history import History
@@ -37,6 +38,7 @@ class Pacing(ABC):
 
     def __init__(self, strategy: Strategy, generations: int) -> None:
         self.strategy = Guarded(strategy)
+        self.bearing = Bearing(strategy, self.strategy)
         self.population = strategy.population
         self.generations = generations
 
@@ -99,8 +101,8 @@ class Pacing(ABC):
     def _child(self, generation: int, slot: int, parents: Population, own: int) -> Born:
         """Among parents of whom nobody has a fom there is nothing to inherit: the child is a founder."""
         if not parents.has_survivors:
-            return self._born(generation, slot, self.strategy.founder(generation, slot))
-        return self._born(generation, slot, self.strategy.birth(generation, slot, parents, own))
+            return self._born(generation, slot, self.bearing.founder(generation, slot))
+        return self._born(generation, slot, self.bearing.child(generation, slot, parents, own))
 
 
 def pacing_of(strategy: Strategy, history: History) -> Pacing:
@@ -115,6 +117,7 @@ def pacing_of(strategy: Strategy, history: History) -> Pacing:
         ends_early = any(limit is not None for limit in limits)
         drift = 1 if ends_early else DRIFT  # who is born must not depend on who is done
         made = ByGeneration(strategy, search.generations, search.recombining, shared, drift)
+    made.bearing = Bearing(strategy, made.strategy, search.ploidy, search.genomes != "one")
     for mean in history.means.values():
         made.averaging(mean)
     for life in history.births:
@@ -228,11 +231,10 @@ class ByGeneration(Pacing):
     def _birth(self, stage: "_Stage", slot: int) -> Born:
         generation = stage.generation
         if generation == 0:
-            return self._born(0, slot, self.strategy.founder(0, slot))
+            return self._born(0, slot, self.bearing.founder(0, slot))
         if mean := self._means.good(generation - 1):
             own = self._stages[generation - 1].done[slot]
-            genome = mean.birth.genome if own.fom is None else own.birth.genome
-            return self._born(generation, slot, Birth(genome, own.id, own.id, mean.id))
+            return self._born(generation, slot, self.bearing.of_mean(own, mean))
         done, needed = self._stages[generation - 1].done, stage.needs[slot]
         if needed is None:
             return self._child(generation, slot, self._whole(generation - 1), slot)
@@ -376,6 +378,6 @@ class Steady(Pacing):
     def _birth(self, number: int, parents: Population) -> Born:
         generation, slot = divmod(number, self.population)
         if number < self.population:
-            return self._born(generation, slot, self.strategy.founder(generation, slot))
+            return self._born(generation, slot, self.bearing.founder(generation, slot))
         without_successor = self._over - (number - self.population)
         return self._child(generation, slot, parents, max(0, len(self._last) - without_successor))

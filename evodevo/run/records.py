@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
@@ -98,6 +98,8 @@ class Job:
     """Seconds of training after which a life is over."""
     edition: str = ""
     """New whenever the run is begun or carried on: then workers look whether its modules were edited."""
+    ploidy: int = 1
+    """Networks of a member; a time limit is that of one."""
     accounts: bool = False
     """Whether metrics have `parameters`, the number of them, and `flops`, those of the training so far."""
 
@@ -107,8 +109,18 @@ class Job:
         return self.target is not None or self.member_time_s is not None
 
     def leg_timeout_s(self, epochs: int) -> float | None:
-        """Seconds after which training a leg is given up: the limit is one per epoch."""
-        return self.epoch_timeout_s and self.epoch_timeout_s * epochs
+        """Seconds after which training a leg is given up: the limit is one per epoch of a network."""
+        return self.epoch_timeout_s and self.epoch_timeout_s * epochs * self.ploidy
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkStart:
+    """What one of several networks of a member begins a leg with; see `Assignment`."""
+
+    parent: CheckpointRef | None
+    epoch: int
+    training_seed: int
+    hyperparameters: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +150,9 @@ class Assignment:
     """That of the outcome of the leg before; empty at the beginning of a life."""
     until_step: int | None = None
     """With `remakes`, the step of the life with which the leg ended, if it ended before its length."""
+    networks: tuple[NetworkStart, ...] = ()
+    """If a member has several networks, what each begins with, the one that has its place in the checkpoint
+    `parent`; the assignment's own `parent` is None then."""
 
     @property
     def checkpoint_stem(self) -> str:
@@ -145,8 +160,18 @@ class Assignment:
 
     @property
     def inputs(self) -> tuple[CheckpointRef, ...]:
-        """The checkpoints that it begins with."""
-        return self.mean_of or ((self.parent,) if self.parent else ())
+        """The checkpoints that it begins with, each once."""
+        starts = [self.parent, *(one.parent for one in self.networks)]
+        return self.mean_of or tuple(dict.fromkeys(ref for ref in starts if ref))
+
+    def with_inputs(self, actual: Callable[[CheckpointRef], CheckpointRef]) -> "Assignment":
+        """Return the same with other checkpoints in the place of those that it begins with."""
+        return replace(
+            self,
+            parent=self.parent and actual(self.parent),
+            mean_of=tuple(map(actual, self.mean_of)),
+            networks=tuple(replace(one, parent=one.parent and actual(one.parent)) for one in self.networks),
+        )
 
 
 @dataclass(frozen=True)
@@ -171,6 +196,7 @@ class WorkUnit:
                 "parent": one.parent and _fields(one.parent),
                 "mean_of": [_fields(ref) for ref in one.mean_of],
                 "remakes": one.remakes and _fields(one.remakes),
+                "networks": [_network_fields(network) for network in one.networks],
             }
             for one in self.assignments
         ]
@@ -186,6 +212,7 @@ class WorkUnit:
                     "parent": one["parent"] and CheckpointRef(**one["parent"]),
                     "mean_of": tuple(CheckpointRef(**ref) for ref in one["mean_of"]),
                     "remakes": one["remakes"] and CheckpointRef(**one["remakes"]),
+                    "networks": tuple(map(_network, one["networks"])),
                 }
             )
             for one in data["assignments"]
@@ -284,5 +311,15 @@ class Outcome:
         return self.busy_s + self.aside_s
 
 
-def _fields(record: Assignment | CheckpointRef) -> dict[str, Any]:
+def _network_fields(network: NetworkStart) -> dict[str, Any]:
+    parent = network.parent and _fields(network.parent)
+    return {**_fields(network), "hyperparameters": dict(network.hyperparameters), "parent": parent}
+
+
+def _network(fields: Mapping[str, Any]) -> NetworkStart:
+    parent = fields["parent"]
+    return NetworkStart(**{**fields, "parent": parent and CheckpointRef(**parent)})
+
+
+def _fields(record: Assignment | CheckpointRef | NetworkStart) -> dict[str, Any]:
     return {name: getattr(record, name) for name in record.__slots__}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from evodevo.run.assigning import start_of
+from evodevo.run.assigning import inputs_of
 from evodevo.run.course import candidates
 from evodevo.run.history import History
 from evodevo.run.life import Life, Mean
@@ -29,8 +29,8 @@ def needed_checkpoints(
     for life in [*_recent(history), *([history.best] if history.best else [])]:
         if (ref := _checkpoint(life)) and (life is history.best or may_inherit(life)):
             needed.add(ref.name)
-        if life.status == "failed" and may_retry(life) and (ref := history.parent_checkpoint(life)):
-            needed.add(ref.name)
+        if life.status == "failed" and may_retry(life):
+            needed.update(ref.name for ref in inputs_of(history, life, 0))
     if history.config.search.phases:
         needed.update(_of_a_phase(history))
     for mean in islice(reversed(history.means.values()), DRIFT):
@@ -43,8 +43,7 @@ def needed_checkpoints(
             needed.update(ref.name for ref in life.checkpoints)
             continue
         needed.update(one.checkpoint.name for one in candidates(history.config, life) if one.checkpoint)
-        if ref := start_of(history, life, len(life.legs)):
-            needed.add(ref.name)
+        needed.update(ref.name for ref in inputs_of(history, life, len(life.legs)))
     return needed
 
 

@@ -22,6 +22,7 @@ KEYS = {
     "search": (
         *("legs", "steps_per_generation", "stop_early", "patience"),
         *("judge", "average_half_life", "initialisation"),
+        *("ploidy", "genomes"),
     ),
     "limits": ("member_time_s",),
     "cluster": ("threads_per_member", "workers_per_member", "batch_norm"),

@@ -214,6 +214,7 @@ def job_of(
         workers=config.cluster.workers_per_member,
         batch_norm=config.cluster.batch_norm,
         legs=search.legs,
+        ploidy=search.ploidy,
         target=config.objective.target.for_workers() if config.objective.target else None,
         member_time_s=config.limits.member_time_s,
         accounts=not config.inherits and config.workload.command is None,

@@ -69,13 +69,20 @@ def check_birth(born: Born, search: Search, known: Collection[str], generations:
         raise ValueError(f"{born.member} is born twice")
     if not 0 <= born.generation <= generations or born.slot < 0:
         raise ValueError(f"{born.member} has the place {born.generation}, {born.slot}")
-    for parent in (birth.parent_a, birth.parent_b, birth.parent_params):
+    givers = [network.parent for network in birth.networks]
+    for parent in (birth.parent_a, birth.parent_b, birth.parent_params, *givers):
         if parent is not None and parent not in known:
             raise ValueError(f"{born.member} descends from {parent}, which is not born")
-    for name, locus in search.loci.items():
-        value = birth.genome[name]
-        if not (locus.contains(value) or isinstance(value, int | float)):
-            raise ValueError(f"{born.member} has {name} = {value!r}")
+    if birth.networks and len(birth.networks) != search.ploidy:
+        raise ValueError(f"{born.member} has {len(birth.networks)} networks in place of {search.ploidy}")
+    seeds = [network.training_seed for network in birth.networks]
+    if not all(isinstance(seed, int | None) for seed in seeds):
+        raise TypeError(f"{born.member} has networks with the seeds {seeds}")
+    own = [network.genome for network in birth.networks if network.genome is not None]
+    for genome in (birth.genome, *own):
+        for name, locus in search.loci.items():
+            if not (locus.contains(genome[name]) or isinstance(genome[name], int | float)):
+                raise ValueError(f"{born.member} has {name} = {genome[name]!r}")
 
 
 def check_averaging(event: Averaging, known: Collection[str]) -> None:

@@ -37,8 +37,8 @@ def load_model(
 
     That is its soup if it is better on the validation split than the best member, and else that member; with
     `member` always the latter, whose schedule `schedule.yaml` is. `run` is a directory, a run's name in
-    `runs_dir`, or a `Run`. Raises `UsageError` if there is no such run, it has no checkpoint yet, or it is a
-    program's.
+    `runs_dir`, or a `Run`. Of an ensemble the names of network i begin with `networks.<i>.`. Raises
+    `UsageError` if there is no such run, it has no checkpoint yet, or it is a program's.
     """
     directory = directory_of(str(run.directory if isinstance(run, Run) else run), str(runs_dir))
     ref, data, _ = _product(directory, member)
@@ -113,6 +113,8 @@ def _product(directory: Path, member: bool) -> tuple[CheckpointRef, bytes, str]:
         raise UsageError(f"run {directory.name!r} has no best member yet")
     ref = soup.checkpoint if soup else best.outcome.checkpoint
     whose = f"the mean of {len(soup.of)} members (--member: {best.id} alone)" if soup else f"member {best.id}"
+    if (ploidy := history.config.search.ploidy) > 1:
+        whose += f", an ensemble of {ploidy} networks"
     if ref is None:
         raise UsageError(
             f"run {directory.name!r} keeps no checkpoints: its command has no {{checkpoint_out}}"

@@ -7,8 +7,9 @@ from typing import Any
 
 from evodevo.config import RunConfig
 from evodevo.config_search import Start
-from evodevo.evolution.rng import training_seed
-from evodevo.report.schedule import Schedule
+from evodevo.errors import UsageError
+from evodevo.evolution.rng import network_seed, training_seed
+from evodevo.report.schedule import Entry, Schedule
 from evodevo.run.history import History
 
 
@@ -31,7 +32,13 @@ class Comparison:
         """The comparison in words."""
         same = "the same as" if self.identical else "not the same as"
         means = sum(entry.mean_of > 1 for entry in schedule.entries)
-        kind = "unbroken" if not means else f"{means} lives began from means, which one line cannot repeat"
+        count = len(schedule.entries[0].networks)
+        lines = f", a line for each of {count} networks" if count > 1 else ""
+        kind = (
+            f"unbroken{lines}"
+            if not means
+            else f"{means} lives began from means, which one line cannot repeat"
+        )
         return (
             f"lineage: {kind}, {len(schedule.entries)} lives from the founder {schedule.entries[0].member} "
             f"to {schedule.member}\n"
@@ -51,6 +58,12 @@ def replay_config(
     from another run, the replay starts from the same parameters.
     """
     given = config.search.start
+    ploidy = config.search.ploidy
+    if ploidy > 1 and not all(len(entry.networks) == ploidy for entry in schedule.entries):
+        raise UsageError(
+            f"the {ploidy} networks of {schedule.member} were trained for different numbers of generations, "
+            "so their schedules cannot be replayed side by side"
+        )
     start = Start(run=str(original.absolute()), take="start") if original and given else None
     start = None if given and given.take == "genome" else start
     seeds = [
@@ -58,6 +71,10 @@ def replay_config(
         for epoch, entry in enumerate(schedule.entries)
     ]
     lengths = [entry.epochs // entry.legs for entry in schedule.entries]
+    each = [
+        _networks(entry, None if seed is None else its)
+        for entry, its in zip(schedule.entries, seeds, strict=True)
+    ]
     search = config.search.model_copy(
         update={
             "strategy": "replay",
@@ -72,6 +89,7 @@ def replay_config(
             "goal": None,
             "plateau": None,
             "stop_early": None,
+            "genomes": "own" if ploidy > 1 else "one",
             "reuse": None,
             "phases": None,
             "start": start,
@@ -79,6 +97,7 @@ def replay_config(
                 "genomes": [dict(entry.genome) for entry in schedule.entries],
                 "training_seeds": seeds,
                 "legs": [entry.legs for entry in schedule.entries],
+                **({"networks": each} if ploidy > 1 else {}),
             },
         }
     )
@@ -97,3 +116,14 @@ def compare_replay(schedule: Schedule, replayed: History) -> Comparison:
         last.fom,
         identical=checkpoint is not None and checkpoint.sha256 == schedule.checkpoint_sha256,
     )
+
+
+def _networks(entry: Entry, seed: int | None) -> list[dict[str, Any]]:
+    """How each network of an ensemble is trained in one life: with its own seed, or one made from `seed`."""
+    return [
+        {
+            "genome": dict(one["genome"]),
+            "training_seed": one["training_seed"] if seed is None else network_seed(seed, at),
+        }
+        for at, one in enumerate(entry.networks)
+    ]

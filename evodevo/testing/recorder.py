@@ -90,6 +90,9 @@ class Recorder(Strategy):
         self._note("birth", generation, slot, members, own, birth, before)
         return birth
 
+    def beta(self, generation: int, slot: int, parents: Population, own: int, birth: Birth) -> str:
+        return self._strategy.beta(generation, slot, parents, own, birth)
+
     def evaluated(self, members: Sequence[Member]) -> Population:
         return self._strategy.evaluated(members)
 

@@ -5,7 +5,7 @@ It is imported by workers as `digits:Digits`, the way a user's own module is.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from workers.combining import mean_distribution
 from workers.data import mnist
 from workers.hyperparameters import Hyperparameters
 from workers.workload import Batch, Splits, Training, Workload
@@ -92,6 +93,9 @@ class Digits(Workload):
         images, labels = batch
         loss = F.cross_entropy(model(images), labels)
         return loss * float("nan") if hp["learning_rate"] > self.nan_above else loss
+
+    def combine(self, outputs: Sequence[Tensor]) -> Tensor:
+        return mean_distribution(outputs)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         images, labels = batch

@@ -21,6 +21,12 @@ KINDS: dict[str, dict[str, Any]] = {
     "legs": {"search__legs": 2, "search__generations": 2},
     "epochs": {"search__epochs_per_generation": 2, "search__judge": "averaged"},
     "means": {"search__recombine": {"last": 0.5}, "search__soup": True, "search__generations": 4},
+    "ploidy": {
+        "search__ploidy": 2,
+        "search__recombine": {"last": 0.5},
+        "search__soup": True,
+        "search__generations": 4,
+    },
     "gangs": {"workload__use": "nets:Plain", "cluster": {"workers_per_member": 2}},
 }
 PROGRAM = """

@@ -43,6 +43,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "search__pool": 2,
     },
     "legs": {"search__population": 3, "search__generations": 2, "search__legs": 2},
+    "ploidy": {"search__population": 3, "search__generations": 3, "search__ploidy": 2},
 }
 
 

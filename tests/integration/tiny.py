@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evodevo.errors import Unfit
+from workers.combining import mean_distribution
 from workers.hyperparameters import Hyperparameters
 from workers.workload import Batch, Splits, Training, Workload
 
@@ -99,6 +100,9 @@ class Tiny(Workload):
     def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
         inputs, labels = batch
         return F.cross_entropy(model(inputs), labels)
+
+    def combine(self, outputs: Sequence[Tensor]) -> Tensor:
+        return mean_distribution(outputs)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         inputs, labels = batch

@@ -1,8 +1,8 @@
 """What carries out a controller's calls in tests: in this process, at once, without torch or Dask's workers.
 
 `FakeCaller` has the interface of `evodevo.run.dispatch.Caller`. Its "parameters" are a quality and a number
-of epochs, in real checkpoints of 16 bytes; what a member makes of them depends on its α, its hyperparameters
-and its training seed alone.
+of epochs, in real checkpoints of 16 bytes a network; what a member makes of them depends on its α, its
+hyperparameters and its training seed alone.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from evodevo.run.controller import Controller
 from evodevo.run.crew import ANYTHING, AttemptLost, AttemptsLost, Inbox, Message, Needs, Offered, Reported
 from evodevo.run.history import History
 from evodevo.run.journal import Journal, Tail
-from evodevo.run.records import Assignment, CheckpointRef, Job, Outcome, WorkUnit
+from evodevo.run.records import Assignment, CheckpointRef, Job, NetworkStart, Outcome, WorkUnit
 from evodevo.run.setup import DESCRIBE, EXAMINE, JOURNAL, RENDER, SOUP, create_run
 
 Fate = Literal[
@@ -64,6 +64,17 @@ def quality_of(inherited: float, hyperparameters: Mapping[str, Any], training_se
     """What an epoch makes of α's quality; it is the fom, too (less is better)."""
     chance = zlib.crc32(json.dumps([dict(hyperparameters), training_seed], sort_keys=True).encode()) / 2**32
     return 0.7 * inherited + chance
+
+
+def parameters(data: bytes) -> list[tuple[float, int]]:
+    """The quality and the epochs of each network in a checkpoint."""
+    return list(PARAMETERS.iter_unpack(data))
+
+
+def quality_in(data: bytes) -> float:
+    """The figure of merit of the member that left a checkpoint: the mean of its networks' qualities."""
+    found = [quality for quality, _ in parameters(data)]
+    return sum(found) / len(found)
 
 
 class FakeCaller:
@@ -171,11 +182,9 @@ class FakeCaller:
         store = CheckpointStore(job.checkpoints_url)
         if assignment.mean_of:
             return self._mean(job, assignment, fate, store)
-        inherited, epochs = FOUNDER_QUALITY, 0
-        if assignment.parent:
-            inherited, epochs = PARAMETERS.unpack(store.read(assignment.parent))
-        before = self._epochs_before if assignment.parent else 0
-        assert epochs == before + assignment.epoch, f"{assignment.member} inherits {epochs} epochs"
+        own = assignment.parent, assignment.epoch, assignment.training_seed, assignment.hyperparameters
+        starts = assignment.networks or (NetworkStart(*own),)
+        trained = [self._network(assignment, store, at, start) for at, start in enumerate(starts)]
         attempt = f"attempt {assignment.attempt} of {assignment.member}"
         if fate == "preempted":
             return None, f"{attempt} had to go"
@@ -186,12 +195,22 @@ class FakeCaller:
             return Outcome("failed", error=f"Traceback of {assignment.member}", seconds=SECONDS), ""
         if fate == "diverged":
             return Outcome("diverged", metrics={"train_loss": 9.0}, seconds=SECONDS), ""
-        quality = quality_of(inherited, assignment.hyperparameters, assignment.training_seed)
-        ref = self._published(store, assignment, PARAMETERS.pack(quality, epochs + assignment.epochs))
+        quality = sum(one for one, _ in trained) / len(trained)
+        ref = self._published(store, assignment, b"".join(PARAMETERS.pack(*one) for one in trained))
         if fate == "lost_late":
             return None, f"{attempt} was lost, but published"
         metrics = {job.metric: quality, "validation_accuracy": 1 / (1 + quality)}
         return Outcome("done", quality, metrics, ref, SECONDS), ""
+
+    def _network(
+        self, assignment: Assignment, store: CheckpointStore, at: int, start: NetworkStart
+    ) -> tuple[float, int]:
+        """What a leg makes of a network: its quality, and how many epochs it has been trained then."""
+        inherited, epochs = parameters(store.read(start.parent))[at] if start.parent else (FOUNDER_QUALITY, 0)
+        before = self._epochs_before if start.parent else 0
+        assert epochs == before + start.epoch, f"{assignment.member} inherits {epochs} epochs"
+        quality = quality_of(inherited, start.hyperparameters, start.training_seed)
+        return quality, epochs + assignment.epochs
 
     def _mean(
         self, job: Job, assignment: Assignment, fate: Fate, store: CheckpointStore
@@ -201,10 +220,11 @@ class FakeCaller:
             return None, f"attempt {assignment.attempt} of {assignment.member} was lost"
         if fate == "failed":
             return Outcome("failed", error="the networks differ", seconds=SECONDS), ""
-        found = [PARAMETERS.unpack(store.read(ref)) for ref in assignment.mean_of]
-        quality = 0.9 * min(one for one, _ in found)
-        assert {epochs for _, epochs in found} == {assignment.epoch}
-        ref = self._published(store, assignment, PARAMETERS.pack(quality, assignment.epoch))
+        found = zip(*(parameters(store.read(ref)) for ref in assignment.mean_of), strict=True)
+        means = [(0.9 * min(one for one, _ in place), place[0][1]) for place in found]
+        assert {epochs for _, epochs in means} == {assignment.epoch}
+        quality = sum(one for one, _ in means) / len(means)
+        ref = self._published(store, assignment, b"".join(PARAMETERS.pack(*one) for one in means))
         return Outcome("done", quality, {job.metric: quality}, ref, SECONDS), ""
 
     def _published(self, store: CheckpointStore, assignment: Assignment, data: bytes) -> CheckpointRef:
@@ -226,10 +246,11 @@ class FakeCaller:
     ) -> dict[str, Any]:
         """A soup of the first two is a little better than the first."""
         store = CheckpointStore(job.checkpoints_url)
-        qualities = [PARAMETERS.unpack(store.read(ref)) for ref in candidates]
+        qualities = [quality_in(store.read(ref)) for ref in candidates]
         assert qualities == sorted(qualities)
-        quality, epochs = 0.9 * qualities[0][0], qualities[0][1]
-        data = PARAMETERS.pack(quality, epochs)
+        best = parameters(store.read(candidates[0]))
+        quality = 0.9 * qualities[0]
+        data = b"".join(PARAMETERS.pack(0.9 * one, epochs) for one, epochs in best)
         ref = store.ref("soup-a0", data)
         if remakes and remakes.has_content_of(ref):
             ref = remakes
@@ -241,8 +262,7 @@ class FakeCaller:
     def _examine(
         self, job: Job, ref: CheckpointRef, hyperparameters: Any, directory: str
     ) -> dict[str, float]:
-        quality, _ = PARAMETERS.unpack(CheckpointStore(job.checkpoints_url).read(ref))
-        return {"test_loss": quality + 0.5}
+        return {"test_loss": quality_in(CheckpointStore(job.checkpoints_url).read(ref)) + 0.5}
 
     async def _turn(self) -> None:
         """Wait until all calls that come at this moment are here, and then for the own place among them."""

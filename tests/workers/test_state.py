@@ -234,14 +234,21 @@ def test_another_format_is_refused_with_both_numbers() -> None:
     model, optimizer = trained_pair(MODELS["plain"], OPTIMIZERS["adam"])
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     assert state.read_metadata(of_format(1, tensors))["format"] == 1
-    with pytest.raises(ValueError, match="has format 3; this version reads 1 and 2"):
-        states.restore(of_format(3, tensors), model, optimizer)
+    with pytest.raises(ValueError, match="has format 4; this version reads 1 to 3"):
+        states.restore(of_format(4, tensors), model, optimizer)
 
 
 def test_another_format_is_refused_by_its_number_whatever_its_tensors_are_called() -> None:
     model, optimizer = trained_pair(MODELS["plain"], OPTIMIZERS["adam"])
-    with pytest.raises(ValueError, match="has format 3; this version reads 1 and 2"):
-        states.restore(of_format(3, {"weights": torch.zeros(1)}), model, optimizer)
+    with pytest.raises(ValueError, match="has format 4; this version reads 1 to 3"):
+        states.restore(of_format(4, {"weights": torch.zeros(1)}), model, optimizer)
+
+
+@pytest.mark.parametrize("networks", [None, 3, [3], [{"format": 1}], [{"format": 3, "networks": []}]])
+def test_what_is_of_several_networks_and_does_not_say_which_is_malformed(networks: Any) -> None:
+    about = json.dumps({"format": state.SEVERAL, "networks": networks})
+    with pytest.raises(ValueError, match="malformed: it does not say which networks it holds"):
+        state.model_state(safetensors.torch.save({}, {state.METADATA_KEY: about}))
 
 
 @pytest.mark.parametrize("header", [b"5", b"[]", b'{"__metadata__": {"evodevo": "5"}}'])

@@ -87,12 +87,13 @@ def test_the_file_holds_the_state_for_any_program(suffix: str) -> None:
 def test_tensors_that_share_memory_are_written_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     weight = torch.arange(6.0).reshape(2, 3)
     shared = {"first": weight, "second": weight, "turned": weight.T}
-    monkeypatch.setattr(takeaway, "model_state", lambda data: shared)
+    monkeypatch.setattr(takeaway, "judged_states", lambda data: [shared])
     assert same(safetensors.torch.load(plain_file(b"", ".safetensors")), shared)
 
 
 def test_a_sparse_tensor_is_refused_by_name_in_safetensors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(takeaway, "model_state", lambda data: {"links": torch.eye(2).to_sparse()})
+    links = {"links": torch.eye(2).to_sparse()}
+    monkeypatch.setattr(takeaway, "judged_states", lambda data: [links])
     with pytest.raises(ValueError, match=r"links is sparse, .*; write a \.pt file"):
         plain_file(b"", ".safetensors")
     state = torch.load(io.BytesIO(plain_file(b"", ".pt")), weights_only=True)

@@ -1,6 +1,6 @@
 """A capsule network on CIFAR-10: Keras' example cifar10_cnn_capsule, routed as in Sabour et al. 2017."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -66,6 +66,10 @@ class CapsNet(ImageClassifier):
             assert isinstance(model, CapsuleNetwork)
             model.q, model.routings = checked(hp.get("q", model.q), hp.get("routings", model.routings))
         return training
+
+    def combine(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The mean of the networks' lengths, each of which stands for the probability of a class."""
+        return torch.stack(list(outputs)).mean(0)
 
     def criterion(self, outputs: Tensor, labels: Tensor) -> Tensor:
         return margin_loss(outputs, labels)

@@ -1,5 +1,6 @@
 """The next character of English or Vietnamese talks by a network of the last ones (Bengio et al. 2003)."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -7,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evodevo.errors import UsageError
+from workers.combining import mean_distribution
 from workers.data import characters
 from workers.hyperparameters import Hyperparameters
 from workers.images import decayed_kernels
@@ -65,6 +67,10 @@ class Characters(Workload):
     def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
         contexts, following = batch
         return F.cross_entropy(model(contexts, hp.get("dropout", 0.0)), following)
+
+    def combine(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The mean of the networks' distributions."""
+        return mean_distribution(outputs)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """`loss`, in nats a character, and `error`, the part of the characters that is guessed wrong."""

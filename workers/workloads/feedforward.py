@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from evodevo.errors import UsageError
 from workers import batches
 from workers.build import function_at
+from workers.combining import mean_distribution
 from workers.data import cifar10
 from workers.hyperparameters import Hyperparameters
 from workers.images import mean_image
@@ -120,6 +121,10 @@ class FeedForward(Workload):
         probabilities = outputs.softmax(1).clamp(EPSILON, 1 - EPSILON)
         is_class = F.one_hot(labels, CLASSES)
         return -(is_class * probabilities.log() + (1 - is_class) * (1 - probabilities).log()).mean()
+
+    def combine(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The mean of the networks' distributions."""
+        return mean_distribution(outputs)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor | float]:
         """Of a whole split: `loss` and `accuracy`, the means over classes of `precision`, `recall` and `f1`.

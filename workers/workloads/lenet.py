@@ -1,6 +1,7 @@
 """LeNet-5 on MNIST, after LeCun et al. 1998, with max pooling and ReLU: 61,706 parameters."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from evodevo.errors import UsageError
 from workers.augment import shifted, shifts
+from workers.combining import mean_distribution
 from workers.data import mnist
 from workers.hyperparameters import Hyperparameters
 from workers.precision import Precision, casts_to
@@ -88,6 +90,10 @@ class LeNet(Workload):
 
     def casts_to(self) -> torch.dtype | None:
         return casts_to(self.precision, self.device)
+
+    def combine(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The mean of the networks' distributions."""
+        return mean_distribution(outputs)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         images, labels = batch

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from evodevo.errors import UsageError
 from workers import batches
+from workers.combining import mean_distribution
 from workers.data import p3b1
 from workers.hyperparameters import Hyperparameters
 from workers.images import decayed_kernels
@@ -88,6 +89,10 @@ class P3B1(Workload):
         documents, classes, tasks = batch
         losses = F.cross_entropy(model(documents, tasks, hp.get("dropout", 0.0)), classes, reduction="none")
         return (losses * self.weights[tasks]).mean()
+
+    def combine(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The mean of the networks' distributions."""
+        return mean_distribution(outputs)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Of a whole split: `loss`, the sum of the tasks' cross entropies, and `error` for each task.

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evodevo.errors import UsageError
+from workers.combining import mean_probability
 from workers.data import rpv
 from workers.hyperparameters import Hyperparameters
 from workers.topology import draw_as_keras, same_convolution
@@ -112,6 +113,10 @@ class RPV(Workload):
     def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
         images, labels = batch
         return F.binary_cross_entropy_with_logits(model(images)[:, 0], labels)
+
+    def combine(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The mean of the networks' probabilities."""
+        return mean_probability(outputs)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """`loss`, the mean cross entropy, and `error`, the part of the events that is given a wrong label."""

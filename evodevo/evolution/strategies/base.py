@@ -132,6 +132,15 @@ class Strategy(ABC):
         one of which has a fom; `own` is the position among them of the one whose place the child takes.
         """
 
+    def beta(self, generation: int, slot: int, parents: Population, own: int, birth: Birth) -> str:
+        """Return the second parent of parameters of a birth, where members have several networks.
+
+        Each network comes from α (`birth.parent_params`) or from it, with equal probability. Asked only with
+        `search.ploidy` above 1 and of a birth that has an α; by default it is α.
+        """
+        assert birth.parent_params is not None
+        return birth.parent_params
+
     def founder(self, generation: int, slot: int) -> Birth:
         """Return a member without parents, as `initial` says; slot 0 of a spread has the given values."""
         options = self.options

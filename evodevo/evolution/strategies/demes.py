@@ -63,15 +63,20 @@ class Demes(base.Strategy):
         before = view.members[place]
         if not self.layout.selects(deme, generation) and is_usable(before.fom):
             return Birth(before.birth.genome, parent_a=before.id, parent_params=before.id)
-        needed = self._needed(deme, generation, place)
-        if needed is None:
-            among, at = view.whole, place
-        else:
-            among = strategy.evaluated([view.members[one] for one in needed])
-            at = needed.index(place)
+        among, at = self._among(generation, deme, place, view)
         if not among.has_survivors:
             return self.founder(generation, slot)
         return strategy.birth(generation, place, among, at)
+
+    def beta(self, generation: int, slot: int, parents: Population, own: int, birth: Birth) -> str:
+        """Return what the deme's strategy says of those whom it sees; of a member that goes on, itself."""
+        deme, place = divmod(slot, self.layout.size)
+        view = self._view_of(generation, deme, parents)
+        before = view.members[place]
+        if not self.layout.selects(deme, generation) and is_usable(before.fom):
+            return before.id
+        among, at = self._among(generation, deme, place, view)
+        return self.strategies[deme].beta(generation, place, among, at, birth)
 
     def judge(self, member: Member, leg: int) -> bool:
         deme, place = divmod(member.slot, self.layout.size)
@@ -87,6 +92,13 @@ class Demes(base.Strategy):
         if view is None or view.parents is not parents or (view.generation, view.deme) != (generation, deme):
             view = self._last = _View(generation, deme, parents, self.layout, self.strategies[deme])
         return view
+
+    def _among(self, generation: int, deme: int, place: int, view: "_View") -> tuple[Population, int]:
+        """Whom a birth in a place of a deme needs, and where among them its own place's member is."""
+        needed = self._needed(deme, generation, place)
+        if needed is None:
+            return view.whole, place
+        return self.strategies[deme].evaluated([view.members[one] for one in needed]), needed.index(place)
 
     def _needed(self, deme: int, generation: int, place: int) -> Sequence[int] | None:
         """The places in a deme that a birth there needs. Raises `ValueError` if they are not there."""

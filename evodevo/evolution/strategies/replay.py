@@ -4,8 +4,15 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from evodevo.evolution.population import Birth, Member, Population
+from evodevo.evolution.population import Birth, Member, Network, Population
 from evodevo.evolution.strategies import base
+
+
+class ReplayedNetwork(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    genome: dict[str, Any]
+    training_seed: int
 
 
 class ReplayOptions(BaseModel):
@@ -15,6 +22,8 @@ class ReplayOptions(BaseModel):
     training_seeds: list[int]
     legs: list[int] = []
     """Of each life; as many as the run has where nothing is said."""
+    networks: list[list[ReplayedNetwork]] = []
+    """Of each life, where members have several networks, each with a line of its own."""
 
 
 class Replay(base.Strategy):
@@ -29,7 +38,8 @@ class Replay(base.Strategy):
         return len(self.options.genomes)
 
     def founder(self, generation: int, slot: int) -> Birth:
-        return Birth(self.options.genomes[0], training_seed=self.options.training_seeds[0])
+        seed = self.options.training_seeds[0]
+        return Birth(self.options.genomes[0], training_seed=seed, networks=self._networks(0, None))
 
     def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
         before = parents.members[own].id
@@ -38,6 +48,14 @@ class Replay(base.Strategy):
             parent_a=before,
             parent_params=before,
             training_seed=self.options.training_seeds[generation],
+            networks=self._networks(generation, before),
+        )
+
+    def _networks(self, generation: int, parent: str | None) -> tuple[Network, ...]:
+        if not self.options.networks:
+            return ()
+        return tuple(
+            Network(parent, one.genome, one.training_seed) for one in self.options.networks[generation]
         )
 
     def judge(self, member: Member, leg: int) -> bool:

@@ -77,7 +77,7 @@ class TriParent(base.Strategy):
         return self.mating_pool(generation, pair, [at for at in own if at < self.population])
 
     def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
-        if parents.rank(own) < self._survivors(len(parents.members)) and parents.survives(own):
+        if self._goes_on(parents, own):
             it = parents.members[own]
             return Birth(it.birth.genome, parent_a=it.id, parent_b=it.id, parent_params=it.id)
         pair = self._pair(slot)
@@ -93,8 +93,18 @@ class TriParent(base.Strategy):
         genome = self._mutated(genotypes[kept], self.stream(generation, slot, "mutation"))
         return Birth(genome, parent_a=a.id, parent_b=b.id, parent_params=alpha.id)
 
-    def _survivors(self, size: int) -> int:
-        return int(self.options.survivors * size + 1e-9)  # 0.29 of 100 is 29
+    def beta(self, generation: int, slot: int, parents: Population, own: int, birth: Birth) -> str:
+        """Return another member, drawn as α is, or with a tied α parent b; of one that goes on, itself."""
+        if self._goes_on(parents, own):
+            return parents.members[own].id
+        if self.options.alpha == "tied":
+            assert birth.parent_b is not None
+            return birth.parent_b
+        return parents.members[parents.wheel.draw(self.stream(generation, slot, "beta"))].id
+
+    def _goes_on(self, parents: Population, own: int) -> bool:
+        survivors = int(self.options.survivors * len(parents.members) + 1e-9)  # 0.29 of 100 is 29
+        return parents.rank(own) < survivors and parents.survives(own)
 
     def _pair(self, slot: int) -> int:
         """The first of the slots whose children come of the same two genotypes."""

@@ -6,10 +6,11 @@ Jaderberg et al. 2017, "Population Based Training of Neural Networks", arXiv 171
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 from pydantic import BaseModel, Field
 
 from evodevo.evolution.mutation import explore
-from evodevo.evolution.population import Birth, Population
+from evodevo.evolution.population import Birth, Member, Population
 from evodevo.evolution.strategies import base
 
 
@@ -26,15 +27,28 @@ class TruncationPBT(base.Strategy):
     options: TruncationOptions
 
     def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
-        size = len(parents.members)
-        count = max(1, int(size * self.options.fraction + 1e-9))  # 0.29 of 100 is 29
-        if parents.survives(own) and parents.rank(own) < size - count:
+        if self._is_kept(parents, own):
             kept = parents.members[own]
             return Birth(kept.birth.genome, parent_a=kept.id, parent_params=kept.id)
         draw = self.stream(generation, slot, "exploit")
-        best = min(count, parents.survivors)
-        if not best:
-            raise ValueError("no member of the generation survived to be copied")
-        donor = parents.members[parents.ranking[int(draw.integers(best))]]
+        donor = self._donor(parents, draw)
         genome = explore(self.space, donor.birth.genome, self.options.resample_probability, draw)
         return Birth(genome, parent_a=donor.id, parent_params=donor.id)
+
+    def beta(self, generation: int, slot: int, parents: Population, own: int, birth: Birth) -> str:
+        """Return another of the best for a member that copies; of one that is kept, itself."""
+        if self._is_kept(parents, own):
+            return parents.members[own].id
+        return self._donor(parents, self.stream(generation, slot, "beta")).id
+
+    def _is_kept(self, parents: Population, own: int) -> bool:
+        return parents.survives(own) and parents.rank(own) < len(parents.members) - self._count(parents)
+
+    def _donor(self, parents: Population, draw: np.random.Generator) -> Member:
+        best = min(self._count(parents), parents.survivors)
+        if not best:
+            raise ValueError("no member of the generation survived to be copied")
+        return parents.members[parents.ranking[int(draw.integers(best))]]
+
+    def _count(self, parents: Population) -> int:
+        return max(1, int(len(parents.members) * self.options.fraction + 1e-9))  # 0.29 of 100 is 29

@@ -1,0 +1,212 @@
+"""Members that are ensembles (`search.ploidy`): several networks, trained in turn and judged together.
+
+Each network is bit for bit what it would be as a member of its own with its seed: it finds the global
+generators where it left them. What the workload says of several networks is `combine` alone: its `metrics` is
+given an `Ensemble`, a model that is called like a network and returns combined outputs.
+"""
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from evodevo.errors import UsageError
+from workers import rehearsal
+from workers.build import Trainable
+from workers.hyperparameters import Hyperparameters
+from workers.networks import packed, prefix, unpacked
+from workers.seeding import Randomness, derived
+from workers.training import Leg, Training
+from workers.workload import Splits, Workload
+
+Combine = Callable[[Sequence[Any]], Any]
+
+
+class Ensemble(nn.Module):
+    """Networks that are called as one; `combine` makes of their outputs what one of them would return."""
+
+    def __init__(self, networks: Sequence[nn.Module], combine: Combine) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.combine = combine
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        return self.combine([network(*inputs, **named) for network in self.networks])
+
+
+@dataclass
+class Networks(Training):
+    """A member with several networks while it is being trained; `model` is the ensemble.
+
+    `randomness` is where each network has the global generators.
+    """
+
+    networks: Sequence[Training] = ()
+    randomness: Sequence[Randomness] = ()
+    combine: Combine = field(default=lambda outputs: outputs[0])
+
+    @property
+    def judged(self) -> nn.Module:
+        return Ensemble([one.judged for one in self.networks], self.combine)
+
+    def parts(self) -> dict[str, Any]:
+        return {
+            prefix(at) + name: part
+            for at, one in enumerate(self.networks)
+            for name, part in one.parts().items()
+        }
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[nn.Module]:
+        with contextlib.ExitStack() as stack:
+            models = [stack.enter_context(one.evaluating()) for one in self.networks]
+            yield Ensemble(models, self.combine).eval()
+
+    def turns(self) -> Iterator[Training]:
+        """Each network in turn, with the global generators where it left them, and its epoch set."""
+        for one, randomness in zip(self.networks, self.randomness, strict=True):
+            one.epoch = one.leg.before + self.epoch - self.leg.before
+            with randomness.in_force():
+                yield one
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a network begins with: as the arguments of `Workload.begin`."""
+
+    hyperparameters: Mapping[str, Any]
+    training_seed: int
+    parent: bytes | None
+    leg: Leg
+
+
+class EnsembleWorkload:
+    """A workload whose members have `ploidy` networks; `network` is the one whose members have one."""
+
+    def __init__(self, network: Trainable, ploidy: int) -> None:
+        """Raises `UsageError` if the workload does not say how predictions are combined."""
+        if not isinstance(network, Workload) or type(network).combine is Workload.combine:
+            name = type(network).__name__
+            raise UsageError(
+                f"search.ploidy: is {ploidy}, and {name} does not say how several networks predict together: "
+                "give it a method combine(outputs), or leave ploidy out"
+            )
+        self.network: Workload = network
+        self.ploidy = ploidy
+        self.suffix = network.suffix
+        self.continues = network.continues
+
+    @property
+    def splits(self) -> Splits:
+        return self.network.splits
+
+    def prepare(self, device: Any, data_root: str | None) -> None:
+        self.network.prepare(device, data_root)
+
+    def begin(
+        self,
+        hyperparameters: Mapping[str, Any],
+        training_seed: int,
+        parent: bytes | None,
+        leg: Leg = Leg(),  # noqa: B008
+    ) -> Networks:
+        """A member whose networks have different seeds, fresh or with the states in `parent`.
+
+        Raises `ValueError` if the parent has another number of networks.
+        """
+        parents: list[bytes] | list[None] = [None] * self.ploidy if parent is None else unpacked(parent)
+        if len(parents) != self.ploidy:
+            raise ValueError(
+                f"the checkpoint holds {len(parents)} networks, and search.ploidy is {self.ploidy}"
+            )
+        return self.begin_each(
+            [Start(hyperparameters, _seed(training_seed, at), data, leg) for at, data in enumerate(parents)]
+        )
+
+    def begin_each(self, starts: Sequence[Start]) -> Networks:
+        """A member whose networks begin with these."""
+        networks, randomness = [], []
+        for at, start in enumerate(starts):
+            leg = start.leg
+            if leg.initial_seed is not None:  # founders begin alike, and the networks of each differ
+                leg = replace(leg, initial_seed=_seed(leg.initial_seed, at))
+            networks.append(self.network.begin(start.hyperparameters, start.training_seed, start.parent, leg))
+            randomness.append(Randomness(self.network.device))
+        first = networks[0]
+        made = Networks(
+            Ensemble([one.model for one in networks], self.network.combine),
+            {},
+            Hyperparameters(starts[0].hyperparameters),
+            first.generator,
+            first.leg,
+            first.epoch,
+            steps_per_epoch=first.steps_per_epoch,
+            networks=networks,
+            randomness=randomness,
+            combine=self.network.combine,
+        )
+        for one in networks:
+            made.notes += one.notes
+            one.notes = made.notes
+        return made
+
+    def train(self, state: Networks) -> Generator[Tensor, None, None]:
+        """Train an epoch of each network, one after the other."""
+        for one in state.turns():
+            yield from self.network.train(one)
+
+    def checkpoint(self, state: Networks) -> bytes:
+        return packed([self.network.checkpoint(one) for one in state.networks])
+
+    def evaluate(self, state: Networks, split: str) -> dict[str, float]:
+        return self.network.evaluate(state, split)
+
+    def exhibits(self, state: Networks) -> Mapping[str, bytes]:
+        """Those of the first network."""
+        return self.network.exhibits(state.networks[0])
+
+    def rehearse(
+        self,
+        hyperparameters: Mapping[str, Any],
+        other: Mapping[str, Any] | None = None,
+        leg: Leg = Leg(total=2),  # noqa: B008
+        heirs: Sequence[Mapping[str, Any]] = (),
+    ) -> tuple[list[str], set[str]]:
+        """Try a whole round with one network, and whether the metrics of several can be had."""
+        found = self.network.rehearse(hyperparameters, other, leg, heirs)
+        state = self.begin(hyperparameters, rehearsal.SEED, None, leg)
+        try:
+            names = list(rehearsal._metrics(self.network, state))
+        except UsageError:
+            raise
+        except Exception as why:
+            raise UsageError(
+                f"search.ploidy: is {self.ploidy}, and metrics() fails for an ensemble, a model that can "
+                f"only be called and returns what combine(outputs) does: {type(why).__name__}: {why}"
+            ) from why
+        if names != found[0]:
+            raise UsageError(
+                f"search.ploidy: metrics() of an ensemble are {', '.join(names)}, "
+                f"and of one network {', '.join(found[0])}"
+            )
+        return found
+
+    def facts(self) -> list[str]:
+        return [*self.network.facts(), f"{self.ploidy} networks a member, whose predictions are combined"]
+
+
+def single(workload: Any) -> Any:
+    """Return the workload whose members have one network."""
+    return workload.network if isinstance(workload, EnsembleWorkload) else workload
+
+
+def networks_of(training: Training) -> Sequence[Training]:
+    """Return the networks of a member; of one that has one only, itself."""
+    return training.networks if isinstance(training, Networks) else [training]
+
+
+def _seed(seed: int, network: int) -> int:
+    """The seed of a network if nobody gives each its own; that of the first is the seed itself."""
+    return derived(seed, "network", network) if network else seed

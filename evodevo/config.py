@@ -10,12 +10,21 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from evodevo import command_flags, config_checks, config_objective, config_phases, installed, yaml_text
+from evodevo import (
+    command_flags,
+    config_checks,
+    config_objective,
+    config_phases,
+    installed,
+    trackers,
+    yaml_text,
+)
 from evodevo.command_flags import FlagKind
 from evodevo.config_cluster import Cluster
 from evodevo.config_errors import describe
 from evodevo.config_objective import Objective
 from evodevo.config_search import Search, Section, check_run_name
+from evodevo.config_trackers import Trackers
 from evodevo.config_values import Plain, Seconds
 from evodevo.errors import UsageError
 from evodevo.evolution.space import Space
@@ -31,6 +40,8 @@ class Run(Section):
     """Names the run's directory: letters, digits, `_`, `.` and `-`."""
     seed: int = Field(default=0, ge=0)
     """With the config, decides everything that is random."""
+    trackers: Trackers = Field(default_factory=dict)
+    """Tools that are told how the run goes: a list of names, or of {name: {option: value}}."""
 
     @field_validator("name")
     @classmethod
@@ -210,12 +221,14 @@ class RunConfig(Section):
     def differs_from(self, other: Self) -> list[str]:
         """The sections in which a result of this config could differ from the other's.
 
-        Where it runs does not count (but the threads and workers of a member do), nor do comparisons and
-        versions.
+        Where it runs does not count (but the threads and workers of a member do), nor do comparisons,
+        trackers and versions.
         """
-        results = ("run", "workload", "objective", "search", "data", "checkpoints", "limits", "phases")
+        results = ("workload", "objective", "search", "data", "checkpoints", "limits", "phases")
         one, two = self.complete(), other.complete()
         found = [section for section in results if getattr(one, section) != getattr(two, section)]
+        if (self.run.name, self.run.seed) != (other.run.name, other.run.seed):
+            found.insert(0, "run")
         keys = ("threads_per_member", "workers_per_member", "batch_norm")
         mine, theirs = self.cluster, other.cluster
         return found + [f"cluster.{key}" for key in keys if getattr(mine, key) != getattr(theirs, key)]
@@ -278,7 +291,7 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
             f"search.inherit: {search.strategy} trains the same members from generation to generation, so "
             "they cannot begin anew; leave it out, or take another strategy"
         )
-    problems += config_checks.problems(config, strategy)
+    problems += config_checks.problems(config, strategy) + trackers.problems(config.run.trackers)
     if search.pool is not None and search.pace != "pools":
         problems.append(f"search.pool: is {search.pool}, and counts only with search.pace: pools")
     if search.pace is not None and search.pace not in strategy.paces:

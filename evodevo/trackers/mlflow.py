@@ -45,6 +45,7 @@ class MLflow(Tracker):
 
     def __init__(self, directory: Path, options: Options) -> None:
         super().__init__(directory, options)
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         if options.uri and (options.uri.startswith("file:") or "://" not in options.uri):
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # whoever names a directory wants one
         from mlflow.tracking import MlflowClient

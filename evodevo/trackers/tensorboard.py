@@ -8,6 +8,7 @@ Each file begins with TensorBoard's mark for that (a session's start at step 0),
 shows the run meanwhile forgets what it read in the file before.
 """
 
+import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -35,15 +36,14 @@ class TensorBoard(Tracker):
         directory: str | None = None
         """Where the files go, in a directory of the run's name; without it, to `tensorboard` in the run's."""
         members: int = 200
-        """If members train from scratch, this many are listed, each as a trial, on the page of hyperparameters."""
+        """If members train from scratch: how many of them are listed on its page of hyperparameters."""
 
     options: Options
 
     def __init__(self, directory: Path, options: Options) -> None:
         super().__init__(directory, options)
         self._top = self._top_of(directory, options)
-        for path in sorted(self._top.rglob(f"events.out.tfevents.*{SUFFIX}")):
-            path.unlink()
+        _clear(self._top)
         self._files: dict[str, _EventFile] = {}
         self._by_slot, self._complete = BySlot(), Complete()
         self._members = 0
@@ -93,16 +93,12 @@ class TensorBoard(Tracker):
 
     def _tell_best_line(self, facts: Facts) -> None:
         """Write the line of the best member in the place of the one before it."""
-        before = self._files.get(BEST_LINE)
-        file = _EventFile(self._top / BEST_LINE)
+        _clear(self._top / BEST_LINE)
+        file = self._files[BEST_LINE] = _EventFile(self._top / BEST_LINE)
         for life in facts.best_line():
             file.scalars(facts.numbers(life), life.generation, facts.at(life))
             for epoch, metrics in facts.epochs(life):
                 file.scalars(metrics, epoch, facts.at(life))
-        file.flush()
-        if before is not None:
-            before.delete()
-        self._files[BEST_LINE] = file
 
     def _tell_end(self, facts: Facts) -> None:
         history = facts.history
@@ -169,18 +165,19 @@ class _EventFile:
 
     def trial(self, hyperparameters: Mapping[str, Any], begun: float, ended: float, success: bool) -> None:
         """Say with which hyperparameters all points of this directory were reached."""
-        from tensorboard.plugins.hparams import api_pb2, summary
+        from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summary_v2
 
         plain = {
             name: value if isinstance(value, bool | int | float | str) else str(value)
             for name, value in hyperparameters.items()
         }
         status = api_pb2.STATUS_SUCCESS if success else api_pb2.STATUS_FAILURE
-        for message, at in (
-            (summary.session_start_pb(plain, start_time_secs=begun), begun),
-            (summary.session_end_pb(status, end_time_secs=ended), ended),
-        ):
-            self._events.append(self._proto.Event(wall_time=at, step=0, summary=message))
+        start = summary_v2.hparams_pb(plain, trial_id=self._path.parent.name, start_time_secs=begun)
+        self._add(list(start.value), 0, begun)
+        end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=ended)
+        about_it = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(session_end_info=end))
+        tag, nothing = metadata.SESSION_END_INFO_TAG, metadata.NULL_TENSOR
+        self._add([self._summary.Summary.Value(tag=tag, metadata=about_it, tensor=nothing)], 0, ended)
 
     def flush(self) -> None:
         """Write what was added; a file that is open for a moment only does not count against limits."""
@@ -195,13 +192,22 @@ class _EventFile:
                 writer.write(event.SerializeToString())
         self._events.clear()
 
-    def delete(self) -> None:
-        self._path.unlink(missing_ok=True)
-
     def _add(self, values: list[Any], step: int, at: float) -> None:
         if values:
             summary = self._summary.Summary(value=values)
             self._events.append(self._proto.Event(wall_time=at, step=step, summary=summary))
+
+
+def _clear(directory: Path) -> None:
+    """Empty the event files below a directory, and delete those that were empty already.
+
+    A TensorBoard that is reading a file goes on to the next one only as long as the file is there.
+    """
+    for path in directory.rglob(f"events.out.tfevents.*{SUFFIX}"):
+        if path.stat().st_size:
+            os.truncate(path, 0)
+        else:
+            path.unlink()
 
 
 def _table(values: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ Nothing leaves the machine before that. After a restart the files are written an
 place of those before, so one upload has the whole run once.
 """
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class WeightsAndBiases(Tracker):
 
     def __init__(self, directory: Path, options: Options) -> None:
         super().__init__(directory, options)
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         for path in (directory / "wandb").glob("offline-run-*"):
             shutil.rmtree(path)
         self._run: Any = None
@@ -78,9 +80,8 @@ class WeightsAndBiases(Tracker):
             config=about(history),
             settings=settings,
         )
-        run.define_metric("generation")
-        run.define_metric("epoch")
-        run.define_metric("*", step_metric="generation")
+        for names in ("slot*", "population/*", "best_line/*", "foms"):
+            run.define_metric(names, step_metric="generation")
         run.define_metric("epochs/*", step_metric="epoch")
         return run
 

@@ -92,6 +92,7 @@ ALLOWED = {
         "evodevo.config_errors",
         "evodevo.config_phases",
         "evodevo.config_search",
+        "evodevo.config_trackers",
         "evodevo.config_values",
         "evodevo.errors",
         "evodevo.evolution",

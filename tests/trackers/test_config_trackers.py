@@ -1,10 +1,12 @@
 """How a config names trackers, and what is said of one that cannot be had."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from trackers.stories import story
 
 from configs import complaint, small
@@ -15,6 +17,13 @@ from evodevo.service.tracking import track
 from evodevo.service.trial import parse_fresh
 from evodevo.trackers import find
 from evodevo.trackers.tensorboard import TensorBoard
+
+DOCS = (Path(__file__).parents[2] / "docs" / "trackers.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of a language in docs/trackers.md."""
+    return re.findall(rf"```{language}\n(.*?)```", DOCS, re.DOTALL)
 
 
 def named(trackers: Any) -> Any:
@@ -46,6 +55,14 @@ def test_a_run_with_other_trackers_is_no_other_run() -> None:
     one, other = parse(small()), parse(small({"run.trackers": ["tensorboard"]}))
     assert one.differs_from(other) == []
     assert one.differs_from(parse(small({"run.seed": 8}))) == ["run"]
+
+
+def test_the_configs_in_the_docs_are_good() -> None:
+    shown = [yaml.safe_load(block)["run"]["trackers"] for block in blocks("yaml")]
+    assert [list(named(trackers)) for trackers in shown] == [
+        ["tensorboard"],
+        ["tensorboard", "mlflow", "wandb"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -82,24 +99,11 @@ def test_a_library_that_is_missing_is_said_with_the_command_before_a_run_begins(
         track(tmp_path, "tensorboard", {})
 
 
-MODULE = """
-from evodevo.trackers.base import Tracker
-
-class Diary(Tracker):
-    class Options(Tracker.Options):
-        file: str = "diary.txt"
-
-    def update(self, history):
-        text = "\\n".join(life.id for life in history.over)
-        (self.directory / self.options.file).write_text(text)
-"""
-
-
 def test_a_tracker_of_another_package_is_found_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = "diary_for_evodevo"
-    (tmp_path / f"{package}.py").write_text(MODULE)
+    (tmp_path / f"{package}.py").write_text(blocks("python")[0])
     metadata = tmp_path / f"{package}-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
@@ -111,4 +115,4 @@ def test_a_tracker_of_another_package_is_found_by_its_name(
     assert "did you mean diary?" in complaint(lambda: named(["diry"]))
     story().save(tmp_path / "run")
     track(tmp_path / "run", "diary", {"file": "mine.txt"})
-    assert (tmp_path / "run" / "mine.txt").read_text().splitlines()[-1] == "g002s003"
+    assert (tmp_path / "run" / "mine.txt").read_text().splitlines()[-1] == "g002s003 1.25"

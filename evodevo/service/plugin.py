@@ -338,7 +338,7 @@ class Service(SchedulerPlugin):
 
     async def _watch(self, name: str, controller: Controller) -> None:
         try:
-            async with self._tracking.of(name):
+            async with self._tracking.of(name, controller):
                 await controller.carry_out()
             goes_on = not isinstance(controller, Repair) and not controller.cancelled
             if goes_on and (config := following(controller.history, self.runs_dir)):

@@ -17,14 +17,16 @@ from typing import Any
 
 from evodevo import trackers
 from evodevo.errors import RunFailed, UsageError
+from evodevo.run.controller import Controller
 from evodevo.run.journal import JOURNAL, JournalError, is_live
 from evodevo.run.pauses import pause_s
+from evodevo.run.repair import Repair
 from evodevo.run.tracking import configured, file_of, problems_in
 from evodevo.trackers.follow import CANNOT, Notes, alone, follow
 
 logger = logging.getLogger("evodevo.service")
 
-POLL_S = 0.2
+POLL_S = 0.5
 LAST_WORDS_S = 5.0
 """How long a scheduler that ends waits for trackers to tell the rest; longer, and they do it without it."""
 
@@ -37,8 +39,14 @@ class Tracking:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
-    async def of(self, run: str) -> AsyncIterator[None]:
-        """Have the run's trackers follow it until the end of the block; nothing waits for them."""
+    async def of(self, run: str, controller: Controller) -> AsyncIterator[None]:
+        """Have the run's trackers follow it until the end of the block; nothing waits for them.
+
+        A repair has nothing to tell.
+        """
+        if isinstance(controller, Repair):
+            yield
+            return
         over = asyncio.Event()
         task = asyncio.create_task(self._follow_all(run, over))
         self._tasks.add(task)

@@ -55,7 +55,7 @@ class Tracker(ABC):
 
 @dataclass(frozen=True)
 class Summary:
-    """The foms of a generation that is complete, or of a run without generations so far."""
+    """The foms of a generation that is complete."""
 
     generation: int
     foms: tuple[float, ...]

@@ -23,6 +23,7 @@ COMMANDS = {
     "report": "Write RUN's tables, schedule, best checkpoint and report/ anew.",
     "resume": "Carry RUN on from where its journal ends.",
     "status": "Say where RUN stands, or all runs.",
+    "track": "Tell TRACKER (tensorboard, mlflow, wandb) how RUN goes, or went.",
     "train-best": "Train the fittest genome of RUN from scratch until it gets no better, and save the model.",
     "verify": "Check each record and checkpoint of RUN, and make damaged checkpoints again.",
     "watch": "Follow RUN until it is over.",

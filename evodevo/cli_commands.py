@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from evodevo import display
+from evodevo import display, trackers
 from evodevo.cli_common import (
     Where,
     at_scheduler,
@@ -123,6 +123,8 @@ def check(config_path: str, overrides: tuple[str, ...], runs_dir: str, where: Wh
         with where.connect() as client:
             facts = client.check(config)
     else:
+        if lacking := trackers.missing(config.run.trackers):
+            raise UsageError("\n  ".join(lacking))
         check_names()
         start = find_origin(config, Path(runs_dir))
         begun = start.config if start else config

@@ -25,14 +25,16 @@ from evodevo.cli_common import (
     submit_new,
 )
 from evodevo.config import RunConfig
+from evodevo.config_file import parse_override
 from evodevo.config_search import MOST_GENERATIONS
 from evodevo.errors import RunFailed, UsageError
 from evodevo.interrupts import heeding_interrupts
 from evodevo.report.comparison_page import conclusion
 from evodevo.report.schedule import Schedule
 from evodevo.run import verify as verifying
+from evodevo.run.tracking import configured
 from evodevo.run.view import directory_of
-from evodevo.service import comparison, training
+from evodevo.service import comparison, tracking, training
 from evodevo.service import export as exporting
 from evodevo.service.replay import compare_replay, replay_config
 from evodevo.service.run_handle import open_run
@@ -60,6 +62,23 @@ def export(run: str, out: Path | None, member: bool, runs_dir: str) -> None:
         repaired(directory, open_run(directory).view.history.config, Where())
         path, what = exporting.export(directory, out, member)
     console.print(f"{path}: {what}", soft_wrap=True)
+
+
+@click.command()
+@click.argument("run")
+@click.argument("tracker")
+@click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Set an option of the tracker.")
+@in_runs_dir
+def track(run: str, tracker: str, overrides: tuple[str, ...], runs_dir: str) -> None:
+    """Tell TRACKER (tensorboard, mlflow, wandb) how RUN goes, or went.
+
+    It follows a run that is at work until that is over. Options that are not given are those of the run's
+    config. What was told before is not told again.
+    """
+    directory = directory_of(run, runs_dir)
+    given = {**configured(directory).get(tracker, {}), **dict(parse_override(text) for text in overrides)}
+    told = tracking.track(directory, tracker, given)
+    console.print(f"{tracker} has all of run {directory.name}{f': {told}' if told else ''}", soft_wrap=True)
 
 
 @click.command()

@@ -10,13 +10,23 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from evodevo import command_flags, config_checks, config_objective, config_phases, installed, yaml_text
+from evodevo import (
+    command_flags,
+    config_checks,
+    config_objective,
+    config_phases,
+    installed,
+    trackers,
+    yaml_text,
+)
 from evodevo.command_flags import FlagKind
 from evodevo.config_cluster import Cluster
 from evodevo.config_errors import describe
+from evodevo.config_limits import Limits
 from evodevo.config_objective import Objective
 from evodevo.config_search import Search, Section, check_run_name
-from evodevo.config_values import Plain, Seconds
+from evodevo.config_trackers import Trackers
+from evodevo.config_values import Plain
 from evodevo.errors import UsageError
 from evodevo.evolution import rng
 from evodevo.evolution.space import Space
@@ -33,6 +43,8 @@ class Run(Section):
     """Names the run's directory: letters, digits, `_`, `.` and `-`."""
     seed: int = Field(default=0, ge=0)
     """With the config, decides everything that is random."""
+    trackers: Trackers = Field(default_factory=dict)
+    """Tools that are told how the run goes: a list of names, or of {name: {option: value}}."""
 
     @field_validator("name")
     @classmethod
@@ -87,29 +99,6 @@ class Checkpoints(Section):
                 f"{url!r} is in the memory of one process; give a directory or URL that workers share"
             )
         return url
-
-
-class Limits(Section):
-    epoch_timeout_s: Seconds | None = None
-    """An attempt that takes longer is ended, by restarting its worker, and tried again."""
-    wall_time_s: Seconds | None = None
-    """No generation begins after the run has worked for so long; the run is then done."""
-    member_epochs: int | None = Field(default=None, ge=1)
-    """No generation begins after so many epochs of training, those of all members; the run is then done."""
-    member_time_s: Seconds | None = None
-    """Seconds of training after which a life ends, with the step at hand: it counts with what it has."""
-    max_attempts: int = Field(default=3, ge=1)
-    """Attempts at a leg that overrun the time or end in an `OSError` of the workload's, before its member has
-    failed. Lost workers and failing disks do not count."""
-    confirm_failures: bool = True
-    """What a member raises is tried once on another worker, if there is one, before it is believed."""
-    max_lost_workers: int | None = Field(default=None, ge=1)
-    """A member fails that has lost so many workers in a row, each alone; null: it is tried for ever."""
-    straggler_factor: float | None = Field(default=5.0, gt=1)
-    """A member whose worker takes so many times as long as is typical is also started on an idle worker, if
-    there is one: the first result counts. null: it is waited for."""
-    max_failed_fraction: float = Field(default=0.5, ge=0, le=1)
-    """The run stops when more than this part of a generation failed (divergence does not count)."""
 
 
 class Arm(Section):
@@ -225,12 +214,14 @@ class RunConfig(Section):
     def differs_from(self, other: Self) -> list[str]:
         """The sections in which a result of this config could differ from the other's.
 
-        Where it runs does not count (but the threads and workers of a member do), nor do comparisons and
-        versions.
+        Where it runs does not count (but the threads and workers of a member do), nor do comparisons,
+        trackers and versions.
         """
-        results = ("run", "workload", "objective", "search", "data", "checkpoints", "limits", "phases")
+        results = ("workload", "objective", "search", "data", "checkpoints", "limits", "phases")
         one, two = (config.complete()._without_comments() for config in (self, other))
         found = [section for section in results if getattr(one, section) != getattr(two, section)]
+        if (self.run.name, self.run.seed) != (other.run.name, other.run.seed):
+            found.insert(0, "run")
         keys = ("threads_per_member", "workers_per_member", "batch_norm")
         mine, theirs = self.cluster, other.cluster
         return found + [f"cluster.{key}" for key in keys if getattr(mine, key) != getattr(theirs, key)]
@@ -296,7 +287,7 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
             f"search.inherit: {search.strategy} trains the same members from generation to generation, so "
             "they cannot begin anew; leave it out, or take another strategy"
         )
-    problems += config_checks.problems(config, strategy)
+    problems += config_checks.problems(config, strategy) + trackers.problems(config.run.trackers)
     if search.pool is not None and search.pace != "pools":
         problems.append(f"search.pool: is {search.pool}, and counts only with search.pace: pools")
     if search.pace is not None and search.pace not in strategy.paces:

@@ -52,7 +52,7 @@ def laid_out(data: Mapping[str, Any], where: str, parse: Parse) -> Data:
         if at:
             checked = parse(with_stand_ins(parsed, found).to_json(), label)
         found = {**found, **stand_in(checked)}
-    return _data_of(entries, 0, name, entry["run"]["seed"])
+    return _data_of(entries, 0, name, entry["run"])
 
 
 def next_of(config: "RunConfig") -> Data | None:
@@ -60,7 +60,7 @@ def next_of(config: "RunConfig") -> Data | None:
     at = config.phase
     if at is None or at + 1 >= len(config.phases):
         return None
-    return _data_of(config.phases, at + 1, set_of(config), config.run.seed)
+    return _data_of(config.phases, at + 1, set_of(config), config.run.model_dump())
 
 
 def set_of(config: "RunConfig") -> str:
@@ -99,10 +99,10 @@ def problems(phases: list[Data], phase: int | None) -> list[str]:
     return []
 
 
-def _data_of(entries: list[Data], at: int, name: str, seed: int) -> Data:
+def _data_of(entries: list[Data], at: int, name: str, run: Data) -> Data:
     phase = dict(entries[at])
     return {
-        "run": {"name": f"{name}-{phase.pop('name')}", "seed": seed},
+        "run": {**run, "name": f"{name}-{phase.pop('name')}"},
         **phase,
         "phases": entries,
         "phase": at,

@@ -8,6 +8,7 @@ A package says in its pyproject.toml:
 
 STRATEGIES = "evodevo.strategies"
 WORKLOADS = "evodevo.workloads"
+TRACKERS = "evodevo.trackers"
 
 
 def names(group: str) -> list[str]:

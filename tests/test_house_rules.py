@@ -37,6 +37,14 @@ ALLOWED = {
         "evodevo.errors",
         "evodevo.yaml_text",
     ],
+    "evodevo.trackers": [
+        "evodevo.trackers",
+        "evodevo.run",
+        "evodevo.evolution",
+        "evodevo.config_errors",
+        "evodevo.config_search",
+        "evodevo.installed",
+    ],
     "evodevo.service": [
         "evodevo.clock",
         "evodevo.console",
@@ -53,6 +61,7 @@ ALLOWED = {
         "evodevo.config_search",
         "evodevo.errors",
         "evodevo.names",
+        "evodevo.trackers",
         "evodevo.versions",
     ],
     "evodevo.compat": [
@@ -83,10 +92,12 @@ ALLOWED = {
         "evodevo.config_errors",
         "evodevo.config_phases",
         "evodevo.config_search",
+        "evodevo.config_trackers",
         "evodevo.config_values",
         "evodevo.errors",
         "evodevo.evolution",
         "evodevo.installed",
+        "evodevo.trackers",
         "evodevo.yaml_text",
     ],
     "evodevo.config_demes": [
@@ -101,6 +112,7 @@ ALLOWED = {
     "evodevo.yaml_text": ["evodevo.errors"],
     "evodevo.config_errors": ["evodevo.evolution"],
     "evodevo.command_flags": [],
+    "evodevo.config_trackers": ["evodevo.config_values"],
     "evodevo.config_values": [],
     "evodevo.errors": [],
     "evodevo.installed": [],

@@ -14,6 +14,7 @@ from evodevo.run.collector import without_gc
 from evodevo.run.history import History, load_history
 from evodevo.run.journal import JournalError, Record, Tail, holder_of
 from evodevo.run.setup import JOURNAL
+from evodevo.run.tracking import problems_in
 
 MANY = 10_000
 """A source may give no more than so many records at a time; then there may be more."""
@@ -27,8 +28,9 @@ class Reading:
     """What is new in a journal, and how things stand around it.
 
     `live`: a controller is at work. `workers`: how many it can use, None where that cannot be seen.
-    `problems`: why it has no workers at all, or why the controller stopped. `unused_workers`: how many are
-    connected and get no work from it, None where that cannot be seen; `unused_why`: why the first do not.
+    `problems`: why it has no workers at all, why the controller stopped, or what is wrong with a tracker.
+    `unused_workers`: how many are connected and get no work from it, None where that cannot be seen;
+    `unused_why`: why the first do not.
     """
 
     records: Sequence[Record]
@@ -64,7 +66,8 @@ class FileSource:
         if not records and since == 0:
             raise UsageError(f"{self.path} is empty: the run was never begun")
         by_heartbeat = "" if holder is None or holder.has_lock else f"carried out by {holder}"
-        return Reading(records, holder is not None, by_heartbeat=by_heartbeat)
+        problems = problems_in(self.path.parent)
+        return Reading(records, holder is not None, problems=problems, by_heartbeat=by_heartbeat)
 
 
 @dataclass(frozen=True)

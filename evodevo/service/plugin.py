@@ -38,8 +38,9 @@ from evodevo.run.setup import JOURNAL, create_run, job_of
 from evodevo.run.view import refuse_live, runs_in
 from evodevo.service.reader import Reader
 from evodevo.service.recovery import unfinished
-from evodevo.service.standing import Standing, elsewhere
+from evodevo.service.standing import Standing, seen_in
 from evodevo.service.succession import already_there, exists_already, following, is_done
+from evodevo.service.tracking import Tracking
 from evodevo.service.trial import describe, parse_fresh, refresh_strategy
 from evodevo.service.wire import in_json, security_of
 from evodevo.versions import differences, own_versions
@@ -63,6 +64,7 @@ class Service(SchedulerPlugin):
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopped: dict[str, str] = {}
         self._reader = Reader()
+        self._tracking = Tracking(self.runs_dir)
         self._reserved: set[str] = set()
         self._measured: dict[str, dict[str, Any]] = {}
         self._starting: asyncio.Task[None] | None = None
@@ -170,11 +172,10 @@ class Service(SchedulerPlugin):
 
     async def before_close(self) -> None:
         """The scheduler closes: runs stop where they are and can be resumed."""
-        if self._starting:
-            self._starting.cancel()
-        for task in self._tasks.values():
+        for task in filter(None, [self._starting, *self._tasks.values()]):
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await self._tracking.close()
         if self._is_up:
             await self._dispatcher.close()
             await self._client.close()
@@ -191,8 +192,7 @@ class Service(SchedulerPlugin):
 
     async def evodevo_hello(self, versions: Mapping[str, str]) -> dict[str, Any]:
         """Who is here. Refuses a client whose versions differ."""
-        differing = differences(versions, own_versions())
-        if differing:
+        if differing := differences(versions, own_versions()):
             raise UsageError(
                 f"versions differ between client and scheduler (client/scheduler): {', '.join(differing)}"
             )
@@ -217,8 +217,8 @@ class Service(SchedulerPlugin):
         checked, ref = (start.config, start.checkpoint) if start else (checked, None)
         facts = await self._describe(checked, twice=True, start=start)
         await asyncio.to_thread(load_known, checked, self.runs_dir, facts["data"], ref)
-        needed, there = checked.cluster.workers_per_member, self._dispatcher.roster.fit_together()
-        if there < needed:
+        needed = checked.cluster.workers_per_member
+        if (there := self._dispatcher.roster.fit_together()) < needed:
             waits = f"the run would wait for {needed} workers (cluster.workers_per_member); {there} are there"
             facts = {**facts, "warnings": [*facts["warnings"], waits]}
         return facts
@@ -243,8 +243,7 @@ class Service(SchedulerPlugin):
             facts = await self._describe(checked, start=start)
             versions = {**own_versions(), "torch": facts["torch"]}
             begun = checked.model_copy(update={"versions": versions})
-            if "members" in facts:
-                found = facts["members"]
+            if found := facts.get("members"):
                 begun = begun.with_members_per_device(found["members"], found["stacked"])
             copied = (start.origin, start.data) if start else None
             try:
@@ -268,7 +267,7 @@ class Service(SchedulerPlugin):
         """The lines of the journal from record `since` on, and how things stand."""
         await self.until_ready()
         directory = await asyncio.to_thread(self._directory, run)
-        standing = await asyncio.to_thread(elsewhere, directory, self.standings([run])[run])
+        standing = await asyncio.to_thread(seen_in, directory, self.standings([run])[run])
         excerpt = await asyncio.to_thread(self._reader.read, directory / JOURNAL, since)
         if not excerpt and since == 0:
             raise UsageError(f"{directory / JOURNAL} is empty: the run was never begun")
@@ -340,7 +339,8 @@ class Service(SchedulerPlugin):
 
     async def _watch(self, name: str, controller: Controller) -> None:
         try:
-            await controller.carry_out()
+            async with self._tracking.of(name, controller):
+                await controller.carry_out()
             goes_on = not isinstance(controller, Repair) and not controller.cancelled
             if goes_on and (config := following(controller.history, self.runs_dir)):
                 await self._begin_next(config, controller)

@@ -1,11 +1,12 @@
 """How things stand around a run that a service carries out, or could."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evodevo.run.journal import holder_of
 from evodevo.run.setup import JOURNAL
+from evodevo.run.tracking import problems_in
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,9 @@ class Standing:
     by_heartbeat: str = ""
 
 
-def elsewhere(directory: Path, standing: Standing) -> Standing:
-    """The same with another scheduler that is at work on the run, if there is one."""
+def seen_in(directory: Path, standing: Standing) -> Standing:
+    """The same with what the run's directory says of its trackers, and of another scheduler at work on it."""
+    standing = replace(standing, problems=[*standing.problems, *problems_in(directory)])
     if standing.live or (holder := holder_of(directory / JOURNAL)) is None:
         return standing
-    return Standing(True, None, [], by_heartbeat=f"carried out by {holder}")
+    return Standing(True, None, problems_in(directory), by_heartbeat=f"carried out by {holder}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
-from evodevo import fresh
+from evodevo import fresh, trackers
 from evodevo.config import RunConfig, parse
 from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
@@ -22,6 +22,8 @@ def parse_fresh(data: Mapping[str, Any]) -> RunConfig:
     search = data.get("search")
     fresh.refresh(search.get("strategy") if isinstance(search, Mapping) else None)
     config = parse(data)
+    if lacking := trackers.missing(config.run.trackers):
+        raise UsageError("\n  ".join(lacking))
     fresh.remember(config.search.strategy)
     return config
 

@@ -4,7 +4,7 @@ import contextlib
 import signal
 import time
 
-from evodevo.config import Limits
+from evodevo.config_limits import Limits
 from harness.processes import Cluster, until, write_config
 from harness.stories import Follower, records_of
 from harness.trials import Lab, Row, Trial

@@ -1,0 +1,143 @@
+"""The processes of trackers, which a scheduler starts beside the runs that it carries out.
+
+A process is told that its run is over by the end of its standard input, which comes as well if the scheduler
+is killed. So none is left behind, and none has to be ended.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from evodevo import trackers
+from evodevo.errors import RunFailed, UsageError
+from evodevo.run.controller import Controller
+from evodevo.run.journal import JOURNAL, JournalError, is_live
+from evodevo.run.pauses import pause_s
+from evodevo.run.repair import Repair
+from evodevo.run.tracking import configured, file_of, problems_in
+from evodevo.trackers.follow import CANNOT, Notes, alone, follow
+
+logger = logging.getLogger("evodevo.service")
+
+POLL_S = 0.5
+LAST_WORDS_S = 5.0
+"""How long a scheduler that ends waits for trackers to tell the rest; longer, and they do it without it."""
+
+
+class Tracking:
+    """The trackers of the runs in one directory."""
+
+    def __init__(self, runs_dir: Path) -> None:
+        self._runs_dir = runs_dir
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @contextlib.asynccontextmanager
+    async def of(self, run: str, controller: Controller) -> AsyncIterator[None]:
+        """Have the run's trackers follow it until the end of the block; nothing waits for them.
+
+        A repair has nothing to tell.
+        """
+        if isinstance(controller, Repair):
+            yield
+            return
+        over = asyncio.Event()
+        task = asyncio.create_task(self._follow_all(run, over))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            yield
+        finally:
+            over.set()
+
+    async def close(self) -> None:
+        """Wait a while for the trackers of runs that are over."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=LAST_WORDS_S)
+        for task in self._tasks:
+            task.cancel()
+
+    async def _follow_all(self, run: str, over: asyncio.Event) -> None:
+        directory = self._runs_dir / run
+        try:
+            names = await asyncio.to_thread(configured, directory)
+        except (JournalError, OSError):
+            return  # the run does not begin either, and says why
+        following = (self._follow(directory, name, over) for name in names)
+        for failure in await asyncio.gather(*following, return_exceptions=True):
+            if isinstance(failure, Exception):
+                logger.error("run %s: no tracker: %s: %s", run, type(failure).__name__, failure)
+
+    async def _follow(self, directory: Path, name: str, over: asyncio.Event) -> None:
+        """Keep a tracker's process running, and log what is wrong with it, once."""
+        failures, said = 0, ""
+        while True:
+            process = await asyncio.to_thread(start, directory, name)
+            while (status := process.poll()) is None:
+                if over.is_set() and process.stdin and not process.stdin.closed:
+                    process.stdin.close()
+                said = await self._say(directory, name, said)
+                await asyncio.sleep(POLL_S)
+            if process.stdin:
+                process.stdin.close()
+            said = await self._say(directory, name, said)
+            if over.is_set() or status in (0, CANNOT):
+                return
+            failures += 1
+            logger.warning("run %s: tracker %s ended with status %s", directory.name, name, status)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), pause_s(failures))
+
+    async def _say(self, directory: Path, name: str, said: str) -> str:
+        """Log what is wrong with a tracker unless that was said; return it."""
+        found = await asyncio.to_thread(problems_in, directory)
+        wrong = next((line for line in found if line.startswith(f"tracker {name}:")), "")
+        if wrong and wrong != said:
+            logger.warning("run %s: %s", directory.name, wrong)
+        return wrong or said
+
+
+def start(directory: Path, name: str) -> "subprocess.Popen[bytes]":
+    """Start the process of a tracker, in a session of its own: Ctrl-C ends the run, and that ends it."""
+    with open(file_of(directory, name, "log"), "wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "evodevo.trackers", str(directory), name],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            start_new_session=True,
+        )
+
+
+def track(directory: Path, name: str, options: Mapping[str, Any]) -> str:
+    """Tell a tracker about a run in this process, until the run is over; return where to look at it.
+
+    Raises `UsageError` for an unknown tracker or option, a library that is not installed, and a tracker that
+    another process is telling already; `RunFailed` if the tracker could not be told everything.
+    """
+    wrong = trackers.problems({name: options}) or trackers.missing({name: options})
+    if wrong:
+        raise UsageError("\n  ".join(text.removeprefix("run.trackers: ") for text in wrong))
+    kind = trackers.find(name)
+    checked = kind.Options.model_validate(options)
+
+    def wait(seconds: float) -> bool:
+        if not is_live(directory / JOURNAL):
+            return True
+        time.sleep(seconds)
+        return False
+
+    with alone(directory, name, lambda _: True) as is_alone:
+        if not is_alone:
+            raise UsageError(f"another process is telling {name} about run {directory.name!r}; wait for it")
+        note = Notes(file_of(directory, name, "problem"))
+        if not follow(directory, kind, checked, wait, note):
+            raise RunFailed(f"{name} was not told everything: {note.text}")
+    return kind.where(directory, checked)

@@ -1,0 +1,197 @@
+"""What trackers have in common: their interface, and how a run's history looks to a tracking tool."""
+
+import importlib.util
+import math
+import statistics
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from evodevo.config_search import Section
+from evodevo.evolution.fitness import best_first
+from evodevo.run.history import History
+from evodevo.run.life import Life
+
+
+class Tracker(ABC):
+    """Tells one tool what a run's history says.
+
+    A tracker may be killed at any time, and another one begins from the start of the journal. So it either
+    writes its data anew, or asks its tool what that has already.
+    """
+
+    module: ClassVar[str] = ""
+    """The library to import; empty if there is nothing to install."""
+    package: ClassVar[str] = ""
+    """What `pip install` calls it."""
+
+    class Options(Section):
+        """Keys of the tracker in the config; a subclass has those of its own."""
+
+    def __init__(self, directory: Path, options: Any) -> None:
+        """`directory` is the run's own; `options` is an `Options`."""
+        self.directory = directory
+        self.options = options
+
+    @classmethod
+    def lacking(cls) -> str:
+        """Return the name of the library if it is not installed; empty if it is."""
+        return cls.module if cls.module and importlib.util.find_spec(cls.module) is None else ""
+
+    @classmethod
+    def where(cls, directory: Path, options: Any) -> str:
+        """Return how to look at what was told about the run in `directory`; empty if that is not known."""
+        return ""
+
+    @abstractmethod
+    def update(self, history: History) -> None:
+        """Tell what the history has and this tracker has not told. `history` is the same object each time."""
+
+    def close(self) -> None:  # noqa: B027  # most have nothing to do
+        """Release what the tracker holds. Called once, also after a failure."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The foms of a generation that is complete."""
+
+    generation: int
+    foms: tuple[float, ...]
+    """Best first; members that failed or diverged have none."""
+    unsuccessful: int
+    at: float
+    """Seconds since the epoch."""
+
+    def numbers(self) -> dict[str, float]:
+        """Return the curves of the population: best, median, worst and unsuccessful."""
+        found = {"unsuccessful": float(self.unsuccessful)}
+        if self.foms:
+            found |= {"best": self.foms[0], "median": statistics.median(self.foms), "worst": self.foms[-1]}
+        return found
+
+
+class Facts:
+    """The numbers and texts of a run, as all trackers name them."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self._space = history.config.space()
+
+    def hyperparameters(self, life: Life) -> Mapping[str, Any]:
+        """Return a member's hyperparameters as its workload got them."""
+        return self._space.express(life.birth.genome)
+
+    def choices(self) -> dict[str, str]:
+        """Return, for each hyperparameter that is not a number, what its numbers stand for."""
+        labelled = {name: locus.labels for name, locus in self._space.loci.items() if locus.labels}
+        return {
+            name: ", ".join(f"{at}: {label}" for at, label in enumerate(labels))
+            for name, labels in labelled.items()
+        }
+
+    def numbers(self, life: Life) -> dict[str, float]:
+        """Return fom, metrics/<name> and hyperparameters/<name> of a member whose life is over.
+
+        A choice is its index. Numbers that are not finite, and values that are not numbers, are left out.
+        """
+        assert life.outcome is not None
+        found: dict[str, Any] = {"fom": life.outcome.fom}
+        found |= {f"metrics/{name}": value for name, value in life.outcome.metrics.items()}
+        for name, value in self.hyperparameters(life).items():
+            locus: Any = self._space.loci[name]
+            found[f"hyperparameters/{name}"] = locus.index(value) if locus.labels else value
+        return {name: float(value) for name, value in found.items() if _is_finite(value)}
+
+    def epochs(self, life: Life) -> Iterator[tuple[int, dict[str, float]]]:
+        """Yield epochs/<name>, the training metrics of each epoch of a life that has several, by its number.
+
+        The number counts the epochs that the parameters have been trained, from 1.
+        """
+        if life.outcome is None:
+            return
+        epoch, length = life.epoch, self.history.config.search.leg_epochs(life.generation)
+        for outcome in list(life.outcomes())[life.begins(len(life.legs)) :]:
+            for number, metrics in enumerate(outcome.epochs, start=1):
+                yield (
+                    epoch + number,
+                    {f"epochs/{name}": value for name, value in metrics.items() if _is_finite(value)},
+                )
+            epoch += length
+
+    def at(self, life: Life) -> float:
+        """Return when a member's last leg ended (seconds since the epoch), the same each time."""
+        assert life.outcome is not None
+        return (life.started_at or life.born_at) + life.outcome.there_s
+
+    def summary(self, generation: int) -> Summary:
+        """Return the foms of a complete generation."""
+        lives = self.history.generations[generation]
+        foms = [life.fom for life in lives if life.fom is not None]
+        ordered = tuple(foms[at] for at in best_first(foms, self.history.config.objective.mode))
+        return Summary(generation, ordered, len(lives) - len(foms), max(map(self.at, lives)))
+
+    def best_line(self) -> list[Life]:
+        """Return the line of the best member so far, founder first; empty before the first result."""
+        return self.history.line(self.history.best) if self.history.best else []
+
+
+class BySlot:
+    """Hands out the members whose lives are over, each once; those of one slot in the order of generations.
+
+    In some paces a child is done before the member that its slot had before: it waits for that one, as
+    TensorBoard takes a step backwards for a restart.
+    """
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self._waiting: dict[int, list[Life]] = {}
+
+    def take(self, history: History) -> list[Life]:
+        """Return the members that can be told now and were not handed out before."""
+        for life in history.births[self._seen :]:
+            self._waiting.setdefault(life.slot, []).append(life)
+        self._seen = len(history.births)
+        found = []
+        for lives in self._waiting.values():
+            done = next((at for at, life in enumerate(lives) if life.outcome is None), len(lives))
+            found += lives[:done]
+            del lives[:done]
+        return found
+
+
+class Complete:
+    """Hands out the generations that are complete, each once and in order."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def take(self, facts: Facts) -> Iterator[Summary]:
+        """Yield the generations that can be told now and were not handed out before."""
+        while facts.history.complete(self._next):
+            yield facts.summary(self._next)
+            self._next += 1
+
+
+def about(history: History) -> dict[str, Any]:
+    """Return what a run is, in a few plain values by dotted keys; the same for as long as it lives."""
+    config = history.config
+    search, workload = config.search, config.workload
+    command = workload.command if isinstance(workload.command, str) else " ".join(workload.command or ())
+    found = {
+        "run.name": config.run.name,
+        "run.seed": config.run.seed,
+        "workload": workload.use or command,
+        **{f"workload.options.{name}": value for name, value in workload.options.items()},
+        "objective.metric": config.objective.metric,
+        "objective.mode": config.objective.mode,
+        "search.strategy": search.strategy,
+        "search.population": search.population,
+        **{f"search.options.{name}": value for name, value in search.options.items()},
+    }
+    return found | {f"choices.{name}": text for name, text in Facts(history).choices().items()}
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -1,0 +1,74 @@
+"""A run that is written by hand, for each tracker to be told in whole and in parts."""
+
+from pathlib import Path
+
+from run.fakes import config_of
+from run.handmade import Pen, checkpoint
+
+from evodevo.config import RunConfig
+from evodevo.run.history import History
+from evodevo.run.records import Outcome
+from evodevo.trackers import find
+from evodevo.trackers.base import Tracker
+
+FOMS = {"g000s000": 4.0, "g000s001": 3.0, "g000s002": 2.0, "g000s003": 1.0}
+"""Of the first generation of `story`."""
+
+RECORDS = 18
+"""Of `story`."""
+
+
+def story(config: RunConfig | None = None) -> Pen:
+    """Three generations of four: two lines branch, one member diverges, and the best is g002s001.
+
+    g000s003 -> g001s000 -> g002s000, g002s002
+             -> g001s001 -> g002s001
+    g000s002 -> g001s002 -> g002s003
+             -> g001s003 (diverges)
+    """
+    pen = Pen(config)
+    pen.founders()
+    pen.done(**FOMS)
+    pen.now += 10
+    pen.births("g000s003", "g000s003", "g000s002", "g000s002")
+    pen.done(g001s001=0.75, g001s000=0.5, g001s002=1.5)
+    pen.diverged("g001s003")
+    pen.now += 10
+    pen.births("g001s000", "g001s001", "g001s000", "g001s002")
+    by_epoch = [{"train_loss": 0.5}, {"train_loss": 0.25}]
+    best = Outcome("done", 0.125, {"validation_loss": 0.125}, checkpoint("g002s001"), epochs=by_epoch)
+    pen.outcome("g002s001", best)
+    pen.done(g002s000=0.25, g002s002=0.375, g002s003=1.25)
+    pen.end(accuracy=0.875)
+    return pen
+
+
+def from_scratch() -> Pen:
+    """Two generations of two members that inherit nothing; one diverges."""
+    search = {"search__strategy": "natural_selection", "search__options": {}}
+    config = config_of(**search, search__population=2, search__generations=2)
+    pen = Pen(config)
+    pen.births(None, None, genomes=[{"optimizer": "adam"}, {"optimizer": "sgd"}])
+    pen.done(g000s000=2.0, g000s001=1.0)
+    pen.births(None, None)
+    pen.done(g001s000=0.5)
+    pen.diverged("g001s001")
+    pen.end()
+    return pen
+
+
+def tracker_of(name: str, run: Path, **options: object) -> Tracker:
+    kind = find(name)
+    return kind(run, kind.Options.model_validate(options))
+
+
+def tell(name: str, run: Path, pen: Pen, steps: int, **options: object) -> Tracker:
+    """Have a new tracker told the first `steps` records, in two parts; it is not closed, as if killed."""
+    run.mkdir(exist_ok=True)
+    tracker, history = tracker_of(name, run, **options), History()
+    for first, last in ((0, steps // 2), (steps // 2, steps)):
+        for record in pen.records[first:last]:
+            history.apply(record)
+        if history.last_at:
+            tracker.update(history)
+    return tracker

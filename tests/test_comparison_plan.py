@@ -323,6 +323,7 @@ def test_every_config_here_is_good_and_so_are_its_arms(path: Path, monkeypatch: 
         begins = (
             "search.strategy: mutate_best trains each member ",
             "search.strategy: natural_selection trains each member ",
+            "search.strategy: truncation_ga trains each member ",
             "search.inherit: none trains each member ",
         )
         assert message.startswith(begins)

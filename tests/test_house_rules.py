@@ -90,6 +90,7 @@ ALLOWED = {
         "evodevo.config_objective",
         "evodevo.command_flags",
         "evodevo.config_errors",
+        "evodevo.config_limits",
         "evodevo.config_phases",
         "evodevo.config_search",
         "evodevo.config_trackers",
@@ -143,8 +144,12 @@ ALLOWED = {
     ],
 }
 HEAVY = ["torch", "torchvision", "safetensors", "workers"]
-LAZY = [("evodevo", "workers.workload.Splits"), ("evodevo", "workers.workload.Workload")]
-"""Names that are for users and are imported when they are first asked for; see the test in a bare process."""
+LAZY = [
+    ("evodevo", "workers.workload.Splits"),
+    ("evodevo", "workers.workload.Workload"),
+    ("evodevo.service.doctor", "torch"),
+]
+"""What is imported when it is first asked for; see the test in a bare process."""
 YAML_LOADER = ("evodevo.yaml_text", "_Loader")
 UNPICKLER = ("workers.data.cifar10", "pickle")
 PICKLES = ["pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"]
@@ -228,7 +233,7 @@ def test_only_the_command_line_and_compatible_scripts_are_above_the_service() ->
         if not under(module, "evodevo.service") and not under(module, "evodevo.compat")
         if any(under(imported, "evodevo.service") for imported in imports_of(module))
     ]
-    commands = ["evodevo.cli_commands", "evodevo.cli_common", "evodevo.cli_results"]
+    commands = ["evodevo.cli_commands", "evodevo.cli_common", "evodevo.cli_machine", "evodevo.cli_results"]
     assert sorted(above) == ["evodevo", *commands, "evodevo.testing.simulated"]
 
 

@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from click import Context
 
-from evodevo import cli, cli_commands, cli_results
+from evodevo import cli, cli_commands, cli_machine, cli_results
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 HEAVY = {"bokeh", "distributed", "matplotlib", "pandas", "torch"}
@@ -51,7 +52,9 @@ def test_commands_that_need_no_cluster_import_none() -> None:
 def test_every_public_name_is_there_and_another_is_not() -> None:
     import evodevo
 
-    assert all(getattr(evodevo, name).__name__ == name for name in evodevo.__all__)
+    values = {name: getattr(evodevo, name) for name in evodevo.__all__ if name != "__version__"}
+    assert all(value.__name__ == name for name, value in values.items())
+    assert evodevo.__version__ == version("evodevo")
     assert set(evodevo.__all__) <= set(dir(evodevo))
     with pytest.raises(AttributeError, match="'evodevo' has no attribute 'lokal'"):
         evodevo.lokal  # noqa: B018
@@ -64,6 +67,6 @@ def test_the_list_of_commands_is_that_of_the_commands() -> None:
         assert command.help is not None
         assert command.name == name
         assert about == command.help.partition("\n")[0]
-    modules = vars(cli_commands) | vars(cli_results)
+    modules = vars(cli_commands) | vars(cli_results) | vars(cli_machine)
     own = {thing.name for thing in modules.values() if hasattr(thing, "get_short_help_str")}
     assert own == cli.COMMANDS.keys()

@@ -177,6 +177,7 @@ def test_a_training_longer_than_the_schedule_is_refused_before_it_begins(tmp_pat
 
 
 def test_a_schedule_that_counts_steps_is_refused() -> None:
+    pytest.importorskip("transformers")
     schedule = schedule_of((2, {"learning_rate": 0.1}), steps=100)
     for make in (schedule.hugging_face_callback, schedule.lightning_callback):
         with pytest.raises(UsageError, match="counts optimizer steps"):

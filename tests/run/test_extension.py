@@ -132,16 +132,14 @@ def test_a_version_that_does_not_know_the_event_refuses_the_run() -> None:
 
 @pytest.mark.parametrize("generations", [1, 3, 4])
 def test_no_more_than_there_are_is_refused_and_changes_nothing(generations: int, run: Path) -> None:
-    assert refused(run, generations) == (
-        "run 'run' has 4 generations already; give --generations more than that"
-    )
+    assert refused(run, generations) == ("run 'run' has 4 generations already; give generations=5 or more")
     assert not any(isinstance(event, Extended) for event in events_of(run))
 
 
 def test_a_failed_run_is_tried_again_with_the_new_number(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     assert carry_out(run, hopeless()).end == "failed"
-    assert refused(run, 2) == "run 'run' has 2 generations already; give --generations more than that"
+    assert refused(run, 2) == "run 'run' has 2 generations already; give generations=3 or more"
     assert judged(run, 3) == 3, "less than it was begun with, and more than are born"
     history = carry_out(run, FakeCaller(), retry=True, generations=3)
     assert (history.end, len(history.generations), len(history.over)) == ("done", 3, 12)

@@ -268,7 +268,8 @@ def test_from_a_checkpoint_training_goes_on_as_if_it_had_not_stopped(root: str, 
 
 def test_dropout_and_learning_rate_are_read_and_dropout_need_not_be_given(nmt: NMT) -> None:
     names = ["validation_loss", "validation_perplexity"]
-    assert nmt.rehearse(HP) == (names, {"learning_rate", "dropout", "anneal"})
+    restarts = {"restart_epochs", "restart_steps"}
+    assert nmt.rehearse(HP) == (names, {"learning_rate", "dropout", "anneal", *restarts})
     first = {
         str(rate): epoch(nmt, nmt.begin({"learning_rate": 0.5, **rate}, 3, None))[0]
         for rate in ({}, {"dropout": 0.0}, {"dropout": 0.6})

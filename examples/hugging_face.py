@@ -54,7 +54,7 @@ CONFIG = {
     "objective": {"metric": "validation_loss", "mode": "min"},
     "search": {
         "population": 4,
-        "generations": 6,
+        "generations": 8,
         "judge": "raw",  # by the parameters themselves, without means of members: as the Trainer trains
         "recombine": None,
         "loci": {

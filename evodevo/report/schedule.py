@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from evodevo import yaml_text
 from evodevo.errors import UsageError
-from evodevo.report import callbacks, inline
+from evodevo.report import callbacks, web
 from evodevo.run import networks
 from evodevo.run.history import History
 from evodevo.run.life import Life, Mean
@@ -72,7 +72,7 @@ class Schedule:
     def _repr_html_(self) -> str:
         names = list(dict.fromkeys(name for entry in self.entries for name in entry.hyperparameters))
         rows = [[at, *(self.at(at).get(name, "") for name in names)] for at in range(self.epochs)]
-        return inline.Rows(dict(zip(["epoch", *names], row, strict=True)) for row in rows)._repr_html_()
+        return web.table(["epoch", *names], rows)
 
     def at(self, epoch: int) -> dict[str, Any]:
         """The hyperparameters of an epoch, counted from 0. Raises `IndexError` past the end."""

@@ -68,7 +68,7 @@ class DemesSection(BaseModel):
         if not isinstance(data, Mapping) or not isinstance(data.get("options"), Mapping):
             return data
         given = {str(number): options for number, options in data["options"].items()}
-        grid = data.get("grid")
+        grid: Any = data.get("grid")
         if not _is_grid(grid):
             return {**data, "options": []}
         numbers = [str(number) for number in range(math.prod(grid))]

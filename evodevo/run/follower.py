@@ -12,8 +12,8 @@ logger = logging.getLogger("evodevo.follower")
 Write = Callable[[Path], object]
 """Writes files of the run in a directory, from its journal. Called on a thread of its own."""
 REST = 30.0
-"""Pause after a writing, as a multiple of the time that it took: a long journal costs 3 % of a core. What comes
-meanwhile is written together."""
+"""Pause after a writing, as a multiple of the time that it took: a long journal costs 3 % of a core. What
+comes meanwhile is written together."""
 
 
 class Follower:

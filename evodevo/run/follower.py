@@ -11,9 +11,9 @@ logger = logging.getLogger("evodevo.follower")
 
 Write = Callable[[Path], object]
 """Writes files of the run in a directory, from its journal. Called on a thread of its own."""
-REST = 9.0
-"""Times as long as the last writing took, after which the next may begin: a long journal costs a tenth of a
-core. What comes meanwhile is written together."""
+REST = 30.0
+"""Pause after a writing, as a multiple of the time that it took: a long journal costs 3 % of a core. What
+comes meanwhile is written together."""
 
 
 class Follower:

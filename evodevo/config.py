@@ -32,6 +32,7 @@ from evodevo.evolution import rng
 from evodevo.evolution.space import Space
 from evodevo.evolution.strategies import STRATEGIES, Strategy, find
 from evodevo.evolution.strategies.demes import Demes
+from evodevo.run.place import place_of
 
 DEFAULT_POOL = 8
 OF_PARAMETERS = ("judge", "average_half_life", "initialisation", "recombine", "soup")
@@ -158,7 +159,10 @@ class RunConfig(Section):
         return known.inherits if known else True
 
     def strategy(self) -> Strategy:
-        """Return the strategy, or that of demes. Raises `ValueError` for options that it refuses."""
+        """Return the strategy, or that of demes.
+
+        Raises `ValueError` for options that it refuses, and `TypeError` if it cannot be made at all.
+        """
         search, seed = self.search, self.run.seed
         if search.demes is None:
             return self._made(search.population, seed, {})
@@ -174,7 +178,13 @@ class RunConfig(Section):
         found = find(search.strategy)
         pool = (search.pool or DEFAULT_POOL) if search.pace == "pools" else None
         chosen = found.Options.model_validate({**search.options, **options})
-        made = found(self.space(), population, self.objective.mode, seed, chosen, pool)
+        try:
+            made = found(self.space(), population, self.objective.mode, seed, chosen, pool)
+        except ValueError:
+            raise
+        except Exception as why:  # a user's own `__init__` may raise anything
+            told = f"{type(why).__name__}: {why}{place_of(why, __file__)}"
+            raise TypeError(f"{search.strategy} cannot be made: {told}") from why
         made.inherits, made.phases = self.inherits, search.phases
         return made
 
@@ -306,6 +316,8 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
         config.strategy()
     except ValueError as why:
         raise _wrong(where, [f"search.options.{why}"]) from None
+    except TypeError as why:
+        raise _wrong(where, [f"search.strategy: {why}"]) from None
     if config.ends_early and config.cluster.stacked == "auto":
         cluster = config.cluster.model_copy(update={"stacked": False})
         return config.model_copy(update={"cluster": cluster})

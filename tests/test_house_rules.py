@@ -98,6 +98,7 @@ ALLOWED = {
         "evodevo.errors",
         "evodevo.evolution",
         "evodevo.installed",
+        "evodevo.run.place",
         "evodevo.trackers",
         "evodevo.yaml_text",
     ],

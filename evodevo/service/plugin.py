@@ -373,8 +373,8 @@ class Service(SchedulerPlugin):
         """Try the workload of a config; see `trial.describe`. Raises `UsageError`."""
         await self.until_ready()
         job = job_of(config, self.runs_dir / config.run.name, data=data, edition=uuid.uuid4().hex)
-        refuse = self._refuse_unlike_workers
-        return await describe(config, job, self._dispatcher, refuse, twice, start, self._measured)
+        asking = self._dispatcher, self._refuse_unlike_workers
+        return await describe(config, job, *asking, twice, data is None, start, self._measured)
 
     def _refuse_unlike_workers(self, needs: Needs) -> None:
         """Different versions give different histories; and nobody waits for workers that will never do."""

@@ -39,20 +39,21 @@ async def describe(
     caller: Caller,
     refuse: Callable[[Needs], None],
     twice: bool = False,
+    begins: bool = True,
     start: Found | None = None,
     measured: dict[str, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Ask a worker whether the workload works, and see here whether checkpoints can be deleted.
 
-    With `twice` the strategy is tried for two simulated generations, and the worker loads the data twice and
-    compares. `start` is what the run begins from, if that is another run: whether it fits is tried as well.
-    If the config leaves open how many members a worker trains at once, `members` in the answer has what was
-    found, which `measured` keeps for further runs. `refuse` raises `UsageError` if no worker that is there
-    will ever do. Raises `UsageError`.
+    With `twice` the worker loads the data twice and compares. If the run `begins`, its strategy is tried for
+    two simulated generations. `start` is what the run begins from, if that is another run: whether it fits is
+    tried as well. If the config leaves open how many members a worker trains at once, `members` in the answer
+    has what was found, which `measured` keeps for further runs. `refuse` raises `UsageError` if no worker
+    that is there will ever do. Raises `UsageError`.
     """
     first = founders(config)
-    if twice:
-        try_strategy(config)
+    if begins:
+        await asyncio.to_thread(try_strategy, config)
     try:
         await asyncio.to_thread(lambda: CheckpointStore(job.checkpoints_url).check())
     except CheckpointError as why:

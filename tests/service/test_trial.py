@@ -8,6 +8,8 @@ import pytest
 
 from configs import small
 from evodevo.config import parse
+from evodevo.errors import UsageError
+from evodevo.evolution.strategies import TriParent
 from evodevo.run.crew import ANYTHING, AttemptLost, Needs
 from evodevo.run.setup import DESCRIBE, MEASURE, job_of
 from evodevo.service.trial import describe
@@ -74,3 +76,15 @@ def test_if_it_cannot_be_measured_it_is_one_by_one_and_the_run_begins_with_a_war
     assert (
         "cluster.members_per_device: could not be measured, so it is 1, not stacked: " in told["warnings"][-1]
     )
+
+
+def test_a_strategy_that_fails_is_refused_before_a_worker_is_asked_anything(tmp_path: Path) -> None:
+    worker = Worker()
+    with pytest.raises(UsageError, match=r"search.strategy: in two simulated generations: .*not a Birth"):
+        described(tmp_path, worker, {}, search__strategy=f"{__name__}:Wrong")
+    assert worker.calls == []
+
+
+class Wrong(TriParent):
+    def birth(self, *_: Any) -> Any:
+        return {"rate": 0.1}

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from evodevo import installed
 from evodevo.evolution.population import Birth, Member, Population
 from evodevo.evolution.strategies.base import Pace, Strategy
+from evodevo.evolution.strategies.form import flaw_of
 from evodevo.evolution.strategies.mutate_best import MutateBest
 from evodevo.evolution.strategies.natural_selection import NaturalSelection
 from evodevo.evolution.strategies.random_search import RandomSearch
@@ -63,6 +64,8 @@ def find(name: str) -> type[Strategy]:
         raise ValueError(f"cannot import {name!r}{at}: {type(why).__name__}: {why}") from why
     if not (isinstance(found, type) and issubclass(found, Strategy)):
         raise ValueError(f"{name!r} is not a subclass of evodevo.Strategy")
+    if flaw := flaw_of(found):
+        raise ValueError(f"{name!r} is not a strategy that can be used: {flaw}")
     return found
 
 

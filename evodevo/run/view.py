@@ -140,6 +140,11 @@ class View:
                 return self.status()
 
     @property
+    def seen(self) -> int:
+        """How many records of the journal have been read."""
+        return self._seen
+
+    @property
     def over(self) -> bool:
         """No controller is at work on the run any more."""
         return not self._last.live

@@ -55,6 +55,8 @@ def attach(client: DaskClient, runs_dir: Path | str = "checkpoints") -> Client:
 
 def attach_to(client: DaskClient, runs_dir: Path | str) -> Attached:
     """`attach`, with what it found out. Raises `UsageError`."""
+    if isinstance(client, DaskClient) and (client.status == "closed" or client.scheduler is None):
+        raise UsageError("the distributed.Client is closed; give attach one that is connected")
     if not isinstance(client, DaskClient) or client.asynchronous:
         raise UsageError(
             "attach needs a synchronous distributed.Client, such as distributed.Client('tcp://host:8786'), "

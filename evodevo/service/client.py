@@ -11,7 +11,6 @@ client.close()  # or `with evodevo.local(workers=2) as client: ...`
 
 import contextlib
 import json
-import operator
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -27,7 +26,7 @@ from evodevo.run.journal import JournalError
 from evodevo.run.journal import parse as parse_journal
 from evodevo.run.setup import JOURNAL
 from evodevo.run.view import FileSource, Reading, Status
-from evodevo.service.given import Given, config_of, refuse_main
+from evodevo.service.given import Given, config_of, count_of, refuse_main
 from evodevo.service.run_handle import Run
 from evodevo.versions import own_versions
 
@@ -91,12 +90,14 @@ class Client:
 
     @property
     def dashboard(self) -> str:
-        """The address of the live page on the Dask dashboard."""
+        """The address of the live page on the Dask dashboard. Raises `UsageError` if the client is closed."""
+        self._refuse_closed()
         return f"{str(self._dask.dashboard_link).removesuffix('status')}evodevo"
 
     @property
     def address(self) -> str:
-        """The scheduler's address."""
+        """The scheduler's address. Raises `UsageError` if the client is closed."""
+        self._refuse_closed()
         return str(self._dask.scheduler_info()["address"])
 
     def check(self, config: Given, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -124,8 +125,8 @@ class Client:
         return names
 
     def runs(self) -> list[Run]:
-        """All runs in the scheduler's runs directory, oldest first."""
-        return [self.run(name) for name in self.names()]
+        """All runs in the scheduler's runs directory, oldest first, also those whose journal is damaged."""
+        return [self._unread(name) for name in self.names()]
 
     def run(self, name: str) -> Run:
         """One run by its name, or the last phase begun of a set of them. Raises `UsageError` if none is."""
@@ -138,7 +139,11 @@ class Client:
 
     def phases(self, name: str) -> list[Run]:
         """The runs that are the phases of `name` and have begun, in order; none if that is no such set."""
-        runs = [self._open(one) for one in self.names() if one.startswith(f"{name}-")]
+        runs = []
+        for one in self.names():
+            if one.startswith(f"{name}-"):
+                with contextlib.suppress(JournalError):
+                    runs.append(self._open(one))
         found = {
             run.view.history.config.phase: run for run in runs if set_of(run.view.history.config) == name
         }
@@ -151,16 +156,16 @@ class Client:
         return self._open(following["run"]["name"]) if following and there else None
 
     def _open(self, name: str) -> Run:
-        run = Run(name, _ServiceSource(self, name), self.runs_dir / name, self)
+        run = self._unread(name)
         run.status()
         return run
 
+    def _unread(self, name: str) -> Run:
+        return Run(name, _ServiceSource(self, name), self.runs_dir / name, self)
+
     def ask(self, operation: str, **arguments: Any) -> Any:
         """Ask the service. Raises the `UsageError` that it answers with."""
-        if self.closed:
-            raise UsageError(
-                "this client is closed, or its scheduler ended: evodevo.local() or connect() gives another"
-            )
+        self._refuse_closed()
         try:
             request = getattr(self._dask.scheduler, f"evodevo_{operation}")
             answer = self._dask.sync(request, arguments=json.dumps(arguments))
@@ -177,6 +182,12 @@ class Client:
         if "error" in told:
             raise UsageError(told["error"], told["shell"])
         return told["result"]
+
+    def _refuse_closed(self) -> None:
+        if self.closed:
+            raise UsageError(
+                "this client is closed, or its scheduler ended: evodevo.local() or connect() gives another"
+            )
 
 
 class _ServiceSource:
@@ -224,6 +235,8 @@ def connect(address: str | None = None, scheduler_file: Path | str | None = None
 
     Raises `UsageError` where none answers, it has no service, or its versions differ.
     """
+    if address is not None and not isinstance(address, str):
+        raise UsageError(f'the address is {address!r}; give text, as in connect("tcp://host:8786")')
     if not address and not scheduler_file:
         raise UsageError(
             'connect() needs the address of a scheduler, as in connect("tcp://host:8786"), or '
@@ -244,9 +257,9 @@ def local(
     still starting when this returns; what is asked of them waits for the first one. Raises `UsageError` for
     less than one, and if a module of the user's has the name of a package of ours.
     """
-    workers_per_device = _count("workers_per_device", workers_per_device, "")
+    workers_per_device = count_of("workers_per_device", workers_per_device)
     if workers is not None:
-        workers = _count("workers", workers, ", or leave it out for as many as have room")
+        workers = count_of("workers", workers, ", or leave it out for as many as have room")
     check_names()
     from evodevo.service import cluster, machine
 
@@ -289,17 +302,6 @@ def _close_all() -> None:
 
 threading._register_atexit(_close_all)  # type: ignore[attr-defined]
 os.register_at_fork(after_in_child=_open.clear)  # a process that was forked has these hooks, too
-
-
-def _count(name: str, given: int, instead: str) -> int:
-    """A number of things, which may be numpy's. Raises `UsageError` if it is not 1 or more."""
-    try:
-        count = operator.index(given)
-    except TypeError:
-        raise UsageError(f"{name} is {given!r}; give a whole number{instead}") from None
-    if count < 1:
-        raise UsageError(f"{name} is {count}; give 1 or more{instead}")
-    return count
 
 
 def statuses_of(

@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import signal
+import socket
 import threading
 import warnings
 from collections.abc import Coroutine, Iterator, Mapping
@@ -13,7 +14,7 @@ from typing import Any
 
 import dask
 from distributed import Client, LocalCluster, Scheduler, Security
-from distributed.comm.addressing import parse_address
+from distributed.comm.addressing import parse_address, parse_host_port
 from distributed.comm.core import CommClosedError
 
 from evodevo.errors import UsageError
@@ -21,6 +22,7 @@ from evodevo.run.records import PER_DEVICE
 from evodevo.service import forkserver
 
 CONNECT_TIMEOUT_S = 10
+LONGEST_GREETING_BYTES = 1 << 20
 
 
 @contextlib.contextmanager
@@ -142,6 +144,7 @@ def existing(address: str | None = None, scheduler_file: Path | str | None = Non
     """
     where = _address_in(Path(scheduler_file)) if scheduler_file else address or ""
     security = _security_for(where)
+    _refuse_other_services(where)
     try:
         client = Client(where or None, timeout=CONNECT_TIMEOUT_S, set_as_default=False, security=security)
     except CommClosedError as why:
@@ -155,6 +158,30 @@ def existing(address: str | None = None, scheduler_file: Path | str | None = Non
         raise UsageError(f"no scheduler answers at {where}: {why}") from None
     with client:
         yield client
+
+
+def _refuse_other_services(address: str) -> None:
+    """Raise `UsageError` if what answers at an address is not a Dask scheduler: Dask would wait for minutes.
+
+    A server of Dask's speaks first: the length of its greeting, in 8 bytes. If nobody answers, Dask says so.
+    """
+    scheme, location = parse_address(address)
+    if scheme != "tcp":
+        return
+    try:
+        connection = socket.create_connection(parse_host_port(location), timeout=CONNECT_TIMEOUT_S)
+    except (OSError, ValueError):
+        return
+    with connection:
+        try:
+            greeting = connection.recv(8, socket.MSG_WAITALL)
+        except OSError:
+            greeting = b""
+    if len(greeting) < 8 or int.from_bytes(greeting, "little") > LONGEST_GREETING_BYTES:
+        raise UsageError(
+            f"what answers at {address} is not a Dask scheduler, but perhaps its dashboard, which has a port "
+            "of its own; if it uses TLS, its address begins with tls://"
+        )
 
 
 def _security_for(address: str) -> Security:

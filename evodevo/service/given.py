@@ -1,5 +1,6 @@
 """What Python gives as a config: a path, a `RunConfig`, or data with numpy's numbers and classes in them."""
 
+import operator
 from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import Path
@@ -90,3 +91,14 @@ def refuse_main(config: RunConfig) -> None:
     for key, path in (("workload.use", config.workload.use), ("search.strategy", config.search.strategy)):
         if isinstance(path, str) and path.startswith("__main__:"):
             raise UsageError(unimportable(path.partition(":")[2], key))
+
+
+def count_of(name: str, given: Any, instead: str = "") -> int:
+    """Return a number of things, which may be numpy's. Raises `UsageError` if it is not 1 or more."""
+    try:
+        count = operator.index(given)
+    except TypeError:
+        raise UsageError(f"{name} is {given!r}; give a whole number{instead}") from None
+    if count < 1:
+        raise UsageError(f"{name} is {count}; give 1 or more{instead}")
+    return count

@@ -1,11 +1,11 @@
 """A run as Python has it, followed through a scheduler or read from its files."""
 
-import operator
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from evodevo.config_phases import next_of
 from evodevo.errors import RunFailed, UsageError
@@ -19,12 +19,15 @@ from evodevo.run.journal import JournalError
 from evodevo.run.setup import JOURNAL
 from evodevo.run.view import FileSource, Source, Status, View, directory_of, refuse_live
 from evodevo.service import progress as shown
+from evodevo.service.given import count_of
 from evodevo.service.succession import is_done
 
 if TYPE_CHECKING:
     from evodevo.service.client import Client
 
 POLL_S = 0.25
+TAKES_OVER_S = 10.0
+"""So long `resume` waits for the journal to say that the run is carried on."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +66,19 @@ class Run:
         """Where the run stands now."""
         return self.view.refresh()
 
-    def statuses(self) -> Iterator[Status]:
-        """The status again and again, four times a second, until the run is over; the last one is final."""
+    def statuses(self, timeout_s: float | None = None) -> Iterator[Status]:
+        """The status again and again, four times a second, until the run is over; the last one is final.
+
+        With `timeout_s` it may end before that, after so many seconds.
+        """
+        end = math.inf if timeout_s is None else time.monotonic() + timeout_s
         while True:
             status = self.status()
             yield status
-            if self.view.over:
+            left_s = end - time.monotonic()
+            if self.view.over or left_s <= 0:
                 return
-            time.sleep(POLL_S)
+            time.sleep(min(POLL_S, left_s))
 
     def follow(self) -> Iterator[Status]:
         """The status whenever something but the time has changed, until the run is over."""
@@ -79,15 +87,16 @@ class Run:
             if before != (before := replace(status, elapsed_s=0.0, remaining_s=None)):
                 yield status
 
-    def wait(self, progress: bool | None = None) -> Status:
+    def wait(self, progress: bool | None = None, timeout_s: float | None = None) -> Status:
         """Wait until the run is over; return where it stands then, which is done or cancelled.
 
-        `progress`: whether to show how it goes; None for in notebooks and on terminals only. Raises
-        `RunFailed` where it failed or was interrupted, with the reason.
+        `progress`: whether to show how it goes; None for in notebooks and on terminals only. With
+        `timeout_s` wait no longer than so many seconds: the run may still be going on then, and so it does
+        after an interrupt (Ctrl-C). Raises `RunFailed` if it failed or was interrupted, with the reason.
         """
         client = self._live_client()
-        last = shown.show(self.statuses(), client.dashboard if client else None, progress)
-        if self._own is not None:
+        last = shown.show(self.statuses(timeout_s), client.dashboard if client else None, progress)
+        if self._own is not None and self.view.over:
             self._own.close()
         if last.state == "failed":
             raise RunFailed(last.message)
@@ -131,11 +140,11 @@ class Run:
             raise UsageError(f"{self.directory} is not on this machine, which a report is written to")
         return write_products(self.directory)
 
-    def cancel(self) -> None:
-        """Stop the run, keeping everything. Raises `UsageError` where it is not running."""
+    def cancel(self) -> Self:
+        """Stop the run, keeping everything; return it. Raises `UsageError` if it is not running."""
         if client := self._live_client():
             client.ask("cancel", run=self.name)
-            return
+            return self
         from evodevo.service.client import connect
 
         state = self.status().state
@@ -143,20 +152,28 @@ class Run:
             raise UsageError(f"run {self.name!r} is not running: it is {state}")
         with connect(str(self.view.history.controller["scheduler"])) as client:
             client.ask("cancel", run=self.name)
+        return self
 
-    def resume(self, generations: int | None = None) -> None:
-        """Carry the run on from where its journal ends; a run that is done, to more generations.
+    def resume(self, generations: int | None = None) -> Self:
+        """Carry the run on from where its journal ends; a run that is done, to more generations. Return it.
 
         One that was opened from its files, or whose client is closed, gets a cluster of its own on this
         machine, as its config has it, which ends after `wait`, or with this process. Raises `UsageError` if
         the run is running, or done and `generations` is not more than it has.
         """
-        generations = None if generations is None else operator.index(generations)
+        if generations is not None:
+            generations = count_of("generations", generations)
         client = self._live_client()
         if client is None:
             self._refuse_resume(generations)
             client = self._start()
+        self.status()
+        before, end = self.view.seen, time.monotonic() + TAKES_OVER_S
         client.ask("resume", run=self.name, generations=generations)
+        while self.view.seen == before and time.monotonic() < end:  # until a controller has taken over
+            time.sleep(0.02)
+            self.status()
+        return self
 
     def repair(self, accept: bool = False) -> dict[str, Any]:
         """Make the damaged checkpoints of a run again that is not running; wait until that is done.

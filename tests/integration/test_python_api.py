@@ -1,9 +1,11 @@
 """The Python interface as a notebook uses it: one cluster for all cells, and what outlives it."""
 
+import http.server
 import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -38,6 +40,7 @@ STRATEGY = """
         def birth(self, generation, slot, parents, own):
             {line}
 """
+RIGHT = "return super().birth(generation, slot, parents, own)"
 
 
 @pytest.fixture(scope="module")
@@ -185,13 +188,19 @@ def test_after_an_edit_the_next_run_has_the_new_code_in_workers_and_scheduler(
 ) -> None:
     module_of(place, "mine_1_settings", "SCALE = 1\n")
     module_of(place, "mine_1", NETS.format(number=1, version=1))
-    module_of(place, "search_1", STRATEGY.format(line="raise ValueError('the old one')"))
+    with_old = "if generation == 2:\n                raise ValueError('the old one')\n            " + RIGHT
+    module_of(place, "search_1", STRATEGY.format(line=with_old))
     config = config_of(
-        place, "edited", workload__use="mine_1:Net", search__strategy="search_1:Mine", search__options={}
+        place,
+        "edited",
+        workload__use="mine_1:Net",
+        search__strategy="search_1:Mine",
+        search__options={},
+        search__generations=3,
     )
-    with pytest.raises(evodevo.RunFailed, match=r"the old one \(in birth, .*search_1\.py:7\)"):
+    with pytest.raises(evodevo.RunFailed, match=r"the old one \(in birth, .*search_1\.py:8\)"):
         client.submit(config).wait()
-    module_of(place, "search_1", STRATEGY.format(line="return super().birth(generation, slot, parents, own)"))
+    module_of(place, "search_1", STRATEGY.format(line=RIGHT))
     second = client.submit(config, {"run.name": "edited-2"})
     assert second.wait().state == "done"
     assert {row["metric.validation_version"] for row in second.history()} == {1}
@@ -280,3 +289,36 @@ def test_a_wrong_address_is_refused_at_once() -> None:
         evodevo.connect("tcp://127.0.0.1:9")
     with pytest.raises(evodevo.UsageError, match=r"needs the address of a scheduler.*evodevo\.local\(\)"):
         evodevo.connect()
+
+
+def test_what_is_not_a_dask_scheduler_is_told_from_one_that_does_not_answer() -> None:
+    class Silent(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Silent) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with pytest.raises(evodevo.UsageError, match="is not a Dask scheduler, but perhaps its"):
+                evodevo.connect(f"tcp://127.0.0.1:{server.server_port}")
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_run_that_is_carried_on_is_running_at_once_and_a_damaged_one_hides_no_other(
+    client: evodevo.Client, place: Path
+) -> None:
+    config = config_of(place, "long", search__generations=500)
+    run = client.submit(config)
+    assert run.wait(timeout_s=0.1).state in ("running", "waiting")
+    assert run.cancel() is run
+    assert run.status().state == "cancelled"
+    assert run.resume().status().state in ("running", "waiting")
+    run.cancel()
+    with pytest.raises(evodevo.UsageError, match="generations is '3'; give a whole number"):
+        run.resume(generations="3")  # type: ignore[arg-type]
+    (client.runs_dir / "damaged").mkdir()
+    (client.runs_dir / "damaged" / "journal.jsonl").write_text("nonsense\n" * 3)
+    assert {"long", "damaged"} <= {one.name for one in client.runs()}

@@ -66,6 +66,7 @@ def test_after_kills_and_a_resume_each_library_reads_everything_once(
     cluster.scheduler.wait()
     hold.unlink()
     cluster.start_scheduler()
+    cluster.start_worker()  # the first may have ended with its scheduler
     until(lambda: history_of(run).end == "done", "the end of the run")
     until(lambda: not processes_of(run), "the ends of all trackers")
     cluster.scheduler.terminate()

@@ -96,3 +96,14 @@ def test_the_files_of_others_in_a_given_directory_are_left_alone(tmp_path: Path)
     tell("tensorboard", tmp_path / "run", story(), 6, directory=str(tmp_path / "logs"))
     assert others.exists()
     assert (tmp_path / "logs" / "run" / "slot000").is_dir()
+
+
+def test_files_of_before_are_emptied_and_then_deleted(tmp_path: Path) -> None:
+    def sizes() -> list[bool]:
+        """For each file of a slot, oldest first, whether there is anything in it."""
+        found = sorted((tmp_path / "tensorboard" / "slot000").iterdir())
+        return [path.stat().st_size > 0 for path in found]
+
+    for expected in ([True], [False, True], [False, True]):
+        tell("tensorboard", tmp_path, story(), RECORDS)
+        assert sizes() == expected

@@ -50,6 +50,7 @@ def progress_figure(history: History) -> "Figure":
     search = history.config.search
     about = f"{search.population} members, {search.generations} generations"
     axes.set_title(f"{history.config.run.name}: {about}", loc="left")
+    figure._repr_png_ = lambda: png(figure)  # type: ignore[attr-defined]  # so that a notebook shows it
     return figure
 
 

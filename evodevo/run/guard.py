@@ -14,6 +14,7 @@ from evodevo.run.place import place_of, place_of_method
 from evodevo.run.twins import key_of
 
 Answer = TypeVar("Answer")
+LONGEST_SHOWN = 80
 
 
 class Guarded:
@@ -99,7 +100,8 @@ class Guarded:
         Without inheritance it may also be anybody of whom the strategy was told.
         """
         if not isinstance(birth, Birth):
-            raise self._failed(where, f"returned {birth!r}, which is not a Birth")
+            told = f"returned {_short(birth)}, which is not a Birth"
+            raise self._failed(where, f"{told}; return Birth(genome, parent_a=..., parent_params=...)")
         is_mapping = isinstance(birth.genome, Mapping)
         if not (is_mapping and self._space.contains(birth.genome)) and (flaw := self._flaw(birth.genome)):
             raise self._failed(where, f"returned a genome {flaw}")
@@ -118,7 +120,8 @@ class Guarded:
             if type(name) is not str or (name not in known and name not in self._told)
         ]
         if strangers := sorted(set(strangers)):
-            raise self._failed(where, f"names {', '.join(strangers)}, not among the parents it was given")
+            told = f"names {', '.join(map(_short, strangers))}, not among the parents it was given"
+            raise self._failed(where, f"{told}; a parent is named by its id, such as 'g000s002'")
         if parents and (failed := [name for name in givers if name in parents.failed]):
             raise self._failed(where, f"takes the parameters of {failed[0]}, which failed and has none")
         if birth.training_seed is not None and type(birth.training_seed) is not int:
@@ -154,6 +157,11 @@ class Guarded:
         """The error that a method's answer is wrong; `where` is the call."""
         place = place_of_method(getattr(self._strategy, where.partition("(")[0]))
         return RunFailed(f"strategy {self._name}: {where} {what}{place}")
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def _domain(locus: Any) -> str:

@@ -7,6 +7,7 @@ print(result.best.fom, result.best.values)
 """
 
 import contextlib
+import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -235,7 +236,7 @@ def _optimise(
     run = name or f"function-{uuid.uuid4().hex[:8]}"
     config = config_of(mode, about, loci_of(space, initial or {}), run, **search)
     with contextlib.ExitStack() as stack:
-        keeps = name is not None or client is not None
+        is_shared = client is not None
         if client is None:
             where = runs_dir if name else stack.enter_context(_temporary())
             stack.enter_context(without_main())
@@ -244,7 +245,9 @@ def _optimise(
             stack.enter_context(sent(client, function, key, label))
         submitted = client.submit(config)
         submitted.wait()
-        return FunctionResult(submitted.view.history, submitted.directory if keeps else None)
+        if name is None and is_shared:
+            shutil.rmtree(submitted.directory, ignore_errors=True)  # it is not here if the scheduler is not
+        return FunctionResult(submitted.view.history, submitted.directory if name else None)
 
 
 @contextlib.contextmanager

@@ -34,6 +34,7 @@ MIXED: Mapping[str, Any] = {
 GENERATIONS = 4
 MEMBERS = 5
 ALONE = 25
+DRAW = "draw from self.stream(generation, slot, 'purpose'), and keep nothing between calls"
 """Members of a run in which they are born one after the other."""
 
 
@@ -140,13 +141,14 @@ def answers_depend_on_arguments_alone(case: Case) -> None:
         for one in [*reversed(asked), *asked]:
             if one.method != "tell" and not same_answer(again := one.ask(fresh), one.answer):
                 raise BrokenRule(f"{one} returned {text_of(one.answer)}, asked in another order "
-                                 f"{text_of(again)}")  # fmt: skip
+                                 f"{text_of(again)}; {DRAW}")  # fmt: skip
         return
     told = case.config.strategy()
     for one in asked:
         answers = [one.ask(told) for _ in range(1 if one.method == "tell" else 2)]
         if one.method != "tell" and not (same_answer(answers[0], answers[1])):
-            raise BrokenRule(f"{one} returned {text_of(answers[0])}, asked twice {text_of(answers[1])}")
+            told_twice = f"{text_of(answers[0])}, asked twice {text_of(answers[1])}"
+            raise BrokenRule(f"{one} returned {told_twice}; {DRAW}")
 
 
 def a_restart_changes_nothing(case: Case) -> None:
@@ -212,7 +214,7 @@ def nothing_else_is_touched(case: Case) -> None:
             "a global random generator was used; draw from self.stream(generation, slot, 'name')"
         )
     for one in asked:
-        if repr(one.members) != one.members_before:
+        if one.touched:
             raise BrokenRule(f"{one} changed the members that it was given")
 
 
@@ -268,7 +270,7 @@ def check_strategy(
                 RULES[name](case)
             except (BrokenRule, RunFailed) as why:
                 meaning = inspect.cleandoc(RULES[name].__doc__ or "").partition("\n\n")[0]
-                raise BrokenRule(f"rule {name}: {meaning}\n  {case}: {why}") from why
+                raise BrokenRule(f"{why}\n  {case}\n  rule {name}: {meaning}") from None
 
 
 def _cases(

@@ -24,7 +24,8 @@ class Asked:
     members: tuple[Member, ...]
     own: int
     answer: Any
-    members_before: str
+    touched: bool = False
+    """Whether the members were others after the call."""
 
     def ask(self, strategy: Strategy) -> Any:
         """Return what a strategy answers to the same question."""
@@ -118,7 +119,8 @@ class Recorder(Strategy):
         before: str = "()",
     ) -> None:
         kept = copy.deepcopy(answer) if isinstance(answer, Birth) else answer
-        self.asked.append(Asked(method, generation, slot, members, own, kept, before))
+        touched = bool(members) and repr(members) != before
+        self.asked.append(Asked(method, generation, slot, members, own, kept, touched))
 
 
 def same_answer(one: Any, other: Any) -> bool:

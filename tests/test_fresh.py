@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 
 from evodevo import fresh
+from evodevo.testing import BrokenRule, check_strategy
 
 
 @pytest.fixture
@@ -74,3 +75,19 @@ def test_a_file_that_is_gone_counts_as_edited(place: Path) -> None:
     assert fresh.refresh("fresh_top:Net")
     with pytest.raises(ModuleNotFoundError):
         imported("fresh_top")
+
+
+STRATEGY = """from evodevo import Birth, Strategy
+class Mine(Strategy):
+    def birth(self, generation, slot, parents, own):
+        return {answer}
+"""
+
+
+def test_check_strategy_by_name_sees_a_file_that_was_edited(place: Path) -> None:
+    file = place / "fresh_search.py"
+    file.write_text(STRATEGY.format(answer="None"))
+    with pytest.raises(BrokenRule, match="returned None, which is not a Birth"):
+        check_strategy("fresh_search:Mine", rules=["a_run_comes_to_its_end"])
+    file.write_text(STRATEGY.format(answer="Birth(self.space.given())"))
+    check_strategy("fresh_search:Mine", rules=["a_run_comes_to_its_end"])

@@ -34,8 +34,8 @@ MIXED: Mapping[str, Any] = {
 GENERATIONS = 4
 MEMBERS = 5
 ALONE = 25
-DRAW = "draw from self.stream(generation, slot, 'purpose'), and keep nothing between calls"
 """Members of a run in which they are born one after the other."""
+DRAW = "draw from self.stream(generation, slot, 'purpose'), and keep nothing between calls"
 
 
 class BrokenRule(AssertionError):

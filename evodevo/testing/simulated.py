@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from evodevo import fresh
 from evodevo.config import RunConfig, parse
 from evodevo.errors import UsageError
 from evodevo.evolution.fitness import Mode
@@ -36,12 +37,16 @@ class SimulatedMember:
     foms: tuple[float | None, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Simulated:
     """What came of a simulated run: `members` in the order of their births."""
 
     members: tuple[SimulatedMember, ...]
     best: SimulatedMember | None
+
+    def __repr__(self) -> str:
+        best = f"best fom {self.best.fom:.6g} ({self.best.id})" if self.best else "none with a fom"
+        return f"<Simulated: {len(self.members)} members, {best}>"
 
     def generation(self, number: int) -> list[SimulatedMember]:
         """Return the members of a generation, by slot."""
@@ -126,12 +131,18 @@ def simulate(
 
 
 def strategy_class(strategy: type[Strategy] | str) -> type[Strategy]:
-    """Return the class of a strategy that is given by itself or by name. Raises `UsageError`."""
+    """Return the class of a strategy that is given by itself or by name. Raises `UsageError`.
+
+    By name its module is imported again if its file was edited.
+    """
     if isinstance(strategy, str):
+        fresh.refresh(strategy)
         try:
-            return find(strategy)
+            found = find(strategy)
         except ValueError as why:
             raise UsageError(str(why)) from None
+        fresh.remember(strategy)
+        return found
     if not (inspect.isclass(strategy) and issubclass(strategy, Strategy)):
         raise UsageError(f"{strategy!r} is not a subclass of evodevo.Strategy, nor the name of one")
     return strategy

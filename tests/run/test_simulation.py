@@ -21,6 +21,15 @@ def bowl(x: float, y: float) -> float:
     return (x - 1) ** 2 + y**2
 
 
+def test_a_simulated_run_shows_as_one_short_line() -> None:
+    space = {"x": (0.0, 1.0)}
+    found = simulate("random_search", lambda x: x, space, inherit=False)
+    assert found.best is not None
+    assert repr(found) == f"<Simulated: 100 members, best fom {found.best.fom:.6g} ({found.best.id})>"
+    nothing = simulate("random_search", lambda x: None, space, inherit=False)
+    assert repr(nothing) == "<Simulated: 100 members, none with a fom>"
+
+
 def test_a_simulated_run_has_members_the_best_and_a_row_for_each() -> None:
     run = simulate("tri_parent", bowl, SPACE, population=8, generations=20)
     assert len(run.members) == len(run.history) == 160

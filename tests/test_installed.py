@@ -69,6 +69,17 @@ def test_names_of_evodevos_own_are_its_own(package: str) -> None:
     assert find("tri_parent").__module__ == "evodevo.evolution.strategies.tri_parent"
 
 
+def test_a_name_that_a_package_takes_from_evodevo_is_listed_once(package: str) -> None:
+    with pytest.raises(ValueError, match="There are tri_parent") as told:
+        find("no_such")
+    assert str(told.value).count("tri_parent") == 1
+
+
+def test_a_misspelt_class_is_answered_with_the_one_that_is_meant(package: str) -> None:
+    with pytest.raises(ValueError, match="no attribute 'Anealing'; did you mean Annealing"):
+        find(f"{package}:Anealing")
+
+
 def test_messages_list_what_other_packages_offer_and_say_why_it_cannot_be_had(package: str) -> None:
     with pytest.raises(UsageError, match=r"no strategy 'anealing'; did you mean annealing\? There are tri"):
         parse(small({"search.strategy": "anealing"}))

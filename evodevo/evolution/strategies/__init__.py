@@ -50,18 +50,22 @@ def find(name: str) -> type[Strategy]:
         return given
     path = name if ":" in name else installed.path_of(installed.STRATEGIES, name)
     if path is None:
-        names = [*STRATEGIES, *installed.names(installed.STRATEGIES)]
+        names = [*dict.fromkeys([*STRATEGIES, *installed.names(installed.STRATEGIES)])]
         near = get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise ValueError(
             f"no strategy {name!r}; {hint}There are {', '.join(names)}, or give an import path, module:Class"
         )
     module, _, attribute = path.partition(":")
+    loaded = None
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        loaded = importlib.import_module(module)
+        found = getattr(loaded, attribute)
     except (Exception, SystemExit) as why:  # a user's module may raise anything while it is imported
         at = "" if path == name else f" ({path})"
-        raise ValueError(f"cannot import {name!r}{at}: {type(why).__name__}: {why}") from why
+        near = get_close_matches(attribute, dir(loaded), n=1) if loaded else []
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"cannot import {name!r}{at}: {type(why).__name__}: {why}{hint}") from why
     if not (isinstance(found, type) and issubclass(found, Strategy)):
         raise ValueError(f"{name!r} is not a subclass of evodevo.Strategy")
     if flaw := flaw_of(found):

@@ -91,7 +91,7 @@ class Guarded:
         try:
             return method(*arguments)
         except BaseException as why:  # also what would end a process or a task
-            told = f"{where} raised {type(why).__name__}: {why}{place_of(why)}"
+            told = f"{where} raised {type(why).__name__}: {why}{place_of(why, method=method)}"
             raise RunFailed(f"strategy {self._name}: {told}") from why
 
     def _checked(self, where: str, birth: Any, parents: Population | None) -> Birth:

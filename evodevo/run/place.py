@@ -10,14 +10,17 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = (ROOT / "evodevo", ROOT / "workers")
 
 
-def place_of(error: BaseException, *not_in: str) -> str:
+def place_of(error: BaseException, *not_in: str, method: Callable[..., Any] | None = None) -> str:
     """Return ` (in FUNCTION, FILE:LINE)`, the innermost frame of a user's code, if there is one.
 
-    That is one outside evodevo, what is installed, and the files `not_in`; else one of evodevo's, else any.
+    That is one outside evodevo, what is installed, and the files `not_in`; else where `method` begins, if it
+    is a user's (it was called, and no line of it was reached); else one of evodevo's, else any.
     """
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename not in not_in]
     here = [frame for frame in frames if not _is_installed(frame.filename)]
     users = [frame for frame in here if not _is_own(frame.filename)]
+    if not users and method is not None and (place := place_of_method(method)):
+        return place
     for found in (users, here, frames):
         if found:
             return f" (in {found[-1].name}, {found[-1].filename}:{found[-1].lineno})"

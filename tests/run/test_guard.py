@@ -106,6 +106,11 @@ class NoJudge(Wrong):
         raise ZeroDivisionError("no judge")
 
 
+class Narrow(Wrong):
+    def birth(self, generation: int, slot: int) -> Birth:  # type: ignore[override]
+        return Birth(self.space.given())
+
+
 class NoFounder(Wrong):
     def founder(self, generation: int, slot: int) -> Birth:
         raise ZeroDivisionError("no founder")
@@ -141,6 +146,7 @@ class NoFounder(Wrong):
             OthersNeeds,
             "strategy OthersNeeds: needs(1, 0) returned []; it should be None, or slots",
         ),
+        (Narrow, "strategy Narrow: birth(1, 0, ...) raised TypeError: Narrow.birth() takes 3 positional"),
         (NoJudge, "strategy NoJudge: judge(g000s000, 0) raised ZeroDivisionError: no judge"),
     ],
 )

@@ -15,7 +15,10 @@ def place_of(error: BaseException, *not_in: str, method: Callable[..., Any] | No
 
     That is one outside evodevo, what is installed, and the files `not_in`; else where `method` begins, if it
     is a user's (it was called, and no line of it was reached); else one of evodevo's, else any.
+    Of a `SyntaxError` it is ` (in FILE:LINE)`, the line that cannot be read.
     """
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        return f" (in {error.filename}:{error.lineno})"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename not in not_in]
     here = [frame for frame in frames if not _is_installed(frame.filename)]
     users = [frame for frame in here if not _is_own(frame.filename)]

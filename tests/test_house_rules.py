@@ -77,6 +77,7 @@ ALLOWED = {
     ],
     "evodevo.testing": [
         "evodevo.testing",
+        "evodevo.fresh",
         "evodevo.run",
         "evodevo.evolution",
         "evodevo.config",

@@ -21,7 +21,7 @@ from evodevo.interrupts import heeding_interrupts
 from evodevo.report.summary import summary_lines
 from evodevo.run.origin import as_begun
 from evodevo.run.setup import JOURNAL
-from evodevo.run.view import directory_of
+from evodevo.run.view import directory_of, refuse_live
 from evodevo.service.client import Client, connect, local, slurm
 from evodevo.service.run_handle import Run, open_run
 
@@ -201,6 +201,8 @@ def carry_on(client: Client, name: str, no_progress: bool, generations: int | No
     else:
         if state not in ("running", "waiting"):
             run.resume(generations)
+        elif not client.outlives:
+            refuse_live(client.runs_dir / name)  # a cluster of one's own has just begun, so it is another's
         run = follow(run, client, no_progress)
     show_end(run, client.runs_dir / name)
 

@@ -87,7 +87,10 @@ def assert_shows(browser: Browser, history: History) -> None:
     alphas = sum(life.birth.parent_params is not None for life in lives)
     assert sum(len(browser.columns(kind)["x0"]) for kind in ("died_out", "ancestors", "best_steps")) == alphas
     trained = sum(life.outcome.seconds["train"] for life in lives if life.outcome)
-    assert sum(browser.columns("seconds")["train"]) == pytest.approx(trained)
+    until(
+        lambda: sum(browser.columns("seconds")["train"]) == pytest.approx(trained),
+        "the seconds of the last members to be shown",
+    )
 
 
 def done(history: History) -> list[Life]:

@@ -285,7 +285,7 @@ def _demes(history: History, layout: Layout) -> dict[str, Columns]:
 
 
 def _best(foms: Foms, mode: Mode) -> float:
-    """The best of some foms; NaN if there is none (yet)."""
+    """Return the best of some foms; NaN if there are none yet."""
     return float(foms[best_first(foms, mode)[0]])
 
 

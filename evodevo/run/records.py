@@ -97,7 +97,7 @@ class Job:
     member_time_s: float | None = None
     """Seconds of training after which a life is over."""
     edition: str = ""
-    """New whenever the run is begun or carried on: then workers look whether its modules were edited."""
+    """New each time the run starts or resumes, so workers check whether modules were edited."""
     ploidy: int = 1
     """Networks of a member; a time limit is that of one."""
     accounts: bool = False

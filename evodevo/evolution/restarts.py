@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 LENGTHS = ("restart_steps", "restart_epochs")
-"""Hyperparameters that give the length of the first cycle, in optimizer steps or in epochs; 0 for no restarts."""
+"""Hyperparameters that give the length of the first cycle, in optimizer steps or epochs; 0: no restarts."""
 OTHERS = {"restart_multiplier": 1.0, "restart_decay": 1.0, "restart_min": 0.0}
 """The other ones, of `Restarts`, with their values if they are left out."""
 

@@ -1,10 +1,10 @@
 """Install the packed wheels of packages that the machine lacks: `install.py WHEELS SITE`."""
 
-import configparser
 import importlib.metadata
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from part import REPOSITORY, arguments, found
@@ -21,13 +21,10 @@ def is_there(name: str) -> bool:
 
 
 def required() -> list[str]:
-    """Return the names of the packages that setup.cfg requires for a run."""
-    setup = configparser.ConfigParser()
-    setup.read(REPOSITORY / "setup.cfg")
-    lines = setup["options"]["install_requires"] + "".join(
-        setup["options.extras_require"][extra] for extra in EXTRAS
-    )
-    return re.findall(r"^([A-Za-z0-9._-]+)", lines, re.MULTILINE)
+    """Return the names of the packages that pyproject.toml requires for a run."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    extras = [line for extra in EXTRAS for line in project["optional-dependencies"][extra]]
+    return re.findall(r"^([A-Za-z0-9._-]+)", "\n".join([*project["dependencies"], *extras]), re.MULTILINE)
 
 
 def main() -> int:

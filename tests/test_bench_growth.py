@@ -6,8 +6,9 @@ from statistics import fmean
 from typing import Any
 
 import pytest
-from run.fakes import finished
-from run.growing import growing
+
+from tests.run.fakes import finished
+from tests.run.growing import growing
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

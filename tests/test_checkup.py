@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.clusters import until
+
+from tests.integration.clusters import until
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "gpu" / "checkup.py"
 

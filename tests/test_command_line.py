@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from run.fakes import finished
 
 from evodevo.cli import main
+from tests.run.fakes import finished
 
 QUICKSTART = Path(__file__).parents[1] / "configs" / "quickstart.yaml"
 

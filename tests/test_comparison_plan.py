@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import yaml
 
-from configs import complaint, small
 from evodevo.cli import main
 from evodevo.cli_common import console
 from evodevo.config import RunConfig, parse
@@ -19,6 +18,7 @@ from evodevo.run.journal import Journal
 from evodevo.run.origin import find_origin
 from evodevo.run.setup import JOURNAL, create_run
 from evodevo.service.comparison import DEFAULT_ARMS, Planned, all_done, directory_of, finished, plan, write
+from tests.configs import complaint, small
 from tests.run.fakes import FakeCaller, carry_out
 
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -4,12 +4,12 @@ import random
 from pathlib import Path
 
 import pytest
-from mutations import mutated
 
 from evodevo import yaml_text
 from evodevo.config_file import load
 from evodevo.errors import UsageError
 from evodevo.run.setup import job_of
+from tests.mutations import mutated
 
 ROOT = Path(__file__).resolve().parents[1]
 GOOD = [

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.growing import BLOCKS, growing
 
-from configs import complaint
 from evodevo.config import parse
 from evodevo.config_file import load
 from evodevo.run.simulation import try_strategy
 from evodevo.service.comparison import plan
+from tests.configs import complaint
+from tests.run.growing import BLOCKS, growing
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 ARMS = ["variable_length", "fixed_length", "random_search"]

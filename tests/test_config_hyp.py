@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
-from configs import complaint
 from evodevo.config import RunConfig
 from evodevo.config_file import load
 from evodevo.evolution.hyp import DEFAULTS
 from evodevo.evolution.space import FixedLocus, FloatLocus
+from tests.configs import complaint
 
 HYP = Path(__file__).resolve().parents[1] / "configs" / "hyp.yaml"
 VALUES: dict[str, Any] = yaml.safe_load(HYP.read_text())

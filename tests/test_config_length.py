@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from configs import small
 from evodevo.config import RunConfig, parse, read_config
 from evodevo.config_search import lay_out
 from evodevo.errors import UsageError
+from tests.configs import small
 
 
 def config(**search: Any) -> RunConfig:

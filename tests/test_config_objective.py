@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from configs import ABSENT, complaint, small
 from evodevo import display
 from evodevo.config import RunConfig, parse, read_config
 from evodevo.run.setup import job_of
+from tests.configs import ABSENT, complaint, small
 
 TARGET = {
     "metric": "validation_accuracy",

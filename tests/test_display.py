@@ -3,14 +3,14 @@
 import io
 
 import pytest
-from run.handmade import Pen
 
-from configs import small
 from evodevo import display
 from evodevo.config import parse
 from evodevo.console import HarmlessConsole
 from evodevo.evolution.strategies.mutate_best import NEITHER, NO_GAIN, ZERO
 from evodevo.run.view import Reading, Status, View
+from tests.configs import small
+from tests.run.handmade import Pen
 
 REASON = "2 of 4 members failed; the first, g000s000:\nTraceback ...\n  File ...\nValueError: no [/way]\n"
 SHORT = "2 of 4 members failed; the first, g000s000: … ValueError: no [/way]"

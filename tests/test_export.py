@@ -5,13 +5,9 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from run.fakes import finished, history_of, new_run
-from run.handmade import Pen
-from test_command_line import run as command
 from torch import nn
 
 import evodevo
-from configs import complaint
 from evodevo.report.products import write_products
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.codec import encode as encode_event
@@ -20,6 +16,10 @@ from evodevo.run.journal import Journal
 from evodevo.run.records import Outcome
 from evodevo.run.setup import JOURNAL
 from evodevo.service.export import export
+from tests.configs import complaint
+from tests.run.fakes import finished, history_of, new_run
+from tests.run.handmade import Pen
+from tests.test_command_line import run as command
 from tests.workers.states import encode
 from workers import directories
 

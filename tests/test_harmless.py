@@ -5,7 +5,6 @@ import io
 from pathlib import Path
 
 import pytest
-from run.fakes import finished
 
 from evodevo.console import HarmlessConsole
 from evodevo.errors import UsageError
@@ -13,6 +12,7 @@ from evodevo.harmless import harmless
 from evodevo.report import tables
 from evodevo.report.products import write_products
 from evodevo.run.setup import EXHIBITS
+from tests.run.fakes import finished
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J"
 

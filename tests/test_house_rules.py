@@ -351,3 +351,16 @@ def test_a_worker_function_that_the_library_names_is_there() -> None:
         module, _, function = path.partition(":")
         tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
         assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_helpers_of_the_tests_are_imported_by_one_name() -> None:
+    """`configs` and `tests.configs` would be two modules, each with its own classes."""
+    tests = REPOSITORY / "tests"
+    helpers = {path.stem for path in tests.iterdir()} - {"workers"}  # which is the package
+    found = [
+        f"{path.relative_to(REPOSITORY)} imports {imported}"
+        for path in tests.rglob("*.py")
+        for imported in imports(ast.parse(path.read_text(encoding="utf-8")), "")
+        if imported.partition(".")[0] in helpers
+    ]
+    assert found == []

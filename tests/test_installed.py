@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from configs import small
 from evodevo.config import parse, read_config
 from evodevo.errors import UsageError
 from evodevo.evolution.strategies import find
 from evodevo.testing import check_strategy
+from tests.configs import small
 from workers.build import build
 
 MODULE = """

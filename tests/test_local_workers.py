@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 import evodevo
-from configs import small
 from evodevo import cli_common
 from evodevo.cli_common import Where, client_of
 from evodevo.config import RunConfig, parse
 from evodevo.errors import UsageError
 from evodevo.service import machine
+from tests.configs import small
 
 
 @pytest.fixture

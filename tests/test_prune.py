@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from run.fakes import finished
 
 from evodevo.cli import main
 from evodevo.run.journal import Journal
 from evodevo.run.setup import JOURNAL
+from tests.run.fakes import finished
 
 
 def test_of_a_run_that_is_done_the_best_checkpoint_is_kept(

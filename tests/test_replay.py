@@ -6,8 +6,6 @@ import math
 from pathlib import Path
 
 import pytest
-from run.fakes import STRATEGIES, FakeCaller, config_of, finished
-from run.handmade import Pen
 
 from evodevo.config import RunConfig, parse
 from evodevo.evolution.rng import training_seed
@@ -20,6 +18,8 @@ from evodevo.run.history import History
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import job_of
 from evodevo.service.replay import Comparison, compare_replay, replay_config
+from tests.run.fakes import STRATEGIES, FakeCaller, config_of, finished
+from tests.run.handmade import Pen
 
 BOLD = {"tri_parent": {"mutation_rate": 0.5}, "truncation_pbt": {}, "random_search": {}}
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from configs import small
 from evodevo.config import RunConfig, parse
 from evodevo.errors import UsageError
 from evodevo.service import slurm
 from evodevo.service.slurm import plan
+from tests.configs import small
 
 CTRL_C = """\
 import signal

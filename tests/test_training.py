@@ -4,10 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import FakeCaller, Fate, carry_out, config_of, finished, history_of, new_run, stop, story
-from run.test_controller_resumed import resumed_everywhere
 
-from configs import ABSENT, complaint
 from evodevo.config import parse
 from evodevo.config_phases import next_of
 from evodevo.display import line
@@ -17,6 +14,9 @@ from evodevo.run.records import Assignment, Job, Outcome
 from evodevo.run.setup import job_of
 from evodevo.run.view import FileSource, View
 from evodevo.service.training import training_config
+from tests.configs import ABSENT, complaint
+from tests.run.fakes import FakeCaller, Fate, carry_out, config_of, finished, history_of, new_run, stop, story
+from tests.run.test_controller_resumed import resumed_everywhere
 
 FOMS = [0.5, 0.4, 0.45, 0.3, 0.35, 0.3, 0.2, 0.1]
 

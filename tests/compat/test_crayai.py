@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from run.handmade import Pen, checkpoint
 
 from evodevo.compat.crayai import hpo
 from evodevo.compat.crayai.hpo.log import Log
 from evodevo.compat.crayai.hpo.points import Points, PointsOptions, axis, count_of
 from evodevo.errors import UsageError
 from evodevo.evolution.space import Space
+from tests.run.handmade import Pen, checkpoint
 from workers.workloads.command import Command
 
 PARAMS = [["--lr", 0.001, (1e-6, 0.1)], ["--h1", 16, (4, 64)], ["--optimizer", "Adam", ["Adam", "Nadam"]]]

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from evolution.generations import ask, evaluated
 from pydantic import TypeAdapter, ValidationError
 
 from evodevo.evolution.growth import Blocks, Phases, laid_out
 from evodevo.evolution.population import Birth, Member
 from evodevo.evolution.space import Locus, Space
 from evodevo.evolution.strategies.variable_length import VariableLength, VariableLengthOptions
+from tests.evolution.generations import ask, evaluated
 
 BLOCKS = Blocks.model_validate(
     {

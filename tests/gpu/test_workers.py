@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 from distributed import Client
-from integration.clusters import Cluster, Processes, free_port
+
+from tests.integration.clusters import Cluster, Processes, free_port
 
 pytestmark = [
     pytest.mark.gpu,

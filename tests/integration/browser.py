@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.clusters import until
 from selenium import webdriver
 from selenium.common.exceptions import JavascriptException
 from selenium.webdriver.chrome.service import Service
+
+from tests.integration.clusters import until
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 OPTIONS = (

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from integration.clusters import Cluster, Processes, free_port
+
+from tests.integration.clusters import Cluster, Processes, free_port
 
 
 @pytest.fixture

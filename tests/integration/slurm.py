@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 
 import psutil
-from integration.clusters import free_port, until
+
+from tests.integration.clusters import free_port, until
 
 NODES = 3
 MISSING = next((name for name in ("slurmctld", "slurmd", "munged") if not shutil.which(name)), None)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.clusters import Processes, evodevo, history_of, until, write_config
+
+from tests.integration.clusters import Processes, evodevo, history_of, until, write_config
 
 pytestmark = pytest.mark.slow
 

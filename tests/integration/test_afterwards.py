@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
-from integration.clusters import (
+
+from evodevo.run.setup import CONFIG
+from tests.integration.clusters import (
     Held,
     Processes,
     evodevo,
@@ -16,8 +18,6 @@ from integration.clusters import (
     untimed_history,
     write_config,
 )
-
-from evodevo.run.setup import CONFIG
 from workers.state import model_state
 
 pytestmark = pytest.mark.slow

@@ -10,10 +10,10 @@ from urllib.request import urlopen
 
 import pytest
 from distributed import Client, LocalCluster
-from integration.clusters import Cluster, Processes, evodevo, history_of, until, write_config
 
 import evodevo as package
 from evodevo.versions import own_versions
+from tests.integration.clusters import Cluster, Processes, evodevo, history_of, until, write_config
 
 pytestmark = pytest.mark.slow
 

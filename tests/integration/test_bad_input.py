@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.clusters import Cluster, Processes, evodevo, free_port, write_config
+
+from tests.integration.clusters import Cluster, Processes, evodevo, free_port, write_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -6,7 +6,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from integration.clusters import Processes, evodevo, history_of, until, write_config
+
+from tests.integration.clusters import Processes, evodevo, history_of, until, write_config
 
 pytestmark = pytest.mark.slow
 ARMS = "original,tri_parent"

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from distributed import Client
-from integration.clusters import HERE, Cluster, evodevo, run_script, until, write_config
+
+from tests.integration.clusters import HERE, Cluster, evodevo, run_script, until, write_config
 
 pytestmark = pytest.mark.slow
 

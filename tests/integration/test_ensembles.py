@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from integration.clusters import Held, Processes, evodevo, history_of, untimed_history, write_config
-from integration.digits import Digits
 from torch import nn
 
 import evodevo as package
 from evodevo.run.checkpoints import CheckpointStore
+from tests.integration.clusters import Held, Processes, evodevo, history_of, untimed_history, write_config
+from tests.integration.digits import Digits
 
 pytestmark = pytest.mark.slow
 SMALL = {"search__population": 4, "search__generations": 4, "search__ploidy": 3, "search__soup": False}

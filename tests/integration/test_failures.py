@@ -5,7 +5,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from integration.clusters import Processes, evodevo, history_of, until, untimed_history, write_config
+
+from tests.integration.clusters import Processes, evodevo, history_of, until, untimed_history, write_config
 
 pytestmark = pytest.mark.slow
 

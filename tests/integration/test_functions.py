@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration import objectives
 
 import evodevo
 from evodevo.errors import RunFailed, UsageError
 from evodevo.evolution.space import FloatLocus
+from tests.integration import objectives
 
 pytestmark = pytest.mark.slow
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.clusters import Cluster, history_of, until, untimed_history, write_config
 
 import evodevo as package
 from evodevo.errors import RunFailed
 from evodevo.run.history import History
+from tests.integration.clusters import Cluster, history_of, until, untimed_history, write_config
 
 pytestmark = pytest.mark.slow
 

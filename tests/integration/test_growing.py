@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import safetensors.torch
-from integration.clusters import (
+
+from tests.integration.clusters import (
     Processes,
     evodevo,
     history_of,

@@ -7,7 +7,8 @@ from urllib.request import urlopen
 
 import pytest
 from distributed import Client
-from integration.clusters import Cluster, evodevo, history_of, until, write_config
+
+from tests.integration.clusters import Cluster, evodevo, history_of, until, write_config
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,16 @@ import signal
 from pathlib import Path
 
 import pytest
-from integration.clusters import Held, Processes, evodevo, history_of, until, untimed_history, write_config
+
+from tests.integration.clusters import (
+    Held,
+    Processes,
+    evodevo,
+    history_of,
+    until,
+    untimed_history,
+    write_config,
+)
 
 pytestmark = pytest.mark.slow
 LOADED = {"workload__use": "loaded:Loaded", "search__population": 4, "search__generations": 3}

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from integration.certificates import make_certificates
-from integration.clusters import (
+
+from evodevo.run.retention import needed_checkpoints
+from tests.integration.certificates import make_certificates
+from tests.integration.clusters import (
     Cluster,
     Held,
     Processes,
@@ -19,8 +21,6 @@ from integration.clusters import (
     untimed_history,
     write_config,
 )
-
-from evodevo.run.retention import needed_checkpoints
 
 pytestmark = pytest.mark.slow
 

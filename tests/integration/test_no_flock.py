@@ -5,7 +5,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from integration.clusters import HERE, run_script, write_config
+
+from tests.integration.clusters import HERE, run_script, write_config
 
 pytestmark = pytest.mark.slow
 

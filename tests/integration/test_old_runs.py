@@ -9,7 +9,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from integration.clusters import evodevo, history_of, untimed, untimed_history
+
+from tests.integration.clusters import evodevo, history_of, untimed, untimed_history
 
 pytestmark = pytest.mark.slow
 

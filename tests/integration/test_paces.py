@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.clusters import evodevo, history_of, write_config
 
 import evodevo as package
+from tests.integration.clusters import evodevo, history_of, write_config
 
 pytestmark = pytest.mark.slow
 

@@ -10,14 +10,14 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from integration.browser import Browser, chromium, needs_browser
-from integration.clusters import Cluster, evodevo, history_of, until, write_config
-from run.fakes import config_of
-from run.handmade import Pen
 from selenium.webdriver.common.by import By
 
 from evodevo.run.history import History
 from evodevo.run.life import Life
+from tests.integration.browser import Browser, chromium, needs_browser
+from tests.integration.clusters import Cluster, evodevo, history_of, until, write_config
+from tests.run.fakes import config_of
+from tests.run.handmade import Pen
 
 pytestmark = [pytest.mark.slow, needs_browser]
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.clusters import (
+
+from evodevo.service.recovery import unfinished
+from tests.integration.clusters import (
     Cluster,
     Processes,
     evodevo,
@@ -17,8 +19,6 @@ from integration.clusters import (
     untimed_history,
     write_config,
 )
-
-from evodevo.service.recovery import unfinished
 
 pytestmark = pytest.mark.slow
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from integration.clusters import until, write_config
 
 import evodevo
+from tests.integration.clusters import until, write_config
 
 pytestmark = pytest.mark.slow
 

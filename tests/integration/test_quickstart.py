@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from integration.clusters import evodevo, history_of
 
 import evodevo as package
+from tests.integration.clusters import evodevo, history_of
 
 pytestmark = pytest.mark.slow
 

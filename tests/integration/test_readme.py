@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from integration.clusters import until
+
+from tests.integration.clusters import until
 
 pytestmark = pytest.mark.slow
 

@@ -9,9 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.clusters import Held, Processes, evodevo, history_of, until, untimed_history, write_config
 
 import evodevo as package
+from tests.integration.clusters import (
+    Held,
+    Processes,
+    evodevo,
+    history_of,
+    until,
+    untimed_history,
+    write_config,
+)
 
 pytestmark = pytest.mark.slow
 

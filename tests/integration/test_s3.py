@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from integration.clusters import (
+from s3fs import S3FileSystem
+
+from evodevo.run.retention import needed_checkpoints
+from tests.integration.clusters import (
     Processes,
     evodevo,
     history_of,
@@ -14,9 +17,6 @@ from integration.clusters import (
     untimed_history,
     write_config,
 )
-from s3fs import S3FileSystem
-
-from evodevo.run.retention import needed_checkpoints
 from tests.object_store import BUCKET, s3_server
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,11 @@ from typing import Any
 
 import distributed
 import pytest
-from integration.clusters import (
+
+import evodevo as package
+from evodevo.run.checkpoints import CheckpointStore
+from evodevo.run.journal import Tail, encode
+from tests.integration.clusters import (
     Cluster,
     Held,
     Processes,
@@ -22,10 +26,6 @@ from integration.clusters import (
     untimed_history,
     write_config,
 )
-
-import evodevo as package
-from evodevo.run.checkpoints import CheckpointStore
-from evodevo.run.journal import Tail, encode
 
 pytestmark = pytest.mark.slow
 

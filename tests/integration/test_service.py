@@ -10,9 +10,9 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from integration.clusters import Cluster, Processes, evodevo, history_of, until, write_config
 
 import evodevo as package
+from tests.integration.clusters import Cluster, Processes, evodevo, history_of, until, write_config
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from distributed import Client
-from integration.clusters import (
+
+from tests.integration.clusters import (
     HERE,
     Held,
     Processes,
@@ -21,8 +22,7 @@ from integration.clusters import (
     untimed_history,
     write_config,
 )
-from integration.slurm import MISSING, PrivateSlurm
-
+from tests.integration.slurm import MISSING, PrivateSlurm
 from workers.departure import ends_at
 
 pytestmark = [

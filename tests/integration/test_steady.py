@@ -5,7 +5,17 @@ import signal
 from pathlib import Path
 
 import pytest
-from integration.clusters import Cluster, Held, Processes, evodevo, free_port, history_of, until, write_config
+
+from tests.integration.clusters import (
+    Cluster,
+    Held,
+    Processes,
+    evodevo,
+    free_port,
+    history_of,
+    until,
+    write_config,
+)
 
 pytestmark = pytest.mark.slow
 MEMBERS = 8

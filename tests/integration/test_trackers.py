@@ -9,8 +9,9 @@ from typing import Any
 
 import psutil
 import pytest
-from integration.clusters import Cluster, evodevo, history_of, until, untimed_history, write_config
-from trackers.readers import Curves, mlflow_curves, mlflow_runs, tensorboard_curves, wandb_curves
+
+from tests.integration.clusters import Cluster, evodevo, history_of, until, untimed_history, write_config
+from tests.trackers.readers import Curves, mlflow_curves, mlflow_runs, tensorboard_curves, wandb_curves
 
 pytestmark = pytest.mark.slow
 

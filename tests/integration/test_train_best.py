@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
-from integration.clusters import Held, Processes, evodevo, history_of, until, write_config
+
+from tests.integration.clusters import Held, Processes, evodevo, history_of, until, write_config
 
 pytestmark = pytest.mark.slow
 

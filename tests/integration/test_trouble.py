@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.clusters import (
+
+from tests.integration.clusters import (
     PATIENCE_S,
     Cluster,
     Processes,

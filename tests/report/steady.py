@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from run.fakes import config_of
-from run.handmade import Pen
-
 from evodevo.run.events import member_id
+from tests.run.fakes import config_of
+from tests.run.handmade import Pen
 
 
 def steady(*foms: float | None, mode: str = "min") -> Pen:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run.fakes import config_of
-from run.handmade import Pen
 
 from evodevo.report.account import PARTS, account, worker_accounts, workers_at_once
 from evodevo.run.events import Event, Lost, Result, member_id
 from evodevo.run.records import Outcome
+from tests.run.fakes import config_of
+from tests.run.handmade import Pen
 
 T0 = 1000.0
 NOTHING = dict.fromkeys(PARTS, 0.0)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from run.handmade import Pen
 
 from evodevo.evolution.fitness import Mode
 from evodevo.report.comparison import (
@@ -34,6 +33,7 @@ from evodevo.report.comparison_page import (
 from evodevo.report.comparison_plots import _styles, fom_picture, schedules_picture
 from evodevo.run.history import History
 from tests.run.fakes import SECONDS, FakeCaller, carry_out, config_of, new_run
+from tests.run.handmade import Pen
 
 SEEDS = (0, 1, 2)
 ARMS = {"original": "random_search", "tri_parent": "tri_parent", "truncation_pbt": "truncation_pbt"}

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from run.handmade import Pen, checkpoint
 
 from evodevo.evolution.fitness import Mode
 from evodevo.report.comparison import curves, paired_difference, product_of, results_of, schedules
@@ -20,6 +19,7 @@ from evodevo.report.comparison_plots import fom_picture, schedules_picture
 from evodevo.run.events import Ended, Soup, member_id
 from evodevo.run.history import History
 from tests.run.fakes import config_of
+from tests.run.handmade import Pen, checkpoint
 
 SEEDS = (0, 1, 2)
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
-from run.fakes import config_of
-from run.handmade import Pen
 
 from evodevo.report.demes import Arrival, arrivals_of, deme_facts, deme_text, foms_by_deme, layout_of
 from evodevo.report.demes_plot import demes_plot
@@ -18,6 +16,8 @@ from evodevo.report.summary import summary_lines
 from evodevo.report.tables import history_csv
 from evodevo.run.history import History
 from evodevo.run.simulation import invented, play
+from tests.run.fakes import config_of
+from tests.run.handmade import Pen
 
 DEMES = {"grid": [2], "every": 2}
 

@@ -12,8 +12,6 @@ import pytest
 import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from run.fakes import SECONDS, config_of
-from run.handmade import Pen, checkpoint
 
 from evodevo import yaml_text
 from evodevo.evolution.hyp import DEFAULTS, KNOWN, loci_of
@@ -27,6 +25,8 @@ from evodevo.report.evolution import (
 )
 from evodevo.run.events import member_id
 from evodevo.run.records import Outcome
+from tests.run.fakes import SECONDS, config_of
+from tests.run.handmade import Pen, checkpoint
 
 METRICS = dict(zip(YOLOV5_METRICS, [0.5, 0.25, 0.125, 0.123456789, 3.0, 1e-7, 12345678.0], strict=True))
 LOCI: dict[str, Any] = {

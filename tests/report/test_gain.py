@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from run.fakes import config_of
-from run.handmade import Pen
 
 from evodevo.report.gain import Gain, gain_facts, gain_of
 from evodevo.report.summary import summary_lines
+from tests.run.fakes import config_of
+from tests.run.handmade import Pen
 
 SPREAD = [{"rate": 0.02, "layers": 3}, {"rate": 0.5, "layers": 1}]
 """The given values, and others."""

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run.fakes import finished
-from run.growing import growing
 
 from evodevo.report import growth
 from evodevo.report.comparison import curves_of_all, results_of
 from evodevo.report.products import write_products
 from evodevo.run.stopping import member_epochs
+from tests.run.fakes import finished
+from tests.run.growing import growing
 
 
 def test_the_plot_has_the_mean_and_the_best_and_a_line_before_each_phase_but_the_first(

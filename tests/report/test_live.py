@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from run.fakes import config_of
-from run.handmade import Pen
 
 from evodevo.evolution.rng import stream
 from evodevo.report.account import PARTS
@@ -14,6 +12,8 @@ from evodevo.report.live import MOST, MOST_FAILURES, MOST_WORKERS, Panel, Pictur
 from evodevo.run.events import Result, member_id
 from evodevo.run.records import Outcome
 from tests.report.steady import steady
+from tests.run.fakes import config_of
+from tests.run.handmade import Pen
 
 STEPS = ("died_out", "ancestors", "best_steps", "hyperparameter_parents")
 

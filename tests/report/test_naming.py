@@ -9,8 +9,6 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from run.fakes import FakeCaller, carry_out, config_of, finished, new_run
-from run.handmade import Pen
 
 from evodevo.config import RunConfig
 from evodevo.report import fonts
@@ -19,6 +17,8 @@ from evodevo.report.evolution import evolve_plot
 from evodevo.report.naming import arm_name, labels, locus_name, metric_name, numbered, plain
 from evodevo.report.plots import fom_plot, schedule_plot
 from evodevo.report.products import write_products
+from tests.run.fakes import FakeCaller, carry_out, config_of, finished, new_run
+from tests.run.handmade import Pen
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run.fakes import FakeCaller, config_of, finished
 
 from evodevo.report.pareto import Point, differ_in_size, front_of, pareto_plot, points_of
 from evodevo.report.products import write_products
 from evodevo.run.records import Assignment, Job, Outcome
+from tests.run.fakes import FakeCaller, config_of, finished
 
 PNG = b"\x89PNG"
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from run.fakes import config_of
-from run.handmade import Pen
 
 from evodevo.report.plots import fom_plot, schedule_plot
 from tests.report.steady import steady
+from tests.run.fakes import config_of
+from tests.run.handmade import Pen
 
 LOCI: dict[str, Any] = {
     "learning_rate": {"type": "float", "low": 1e-4, "high": 1.0, "scale": "log", "initial": 0.02},

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import befall, config_of, finished
-from run.handmade import Pen
 
 from evodevo.report.products import write_products
 from evodevo.report.schedule import Schedule
@@ -19,6 +17,8 @@ from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.history import History
 from evodevo.run.records import Outcome
 from tests.report.steady import steady
+from tests.run.fakes import befall, config_of, finished
+from tests.run.handmade import Pen
 
 STEADY = {"history.csv", "summary.json", "report/fom.png", "report/index.html"}
 ALWAYS = STEADY | {"report/schedule.png"}

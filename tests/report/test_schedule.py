@@ -9,13 +9,13 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run.fakes import config_of, finished
-from run.handmade import Pen, checkpoint
 
-from configs import complaint
 from evodevo import Schedule as PublicSchedule
 from evodevo.report.schedule import Entry, Schedule
 from evodevo.run.history import History
+from tests.configs import complaint
+from tests.run.fakes import config_of, finished
+from tests.run.handmade import Pen, checkpoint
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 SCALARS = (

@@ -3,12 +3,12 @@
 import math
 
 import pytest
-from run.fakes import config_of
-from run.handmade import Pen
 
 from evodevo.evolution.fitness import DEFAULT_SIGMA
 from evodevo.report.standing import fitness_by_member, fom_scale, foms_by_generation
 from tests.report.steady import steady
+from tests.run.fakes import config_of
+from tests.run.handmade import Pen
 
 
 def test_fitness_is_relative_to_the_generation_once_it_is_complete() -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run.fakes import SECONDS, FakeCaller, FakeClock, carry_out, config_of, finished, new_run
-from run.handmade import Pen, checkpoint
 
 from evodevo.report.account import PARTS
 from evodevo.report.gain import gain_of
 from evodevo.report.summary import summary_lines, summary_of
 from evodevo.run.events import Result, member_id
 from evodevo.run.records import Outcome
+from tests.run.fakes import SECONDS, FakeCaller, FakeClock, carry_out, config_of, finished, new_run
+from tests.run.handmade import Pen, checkpoint
 
 TIMES = st.floats(0, 1000)
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run.fakes import SECONDS, FakeCaller, config_of, finished
-from run.handmade import Pen, checkpoint
 
 from evodevo.evolution.fitness import relative_fitness
 from evodevo.report.tables import history_csv, history_rows
 from evodevo.run.events import Result
 from evodevo.run.history import History
 from evodevo.run.records import Outcome
+from tests.run.fakes import SECONDS, FakeCaller, config_of, finished
+from tests.run.handmade import Pen, checkpoint
 
 FIRST_COLUMNS = [
     "generation",

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Literal
 from unittest.mock import patch
 
-from configs import small
 from evodevo.config import RunConfig, parse
 from evodevo.run import controller, pauses
 from evodevo.run.blame import Cause
@@ -30,6 +29,7 @@ from evodevo.run.history import History
 from evodevo.run.journal import Journal, Tail
 from evodevo.run.records import Assignment, CheckpointRef, Job, NetworkStart, Outcome, WorkUnit
 from evodevo.run.setup import DESCRIBE, EXAMINE, JOURNAL, RENDER, SOUP, create_run
+from tests.configs import small
 
 Fate = Literal[
     "done", "diverged", "failed", "lost", "lost_late", "preempted", "hang", "raised", "worker", "disk"

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from run.fakes import config_of
-
 from evodevo.config import RunConfig
+from tests.run.fakes import config_of
 
 BLOCKS: dict[str, Any] = {
     "most": 3,

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from run.fakes import SECONDS, config_of
-
 from evodevo.config import RunConfig
 from evodevo.evolution.strategies import Birth, find
 from evodevo.run.codec import encode
@@ -26,6 +24,7 @@ from evodevo.run.history import History
 from evodevo.run.journal import Journal, Record
 from evodevo.run.records import CheckpointRef, Outcome
 from evodevo.run.setup import JOURNAL
+from tests.run.fakes import SECONDS, config_of
 
 
 def checkpoint(member: str) -> CheckpointRef:

@@ -10,17 +10,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from run.fakes import (
-    EXAMINE,
-    RENDER,
-    STRATEGIES,
-    FakeCaller,
-    config_of,
-    finished,
-    history_of,
-    new_run,
-    story,
-)
 
 from evodevo.config_file import load
 from evodevo.errors import UsageError
@@ -33,6 +22,17 @@ from evodevo.run.journal import Journal, Record, Tail
 from evodevo.run.records import Assignment
 from evodevo.run.setup import create_run
 from evodevo.run.view import runs_in
+from tests.run.fakes import (
+    EXAMINE,
+    RENDER,
+    STRATEGIES,
+    FakeCaller,
+    config_of,
+    finished,
+    history_of,
+    new_run,
+    story,
+)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -4,7 +4,11 @@ import random
 from pathlib import Path
 
 import pytest
-from run.fakes import (
+
+from evodevo.run.history import History
+from evodevo.run.journal import Tail, encode
+from evodevo.run.records import Assignment, Outcome
+from tests.run.fakes import (
     PARAMETERS,
     RENDER,
     SECONDS,
@@ -18,10 +22,6 @@ from run.fakes import (
     new_run,
     story,
 )
-
-from evodevo.run.history import History
-from evodevo.run.journal import Tail, encode
-from evodevo.run.records import Assignment, Outcome
 
 HALF = {"limits__max_failed_fraction": 0.5}
 THREE = ("g001s001", "g001s002", "g001s003")

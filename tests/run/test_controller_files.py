@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import (
+
+from evodevo.run import controller
+from evodevo.run.checkpoints import CheckpointStore
+from evodevo.run.controller import Controller
+from evodevo.run.journal import Journal, JournalError, JournalInUse
+from evodevo.run.records import Assignment
+from evodevo.run.retention import needed_checkpoints
+from evodevo.run.setup import JOURNAL, job_of
+from tests.run.fakes import (
     STRATEGIES,
     FakeCaller,
     Fate,
@@ -20,14 +28,6 @@ from run.fakes import (
     new_run,
     stop,
 )
-
-from evodevo.run import controller
-from evodevo.run.checkpoints import CheckpointStore
-from evodevo.run.controller import Controller
-from evodevo.run.journal import Journal, JournalError, JournalInUse
-from evodevo.run.records import Assignment
-from evodevo.run.retention import needed_checkpoints
-from evodevo.run.setup import JOURNAL, job_of
 
 
 def names_in(run: Path) -> set[str]:

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import WORKERS, FakeCaller, carry_out, config_of, finished, story
-from run.test_controller_resumed import resumed_everywhere
 
-from configs import complaint
 from evodevo.config import RunConfig
 from evodevo.evolution.fitness import Mode
 from evodevo.run.extension import extension_of
 from evodevo.run.records import Assignment, Job, Outcome
 from evodevo.run.stopping import is_out_of_patience
+from tests.configs import complaint
+from tests.run.fakes import WORKERS, FakeCaller, carry_out, config_of, finished, story
+from tests.run.test_controller_resumed import resumed_everywhere
 
 BITS = 100
 

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import FakeCaller, Fate, carry_out, config_of, finished, history_of, new_run, story
-from run.test_controller_resumed import resumed_everywhere
 
 from evodevo.config import RunConfig
 from evodevo.evolution.rng import leg_seed
@@ -18,6 +16,8 @@ from evodevo.run.history import History
 from evodevo.run.records import Assignment
 from evodevo.run.retention import needed_checkpoints
 from evodevo.service.replay import replay_config
+from tests.run.fakes import FakeCaller, Fate, carry_out, config_of, finished, history_of, new_run, story
+from tests.run.test_controller_resumed import resumed_everywhere
 
 LEGS = 3
 GOOD = 2.3
@@ -30,7 +30,7 @@ class Pruned(TriParent):
         return leg > 0 or member.fom < GOOD
 
 
-PRUNED = "run.test_controller_legs:Pruned"
+PRUNED = "tests.run.test_controller_legs:Pruned"
 
 
 def config(**changes: Any) -> RunConfig:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import FakeCaller, Fate, befall, carry_out, config_of, finished, history_of, new_run, stop
 
 from evodevo.config import RunConfig
 from evodevo.errors import UsageError
@@ -18,6 +17,17 @@ from evodevo.run.means import Means
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.view import FileSource, View
 from evodevo.service.replay import Comparison
+from tests.run.fakes import (
+    FakeCaller,
+    Fate,
+    befall,
+    carry_out,
+    config_of,
+    finished,
+    history_of,
+    new_run,
+    stop,
+)
 
 
 def config(**changes: Any) -> RunConfig:

@@ -4,14 +4,13 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
-from run.fakes import FakeCaller, carry_out, config_of, finished, history_of, new_run
-from run.test_controller_legs import at_times, full_story, legs_of
-from run.test_controller_resumed import resumed_everywhere
-
 from evodevo.config import RunConfig
 from evodevo.report.tables import history_rows
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.records import Assignment, Job, Outcome
+from tests.run.fakes import FakeCaller, carry_out, config_of, finished, history_of, new_run
+from tests.run.test_controller_legs import at_times, full_story, legs_of
+from tests.run.test_controller_resumed import resumed_everywhere
 
 LEGS = 4
 GOOD = 2.5

@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import FakeCaller, Fate, carry_out, config_of, finished, history_of, new_run, story
-from run.test_controller_resumed import resumed_everywhere
 
 from evodevo.config import RunConfig
 from evodevo.run.checkpoints import CheckpointStore
@@ -15,6 +13,8 @@ from evodevo.run.journal import Tail
 from evodevo.run.records import Assignment
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import JOURNAL
+from tests.run.fakes import FakeCaller, Fate, carry_out, config_of, finished, history_of, new_run, story
+from tests.run.test_controller_resumed import resumed_everywhere
 
 POOLS = {"search__pace": "pools", "search__pool": 2}
 PACES: list[dict[str, Any]] = [

@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import (
+
+from evodevo.config import RunConfig
+from evodevo.run.checkpoints import CheckpointStore
+from evodevo.run.history import History
+from evodevo.run.journal import JournalError
+from evodevo.run.retention import needed_checkpoints
+from evodevo.run.setup import JOURNAL
+from tests.run.fakes import (
     EXAMINE,
     RENDER,
     STRATEGIES,
@@ -18,14 +25,7 @@ from run.fakes import (
     new_run,
     story,
 )
-from run.moments import moments_of
-
-from evodevo.config import RunConfig
-from evodevo.run.checkpoints import CheckpointStore
-from evodevo.run.history import History
-from evodevo.run.journal import JournalError
-from evodevo.run.retention import needed_checkpoints
-from evodevo.run.setup import JOURNAL
+from tests.run.moments import moments_of
 
 ACCIDENTS: dict[tuple[str, int], Fate] = {
     ("g000s002", 1): "diverged",

@@ -4,11 +4,11 @@ import random
 from pathlib import Path
 
 import pytest
-from run.fakes import FakeCaller, carry_out, config_of, finished, history_of, new_run, stop, story
 
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.twins import key_of
+from tests.run.fakes import FakeCaller, carry_out, config_of, finished, history_of, new_run, stop, story
 
 PACES = ["generations", "pools"]
 FROM_SCRATCH = {"search__inherit": "none", "search__legs": 2}

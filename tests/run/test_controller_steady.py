@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import (
+
+from evodevo.config import RunConfig
+from evodevo.run.checkpoints import CheckpointStore
+from evodevo.run.crew import Inbox
+from evodevo.run.history import History
+from evodevo.run.records import Assignment, Job
+from evodevo.run.retention import needed_checkpoints
+from evodevo.run.view import FileSource, View
+from tests.configs import ABSENT
+from tests.run.fakes import (
     SECONDS,
     WORKERS,
     FakeCaller,
@@ -20,15 +29,6 @@ from run.fakes import (
     stop,
     story,
 )
-
-from configs import ABSENT
-from evodevo.config import RunConfig
-from evodevo.run.checkpoints import CheckpointStore
-from evodevo.run.crew import Inbox
-from evodevo.run.history import History
-from evodevo.run.records import Assignment, Job
-from evodevo.run.retention import needed_checkpoints
-from evodevo.run.view import FileSource, View
 
 
 class Workshop(FakeCaller):

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from run.fakes import (
+
+from evodevo.run import journal as module
+from evodevo.run.controller import Controller
+from evodevo.run.journal import Journal, JournalInUse, Record, Removed, Superseded, Tail, encode
+from evodevo.run.keeper import Keeper
+from evodevo.run.setup import JOURNAL
+from tests.run.fakes import (
     EXAMINE,
     RENDER,
     FakeCaller,
@@ -23,12 +29,6 @@ from run.fakes import (
     stop,
     story,
 )
-
-from evodevo.run import journal as module
-from evodevo.run.controller import Controller
-from evodevo.run.journal import Journal, JournalInUse, Record, Removed, Superseded, Tail, encode
-from evodevo.run.keeper import Keeper
-from evodevo.run.setup import JOURNAL
 
 
 def hang_at(number: int) -> FakeCaller:

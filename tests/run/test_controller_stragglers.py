@@ -7,10 +7,10 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
-from run.fakes import WORKERS, FakeCaller, Fate, config_of, finished, story
 
 from evodevo.run import loop, stragglers
 from evodevo.run.records import Assignment
+from tests.run.fakes import WORKERS, FakeCaller, Fate, config_of, finished, story
 
 SLOW = WORKERS[0]
 

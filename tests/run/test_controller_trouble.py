@@ -6,7 +6,15 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-from run.fakes import (
+
+from evodevo.run import loop
+from evodevo.run.controller import Controller
+from evodevo.run.crew import AttemptLost
+from evodevo.run.journal import Tail
+from evodevo.run.records import Assignment
+from evodevo.run.setup import EXAMINE, JOURNAL
+from evodevo.run.view import FileSource, View
+from tests.run.fakes import (
     WORKERS,
     FakeCaller,
     Fate,
@@ -20,14 +28,6 @@ from run.fakes import (
     stop,
     story,
 )
-
-from evodevo.run import loop
-from evodevo.run.controller import Controller
-from evodevo.run.crew import AttemptLost
-from evodevo.run.journal import Tail
-from evodevo.run.records import Assignment
-from evodevo.run.setup import EXAMINE, JOURNAL
-from evodevo.run.view import FileSource, View
 
 BROKEN = WORKERS[0]
 

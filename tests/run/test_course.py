@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import FakeCaller, carry_out, config_of, finished, story
-from run.test_controller_resumed import resumed_everywhere
 
 from evodevo.config import RunConfig
 from evodevo.errors import UsageError
@@ -20,6 +18,8 @@ from evodevo.run.history import History
 from evodevo.run.life import Life
 from evodevo.run.records import Assignment
 from evodevo.run.retention import needed_checkpoints
+from tests.run.fakes import FakeCaller, carry_out, config_of, finished, story
+from tests.run.test_controller_resumed import resumed_everywhere
 
 REPEATED = {"objective__repeats": 3, "search__legs": 2}
 BEST = {"objective__over": "best", "search__legs": 4}

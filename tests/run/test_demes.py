@@ -6,10 +6,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run.fakes import FakeCaller, config_of, finished, history_of, story
-from run.test_controller_pools import troubled, workers
-from run.test_controller_resumed import ACCIDENTS, resumed_everywhere
-from run.test_pacing import Play, config, pick, told
 
 from evodevo.evolution.demes import Layout
 from evodevo.report.schedule import Schedule
@@ -18,6 +14,10 @@ from evodevo.run.events import member_id
 from evodevo.run.pacing import DRIFT
 from evodevo.run.retention import needed_checkpoints
 from evodevo.service.replay import replay_config
+from tests.run.fakes import FakeCaller, config_of, finished, history_of, story
+from tests.run.test_controller_pools import troubled, workers
+from tests.run.test_controller_resumed import ACCIDENTS, resumed_everywhere
+from tests.run.test_pacing import Play, config, pick, told
 
 RING = {"search__demes": {"grid": [3], "every": 2}, "search__population": 12}
 KINDS: list[dict[str, Any]] = [

@@ -4,7 +4,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from run.test_dispatch import (
+
+from evodevo.errors import Unfit
+from evodevo.run.crew import ANYTHING, AttemptsLost, Crew, Offered
+from evodevo.run.gangs import GRACE_S
+from evodevo.run.posting import KILL_AFTER_S
+from evodevo.run.records import WorkUnit
+from tests.run.test_dispatch import (
     Box,
     Cluster,
     Submitted,
@@ -16,12 +22,6 @@ from run.test_dispatch import (
     summed_up,
     unit_of,
 )
-
-from evodevo.errors import Unfit
-from evodevo.run.crew import ANYTHING, AttemptsLost, Crew, Offered
-from evodevo.run.gangs import GRACE_S
-from evodevo.run.posting import KILL_AFTER_S
-from evodevo.run.records import WorkUnit
 
 ADDRESS = ["10.0.0.1", 40001]
 

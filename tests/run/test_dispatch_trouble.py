@@ -8,11 +8,11 @@ from unittest.mock import patch
 
 import pytest
 from distributed.comm import CommClosedError
-from run.test_dispatch import Cluster, on_a_loop, settled, unit_of
 
 from evodevo.errors import UsageError
 from evodevo.run.crew import ANYTHING, AttemptsLost, Needs, Offered
 from evodevo.run.dispatch import call_by_path
+from tests.run.test_dispatch import Cluster, on_a_loop, settled, unit_of
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run.fakes import config_of
 
-from configs import ABSENT
 from evodevo.evolution.strategies import Birth
 from evodevo.run import journal
 from evodevo.run.codec import FORMAT, decode, encode
@@ -29,6 +27,8 @@ from evodevo.run.events import (
 from evodevo.run.history import History
 from evodevo.run.journal import JournalError, Record
 from evodevo.run.records import CheckpointRef, Outcome
+from tests.configs import ABSENT
+from tests.run.fakes import config_of
 
 TEXTS = st.text(max_size=12)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)

@@ -6,20 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import (
-    FakeCaller,
-    FakeClock,
-    carry_out,
-    config_of,
-    finished,
-    history_of,
-    new_run,
-    story,
-)
-from run.moments import moments_of
-from run.test_controller_resumed import accident_prone, hopeless
 
-from configs import complaint
 from evodevo.cli_common import refuse_another
 from evodevo.report.products import write_products
 from evodevo.run import retention
@@ -31,6 +18,19 @@ from evodevo.run.journal import JournalError, Tail
 from evodevo.run.setup import CONFIG, JOURNAL
 from evodevo.run.view import FileSource, View
 from evodevo.service.run_handle import open_run
+from tests.configs import complaint
+from tests.run.fakes import (
+    FakeCaller,
+    FakeClock,
+    carry_out,
+    config_of,
+    finished,
+    history_of,
+    new_run,
+    story,
+)
+from tests.run.moments import moments_of
+from tests.run.test_controller_resumed import accident_prone, hopeless
 
 SEARCHES: list[dict[str, Any]] = [
     {},

@@ -5,15 +5,15 @@ import threading
 from pathlib import Path
 
 import pytest
-from run.fakes import FakeCaller, config_of, history_of, new_run, small_machine
 
-from configs import ABSENT
 from evodevo.config import RunConfig
 from evodevo.report.evolution import CSV, YAML, write_evolution
 from evodevo.run import follower
 from evodevo.run.controller import Controller
 from evodevo.run.follower import Follower, Write
 from evodevo.run.history import History
+from tests.configs import ABSENT
+from tests.run.fakes import FakeCaller, config_of, history_of, new_run, small_machine
 
 MEMBERS = 6
 

@@ -5,11 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import WORKERS, FakeCaller, finished, history_of, story
-from run.growing import growing
-from run.test_controller_resumed import resumed_everywhere
 
-from configs import complaint
 from evodevo.report.schedule import Schedule
 from evodevo.report.tables import history_rows
 from evodevo.run.checkpoints import CheckpointStore
@@ -18,6 +14,10 @@ from evodevo.run.retention import needed_checkpoints
 from evodevo.run.stopping import member_epochs
 from evodevo.service.replay import compare_replay, replay_config
 from evodevo.service.training import training_config
+from tests.configs import complaint
+from tests.run.fakes import WORKERS, FakeCaller, finished, history_of, story
+from tests.run.growing import growing
+from tests.run.test_controller_resumed import resumed_everywhere
 
 SURVIVE: dict[str, Any] = {"search__options": {"survivors": 0.6, "lucky": 0.5, "mutation_rate": 0.5}}
 

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from run.fakes import FakeCaller, config_of, finished
 
 from evodevo.errors import RunFailed, UsageError
 from evodevo.evolution.strategies import Birth, Member, Population
 from evodevo.evolution.strategies.tri_parent import TriParent
 from evodevo.run.guard import Guarded
 from evodevo.run.setup import founders
+from tests.run.fakes import FakeCaller, config_of, finished
 
 
 class Wrong(TriParent):
@@ -153,7 +153,7 @@ class NoFounder(Wrong):
 def test_a_strategy_that_misbehaves_fails_its_run_and_the_reason_says_what_it_did(
     kind: type[TriParent], reason: str, tmp_path: Path
 ) -> None:
-    config = config_of(search__strategy=f"run.test_guard:{kind.__name__}", search__legs=2)
+    config = config_of(search__strategy=f"tests.run.test_guard:{kind.__name__}", search__legs=2)
     history = finished(tmp_path / "run", config, FakeCaller())
     assert history.end == "failed"
     assert history.reason is not None
@@ -164,11 +164,11 @@ def test_a_strategy_that_misbehaves_fails_its_run_and_the_reason_says_what_it_di
 
 def test_a_strategy_without_founders_is_refused_before_anything_is_written() -> None:
     with pytest.raises(UsageError, match=r"search.strategy: strategy NoFounder: founder\(0, 0\) raised"):
-        founders(config_of(search__strategy="run.test_guard:NoFounder"))
+        founders(config_of(search__strategy="tests.run.test_guard:NoFounder"))
 
 
 def test_parameters_of_a_member_that_failed_are_refused() -> None:
-    strategy = Guarded(config_of(search__strategy="run.test_guard:OfTheFailed").strategy())
+    strategy = Guarded(config_of(search__strategy="tests.run.test_guard:OfTheFailed").strategy())
     foms = [1.0, None, 2.0]
     members = [Member(f"m{at}", 0, at, strategy.founder(0, at), fom) for at, fom in enumerate(foms)]
     told = r"birth\(1, 0, ...\) takes the parameters of m1, which failed and has none"
@@ -178,4 +178,4 @@ def test_parameters_of_a_member_that_failed_are_refused() -> None:
 
 def test_what_a_strategy_raises_is_told_with_the_line_of_its_file() -> None:
     with pytest.raises(RunFailed, match=r"raised ZeroDivisionError: no founder \(.*test_guard.py:\d+\)$"):
-        Guarded(config_of(search__strategy="run.test_guard:NoFounder").strategy()).founder(0, 0)
+        Guarded(config_of(search__strategy="tests.run.test_guard:NoFounder").strategy()).founder(0, 0)

@@ -13,13 +13,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from run.handmade import Pen
 
 from evodevo.errors import UsageError
 from evodevo.run import heartbeat, journal
 from evodevo.run.heartbeat import BEAT_S, FILE, FORGOTTEN_S, SILENT_S, Heartbeat, goes_on, sign_in
 from evodevo.run.journal import Journal, JournalInUse, Superseded, holder_of
 from evodevo.run.view import FileSource, View, refuse_live
+from tests.run.handmade import Pen
 from tests.run.journals import another_process, write
 
 WITHOUT_LOCKS = """

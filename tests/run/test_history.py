@@ -4,13 +4,13 @@ import itertools
 from typing import Any
 
 import pytest
-from run.fakes import config_of
-from run.handmade import Pen, checkpoint
 
 from evodevo.evolution.strategies import Birth, Member
 from evodevo.run.events import Births, Born, Lost, Result, TakenOver, member_id
 from evodevo.run.history import History
 from evodevo.run.records import Outcome
+from tests.run.fakes import config_of
+from tests.run.handmade import Pen, checkpoint
 
 
 def best_of(pen: Pen) -> str | None:

@@ -8,17 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import (
-    FakeCaller,
-    befall,
-    carry_out,
-    config_of,
-    finished,
-    history_of,
-    new_run,
-    stop,
-    story,
-)
 
 from evodevo.config import RunConfig
 from evodevo.run.checkpoints import CheckpointStore
@@ -31,6 +20,17 @@ from evodevo.run.pacing import pacing_of
 from evodevo.run.records import Assignment
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import JOURNAL
+from tests.run.fakes import (
+    FakeCaller,
+    befall,
+    carry_out,
+    config_of,
+    finished,
+    history_of,
+    new_run,
+    stop,
+    story,
+)
 
 PACES: dict[str, dict[str, Any]] = {
     "generations": {},
@@ -180,7 +180,7 @@ def test_a_loss_on_the_way_is_tried_again(tmp_path: Path) -> None:
 def drifting(run: Path, caller: FakeCaller | None = None) -> History:
     """The run goes on where training gives other numbers than before."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("run.fakes.quality_of", lambda inherited, hp, seed: 0.6 * inherited + 0.4)
+        patch.setattr("tests.run.fakes.quality_of", lambda inherited, hp, seed: 0.6 * inherited + 0.4)
         return carry_out(run, caller or FakeCaller())
 
 

@@ -5,10 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import FakeCaller, carry_out, config_of, finished, new_run, story
-from run.moments import moments_of
 
-from configs import complaint
 from evodevo.config import RunConfig
 from evodevo.evolution.ploidy import combined
 from evodevo.evolution.population import Birth
@@ -18,6 +15,9 @@ from evodevo.run.history import History
 from evodevo.run.life import Life
 from evodevo.run.simulation import invented, play
 from evodevo.service.replay import compare_replay, replay_config
+from tests.configs import complaint
+from tests.run.fakes import FakeCaller, carry_out, config_of, finished, new_run, story
+from tests.run.moments import moments_of
 
 LOOSE = {"initial": "spread", "sigma": 0.0, "survivors": 0.25}
 each_kind = pytest.mark.parametrize("genomes", ["mean", "own"])

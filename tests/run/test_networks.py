@@ -8,21 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import (
-    FakeCaller,
-    befall,
-    carry_out,
-    config_of,
-    finished,
-    history_of,
-    new_run,
-    parameters,
-    stop,
-    story,
-)
-from run.moments import moments_of
 
-from configs import complaint
 from evodevo.config import RunConfig
 from evodevo.errors import RunFailed
 from evodevo.evolution.population import Birth, Network, Population
@@ -47,6 +33,20 @@ from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import JOURNAL
 from evodevo.run.simulation import invented, play
 from evodevo.service.replay import compare_replay, replay_config
+from tests.configs import complaint
+from tests.run.fakes import (
+    FakeCaller,
+    befall,
+    carry_out,
+    config_of,
+    finished,
+    history_of,
+    new_run,
+    parameters,
+    stop,
+    story,
+)
+from tests.run.moments import moments_of
 
 KINDS: dict[str, dict[str, Any]] = {
     "generations": {},

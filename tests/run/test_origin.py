@@ -5,10 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import PARAMETERS, FakeCaller, carry_out, config_of, finished, history_of, new_run, story
-from run.moments import moments_of
 
-from configs import complaint
 from evodevo.config import RunConfig, parse
 from evodevo.config_start import with_initials
 from evodevo.report.schedule import Schedule
@@ -20,6 +17,9 @@ from evodevo.run.origin import Found, as_begun, find_origin
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import create_run
 from evodevo.service.replay import compare_replay, replay_config
+from tests.configs import complaint
+from tests.run.fakes import PARAMETERS, FakeCaller, carry_out, config_of, finished, history_of, new_run, story
+from tests.run.moments import moments_of
 
 LOCI: dict[str, Any] = {
     "rate": {"type": "float", "low": 1e-4, "high": 1.0, "scale": "log", "initial": 0.02},

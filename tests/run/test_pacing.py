@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run.fakes import config_of
 
-from configs import ABSENT
 from evodevo.config import RunConfig
 from evodevo.evolution.strategies import Birth, Population, TriParent, find
 from evodevo.run import pacing
@@ -20,6 +18,8 @@ from evodevo.run.history import History
 from evodevo.run.life import Life
 from evodevo.run.pacing import DRIFT, Steady, pacing_of
 from evodevo.run.records import Outcome
+from tests.configs import ABSENT
+from tests.run.fakes import config_of
 
 GENERATIONS = [
     {},

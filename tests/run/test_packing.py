@@ -5,10 +5,10 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run.handmade import Pen
 
 from evodevo.run.life import Life
 from evodevo.run.packing import WORTH_A_TASK_S, Backlog, unit_size
+from tests.run.handmade import Pen
 
 
 @pytest.fixture

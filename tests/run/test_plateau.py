@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import WORKERS, FakeCaller, carry_out, config_of, finished, story
-from run.test_controller_resumed import resumed_everywhere
 
-from configs import complaint
 from evodevo.config import RunConfig
 from evodevo.report.last_generation import best_of_last
 from evodevo.report.summary import summary_lines, summary_of
 from evodevo.run.extension import extension_of
 from evodevo.run.records import Assignment, Job, Outcome
+from tests.configs import complaint
+from tests.run.fakes import WORKERS, FakeCaller, carry_out, config_of, finished, story
+from tests.run.test_controller_resumed import resumed_everywhere
 
 MUTANTS = {"elites": 0.0, "mutation_rate": 1.0, "gene_mutation_rate": 1.0}
 """Of natural_selection: nobody is like a member before."""

@@ -2,7 +2,8 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run.hall import RUNS, Guest, Hall
+
+from tests.run.hall import RUNS, Guest, Hall
 
 
 def test_a_claim_is_offered_free_workers_at_once_and_no_more_than_it_wants() -> None:

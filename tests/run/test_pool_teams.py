@@ -6,7 +6,8 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run.hall import RUNS, Hall
+
+from tests.run.hall import RUNS, Hall
 
 
 def test_a_team_is_offered_by_its_first_and_only_as_a_whole() -> None:

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import config_of, finished
 
 from evodevo.run.history import History
 from evodevo.run.life import Life
 from evodevo.run.recipes import CannotRemakeError, Recipes, plan
 from evodevo.run.records import CheckpointRef
+from tests.run.fakes import config_of, finished
 
 
 def ref_of(life: Life, leg: int | None = None) -> CheckpointRef:

@@ -1,15 +1,15 @@
 """Which checkpoints live, for each pace."""
 
 import pytest
-from run.fakes import config_of
-from run.handmade import Pen, checkpoint
 
-from configs import ABSENT
 from evodevo.evolution.strategies import Birth
 from evodevo.run.events import Births, Born, Result, member_id
 from evodevo.run.pacing import pacing_of
 from evodevo.run.records import Outcome
 from evodevo.run.retention import needed_checkpoints
+from tests.configs import ABSENT
+from tests.run.fakes import config_of
+from tests.run.handmade import Pen, checkpoint
 
 
 def names(*members: str) -> set[str]:

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import FakeCaller, carry_out, finished, new_run, story
-from run.test_controller_resumed import resumed_everywhere
-from run.test_twins import config, networks, trainings
 
 from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.origin import find_origin
 from evodevo.run.setup import create_run
+from tests.run.fakes import FakeCaller, carry_out, finished, new_run, story
+from tests.run.test_controller_resumed import resumed_everywhere
+from tests.run.test_twins import config, networks, trainings
 
 
 def test_nothing_is_trained_that_the_other_run_trained(tmp_path: Path) -> None:

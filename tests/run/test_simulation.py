@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from configs import small
 from evodevo.config import parse
 from evodevo.errors import RunFailed, UsageError
 from evodevo.evolution.population import Birth, Member, Population
 from evodevo.evolution.strategies import STRATEGIES, TriParent
 from evodevo.run.simulation import try_strategy
 from evodevo.testing import simulate
+from tests.configs import small
 
 SPACE = {"x": (-5.0, 5.0), "y": (-5.0, 5.0)}
 
@@ -105,7 +105,7 @@ def test_a_strategy_whose_first_child_fails_is_refused_before_a_run() -> None:
         r"search.strategy: in two simulated generations: strategy Late: birth\(1, 0, ...\) raised KeyError: "
     )
     with pytest.raises(UsageError, match=told + r"'w' \(.*test_simulation.py:\d+\)"):
-        try_strategy(config("run.test_simulation:Late"))
+        try_strategy(config("tests.run.test_simulation:Late"))
 
 
 SPECIAL = ("scheduled", "replay", "variable_length")

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mutations import mutated_records
-from run.fakes import finished
 
 import evodevo
 from evodevo.cli import main
@@ -21,6 +19,8 @@ from evodevo.run.history import load_history
 from evodevo.run.journal import JournalError, Record, Tail, encode
 from evodevo.run.setup import JOURNAL
 from evodevo.run.view import FileSource, View
+from tests.mutations import mutated_records
+from tests.run.fakes import finished
 
 Edit = Callable[[Record], None]
 

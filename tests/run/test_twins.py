@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import FakeCaller, Fate, carry_out, config_of, finished, story
-from run.test_controller_resumed import resumed_everywhere
 
 from evodevo.config import RunConfig
 from evodevo.report.savings import savings_of
 from evodevo.run.history import History
 from evodevo.run.records import Assignment
+from tests.run.fakes import FakeCaller, Fate, carry_out, config_of, finished, story
+from tests.run.test_controller_resumed import resumed_everywhere
 
 FEW = {
     "search__loci": {"layers": {"type": "int", "low": 1, "high": 4, "initial": 2}},

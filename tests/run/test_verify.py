@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import FakeCaller, befall, config_of, finished, history_of, new_run, small_machine, stop, story
 
 from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointStore
@@ -15,6 +14,17 @@ from evodevo.run.origin import find_origin
 from evodevo.run.repair import Repair
 from evodevo.run.setup import JOURNAL, create_run
 from evodevo.run.verify import verify
+from tests.run.fakes import (
+    FakeCaller,
+    befall,
+    config_of,
+    finished,
+    history_of,
+    new_run,
+    small_machine,
+    stop,
+    story,
+)
 
 
 def names(run: Path) -> list[str]:
@@ -113,7 +123,7 @@ def test_other_bytes_are_accepted_by_command_alone(tmp_path: Path, monkeypatch: 
     finished(run)
     lost, *_ = names(run)
     (run / "params" / lost).unlink()
-    monkeypatch.setattr("run.fakes.quality_of", lambda inherited, hp, seed: 0.5 * inherited + 0.4)
+    monkeypatch.setattr("tests.run.fakes.quality_of", lambda inherited, hp, seed: 0.5 * inherited + 0.4)
     for path in run.glob("*.safetensors"):
         path.unlink()
     refused = repaired(run)

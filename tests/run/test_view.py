@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from run.fakes import FakeCaller, carry_out, config_of, new_run
-from run.handmade import Pen
 
 from evodevo.errors import UsageError
 from evodevo.run.events import Lost
 from evodevo.run.journal import Journal
 from evodevo.run.setup import JOURNAL
 from evodevo.run.view import FileSource, Reading, State, Status, View, brief, refuse_live, runs_in
+from tests.run.fakes import FakeCaller, carry_out, config_of, new_run
+from tests.run.handmade import Pen
 
 
 class Window:

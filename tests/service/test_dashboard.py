@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from distributed import Scheduler
-from run.fakes import config_of
-from run.handmade import Pen
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPResponse
 
 from evodevo.run.view import FileSource, View
 from evodevo.service.gate import COOKIE, Gate
+from tests.run.fakes import config_of
+from tests.run.handmade import Pen
 
 CHANGED = (
     "this version of distributed has changed its dashboard: see {} in distributed/dashboard, and make "

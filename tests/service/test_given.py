@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import yaml
 
-from configs import small
 from evodevo.config import parse
 from evodevo.config_file import load
 from evodevo.errors import UsageError
 from evodevo.service.given import config_of, refuse_main
+from tests.configs import small
 
 HYP = Path(__file__).parents[2] / "configs" / "hyp.yaml"
 

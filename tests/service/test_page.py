@@ -1,9 +1,8 @@
 """What the page says in words; tests/integration/test_page.py has it in a browser."""
 
-from run.handmade import Pen
-
 from evodevo.run.view import Reading, View
 from evodevo.service.page import _about, _rows
+from tests.run.handmade import Pen
 
 
 class Live:

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from configs import small
 from evodevo.config import parse
 from evodevo.errors import UsageError
 from evodevo.evolution.strategies import TriParent
 from evodevo.run.crew import ANYTHING, AttemptLost, Needs
 from evodevo.run.setup import DESCRIBE, MEASURE, job_of
 from evodevo.service.trial import describe
+from tests.configs import small
 
 FACTS = {"facts": [], "warnings": [], "metrics": ["validation_loss"], "data": {}, "torch": "2"}
 

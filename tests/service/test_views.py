@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import FakeClock, config_of
-from run.handmade import Pen
 
 from evodevo.run.roster import Unused
 from evodevo.run.setup import JOURNAL
 from evodevo.service.standing import Standing
 from evodevo.service.views import PATIENCE_S, Views
+from tests.run.fakes import FakeClock, config_of
+from tests.run.handmade import Pen
 
 
 class House:

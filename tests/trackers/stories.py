@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from run.fakes import config_of
-from run.handmade import Pen, checkpoint
-
 from evodevo.config import RunConfig
 from evodevo.run.history import History
 from evodevo.run.records import Outcome
 from evodevo.trackers import find
 from evodevo.trackers.base import Tracker
+from tests.run.fakes import config_of
+from tests.run.handmade import Pen, checkpoint
 
 FOMS = {"g000s000": 4.0, "g000s001": 3.0, "g000s002": 2.0, "g000s003": 1.0}
 """Of the first generation of `story`."""

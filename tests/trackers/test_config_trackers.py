@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from trackers.stories import story
 
-from configs import complaint, small
 from evodevo.config import parse, read_config
 from evodevo.config_phases import next_of
 from evodevo.errors import UsageError
@@ -17,6 +15,8 @@ from evodevo.service.tracking import track
 from evodevo.service.trial import parse_fresh
 from evodevo.trackers import find
 from evodevo.trackers.tensorboard import TensorBoard
+from tests.configs import complaint, small
+from tests.trackers.stories import story
 
 DOCS = (Path(__file__).parents[2] / "docs" / "trackers.md").read_text()
 

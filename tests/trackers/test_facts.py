@@ -1,13 +1,12 @@
 """How a run's history looks to tracking tools."""
 
-from run.fakes import config_of
-from run.handmade import Pen, checkpoint
-from trackers.stories import story
-
 from evodevo.run.events import Extended, Result
 from evodevo.run.records import Outcome
 from evodevo.trackers.base import BySlot, Complete, Facts, about
 from evodevo.trackers.mlflow import Lines
+from tests.run.fakes import config_of
+from tests.run.handmade import Pen, checkpoint
+from tests.trackers.stories import story
 
 LOCI = ("rate", "layers", "optimizer", "momentum")
 

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from run.handmade import Pen
-from trackers.stories import story
 
 from evodevo.run.history import History
 from evodevo.run.journal import JOURNAL
@@ -15,6 +13,8 @@ from evodevo.run.tracking import configured, problems_in
 from evodevo.run.view import FileSource, View
 from evodevo.trackers.base import Tracker
 from evodevo.trackers.follow import Notes, alone, follow, until_closed
+from tests.run.handmade import Pen
+from tests.trackers.stories import story
 
 
 class Ledger(Tracker):

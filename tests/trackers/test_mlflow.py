@@ -12,9 +12,9 @@ import pytest
 
 pytest.importorskip("mlflow", reason="MLflow is not installed: pip install mlflow-skinny")
 
-from integration.clusters import free_port, until
-from trackers.readers import mlflow_curves, mlflow_runs
-from trackers.stories import RECORDS, from_scratch, story, tell
+from tests.integration.clusters import free_port, until
+from tests.trackers.readers import mlflow_curves, mlflow_runs
+from tests.trackers.stories import RECORDS, from_scratch, story, tell
 
 
 @pytest.fixture(autouse=True)

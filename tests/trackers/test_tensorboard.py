@@ -9,8 +9,9 @@ pytest.importorskip("tensorboard", reason="TensorBoard is not installed: pip ins
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 from tensorboard.plugins.hparams import metadata
-from trackers.readers import curves_of, tensorboard_curves
-from trackers.stories import RECORDS, from_scratch, story, tell
+
+from tests.trackers.readers import curves_of, tensorboard_curves
+from tests.trackers.stories import RECORDS, from_scratch, story, tell
 
 
 def whole(directory: Path) -> dict[str, list[tuple[int, float]]]:

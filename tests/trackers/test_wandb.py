@@ -7,8 +7,9 @@ import pytest
 pytest.importorskip("wandb", reason="Weights & Biases is not installed: pip install wandb")
 
 import wandb
-from trackers.readers import wandb_curves, wandb_records, wandb_rows
-from trackers.stories import RECORDS, story, tell
+
+from tests.trackers.readers import wandb_curves, wandb_records, wandb_rows
+from tests.trackers.stories import RECORDS, story, tell
 
 
 @pytest.fixture(autouse=True)

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import FakeCaller, carry_out, config_of, finished, history_of, new_run
-from run.test_controller_legs import at_times, full_story
-from run.test_controller_resumed import resumed_everywhere
 
 from evodevo.config import RunConfig
 from evodevo.run.history import History
 from evodevo.run.records import Assignment, Job, Outcome
+from tests.run.fakes import FakeCaller, carry_out, config_of, finished, history_of, new_run
+from tests.run.test_controller_legs import at_times, full_story
+from tests.run.test_controller_resumed import resumed_everywhere
 from tests.workers.toys import TOY, run_unit
 from workers import cache
 

@@ -36,8 +36,8 @@ from harness.processes import BENCH
 from harness.stories import JOURNAL
 
 ROOT = BENCH.parents[1]
-sys.path.append(str(ROOT / "tests"))
-from mutations import change, mutated, mutated_records  # noqa: E402
+sys.path.append(str(ROOT))
+from tests.mutations import change, mutated, mutated_records  # noqa: E402
 
 HANG_S, BLOCKED_S = 2.0, 60.0
 """A case may take so many seconds of the processor's time, and of time."""

@@ -3,12 +3,12 @@
 import math
 
 import pytest
-from run.fakes import config_of
 
-from configs import complaint
 from evodevo.evolution.fitness import as_foms
 from evodevo.evolution.space import FloatLocus, Space
+from tests.configs import complaint
 from tests.evolution.generations import make, play
+from tests.run.fakes import config_of
 
 SPACE = Space({"x": FloatLocus(type="float", low=0.0, high=100.0, initial=0.5)})
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from configs import complaint
+from tests.configs import complaint
 from tests.workers.made_images import CPU, bands
 from workers.hyperparameters import Hyperparameters
 from workers.workload import Splits

@@ -5,6 +5,9 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
+TESTED = {"dask": ">=2026.8,<2026.9", "distributed": ">=2026.8,<2026.9"}
+"""Versions that the tests were run with, of packages whose private parts are used; others may work."""
+
 
 def own_versions() -> dict[str, str]:
     """The versions of this process that must be the same everywhere."""

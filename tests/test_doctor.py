@@ -82,6 +82,15 @@ def test_a_required_package_that_is_missing_or_too_old_is_a_fault(
     assert said in found["found"]
 
 
+def test_a_version_of_dask_that_was_not_tested_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look, "TESTED", {"dask": ">=2020.1", "distributed": ">=2020.1,<2020.2"})
+    found = told(tmp_path)["packages"]
+    assert found["state"] == "note"
+    assert found["advice"].endswith("pip install 'distributed>=2020.1,<2020.2'")
+
+
 def test_a_gpu_that_torch_cannot_use_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 

@@ -49,6 +49,18 @@ def test_commands_that_need_no_cluster_import_none() -> None:
     assert imported_by("from evodevo.cli import main\nmain(['status'])") & HEAVY == set()
 
 
+@pytest.mark.parametrize(
+    "modules",
+    [
+        "evodevo.cli_commands, evodevo.cli_results, evodevo.cli_machine, workers.describe",
+        "evodevo.service.plugin",
+        "workers.preload, workers.unit",
+    ],
+)
+def test_plots_and_pages_are_imported_when_they_are_drawn(modules: str) -> None:
+    assert imported_by(f"import {modules}") & {"bokeh", "matplotlib", "pandas"} == set()
+
+
 def test_every_public_name_is_there_and_another_is_not() -> None:
     import evodevo
 

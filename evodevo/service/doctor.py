@@ -19,6 +19,7 @@ from dask.system import cpu_count
 
 from evodevo.run.files import NO_LOCKS, write_new
 from evodevo.service.machine import visible_gpus
+from evodevo.versions import TESTED
 
 if TYPE_CHECKING:
     from evodevo.service.client import Client
@@ -55,6 +56,7 @@ def examine(runs_dir: Path) -> Iterator[Finding]:
 
 def _packages() -> Iterator[Finding]:
     from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
 
     yield Finding("evodevo", version("evodevo"))
     wrong = []
@@ -69,8 +71,14 @@ def _packages() -> Iterator[Finding]:
             wrong.append(f"{needed.name} is {there}, which should be {needed.specifier}")
     if wrong:
         yield Finding("packages", "; ".join(wrong), "fault", "pip install --upgrade evodevo")
+        return
+    about = ", ".join(f"{name} {_version(name)}" for name in TESTED)
+    untested = [name for name, range_ in TESTED.items() if (_version(name) or "") not in SpecifierSet(range_)]
+    if untested:
+        advice = f"if a run fails, try pip install {' '.join(repr(name + TESTED[name]) for name in untested)}"
+        yield Finding("packages", f"{about}: not tested with these versions", "note", advice)
     else:
-        yield Finding("packages", f"dask {_version('dask')}, distributed {_version('distributed')}")
+        yield Finding("packages", about)
 
 
 def _devices() -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -98,6 +99,23 @@ in_runs_dir = click.option(
     help="Where the runs' directories are.",
 )
 no_progress_option = click.option("--no-progress", is_flag=True, help="Show nothing before the end.")
+
+
+@contextlib.contextmanager
+def only_json(wanted: bool) -> Iterator[None]:
+    """Keep stdout for JSON if that is wanted: what this process and its workers print goes to stderr."""
+    if not wanted:
+        yield
+        return
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(2, 1)  # workers inherit it
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 def load_config(path: str, overrides: tuple[str, ...], run_name: str | None, seed: int | None) -> RunConfig:

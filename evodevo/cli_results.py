@@ -1,6 +1,7 @@
 """The commands that do more with what runs have found: export, replay, compare, ... `cli` lists them."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ from evodevo.cli_common import (
     load_config,
     no_progress_option,
     on_cluster,
+    only_json,
     overrides_option,
     refuse_another,
     show_end,
@@ -29,7 +31,7 @@ from evodevo.config_file import parse_override
 from evodevo.config_search import MOST_GENERATIONS
 from evodevo.errors import RunFailed, UsageError
 from evodevo.interrupts import heeding_interrupts
-from evodevo.report.comparison_page import conclusion
+from evodevo.report.comparison_page import comparison_json, conclusion
 from evodevo.report.schedule import Schedule
 from evodevo.run import verify as verifying
 from evodevo.run.tracking import configured
@@ -192,6 +194,7 @@ def train_best(
 )
 @overrides_option
 @click.option("--run-name", metavar="NAME", help="The same as --set run.name=NAME.")
+@click.option("--json", "as_json", is_flag=True, help="Print comparison.json; progress goes to stderr.")
 @no_progress_option
 @in_runs_dir
 @on_cluster
@@ -201,6 +204,7 @@ def compare(
     seeds: int,
     overrides: tuple[str, ...],
     run_name: str | None,
+    as_json: bool,
     no_progress: bool,
     runs_dir: str,
     where: Where,
@@ -211,33 +215,42 @@ def compare(
     """
     config = load_config(config_path, overrides, run_name, None)
     planned = comparison.plan(config, [arm.strip() for arm in arms.split(",")], seeds)
-    place = Path(runs_dir)
-    if where.exists or not comparison.all_done(planned, place):
-        with client_of(where, runs_dir, config, runs=len(planned)) as client:
-            place = client.runs_dir
-            carrying_out = heeding_interrupts(comparison.carry_out(client, config, planned))
-            try:
-                statuses = display.show_all(
-                    carrying_out, len(planned), client.dashboard, console, no_progress
-                )
-            except KeyboardInterrupt:
-                console.print("\ninterrupted; the same command carries the comparison on")
-                raise
-            failures = [f"{one.name}: {one.message}" for one in statuses if one.state != "done"]
-    else:
-        failures = []
+    with only_json(as_json):
+        place, failures = _carry_out(config, planned, Path(runs_dir), where, no_progress)
     paths = comparison.write(config, planned, place)
-    if paths:
-        tables, verdict = conclusion(config, comparison.finished(planned, place))
+    histories = comparison.finished(planned, place)
+    if as_json:
+        print(comparison_json(config, histories))
+    elif paths:
+        tables, verdict = conclusion(config, histories)
         for table in tables:
             console.print(display.table(*table))
             console.print()
         if verdict:
             console.print(verdict, soft_wrap=True)
-    for path in paths:
-        console.print(str(path), soft_wrap=True)
+        for path in paths:
+            console.print(str(path), soft_wrap=True)
     if failures:
         raise RunFailed("the comparison is not complete; " + "\n  ".join(failures))
+
+
+def _carry_out(
+    config: RunConfig, planned: Sequence[comparison.Planned], runs_dir: Path, where: Where, no_progress: bool
+) -> tuple[Path, list[str]]:
+    """Bring the runs of a comparison to their ends.
+
+    Return the directory that they are in, and the reason for each that failed.
+    """
+    if not where.exists and comparison.all_done(planned, runs_dir):
+        return runs_dir, []
+    with client_of(where, str(runs_dir), config, runs=len(planned)) as client:
+        statuses = heeding_interrupts(comparison.carry_out(client, config, planned))
+        try:
+            last = display.show_all(statuses, len(planned), client.dashboard, console, no_progress)
+        except KeyboardInterrupt:
+            console.print("\ninterrupted; the same command carries the comparison on")
+            raise
+        return client.runs_dir, [f"{one.name}: {one.message}" for one in last if one.state != "done"]
 
 
 @click.command()

@@ -24,7 +24,7 @@ def comparison_data(
         "metric": config.objective.metric,
         "mode": config.objective.mode,
         "confidence": CONFIDENCE,
-        "seeds": list(next(iter(histories.values()))),
+        "seeds": list(next(iter(histories.values()), ())),
         "arms": {one.arm: _arm(one, histories) for one in results},
         "differences": [
             _difference(config, one, reference, name)

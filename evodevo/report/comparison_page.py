@@ -59,9 +59,7 @@ def write_comparison(directory: Path, config: RunConfig, histories: Histories) -
     return files.replace_all(
         {
             directory / "results.csv": results_csv(results, seeds),
-            directory / "comparison.json": json.dumps(
-                comparison_data(config, histories, results, judged_of(config, results)), indent=1
-            ),
+            directory / "comparison.json": comparison_json(config, histories),
             **{directory / f"{name}.png": png for name, png in pictures.items()},
             directory / "index.html": web.page(f"{config.run.name}: comparison", *parts),
         }
@@ -190,6 +188,13 @@ def verdict(config: RunConfig, results: Sequence[ArmResult]) -> str:
     said = "; ".join(f"{relation} {', '.join(found[relation])}" for relation in order if relation in found)
     chance = _chance(len(subject.metrics[name]))
     return f"Verdict, by {_words(name)}: {chosen} is {said}.{chance}"
+
+
+def comparison_json(config: RunConfig, histories: Histories) -> str:
+    """Return the contents of comparison.json, also if no seed is complete."""
+    results = results_of(histories)
+    judged = judged_of(config, results) if results else []
+    return json.dumps(comparison_data(config, histories, results, judged), indent=1)
 
 
 def conclusion(config: RunConfig, histories: Histories) -> tuple[list[Table], str]:

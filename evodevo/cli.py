@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,6 +10,9 @@ from evodevo.errors import RunFailed, UsageError
 from evodevo.harmless import complain
 from evodevo.interrupts import remembered_interrupts
 from evodevo.run.journal import JournalError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS = {
     "attach": "Put the service into a scheduler that runs without it, and prepare its workers.",
@@ -47,19 +51,33 @@ class _Commands(click.Group):
         command: click.Command = next(getattr(home, function) for home in homes if hasattr(home, function))
         return command
 
+    def shell_complete(self, context: click.Context, incomplete: str) -> "list[CompletionItem]":
+        from click.shell_completion import CompletionItem
+
+        commands = [
+            CompletionItem(name, help=about)
+            for name, about in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, context, incomplete)]
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=_Commands)
+EXIT_STATUSES = """Exit status: 0 if the command did what it says; 1 if a run failed, stopped before its
+end or is damaged; 2 for bad usage or a bad config, run or file; 130 if it was interrupted by Ctrl-C."""
+
+
+@click.group(cls=_Commands, epilog=EXIT_STATUSES)
 @click.version_option(package_name="evodevo")
 def evodevo() -> None:
     """Evolve a population of neural networks while it trains."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The program: exit status 0 done; 1 the run failed; 2 bad usage or config; 130 interrupted."""
+    """Run the program and exit with a status of `EXIT_STATUSES`."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # where a user's own module is, as for workers
     try:

@@ -24,11 +24,13 @@ from evodevo.cli_common import (
     open_in,
     overrides_option,
     refuse_another,
+    run_argument,
     show_end,
     submit,
     submit_new,
     write_missing_products,
 )
+from evodevo.cli_completion import runs
 from evodevo.config import RunConfig, parse
 from evodevo.config_phases import later_phases, next_of
 from evodevo.errors import UsageError
@@ -164,7 +166,7 @@ def _check_phase(config: RunConfig, runs_dir: str, where: Where) -> None:
 
 
 @click.command()
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=runs)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a list of runs.")
 @in_runs_dir
 @at_scheduler
@@ -200,7 +202,7 @@ def status(run: str | None, as_json: bool, runs_dir: str, where: Where) -> None:
 
 
 @click.command()
-@click.argument("run")
+@run_argument
 @in_runs_dir
 @at_scheduler
 def watch(run: str, runs_dir: str, where: Where) -> None:
@@ -218,7 +220,7 @@ def watch(run: str, runs_dir: str, where: Where) -> None:
 
 
 @click.command()
-@click.argument("run")
+@run_argument
 @in_runs_dir
 @at_scheduler
 def cancel(run: str, runs_dir: str, where: Where) -> None:
@@ -241,7 +243,7 @@ def cancel(run: str, runs_dir: str, where: Where) -> None:
 
 
 @click.command()
-@click.argument("run")
+@run_argument
 @click.option(
     "--generations",
     metavar="N",
@@ -284,7 +286,7 @@ def resume(
 
 
 @click.command()
-@click.argument("run")
+@run_argument
 @in_runs_dir
 def report(run: str, runs_dir: str) -> None:
     """Write RUN's tables, schedule, best checkpoint and report/ anew."""
@@ -316,7 +318,7 @@ def attach(runs_dir: str, where: Where) -> None:
 
 
 @click.command()
-@click.argument("run")
+@run_argument
 @in_runs_dir
 def prune(run: str, runs_dir: str) -> None:
     """Delete the checkpoints of RUN that nothing needs: of a run that is done, all but the best."""

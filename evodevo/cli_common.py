@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from evodevo import display
+from evodevo.cli_completion import DEFAULT_RUNS_DIR, directories, files, runs
 from evodevo.config import RunConfig
 from evodevo.config_file import load, parse_override
 from evodevo.config_phases import next_of
@@ -60,7 +61,12 @@ def at_scheduler(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that name an existing cluster; the command gets `where`."""
 
     @click.option("--scheduler", metavar="ADDRESS", help="An existing cluster, such as tcp://host:8786.")
-    @click.option("--scheduler-file", metavar="FILE", help="An existing cluster's scheduler file.")
+    @click.option(
+        "--scheduler-file",
+        metavar="FILE",
+        shell_complete=files,
+        help="An existing cluster's scheduler file.",
+    )
     @functools.wraps(function)
     def command(*arguments: Any, scheduler: str | None, scheduler_file: str | None, **options: Any) -> Any:
         return function(*arguments, where=Where(scheduler, scheduler_file), **options)
@@ -87,15 +93,17 @@ def on_cluster(function: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-config_argument = click.argument("config_path", metavar="CONFIG")
+config_argument = click.argument("config_path", metavar="CONFIG", shell_complete=files)
+run_argument = click.argument("run", shell_complete=runs)
 overrides_option = click.option(
     "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Set a config key; dots for sections."
 )
 in_runs_dir = click.option(
     "--runs-dir",
     metavar="DIR",
-    default="checkpoints",
+    default=DEFAULT_RUNS_DIR,
     show_default=True,
+    shell_complete=directories,
     help="Where the runs' directories are.",
 )
 no_progress_option = click.option("--no-progress", is_flag=True, help="Show nothing before the end.")

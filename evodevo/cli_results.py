@@ -22,10 +22,12 @@ from evodevo.cli_common import (
     only_json,
     overrides_option,
     refuse_another,
+    run_argument,
     show_end,
     submit,
     submit_new,
 )
+from evodevo.cli_completion import trackers
 from evodevo.config import RunConfig
 from evodevo.config_file import parse_override
 from evodevo.config_search import MOST_GENERATIONS
@@ -43,7 +45,7 @@ from evodevo.service.run_handle import open_run
 
 
 @click.command()
-@click.argument("run")
+@run_argument
 @click.option(
     "--out",
     metavar="FILE",
@@ -67,8 +69,8 @@ def export(run: str, out: Path | None, member: bool, runs_dir: str) -> None:
 
 
 @click.command()
-@click.argument("run")
-@click.argument("tracker")
+@run_argument
+@click.argument("tracker", shell_complete=trackers)
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Set an option of the tracker.")
 @in_runs_dir
 def track(run: str, tracker: str, overrides: tuple[str, ...], runs_dir: str) -> None:
@@ -84,7 +86,7 @@ def track(run: str, tracker: str, overrides: tuple[str, ...], runs_dir: str) -> 
 
 
 @click.command()
-@click.argument("run")
+@run_argument
 @click.option("--seed", metavar="S", type=int, help="Train with other seeds than the original's.")
 @click.option("--run-name", metavar="NAME", help="The replay's own name; by default RUN-replay.")
 @no_progress_option
@@ -119,7 +121,7 @@ def replay(
 
 
 @click.command("train-best")
-@click.argument("run")
+@run_argument
 @click.option(
     "--patience",
     metavar="N",
@@ -254,7 +256,7 @@ def _carry_out(
 
 
 @click.command()
-@click.argument("run")
+@run_argument
 @click.option("--repair", is_flag=True, help="Make damaged checkpoints again, by training their members.")
 @click.option("--accept", is_flag=True, help="With --repair: take parameters that differ from those of then.")
 @in_runs_dir

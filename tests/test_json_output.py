@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from dataclasses import fields
 from pathlib import Path
@@ -13,8 +14,11 @@ from evodevo.cli import main
 from evodevo.cli_common import only_json
 from evodevo.report.comparison_page import comparison_json
 from evodevo.run.view import Status
+from evodevo.service import comparison
 from tests.run.fakes import config_of, finished
 from tests.test_comparison_plan import carried_out, plan
+
+PAGE = (Path(__file__).resolve().parents[1] / "docs" / "command-line.md").read_text()
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> object:
@@ -64,3 +68,31 @@ def test_what_is_printed_by_this_process_and_its_children_goes_to_stderr(
     with only_json(False):
         print("progress")
     assert capfd.readouterr().out == "progress\n"
+
+
+def keys_in(data: object) -> set[str]:
+    """The keys at all levels, but names of arms and metrics and what configs hold."""
+    if isinstance(data, list):
+        return {key for one in data for key in keys_in(one)}
+    if not isinstance(data, dict):
+        return set()
+    inner = {key: value for key, value in data.items() if key not in ("search", "metrics", "member", "soup")}
+    arms = inner.pop("arms", {})
+    return {*data, *keys_in(list(inner.values())), *keys_in(list(arms.values()))}
+
+
+def test_the_page_lists_the_keys(tmp_path: Path) -> None:
+    config = config_of(search__soup=True)
+    planned = plan(config, ["tri_parent", "random_search"], 1)
+    carried_out(planned, tmp_path)
+    data = json.loads(comparison_json(config, comparison.finished(planned, tmp_path)))
+    keys = {*keys_in(data), *(field.name for field in fields(Status))}
+    assert {"name", "soup", "seed", "relative", "generation"} <= keys
+    assert [key for key in sorted(keys) if f"`{key}`" not in PAGE] == []
+
+
+def test_the_page_lists_the_environment_variables() -> None:
+    root = Path(__file__).resolve().parents[1]
+    sources = [*root.glob("evodevo/**/*.py"), *root.glob("workers/**/*.py"), *root.glob("scripts/slurm/*")]
+    names = {name for path in sources for name in re.findall(r"\bEVODEVO_[A-Z_]+\b", path.read_text())}
+    assert names == set(re.findall(r"\bEVODEVO_[A-Z_]+\b", PAGE))

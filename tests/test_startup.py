@@ -45,6 +45,13 @@ def test_the_command_line_says_what_it_can_do_without_importing_a_command(option
     assert found & {*HEAVY, "numpy", "pydantic", "rich"} == set()
 
 
+def test_commands_are_completed_without_importing_one() -> None:
+    words = "_EVODEVO_COMPLETE='bash_complete', COMP_WORDS='evodevo st', COMP_CWORD='1'"
+    code = f"import os\nos.environ.update({words})\nfrom evodevo.cli import main\n"
+    found = imported_by(f"{code}try: main([])\nexcept SystemExit as ended: assert ended.code == 0")
+    assert found & {*HEAVY, "numpy", "pydantic", "rich"} == set()
+
+
 def test_commands_that_need_no_cluster_import_none() -> None:
     assert imported_by("from evodevo.cli import main\nmain(['status'])") & HEAVY == set()
 

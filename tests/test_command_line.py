@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import evodevo
 from evodevo.cli import main
 from tests.run.fakes import finished
 
@@ -194,6 +195,10 @@ def test_what_cannot_be_written_is_one_message(tmp_path: Path, capsys: pytest.Ca
     status, out, err = run(capsys, "report", "run", "--runs-dir", str(tmp_path))
     assert (status, out) == (2, "")
     assert err == f"evodevo: {tmp_path / 'run' / 'report'}: File exists\n"
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--version") == (0, f"evodevo, version {evodevo.__version__}\n", "")
 
 
 def test_an_unknown_option_or_command_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:

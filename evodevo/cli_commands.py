@@ -4,7 +4,9 @@ import contextlib
 import functools
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -120,7 +122,7 @@ def check(config_path: str, overrides: tuple[str, ...], runs_dir: str, where: Wh
     config = load_config(config_path, overrides, None, None)
     if config.compare.arms:
         comparison.plan(config, list(config.compare.arms), seeds=1)
-    try_strategy(config)
+    simulated = try_strategy(config)
     if where.exists:
         with where.connect() as client:
             facts = client.check(config)
@@ -143,16 +145,14 @@ def check(config_path: str, overrides: tuple[str, ...], runs_dir: str, where: Wh
                 facts = {**facts, "start": start.facts, "warnings": [*facts["warnings"], *(tried or ())]}
         except ModuleNotFoundError as why:
             raise UsageError(f"the config is good, but its workload cannot be tried here: {why}") from None
-    console.print(display.rows(f"{config_path} is good", display.plan(config, facts)))
-    for warning in [*config.warnings(), *facts["warnings"]]:
-        console.print(f"warning: {warning}")
+    _show_plan(f"{config_path} is good", config, facts, simulated)
     for phase in later_phases(config, parse):
         _check_phase(phase, runs_dir, where)
 
 
 def _check_phase(config: RunConfig, runs_dir: str, where: Where) -> None:
     """Try a later phase of a config; initial values stand in for those that will be found."""
-    try_strategy(config)
+    simulated = try_strategy(config)
     if where.exists:
         with where.connect() as client:
             facts = client.check(config)
@@ -160,7 +160,13 @@ def _check_phase(config: RunConfig, runs_dir: str, where: Where) -> None:
         facts = call_by_path(
             DESCRIBE, (job_of(config, Path(runs_dir, config.run.name)), founders(config), True)
         )
-    console.print(display.rows(f"{config.run.name}, which follows, is good", display.plan(config, facts)))
+    _show_plan(f"{config.run.name}, which follows, is good", config, facts, simulated)
+
+
+def _show_plan(title: str, config: RunConfig, facts: Mapping[str, Any], simulated: History) -> None:
+    """Print what a config would do, what its strategy was tried with, and the warnings."""
+    tried = f"{config.search.strategy} was tried with {len(simulated.births):,} simulated members"
+    console.print(display.rows(title, [*display.plan(config, facts), ("strategy", tried)]))
     for warning in [*config.warnings(), *facts["warnings"]]:
         console.print(f"warning: {warning}")
 

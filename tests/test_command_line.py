@@ -177,7 +177,9 @@ def test_runs_in_no_directory_are_said_to_be_so(tmp_path: Path, capsys: pytest.C
 def test_check_counts_what_is_trained(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "= 144 epochs, all members together" in run(capsys, "check", str(QUICKSTART))[1]
+    told = run(capsys, "check", str(QUICKSTART))[1]
+    assert "= 144 epochs, all members together" in told
+    assert "tri_parent was tried with 24 simulated members" in told
     steady = (
         "--set",
         "search={strategy: mutate_best, generations: 5, loci: {learning_rate: "

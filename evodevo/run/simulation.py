@@ -71,8 +71,8 @@ def play(
             pacing.over(life)
 
 
-def try_strategy(config: RunConfig) -> None:
-    """Play two generations with the strategy of a config, with invented figures of merit.
+def try_strategy(config: RunConfig) -> History:
+    """Return the history of two generations of the strategy of a config, with invented figures of merit.
 
     One member in five fails. Nothing is trained. Raises `UsageError` if the strategy is at fault.
     """
@@ -94,7 +94,7 @@ def try_strategy(config: RunConfig) -> None:
     }
     tried = config.model_copy(update={"search": search.model_copy(update=changes)})
     try:
-        play(tried, invented, tried.strategy, workers=2)
+        return play(tried, invented, tried.strategy, workers=2)
     except RunFailed as why:
         raise UsageError(f"search.strategy: in two simulated generations: {why}") from None
 

@@ -1,4 +1,4 @@
-"""The program `evodevo`: its exit statuses, and a group that imports the commands on first use."""
+"""The program `evodevo`: its exit statuses, and a group that imports a command when it is used."""
 
 import os
 import sys
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 COMMANDS = {
-    "attach": "Put the service into a scheduler that runs without it, and prepare its workers.",
-    "cancel": "Stop RUN, keeping everything.",
-    "check": "Say whether CONFIG is good and what it would do, without doing it.",
-    "compare": "Hold several ways to search side by side: the same epochs, validation data and final test.",
-    "doctor": "Say what this machine has for a run, and what to do about what it lacks.",
-    "export": "Write the model that RUN has found as a plain state_dict, for use without evodevo.",
-    "launch": "Carry out the run of CONFIG and show its progress.",
-    "prune": "Delete the checkpoints of RUN that nothing needs: of a run that is done, all but the best.",
-    "replay": "Train once from scratch along RUN's schedule and say how far it ends from the original.",
-    "report": "Write RUN's tables, schedule, best checkpoint and report/ anew.",
-    "resume": "Carry RUN on from where its journal ends.",
-    "status": "Say where RUN stands, or all runs.",
-    "track": "Tell TRACKER (tensorboard, mlflow, wandb) how RUN goes, or went.",
-    "train-best": "Train the fittest genome of RUN from scratch until it gets no better, and save the model.",
-    "verify": "Check each record and checkpoint of RUN, and make damaged checkpoints again.",
-    "watch": "Follow RUN until it is over.",
+    "attach": "Install the service in a running scheduler, and prepare its workers.",
+    "cancel": "Stop RUN and keep its files.",
+    "check": "Check CONFIG and print what it would do, without starting a run.",
+    "compare": "Compare several ways to search on the same epochs, validation data and final test.",
+    "doctor": "Check whether runs can work on this machine, and say what to do if not.",
+    "export": "Write the model that RUN found as a plain state_dict, for use without evodevo.",
+    "launch": "Start the run that CONFIG describes and show its progress.",
+    "prune": "Delete the checkpoints of RUN that nothing needs; of a finished run, all but the best.",
+    "replay": "Train once from scratch along RUN's schedule and compare the result with the original.",
+    "report": "Rewrite RUN's tables, schedule, best checkpoint and report/.",
+    "resume": "Resume RUN from the end of its journal.",
+    "status": "Show the status of RUN, or of all runs.",
+    "track": "Send what happens in RUN to TRACKER (tensorboard, mlflow, wandb).",
+    "train-best": "Train RUN's fittest genome from scratch until it stops improving, and save the model.",
+    "verify": "Check each record and checkpoint of RUN; --repair recreates damaged checkpoints.",
+    "watch": "Show the progress of RUN until it ends.",
 }
-"""Names of the functions in the modules `cli_*`, with the first lines of their docstrings."""
+"""Names of the functions in the `cli_*` modules, and the first lines of their docstrings."""
 
 
 class _Commands(click.Group):
-    """Lists the commands without importing them: what they need takes longer than to read the list."""
+    """List and complete the commands without importing them, which takes much longer."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -79,7 +79,7 @@ def evodevo() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the program and exit with a status of `EXIT_STATUSES`."""
     if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # where a user's own module is, as for workers
+        sys.path.append(os.getcwd())  # for a user's own modules, as on workers
     try:
         with remembered_interrupts():
             evodevo.main(arguments, prog_name="evodevo", standalone_mode=False)

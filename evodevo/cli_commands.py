@@ -1,4 +1,4 @@
-"""The commands: thin. What they do is in `service`, `run` and `report`. `cli` lists them."""
+"""The commands that start, follow and stop runs: a thin layer over `service`, `run` and `report`."""
 
 import contextlib
 import functools
@@ -14,7 +14,6 @@ from evodevo import display, trackers
 from evodevo.cli_common import (
     Where,
     at_scheduler,
-    carry_on,
     client_of,
     config_argument,
     console,
@@ -26,6 +25,7 @@ from evodevo.cli_common import (
     open_in,
     overrides_option,
     refuse_another,
+    resume_or_follow,
     run_argument,
     show_end,
     submit,
@@ -56,9 +56,9 @@ from evodevo.service.client import statuses_of
 from evodevo.service.run_handle import POLL_S, Run, open_run
 
 BETWEEN_PHASES_S = 60.0
-"""Longest wait for a phase to begin, where only the runs' files are looked at."""
+"""Longest wait for the next phase to start, if only the runs' files are read."""
 AT_ONCE = 16
-"""Runs that are looked at in their files at once: without locks each may have to be watched for a while."""
+"""Runs whose files are read in parallel; without locks, each may have to be watched for a while."""
 
 
 @click.command()
@@ -66,8 +66,8 @@ AT_ONCE = 16
 @overrides_option
 @click.option("--run-name", metavar="NAME", help="The same as --set run.name=NAME.")
 @click.option("--seed", metavar="S", type=int, help="The same as --set run.seed=S.")
-@click.option("--detach", is_flag=True, help="Submit and leave; needs a cluster that outlives this command.")
-@click.option("--resume", "resuming", is_flag=True, help="Carry the run on where there is one of its name.")
+@click.option("--detach", is_flag=True, help="Submit the run and exit; needs an existing cluster.")
+@click.option("--resume", "resuming", is_flag=True, help="Resume the run if one of that name exists.")
 @no_progress_option
 @in_runs_dir
 @on_cluster
@@ -82,9 +82,9 @@ def launch(
     runs_dir: str,
     where: Where,
 ) -> None:
-    """Carry out the run of CONFIG and show its progress.
+    """Start the run that CONFIG describes and show its progress.
 
-    On a cluster of its own on this machine, or on an existing one.
+    It uses a new local cluster, Slurm jobs, or an existing cluster.
     """
     config = load_config(config_path, overrides, run_name, seed)
     if detach and not where.exists:
@@ -95,7 +95,7 @@ def launch(
         run = submit_new(client, config) if resuming else submit(client, config)
         if run is None:
             refuse_another(client.run(config.run.name), config)
-            carry_on(client, config.run.name, no_progress)
+            resume_or_follow(client, config.run.name, no_progress)
             return
         if detach:
             place = client.runs_dir / run.name
@@ -114,10 +114,10 @@ def launch(
 @in_runs_dir
 @at_scheduler
 def check(config_path: str, overrides: tuple[str, ...], runs_dir: str, where: Where) -> None:
-    """Say whether CONFIG is good and what it would do, without doing it.
+    """Check CONFIG and print what it would do, without starting a run.
 
-    Its workload is tried in this process, or on a worker of an existing cluster; its strategy is asked for
-    two generations, with invented figures of merit.
+    Its workload is tried in this process, or on a worker of an existing cluster; its strategy is tried in
+    two simulated generations.
     """
     config = load_config(config_path, overrides, None, None)
     if config.compare.arms:
@@ -151,7 +151,7 @@ def check(config_path: str, overrides: tuple[str, ...], runs_dir: str, where: Wh
 
 
 def _check_phase(config: RunConfig, runs_dir: str, where: Where) -> None:
-    """Try a later phase of a config; initial values stand in for those that will be found."""
+    """Check a later phase of a config; initial values stand in for those that the phase before will find."""
     simulated = try_strategy(config)
     if where.exists:
         with where.connect() as client:
@@ -160,7 +160,7 @@ def _check_phase(config: RunConfig, runs_dir: str, where: Where) -> None:
         facts = call_by_path(
             DESCRIBE, (job_of(config, Path(runs_dir, config.run.name)), founders(config), True)
         )
-    _show_plan(f"{config.run.name}, which follows, is good", config, facts, simulated)
+    _show_plan(f"its next phase, {config.run.name}, is good", config, facts, simulated)
 
 
 def _show_plan(title: str, config: RunConfig, facts: Mapping[str, Any], simulated: History) -> None:
@@ -173,11 +173,11 @@ def _show_plan(title: str, config: RunConfig, facts: Mapping[str, Any], simulate
 
 @click.command()
 @click.argument("run", required=False, shell_complete=runs)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, a list of runs.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of runs.")
 @in_runs_dir
 @at_scheduler
 def status(run: str | None, as_json: bool, runs_dir: str, where: Where) -> None:
-    """Say where RUN stands, or all runs."""
+    """Show the status of RUN, or of all runs."""
     with contextlib.ExitStack() as stack:
         if where.exists:
             client = stack.enter_context(where.connect())
@@ -199,7 +199,7 @@ def status(run: str | None, as_json: bool, runs_dir: str, where: Where) -> None:
         print(json.dumps([one.to_json() for one in statuses], indent=2))
     else:
         if where.exists and statuses:
-            console.print(f"runs in {place}, the scheduler's own directory", soft_wrap=True)
+            console.print(f"runs in {place}, the directory of the scheduler", soft_wrap=True)
         console.print(display.status_table(statuses) if statuses else _no_runs(place, where))
         for text in unused:
             console.print(text, soft_wrap=True)
@@ -212,7 +212,7 @@ def status(run: str | None, as_json: bool, runs_dir: str, where: Where) -> None:
 @in_runs_dir
 @at_scheduler
 def watch(run: str, runs_dir: str, where: Where) -> None:
-    """Follow RUN until it is over."""
+    """Show the progress of RUN until it ends."""
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(where.connect()) if where.exists else None
         watched = client.run(run) if client else open_in(run, runs_dir)
@@ -230,8 +230,8 @@ def watch(run: str, runs_dir: str, where: Where) -> None:
 @in_runs_dir
 @at_scheduler
 def cancel(run: str, runs_dir: str, where: Where) -> None:
-    """Stop RUN, keeping everything."""
-    options = where.options  # a local cluster ends with its run: it is carried on elsewhere
+    """Stop RUN and keep its files."""
+    options = where.options  # of a cluster that is still there; a local one ends with its run
     if not where.exists:
         found = open_in(run, runs_dir)
         if found.view.over:
@@ -243,9 +243,9 @@ def cancel(run: str, runs_dir: str, where: Where) -> None:
         run = cancelled.name
         state = cancelled.status().state
     if state == "cancelled":
-        console.print(f"run {run} is cancelled; `{f'evodevo resume {run} {options}'.strip()}` carries it on")
+        console.print(f"run {run} is cancelled; `{f'evodevo resume {run} {options}'.strip()}` resumes it")
     else:
-        console.print(f"too late: run {run} is {state}")
+        console.print(f"run {run} was not cancelled: it is {state}")
 
 
 @click.command()
@@ -254,7 +254,7 @@ def cancel(run: str, runs_dir: str, where: Where) -> None:
     "--generations",
     metavar="N",
     type=click.IntRange(1),
-    help="Carry the run on to N generations in all, also one that is done.",
+    help="Extend the run, even one that is done, to N generations in total.",
 )
 @no_progress_option
 @in_runs_dir
@@ -266,14 +266,14 @@ def resume(
     runs_dir: str,
     where: Where,
 ) -> None:
-    """Carry RUN on from where its journal ends."""
+    """Resume RUN from the end of its journal."""
     if where.exists:
         with where.connect() as client:
-            carry_on(client, run, no_progress, generations)
+            resume_or_follow(client, run, no_progress, generations)
         return
     directory = directory_of(run, runs_dir)
     found = open_run(directory)
-    while generations is None and (after := _begun_after(found)):  # whichever phase is open
+    while generations is None and (after := _begun_after(found)):  # to the last phase that has started
         found, directory = after, after.directory
     if not found.view.over:
         who = holder_of(directory / JOURNAL) or "a process that has just ended"
@@ -285,17 +285,17 @@ def resume(
         console.print(f"run {found.name} is done already")
         write_missing_products(directory)
         return
-    if generations is not None:  # before a cluster is started
+    if generations is not None:  # refuse before a cluster is started
         extension_of(directory, history, generations)
     with client_of(where, str(directory.parent), history.config) as client:
-        carry_on(client, found.name, no_progress, generations)
+        resume_or_follow(client, found.name, no_progress, generations)
 
 
 @click.command()
 @run_argument
 @in_runs_dir
 def report(run: str, runs_dir: str) -> None:
-    """Write RUN's tables, schedule, best checkpoint and report/ anew."""
+    """Rewrite RUN's tables, schedule, best checkpoint and report/."""
     directory = directory_of(run, runs_dir)
     phases = phases_begun(run, Path(runs_dir)) if directory.name != run else []
     for one in [directory.with_name(name) for name in phases] or [directory]:
@@ -307,15 +307,17 @@ def report(run: str, runs_dir: str) -> None:
 @in_runs_dir
 @at_scheduler
 def attach(runs_dir: str, where: Where) -> None:
-    """Put the service into a scheduler that runs without it, and prepare its workers.
+    """Install the service in a running scheduler, and prepare its workers.
 
-    DIR is relative to the working directory of the scheduler.
+    DIR is relative to the scheduler's working directory.
     """
     from evodevo.service.attach import attach_to
     from evodevo.service.cluster import existing
 
     if not where.exists:
-        raise UsageError("attach needs the cluster: give --scheduler ADDRESS or --scheduler-file FILE")
+        raise UsageError(
+            "attach needs an existing cluster: give --scheduler ADDRESS or --scheduler-file FILE"
+        )
     with existing(where.scheduler, where.scheduler_file) as dask_client:
         attached = attach_to(dask_client, runs_dir)
         console.print(display.rows(attached.client.address, attached.rows()))
@@ -327,23 +329,23 @@ def attach(runs_dir: str, where: Where) -> None:
 @run_argument
 @in_runs_dir
 def prune(run: str, runs_dir: str) -> None:
-    """Delete the checkpoints of RUN that nothing needs: of a run that is done, all but the best."""
+    """Delete the checkpoints of RUN that nothing needs; of a finished run, all but the best."""
     directory = directory_of(run, runs_dir)
     try:
-        with Journal(directory / JOURNAL) as journal:  # nobody carries the run on meanwhile
+        with Journal(directory / JOURNAL) as journal:  # so that no controller resumes the run meanwhile
             deleted, kept = _prune(directory, History.of(journal.records))
     except JournalInUse as why:
-        raise UsageError(f"{why}; a run deletes what it does not need by itself") from None
+        raise UsageError(f"{why}; a run that is at work deletes what it does not need") from None
     except CheckpointError as why:
         raise UsageError(str(why)) from None
     console.print(f"deleted {deleted} checkpoints, kept {kept}")
 
 
 def _prune(directory: Path, history: History) -> tuple[int, int]:
-    """Delete checkpoints that nothing needs; return how many, and how many are left."""
+    """Delete the checkpoints that nothing needs; return the numbers of deleted and of remaining ones."""
     best = history.best.outcome.checkpoint if history.best and history.best.outcome else None
     soup = history.soup.checkpoint if history.soup else None
-    last = {ref.name for ref in (best, history.start, soup) if ref}  # a replay begins with the start
+    last = {ref.name for ref in (best, history.start, soup) if ref}  # a replay starts from `history.start`
     keep = last if history.end == "done" else needed_checkpoints(history)
     store = CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url)
     deleted = [name for name in store.names() if name not in keep]
@@ -352,14 +354,14 @@ def _prune(directory: Path, history: History) -> tuple[int, int]:
 
 
 def _begun_after(run: Run) -> Run | None:
-    """The phase that follows a run, from its files; None if none has begun."""
+    """Return the next phase of a run, or None if it has not started, from the runs' files."""
     following = next_of(run.view.history.config)
     directory = run.directory.with_name(following["run"]["name"]) if following else None
     return open_run(directory) if directory and (directory / JOURNAL).exists() else None
 
 
 def _phase_after(run: Run) -> Run | None:
-    """The same, with time for a scheduler to begin it after a run that is done."""
+    """Return the next phase of a run, and wait for a scheduler to start it if the run is done."""
     deadline = time.monotonic() + BETWEEN_PHASES_S
     while (after := _begun_after(run)) is None:
         is_last = run.view.history.end != "done" or next_of(run.view.history.config) is None

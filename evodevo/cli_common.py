@@ -1,4 +1,4 @@
-"""What several commands of the command line share: options, the cluster, following a run to its end."""
+"""What several commands share: options, connecting to a cluster, following a run to its end."""
 
 import contextlib
 import dataclasses
@@ -32,7 +32,7 @@ console = HarmlessConsole(width=None if sys.stdout and sys.stdout.isatty() else 
 
 @dataclasses.dataclass(frozen=True)
 class Where:
-    """The cluster that the options name; a local one where they name none."""
+    """The cluster that the options name, or a new local one if they name none."""
 
     scheduler: str | None = None
     scheduler_file: str | None = None
@@ -41,31 +41,33 @@ class Where:
 
     @property
     def exists(self) -> bool:
-        """It is there already, and outlives this command."""
+        """Whether the cluster exists already, and so outlives this command."""
         return bool(self.scheduler or self.scheduler_file)
 
     @property
     def options(self) -> str:
-        """What the command line needs to reach the same existing cluster."""
+        """The options that name the same existing cluster; empty for a local one."""
         if not self.exists:
             return ""
         by_file = f"--scheduler-file {self.scheduler_file}"
         return by_file if self.scheduler_file else f"--scheduler {self.scheduler}"
 
     def connect(self) -> contextlib.AbstractContextManager[Client]:
-        """A client of the existing cluster. Raises `UsageError`."""
+        """Connect to the existing cluster. Raises `UsageError`."""
         return connect(self.scheduler, self.scheduler_file)
 
 
 def at_scheduler(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that name an existing cluster; the command gets `where`."""
+    """Add the options that name an existing cluster; the command receives them as `where`."""
 
-    @click.option("--scheduler", metavar="ADDRESS", help="An existing cluster, such as tcp://host:8786.")
+    @click.option(
+        "--scheduler", metavar="ADDRESS", help="Address of an existing cluster, such as tcp://host:8786."
+    )
     @click.option(
         "--scheduler-file",
         metavar="FILE",
         shell_complete=files,
-        help="An existing cluster's scheduler file.",
+        help="Scheduler file of an existing cluster.",
     )
     @functools.wraps(function)
     def command(*arguments: Any, scheduler: str | None, scheduler_file: str | None, **options: Any) -> Any:
@@ -75,11 +77,15 @@ def at_scheduler(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def on_cluster(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same for commands that can have a cluster of their own as well."""
+    """Add the options of a command that can also start a cluster."""
 
     @at_scheduler
-    @click.option("--slurm", is_flag=True, help="Workers are Slurm jobs, as in the config's cluster.slurm.")
-    @click.option("--workers", metavar="N", type=click.IntRange(1), help="Workers of a local cluster.")
+    @click.option(
+        "--slurm", is_flag=True, help="Run workers as Slurm jobs, as cluster.slurm of the config says."
+    )
+    @click.option(
+        "--workers", metavar="N", type=click.IntRange(1), help="Number of workers of a local cluster."
+    )
     @functools.wraps(function)
     def command(*arguments: Any, where: Where, slurm: bool, workers: int | None, **options: Any) -> Any:
         if slurm and (where.exists or workers):
@@ -96,7 +102,11 @@ def on_cluster(function: Callable[..., Any]) -> Callable[..., Any]:
 config_argument = click.argument("config_path", metavar="CONFIG", shell_complete=files)
 run_argument = click.argument("run", shell_complete=runs)
 overrides_option = click.option(
-    "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Set a config key; dots for sections."
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Set a config key, such as search.population=8.",
 )
 in_runs_dir = click.option(
     "--runs-dir",
@@ -104,9 +114,9 @@ in_runs_dir = click.option(
     default=DEFAULT_RUNS_DIR,
     show_default=True,
     shell_complete=directories,
-    help="Where the runs' directories are.",
+    help="Directory that holds the runs' directories.",
 )
-no_progress_option = click.option("--no-progress", is_flag=True, help="Show nothing before the end.")
+no_progress_option = click.option("--no-progress", is_flag=True, help="Print nothing until the end.")
 
 
 @contextlib.contextmanager
@@ -127,7 +137,7 @@ def only_json(wanted: bool) -> Iterator[None]:
 
 
 def load_config(path: str, overrides: tuple[str, ...], run_name: str | None, seed: int | None) -> RunConfig:
-    """The config at `path` with what the command line says set over it."""
+    """Return the config at `path` with the values that the command line sets."""
     values = dict(parse_override(text) for text in overrides)
     if run_name is not None:
         values["run.name"] = run_name
@@ -138,7 +148,7 @@ def load_config(path: str, overrides: tuple[str, ...], run_name: str | None, see
 
 @contextlib.contextmanager
 def client_of(where: Where, runs_dir: str, config: RunConfig, runs: int = 1) -> Iterator[Client]:
-    """A client of the cluster that the options name, or of a new one, as `config` has it, for some runs."""
+    """Connect to the cluster that the options name, or start one with room for `runs` runs of `config`."""
     if where.exists:
         cluster = where.connect()
     elif where.slurm:
@@ -151,7 +161,7 @@ def client_of(where: Where, runs_dir: str, config: RunConfig, runs: int = 1) -> 
 
 
 def _local_workers(config: RunConfig, runs: int) -> int:
-    """As many as the config says; where it leaves that open, no more than there are members at once."""
+    """Return the config's number of workers; for `auto`, at most one per member that trains at a time."""
     if config.cluster.workers != "auto":
         return config.cluster.workers
     from evodevo.service.machine import room_for_workers
@@ -163,7 +173,7 @@ def _local_workers(config: RunConfig, runs: int) -> int:
 
 
 def _enough(workers: int, config: RunConfig) -> int:
-    """The workers of a local cluster; raises `UsageError` if they are fewer than each member needs."""
+    """Return `workers`, or raise `UsageError` if a member needs more."""
     needed = config.cluster.workers_per_member
     if workers < needed:
         raise UsageError(
@@ -174,14 +184,14 @@ def _enough(workers: int, config: RunConfig) -> int:
 
 
 def submit(client: Client, config: RunConfig) -> Run:
-    """Begin a run; says so where that has to wait for a worker."""
+    """Submit a run, and say so if it has to wait for a worker."""
     if client.workers == 0:
-        console.print("waiting for a worker: none is connected yet")
+        console.print("waiting for a worker to connect")
     return client.submit(config)
 
 
 def submit_new(client: Client, config: RunConfig) -> Run | None:
-    """Begin a run; None where there is one of its name, also where somebody else began it just now."""
+    """Submit a run; return None if one of that name exists, even if it was submitted only just now."""
     if config.run.name in client.names():
         return None
     try:
@@ -193,7 +203,7 @@ def submit_new(client: Client, config: RunConfig) -> Run | None:
 
 
 def refuse_another(run: Run, config: RunConfig) -> None:
-    """Raise `UsageError` where the run was begun with another config than this one."""
+    """Raise `UsageError` if the run was started with a different config."""
     found = run.view.history.config
     begun = as_begun(config, run.view.history)
     if sections := begun.differs_from(found):
@@ -207,19 +217,19 @@ def refuse_another(run: Run, config: RunConfig) -> None:
         )
 
 
-def carry_on(client: Client, name: str, no_progress: bool, generations: int | None = None) -> None:
-    """Carry a run on from where its journal ends, unless it is done; one that is running is followed.
+def resume_or_follow(client: Client, name: str, no_progress: bool, generations: int | None = None) -> None:
+    """Resume a run from the end of its journal, or follow it if it is running; leave it if it is done.
 
-    With `generations` a finished run is extended to that many generations.
+    With `generations` the run is extended to that many generations.
     """
     run = client.run(name)
     if generations is None:
-        while after := client.after(run):  # whichever phase is open
+        while after := client.after(run):  # to the last phase that has started
             run = after
     name, state = run.name, run.status().state
     if generations is not None and state in ("running", "waiting"):
         raise UsageError(
-            f"run {name!r} is running: `evodevo cancel {name}`, then resume it with --generations"
+            f"run {name!r} is running: stop it with `evodevo cancel {name}`, then give --generations again"
         )
     if state == "done" and generations is None and not next_of(run.view.history.config):
         console.print(f"run {name} is done already")
@@ -228,13 +238,13 @@ def carry_on(client: Client, name: str, no_progress: bool, generations: int | No
         if state not in ("running", "waiting"):
             run.resume(generations)
         elif not client.outlives:
-            refuse_live(client.runs_dir / name)  # a cluster of one's own has just begun, so it is another's
+            refuse_live(client.runs_dir / name)  # this cluster is new, so another one is at work on the run
         run = follow(run, client, no_progress)
     show_end(run, client.runs_dir / name)
 
 
 def write_missing_products(directory: Path) -> None:
-    """Write what a run that is done should have, if its end was cut short before that."""
+    """Write the products of a run that is done, if it was interrupted before they were written."""
     if (directory / JOURNAL).exists() and not (directory / "summary.json").exists():
         from evodevo.report.products import write_products
 
@@ -242,9 +252,9 @@ def write_missing_products(directory: Path) -> None:
 
 
 def follow(run: Run, client: Client, quiet: bool) -> Run:
-    """Show a run until it is over, and the phases that follow it; return the last one.
+    """Show the progress of a run and of the phases after it; return the last one when it ends.
 
-    On Ctrl-C, say how to resume or follow it.
+    On Ctrl-C, say how to follow or resume it.
     """
     try:
         while True:
@@ -256,7 +266,7 @@ def follow(run: Run, client: Client, quiet: bool) -> Run:
         where = f"{run.name} {client.options}".strip()
         if client.outlives:
             console.print(
-                f"\nthe run goes on; `evodevo watch {where}` follows it, `evodevo cancel {where}` stops it",
+                f"\nthe run continues; `evodevo watch {where}` follows it, `evodevo cancel {where}` stops it",
                 soft_wrap=True,
             )
         else:
@@ -265,7 +275,7 @@ def follow(run: Run, client: Client, quiet: bool) -> Run:
 
 
 def show_end(run: Run, directory: Path | None) -> None:
-    """The summary table; raises `RunFailed` where the run failed or stopped before its end."""
+    """Print the summary table. Raises `RunFailed` if the run failed or stopped before its end."""
     history, status = run.view.history, run.view.status()
     rows = summary_lines(history)
     if directory is not None:
@@ -277,16 +287,16 @@ def show_end(run: Run, directory: Path | None) -> None:
     if status.state == "failed":
         raise RunFailed(f"run {run.name} failed: {status.message}")
     if status.state == "interrupted":
-        raise RunFailed(f"run {run.name} stopped: {status.message or 'no scheduler carries it on'}")
+        raise RunFailed(f"run {run.name} stopped: {status.message or 'no scheduler is at work on it'}")
     if status.state == "done" and (following := next_of(history.config)):
-        missing = f"its next phase, {following['run']['name']}, has not begun"
+        missing = f"its next phase, {following['run']['name']}, has not started"
         raise RunFailed(
-            f"run {run.name} is done, and {missing}{f': {status.message}' if status.message else ''}"
+            f"run {run.name} is done, but {missing}{f': {status.message}' if status.message else ''}"
         )
     if status.message and status.state == "done":
         complain(f"evodevo: {status.message}")
 
 
 def open_in(run: str, runs_dir: str) -> Run:
-    """A run by its name in the runs directory, or by its own path; without a scheduler."""
+    """Open a run by its name in the runs directory or by its path, without a scheduler."""
     return open_run(directory_of(run, runs_dir))

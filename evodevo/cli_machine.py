@@ -1,4 +1,4 @@
-"""The command of the command line about machines, rather than runs."""
+"""The command about the machine rather than a run; `cli` lists it."""
 
 import json
 from pathlib import Path
@@ -13,13 +13,13 @@ MARKS = {"good": "ok   ", "note": "note ", "fault": "FAULT"}
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, a list of findings.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of findings.")
 @in_runs_dir
 @at_scheduler
 def doctor(as_json: bool, runs_dir: str, where: Where) -> None:
-    """Say what this machine has for a run, and what to do about what it lacks.
+    """Check whether runs can work on this machine, and say what to do if not.
 
-    Exit status 0 if a run can work here, 1 if something has to be mended first.
+    The exit status is 0 if they can, and 1 if something has to be fixed first.
     """
     findings = [*look.examine(Path(runs_dir)), *(_of_cluster(where) if where.exists else ())]
     if as_json:
@@ -29,7 +29,7 @@ def doctor(as_json: bool, runs_dir: str, where: Where) -> None:
             advice = f" -> {one.advice}" if one.advice else ""
             console.print(f"{MARKS[one.state]} {one.topic}: {one.found}{advice}", soft_wrap=True)
     if faults := [one.topic for one in findings if one.state == "fault"]:
-        raise RunFailed(f"a run cannot work here until this is mended: {', '.join(faults)}")
+        raise RunFailed(f"runs cannot work here until this is fixed: {', '.join(faults)}")
 
 
 def _of_cluster(where: Where) -> list[look.Finding]:

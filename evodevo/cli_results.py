@@ -1,4 +1,4 @@
-"""The commands that do more with what runs have found: export, replay, compare, ... `cli` lists them."""
+"""The commands that use the results of runs: export, replay, compare, ... `cli` lists them."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,7 +10,6 @@ from evodevo import display
 from evodevo.cli_common import (
     Where,
     at_scheduler,
-    carry_on,
     client_of,
     config_argument,
     console,
@@ -22,6 +21,7 @@ from evodevo.cli_common import (
     only_json,
     overrides_option,
     refuse_another,
+    resume_or_follow,
     run_argument,
     show_end,
     submit,
@@ -50,14 +50,14 @@ from evodevo.service.run_handle import open_run
     "--out",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="A .safetensors or .pt file; by default model.safetensors in RUN's directory.",
+    help="A .safetensors or .pt file; model.safetensors in RUN's directory by default.",
 )
-@click.option("--member", is_flag=True, help="The best member's, also if the soup is better.")
+@click.option("--member", is_flag=True, help="Write the best member's model, even if the soup is better.")
 @in_runs_dir
 def export(run: str, out: Path | None, member: bool, runs_dir: str) -> None:
-    """Write the model that RUN has found as a plain state_dict, for use without evodevo.
+    """Write the model that RUN found as a plain state_dict, for use without evodevo.
 
-    It is the soup's if that is better on the validation split than the best member.
+    It is the soup if that is better than the best member on the validation split.
     """
     directory = directory_of(run, runs_dir)
     try:
@@ -74,10 +74,10 @@ def export(run: str, out: Path | None, member: bool, runs_dir: str) -> None:
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Set an option of the tracker.")
 @in_runs_dir
 def track(run: str, tracker: str, overrides: tuple[str, ...], runs_dir: str) -> None:
-    """Tell TRACKER (tensorboard, mlflow, wandb) how RUN goes, or went.
+    """Send what happens in RUN to TRACKER (tensorboard, mlflow, wandb).
 
-    It follows a run that is at work until that is over. Options that are not given are those of the run's
-    config. What was told before is not told again.
+    A run that is at work is followed until it ends. Options default to those in the run's config. What was
+    sent before is not sent again.
     """
     directory = directory_of(run, runs_dir)
     given = {**configured(directory).get(tracker, {}), **dict(parse_override(text) for text in overrides)}
@@ -87,8 +87,10 @@ def track(run: str, tracker: str, overrides: tuple[str, ...], runs_dir: str) -> 
 
 @click.command()
 @run_argument
-@click.option("--seed", metavar="S", type=int, help="Train with other seeds than the original's.")
-@click.option("--run-name", metavar="NAME", help="The replay's own name; by default RUN-replay.")
+@click.option(
+    "--seed", metavar="S", type=int, help="Seed of the replay; by default the original's seeds are used."
+)
+@click.option("--run-name", metavar="NAME", help="Name of the replay; RUN-replay by default.")
 @no_progress_option
 @in_runs_dir
 @at_scheduler
@@ -100,7 +102,7 @@ def replay(
     runs_dir: str,
     where: Where,
 ) -> None:
-    """Train once from scratch along RUN's schedule and say how far it ends from the original."""
+    """Train once from scratch along RUN's schedule and compare the result with the original."""
     directory = directory_of(run, runs_dir)
     original = open_run(directory)
     schedule = Schedule.load(directory / "schedule.yaml")
@@ -128,7 +130,7 @@ def replay(
     type=click.IntRange(1),
     default=training.DEFAULT_PATIENCE,
     show_default=True,
-    help="Epochs in a row that may be no better.",
+    help="Stop after N epochs without improvement.",
 )
 @click.option(
     "--max-epochs",
@@ -136,11 +138,9 @@ def replay(
     type=click.IntRange(1, MOST_GENERATIONS),
     default=training.MOST_EPOCHS,
     show_default=True,
-    help="Epochs at the most.",
+    help="Maximum number of epochs.",
 )
-@click.option(
-    "--run-name", metavar="NAME", help="The name of the run that trains it; by default RUN-trained."
-)
+@click.option("--run-name", metavar="NAME", help="Name of the run that trains it; RUN-trained by default.")
 @no_progress_option
 @in_runs_dir
 @at_scheduler
@@ -153,10 +153,10 @@ def train_best(
     runs_dir: str,
     where: Where,
 ) -> None:
-    """Train the fittest genome of RUN from scratch until it gets no better, and save the model.
+    """Train RUN's fittest genome from scratch until it stops improving, and save the model.
 
-    The best epoch on the validation split becomes trained.safetensors in RUN's directory. Repeat the command
-    to resume an interrupted training.
+    The model of the epoch that is best on the validation split becomes trained.safetensors in RUN's
+    directory. Repeat the command to resume an interrupted training.
     """
     directory = directory_of(run, runs_dir)
     history = open_run(directory).view.history
@@ -170,7 +170,7 @@ def train_best(
             show_end(trained, place)
         else:
             refuse_another(client.run(name), config)
-            carry_on(client, name, no_progress)
+            resume_or_follow(client, name, no_progress)
     program = history.config.workload.command is not None
     out = directory / f"trained{'.checkpoint' if program else '.safetensors'}"
     path, what = exporting.export(place, out)
@@ -184,7 +184,7 @@ def train_best(
     metavar="A,B,...",
     default=",".join(comparison.DEFAULT_ARMS),
     show_default=True,
-    help=f"Ways to search; also {', '.join(comparison.ABLATIONS)}, and those of the config's compare.arms.",
+    help=f"Ways to search; also {', '.join(comparison.ABLATIONS)}, and the config's compare.arms.",
 )
 @click.option(
     "--seeds",
@@ -192,7 +192,7 @@ def train_best(
     type=click.IntRange(1, 1000),
     default=3,
     show_default=True,
-    help="Runs of each arm.",
+    help="Number of runs of each arm.",
 )
 @overrides_option
 @click.option("--run-name", metavar="NAME", help="The same as --set run.name=NAME.")
@@ -211,14 +211,14 @@ def compare(
     runs_dir: str,
     where: Where,
 ) -> None:
-    """Hold several ways to search side by side: the same epochs, validation data and final test.
+    """Compare several ways to search on the same epochs, validation data and final test.
 
     Each arm and seed is a separate run. Repeat the command to resume an interrupted comparison.
     """
     config = load_config(config_path, overrides, run_name, None)
     planned = comparison.plan(config, [arm.strip() for arm in arms.split(",")], seeds)
     with only_json(as_json):
-        place, failures = _carry_out(config, planned, Path(runs_dir), where, no_progress)
+        place, failures = _run_all(config, planned, Path(runs_dir), where, no_progress)
     paths = comparison.write(config, planned, place)
     histories = comparison.finished(planned, place)
     if as_json:
@@ -236,7 +236,7 @@ def compare(
         raise RunFailed("the comparison is not complete; " + "\n  ".join(failures))
 
 
-def _carry_out(
+def _run_all(
     config: RunConfig, planned: Sequence[comparison.Planned], runs_dir: Path, where: Where, no_progress: bool
 ) -> tuple[Path, list[str]]:
     """Bring the runs of a comparison to their ends.
@@ -250,24 +250,26 @@ def _carry_out(
         try:
             last = display.show_all(statuses, len(planned), client.dashboard, console, no_progress)
         except KeyboardInterrupt:
-            console.print("\ninterrupted; the same command carries the comparison on")
+            console.print("\ninterrupted; repeat the command to resume the comparison")
             raise
         return client.runs_dir, [f"{one.name}: {one.message}" for one in last if one.state != "done"]
 
 
 @click.command()
 @run_argument
-@click.option("--repair", is_flag=True, help="Make damaged checkpoints again, by training their members.")
-@click.option("--accept", is_flag=True, help="With --repair: take parameters that differ from those of then.")
+@click.option("--repair", is_flag=True, help="Recreate damaged checkpoints by training their members again.")
+@click.option(
+    "--accept", is_flag=True, help="With --repair: accept parameters that differ from the original ones."
+)
 @in_runs_dir
 @on_cluster
 def verify(run: str, repair: bool, accept: bool, runs_dir: str, where: Where) -> None:
-    """Check each record and checkpoint of RUN, and make damaged checkpoints again.
+    """Check each record and checkpoint of RUN; --repair recreates damaged checkpoints.
 
     Checkpoints that a run or `evodevo prune` deleted because nothing needs them do not count as damage.
     """
     if accept and not repair:
-        raise UsageError("--accept says what --repair may do; give both")
+        raise UsageError("--accept changes what --repair does; give both, or neither")
     directory = directory_of(run, runs_dir)
     found = verifying.verify(directory)
     for line in [*found.problems, *found.notes]:
@@ -286,7 +288,7 @@ def verify(run: str, repair: bool, accept: bool, runs_dir: str, where: Where) ->
 
 
 def repaired(directory: Path, config: RunConfig, where: Where, accept: bool = False) -> int:
-    """Make the damaged checkpoints of a run again; return how many could not be."""
+    """Recreate the damaged checkpoints of a run; return how many could not be recreated."""
     with client_of(where, str(directory.parent), config) as client:
         done = client.run(directory.name).repair(accept)
     for line in done["problems"]:

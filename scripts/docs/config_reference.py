@@ -33,19 +33,31 @@ HEAD = """\
 
 <!-- Written by scripts/docs/config_reference.py: change the docstrings of the models instead. -->
 
-A config is one YAML file. `evodevo check CONFIG` validates it, `--set search.population=16` overrides a key, and the run's
-`config.yaml` has every key with its default filled in. A key that is not listed here is refused by name.
+A config is one YAML file. `evodevo check CONFIG` validates it, `--set search.population=16` overrides a key,
+and the run's `config.yaml` has every key with its default filled in. Any other key is refused by name.
 [The search space](space.md) explains loci, [Strategies](evolution.md) what each strategy is good for.
 """
 FILLED_IN = ("Filled in by evodevo", "filled in by evodevo")
 """Keys whose docstrings say so are not for people to write."""
-PLAIN = {NoneType: "null", bool: "true, false", int: "int", float: "float", str: "text", dict: "mapping", list: "list"}
+PLAIN = {
+    NoneType: "null",
+    bool: "true, false",
+    int: "int",
+    float: "float",
+    str: "text",
+    dict: "mapping",
+    list: "list",
+}
 
 
 def main() -> int:
     """Write the page, or check it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the page is out of date")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with 1 if the page is out of date"
+    )
     wanted = page()
     if not parser.parse_args().check:
         PAGE.write_text(wanted)
@@ -80,7 +92,10 @@ def _strategies() -> Iterator[str]:
             continue
         yield f"#### {name}\n\n{_first_paragraph(sys.modules[kind.__module__].__doc__)}\n"
         yield _table(kind.Options, "search.options.")
-    yield from _kinds(("search", "options", "schedule"), "#### Shapes of a schedule\n\n`schedule` maps a float locus to one of:\n")
+    yield from _kinds(
+        ("search", "options", "schedule"),
+        "#### Shapes of a schedule\n\n`schedule` maps a float locus to one of:\n",
+    )
 
 
 def _kinds(path: tuple[str, ...], head: str) -> Iterator[str]:
@@ -91,7 +106,9 @@ def _kinds(path: tuple[str, ...], head: str) -> Iterator[str]:
         yield _table(model, "", without=(tag,))
 
 
-def _table(model: type[BaseModel], prefix: str, only: str | None = None, without: tuple[str, ...] = ()) -> str:
+def _table(
+    model: type[BaseModel], prefix: str, only: str | None = None, without: tuple[str, ...] = ()
+) -> str:
     """Return the rows of a model's keys, those of models within it included."""
     rows = list(_rows(model, prefix, only, without))
     if not rows:
@@ -136,9 +153,9 @@ def docstrings(model: type[BaseModel]) -> dict[str, str]:
         body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
         assert isinstance(body, ast.ClassDef)
         for field, below in zip(body.body, body.body[1:], strict=False):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-                    found[field.target.id] = inspect.cleandoc(str(below.value.value))
+            match field, below:
+                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
+                    found[name] = inspect.cleandoc(text)
     return found
 
 
@@ -155,7 +172,10 @@ def _model_of(annotation: Any) -> type[BaseModel] | None:
 def _type(field: FieldInfo) -> str:
     bounds = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "length ≥"}
     found = [
-        f"{sign} {getattr(one, name):g}" for one in field.metadata for name, sign in bounds.items() if hasattr(one, name)
+        f"{sign} {getattr(one, name):g}"
+        for one in field.metadata
+        for name, sign in bounds.items()
+        if hasattr(one, name)
     ]
     return ", ".join([_name(field.annotation), *found])
 
@@ -182,7 +202,11 @@ def _name(annotation: Any) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    default = field.default if field.default is not PydanticUndefined else field.get_default(call_default_factory=True)
+    default = (
+        field.default
+        if field.default is not PydanticUndefined
+        else field.get_default(call_default_factory=True)
+    )
     if isinstance(default, BaseModel):
         return ""
     return f"`{json.dumps(default)}`"

@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: pages from files beside docs/, and links that work in the repository as well as on the site."""
+"""Hooks of mkdocs: pages from files beside docs/, and links that work in the repository and on the site."""
 
 import re
 from pathlib import Path
@@ -26,14 +26,14 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Lead links to pages of the site there, and show those to other files of the repository as their paths."""
+    """Rewrite links to pages of the site, and show those to other files of the repository as their paths."""
     origin = {page: source for source, page in FROM.items()}.get(page.file.src_uri)
     folder = ROOT if origin else ROOT / "docs"
 
     def moved(link: re.Match[str]) -> str:
         text, target, anchor = link[1], link[2], link[3] or ""
         path = (folder / target).resolve()
-        if not path.exists() and not (folder / target).suffix == ".md":
+        if not path.exists() and Path(target).suffix != ".md":
             return link[0]
         inside = path.relative_to(ROOT).as_posix()
         if inside in FROM:

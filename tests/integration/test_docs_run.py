@@ -1,4 +1,4 @@
-"""What the README shows works as it stands there."""
+"""What the pages show works as it stands there."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from tests.integration.clusters import until
 
 pytestmark = pytest.mark.slow
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 PLAIN = """
@@ -28,9 +28,10 @@ print(accuracy, evodevo.open_run("checkpoints/mine").best.fom)
 """The three lines of plain torch, and what they come to beside what the run says."""
 
 
-def block(after: str, language: str) -> str:
-    """The first code block of a language that follows some words of the README."""
-    found = re.search(rf"```{language}\n(.*?)```", README[README.index(after) :], re.DOTALL)
+def block(page: str, after: str, language: str) -> str:
+    """Return the first code block of a language that follows some words of a page."""
+    text = (DOCS / page).read_text()
+    found = re.search(rf"```{language}\n(.*?)```", text[text.index(after) :], re.DOTALL)
     assert found, after
     return found[1]
 
@@ -44,14 +45,16 @@ def run(directory: Path, *arguments: str) -> str:
 
 
 def test_the_readers_own_model_is_checked_and_evolves(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(block("Save this as `mine.py`", "python"))
-    (tmp_path / "mine.yaml").write_text(block("and this as `mine.yaml`", "yaml"))
+    (tmp_path / "mine.py").write_text(block("own-model.md", "Save this as `mine.py`", "python"))
+    (tmp_path / "mine.yaml").write_text(block("own-model.md", "and this as `mine.yaml`", "yaml"))
     installed = str(
         Path(sys.executable).with_name("evodevo")
     )  # the script, which has no directory to import from
     assert "mine.yaml is good" in run(tmp_path, installed, "check", "mine.yaml")
     run(tmp_path, "-m", "evodevo", "launch", "mine.yaml", "--set", "search.generations=2")
-    (tmp_path / "plain.py").write_text(PLAIN.replace("{block}", block("The model is yours", "python")))
+    (tmp_path / "plain.py").write_text(
+        PLAIN.replace("{block}", block("tutorial.md", "The model is yours", "python"))
+    )
     told, found = run(tmp_path, "plain.py").split()
     assert float(told) == pytest.approx(float(found), abs=1e-6)
     summary = json.loads((tmp_path / "checkpoints" / "mine" / "summary.json").read_text())
@@ -60,7 +63,7 @@ def test_the_readers_own_model_is_checked_and_evolves(tmp_path: Path) -> None:
 
 
 def test_the_python_example_runs(tmp_path: Path) -> None:
-    example = block("## From Python", "python")
+    example = block("api.md", "# From Python", "python")
     head, tail = example.split("schedule = ", 1)
     small = tmp_path / "configs" / "quickstart.yaml"
     small.parent.mkdir()
@@ -77,7 +80,9 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
 
 
 def test_the_function_example_finds_the_minimum(tmp_path: Path) -> None:
-    (tmp_path / "bowl.py").write_text(block("## Any function", "python"))
+    example = block("own-model.md", "## Any function", "python")
+    assert block("search.md", "## Any function", "python") == example
+    (tmp_path / "bowl.py").write_text(example)
     fom = float(run(tmp_path, "bowl.py").split()[0])
     assert fom < 1e-2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bowl.py", "progress.png"]
@@ -95,7 +100,9 @@ def test_the_command_example_inherits_and_evolves(tmp_path: Path) -> None:
         "pathlib.Path(a.save).write_text(repr(x))\n"
         "print('FoM:', abs(3 - x))\n"
     )
-    config = block("**Any program**", "yaml").replace("python train.py", f"{sys.executable} train.py")
+    config = block("own-model.md", "## Any program", "yaml").replace(
+        "python train.py", f"{sys.executable} train.py"
+    )
     (tmp_path / "walk.yaml").write_text(
         f"run: {{name: walk}}\n{config}"
         "search:\n  population: 4\n  generations: 3\n  loci:\n"
@@ -110,7 +117,9 @@ def test_the_command_example_inherits_and_evolves(tmp_path: Path) -> None:
 
 def test_the_clusters_commands_start_a_cluster_that_carries_a_run_out(tmp_path: Path) -> None:
     """The two commands of the section on clusters, with ports and directories of the test's own."""
-    scheduler, worker = re.findall(r"```bash\n((?:DASK_\S+ )?dask .*?)```", README, re.DOTALL)
+    scheduler, worker = re.findall(
+        r"```bash\n((?:DASK_\S+ )?dask .*?)```", (DOCS / "cluster.md").read_text(), re.DOTALL
+    )
     own = {"/shared": str(tmp_path), "dask ": f"{sys.executable} -m dask "}
     processes = []
     try:

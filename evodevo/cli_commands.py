@@ -88,9 +88,7 @@ def launch(
     """
     config = load_config(config_path, overrides, run_name, seed)
     if detach and not where.exists:
-        raise UsageError(
-            "--detach needs a cluster that outlives this command: give --scheduler or --scheduler-file"
-        )
+        raise UsageError("--detach needs an existing cluster: give --scheduler or --scheduler-file")
     with client_of(where, runs_dir, config) as client:
         run = submit_new(client, config) if resuming else submit(client, config)
         if run is None:

@@ -90,7 +90,7 @@ def on_cluster(function: Callable[..., Any]) -> Callable[..., Any]:
     def command(*arguments: Any, where: Where, slurm: bool, workers: int | None, **options: Any) -> Any:
         if slurm and (where.exists or workers):
             raise UsageError(
-                "--slurm has workers of its own (cluster.slurm.max_workers); "
+                "--slurm starts its own workers (at most cluster.slurm.max_workers); "
                 "leave out --scheduler, --scheduler-file and --workers"
             )
         where = dataclasses.replace(where, slurm=slurm, workers=workers)
@@ -212,7 +212,7 @@ def refuse_another(run: Run, config: RunConfig) -> None:
         longer = f" --generations {wanted}" if is_longer else ""
         raise UsageError(
             f"run {run.name!r} was started with a different config (different {', '.join(sections)}): "
-            f"carry it on{'' if longer else ' as it is'} with `evodevo resume {run.name}{longer}`, "
+            f"resume it{'' if longer else ' as it is'} with `evodevo resume {run.name}{longer}`, "
             "or choose another name with --run-name"
         )
 
@@ -270,7 +270,7 @@ def follow(run: Run, client: Client, quiet: bool) -> Run:
                 soft_wrap=True,
             )
         else:
-            console.print(f"\ninterrupted; `evodevo resume {where}` carries the run on")
+            console.print(f"\ninterrupted; `evodevo resume {where}` resumes the run")
         raise
 
 

@@ -1,6 +1,7 @@
 """`evodevo compare` as a person types it: killed, begun again, and read."""
 
 import csv
+import json
 import os
 import signal
 from pathlib import Path
@@ -35,8 +36,10 @@ def test_a_comparison_that_is_killed_is_carried_on_and_comes_to_the_same_figures
         assert (killed / name / "journal.jsonl").read_bytes() == journal, "a run that was done ran again"
     assert str(table) in again.stdout.replace("\n", "")
 
-    at_once = evodevo(*command, "--runs-dir", str(tmp_path / "whole"))
+    at_once = evodevo(*command, "--json", "--runs-dir", str(tmp_path / "whole"))
     assert at_once.returncode == 0, at_once.stderr
+    assert json.loads(at_once.stdout)["seeds"] == [3, 4]
+    assert "digits-original-s3: done" in at_once.stderr
     assert table.read_text() == (tmp_path / "whole" / "digits-compare" / "results.csv").read_text()
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert [(row["arm"], row["seed"]) for row in rows] == [

@@ -62,7 +62,7 @@ def test_the_best_is_trained_until_it_gets_no_better_and_an_interrupted_training
     held.file.unlink()
     until(lambda: process.poll() is not None, "the end of the command")
     assert process.returncode == 130
-    assert "carries the run on" in processes.log("interrupted")
+    assert "resumes the run" in processes.log("interrupted")
     done(*command, *at)
     mine, its = (
         safetensors.torch.load_file(directory / "digits" / "trained.safetensors")

@@ -40,3 +40,12 @@ def test_a_message_that_troubleshooting_quotes_is_in_the_code() -> None:
     code = re.sub(r"[\"']\s*\n\s*f?[\"']", "", code)  # a message over several lines is one
     assert len(fragments) > 12
     assert {fragment for fragment in fragments if fragment.removesuffix(";") not in code} == set()
+
+
+def test_an_environment_variable_of_evodevo_is_on_the_page_about_the_command_line() -> None:
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    sources = [path for wing in ("evodevo", "workers", "scripts") for path in (ROOT / wing).rglob("*")]
+    code = "".join(path.read_text() for path in sources if path.suffix in {".py", ".sh", ".sbatch"})
+    read = set(re.findall(r"\bEVODEVO_[A-Z_]*[A-Z]\b", code))
+    assert len(read) > 3
+    assert {name for name in read if f"`{name}`" not in page} == set()

@@ -25,6 +25,7 @@ from typing_extensions import TypeAliasType
 
 from evodevo.config import Arm, RunConfig
 from evodevo.config_errors import TAGGED
+from evodevo.config_values import Seconds
 from evodevo.evolution.strategies import STRATEGIES
 
 PAGE = Path(__file__).parents[2] / "docs" / "config.md"
@@ -183,6 +184,8 @@ def _type(field: FieldInfo) -> str:
 def _name(annotation: Any) -> str:
     if isinstance(annotation, TypeAliasType):
         return _name(annotation.__value__)
+    if annotation == Seconds:
+        return "seconds > 0 or `h:mm:ss`"
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in inner)

@@ -1,6 +1,6 @@
-"""A schedule as a callback of a trainer that is not evodevo's: Hugging Face's or Lightning's.
+"""Apply a schedule in a Hugging Face or Lightning trainer, as a callback.
 
-`Schedule.hugging_face_callback` and `Schedule.lightning_callback` make them; only then a library is imported.
+`Schedule.hugging_face_callback` and `Schedule.lightning_callback` create it, and only then import a library.
 """
 
 import importlib
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from evodevo.report.schedule import Schedule
 
 Apply = Callable[[dict[str, Any], Any], object]
-"""`apply(settings, model)`: sets, when an epoch begins, the hyperparameters that no optimizer has."""
+"""`apply(settings, model)` sets the hyperparameters that no optimizer has, at the start of each epoch."""
 IN_OPTIMIZERS: Mapping[str, str] = {"learning_rate": "lr"}
-"""Hyperparameters that optimizers know by another name."""
+"""Hyperparameter -> its name in optimizers, if different."""
 
 
 def hugging_face(schedule: "Schedule", apply: Apply | None) -> Any:
@@ -44,7 +44,7 @@ def hugging_face(schedule: "Schedule", apply: Apply | None) -> Any:
 
 
 def lightning(schedule: "Schedule", apply: Apply | None) -> Any:
-    """Return a `lightning.pytorch.Callback`, or `pytorch_lightning`'s if that is what is in use.
+    """Return a `lightning.pytorch.Callback`, or `pytorch_lightning`'s if that is imported.
 
     Raises `UsageError` if neither is installed.
     """
@@ -68,7 +68,7 @@ def lightning(schedule: "Schedule", apply: Apply | None) -> Any:
 
 
 class _Driver:
-    """Set the hyperparameters of each epoch of one training."""
+    """State of one training whose hyperparameters a callback sets each epoch."""
 
     def __init__(self, schedule: "Schedule", apply: Apply | None) -> None:
         if any(entry.steps is not None for entry in schedule.entries):
@@ -86,7 +86,7 @@ class _Driver:
         return any("learning_rate" in entry.hyperparameters for entry in self._schedule.entries)
 
     def begin(self, epochs: int | None, given_by: str) -> None:
-        """Begin a training. Raises `UsageError` if it has no number of epochs, or more than the schedule."""
+        """Start a training. Raises `UsageError` if its epochs are unknown or more than the schedule's."""
         self.epoch, self._decays = None, []
         if epochs is None or not 0 < epochs <= self._schedule.epochs:
             wanted = given_by.format(epochs=self._schedule.epochs)
@@ -98,7 +98,10 @@ class _Driver:
     def begin_epoch(
         self, epoch: int, model: Any, optimizers: Iterable[Any], schedulers: Iterable[Any]
     ) -> None:
-        """Set what the optimizers know, and give what is left to `apply`. Raises `UsageError` without it."""
+        """Set the hyperparameters that optimizers have, and pass the others to `apply`.
+
+        Raises `UsageError` if there are others and no `apply`.
+        """
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         others = {}
         for name, value in self._schedule.at(epoch).items():
@@ -123,7 +126,7 @@ class _Driver:
         self.epoch = epoch
 
     def _set_decay(self, groups: list[dict[str, Any]], value: float) -> None:
-        """Set it in the groups that had one when training began; biases and norms often have none."""
+        """Set the weight decay of the groups that had one initially; biases and norms often have none."""
         self._decays = self._decays or [len(groups) == 1 or bool(group["weight_decay"]) for group in groups]
         if not any(self._decays):
             raise UsageError(
@@ -136,7 +139,7 @@ class _Driver:
 
 
 def _set_rate(groups: list[dict[str, Any]], value: float, schedulers: Iterable[Any]) -> None:
-    """Set the learning rate that schedulers start from (or go up to), and now what they have made of it."""
+    """Set the base (or maximum) learning rate of schedulers, and scale the current one with it."""
     for group in groups:
         base = group.get("max_lr", group.get("initial_lr"))
         for key in ("lr", "initial_lr", "max_lr", "min_lr"):

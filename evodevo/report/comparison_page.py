@@ -1,6 +1,6 @@
-"""A comparison as files: index.html, two pictures, and every number behind them.
+"""Write a comparison to files: index.html, two pictures, and their numbers.
 
-results.csv has a row for each arm and seed; comparison.json has also all differences and their intervals.
+results.csv has one row per arm and seed; comparison.json adds all differences and their intervals.
 """
 
 import csv
@@ -29,14 +29,14 @@ from evodevo.run import files
 BASELINE, SUBJECT = "original", "tri_parent"
 
 ENOUGH = 6
-"""With so many seeds, all agree by chance in less than one case of 20 (a sign test, on two sides)."""
+"""Number of seeds that agree by chance in less than one case in 20 (two-sided sign test)."""
 
 Table = tuple[list[str], list[list[str]]]
-"""Headings, and rows."""
+"""Headings and rows."""
 
 
 def write_comparison(directory: Path, config: RunConfig, histories: Histories) -> list[Path]:
-    """Write the comparison of runs that are done, every arm with the same seeds; returns the paths."""
+    """Write the comparison of finished runs, every arm with the same seeds; return the files' paths."""
     directory.mkdir(parents=True, exist_ok=True)
     results = results_of(histories)
     pictures = {
@@ -69,7 +69,7 @@ def write_comparison(directory: Path, config: RunConfig, histories: Histories) -
 
 
 def how(config: RunConfig, seeds: Sequence[int]) -> str:
-    """What the figures of the tables mean."""
+    """Return a paragraph that explains the figures in the tables."""
     count = f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed"
     members = config.search.population
     size = f"{members} members x {_length(config.search)} a run"
@@ -85,21 +85,21 @@ def how(config: RunConfig, seeds: Sequence[int]) -> str:
 
 
 def _chance(seeds: int) -> str:
-    """How much chance alone does, if that is not little."""
+    """Return a sentence on agreement by chance; empty with `ENOUGH` seeds, or with one."""
     if not 1 < seeds < ENOUGH:
         return ""
     return f" Chance alone lets {seeds} seeds agree on who is better in one case of {2 ** (seeds - 1)}."
 
 
 def _length(search: Search) -> str:
-    """What each member is trained in a run."""
+    """Return how long a line of members is trained in a run, as text."""
     if search.steps_per_generation is not None:
         return f"{search.generations * search.legs * search.steps_per_generation} steps"
     return f"{search.total_epochs} epochs"
 
 
 def tables(config: RunConfig, results: Sequence[ArmResult]) -> list[Table]:
-    """What every arm reached; each arm's improvement over `original`; and the subject's over each other."""
+    """Return the tables of results, of improvements over `original`, and of the subject's over others."""
     arms = [one.arm for one in results]
     judged = judged_of(config, results)
     subject = subject_of(config, arms)
@@ -138,8 +138,8 @@ def _reached(config: RunConfig, results: Sequence[ArmResult]) -> Table:
 
 
 def matrices(config: RunConfig, results: Sequence[ArmResult]) -> list[Table]:
-    """Every arm's improvement over every other one: a table for each metric that decides."""
-    if len(results) < 3:  # then the other tables have it all
+    """Return a table of improvements between all pairs of arms for each deciding metric."""
+    if len(results) < 3:  # the other tables show every pair
         return []
     return [
         (
@@ -164,13 +164,13 @@ def _matrices_as_html(config: RunConfig, results: Sequence[ArmResult]) -> list[s
 
 
 def subject_of(config: RunConfig, arms: Iterable[str]) -> str | None:
-    """The arm that the others are there for: `tri_parent`, else that named after the config's strategy."""
+    """Return the arm under test: `tri_parent`, or else the one named after the config's strategy."""
     known = list(arms)
     return next((arm for arm in (SUBJECT, config.search.strategy) if arm in known), None)
 
 
 def verdict(config: RunConfig, results: Sequence[ArmResult]) -> str:
-    """Say what the subject is better than, by the test split if there is one; empty without a subject."""
+    """Return the verdict on the subject, by the test split if there is one; empty without a subject."""
     chosen = subject_of(config, (one.arm for one in results))
     subject = next((one for one in results if one.arm == chosen), None)
     others = [one for one in results if one.arm != chosen]
@@ -193,13 +193,13 @@ def verdict(config: RunConfig, results: Sequence[ArmResult]) -> str:
 
 
 def conclusion(config: RunConfig, histories: Histories) -> tuple[list[Table], str]:
-    """The tables and the verdict of a comparison, the same as on its page."""
+    """Return the tables and the verdict of a comparison, as on its page."""
     results = results_of(histories)
     return tables(config, results), verdict(config, results)
 
 
 def arms_of(histories: Histories) -> str:
-    """What each arm searched with, as YAML: its strategy, and what else is not the same for all arms."""
+    """Return each arm's strategy and options as YAML, with all other settings that differ between arms."""
     searches = {
         arm: next(iter(by_seed.values())).config.search.model_dump(mode="json", exclude={"loci"})
         for arm, by_seed in histories.items()
@@ -214,7 +214,7 @@ def arms_of(histories: Histories) -> str:
 
 
 def results_csv(results: Sequence[ArmResult], seeds: Sequence[int]) -> str:
-    """A row for each arm and seed."""
+    """Return results.csv, with one row per arm and seed."""
     text = io.StringIO()
     names = list(dict.fromkeys(name for one in results for name in one.metrics))
     writer = csv.writer(text, lineterminator="\n")
@@ -227,7 +227,7 @@ def results_csv(results: Sequence[ArmResult], seeds: Sequence[int]) -> str:
 
 
 def judged_of(config: RunConfig, results: Sequence[ArmResult]) -> list[str]:
-    """The metrics that decide: the objective's, and the same of the test split if all arms have it."""
+    """Return the deciding metrics: the objective's, and its counterpart on the test split if all have it."""
     fom = config.objective.metric
     both = dict.fromkeys((fom, fom.replace("validation_", "test_", 1)))
     return [name for name in both if all(name in one.metrics for one in results)]

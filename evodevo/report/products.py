@@ -1,10 +1,10 @@
-"""Everything that is made from a run's journal when it ends, or when somebody asks: written to its directory.
+"""Write everything that is derived from a run's journal to its directory, at its end or on request.
 
-history.csv, schedule.yaml, best.safetensors, soup.safetensors, summary.json, and report/ with index.html and
-PNGs (pareto.png if members differ in size, demes.png if there are demes); of a steady run evolve.csv,
-hyp_evolved.yaml and evolve.png in place of the picture of its schedule. There is none of a run in which
-genomes grow: it would have a panel for each locus of each block. They can be deleted and made again at any
-time.
+These are history.csv, schedule.yaml, best.safetensors, soup.safetensors, summary.json, and report/ with
+index.html and PNGs (pareto.png if members differ in size, demes.png if there are demes). If members train
+from scratch, evolve.csv, hyp_evolved.yaml and evolve.png are added. The picture of the schedule is omitted
+for a run without generations, and if genomes grow, as it would have a panel for each locus of each block.
+All files can be deleted and written again at any time.
 """
 
 import html
@@ -32,7 +32,7 @@ from evodevo.run.setup import EXHIBITS, JOURNAL, job_of
 
 
 def write_products(directory: Path | str) -> list[Path]:
-    """Write all products of the run in `directory`; returns their paths. Raises `UsageError`."""
+    """Write all products of the run in `directory`; return their paths. Raises `UsageError`."""
     directory = Path(directory)
     history = load_history(directory / JOURNAL)
     phases = phases_of(directory, history)
@@ -68,14 +68,14 @@ def write_products(directory: Path | str) -> list[Path]:
 
 
 def _own_files(directory: Path) -> list[Path]:
-    """The files of a directory of the run's; links are not followed, wherever they lead."""
+    """Return the regular files of a directory of the run, without following links."""
     if directory.is_symlink():
         return []
     return [path for path in sorted(directory.glob("*")) if path.is_file() and not path.is_symlink()]
 
 
 def _checkpoints(directory: Path, history: History) -> dict[Path, bytes | Missing]:
-    """Those of the best member and of the soup, or why they cannot be had; nothing before they are there."""
+    """Return the checkpoints of the best member and the soup, or why they are missing, if there are any."""
     best = history.best.outcome.checkpoint if history.best and history.best.outcome else None
     soup = history.soup.checkpoint if history.soup else None
     url = job_of(history.config, directory, history.run_id).checkpoints_url
@@ -120,7 +120,7 @@ def _page(
 
 
 def _exhibit(name: str, data: bytes) -> list[str]:
-    """What the workload had to show of the best member: a picture, or text."""
+    """Return an exhibit of the workload, a picture or text, with its heading."""
     title = Path(name).stem.replace("_", " ").capitalize()
     shown = (
         web.picture(title, data) if name.endswith(".png") else web.preformatted(data.decode(errors="replace"))

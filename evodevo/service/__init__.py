@@ -1,4 +1,7 @@
-"""Many runs on one cluster. `dask scheduler --preload evodevo.service [--runs-dir DIR]` loads it."""
+"""A scheduler preload that hosts many runs on one cluster.
+
+Load it with `dask scheduler --preload evodevo.service [--runs-dir DIR]`.
+"""
 
 import os
 import sys
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
 
 
 SWITCH_INTERVAL_S = 0.0005
-"""Between Python threads, instead of 5 ms: the event loop does not wait for a thread that computes."""
+"""Python's thread switch interval; its default, 5 ms, lets a computing thread delay the event loop."""
 
 
 @click.command()
@@ -29,7 +32,7 @@ SWITCH_INTERVAL_S = 0.0005
     "cancel runs on the page; without one nobody can, there.",
 )
 def dask_setup(scheduler: "Scheduler", runs_dir: str, recover: bool, page_token_file: str | None) -> None:
-    """Called by Dask when the scheduler starts."""
+    """Install the service and its page; Dask calls this when the scheduler starts."""
     from evodevo.service.plugin import Service
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)

@@ -1,4 +1,4 @@
-"""Attach the service to a running cluster: LocalCluster, Kubernetes, Coiled, a plain `dask scheduler`.
+"""Attach the service to a running cluster: LocalCluster, Kubernetes, Coiled or a plain `dask scheduler`.
 
 import distributed, evodevo
 
@@ -22,14 +22,14 @@ from evodevo.versions import own_versions
 
 @dataclass(frozen=True)
 class Attached:
-    """A client of an attached service, and what its user should know of the cluster."""
+    """A client of an attached service, with warnings about the cluster."""
 
     client: Client
     was_there: bool
     warnings: list[str]
 
     def rows(self) -> list[tuple[str, str]]:
-        """The facts for a table: name and value."""
+        """Return the facts as name and value, for a table."""
         return [
             ("service", "was there already" if self.was_there else "attached"),
             ("runs", str(self.client.runs_dir)),
@@ -39,13 +39,13 @@ class Attached:
 
 
 def attach(client: DaskClient, runs_dir: Path | str = "checkpoints") -> Client:
-    """Install the service in the scheduler of a `distributed.Client`, prepare its workers, return our client.
+    """Install the service in the scheduler of a `distributed.Client` and prepare its workers.
 
-    `runs_dir` is on the file system of the scheduler; a relative one is relative to its working directory. If
-    the scheduler has the service already, it keeps its own (see `Client.runs_dir`), and only workers that
-    could not be prepared are tried again. Unfinished runs in it are not resumed before `Run.resume`. What is
-    returned uses the given client and must not outlive it. Raises `UsageError`; warns of settings that cost
-    epochs.
+    `runs_dir` is a directory on the scheduler's file system, relative to its working directory. If the
+    service is already installed, it keeps its own directory (see `Client.runs_dir`), and only workers that
+    could not be prepared are retried. Unfinished runs are not resumed until `Run.resume` is called. Returns a
+    client that uses the given one and must not outlive it. Raises `UsageError`; warns about settings that can
+    cost epochs.
     """
     attached = attach_to(client, runs_dir)
     for text in attached.warnings:
@@ -54,7 +54,7 @@ def attach(client: DaskClient, runs_dir: Path | str = "checkpoints") -> Client:
 
 
 def attach_to(client: DaskClient, runs_dir: Path | str) -> Attached:
-    """`attach`, with what it found out. Raises `UsageError`."""
+    """Do what `attach` does, and return the warnings instead of issuing them. Raises `UsageError`."""
     if isinstance(client, DaskClient) and (client.status == "closed" or client.scheduler is None):
         raise UsageError("the distributed.Client is closed; give attach one that is connected")
     if not isinstance(client, DaskClient) or client.asynchronous:
@@ -80,7 +80,7 @@ def attach_to(client: DaskClient, runs_dir: Path | str) -> Attached:
 
 
 def refusal(why: Exception, address: str) -> str | None:
-    """What to tell a user if the scheduler at `address` failed to install the service; None for a bug."""
+    """Return the message for a failed installation at `address`; None if the failure is a bug."""
     version = own_versions()["evodevo"]
     if is_import_error(why):
         return f"the scheduler at {address} cannot import evodevo ({why}): install evodevo {version} there"

@@ -1,4 +1,4 @@
-"""What a machine has for a run, and what to do about what it lacks: `evodevo doctor`."""
+"""Check whether a machine is ready for runs, with advice for each problem: `evodevo doctor`."""
 
 import contextlib
 import fcntl
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from evodevo.service.client import Client
 
 SLOW_WRITE_S = 0.1
-"""A durable write that takes longer shows in runs whose epochs are short."""
+"""Durable writes that take longer slow down runs with short epochs."""
 FEW_FILES = 1024
-"""A scheduler has a few open files for each of its workers."""
+"""A lower limit of open files is a fault: a scheduler needs a few for each worker."""
 LITTLE_SPACE_BYTES = 2 << 30
 ENVIRONMENT = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "PYTHONPATH", "TMPDIR")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, what was found, and what to do if it is not good.
+    """A line of the report: a topic, what was found, and advice if it is not good.
 
-    A `fault` stops a run from working; a `note` may be what its user wants.
+    A `fault` prevents runs from working; a `note` may be intended.
     """
 
     topic: str
@@ -45,7 +45,7 @@ class Finding:
 
 
 def examine(runs_dir: Path) -> Iterator[Finding]:
-    """Look at Python and its packages, the devices, and a directory for runs."""
+    """Check Python and its packages, the devices, and a directory for runs."""
     yield Finding("python", f"{sys.version.split()[0]} ({sys.executable})")
     yield from _packages()
     yield from _devices()
@@ -121,10 +121,10 @@ def _processors() -> Iterator[Finding]:
 
 
 def _directory(runs_dir: Path) -> Iterator[Finding]:
-    """Where runs are written: whether names, locks and durable writes work, how fast, and what is free."""
+    """Check locks, durable writes and free space where runs are written."""
     place = runs_dir
     while not place.exists() and place != place.parent:
-        place = place.parent  # it is made with the first run
+        place = place.parent  # the first run creates it
     about = f"{runs_dir}" if place == runs_dir else f"{runs_dir} (will be made in {place.resolve()})"
     try:
         with tempfile.TemporaryDirectory(prefix=".evodevo-doctor-", dir=place) as name:
@@ -170,7 +170,7 @@ def _has_locks(path: Path) -> bool:
 
 
 def cluster(client: "Client") -> Iterator[Finding]:
-    """Look at a cluster, whose versions suit: a client with others is refused before this."""
+    """Check a cluster, whose versions match: a client with other versions is refused earlier."""
     yield Finding("scheduler", f"{client.address}, runs in {client.runs_dir}")
     if client.workers:
         yield Finding("workers", f"{client.workers}")

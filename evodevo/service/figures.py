@@ -1,4 +1,4 @@
-"""The figures of one run's live page: Bokeh models around the columns of `report.live`."""
+"""Figures of a run's live page: Bokeh models of the columns of `report.live`."""
 
 import html
 import math
@@ -37,7 +37,7 @@ from evodevo.service import deme_figures
 from evodevo.service.tables import table_height, table_of
 
 MANY_GENERATIONS = 60
-"""With more, points are drawn smaller."""
+"""With more generations, points are drawn smaller."""
 PARTS = {
     "train": "#3b6ea5",
     "eval": "#86b0cc",
@@ -75,7 +75,7 @@ const step = decade * [1, 2, 5, 10].find(mantissa => mantissa * decade >= least)
 return Array.from({length: 7}, (_, number) => (Math.floor(low / step) + number) * step)
 """
 LOG_LABEL = "return String(Number(tick.toPrecision(6)))"
-"""Bokeh's own writes powers of ten, rounded, where no two ticks round to the same: 0.003 is 10^-3 there."""
+"""Bokeh's own formatter rounds to powers of ten: it shows 0.003 as 10^-3."""
 TEXT_OF_SELECTED = """
 const row = failures.selected.indices[0], of = failures.data
 text.visible = row !== undefined
@@ -85,7 +85,7 @@ if (text.visible)
 
 
 class RunFigures:
-    """All that is drawn of one run; `show` brings it up to date. `root` goes into a document."""
+    """All figures of a run; `show` updates them, and `root` belongs in a document."""
 
     def __init__(self, drawing: Drawing, columns: Mapping[str, Columns]) -> None:
         self._shown = columns
@@ -128,7 +128,7 @@ class RunFigures:
         )
 
     def show(self, columns: Mapping[str, Columns]) -> None:
-        """Replace the columns that are others than those shown."""
+        """Update the sources whose columns have changed."""
         for name, data in columns.items():
             if data is not self._shown[name]:
                 self._sources[name].data = dict(data)
@@ -159,7 +159,7 @@ class RunFigures:
             **options,
         )
         made.xaxis.ticker.min_interval = 1
-        made.min_border_left = 66  # so that the generations of all figures are below each other
+        made.min_border_left = 66  # aligns the generations of all figures
         if options.get("y_axis_type") == "log":
             made.yaxis.ticker = CustomJSTicker(major_code=LOG_TICKS)
             made.yaxis.formatter = CustomJSTickFormatter(code=LOG_LABEL)
@@ -190,7 +190,7 @@ class RunFigures:
         return made
 
     def _demes(self) -> list[Any]:
-        """What there is of demes, if the run has any."""
+        """Return the heading and the figures of the demes; empty if the run has none."""
         count, sources = self._drawing.demes, self._sources
         if not count:
             return []
@@ -347,7 +347,7 @@ def _text(heading: str, about: str) -> Div:
 
 
 def _calm(made: figure) -> figure:
-    """Little ink for what is not data."""
+    """Mute everything that is not data, and return the figure."""
     made.toolbar.autohide = True
     made.toolbar.logo = None
     made.outline_line_color = None
@@ -362,7 +362,7 @@ def _calm(made: figure) -> figure:
 
 
 def _legend(made: figure, items: Mapping[str, list[Any]], hide: bool = True) -> None:
-    """A legend above; where `hide`, a click on an item hides and shows it."""
+    """Add a legend above the figure; if `hide`, clicking an item toggles it."""
     legend = Legend(
         items=[LegendItem(label=value(label), renderers=drawn) for label, drawn in items.items()],
         orientation="horizontal",

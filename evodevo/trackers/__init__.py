@@ -1,8 +1,8 @@
-"""Trackers tell TensorBoard, MLflow or Weights & Biases what a run's journal says. One library a file.
+"""Trackers report a run's journal to TensorBoard, MLflow or Weights & Biases, with one library per file.
 
-A tracker is named in the config's `run.trackers` or on the command line of `evodevo track`. Its own library
-is imported in the tracker's process alone (`evodevo.trackers.follow`), so a run neither waits for it nor
-fails with it.
+A tracker is named in the config's `run.trackers` or on the command line of `evodevo track`. Its library is
+imported only in the tracker's process (`evodevo.trackers.follow`), so a run neither waits for it nor fails
+with it.
 """
 
 import importlib
@@ -26,9 +26,9 @@ TRACKERS = {
 
 
 def find(name: str) -> "type[Tracker]":
-    """Return the tracker of that name, here or in another package, or at the import path `module:Class`.
+    """Return a tracker by its name, here or in another package, or by its import path `module:Class`.
 
-    Raises `ValueError`, naming the trackers there are, or why the import failed.
+    Raises `ValueError` with the known trackers, or with the reason that the import failed.
     """
     from evodevo.trackers.base import Tracker
 
@@ -47,7 +47,7 @@ def find(name: str) -> "type[Tracker]":
 
 
 def problems(trackers: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return what is wrong with the trackers of a config and their options, a line for each thing."""
+    """Return the problems of a config's trackers and their options, one line each."""
     found = []
     for name, options in trackers.items():
         try:
@@ -61,7 +61,7 @@ def problems(trackers: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def missing(trackers: Mapping[str, Any]) -> list[str]:
-    """Return which libraries are not installed here, and how to install them, a line for each tracker."""
+    """Return the trackers whose library is missing here, with how to install it, one line each."""
     found = []
     for name in trackers:
         kind = find(name)

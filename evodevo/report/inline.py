@@ -6,11 +6,7 @@ from typing import Any
 
 from evodevo.errors import UsageError
 from evodevo.report import web
-from evodevo.report.demes_plot import demes_plot
-from evodevo.report.evolution import evolve_plot
-from evodevo.report.growth import progress_plot
-from evodevo.report.pareto import differ_in_size, pareto_plot
-from evodevo.report.plots import drawn, schedule_plot
+from evodevo.report.pictures import draw_all
 from evodevo.run import files
 from evodevo.run.files import Missing
 from evodevo.run.history import History
@@ -61,20 +57,13 @@ class Pictures(dict[str, bytes]):
 
 
 def pictures_of(history: History) -> Pictures:
-    """The plots of the report, as far as there is something to plot. Raises `UsageError`."""
-    drawings: dict[str, bytes | Missing] = {"fom": drawn(lambda: progress_plot(history))}
-    if history.in_generations and not history.config.search.phases:
-        drawings["schedule"] = drawn(lambda: schedule_plot(history))
-    if history.config.search.demes:
-        drawings["demes"] = drawn(lambda: demes_plot(history))
-    if not history.inherits and history.best:
-        drawings["evolve"] = drawn(lambda: evolve_plot(history))
-    if differ_in_size(history):
-        drawings["pareto"] = drawn(lambda: pareto_plot(history))
-    for name, png in drawings.items():
+    """Return the plots of the report. Raises `UsageError` if one cannot be drawn."""
+    found = Pictures()
+    for name, png in draw_all(history).items():
         if isinstance(png, Missing):
             raise UsageError(f"{name} cannot be drawn: {png}")
-    return Pictures({name: png for name, png in drawings.items() if not isinstance(png, Missing)})
+        found[name] = png
+    return found
 
 
 def status_rows(status: Status) -> list[tuple[str, str]]:

@@ -2,9 +2,8 @@
 
 These are history.csv, schedule.yaml, best.safetensors, soup.safetensors, summary.json, and report/ with
 index.html and PNGs (pareto.png if members differ in size, demes.png if there are demes). If members train
-from scratch, evolve.csv, hyp_evolved.yaml and evolve.png are added. The picture of the schedule is omitted
-for a run without generations, and if genomes grow, as it would have a panel for each locus of each block.
-All files can be deleted and written again at any time.
+from scratch, evolve.csv, hyp_evolved.yaml and evolve.png are added. All files can be deleted and written
+again at any time.
 """
 
 import html
@@ -14,13 +13,10 @@ from pathlib import Path
 
 from evodevo.errors import UsageError
 from evodevo.report import web
-from evodevo.report.demes_plot import demes_plot
-from evodevo.report.evolution import evolve_csv, evolve_plot, hyp_evolved_yaml
-from evodevo.report.growth import progress_plot
+from evodevo.report.evolution import evolve_csv, hyp_evolved_yaml
 from evodevo.report.naming import numbered
-from evodevo.report.pareto import differ_in_size, pareto_plot
 from evodevo.report.phases import PhaseFacts, phases_of, phases_section
-from evodevo.report.plots import drawn, schedule_plot
+from evodevo.report.pictures import draw_all
 from evodevo.report.schedule import Schedule
 from evodevo.report.summary import summary_lines, summary_of
 from evodevo.report.tables import history_csv
@@ -46,25 +42,19 @@ def write_products(directory: Path | str) -> list[Path]:
         directory / "history.csv": history_csv(history),
         directory / "summary.json": json.dumps(summary, indent=2) + "\n",
     }
-    pictures = {report / "fom.png": drawn(lambda: progress_plot(history))}
     if history.best:
         products[directory / "schedule.yaml"] = Schedule.of(history, history.best).to_yaml()
-    if history.in_generations and not history.config.search.phases:
-        pictures[report / "schedule.png"] = drawn(lambda: schedule_plot(history))
-    if history.config.search.demes:
-        pictures[report / "demes.png"] = drawn(lambda: demes_plot(history))
     if not history.inherits and history.best:
         products[directory / "evolve.csv"] = evolve_csv(history)
         products[directory / "hyp_evolved.yaml"] = hyp_evolved_yaml(history)
-        pictures[directory / "evolve.png"] = drawn(lambda: evolve_plot(history))
-    if differ_in_size(history):
-        pictures[report / "pareto.png"] = drawn(lambda: pareto_plot(history))
+    pictures = draw_all(history)
+    for name, png in pictures.items():
+        products[(directory if name == "evolve" else report) / f"{name}.png"] = png
     exhibits = {path.name: path.read_bytes() for path in _own_files(directory / EXHIBITS)}
     best = _checkpoints(directory, history)
     missing = [f"{path.name}: {why}" for path, why in best.items() if isinstance(why, Missing)]
-    shown = {path.stem: png for path, png in pictures.items()}
-    page = _page(history, phases, shown, exhibits, missing)
-    return files.replace_all({**products, **pictures, **best, report / "index.html": page})
+    page = _page(history, phases, pictures, exhibits, missing)
+    return files.replace_all({**products, **best, report / "index.html": page})
 
 
 def _own_files(directory: Path) -> list[Path]:

@@ -43,7 +43,7 @@ class Entry:
     mean_of: int = 1
     """Number of members whose mean it started from; 1 for a single parent."""
     networks: Sequence[Mapping[str, Any]] = ()
-    """With `search.ploidy` above 1: `member`, `training_seed`, `hyperparameters` and `genome` of each network.
+    """With `search.ploidy` above 1, each network's `member`, `training_seed`, `hyperparameters` and `genome`.
 
     Networks have separate lines; the other fields of the entry describe the first one's.
     """

@@ -38,12 +38,12 @@ class Gate:
         """Return whether a browser with this cookie has access."""
         return self.is_open or hmac.compare_digest((cookie or "").encode(), self.cookie.encode())
 
-    def hear(self, token: str, whence: str) -> Verdict:
-        """Check a token that was sent from the address `whence`."""
+    def hear(self, token: str, address: str) -> Verdict:
+        """Check a token that was sent from an address."""
         if len(self._wrong) == MOST_WRONG and self._clock() - self._wrong[0] < WITHIN_S:
             return "too many"
         if hmac.compare_digest(token.encode(), self._token):
             return "right"
-        logger.warning("somebody at %s gave a wrong page token", whence)
+        logger.warning("wrong page token from %s", address)
         self._wrong.append(self._clock())
         return "wrong"

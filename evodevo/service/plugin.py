@@ -117,7 +117,7 @@ class Service(SchedulerPlugin):
         if self._recover and not self._failure:
             for name in await asyncio.to_thread(unfinished, self.runs_dir):
                 logger.info("carrying on run %s", name)
-                self._carry_on(name, retry=False)
+                self._start_controller(name, retry=False)
 
     def wanted_workers(self) -> int:
         """Return the number of workers that the runs could use."""
@@ -254,7 +254,7 @@ class Service(SchedulerPlugin):
                 raise exists from None
             except OSError as why:
                 raise UsageError(f"cannot make the run's directory {directory}: {why}") from why
-            self._carry_on(name, retry=False)
+            self._start_controller(name, retry=False)
         finally:
             self._reserved.discard(name)
         return str(directory)
@@ -299,7 +299,7 @@ class Service(SchedulerPlugin):
             elif history.end == "done" and not following(history, self.runs_dir):
                 raise is_done(run)
             await self._describe(history.config, history.begun.data)
-            self._carry_on(run, retry=history.end == "failed", generations=generations)
+            self._start_controller(run, retry=history.end == "failed", generations=generations)
         finally:
             self._reserved.discard(run)
 
@@ -318,7 +318,7 @@ class Service(SchedulerPlugin):
             raise UsageError(f"run {run!r} could not be repaired: {why}")
         return {"problems": repair.problems, "account": repair.account, "seconds": repair.seconds}
 
-    def _carry_on(self, name: str, retry: bool, generations: int | None = None) -> None:
+    def _start_controller(self, name: str, retry: bool, generations: int | None = None) -> None:
         place, about = self.runs_dir / name, self._about()
         self._begin(name, Controller(place, self._dispatcher, about, retry, generations, write_evolution))
 
@@ -341,8 +341,8 @@ class Service(SchedulerPlugin):
         try:
             async with self._tracking.of(name, controller):
                 await controller.carry_out()
-            goes_on = not isinstance(controller, Repair) and not controller.cancelled
-            if goes_on and (config := following(controller.history, self.runs_dir)):
+            may_continue = not isinstance(controller, Repair) and not controller.cancelled
+            if may_continue and (config := following(controller.history, self.runs_dir)):
                 await self._begin_next(config, controller)
             if controller.warnings:
                 self._stopped[name] = "; ".join(controller.warnings)

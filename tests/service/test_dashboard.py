@@ -184,7 +184,7 @@ def test_who_guesses_tokens_is_heard_no_more_for_a_while(
             assert await refusal(fetch, path, body=f"token={token}") == said
 
     on_scheduler(tmp_path, look)
-    assert caplog.text.count("gave a wrong page token") == 10
+    assert caplog.text.count("wrong page token from") == 10
 
 
 def test_wrong_tokens_are_forgotten_after_a_while() -> None:

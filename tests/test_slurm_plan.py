@@ -84,7 +84,7 @@ def test_workers_belong_to_the_job_whose_name_theirs_begins_with() -> None:
 def test_fewer_jobs_than_a_member_needs_are_refused(tmp_path: Path) -> None:
     config = parse(small({"cluster.workers_per_member": 4, "cluster.slurm": {"max_workers": 3}}))
     with (
-        pytest.raises(UsageError, match=r"cluster\.slurm\.max_workers: is 3, and each member needs 4"),
+        pytest.raises(UsageError, match=r"cluster\.slurm\.max_workers: is 3, but each member needs 4"),
         slurm.slurm(config, tmp_path),
     ):
         pass

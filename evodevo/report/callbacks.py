@@ -32,7 +32,7 @@ def hugging_face(schedule: "Schedule", apply: Apply | None) -> Any:
             if kind != "constant" and driver.sets_rate:
                 warnings.warn(
                     f"the Trainer's {kind} scheduler multiplies the learning rates of the schedule; "
-                    'TrainingArguments(lr_scheduler_type="constant") leaves them as they are',
+                    'TrainingArguments(lr_scheduler_type="constant") leaves them unchanged',
                     stacklevel=2,
                 )
 
@@ -73,8 +73,8 @@ class _Driver:
     def __init__(self, schedule: "Schedule", apply: Apply | None) -> None:
         if any(entry.steps is not None for entry in schedule.entries):
             raise UsageError(
-                "this schedule counts optimizer steps (search.steps_per_generation), not epochs: a callback "
-                "cannot drive an epoch by it; use schedule.at(...) in a loop"
+                "this schedule counts optimizer steps (search.steps_per_generation), not epochs, so that a "
+                "callback cannot apply it; use schedule.at(...) in a loop"
             )
         self._schedule = schedule
         self._apply = apply
@@ -91,8 +91,8 @@ class _Driver:
         if epochs is None or not 0 < epochs <= self._schedule.epochs:
             wanted = given_by.format(epochs=self._schedule.epochs)
             raise UsageError(
-                f"the schedule has {self._schedule.epochs} epochs, and the training is to have "
-                f"{'no given number of' if epochs is None or epochs < 1 else epochs}: give {wanted}, or fewer"
+                f"the schedule has {self._schedule.epochs} epochs, but the training has "
+                f"{'no fixed number' if epochs is None or epochs < 1 else epochs}: give {wanted}, or fewer"
             )
 
     def begin_epoch(
@@ -118,8 +118,8 @@ class _Driver:
                 others[name] = value
         if others and self._apply is None:
             raise UsageError(
-                f"the schedule has {', '.join(others)}, which no optimizer here knows: give the callback "
-                "apply=, a function that is called as apply(settings, model) with them when an epoch begins"
+                f"the schedule has {', '.join(others)}, which no optimizer here has: give the callback "
+                "apply=, a function that is called as apply(settings, model) at the start of each epoch"
             )
         if self._apply is not None:
             self._apply(others, model)
@@ -130,8 +130,8 @@ class _Driver:
         self._decays = self._decays or [len(groups) == 1 or bool(group["weight_decay"]) for group in groups]
         if not any(self._decays):
             raise UsageError(
-                "the schedule has a weight_decay, and each group of parameters has 0: make the optimizer "
-                "with another one, so that the groups that shall have none can be told"
+                "the schedule has a weight_decay, but each group of parameters has 0: create the optimizer "
+                "with a non-zero weight_decay in the groups that it applies to"
             )
         for group, decays in zip(groups, self._decays, strict=True):
             if decays:

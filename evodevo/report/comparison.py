@@ -53,14 +53,14 @@ class Difference:
     def text(self) -> str:
         """Return the difference in percent with its interval, or why there is none."""
         if not self.finite:
-            return "no difference: a value is not finite"
+            return "undefined: a value is not finite"
         if not np.isfinite(self.relative):
-            return "no relative difference: what it is held against is zero"
+            return "undefined: the reference is zero"
         if np.isnan(self.low):
-            why = "one seed has" if self.seeds == 1 else "what is zero on some seeds has"
-            return f"{100 * self.relative:+.1f} % ({why} no interval)"
+            why = "a single seed" if self.seeds == 1 else "the reference is zero on some seeds"
+            return f"{100 * self.relative:+.1f} % (no interval: {why})"
         interval = f"[{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
-        verdict = "" if self.separated else ", not separated from zero"
+        verdict = "" if self.separated else ", not significant"
         return f"{100 * self.relative:+.1f} % {interval}{verdict}"
 
 

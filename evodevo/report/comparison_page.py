@@ -72,14 +72,14 @@ def how(config: RunConfig, seeds: Sequence[int]) -> str:
     """Return a paragraph that explains the figures in the tables."""
     count = f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed"
     members = config.search.population
-    size = f"{members} members x {_length(config.search)} a run"
+    size = f"{members} members x {_length(config.search)} per run"
     if config.search.phases is not None:
         most = config.limits.member_epochs
         size = f"runs of different lengths{f', ended after {most} member-epochs' if most else ''}"
     return (
-        f"{count} ({', '.join(map(str, seeds))}), {size}. Of each run the member with the best "
-        f"{config.objective.metric} is taken, or the soup if that is better by it; the test split has no "
-        "part in that. Differences are paired by seed; in brackets their 95 % bootstrap interval."
+        f"{count} ({', '.join(map(str, seeds))}), {size}. Each run is represented by the member "
+        f"with the best {config.objective.metric}, or by the soup if that is better; the test split is never "
+        "used for this choice. Differences are paired by seed, with 95 % bootstrap intervals in brackets."
         f"{_chance(len(seeds))}"
     )
 
@@ -88,7 +88,7 @@ def _chance(seeds: int) -> str:
     """Return a sentence on agreement by chance; empty with `ENOUGH` seeds, or with one."""
     if not 1 < seeds < ENOUGH:
         return ""
-    return f" Chance alone lets {seeds} seeds agree on who is better in one case of {2 ** (seeds - 1)}."
+    return f" By chance alone, all {seeds} seeds agree on which is better in one case of {2 ** (seeds - 1)}."
 
 
 def _length(search: Search) -> str:
@@ -158,8 +158,8 @@ def _cell(config: RunConfig, one: ArmResult, reference: ArmResult, name: str) ->
 
 def _matrices_as_html(config: RunConfig, results: Sequence[ArmResult]) -> list[str]:
     found = matrices(config, results)
-    about = "A row is an arm, a column what it is held against. In parentheses: not separated from zero."
-    head = [web.heading("Every arm against every other"), web.paragraph(about)] if found else []
+    about = "Rows are arms, columns their references. Differences in parentheses are not significant."
+    head = [web.heading("All pairs of arms"), web.paragraph(about)] if found else []
     return [*head, *(web.table(*table) for table in found)]
 
 
@@ -178,15 +178,15 @@ def verdict(config: RunConfig, results: Sequence[ArmResult]) -> str:
         return ""
     name = judged_of(config, results)[-1]
     if len(subject.metrics[name]) == 1:
-        return "Verdict: none, as one seed cannot tell a difference from chance; --seeds 3 or more gives one."
+        return "Verdict: none, because one seed cannot tell a difference from chance; use --seeds 3 or more."
     found: dict[str, list[str]] = {}
     for one in others:
         difference = paired_difference(subject.metrics[name], one.metrics[name], config.objective.mode)
         if difference.separated:
             found.setdefault("better than" if difference.low > 0 else "worse than", []).append(one.arm)
         else:
-            found.setdefault("not separated from", []).append(one.arm)
-    order = ("better than", "worse than", "not separated from")
+            found.setdefault("not significantly different from", []).append(one.arm)
+    order = ("better than", "worse than", "not significantly different from")
     said = "; ".join(f"{relation} {', '.join(found[relation])}" for relation in order if relation in found)
     chance = _chance(len(subject.metrics[name]))
     return f"Verdict, by {_words(name)}: {chosen} is {said}.{chance}"

@@ -91,7 +91,7 @@ def hyp_evolved_yaml(history: History) -> str:
     evaluations = _evaluations(history)
     best = next((one for one in evaluations if one.best), None)
     if best is None:
-        raise ValueError("no member is done, so that none is the best")
+        raise ValueError("no member is done yet")
     metrics = _metrics(evaluations)
     header = [
         f"EvoDevo hyperparameter evolution: {history.config.run.name}",
@@ -164,7 +164,7 @@ def evolve_plot(history: History) -> bytes:
     if loci and len(evaluations) >= FEW:
         from matplotlib.cm import ScalarMappable
 
-        label = "members around, relative to the most in the panel"
+        label = "density of members, relative to the panel's maximum"
         colours, shown = ScalarMappable(cmap=_colours()), panels[: len(loci)]
         figure.colorbar(colours, ax=shown, label=label, shrink=0.5, fraction=0.02, pad=0.01)
     best = f", the best (+) of generation {history.best.generation}" if history.best else ""

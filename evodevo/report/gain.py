@@ -52,14 +52,18 @@ class Gain:
         given_for, best_for = self.trained
         lengths = f" (after {given_for:,} and {best_for:,} {self.unit})" if given_for != best_for else ""
         if self.given is None:
-            return f"the member with the given values {self.fate}; the best one came to {self.best:.4g}"
+            return f"the member with the given values {self.fate}; the best one reached {self.best:.4g}"
         change = f"{self.given:.4g} -> {self.best:.4g}{lengths}"
         if self.given == self.best:
             return f"none: {self.given:.4g} with the given values is the best"
         if (times := self.times) is None or times < WORTH_A_RATIO:
             return f"{change}, {self.best - self.given:+.3g}"
         ratio = f"{times:.1f}" if times < 100 else f"{times:,.0f}"
-        return f"{change}, errors {ratio} times fewer" if self._is_accuracy else f"{change}, {ratio} times"
+        return (
+            f"{change}, {ratio} times fewer errors"
+            if self._is_accuracy
+            else f"{change}, {ratio} times better"
+        )
 
 
 def gain_of(history: History) -> Gain | None:

@@ -25,7 +25,7 @@ class Rows(list[dict[str, Any]]):
             import pandas as pd
         except ImportError:
             raise UsageError(
-                "pandas is not installed: pip install pandas, or use the rows as they are"
+                "pandas is not installed: pip install pandas, or use the rows directly"
             ) from None
         return pd.DataFrame(list(self))
 

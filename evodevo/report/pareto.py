@@ -57,9 +57,7 @@ def pareto_plot(history: History) -> bytes:
     sizes, foms = [point.parameters for point in points], [point.fom for point in points]
     axes.plot(sizes, foms, "o", color=INK, ms=4, alpha=0.5, lw=0, label="a member")
     x, y = [point.parameters for point in front], [point.fom for point in front]
-    axes.step(
-        [*x, max(sizes)], [*y, y[-1]], where="post", color=ACCENT, lw=2, label="best of its size or less"
-    )
+    axes.step([*x, max(sizes)], [*y, y[-1]], where="post", color=ACCENT, lw=2, label="Pareto front")
     for name, member, marker in _marked(history):
         found = next((point for point in points if point.member == member), None)
         if found:
@@ -71,7 +69,7 @@ def pareto_plot(history: History) -> bytes:
     axes.set_ylabel(metric_name(config))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    axes.set_title(f"{config.run.name}: what size is worth", loc="left")
+    axes.set_title(f"{config.run.name}: fom by size", loc="left")
     return png(figure)
 
 

@@ -56,7 +56,7 @@ def phases_section(phases: Sequence[PhaseFacts]) -> list[str]:
     """Return a table of the phases, and a picture of each but the last, as HTML."""
     if not phases:
         return []
-    headings = ["run", "status", "strategy", "members", "best", "searched, and the best's", "fixed"]
+    headings = ["run", "status", "strategy", "members", "best", "best values", "fixed"]
     pictures = [
         web.picture(phase.run, drawn(_picture(phase.history))) for phase in phases[:-1] if phase.history
     ]

@@ -36,7 +36,7 @@ def write_products(directory: Path | str) -> list[Path]:
     summary = {**summary_of(history), **told}
     report = directory / "report"
     if report.is_symlink():
-        raise UsageError(f"{report}: is a symbolic link, and a report is written to the run's own directory")
+        raise UsageError(f"{report} is a symbolic link; remove it, so that a report can be written there")
     report.mkdir(exist_ok=True)
     products: dict[Path, bytes | str | Missing] = {
         directory / "history.csv": history_csv(history),

@@ -138,7 +138,7 @@ class Schedule:
         try:
             return cls(entries=[_entry(**epoch) for epoch in data.pop("epochs")], **data)
         except (KeyError, TypeError, AttributeError) as why:
-            raise UsageError(f"{path}: is no schedule of evodevo's: {why}") from None
+            raise UsageError(f"{path} is not a schedule of evodevo: {why}") from None
 
     def to_yaml(self) -> str:
         """Return the text of schedule.yaml."""
@@ -205,19 +205,19 @@ def _entry(*, epoch: int, genome: Mapping[str, Any] | None = None, **values: Any
     """
     for name in ("epochs", "legs", "steps", "mean_of"):
         if (value := values.get(name, 1)) is not None and (type(value) is not int or value < 1):
-            raise TypeError(f"{name} should be a number, 1 or more, not {value!r}")
+            raise TypeError(f"{name} should be a whole number, 1 or more, not {value!r}")
     for name, value in (("hyperparameters", values["hyperparameters"]), ("genome", genome)):
         if value is not None and not (
             isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
         ):
-            raise TypeError(f"{name} should be values by their names, not {value!r}")
+            raise TypeError(f"{name} should map names to values, not {value!r}")
     for network in values.get("networks", ()):
         if not (
             isinstance(network, Mapping)
             and isinstance(network.get("genome"), Mapping)
             and type(network.get("training_seed")) is int
         ):
-            raise TypeError(f"networks should have each a genome and a training_seed, not {network!r}")
+            raise TypeError(f"each network should have a genome and a training_seed, not {network!r}")
     return Entry(genome=values["hyperparameters"] if genome is None else genome, **values)
 
 

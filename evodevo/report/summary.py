@@ -126,7 +126,7 @@ def _soup(soup: Soup) -> dict[str, Any]:
 def _soup_lines(soup: Soup, facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the lines about the soup."""
     count = len(soup.of)
-    made_of = f"the mean of {count} members" if count > 1 else "one member, as no mean was better"
+    made_of = f"the mean of {count} members" if count > 1 else "one member, because no mean was better"
     return [
         ("soup", f"{facts['metric']} {soup.fom:.6g} ({made_of})"),
         *((f"  soup {name}", f"{value:.6g} (never selected by)") for name, value in soup.test.items()),
@@ -171,4 +171,4 @@ def _shares(seconds: dict[str, float], hidden_s: float) -> str:
         for part in PARTS
         if part in (*MEASURED, "wait") or seconds[part] / whole >= SMALLEST_SHARE
     )
-    return f"{shares} (and {hidden_s:.1f} s of save while training went on)" if hidden_s >= 0.05 else shares
+    return f"{shares} (and {hidden_s:.1f} s of save during training)" if hidden_s >= 0.05 else shares

@@ -33,7 +33,7 @@ def picture(name: str, png: bytes | Missing) -> str:
 
 def legend(numbered: Sequence[tuple[str, str]]) -> list[str]:
     """Return a table of the names that pictures replace by numbers; empty if there are none."""
-    about = "No font of the machine that drew the pictures has these names; the pictures number them:"
+    about = "The pictures show numbers for these names, which no font on the machine can draw:"
     return [paragraph(about), labelled(numbered)] if numbered else []
 
 

@@ -31,9 +31,9 @@ class Attached:
     def rows(self) -> list[tuple[str, str]]:
         """Return the facts as name and value, for a table."""
         return [
-            ("service", "was there already" if self.was_there else "attached"),
+            ("service", "already installed" if self.was_there else "attached"),
             ("runs", str(self.client.runs_dir)),
-            ("workers", f"{self.client.workers} that can train"),
+            ("workers", f"{self.client.workers} able to train"),
             ("page", self.client.dashboard),
         ]
 
@@ -56,10 +56,10 @@ def attach(client: DaskClient, runs_dir: Path | str = "checkpoints") -> Client:
 def attach_to(client: DaskClient, runs_dir: Path | str) -> Attached:
     """Do what `attach` does, and return the warnings instead of issuing them. Raises `UsageError`."""
     if isinstance(client, DaskClient) and (client.status == "closed" or client.scheduler is None):
-        raise UsageError("the distributed.Client is closed; give attach one that is connected")
+        raise UsageError("the distributed.Client is closed; pass a connected one to attach()")
     if not isinstance(client, DaskClient) or client.asynchronous:
         raise UsageError(
-            "attach needs a synchronous distributed.Client, such as distributed.Client('tcp://host:8786'), "
+            "attach() needs a synchronous distributed.Client, such as distributed.Client('tcp://host:8786'), "
             f"not {client!r}"
         )
     address = str(client.scheduler_info()["address"])
@@ -75,7 +75,7 @@ def attach_to(client: DaskClient, runs_dir: Path | str) -> Attached:
     ours = Client(client, f"--scheduler {address}", outlives=client.cluster is None)
     warned: list[str] = told["warnings"]
     if told["was_there"] and Path(runs_dir).is_absolute() and Path(runs_dir) != ours.runs_dir:
-        warned = [f"the service was there already, and keeps its runs in {ours.runs_dir}", *warned]
+        warned = [f"the service was already installed, and keeps its runs in {ours.runs_dir}", *warned]
     return Attached(ours, told["was_there"], warned)
 
 

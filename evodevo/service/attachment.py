@@ -188,7 +188,7 @@ class Attachment(SchedulerPlugin):
         found = [f"{text} ({count})" for text, count in _counted(problems)]
         if self._pending:
             count = _workers(len(self._pending), "is", "are")
-            found.append(f"{count} not ready yet, and will take part then")
+            found.append(f"{count} not ready yet, and will join later")
         good = [
             state for state in connected if state in self._prepared and not problem_of(self._prepared[state])
         ]
@@ -218,7 +218,7 @@ def facts_of(answer: dict[str, Any] | BaseException) -> dict[str, Any]:
     elif is_disallowed(answer):
         problem = f"it does not accept code ({answer}): start it with --preload workers.preload"
     else:
-        problem = f"it could not be prepared: {_text(answer)}"
+        problem = f"preparing it failed: {_text(answer)}"
     return {"device": "none", "ends_at": None, "problem": problem, "versions": {}}
 
 
@@ -251,13 +251,13 @@ def harms(
         )
     if limits := [limit for limit in memory_limits if limit]:
         found.append(
-            f"{_workers(len(limits), 'has', 'have')} a memory limit (the least {format_bytes(min(limits))}): "
-            "Dask restarts a worker that comes near it, which costs the epoch; --memory-limit 0 sets none"
+            f"{_workers(len(limits), 'has', 'have')} a memory limit (lowest: {format_bytes(min(limits))}): "
+            "Dask restarts a worker that comes near it, which costs the epoch; --memory-limit 0 disables it"
         )
     if worker_ttl_s and worker_ttl_s < SHORT_TTL_S:
         found.append(
             f"distributed.scheduler.worker-ttl is {worker_ttl_s:g} s: a worker that is too busy to report "
-            "for so long counts as lost, and its epoch with it"
+            "for that long counts as lost, with its epoch"
         )
     return found
 

@@ -171,9 +171,9 @@ class Client:
             request = getattr(self._dask.scheduler, f"evodevo_{operation}")
             answer = self._dask.sync(request, arguments=json.dumps(arguments))
         except OSError as why:
-            raise UsageError(f"the scheduler does not answer any more: {why}") from None
+            raise UsageError(f"the scheduler no longer answers: {why}") from None
         if answer is None:
-            without = f"the scheduler at {self.address} runs without evodevo; put it in with"
+            without = f"the scheduler at {self.address} runs without evodevo: install the service with"
             instead = "or start it with `dask scheduler --preload evodevo.service`"
             raise UsageError(
                 f'{without} `evodevo.attach(distributed.Client("{self.address}"))`, {instead}',
@@ -187,7 +187,8 @@ class Client:
     def _refuse_closed(self) -> None:
         if self.closed:
             raise UsageError(
-                "this client is closed, or its scheduler ended: evodevo.local() or connect() gives another"
+                "this client is closed, or its scheduler has ended; create another with evodevo.local() or "
+                "evodevo.connect()"
             )
 
 
@@ -216,7 +217,7 @@ class _Rest:
         if not (directory / JOURNAL).exists():
             raise UsageError(
                 f"the client of run {directory.name!r} is closed, and {directory} is not on this machine: "
-                "connect to its scheduler again, and take the run from client.run(name)"
+                "connect to its scheduler again, and get the run with client.run(name)"
             )
         self._source = FileSource(directory)
         self._left = known
@@ -237,7 +238,7 @@ def connect(address: str | None = None, scheduler_file: Path | str | None = None
     Raises `UsageError` if no scheduler answers, it does not run the service, or its versions differ.
     """
     if address is not None and not isinstance(address, str):
-        raise UsageError(f'the address is {address!r}; give text, as in connect("tcp://host:8786")')
+        raise UsageError(f'the address is {address!r}; give a string, as in connect("tcp://host:8786")')
     if not address and not scheduler_file:
         raise UsageError(
             'connect() needs the address of a scheduler, as in connect("tcp://host:8786"), or '
@@ -260,7 +261,7 @@ def local(
     """
     workers_per_device = count_of("workers_per_device", workers_per_device)
     if workers is not None:
-        workers = count_of("workers", workers, ", or leave it out for as many as have room")
+        workers = count_of("workers", workers, ", or omit it for as many as have room")
     check_names()
     from evodevo.service import cluster, machine
 

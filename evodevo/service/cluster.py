@@ -151,9 +151,9 @@ def existing(address: str | None = None, scheduler_file: Path | str | None = Non
         advice = (
             f"the two must accept each other's certificates; this client has {_files(security)}"
             if where.startswith("tls:")
-            else "if it uses TLS, its address begins with tls://"
+            else "if the scheduler uses TLS, its address begins with tls://"
         )
-        raise UsageError(f"the scheduler at {where} and this client cannot talk: {advice} ({why})") from None
+        raise UsageError(f"cannot communicate with the scheduler at {where}: {advice} ({why})") from None
     except (OSError, ValueError) as why:
         raise UsageError(f"no scheduler answers at {where}: {why}") from None
     with client:
@@ -179,8 +179,8 @@ def _refuse_other_services(address: str) -> None:
             greeting = b""
     if len(greeting) < 8 or int.from_bytes(greeting, "little") > LONGEST_GREETING_BYTES:
         raise UsageError(
-            f"what answers at {address} is not a Dask scheduler, but perhaps its dashboard, which has a port "
-            "of its own; if it uses TLS, its address begins with tls://"
+            f"the server at {address} is not a Dask scheduler; perhaps it is the dashboard, which has another"
+            " port, or a scheduler with TLS, whose address begins with tls://"
         )
 
 
@@ -197,12 +197,13 @@ def _security_for(address: str) -> Security:
         raise UsageError(f"cannot connect to {address} with {_files(security)}: {why}") from None
     if encrypted and arguments["ssl_context"] is None:
         raise UsageError(
-            f"the scheduler at {address} wants a certificate: set distributed.comm.tls.ca-file, "
-            f"distributed.comm.tls.client.cert and .key in Dask's configuration; there is {_files(security)}"
+            f"the scheduler at {address} requires a certificate: set distributed.comm.tls.ca-file, "
+            f"distributed.comm.tls.client.cert and .key in Dask's configuration (now: {_files(security)})"
         )
     if not encrypted and arguments["require_encryption"]:
         raise UsageError(
-            f"distributed.comm.require-encryption is set, and {address} is without: it must begin with tls://"
+            f"distributed.comm.require-encryption is set, but {address} is not encrypted: give an address "
+            "that begins with tls://"
         )
     return security
 
@@ -219,5 +220,5 @@ def _address_in(file: Path) -> str:
         said = f"scheduler file {file}: no such file"
         raise UsageError(said, f"--scheduler-file {file}: no such file") from None
     except (OSError, ValueError, KeyError, TypeError) as why:
-        said = f"{file}: has no scheduler's address ({why})"
+        said = f"{file} does not contain a scheduler's address ({why})"
         raise UsageError(f"scheduler file {said}", f"--scheduler-file {said}") from None

@@ -8,11 +8,11 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from evodevo.config import RunConfig, parse
+from evodevo.config_errors import nearest
 from evodevo.errors import UsageError
 from evodevo.evolution.strategies import find
 from evodevo.report.comparison_page import write_comparison
@@ -76,16 +76,16 @@ def plan(config: RunConfig, arms: Sequence[str], seeds: int) -> list[Planned]:
     """
     if config.phases:
         raise UsageError(
-            "phases: arms share epochs, and phases do not; compare one phase as a config of its own"
+            "phases: arms must have equal epochs, and phases differ; compare one phase, as a separate config"
         )
     _check_inherits("search", config.search.strategy, "compare a config with a population")
     if not config.inherits:
         raise UsageError(
-            "search.inherit: none trains each member to its end, arms share epochs; compare a config whose "
-            "members inherit"
+            "search.inherit: none trains each member to its end, but arms must have equal epochs; compare a "
+            "config whose members inherit"
         )
     if len(set(arms)) < len(arms):
-        raise UsageError(f"--arms {','.join(arms)}: names an arm twice")
+        raise UsageError(f"--arms {','.join(arms)}: an arm is named twice")
     searches = {arm: _search(config, arm) for arm in arms}
     for arm, search in searches.items():
         _check_inherits(f"compare.arms.{arm}", search["strategy"], "leave this arm out")
@@ -103,7 +103,8 @@ def _check_inherits(where: str, strategy: str, remedy: str) -> None:
         return
     if not inherits:
         raise UsageError(
-            f"{where}.strategy: {strategy} trains each member to its end, arms share epochs; {remedy}"
+            f"{where}.strategy: {strategy} trains each member to its end, but arms must have equal epochs; "
+            f"{remedy}"
         )
 
 
@@ -181,8 +182,8 @@ def _begin(client: Client, one: Planned, known: set[str]) -> Run:
 def _check_same(one: Planned, found: History, runs_dir: Path) -> None:
     if sections := as_begun(one.config, found).differs_from(found.config):
         raise UsageError(
-            f"{runs_dir / one.config.run.name} is a run with another config (another {', '.join(sections)}); "
-            "remove it, or give this comparison another name with --run-name"
+            f"{runs_dir / one.config.run.name} has another config (different: {', '.join(sections)}); "
+            "remove it, or rename this comparison with --run-name"
         )
 
 
@@ -251,10 +252,8 @@ def _search(config: RunConfig, arm: str) -> dict[str, Any]:
             ]
         )
     )
-    near = get_close_matches(arm, known, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
     raise UsageError(
-        f"--arms: no arm {arm!r}; {hint}There are {', '.join(known)}, and those of the config's compare.arms"
+        f"--arms: unknown arm {arm!r}; {nearest(arm, known)}; the config's compare.arms can define more"
     )
 
 
@@ -276,7 +275,7 @@ def _cosine(config: RunConfig, arm: str) -> dict[str, Any]:
     if COSINE_LOCUS not in config.search.loci:
         raise UsageError(
             f"--arms {arm}: the config has no locus {COSINE_LOCUS}; "
-            "give the config a compare.arms.cosine that says what follows the cosine"
+            "add a compare.arms.cosine with the locus that follows the cosine"
         )
     return {"schedule": {COSINE_LOCUS: {"shape": "cosine"}}}
 

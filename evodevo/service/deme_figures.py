@@ -11,8 +11,8 @@ from evodevo.report.live import MIGRANTS
 
 ABOUT = (
     "Demes",
-    "The best of each deme by generation, and who migrated whither: a line leads from the deme of a migrant "
-    "to that in which it is a parent.",
+    "The best of each deme by generation, and the migrations: a line leads from the deme of a migrant to the "
+    "deme in which it is a parent.",
 )
 FATES = {
     "died_out": ("line died out", PALE, 1.0),

@@ -66,7 +66,7 @@ def _packages() -> Iterator[Finding]:
         if there is None:
             wrong.append(f"{needed.name} is not installed")
         elif not needed.specifier.contains(there, prereleases=True):
-            wrong.append(f"{needed.name} is {there}, which should be {needed.specifier}")
+            wrong.append(f"{needed.name} is {there}, but should be {needed.specifier}")
     if wrong:
         yield Finding("packages", "; ".join(wrong), "fault", "pip install --upgrade evodevo")
     else:
@@ -82,11 +82,11 @@ def _devices() -> Iterator[Finding]:
     import torch
 
     if not torch.cuda.is_available():
-        about = f"{torch.__version__}, no GPU that it can use"
+        about = f"{torch.__version__}, no usable GPU"
         if gpus:
             yield Finding(
                 "torch",
-                f"{about}, but {gpus} of NVIDIA's in this machine",
+                f"{about}, but this machine has {gpus} of NVIDIA's",
                 "fault",
                 "install a build of torch for CUDA that suits the driver (nvidia-smi shows its version)",
             )
@@ -99,7 +99,7 @@ def _devices() -> Iterator[Finding]:
         name = torch.cuda.get_device_name(number)
         about = f"{name}, {free / 2**30:.1f} of {whole / 2**30:.1f} GiB free"
         crowded = free < whole / 2
-        advice = "another program has the rest (nvidia-smi shows which)" if crowded else ""
+        advice = "another program uses the rest (nvidia-smi shows which)" if crowded else ""
         yield Finding(f"GPU {number}", about, "note" if crowded else "good", advice)
 
 
@@ -125,7 +125,7 @@ def _directory(runs_dir: Path) -> Iterator[Finding]:
     place = runs_dir
     while not place.exists() and place != place.parent:
         place = place.parent  # the first run creates it
-    about = f"{runs_dir}" if place == runs_dir else f"{runs_dir} (will be made in {place.resolve()})"
+    about = f"{runs_dir}" if place == runs_dir else f"{runs_dir} (will be created in {place.resolve()})"
     try:
         with tempfile.TemporaryDirectory(prefix=".evodevo-doctor-", dir=place) as name:
             trial = Path(name)
@@ -137,13 +137,13 @@ def _directory(runs_dir: Path) -> Iterator[Finding]:
         return
     text = f"{about}: a durable write takes {took_s * 1000:.1f} ms"
     if took_s > SLOW_WRITE_S:
-        yield Finding("runs", text, "note", "runs of short epochs wait for it: try another file system")
+        yield Finding("runs", text, "note", "it slows down runs with short epochs: try another file system")
     else:
         yield Finding("runs", text)
     if locks:
         yield Finding("locks", "flock works there")
     else:
-        advice = "mount it with flock, or see to it that a run has one scheduler at a time"
+        advice = "mount it with flock, or make sure that a run has one scheduler at a time"
         yield Finding("locks", "flock does not work there", "note", advice)
     free = shutil.disk_usage(place).free
     advice = "a full disk makes a run wait until there is space; `evodevo prune RUN` frees some"
@@ -178,7 +178,7 @@ def cluster(client: "Client") -> Iterator[Finding]:
         advice = f"a run waits for one: dask worker {client.address} --preload workers.preload"
         yield Finding("workers", "none", "note", advice)
     for why in client.unused_why:
-        yield Finding("unused", why, "note", "mend it there, and start the worker again")
+        yield Finding("unused", why, "note", "fix this, and restart the worker")
 
 
 def _version(package: str) -> str | None:

@@ -79,14 +79,14 @@ def _unpacked(directory: Path, data: bytes, path: Path) -> Path:
     """Unpack a program's checkpoint that is a directory; never overwrite an existing path."""
     _check_parent(path)
     if path.exists():
-        raise UsageError(f"{path} is there already: remove it, or give another name with --out")
+        raise UsageError(f"{path} already exists: remove it, or give another name with --out")
     _read(UNPACK, directory, data, path)
     return path
 
 
 def _check_parent(path: Path) -> None:
     if not path.parent.is_dir():
-        raise UsageError(f"--out {path}: there is no directory {path.parent}")
+        raise UsageError(f"--out {path}: the directory {path.parent} does not exist")
 
 
 def _read(function: str, directory: Path, *arguments: Any) -> Any:
@@ -94,7 +94,7 @@ def _read(function: str, directory: Path, *arguments: Any) -> Any:
     try:
         return call_by_path(function, arguments)
     except ModuleNotFoundError as why:
-        raise UsageError(f"a model cannot be read here: {why}") from None
+        raise UsageError(f"cannot read a model here: {why}") from None
     except ValueError as why:
         raise UsageError(f"the best checkpoint of {directory.name!r}: {why}") from None
 
@@ -118,7 +118,7 @@ def _product(directory: Path, member: bool) -> tuple[CheckpointRef, bytes, str]:
         whose += f", an ensemble of {ploidy} networks"
     if ref is None:
         raise UsageError(
-            f"run {directory.name!r} keeps no checkpoints: its command has no {{checkpoint_out}}"
+            f"run {directory.name!r} has no checkpoints, because its command does not use {{checkpoint_out}}"
         )
     copy = directory / f"{'soup' if soup else 'best'}{Path(ref.name).suffix}"
     data = copy.read_bytes() if copy.exists() else b""
@@ -131,6 +131,6 @@ def _from_store(directory: Path, history: History, ref: CheckpointRef) -> bytes:
     try:
         return CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url).read(ref)
     except DamagedCheckpointError as why:
-        raise Damaged(f"{why}; `evodevo verify {directory.name} --repair` makes it again") from None
+        raise Damaged(f"{why}; `evodevo verify {directory.name} --repair` recreates it") from None
     except CheckpointError as why:
         raise UsageError(str(why)) from None

@@ -96,7 +96,7 @@ class RunFigures:
         self._by_fitness = linear_cmap("fitness", Viridis256, 0, 1, nan_color=NOT_YET)
         self._many = drawing.generations > MANY_GENERATIONS
         self._point_size, self._dot_size = (3, 2) if self._many else (5, 4)
-        self._no_failures = _text("Failures", "None: no attempt was lost, and no member failed or diverged.")
+        self._no_failures = _text("Failures", "None. No attempt was lost, and no member failed or diverged.")
         self._failures_table = _failures_table(self._sources["failures"])
         self._failures = Column(
             _text("Failures", _ABOUT_FAILURES),
@@ -145,9 +145,9 @@ class RunFigures:
 
     def _about_colours(self) -> str:
         if self._drawing.independent:
-            return f'{_GRADIENT}, pale while it is at work; <span class="best">●</span> the best'
+            return f'{_GRADIENT}, pale while in progress; <span class="best">●</span> the best'
         best = '<span class="best">—●—</span> the schedule of the best line'
-        return f"{_GRADIENT}, pale while its generation is at work; {best}"
+        return f"{_GRADIENT}, pale while its generation is in progress; {best}"
 
     def _figure(self, height: int, **options: Any) -> figure:
         made = figure(
@@ -324,19 +324,19 @@ def _text_of_selected(failures: ColumnDataSource) -> PreText:
     return text
 
 
-_ABOUT_FAILURES = "Lost attempts, failed and diverged members, newest first; select one to read all of it."
+_ABOUT_FAILURES = "Lost attempts, failed and diverged members, newest first; select one to see its full text."
 _FOM_AND_FITNESS = [("fom", "@fom{%.6g}"), ("fitness", "@fitness{%.3f}")]
 _ABOUT_SECONDS = (
-    "Where each worker's seconds went",
-    "Lost: spent on attempts that came to no result. Start-up: loading the data. Elsewhere: with other runs.",
+    "Time per worker",
+    "Lost: attempts without a result. Start-up: loading the data. Elsewhere: other runs.",
 )
 _GRADIENT = (
     'fitness 0 <span class="scale" style="background: linear-gradient(to right, '
     f'{", ".join(Viridis256[::51])})"></span> 1'
 )
 _ABOUT_LINEAGE = (
-    "Who gave parameters and hyperparameters to whom. Members stand beside those with the same α; larger: "
-    "more children of its parameters. A fan that widens is a successful α sweeping through the population."
+    "Parents of each member, by parameters and hyperparameters. Members with the same α are side by side; "
+    "larger points have more children. A widening fan is a successful α that spreads."
 )
 
 

@@ -24,7 +24,9 @@ def loci_of(space: Mapping[str, Any], initial: Mapping[str, Any]) -> dict[str, A
     found = {}
     for name, given in space.items():
         if not isinstance(name, str):
-            raise UsageError(f"space: the name {name!r} should be text, that of an argument of the function")
+            raise UsageError(
+                f"space: the name {name!r} should be a string, the name of an argument of the function"
+            )
         found[name] = locus_of(name, given)
         if name in initial:
             value = _plain(initial[name])

@@ -231,7 +231,7 @@ def _optimise(
     **search: Any,
 ) -> FunctionResult:
     if not callable(function):
-        raise UsageError(f"function is {function!r}; give something that can be called")
+        raise UsageError(f"function is {function!r}; give a callable")
     path, label = import_path(function), label_of(function)
     key = None if path else uuid.uuid4().hex[:12]
     about = {"function": path} if path else {"function": label, "sent": key}
@@ -279,8 +279,8 @@ def sent(client: Client, function: Function, key: str, label: str) -> Iterator[N
     except Exception as why:  # pickling or importing may raise anything
         reason = " ".join(f"{type(why).__name__}: {why}".split())
         raise UsageError(
-            f"the function {label!r} cannot be sent to the workers: {reason}; what it refers to must be "
-            "picklable and what it imports must be there, too"
+            f"the function {label!r} cannot be sent to the workers: {reason}; all that it refers to must be "
+            "picklable, and all that it imports must be installed there"
         ) from why
     try:
         yield

@@ -63,7 +63,7 @@ def plain(value: Any, key: str) -> Any:
         return value.tolist()
     if isinstance(value, type) or callable(value):
         return _path_of(value, key)
-    raise UsageError(f"{key}: {value!r} is neither a number, text, a list nor a dict")
+    raise UsageError(f"{key}: {value!r} is not a number, string, list or dict")
 
 
 def _name(name: Any) -> Any:

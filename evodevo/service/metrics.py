@@ -8,13 +8,13 @@ from evodevo.service.views import Views
 STATES = ("running", "waiting", "done", "failed", "cancelled", "interrupted")
 GAUGES = {
     "generation": ("generation", "Complete generations"),
-    "generations": ("generations", "Generations that the run is to have"),
-    "members_done": ("members_done", "Members with an outcome, of the generation at work"),
-    "population": ("population", "Members of a generation"),
+    "generations": ("generations", "Total generations of the run"),
+    "members_done": ("members_done", "Members with an outcome in the current generation"),
+    "population": ("population", "Members per generation"),
     "best_fom": ("best_fom", "Best figure of merit of the whole run"),
     "median_fom": ("median_fom", "Median figure of merit of the last generation with outcomes"),
     "failed": ("failed_members", "Members that failed or diverged"),
-    "lost_attempts": ("lost_attempts", "Attempts that were given up"),
+    "lost_attempts": ("lost_attempts", "Lost attempts"),
     "elapsed_s": ("elapsed_seconds", "Seconds during which a controller was at work"),
     "workers": ("workers", "Workers that the run can use"),
     "unused_workers": ("unused_workers", "Connected workers that get no work from the run"),

@@ -208,13 +208,13 @@ class Page:
             about = f"in {where}; select one to see it below"
         else:
             command = html.escape(f"evodevo launch CONFIG --scheduler {self._address}")
-            about = f"No runs yet in {where}. This begins one: <code>{command}</code>"
+            about = f"No runs yet in {where}. To start one: <code>{command}</code>"
         return f"<h3>Runs</h3><p>{about}</p>" + "".join(f"<p>{html.escape(why)}</p>" for why in problems)
 
     def _about_nothing(self, whole: bool) -> str:
         if self._run is None or not whole:
             return ""
-        return f"<p>There is no run {html.escape(repr(self._run))} in {html.escape(self._runs_dir)}.</p>"
+        return f"<p>Run {html.escape(repr(self._run))} not found in {html.escape(self._runs_dir)}.</p>"
 
 
 def _runs_table(source: ColumnDataSource) -> DataTable:
@@ -304,7 +304,7 @@ def _entrance() -> Row:
     """Return the form that asks for the page token."""
     token = PasswordInput(placeholder="page token", width=160)
     button = Button(label="Enter", width=80)
-    said = PreText(text="this scheduler has a page token", styles={"margin": "8px"})
+    said = PreText(text="this page requires a token", styles={"margin": "8px"})
     button.js_on_click(CustomJS(args={"token": token, "said": said}, code=ENTER))
     return Row(token, button, said)
 

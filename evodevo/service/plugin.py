@@ -116,7 +116,7 @@ class Service(SchedulerPlugin):
             self._ready.set()
         if self._recover and not self._failure:
             for name in await asyncio.to_thread(unfinished, self.runs_dir):
-                logger.info("carrying on run %s", name)
+                logger.info("resuming run %s", name)
                 self._start_controller(name, retry=False)
 
     def wanted_workers(self) -> int:
@@ -134,7 +134,7 @@ class Service(SchedulerPlugin):
     def dismiss(self, worker: str) -> None:
         """Give a worker no new work, because its provider is about to remove it."""
         if self._is_up:
-            self._dispatcher.worker_leaves(worker, "it is not needed any more, or its job has ended")
+            self._dispatcher.worker_leaves(worker, "it is no longer needed, or its job has ended")
 
     def standings(self, runs: Iterable[str]) -> dict[str, Standing]:
         """Return the standing of each run."""
@@ -219,7 +219,9 @@ class Service(SchedulerPlugin):
         await asyncio.to_thread(load_known, checked, self.runs_dir, facts["data"], ref)
         needed = checked.cluster.workers_per_member
         if (there := self._dispatcher.roster.fit_together()) < needed:
-            waits = f"the run would wait for {needed} workers (cluster.workers_per_member); {there} are there"
+            waits = (
+                f"the run would wait for {needed} workers (cluster.workers_per_member); now there are {there}"
+            )
             facts = {**facts, "warnings": [*facts["warnings"], waits]}
         return facts
 
@@ -253,7 +255,7 @@ class Service(SchedulerPlugin):
             except FileExistsError:  # created by another scheduler's service meanwhile
                 raise exists from None
             except OSError as why:
-                raise UsageError(f"cannot make the run's directory {directory}: {why}") from why
+                raise UsageError(f"cannot create the run's directory {directory}: {why}") from why
             self._start_controller(name, retry=False)
         finally:
             self._reserved.discard(name)
@@ -270,7 +272,7 @@ class Service(SchedulerPlugin):
         standing = await asyncio.to_thread(seen_in, directory, self.standings([run])[run])
         excerpt = await asyncio.to_thread(self._reader.read, directory / JOURNAL, since)
         if not excerpt and since == 0:
-            raise UsageError(f"{directory / JOURNAL} is empty: the run was never begun")
+            raise UsageError(f"{directory / JOURNAL} is empty: the run never started")
         return {"journal": excerpt, **asdict(standing)}
 
     async def evodevo_cancel(self, run: str) -> None:
@@ -288,7 +290,7 @@ class Service(SchedulerPlugin):
         directory = await asyncio.to_thread(self._directory, run)
         await self.until_ready()
         if run in self._tasks or run in self._reserved:
-            raise UsageError(f"run {run!r} is running already")
+            raise UsageError(f"run {run!r} is already running")
         self._reserved.add(run)
         try:
             await asyncio.to_thread(refuse_live, directory)
@@ -308,10 +310,10 @@ class Service(SchedulerPlugin):
         directory = await asyncio.to_thread(self._directory, run)
         await self.until_ready()
         if run in self._tasks or run in self._reserved:
-            raise UsageError(f"run {run!r} is running: it makes again what it needs")
+            raise UsageError(f"run {run!r} is running, and recreates the checkpoints that it needs")
         await asyncio.to_thread(refuse_live, directory)
         if run in self._tasks:
-            raise UsageError(f"run {run!r} is running: it makes again what it needs")
+            raise UsageError(f"run {run!r} is running, and recreates the checkpoints that it needs")
         repair = Repair(directory, self._dispatcher, self._about(), accept)
         await self._begin(run, repair)
         if not repair.ended and (why := self._stopped.pop(run, None)):
@@ -350,9 +352,7 @@ class Service(SchedulerPlugin):
             self._stopped[name] = f"{type(why).__name__}: {why}"
             logger.error("run %s stopped: %s", name, why)
         except Exception as why:
-            self._stopped[name] = (
-                f"{type(why).__name__}: {why} (a fault of evodevo's; see the scheduler's log)"
-            )
+            self._stopped[name] = f"{type(why).__name__}: {why} (a bug in evodevo; see the scheduler's log)"
             logger.exception("run %s stopped", name)
         finally:
             del self._tasks[name], self._controllers[name]
@@ -361,7 +361,7 @@ class Service(SchedulerPlugin):
         try:
             await self.evodevo_submit(config)
         except UsageError as why:
-            controller.warnings.append(f"the next phase could not begin: {why}")
+            controller.warnings.append(f"the next phase could not start: {why}")
 
     async def _describe(
         self,
@@ -387,7 +387,7 @@ class Service(SchedulerPlugin):
         if len(torches) > 1:
             raise UsageError(f"workers have different versions of torch: {', '.join(torches)}")
         if unlike or (problems and not self._dispatcher.roster.fit(needs)):
-            raise UsageError("\n  ".join(["the workers cannot take part:", *problems]))
+            raise UsageError("\n  ".join(["no worker can take part:", *problems]))
 
     def _directory(self, run: str) -> Path:
         directory = self.runs_dir / run
@@ -396,5 +396,5 @@ class Service(SchedulerPlugin):
             known = ", ".join(runs_in(self.runs_dir)) or "none"
             if why := self._stopped.get(run):
                 raise UsageError(f"run {run!r} stopped: {why}")
-            raise UsageError(f"no run {run!r} in {self.runs_dir}; there are: {known}")
+            raise UsageError(f"run {run!r} not found in {self.runs_dir}; existing runs: {known}")
         return directory

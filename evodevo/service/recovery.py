@@ -26,7 +26,7 @@ def unfinished(runs_dir: Path) -> list[str]:
                 continue
             history = load_history(journal)
         except Exception as why:  # one broken run must not stop the others
-            logger.error("run %s cannot be carried on: %s", name, why)
+            logger.error("run %s cannot be resumed: %s", name, why)
             continue
         if history.end is None or following(history, runs_dir):
             found.append(name)

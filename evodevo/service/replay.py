@@ -37,7 +37,7 @@ class Comparison:
         kind = (
             f"unbroken{lines}"
             if not means
-            else f"{means} lives began from means, which one line cannot repeat"
+            else f"{means} lives started from means, which one line cannot repeat"
         )
         return (
             f"lineage: {kind}, {len(schedule.entries)} lives from the founder {schedule.entries[0].member} "

@@ -36,12 +36,14 @@ class Guarded(RequestHandler):
         self._gate = gate
 
     def prepare(self) -> None:
+        if self._gate.is_open:
+            return
         given = self.request.headers.get("X-EvoDevo-Token") or self.get_body_argument("token", "")
         if not given and self._gate.admits(self.get_cookie(COOKIE)):
             return
         match self._gate.hear(given, f"{self.request.remote_ip}") if given else "wrong":
             case "wrong":
-                self.answer(403, "this is not the token")
+                self.answer(403, "wrong token")
             case "too many":
                 self.answer(429, "too many wrong tokens; wait a minute")
 
@@ -71,7 +73,7 @@ class Enter(Guarded):
     async def post(self) -> None:
         secure = self.request.protocol == "https"
         self.set_cookie(COOKIE, self._gate.cookie, path="/", httponly=True, samesite="Strict", secure=secure)
-        self.answer(200, "this is the token")
+        self.answer(200, "token accepted")
 
 
 class Cancel(Guarded):
@@ -80,14 +82,14 @@ class Cancel(Guarded):
     async def post(self) -> None:
         run = self.get_query_argument("run", "")
         if not run:
-            self.answer(400, "which run? POST to evodevo/cancel?run=NAME")
+            self.answer(400, "the run is missing: POST to evodevo/cancel?run=NAME")
             return
         if run not in await self._service.evodevo_runs():
-            self.answer(404, f"there is no run {run!r}")
+            self.answer(404, f"run {run!r} not found")
             return
         try:
             await self._service.evodevo_cancel(run)
         except UsageError as why:
             self.answer(409, str(why))
         else:
-            self.answer(200, f'{run} is cancelled; "evodevo resume {run}" carries it on')
+            self.answer(200, f'{run} is cancelled; resume it with "evodevo resume {run}"')

@@ -98,8 +98,8 @@ class Run:
         if last.state == "failed":
             raise RunFailed(last.message)
         if last.state == "interrupted":
-            why = last.message or "nobody carries it on"
-            raise RunFailed(f"run {self.name!r} was interrupted: {why}; `run.resume()` carries it on")
+            why = last.message or "no scheduler carries it out"
+            raise RunFailed(f"run {self.name!r} was interrupted: {why}; resume it with `run.resume()`")
         return last
 
     def history(self) -> Rows:
@@ -134,7 +134,9 @@ class Run:
         A run that has ended has them already. Raises `UsageError` if its directory is on another machine.
         """
         if not (self.directory / JOURNAL).exists():
-            raise UsageError(f"{self.directory} is not on this machine, which a report is written to")
+            raise UsageError(
+                f"{self.directory} is not on this machine, so that a report cannot be written to it"
+            )
         return write_products(self.directory)
 
     def cancel(self) -> Self:

@@ -53,8 +53,8 @@ def slurm(config: RunConfig, runs_dir: Path | str) -> Iterator[Client]:
     most, needed = config.cluster.slurm.max_workers, config.cluster.workers_per_member
     if most < needed:
         raise UsageError(
-            f"cluster.slurm.max_workers: is {most}, and each member needs {needed} "
-            "(cluster.workers_per_member); allow as many, or a multiple of it for members at the same time"
+            f"cluster.slurm.max_workers: is {most}, but each member needs {needed} "
+            f"(cluster.workers_per_member); set it to {needed}, or a multiple to train members in parallel"
         )
     cluster_class = _cluster_class()
     _refuse_no_slurm()
@@ -62,15 +62,15 @@ def slurm(config: RunConfig, runs_dir: Path | str) -> Iterator[Client]:
     try:
         (runs_dir / LOGS).mkdir(parents=True, exist_ok=True)
     except OSError as why:
-        raise UsageError(f"cannot make the directory for the output of jobs: {why}") from None
-    settings = {"distributed.deploy.lost-worker-timeout": "1 day"}  # `_keep_up` decides what is replaced
+        raise UsageError(f"cannot create the directory for the output of jobs: {why}") from None
+    settings = {"distributed.deploy.lost-worker-timeout": "1 day"}  # `_Keeper` replaces jobs
     with dask.config.set(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         try:
             cluster = cluster_class(n_workers=0, **_arguments(config, runs_dir))
         except (OSError, RuntimeError, ValueError) as why:
             reason = why.__cause__ or why
-            raise UsageError(f"cluster.slurm: no scheduler for such jobs can be started: {reason}") from None
+            raise UsageError(f"cluster.slurm: cannot start a scheduler for these jobs: {reason}") from None
         with cluster, Client(cluster, set_as_default=False) as client:
             _refuse_bad_jobs(cluster.job_script())
             keeper = client.sync(_start, cluster, config)
@@ -157,10 +157,10 @@ def _why_no_slurm() -> str | None:
     """Return what is missing, in a line; None if Slurm answers (one of two controllers is enough)."""
     for program in ("sbatch", "squeue", "scontrol"):
         if shutil.which(program) is None:
-            return f"there is no {program} here"
+            return f"{program} is not installed here"
     conf = os.environ.get("SLURM_CONF")
     if conf and not Path(conf).exists():
-        return f"SLURM_CONF names {conf}, which is not there"
+        return f"SLURM_CONF names {conf}, which does not exist"
     try:
         told = subprocess.run(["scontrol", "ping"], capture_output=True, text=True, timeout=PING_TIMEOUT_S)
     except subprocess.TimeoutExpired:
@@ -174,7 +174,7 @@ def _why_no_slurm() -> str | None:
 def _refuse_bad_jobs(script: str) -> None:
     tried = subprocess.run(["sbatch", "--test-only"], input=script, capture_output=True, text=True)
     if tried.returncode:
-        raise UsageError(f"cluster.slurm: sbatch refuses such jobs: {tried.stderr.strip()}")
+        raise UsageError(f"cluster.slurm: sbatch refuses these jobs: {tried.stderr.strip()}")
 
 
 @dataclass(frozen=True)
@@ -269,7 +269,7 @@ class _Keeper:
         else:
             logs = self._service.runs_dir / LOGS
             self._service.no_workers = (
-                f"worker jobs end before their workers have registered; their output is in {logs}"
+                f"worker jobs end before their workers register; their output is in {logs}"
             )
 
 

@@ -25,9 +25,9 @@ def already_there(config: RunConfig, runs_dir: Path) -> str | None:
 def exists_already(name: str, runs_dir: Path) -> UsageError:
     """Return the error for a new run whose name is taken."""
     return UsageError(
-        f"run {name!r} exists already in {runs_dir}: carry it on with `client.run({name!r}).resume()`, or "
+        f"run {name!r} already exists in {runs_dir}: resume it with `client.run({name!r}).resume()`, or "
         f'choose another name, as in `client.submit(config, {{"run.name": "{name}-2"}})`',
-        f"run {name!r} exists already in {runs_dir}: carry it on with `evodevo resume {name}`, or choose "
+        f"run {name!r} already exists in {runs_dir}: resume it with `evodevo resume {name}`, or choose "
         "another name with --run-name",
     )
 
@@ -35,7 +35,7 @@ def exists_already(name: str, runs_dir: Path) -> UsageError:
 def is_done(name: str) -> UsageError:
     """Return the error for resuming a run that is done."""
     return UsageError(
-        f"run {name!r} is done; there is nothing to carry on. `run.resume(generations=N)` has it do more",
-        f"run {name!r} is done; there is nothing to carry on. `evodevo resume {name} --generations N` has it "
-        "do more",
+        f"run {name!r} is done, so there is nothing to resume; `run.resume(generations=N)` extends it",
+        f"run {name!r} is done, so there is nothing to resume; `evodevo resume {name} --generations N` "
+        "extends it",
     )

@@ -72,7 +72,7 @@ class Tracking:
         following = (self._follow(directory, name, over) for name in names)
         for failure in await asyncio.gather(*following, return_exceptions=True):
             if isinstance(failure, Exception):
-                logger.error("run %s: no tracker: %s: %s", run, type(failure).__name__, failure)
+                logger.error("run %s: a tracker failed: %s: %s", run, type(failure).__name__, failure)
 
     async def _follow(self, directory: Path, name: str, over: asyncio.Event) -> None:
         """Keep a tracker's process running, and log each problem once."""
@@ -136,8 +136,10 @@ def track(directory: Path, name: str, options: Mapping[str, Any]) -> str:
 
     with alone(directory, name, lambda _: True) as is_alone:
         if not is_alone:
-            raise UsageError(f"another process is telling {name} about run {directory.name!r}; wait for it")
+            raise UsageError(
+                f"another process is feeding run {directory.name!r} to {name}; wait for it to end"
+            )
         note = Notes(file_of(directory, name, "problem"))
         if not follow(directory, kind, checked, wait, note):
-            raise RunFailed(f"{name} was not told everything: {note.text}")
+            raise RunFailed(f"{name} did not receive everything: {note.text}")
     return kind.where(directory, checked)

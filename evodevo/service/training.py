@@ -20,7 +20,7 @@ def training_config(
     """
     config, best = history.config, history.best
     if best is None:
-        raise UsageError(f"run {config.run.name!r} has no best member yet; `evodevo resume` carries it on")
+        raise UsageError(f"run {config.run.name!r} has no best member yet; resume it with `evodevo resume`")
     search = config.search.model_copy(
         update={
             "strategy": "replay",
@@ -68,8 +68,8 @@ def _objective(config: RunConfig) -> Any:
         return objective.model_copy(update={"over": "best", "repeats": 1})
     if len(target.goals) > 1:
         raise UsageError(
-            f"run {config.run.name!r} has an objective.target of {len(target.goals)} metrics, and training "
-            "until it gets no better goes by one; set objective.metric in a config of its own"
+            f"run {config.run.name!r} has an objective.target of {len(target.goals)} metrics, but training "
+            "until it stops improving needs one; set objective.metric in a separate config"
         )
     (goal,) = target.goals
     mode = "min" if goal.at_least is None else "max"

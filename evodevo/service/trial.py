@@ -90,7 +90,7 @@ async def describe(
         except UsageError as why:
             unmeasured = {"members": config.cluster.at_once, "stacked": False}
             said = f"{config.cluster.at_once}, not stacked"
-            warning = f"cluster.members_per_device: could not be measured, so it is {said}: {why}"
+            warning = f"cluster.members_per_device: cannot be measured, so it is {said}: {why}"
             warnings = [*facts["warnings"], warning]
             facts = {**facts, "members": {**unmeasured, "said": said}, "warnings": warnings}
     if start is None:

@@ -216,7 +216,7 @@ class _Source:
         standing = self.standing
         records = self._tail.read(MANY)
         if not records and since == 0:
-            raise JournalError(f"{self._tail.path} is empty: the run was never begun")
+            raise JournalError(f"{self._tail.path} is empty: the run never started")
         self.count = since + len(records)
         return Reading(records, **vars(standing))
 

@@ -35,7 +35,9 @@ def find(name: str) -> "type[Tracker]":
     path = TRACKERS.get(name) or (name if ":" in name else installed.path_of(installed.TRACKERS, name))
     if path is None:
         known = [*TRACKERS, *installed.names(installed.TRACKERS)]
-        raise ValueError(f"no tracker {name!r}; {nearest(name, known)}, or give an import path, module:Class")
+        raise ValueError(
+            f"unknown tracker {name!r}; {nearest(name, known)}, or give an import path, module:Class"
+        )
     module, _, attribute = path.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)

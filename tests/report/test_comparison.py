@@ -246,8 +246,8 @@ def test_the_verdict_says_by_the_test_split_what_the_subject_is_better_than() ->
     }
     assert verdict_of(**arms) == (
         "Verdict, by test loss: tri_parent is better than original, truncation_pbt; worse than cosine; "
-        "not significantly different from random_search. By chance alone, all 3 seeds agree on which is better "
-        "in one case of 4."
+        "not significantly different from random_search. By chance alone, all 3 seeds agree on which is "
+        "better in one case of 4."
     )
     twice = {arm: 2 * values for arm, values in arms.items()}
     assert verdict_of("max", original=twice["original"], tri_parent=twice["tri_parent"]) == (

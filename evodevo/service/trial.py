@@ -60,10 +60,8 @@ async def describe(
         raise UsageError(f"checkpoints.url, on the scheduler's machine: {why}") from None
 
     async def call(function: str, *arguments: Any) -> Any:
-        attempts, needs = (
-            config.limits.max_attempts,
-            Needs(config.cluster.device == "gpu", run=config.run.name),
-        )
+        attempts = config.limits.max_attempts
+        needs = Needs(config.cluster.device == "gpu", run=config.run.name)
         for attempt in range(1, attempts + 1):
             if function == DESCRIBE and 1 < attempt == attempts:
                 arguments = first[:1], twice  # the other members may have crashed workers, which is legal

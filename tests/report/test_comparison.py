@@ -307,7 +307,7 @@ def test_a_comparison_is_a_page_with_its_pictures_inside(
 
 def test_chance_is_spoken_of_where_there_are_few_seeds(histories: dict[str, dict[int, History]]) -> None:
     config = histories["original"][0].config
-    told = {count: "Chance alone" in how(config, range(count)) for count in (1, 2, 5, 6)}
+    told = {count: "By chance alone" in how(config, range(count)) for count in (1, 2, 5, 6)}
     assert told == {1: False, 2: True, 5: True, 6: False}
 
 

@@ -179,8 +179,8 @@ def _refuse_other_services(address: str) -> None:
             greeting = b""
     if len(greeting) < 8 or int.from_bytes(greeting, "little") > LONGEST_GREETING_BYTES:
         raise UsageError(
-            f"the server at {address} is not a Dask scheduler (perhaps it is the dashboard, which has another "
-            "port); if the scheduler uses TLS, its address begins with tls://"
+            f"the server at {address} is not a Dask scheduler (perhaps it is the dashboard, which has "
+            "another port); if the scheduler uses TLS, its address begins with tls://"
         )
 
 

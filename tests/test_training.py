@@ -164,7 +164,7 @@ def test_a_target_of_several_metrics_is_refused(tmp_path: Path) -> None:
 def test_a_run_that_has_nobody_yet_is_refused(tmp_path: Path) -> None:
     directory = new_run(tmp_path / "run")
     assert complaint(lambda: training_config(history_of(directory), "x")) == (
-        "run 'small' has no best member yet; `evodevo resume` carries it on"
+        "run 'small' has no best member yet; resume it with `evodevo resume`"
     )
 
 

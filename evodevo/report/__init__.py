@@ -1,1 +1,1 @@
-"""What a person looks at afterwards: tables, plots, schedules."""
+"""Tables, plots, schedules and pages made from a run's history."""

@@ -1,13 +1,13 @@
-"""Where the workers' time went: an account whose parts add up to wall time times workers.
+"""Account for the workers' time: parts that add up to wall time times workers.
 
-  train, eval, load, save   as the workers measured them; save is what nothing hid
-  wait       a worker was there and had nothing to do, or was being told what to do
-  lost       spent on attempts that came to no result
-  start_up   loading the data, and times at which a worker was not there: starting, or restarting after a loss
-  elsewhere  what is left: a worker that served other runs meanwhile
+  train, eval, load, save   as measured by the workers; save is the time that overlapped with nothing else
+  wait       a worker was connected but idle, or receiving its instructions
+  lost       attempts without a result
+  start_up   loading the data, and time without a worker: starting, or restarting after a loss
+  elsewhere  the rest: a worker served other runs meanwhile
 
-The account is of the time in which members trained, from the first birth to the last result. In a journal of
-format 1 workers did not say how long they had waited; there wait is what is left.
+The account covers the time in which members trained, from the first birth to the last result. In journals of
+format 1 workers did not report how long they had waited; for these, wait is the rest.
 """
 
 import bisect
@@ -20,13 +20,13 @@ from evodevo.run.records import Outcome
 
 MEASURED = ("train", "eval", "load", "save")
 CLOCKS_S = 0.01
-"""By so much may what a worker says of its beginning lie before what the journal says."""
+"""Tolerance for a start time reported by a worker that lies before the one in the journal."""
 PARTS = (*MEASURED, "wait", "lost", "start_up", "elsewhere")
 
 
 @dataclass
 class Worker:
-    """One worker's seconds. `first` and `last` (seconds since the epoch) are when it is known to be there."""
+    """One worker's seconds; it is known to be connected from `first` to `last` (seconds since the epoch)."""
 
     first: float = float("inf")
     last: float = float("-inf")
@@ -53,7 +53,7 @@ class Worker:
 
 
 def worker_accounts(history: History) -> dict[str, Worker]:
-    """Return each worker's account, over all controllers; what is not known of it yet is missing."""
+    """Return each worker's account, summed over all controllers, as far as it is known yet."""
     found: dict[str, Worker] = {}
     for workers in _by_span(history):
         for name, worker in workers.items():
@@ -66,7 +66,7 @@ def worker_accounts(history: History) -> dict[str, Worker]:
 def account(history: History) -> dict[str, float]:
     """Return the seconds of all workers by part.
 
-    Under one controller their sum is `training_s` times `workers_at_once`; under several, the sum of that.
+    Their sum is `training_s` times `workers_at_once`, summed over controllers if there were several.
     """
     total = dict.fromkeys(PARTS, 0.0)
     for (first, last), workers in zip(history.spans, _by_span(history), strict=True):
@@ -79,7 +79,7 @@ def account(history: History) -> dict[str, float]:
 
 
 def workers_at_once(history: History) -> int:
-    """Return the largest number of workers that were there at one time."""
+    """Return the largest number of workers that were connected at the same time."""
     return max(map(_most_present, _by_span(history)), default=0)
 
 
@@ -92,7 +92,7 @@ def _most_present(workers: Mapping[str, Worker]) -> int:
 
 
 def _by_span(history: History) -> list[dict[str, Worker]]:
-    """The accounts of the workers of each controller, whose addresses may come again."""
+    """Return the workers' accounts under each controller, because addresses may be reused."""
     begins = [first for first, _ in history.spans]
     found: list[dict[str, Worker]] = [{} for _ in history.spans]
     waits_known = False
@@ -109,7 +109,7 @@ def _by_span(history: History) -> list[dict[str, Worker]]:
     for workers in found:
         end = max((worker.last for worker in workers.values()), default=0.0)
         for worker in workers.values():
-            if worker.lost_at < worker.last:  # it stays to the end
+            if worker.lost_at < worker.last:  # it stayed to the end
                 worker.seconds["wait"] += end - worker.last
                 worker.last = end
             rest = worker.present_s - sum(worker.seconds.values())
@@ -118,7 +118,7 @@ def _by_span(history: History) -> list[dict[str, Worker]]:
 
 
 def _timed(history: History) -> Iterator[tuple[str, float, Outcome]]:
-    """The worker, the beginning and the outcome of each leg that has a result."""
+    """Yield the worker, start time and outcome of each leg that has a result."""
     for life in (*history.births, *history.means.values()):
         for leg in life.legs:
             if leg.worker is not None and leg.started_at is not None:

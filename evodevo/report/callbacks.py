@@ -1,6 +1,6 @@
-"""A schedule as a callback of a trainer that is not evodevo's: Hugging Face's or Lightning's.
+"""Apply a schedule in a Hugging Face or Lightning trainer, as a callback.
 
-`Schedule.hugging_face_callback` and `Schedule.lightning_callback` make them; only then a library is imported.
+`Schedule.hugging_face_callback` and `Schedule.lightning_callback` create it, and only then import a library.
 """
 
 import importlib
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from evodevo.report.schedule import Schedule
 
 Apply = Callable[[dict[str, Any], Any], object]
-"""`apply(settings, model)`: sets, when an epoch begins, the hyperparameters that no optimizer has."""
+"""`apply(settings, model)` sets the hyperparameters that no optimizer has, at the start of each epoch."""
 IN_OPTIMIZERS: Mapping[str, str] = {"learning_rate": "lr"}
-"""Hyperparameters that optimizers know by another name."""
+"""Hyperparameter -> its name in optimizers, if different."""
 
 
 def hugging_face(schedule: "Schedule", apply: Apply | None) -> Any:
@@ -32,7 +32,7 @@ def hugging_face(schedule: "Schedule", apply: Apply | None) -> Any:
             if kind != "constant" and driver.sets_rate:
                 warnings.warn(
                     f"the Trainer's {kind} scheduler multiplies the learning rates of the schedule; "
-                    'TrainingArguments(lr_scheduler_type="constant") leaves them as they are',
+                    'TrainingArguments(lr_scheduler_type="constant") leaves them unchanged',
                     stacklevel=2,
                 )
 
@@ -44,7 +44,7 @@ def hugging_face(schedule: "Schedule", apply: Apply | None) -> Any:
 
 
 def lightning(schedule: "Schedule", apply: Apply | None) -> Any:
-    """Return a `lightning.pytorch.Callback`, or `pytorch_lightning`'s if that is what is in use.
+    """Return a `lightning.pytorch.Callback`, or `pytorch_lightning`'s if that is imported.
 
     Raises `UsageError` if neither is installed.
     """
@@ -68,13 +68,13 @@ def lightning(schedule: "Schedule", apply: Apply | None) -> Any:
 
 
 class _Driver:
-    """Set the hyperparameters of each epoch of one training."""
+    """State of one training whose hyperparameters a callback sets each epoch."""
 
     def __init__(self, schedule: "Schedule", apply: Apply | None) -> None:
         if any(entry.steps is not None for entry in schedule.entries):
             raise UsageError(
-                "this schedule counts optimizer steps (search.steps_per_generation), not epochs: a callback "
-                "cannot drive an epoch by it; use schedule.at(...) in a loop"
+                "this schedule counts optimizer steps (search.steps_per_generation), not epochs, so that a "
+                "callback cannot apply it; use schedule.at(...) in a loop"
             )
         self._schedule = schedule
         self._apply = apply
@@ -86,19 +86,22 @@ class _Driver:
         return any("learning_rate" in entry.hyperparameters for entry in self._schedule.entries)
 
     def begin(self, epochs: int | None, given_by: str) -> None:
-        """Begin a training. Raises `UsageError` if it has no number of epochs, or more than the schedule."""
+        """Start a training. Raises `UsageError` if its epochs are unknown or more than the schedule's."""
         self.epoch, self._decays = None, []
         if epochs is None or not 0 < epochs <= self._schedule.epochs:
             wanted = given_by.format(epochs=self._schedule.epochs)
             raise UsageError(
-                f"the schedule has {self._schedule.epochs} epochs, and the training is to have "
-                f"{'no given number of' if epochs is None or epochs < 1 else epochs}: give {wanted}, or fewer"
+                f"the schedule has {self._schedule.epochs} epochs, but the training has "
+                f"{'no fixed number' if epochs is None or epochs < 1 else epochs}: give {wanted}, or fewer"
             )
 
     def begin_epoch(
         self, epoch: int, model: Any, optimizers: Iterable[Any], schedulers: Iterable[Any]
     ) -> None:
-        """Set what the optimizers know, and give what is left to `apply`. Raises `UsageError` without it."""
+        """Set the hyperparameters that optimizers have, and pass the others to `apply`.
+
+        Raises `UsageError` if there are others and no `apply`.
+        """
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         others = {}
         for name, value in self._schedule.at(epoch).items():
@@ -115,20 +118,20 @@ class _Driver:
                 others[name] = value
         if others and self._apply is None:
             raise UsageError(
-                f"the schedule has {', '.join(others)}, which no optimizer here knows: give the callback "
-                "apply=, a function that is called as apply(settings, model) with them when an epoch begins"
+                f"the schedule has {', '.join(others)}, which no optimizer here has: give the callback "
+                "apply=, a function that is called as apply(settings, model) at the start of each epoch"
             )
         if self._apply is not None:
             self._apply(others, model)
         self.epoch = epoch
 
     def _set_decay(self, groups: list[dict[str, Any]], value: float) -> None:
-        """Set it in the groups that had one when training began; biases and norms often have none."""
+        """Set the weight decay of the groups that had one initially; biases and norms often have none."""
         self._decays = self._decays or [len(groups) == 1 or bool(group["weight_decay"]) for group in groups]
         if not any(self._decays):
             raise UsageError(
-                "the schedule has a weight_decay, and each group of parameters has 0: make the optimizer "
-                "with another one, so that the groups that shall have none can be told"
+                "the schedule has a weight_decay, but each group of parameters has 0: create the optimizer "
+                "with a non-zero weight_decay in the groups that it applies to"
             )
         for group, decays in zip(groups, self._decays, strict=True):
             if decays:
@@ -136,7 +139,7 @@ class _Driver:
 
 
 def _set_rate(groups: list[dict[str, Any]], value: float, schedulers: Iterable[Any]) -> None:
-    """Set the learning rate that schedulers start from (or go up to), and now what they have made of it."""
+    """Set the base (or maximum) learning rate of schedulers, and scale the current one with it."""
     for group in groups:
         base = group.get("max_lr", group.get("initial_lr"))
         for key in ("lr", "initial_lr", "max_lr", "min_lr"):

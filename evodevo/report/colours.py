@@ -1,4 +1,4 @@
-"""The colours that plots and pages have in common."""
+"""Colours shared by plots and pages."""
 
 INK, ACCENT, NOT_YET, PALE = "#444444", "#c2410c", "#e0d8c8", "#d6d3d1"
 DEMES = (
@@ -13,4 +13,4 @@ DEMES = (
     "#7fb341",
     "#6c6fc9",
 )
-"""One for each deme; with more demes they begin again."""
+"""One colour per deme; they repeat if there are more demes."""

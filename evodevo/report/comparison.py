@@ -1,6 +1,6 @@
-"""A comparison in numbers: what each arm reached on each seed, and what of it is more than chance.
+"""Statistics of a comparison: the results of each arm and seed, and differences with their intervals.
 
-Every arm has the same seeds, so differences are taken seed by seed (paired) before anything is averaged.
+Every arm has the same seeds, so differences are taken per seed (paired) before averaging.
 """
 
 import itertools
@@ -19,14 +19,14 @@ RESAMPLES = 10_000
 CONFIDENCE = 0.95
 
 Histories = Mapping[str, Mapping[int, History]]
-"""Arm -> seed -> the history of a run that is done."""
+"""Arm -> seed -> the history of a finished run."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better one arm is than another, as parts of the other's mean; negative is worse.
+    """Improvement of one arm over another as a fraction of the other's mean; negative is worse.
 
-    `low` and `high` bound the interval; NaN where there is none: with one seed, or where the other is zero.
+    `low` and `high` bound the interval; they are NaN with a single seed, and if the other arm is zero.
     """
 
     relative: float
@@ -34,15 +34,15 @@ class Difference:
     high: float
     seeds: int
     finite: bool = True
-    """Whether all values of both are."""
+    """Whether all values of both arms are finite."""
 
     @property
     def separated(self) -> bool:
-        """The interval does not hold zero."""
+        """Whether the interval excludes zero."""
         return self.low > 0 or self.high < 0
 
     def brief(self) -> str:
-        """For a cell of a matrix: in parentheses unless the interval leaves zero out."""
+        """Return the text for a cell of a matrix, in parentheses unless the interval excludes zero."""
         if not np.isfinite(self.relative):
             return "-"
         if np.isnan(self.low):
@@ -51,52 +51,52 @@ class Difference:
         return said if self.separated else f"({said})"
 
     def text(self) -> str:
-        """In percent, with the interval, and in words where it is none."""
+        """Return the difference in percent with its interval, or why there is none."""
         if not self.finite:
-            return "no difference: a value is not finite"
+            return "undefined: a value is not finite"
         if not np.isfinite(self.relative):
-            return "no relative difference: what it is held against is zero"
+            return "undefined: the reference is zero"
         if np.isnan(self.low):
-            why = "one seed has" if self.seeds == 1 else "what is zero on some seeds has"
-            return f"{100 * self.relative:+.1f} % ({why} no interval)"
+            why = "a single seed" if self.seeds == 1 else "the reference is zero on some seeds"
+            return f"{100 * self.relative:+.1f} % (no interval: {why})"
         interval = f"[{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
-        verdict = "" if self.separated else ", not separated from zero"
+        verdict = "" if self.separated else ", not significant"
         return f"{100 * self.relative:+.1f} % {interval}{verdict}"
 
 
 @dataclass(frozen=True)
 class Product:
-    """What a run has found: its best single member, or its soup if that is better on the validation split."""
+    """The result of a run: its best single member, or its soup if that is better on the validation split."""
 
     kind: Literal["member", "soup"]
     metrics: Mapping[str, float]
-    """Of the validation and the test split."""
+    """Metrics on the validation and the test split."""
     soup_made: bool
-    """Whether there was a soup to choose."""
+    """Whether the run made a soup."""
 
 
 @dataclass(frozen=True)
 class ArmResult:
-    """What an arm reached on each seed, and what it cost."""
+    """The results of an arm on each seed, and their cost."""
 
     arm: str
     products: Sequence[Product]
-    """Of each seed."""
+    """One per seed."""
     member_epochs: int
     seconds: float
-    """Of workers, over all seeds."""
+    """Worker seconds over all seeds."""
     ploidy: int = 1
-    """Networks of a member."""
+    """Networks per member."""
 
     @property
     def metrics(self) -> Mapping[str, Sequence[float]]:
-        """The metrics that the products of all seeds have: a value for each seed."""
+        """The metrics that the products of all seeds have, with one value per seed."""
         each = [product.metrics for product in self.products]
         return {name: [one[name] for one in each] for name in each[0] if all(name in one for one in each)}
 
     @property
     def soups(self) -> str:
-        """In how many seeds the soup was chosen; empty if no run of the arm made one."""
+        """The number of seeds in which the soup was chosen, as text; empty if no run made one."""
         if not any(product.soup_made for product in self.products):
             return ""
         chosen = sum(product.kind == "soup" for product in self.products)
@@ -104,14 +104,14 @@ class ArmResult:
 
 
 def results_of(histories: Histories) -> list[ArmResult]:
-    """The result of each arm, with the metrics that all its runs have."""
+    """Return the result of each arm."""
     return [_result(arm, list(by_seed.values())) for arm, by_seed in histories.items()]
 
 
 def product_of(history: History) -> Product:
-    """The product of a run, chosen by its validation fom; the test split has no part in that.
+    """Return the product of a run, chosen by its validation fom, never by the test split.
 
-    A soup counts only if it is better and made of several members.
+    A soup is chosen only if it is better and made of several members.
     """
     if (soup := history.better_soup) is not None:
         return Product("soup", {**soup.metrics, **soup.test}, soup_made=True)
@@ -121,10 +121,10 @@ def product_of(history: History) -> Product:
 
 
 def paired_difference(values: Sequence[float], reference: Sequence[float], mode: Mode) -> Difference:
-    """Relative improvement of `values` over `reference` (same seeds, same order), with its interval.
+    """Return the relative improvement of `values` over `reference` (same seeds, same order).
 
-    The interval is the percentile bootstrap over pairs (Efron and Tibshirani 1993, chapter 13), with 95 %
-    and a fixed seed. With n pairs it cannot be wider than the n differences: with three it is their range.
+    Its interval is a 95 % percentile bootstrap over pairs (Efron and Tibshirani 1993, chapter 13) with a
+    fixed seed. It cannot be wider than the range of the differences; with three pairs it is that range.
     """
     ours, theirs = np.array(values), np.array(reference)
     if not np.isfinite([*ours, *theirs]).all():
@@ -142,9 +142,9 @@ def paired_difference(values: Sequence[float], reference: Sequence[float], mode:
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:
-    """Over seeds; the deviation is the sample's (n - 1).
+    """Return the mean and the sample standard deviation (n - 1) over seeds, as text.
 
-    The deviation is left out for a single seed and if a value is not finite.
+    The deviation is omitted for a single seed, and if a value is not finite.
     """
     known = len(values) > 1 and bool(np.isfinite(values).all())
     deviation = f" ± {np.std(values, ddof=1):.2g}" if known else ""
@@ -153,18 +153,19 @@ def mean_and_deviation(values: Sequence[float]) -> str:
 
 
 def curves(histories: Mapping[int, History]) -> np.ndarray:
-    """float (seeds, epochs): the best fom of the generation that ends after 1, 2, ... epochs, else NaN.
+    """Return the best fom of the generation that ends after 1, 2, ... epochs: float (seeds, epochs).
 
-    Generations of different runs may have different lengths. Epochs are those of a line, from its founder on.
+    NaN after other epochs, as generations of different runs may differ in length. Epochs are counted along a
+    line, from its founder on.
     """
     return _rows([_curve(history) for history in histories.values()])
 
 
 def curves_of_all(histories: Mapping[int, History]) -> np.ndarray:
-    """float (seeds, epochs): the best fom so far once members have been trained 1, 2, ... epochs in all.
+    """Return the best fom after members were trained 1, 2, ... epochs in total: float (seeds, epochs).
 
-    It is that of whole generations, and NaN before the first one. Where lines of members differ in length, as
-    those of networks that grow, epochs of a line say nothing.
+    Only complete generations count; NaN before the first one. This suits runs whose lines differ in length,
+    such as those of growing networks, for which the epochs of a line are not comparable.
     """
     rows = _rows([_curve_of_all(history) for history in histories.values()])
     for row in rows:
@@ -175,7 +176,7 @@ def curves_of_all(histories: Mapping[int, History]) -> np.ndarray:
 
 
 def schedules(histories: Mapping[int, History], locus: str) -> np.ndarray:
-    """float (seeds, epochs): the value that the best member's parameters were trained with in each epoch.
+    """Return the value of a locus along the best member's line in each epoch: float (seeds, epochs).
 
     NaN after its last epoch.
     """
@@ -193,7 +194,7 @@ def _result(arm: str, histories: Sequence[History]) -> ArmResult:
 
 
 def _curve(history: History) -> dict[int, float]:
-    """The best fom of each generation, by the epochs that its members have been trained."""
+    """Return the best fom of each generation, by the epochs that its members have been trained."""
     found = {}
     for lives in history.generations:
         if over := [life for life in lives if life.outcome]:
@@ -202,7 +203,7 @@ def _curve(history: History) -> dict[int, float]:
 
 
 def _curve_of_all(history: History) -> dict[int, float]:
-    """The best fom so far after each generation, by the epochs that members have been trained by then."""
+    """Return the best fom so far after each generation, by the epochs of all members until then."""
     found: dict[int, float] = {}
     spent, best = 0, float("nan")
     sign = 1.0 if history.config.objective.mode == "max" else -1.0
@@ -236,7 +237,7 @@ def _number(value: Any) -> float:
 
 
 def _rows(found: Sequence[Mapping[int, float]]) -> np.ndarray:
-    """float (rows, epochs) of values by epoch, counted from 1; NaN where a row has none."""
+    """Return rows of values by epoch, counted from 1, as float (rows, epochs); NaN if a value is missing."""
     width = max((epoch for row in found for epoch in row), default=0)
     rows = np.full((len(found), width), np.nan)
     for row, values in zip(rows, found, strict=True):

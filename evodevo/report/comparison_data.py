@@ -1,4 +1,4 @@
-"""A comparison for programs: what comparison.json holds."""
+"""The content of comparison.json: a comparison as plain data."""
 
 import itertools
 import math
@@ -14,10 +14,10 @@ from evodevo.run.records import in_json
 def comparison_data(
     config: RunConfig, histories: Histories, results: Sequence[ArmResult], judged: Sequence[str]
 ) -> dict[str, Any]:
-    """Return plain data: the arms with their figures on each seed, and all differences between arms.
+    """Return the arms with their figures for each seed, and the differences between all pairs of arms.
 
     `relative`, `low` and `high` of a difference are fractions of the reference's mean, positive if `arm` is
-    better; null if there is none.
+    better; null if undefined.
     """
     return {
         "name": config.run.name,
@@ -56,7 +56,7 @@ def _arm(result: ArmResult, histories: Histories) -> dict[str, Any]:
 
 
 def _candidates(history: History) -> dict[str, Any]:
-    """Figures of the best single member and of the soup, whichever is the product; if there was a choice."""
+    """Return the figures of the best single member and of the soup; empty if there was no soup."""
     best, soup = history.best, history.soup
     if soup is None:
         return {}

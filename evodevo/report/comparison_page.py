@@ -1,6 +1,6 @@
-"""A comparison as files: index.html, two pictures, and every number behind them.
+"""Write a comparison to files: index.html, two pictures, and their numbers.
 
-results.csv has a row for each arm and seed; comparison.json has also all differences and their intervals.
+results.csv has one row per arm and seed; comparison.json adds all differences and their intervals.
 """
 
 import csv
@@ -29,14 +29,14 @@ from evodevo.run import files
 BASELINE, SUBJECT = "original", "tri_parent"
 
 ENOUGH = 6
-"""With so many seeds, all agree by chance in less than one case of 20 (a sign test, on two sides)."""
+"""Number of seeds that agree by chance in less than one case in 20 (two-sided sign test)."""
 
 Table = tuple[list[str], list[list[str]]]
-"""Headings, and rows."""
+"""Headings and rows."""
 
 
 def write_comparison(directory: Path, config: RunConfig, histories: Histories) -> list[Path]:
-    """Write the comparison of runs that are done, every arm with the same seeds; returns the paths."""
+    """Write the comparison of finished runs, every arm with the same seeds; return the files' paths."""
     directory.mkdir(parents=True, exist_ok=True)
     results = results_of(histories)
     pictures = {
@@ -67,37 +67,37 @@ def write_comparison(directory: Path, config: RunConfig, histories: Histories) -
 
 
 def how(config: RunConfig, seeds: Sequence[int]) -> str:
-    """What the figures of the tables mean."""
+    """Return a paragraph that explains the figures in the tables."""
     count = f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed"
     members = config.search.population
-    size = f"{members} members x {_length(config.search)} a run"
+    size = f"{members} members x {_length(config.search)} per run"
     if config.search.phases is not None:
         most = config.limits.member_epochs
         size = f"runs of different lengths{f', ended after {most} member-epochs' if most else ''}"
     return (
-        f"{count} ({', '.join(map(str, seeds))}), {size}. Of each run the member with the best "
-        f"{config.objective.metric} is taken, or the soup if that is better by it; the test split has no "
-        "part in that. Differences are paired by seed; in brackets their 95 % bootstrap interval."
+        f"{count} ({', '.join(map(str, seeds))}), {size}. Each run is represented by the member "
+        f"with the best {config.objective.metric}, or by the soup if that is better; the test split is never "
+        "used for this choice. Differences are paired by seed, with 95 % bootstrap intervals in brackets."
         f"{_chance(len(seeds))}"
     )
 
 
 def _chance(seeds: int) -> str:
-    """How much chance alone does, if that is not little."""
+    """Return a sentence on agreement by chance; empty with `ENOUGH` seeds, or with one."""
     if not 1 < seeds < ENOUGH:
         return ""
-    return f" Chance alone lets {seeds} seeds agree on who is better in one case of {2 ** (seeds - 1)}."
+    return f" By chance alone, all {seeds} seeds agree on which is better in one case of {2 ** (seeds - 1)}."
 
 
 def _length(search: Search) -> str:
-    """What each member is trained in a run."""
+    """Return how long a line of members is trained in a run, as text."""
     if search.steps_per_generation is not None:
         return f"{search.generations * search.legs * search.steps_per_generation} steps"
     return f"{search.total_epochs} epochs"
 
 
 def tables(config: RunConfig, results: Sequence[ArmResult]) -> list[Table]:
-    """What every arm reached; each arm's improvement over `original`; and the subject's over each other."""
+    """Return the tables of results, of improvements over `original`, and of the subject's over others."""
     arms = [one.arm for one in results]
     judged = judged_of(config, results)
     subject = subject_of(config, arms)
@@ -136,8 +136,8 @@ def _reached(config: RunConfig, results: Sequence[ArmResult]) -> Table:
 
 
 def matrices(config: RunConfig, results: Sequence[ArmResult]) -> list[Table]:
-    """Every arm's improvement over every other one: a table for each metric that decides."""
-    if len(results) < 3:  # then the other tables have it all
+    """Return a table of improvements between all pairs of arms for each deciding metric."""
+    if len(results) < 3:  # the other tables show every pair
         return []
     return [
         (
@@ -156,19 +156,19 @@ def _cell(config: RunConfig, one: ArmResult, reference: ArmResult, name: str) ->
 
 def _matrices_as_html(config: RunConfig, results: Sequence[ArmResult]) -> list[str]:
     found = matrices(config, results)
-    about = "A row is an arm, a column what it is held against. In parentheses: not separated from zero."
-    head = [web.heading("Every arm against every other"), web.paragraph(about)] if found else []
+    about = "Rows are arms, columns their references. Differences in parentheses are not significant."
+    head = [web.heading("All pairs of arms"), web.paragraph(about)] if found else []
     return [*head, *(web.table(*table) for table in found)]
 
 
 def subject_of(config: RunConfig, arms: Iterable[str]) -> str | None:
-    """The arm that the others are there for: `tri_parent`, else that named after the config's strategy."""
+    """Return the arm under test: `tri_parent`, or else the one named after the config's strategy."""
     known = list(arms)
     return next((arm for arm in (SUBJECT, config.search.strategy) if arm in known), None)
 
 
 def verdict(config: RunConfig, results: Sequence[ArmResult]) -> str:
-    """Say what the subject is better than, by the test split if there is one; empty without a subject."""
+    """Return the verdict on the subject, by the test split if there is one; empty without a subject."""
     chosen = subject_of(config, (one.arm for one in results))
     subject = next((one for one in results if one.arm == chosen), None)
     others = [one for one in results if one.arm != chosen]
@@ -176,15 +176,15 @@ def verdict(config: RunConfig, results: Sequence[ArmResult]) -> str:
         return ""
     name = judged_of(config, results)[-1]
     if len(subject.metrics[name]) == 1:
-        return "Verdict: none, as one seed cannot tell a difference from chance; --seeds 3 or more gives one."
+        return "Verdict: none, because one seed cannot tell a difference from chance; use --seeds 3 or more."
     found: dict[str, list[str]] = {}
     for one in others:
         difference = paired_difference(subject.metrics[name], one.metrics[name], config.objective.mode)
         if difference.separated:
             found.setdefault("better than" if difference.low > 0 else "worse than", []).append(one.arm)
         else:
-            found.setdefault("not separated from", []).append(one.arm)
-    order = ("better than", "worse than", "not separated from")
+            found.setdefault("not significantly different from", []).append(one.arm)
+    order = ("better than", "worse than", "not significantly different from")
     said = "; ".join(f"{relation} {', '.join(found[relation])}" for relation in order if relation in found)
     chance = _chance(len(subject.metrics[name]))
     return f"Verdict, by {_words(name)}: {chosen} is {said}.{chance}"
@@ -198,13 +198,13 @@ def comparison_json(config: RunConfig, histories: Histories) -> str:
 
 
 def conclusion(config: RunConfig, histories: Histories) -> tuple[list[Table], str]:
-    """The tables and the verdict of a comparison, the same as on its page."""
+    """Return the tables and the verdict of a comparison, as on its page."""
     results = results_of(histories)
     return tables(config, results), verdict(config, results)
 
 
 def arms_of(histories: Histories) -> str:
-    """What each arm searched with, as YAML: its strategy, and what else is not the same for all arms."""
+    """Return each arm's strategy and options as YAML, with all other settings that differ between arms."""
     searches = {
         arm: next(iter(by_seed.values())).config.search.model_dump(mode="json", exclude={"loci"})
         for arm, by_seed in histories.items()
@@ -219,7 +219,7 @@ def arms_of(histories: Histories) -> str:
 
 
 def results_csv(results: Sequence[ArmResult], seeds: Sequence[int]) -> str:
-    """A row for each arm and seed."""
+    """Return results.csv, with one row per arm and seed."""
     text = io.StringIO()
     names = list(dict.fromkeys(name for one in results for name in one.metrics))
     writer = csv.writer(text, lineterminator="\n")
@@ -232,7 +232,7 @@ def results_csv(results: Sequence[ArmResult], seeds: Sequence[int]) -> str:
 
 
 def judged_of(config: RunConfig, results: Sequence[ArmResult]) -> list[str]:
-    """The metrics that decide: the objective's, and the same of the test split if all arms have it."""
+    """Return the deciding metrics: the objective's, and its counterpart on the test split if all have it."""
     fom = config.objective.metric
     both = dict.fromkeys((fom, fom.replace("validation_", "test_", 1)))
     return [name for name in both if all(name in one.metrics for one in results)]

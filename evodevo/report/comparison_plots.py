@@ -1,4 +1,4 @@
-"""The two pictures of a comparison, in the manner of figure 9 of the method's paper (arXiv 1901.03900)."""
+"""The two pictures of a comparison, in the style of figure 9 of the method's paper (arXiv 1901.03900)."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 COLOURS = ("#444444", "#0369a1", "#15803d", "#a16207", "#c2410c", "#7e22ce", "#be123c", "#0f766e")
 LINES = ("-", "--", ":", "-.")
-"""Of the arms after those for whom the colours suffice."""
+"""Line styles; each is used with all colours before the next one."""
 
 
 def fom_picture(config: RunConfig, histories: Histories) -> bytes:
-    """The best fom of each generation over epochs: mean over seeds, and least to greatest, as PNG.
+    """Draw the best fom of each generation over epochs, with mean and range over seeds, as PNG.
 
     If genomes grow, epochs are those of all members, and the best is that of all generations so far.
     """
@@ -43,7 +43,7 @@ def fom_picture(config: RunConfig, histories: Histories) -> bytes:
 
 
 def schedules_picture(config: RunConfig, histories: Histories) -> bytes:
-    """A panel a numeric hyperparameter: what the best members were trained with, over seeds, as PNG."""
+    """Draw the best members' schedules over seeds, with one panel per numeric hyperparameter, as PNG."""
     space = config.space()
     names = [name for name, locus in space.loci.items() if locus.type in ("float", "int")]
     figure = new_figure(8, 1 + 2.5 * max(1, len(names)))
@@ -68,21 +68,21 @@ def schedules_picture(config: RunConfig, histories: Histories) -> bytes:
 def _mean_and_envelope(
     axes: "Axes", values: np.ndarray, style: tuple[str, str], label: str, mean: Callable[..., np.ndarray]
 ) -> None:
-    """Draw float (seeds, epochs), NaN where there is none: epochs that half of the seeds have, or more.
+    """Draw the mean and range of values, float (seeds, epochs), for epochs that half of the seeds have.
 
-    A mean over fewer would jump to theirs at the end.
+    NaN marks missing values. With fewer seeds the mean would jump at the end.
     """
     at = np.flatnonzero(np.isfinite(values).mean(0) >= 0.5)
     low, middle, high = (f(values[:, at], axis=0) for f in (np.nanmin, mean, np.nanmax))
-    middle = middle.clip(low, high)  # rounding can put a mean of equal values beside them
-    at = at + 1  # epochs are counted from 1: what is drawn there is after that epoch
+    middle = middle.clip(low, high)  # the mean of equal values may differ from them by rounding
+    at = at + 1  # epochs count from 1: a value is drawn at the epoch that it follows
     colour, line = style
     axes.fill_between(at, low, high, color=colour, alpha=0.08, lw=0)
     axes.plot(at, middle, color=colour, ls=line, lw=1.8, label=label)
 
 
 def _epoch_axis(axes: "Axes", config: RunConfig, epochs: int) -> None:
-    """An x axis for the epochs of a line; with legs of so many steps, each leg counts as an epoch."""
+    """Set up the x axis for the epochs of a line; a leg of a number of steps counts as an epoch."""
     steps = config.search.steps_per_generation
     generation_axis(axes, epochs, "epochs" if steps is None else f"legs of {steps} steps")
     axes.set_xlim(0.5, max(1, epochs) + 0.5)
@@ -93,7 +93,7 @@ def _geometric_mean(values: np.ndarray, axis: int) -> Any:
 
 
 def _styles(count: int) -> list[tuple[str, str]]:
-    """A colour and a kind of line for each arm, no two alike among the first 32."""
+    """Return a colour and a line style for each arm; the first 32 are distinct."""
     return [
         (COLOURS[number % len(COLOURS)], LINES[number // len(COLOURS) % len(LINES)])
         for number in range(count)

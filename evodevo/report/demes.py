@@ -1,6 +1,6 @@
-"""Demes of a run: who migrated whither, and what came of each. For pictures see demes_plot.py.
+"""Reconstruct a run's migrations between demes, and their outcomes; demes_plot.py draws them.
 
-Nothing of it is in the journal: it follows from the foms of members and the layout of the demes.
+The journal has no record of migrations: they follow from the members' foms and the layout of the demes.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ Fate = Literal["died out", "lives on", "led to the best"]
 
 @dataclass(frozen=True)
 class Arrival:
-    """A copy of `migrant` was among the parents of another deme's members of a generation."""
+    """A migration: `migrant` was a candidate parent for the members of `deme` in `generation`."""
 
     generation: int
     migrant: Life
@@ -35,8 +35,8 @@ def layout_of(history: History) -> Layout | None:
 def arrivals_of(history: History) -> list[Arrival]:
     """Return all migrations so far, oldest first.
 
-    Their fate: whether descendants are among the newest generation or the ancestors of the best member. That
-    is a matter of parameters, or if members train from scratch, of hyperparameters.
+    The fate says whether a migrant has descendants in the newest generation or among the ancestors of the
+    best member, by parameters, or by hyperparameters if members train from scratch.
     """
     layout = layout_of(history)
     if layout is None:
@@ -64,16 +64,16 @@ def arrivals_of(history: History) -> list[Arrival]:
 
 
 def foms_by_deme(history: History, layout: Layout) -> Iterator[tuple[int, list[Foms]]]:
-    """Yield each generation with the foms of each deme's members, float64 (size,); NaN for none (yet)."""
+    """Yield each generation with the foms of each deme's members, float64 (size,); NaN if there is none."""
     for generation in range(len(history.generations)):
         yield generation, _foms(history, layout, generation)
 
 
 def deme_facts(history: History) -> dict[str, Any]:
-    """Return facts for summary.json; nothing of a run without demes.
+    """Return facts for summary.json; empty for a run without demes.
 
-    `best_foms`: the best of each deme in the whole run, None if no member has a fom. `line`: the demes
-    through which the α-line of the best member led, from its founder.
+    `best_foms`: the best fom of each deme in the whole run, None if no member has a fom. `line`: the demes
+    of the best member's α-line, from its founder on.
     """
     layout, demes = layout_of(history), history.config.search.demes
     if layout is None or demes is None:
@@ -95,7 +95,7 @@ def deme_facts(history: History) -> dict[str, Any]:
 
 
 def deme_text(facts: dict[str, Any]) -> str:
-    """Return the facts in words."""
+    """Return the facts as text."""
     demes = facts["demes"]
     foms = [f"{fom:.6g}" for fom in demes["best_foms"] if fom is not None]
     count, line = demes["migrations"], " → ".join(map(str, demes["line"]))
@@ -111,12 +111,12 @@ def _foms(history: History, layout: Layout, generation: int) -> list[Foms]:
 
 
 def _giver(history: History, life: Life) -> Life | None:
-    """Who gave a member its parameters, a mean as it is."""
+    """Return the parameter parent of a member, which may be a mean; None for a founder."""
     return history.by_id.get(life.birth.parent_params or "")
 
 
 def _parents(history: History, life: Life) -> set[str]:
-    """Those from whom a member has its parameters; from scratch, its hyperparameters."""
+    """Return the parents by parameters, or by hyperparameters if members train from scratch."""
     if history.inherits:
         alpha = history.alpha(life)
         return {alpha.id} if alpha else set()
@@ -124,7 +124,7 @@ def _parents(history: History, life: Life) -> set[str]:
 
 
 def _ancestry(history: History, lives: list[Life]) -> set[str]:
-    """Members and all their ancestors."""
+    """Return the ids of members and all their ancestors."""
     found: set[str] = set()
     waiting = list(lives)
     while waiting:

@@ -1,4 +1,4 @@
-"""A picture of a run's demes: the course of each, and who migrated whither."""
+"""A picture of a run's demes: the progress of each, and the migrations between them."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_PANELS = 36
-"""Of more demes only the migrations are drawn."""
+"""With more demes, only the migrations are drawn."""
 LONGEST_TITLE = 34
 COLOURS: dict[Fate, str] = {"died out": PALE, "lives on": INK, "led to the best": ACCENT}
 
 
 def demes_plot(history: History) -> bytes:
-    """The foms of each deme in a panel, arranged as in the grid, and below all migrations, as PNG."""
+    """Draw the foms of each deme in a grid of panels, and all migrations below, as PNG."""
     layout, demes = layout_of(history), history.config.search.demes
     assert layout is not None and demes is not None, "drawn of a run with demes"
     rows, columns = (1, *layout.sides)[-2:]
@@ -44,7 +44,7 @@ def demes_plot(history: History) -> bytes:
 
 
 def _draw_foms(history: History, layout: Layout, panels: "list[Axes]", columns: int) -> None:
-    """In each panel the deme's best and the range of its members; pale, the best of the other demes."""
+    """Draw each deme's best and range in its panel, with the best of the other demes in a pale colour."""
     config = history.config
     reach = [list[tuple[int, float, float, float]]() for _ in range(layout.count)]
     for generation, foms in foms_by_deme(history, layout):
@@ -71,7 +71,7 @@ def _draw_foms(history: History, layout: Layout, panels: "list[Axes]", columns: 
 
 
 def _title(history: History, deme: int) -> str:
-    """The number of a deme, and what it has of its own."""
+    """Return the number of a deme and the options that only it has."""
     demes = history.config.search.demes
     assert demes is not None
     own = [f"{name} {value}" for name, value in demes.options_of(deme).items()]
@@ -82,7 +82,7 @@ def _title(history: History, deme: int) -> str:
 
 
 def _draw_migrations(history: History, layout: Layout, axes: "Axes") -> None:
-    """A row of dots for each deme, the darker, the better its best member; lines are migrants."""
+    """Draw a row of dots for each deme, darker for a better best member, and a line for each migrant."""
     from matplotlib.colors import to_rgba
     from matplotlib.lines import Line2D
 

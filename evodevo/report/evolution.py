@@ -1,6 +1,6 @@
-"""An evolution as YOLOv5's users know it: evolve.csv, hyp_evolved.yaml and evolve.png.
+"""Write the files of YOLOv5's hyperparameter evolution: evolve.csv, hyp_evolved.yaml and evolve.png.
 
-They are made for runs in which every member is trained from scratch, so that its fom is a function of its
+They exist for runs in which every member is trained from scratch, so that its fom is a function of its
 hyperparameters alone. Members that failed or diverged are left out. The first two are written after every
 member (`write_evolution`), all three at the end and by `evodevo report`.
 """
@@ -38,26 +38,26 @@ YOLOV5_METRICS = {
     "validation_obj_loss": "val/obj_loss",
     "validation_cls_loss": "val/cls_loss",
 }
-"""Our names, and theirs."""
+"""Metric of this package -> YOLOv5's name for it."""
 CSV, YAML = "evolve.csv", "hyp_evolved.yaml"
 MOST_COLUMNS = 5
 COLOURS, DARKEST_PART = "plasma", 0.75
-"""A colour map, and the fraction of it that can be seen on white."""
+"""A colour map, and the fraction of it that is visible on white."""
 FEW = 30
-"""With fewer members than that a density means nothing, and all points have one colour."""
+"""With fewer members a density is meaningless, and all points have one colour."""
 BINS = 40
 DECADE = 10.0
 ABREAST = 20
-"""So many characters of labels have room beside each other below a panel."""
+"""Number of characters of labels that fit side by side below a panel."""
 LARGEST = 1e300
-"""What is beyond is written as it is, and not drawn."""
+"""Larger numbers are written unformatted, and not drawn."""
 SPREAD = 2.5
-"""Of a point in the density, in bins: a standard deviation."""
+"""Standard deviation of the Gaussian that smooths the density, in bins."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A member that is done. `hyperparameters` are those that counted."""
+    """A member that is done; `hyperparameters` are the expressed ones."""
 
     generation: int
     fom: float
@@ -67,9 +67,9 @@ class Evaluation:
 
 
 def evolve_csv(history: History) -> str:
-    """A row a member that is done, oldest first: metrics and hyperparameters, each 20 characters wide.
+    """Return one row per finished member, oldest first: metrics and hyperparameters, 20 characters each.
 
-    The metrics are YOLOv5's seven by its names where all of them are reported, else the workload's own.
+    The metrics are YOLOv5's seven, by its names, if all of them are reported, and otherwise the workload's.
     """
     evaluations = _evaluations(history)
     metrics = _metrics(evaluations)
@@ -84,14 +84,14 @@ def evolve_csv(history: History) -> str:
 
 
 def hyp_evolved_yaml(history: History) -> str:
-    """The best member's hyperparameters, exactly, under a header that says how far evolution came.
+    """Return the best member's exact hyperparameters as YAML, under a header with the state of the evolution.
 
-    Raises `ValueError` where no member is done.
+    Raises `ValueError` if no member is done.
     """
     evaluations = _evaluations(history)
     best = next((one for one in evaluations if one.best), None)
     if best is None:
-        raise ValueError("no member is done, so that none is the best")
+        raise ValueError("no member is done yet")
     metrics = _metrics(evaluations)
     header = [
         f"EvoDevo hyperparameter evolution: {history.config.run.name}",
@@ -106,15 +106,15 @@ def hyp_evolved_yaml(history: History) -> str:
 
 
 def without_results(text: str) -> str:
-    """Return the text of a hyp.yaml without the comment that an evolution put above it."""
+    """Return the text of a hyp.yaml without the header of an earlier evolution."""
     head = re.match(r"(?:#.*\n)+\n*", text)
     return text[head.end() :] if head and "# Best generation:" in head[0] else text
 
 
 def write_evolution(directory: Path) -> None:
-    """Write evolve.csv and hyp_evolved.yaml of the run in `directory` as far as it has come, each atomically.
+    """Write evolve.csv and hyp_evolved.yaml for the current state of the run in `directory`, each atomically.
 
-    Nothing is written as long as no member is done. Raises `OSError`, and `UsageError` for a damaged journal.
+    Nothing is written until a member is done. Raises `OSError`, and `UsageError` for a damaged journal.
     """
     history = load_history(directory / JOURNAL)
     if history.best:
@@ -123,11 +123,11 @@ def write_evolution(directory: Path) -> None:
 
 
 def evolve_plot(history: History) -> bytes:
-    """A panel a hyperparameter, as PNG: the fom of each member against the value that it had.
+    """Draw each member's fom against each hyperparameter, with one panel per hyperparameter, as PNG.
 
-    With `FEW` members or more, points have the colour of how many are around them, relative to the most
-    crowded place of their panel. The best member is marked, and its value is in the title. A number that
-    cannot evolve is a line; what cannot and is not a number is left out.
+    With `FEW` members or more, the colour of a point shows the density of points around it, relative to the
+    panel's maximum. The best member is marked, and its value is in the title. A number that cannot evolve is
+    drawn as a line; other values that cannot evolve are left out.
     """
     evaluations = _evaluations(history)
     space = history.config.space()
@@ -164,7 +164,7 @@ def evolve_plot(history: History) -> bytes:
     if loci and len(evaluations) >= FEW:
         from matplotlib.cm import ScalarMappable
 
-        label = "members around, relative to the most in the panel"
+        label = "density of members, relative to the panel's maximum"
         colours, shown = ScalarMappable(cmap=_colours()), panels[: len(loci)]
         figure.colorbar(colours, ax=shown, label=label, shrink=0.5, fraction=0.02, pad=0.01)
     best = f", the best (+) of generation {history.best.generation}" if history.best else ""
@@ -174,9 +174,9 @@ def evolve_plot(history: History) -> bytes:
 
 
 def density(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """How many points are around each, float (n,) in (0, 1], 1 being the most; of one or more points.
+    """Return the density around each of one or more points, float (n,) in (0, 1], relative to the maximum.
 
-    They are counted in a grid over their range, and the counts smoothed with a Gaussian.
+    Points are counted on a grid over their range, and the counts are smoothed with a Gaussian.
     """
     counts, *edges = np.histogram2d(x, y, bins=BINS)
     steps = np.arange(BINS)
@@ -220,7 +220,7 @@ def _draw_evolved(axes: "Axes", title: str, name: str, locus: Any, evaluations: 
         axes.set_xlim(-0.5, len(locus.labels) - 0.5)
     elif wide:
         axes.set_xscale("log")
-    else:  # within a decade a logarithmic axis has no room for its labels
+    else:  # a logarithmic axis has few labels within a decade
         from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=locus.type == "int"))
@@ -256,13 +256,13 @@ def _evaluations(history: History) -> list[Evaluation]:
 
 
 def _metrics(evaluations: Sequence[Evaluation]) -> dict[str, str]:
-    """The metrics that are shown, and the names of their columns."""
+    """Return the metrics to show, with the names of their columns."""
     reported = dict.fromkeys(name for one in evaluations for name in one.metrics)
     return YOLOV5_METRICS if YOLOV5_METRICS.keys() <= reported.keys() else {name: name for name in reported}
 
 
 def _cell(value: Any) -> str:
-    """Right-aligned: a number with five digits, text as it is, nothing for None."""
+    """Return a right-aligned cell: a number with five digits, text unchanged, blank for None."""
     if _is_number(value):
         return f"{value:20.5g}"
     return f"{'' if value is None else text_of(value):>20}"

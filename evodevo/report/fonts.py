@@ -1,7 +1,7 @@
-"""Which characters the fonts of this machine can show in a picture, and with which fonts.
+"""Find fonts on this machine for the characters of a picture.
 
-Matplotlib's own font has Latin, Greek, Cyrillic, Arabic and Hebrew letters; others are looked for in all
-fonts that are installed, once per process and character.
+Matplotlib's own font has Latin, Greek, Cyrillic, Arabic and Hebrew letters. Other characters are looked up in
+all installed fonts, once per process and character.
 """
 
 import functools
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 _found: dict[str, str | None] = {}
-"""Character that the default font does not have -> the family of a font that does, if there is one."""
+"""Character missing from the default font -> the family of a font that has it, or None."""
 
 
 def can_draw(text: str) -> bool:
@@ -19,12 +19,12 @@ def can_draw(text: str) -> bool:
 
 
 def further_families(texts: Iterable[str]) -> list[str]:
-    """Return the families of the fonts that texts need beside the default."""
+    """Return the font families that texts need in addition to the default."""
     return list(dict.fromkeys(filter(None, _families_of("".join(texts)).values())))
 
 
 def _readable(character: str) -> bool:
-    """Whether matplotlib writes the letters in their order: before 3.11 it knew only left to right."""
+    """Return whether matplotlib writes letters in the right order: before 3.11, only left to right."""
     from matplotlib import ft2font
 
     return unicodedata.bidirectional(character) not in ("R", "AL") or hasattr(ft2font, "LayoutItem")
@@ -45,7 +45,7 @@ def _default() -> frozenset[str]:
 
 
 def _look_for(characters: set[str]) -> None:
-    """Look for characters in all fonts, plain ones first, also those that matplotlib has not listed yet."""
+    """Look up characters in all installed fonts, plain ones first, including those new to matplotlib."""
     from matplotlib import font_manager
 
     manager, left = font_manager.fontManager, set(characters)
@@ -64,13 +64,13 @@ def _look_for(characters: set[str]) -> None:
 
 
 def _plainness(entry: Any) -> tuple[Any, ...]:
-    """Order fonts from upright ones of common weight to others."""
+    """Return a sort key that puts upright fonts of normal weight first."""
     weight = entry.weight if isinstance(entry.weight, int) else 400
     return entry.style != "normal", abs(weight - 400), "Sans" not in entry.name, entry.name, entry.fname
 
 
 def _characters(path: str) -> frozenset[str]:
-    """The characters of a font; none of a font that is made of pictures or cannot be read."""
+    """Return the characters of a font; empty if it is a bitmap font or cannot be read."""
     from matplotlib.ft2font import FT2Font
 
     try:

@@ -1,4 +1,4 @@
-"""The plot of a search over a function: the mean of each generation in a band, and the best so far."""
+"""Plot the optimisation of a function: the mean of each generation in a band, and the best so far."""
 
 import math
 from typing import TYPE_CHECKING
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def by_generation(history: History) -> list[tuple[int, float, float, float]]:
-    """Return (generation, mean, standard deviation, best so far) of each that has a fom.
+    """Return (generation, mean, standard deviation, best so far) of each generation that has a fom.
 
-    A history without generations (`pace: steady`) has one row per member, whose deviation is 0.
+    A history without generations (`pace: steady`) has one row per member, with deviation 0.
     """
     mode = history.config.objective.mode
     choose = min if mode == "min" else max
@@ -50,10 +50,10 @@ def progress_figure(history: History) -> "Figure":
     search = history.config.search
     about = f"{search.population} members, {search.generations} generations"
     axes.set_title(f"{history.config.run.name}: {about}", loc="left")
-    figure._repr_png_ = lambda: png(figure)  # type: ignore[attr-defined]  # so that a notebook shows it
+    figure._repr_png_ = lambda: png(figure)  # type: ignore[attr-defined]  # a notebook shows it
     return figure
 
 
 def progress_plot(history: History) -> bytes:
-    """Return the same as PNG."""
+    """Return the figure as PNG."""
     return png(progress_figure(history))

@@ -1,4 +1,4 @@
-"""What a run gained over the values that its loci were given: its first founder beside its best member."""
+"""Measure a run's gain over the given values of its loci: its first founder against its best member."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,14 +9,15 @@ from evodevo.run.history import History
 from evodevo.run.life import Life
 
 WORTH_A_RATIO = 1.1
-"""Of two figures whose ratio is smaller their difference says more."""
+"""Below this ratio of the two foms, their difference is shown instead."""
 
 
 @dataclass(frozen=True)
 class Gain:
-    """`given` is the fom of the member with the given values after its life; None if that `fate` was another.
+    """The gain of a run. `given` is the fom of the member with the given values; None if it did not succeed.
 
-    `trained` is how long its parameters had been trained, and those of the best, each in `unit`.
+    `fate` is that member's status. `trained` is how long its parameters and the best ones were trained, in
+    `unit`.
     """
 
     metric: str
@@ -29,9 +30,9 @@ class Gain:
 
     @property
     def times(self) -> float | None:
-        """How many times better the best is; None if it is not, or a ratio of the two means nothing.
+        """The ratio by which the best is better; None if it is not, or the ratio is meaningless.
 
-        Of an accuracy it is the errors that are so many times fewer.
+        For an accuracy it is the ratio of the errors.
         """
         if self.given is None:
             return None
@@ -42,45 +43,49 @@ class Gain:
 
     @property
     def _is_accuracy(self) -> bool:
-        """Whether the figures are fractions of what is right, so that the rest of 1 is errors."""
+        """Whether the foms are fractions of correct answers, so that 1 minus a fom is the error."""
         fractions = self.given is not None and 0.0 <= self.given <= 1.0 and 0.0 <= self.best <= 1.0
         return self.mode == "max" and "accuracy" in self.metric and fractions
 
     def text(self) -> str:
-        """The gain in words."""
+        """Return the gain as text."""
         given_for, best_for = self.trained
         lengths = f" (after {given_for:,} and {best_for:,} {self.unit})" if given_for != best_for else ""
         if self.given is None:
-            return f"the member with the given values {self.fate}; the best one came to {self.best:.4g}"
+            return f"the member with the given values {self.fate}; the best one reached {self.best:.4g}"
         change = f"{self.given:.4g} -> {self.best:.4g}{lengths}"
         if self.given == self.best:
             return f"none: {self.given:.4g} with the given values is the best"
         if (times := self.times) is None or times < WORTH_A_RATIO:
             return f"{change}, {self.best - self.given:+.3g}"
         ratio = f"{times:.1f}" if times < 100 else f"{times:,.0f}"
-        return f"{change}, errors {ratio} times fewer" if self._is_accuracy else f"{change}, {ratio} times"
+        return (
+            f"{change}, {ratio} times fewer errors"
+            if self._is_accuracy
+            else f"{change}, {ratio} times better"
+        )
 
 
 def gain_of(history: History) -> Gain | None:
-    """Return what was gained; None before there is a best member, or if no founder has the given values."""
+    """Return the gain; None if there is no best member yet, or if no founder has the given values."""
     founder, best = _founder(history), history.best
     if founder is None or best is None or best.fom is None or founder.outcome is None:
         return None
     objective, steps = history.config.objective, history.config.search.steps_per_generation
-    length = steps or 1  # a leg counts as an epoch where it is a number of steps
+    length = steps or 1  # a leg of a number of steps counts as an epoch
     trained = history.epochs_trained(founder) * length, history.epochs_trained(best) * length
     unit = "steps" if steps else "epochs"
     return Gain(objective.metric, objective.mode, founder.fom, best.fom, founder.status, trained, unit)
 
 
 def gain_facts(history: History) -> dict[str, Any]:
-    """What summary.json says of it."""
+    """Return the gain's facts for summary.json."""
     gain = gain_of(history)
     return {"given_fom": gain.given if gain else None, "times_better": gain.times if gain else None}
 
 
 def _founder(history: History) -> Life | None:
-    """The first founder, if it has the loci's `initial` values."""
+    """Return the first founder if it has the loci's `initial` values, else None."""
     founder = history.generations[0][0] if history.generations and history.generations[0] else None
     if founder is None or founder.slot != 0:
         return None

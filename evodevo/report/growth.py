@@ -1,4 +1,4 @@
-"""A plot of a search in which genomes grow: the mean and the best fom of each generation, phase by phase."""
+"""Plot a search in which genomes grow: the mean and best fom of each generation, phase by phase."""
 
 from collections.abc import Iterable
 
@@ -12,12 +12,12 @@ from evodevo.run.history import History
 
 
 def progress_plot(history: History) -> bytes:
-    """The plot of a run's foms as PNG: with phases if genomes grow in it."""
+    """Draw the plot of a run's foms as PNG, with phases if genomes grow."""
     return growth_plot(history) if history.config.search.phases else fom_plot(history)
 
 
 def growth_plot(history: History) -> bytes:
-    """Best, mean and envelope of each generation's foms, as PNG, with a line before each phase."""
+    """Draw best, mean and range of each generation's foms as PNG, with a line before each phase."""
     phases = history.config.search.phases
     assert phases is not None, "of runs in which genomes grow"
     figure = new_figure(8, 4.5)
@@ -46,7 +46,7 @@ def growth_plot(history: History) -> bytes:
 
 
 def means(history: History, generations: Iterable[int]) -> list[float]:
-    """Return the mean fom of each of some generations, of the members that have one."""
+    """Return the mean fom of each given generation, over the members that have one."""
     return [
         float(np.mean([life.fom for life in history.generations[at] if life.fom is not None]))
         for at in generations

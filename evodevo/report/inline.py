@@ -1,4 +1,4 @@
-"""What a notebook shows of a run, in its page: tables, plots, where it stands."""
+"""Representations of a run in a notebook: tables, plots and status."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,30 +6,26 @@ from typing import Any
 
 from evodevo.errors import UsageError
 from evodevo.report import web
-from evodevo.report.demes_plot import demes_plot
-from evodevo.report.evolution import evolve_plot
-from evodevo.report.growth import progress_plot
-from evodevo.report.pareto import differ_in_size, pareto_plot
-from evodevo.report.plots import drawn, schedule_plot
+from evodevo.report.pictures import draw_all
 from evodevo.run import files
 from evodevo.run.files import Missing
 from evodevo.run.history import History
 from evodevo.run.view import Status
 
 MOST_ROWS = 60
-"""Of a table in a notebook; of a longer one the first and the last are shown."""
+"""Maximum number of rows in a notebook; of a longer table the first and last rows are shown."""
 
 
 class Rows(list[dict[str, Any]]):
-    """A list of dicts, a row a member; the columns are those of history.csv."""
+    """A list of one dict per member, with the columns of history.csv."""
 
     def frame(self) -> Any:
-        """The same as a pandas frame. Raises `UsageError` if pandas is not installed."""
+        """Return the rows as a pandas frame. Raises `UsageError` if pandas is not installed."""
         try:
             import pandas as pd
         except ImportError:
             raise UsageError(
-                "pandas is not installed: pip install pandas, or use the rows as they are"
+                "pandas is not installed: pip install pandas, or use the rows directly"
             ) from None
         return pd.DataFrame(list(self))
 
@@ -45,10 +41,10 @@ class Rows(list[dict[str, Any]]):
 
 
 class Pictures(dict[str, bytes]):
-    """PNGs by their names, which a notebook shows one below the other."""
+    """PNGs by name, which a notebook shows one below the other."""
 
     def save(self, directory: Path | str) -> list[Path]:
-        """Write each to `directory/NAME.png`; return the paths."""
+        """Write each picture to `directory/NAME.png`; return the paths."""
         paths = {Path(directory, f"{name}.png"): png for name, png in self.items()}
         Path(directory).mkdir(parents=True, exist_ok=True)
         return files.replace_all(paths)
@@ -61,24 +57,17 @@ class Pictures(dict[str, bytes]):
 
 
 def pictures_of(history: History) -> Pictures:
-    """The plots of the report, as far as there is something to plot. Raises `UsageError`."""
-    drawings: dict[str, bytes | Missing] = {"fom": drawn(lambda: progress_plot(history))}
-    if history.in_generations and not history.config.search.phases:
-        drawings["schedule"] = drawn(lambda: schedule_plot(history))
-    if history.config.search.demes:
-        drawings["demes"] = drawn(lambda: demes_plot(history))
-    if not history.inherits and history.best:
-        drawings["evolve"] = drawn(lambda: evolve_plot(history))
-    if differ_in_size(history):
-        drawings["pareto"] = drawn(lambda: pareto_plot(history))
-    for name, png in drawings.items():
+    """Return the plots of the report. Raises `UsageError` if one cannot be drawn."""
+    found = Pictures()
+    for name, png in draw_all(history).items():
         if isinstance(png, Missing):
             raise UsageError(f"{name} cannot be drawn: {png}")
-    return Pictures({name: png for name, png in drawings.items() if not isinstance(png, Missing)})
+        found[name] = png
+    return found
 
 
 def status_rows(status: Status) -> list[tuple[str, str]]:
-    """Where a run stands, as labels and values."""
+    """Return a run's status as labels and values."""
     by_legs = status.legs > 1
     rows = [
         ("run", status.name),
@@ -104,7 +93,7 @@ def status_rows(status: Status) -> list[tuple[str, str]]:
 
 
 def status_html(status: Status) -> str:
-    """A table of the same, with a bar of the part that is done."""
+    """Return a run's status as an HTML table with a progress bar."""
     done = (
         status.legs_done if status.legs > 1 else status.generation + status.members_done / status.population
     )
@@ -114,7 +103,7 @@ def status_html(status: Status) -> str:
 
 
 def settings_html(pairs: Sequence[tuple[str, Any]], settings: Mapping[str, Any]) -> str:
-    """A table of labels and values, and one of hyperparameters."""
+    """Return an HTML table of labels and values, and one of hyperparameters."""
     return f"{web.labelled(pairs)}\n{web.labelled(settings.items())}"
 
 

@@ -1,4 +1,4 @@
-"""The best member of a run's last generation, beside the best of all."""
+"""Find the best member of a run's last generation."""
 
 from evodevo.evolution.fitness import best_first, is_usable
 from evodevo.run.history import History
@@ -8,7 +8,7 @@ from evodevo.run.life import Life
 def best_of_last(history: History) -> Life | None:
     """Return the best member of the last complete generation, if members are trained from scratch.
 
-    None where members inherit, so that later ones are trained longer, are born one by one, or have no fom.
+    None if members inherit (later ones are trained longer), are born one by one, or have no fom.
     """
     count = history.completed()
     if history.inherits or history.config.search.population == 1 or not count:

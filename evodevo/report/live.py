@@ -1,8 +1,8 @@
-"""A run as columns of numbers, for a page that draws it while it goes on: much history, few points.
+"""Convert a run to columns of numbers, for a page that draws it live with a bounded number of points.
 
-Of a large run a part of the members is shown, about `MOST` of them: always the best one's line; the newest
-generation with its ancestors, or if these are too many, as many α-lines as fit; of the others one in so many,
-evenly over generations and slots.
+About `MOST` members of a large run are shown: the best member's line; the newest generation with its
+ancestors, or as many of its α-lines as fit; and a sample of the others, spread evenly over generations and
+slots.
 """
 
 import math
@@ -23,7 +23,7 @@ from evodevo.run.life import Life
 from evodevo.run.view import brief
 
 MOST = 4000
-"""Members that are drawn, and links of one kind, of a large run; a little more when they matter."""
+"""Approximate limit for the members, and for the links of each kind, that are drawn."""
 MOST_WORKERS = 40
 MOST_FAILURES = 200
 MIGRANTS = "migrants"
@@ -35,12 +35,12 @@ FATES: Mapping[Fate, str] = {
 LONGEST_TEXT = 4000
 
 Columns = Mapping[str, Any]
-"""Arrays of floats, or lists of strings; all of one length."""
+"""Arrays of floats or lists of strings, all of the same length."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """The axis of one hyperparameter. `labels` are those of a choice, whose values are 0, 1, ... then."""
+    """The axis of a hyperparameter; a choice has `labels`, and its values are 0, 1, ..."""
 
     locus: str
     scale: str
@@ -49,43 +49,43 @@ class Panel:
 
 @dataclass(frozen=True)
 class Drawing:
-    """What figures a run needs. As long as it stays equal, new columns are enough."""
+    """The figures that a run needs. While it stays equal, only the columns have to be updated."""
 
     run: str
     metric: str
     mode: str
     independent: bool
-    """Each member trains from scratch, so that generations mean nothing."""
+    """Whether members are drawn one by one, because the run has no generations."""
     fom_scale: str
     panels: tuple[Panel, ...]
     generations: int
     population: int
     workers: tuple[str, ...]
     demes: int = 0
-    """How many demes the population is in; 0 for one population."""
+    """Number of demes; 0 for a single population."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A run to be drawn. The columns, by what they are of:
+    """The data of a run's figures. The groups of columns are:
 
-    fom           generation, best, median, low, high; in a steady run of all members so far
-    population    generation, slot, place, fom, fitness, children, hp.<locus>: a row for each member shown
-    best_line     the same, of the best member and its α-line, founder first
+    fom           generation, best, median, low, high; in a run without generations, of all members so far
+    population    generation, slot, place, fom, fitness, children, hp.<locus>: one row per member shown
+    best_line     the columns of population for the best member's α-line, founder first
     died_out, ancestors, best_steps
-                  x0, y0, x1, y1: from parent α to child, at their generations and places; of the lines
-                  that ended, those that lead to the newest generation, and the best one's
+                  x0, y0, x1, y1: from parent α to child, at their generations and places; for lines that
+                  ended, lines that lead to the newest generation, and the best member's line
     hyperparameter_parents
-                  the same, from parents a and b
-    demes         generation, best.<deme>; only if there are demes, as are
+                  x0, y0, x1, y1: from parents a and b to child
+    demes         generation, best.<deme>; only in a run with demes, like the next ones
     migrants.died_out, migrants.ancestors, migrants.best_steps
                   x0, y0, x1, y1: from the deme of a migrant, at its generation, to the deme in which it is
-                  a parent; by what came of its line
+                  a parent; grouped by the fate of its line
     seconds       worker, and the parts of its account
     failures      member, what, attempt, message, text: newest first
 
-    A member's `place` puts it beside those of its deme with the same α, so that α-lines cross only from deme
-    to deme. NaN where there is nothing (yet): fom and fitness of a generation at work, a hyperparameter whose
+    A member's `place` puts it next to members of its deme with the same α, so that α-lines cross only between
+    demes. Values are NaN if unknown: fom and fitness in an unfinished generation, and a hyperparameter whose
     condition does not hold.
     """
 
@@ -94,7 +94,7 @@ class Picture:
 
 
 def picture_of(history: History) -> Picture:
-    """The picture of a run as it stands."""
+    """Return the picture of a run in its current state."""
     fom = {name: _floats(values) for name, values in foms_by_generation(history).items()}
     seconds = _seconds(history)
     panels = tuple(_panels(history))
@@ -136,7 +136,7 @@ def _panels(history: History) -> Iterable[Panel]:
 
 
 def _ancestors(history: History) -> set[str]:
-    """The α-lines of the newest generation, without its own members."""
+    """Return the ids of the α-ancestors of the newest generation, without its own members."""
     found: set[str] = set()
     for life in history.generations[-1] if history.generations else []:
         parent = history.alpha(life)
@@ -147,7 +147,7 @@ def _ancestors(history: History) -> set[str]:
 
 
 def _newest_lines(history: History) -> set[str]:
-    """Return the newest generation with its α-lines, or evenly spread ones of it, as many as make `MOST`."""
+    """Return the newest generation with its α-lines, or an even sample of them of about `MOST` members."""
     found: set[str] = set()
     newest = history.generations[-1] if history.generations else []
     for index in sorted(range(len(newest)), key=_spread_out):
@@ -161,12 +161,12 @@ def _newest_lines(history: History) -> set[str]:
 
 
 def _spread_out(index: int) -> int:
-    """Return the index with its bits reversed: in this order, any first few lie evenly among all."""
+    """Return the index with its bits reversed; sorted by it, every prefix is spread evenly over all."""
     return int(f"{index:032b}"[::-1], 2)
 
 
 def _shown(history: History, wanted: set[str]) -> list[Life]:
-    """The members that are drawn, oldest first. Which they are changes seldom while the run grows."""
+    """Return the members to draw, oldest first; the selection changes rarely while the run grows."""
     every = math.ceil(sum(map(len, history.generations)) / MOST)
     return [
         life
@@ -176,9 +176,9 @@ def _shown(history: History, wanted: set[str]) -> list[Life]:
 
 
 def _places(history: History) -> dict[str, int]:
-    """Where each member stands in its generation: in the order of their αs, then of their slots.
+    """Return each member's place in its generation: ordered by the place of its α, then by slot.
 
-    Each deme has the places that its slots have.
+    The members of a deme take the places of its slots.
     """
     places: dict[str, int] = {}
     layout = layout_of(history)
@@ -200,7 +200,7 @@ def _places(history: History) -> dict[str, int]:
 
 
 class _Points:
-    """Makes rows of members."""
+    """Columns of members, computed with shared lookups."""
 
     def __init__(self, history: History, panels: Sequence[Panel], places: Mapping[str, int]) -> None:
         self._panels = panels
@@ -261,7 +261,7 @@ def _steps(
 
 
 def _demes(history: History, layout: Layout) -> dict[str, Columns]:
-    """The best of each deme by generation, and the newest migrations."""
+    """Return the best fom of each deme by generation, and the newest migrations."""
     rows = [
         [_best(foms, history.config.objective.mode) for foms in of_demes]
         for _, of_demes in foms_by_deme(history, layout)
@@ -285,12 +285,12 @@ def _demes(history: History, layout: Layout) -> dict[str, Columns]:
 
 
 def _best(foms: Foms, mode: Mode) -> float:
-    """Return the best of some foms; NaN if there are none yet."""
+    """Return the best fom; NaN if there is none yet."""
     return float(foms[best_first(foms, mode)[0]])
 
 
 def _seconds(history: History) -> Columns:
-    """Where each worker's seconds went, most at work first; those beyond `MOST_WORKERS` are summed up."""
+    """Return each worker's account, the busiest first; workers beyond `MOST_WORKERS` are summed up."""
     spent = {name: worker.seconds for name, worker in worker_accounts(history).items()}
     order = sorted(spent, key=lambda worker: -sum(spent[worker][part] for part in MEASURED))
     shown = order if len(order) <= MOST_WORKERS else order[: MOST_WORKERS - 1]
@@ -306,7 +306,7 @@ def _seconds(history: History) -> Columns:
 
 
 def _failures(history: History) -> Columns:
-    """Lost attempts, failed and diverged members, newest first."""
+    """Return the lost attempts and the failed and diverged members, newest first."""
     rows: list[tuple[str, str, str, str]] = []
     for life in reversed(list(history.lives())):
         if life.outcome and life.outcome.status == "failed":

@@ -1,4 +1,4 @@
-"""Names of a user's as text for pictures; those that no font of this machine can show are numbered."""
+"""Convert user-given names to text for pictures; names that no font can show are numbered."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,9 +12,9 @@ METRIC = "figure of merit"
 
 
 def plain(text: str, instead: str, longest: int = LONGEST_NAME) -> str:
-    """A user's text for a picture: no formula, nothing that is no character, not too long.
+    """Return a user's text for a picture, without formulas or invalid characters, and shortened.
 
-    `instead` stands for a text that no font can show.
+    `instead` replaces a text that no font can show.
     """
     text = _whole(text)
     if not can_draw(text):
@@ -23,27 +23,27 @@ def plain(text: str, instead: str, longest: int = LONGEST_NAME) -> str:
 
 
 def metric_name(config: RunConfig) -> str:
-    """The objective's metric, as words."""
+    """Return the name of the objective's metric as words."""
     return plain(config.objective.metric.replace("_", " "), METRIC)
 
 
 def locus_name(space: Space, name: str) -> str:
-    """The name of a locus as it stands; `locus 3` for the third one."""
+    """Return the name of a locus, or `locus 3` for the third one if no font can show it."""
     return plain(name, f"locus {list(space.loci).index(name) + 1}")
 
 
 def arm_name(arms: Iterable[str], arm: str) -> str:
-    """The name of an arm of a comparison, as words."""
+    """Return the name of an arm of a comparison as words."""
     return plain(arm.replace("_", " "), f"arm {list(arms).index(arm) + 1}")
 
 
 def labels(locus: Any) -> list[str]:
-    """The names of a locus' values; `choice 2` for the second one."""
+    """Return the names of a locus' choices, or `choice 2` for the second one if no font can show it."""
     return [plain(label, f"choice {at}", LONGEST_LABEL) for at, label in enumerate(locus.labels, 1)]
 
 
 def numbered(config: RunConfig, arms: Iterable[str] = ()) -> list[tuple[str, str]]:
-    """What pictures have instead of names, and the names."""
+    """Return the replaced names as pairs: the text in pictures, and the name."""
     names = [(METRIC, config.objective.metric)]
     for at, (name, locus) in enumerate(config.space().loci.items(), 1):
         names.append((f"locus {at}", name))
@@ -53,5 +53,5 @@ def numbered(config: RunConfig, arms: Iterable[str] = ()) -> list[tuple[str, str
 
 
 def _whole(text: str) -> str:
-    """The text, with what is no character written as its code."""
+    """Return the text with invalid characters written as escapes."""
     return text.encode(errors="backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""Members by their foms and numbers of parameters, and those that none surpasses in both."""
+"""Plot members by fom and number of parameters, with their Pareto front."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ SIZE = "parameters"
 
 @dataclass(frozen=True)
 class Point:
-    """A member that is done."""
+    """A member that is done and reported its parameters."""
 
     member: str
     parameters: float
@@ -22,7 +22,7 @@ class Point:
 
 
 def points_of(history: History) -> list[Point]:
-    """Return the members whose parameters are known, oldest first."""
+    """Return the members whose number of parameters is known, oldest first."""
     return [
         Point(life.id, life.outcome.metrics[SIZE], life.fom)
         for life in history.lives()
@@ -31,12 +31,12 @@ def points_of(history: History) -> list[Point]:
 
 
 def differ_in_size(history: History) -> bool:
-    """Whether there is a picture to draw."""
+    """Return whether members differ in their numbers of parameters, so that there is something to draw."""
     return len({point.parameters for point in points_of(history)}) > 1
 
 
 def front_of(points: Sequence[Point], mode: str) -> list[Point]:
-    """Return those that no other surpasses, smallest first: each is better than all that are not larger."""
+    """Return the Pareto front, smallest first: each point is better than all that are not larger."""
     sign = 1 if mode == "min" else -1
     front: list[Point] = []
     for point in sorted(points, key=lambda one: (one.parameters, sign * one.fom)):
@@ -46,9 +46,9 @@ def front_of(points: Sequence[Point], mode: str) -> list[Point]:
 
 
 def pareto_plot(history: History) -> bytes:
-    """Every member's fom against its parameters, as PNG; the front is a line, original and best are marked.
+    """Draw every member's fom against its parameters as PNG, with the front, the original and the best.
 
-    The original is the first member, if it has the values that the config gives.
+    The original is the first member if it has the values given in the config.
     """
     points, config = points_of(history), history.config
     front = front_of(points, config.objective.mode)
@@ -57,9 +57,7 @@ def pareto_plot(history: History) -> bytes:
     sizes, foms = [point.parameters for point in points], [point.fom for point in points]
     axes.plot(sizes, foms, "o", color=INK, ms=4, alpha=0.5, lw=0, label="a member")
     x, y = [point.parameters for point in front], [point.fom for point in front]
-    axes.step(
-        [*x, max(sizes)], [*y, y[-1]], where="post", color=ACCENT, lw=2, label="best of its size or less"
-    )
+    axes.step([*x, max(sizes)], [*y, y[-1]], where="post", color=ACCENT, lw=2, label="Pareto front")
     for name, member, marker in _marked(history):
         found = next((point for point in points if point.member == member), None)
         if found:
@@ -71,12 +69,12 @@ def pareto_plot(history: History) -> bytes:
     axes.set_ylabel(metric_name(config))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    axes.set_title(f"{config.run.name}: what size is worth", loc="left")
+    axes.set_title(f"{config.run.name}: fom by size", loc="left")
     return png(figure)
 
 
 def _marked(history: History) -> list[tuple[str, str, str]]:
-    """The original and the best: what they are called, their member, and their marker."""
+    """Return label, member and marker of the original and the best, if they exist."""
     space, first = history.config.space(), next(history.lives(), None)
     found = []
     if first and not space.without_initial() and first.birth.genome == space.given():

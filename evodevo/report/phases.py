@@ -1,4 +1,4 @@
-"""What the phases before a run were and found, for the report of the one that came last."""
+"""Describe the phases before a run, for the report of the last one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from evodevo.run.setup import JOURNAL
 
 @dataclass(frozen=True)
 class PhaseFacts:
-    """A phase of a run, as its journal has it; `history` is None where that is gone."""
+    """A phase and its history, which is None if its journal is gone."""
 
     run: str
     history: History | None
@@ -44,7 +44,7 @@ class PhaseFacts:
 
 
 def phases_of(directory: Path, history: History) -> list[PhaseFacts]:
-    """The phases up to the run in `directory`, itself the last; none where it follows no other."""
+    """Return the phases up to and including the run in `directory`; empty if it follows no other."""
     at = history.config.phase
     if not at:
         return []
@@ -53,10 +53,10 @@ def phases_of(directory: Path, history: History) -> list[PhaseFacts]:
 
 
 def phases_section(phases: Sequence[PhaseFacts]) -> list[str]:
-    """A table with a row for each phase, and a picture of each of those before the last; as HTML."""
+    """Return a table of the phases, and a picture of each but the last, as HTML."""
     if not phases:
         return []
-    headings = ["run", "status", "strategy", "members", "best", "searched, and the best's", "fixed"]
+    headings = ["run", "status", "strategy", "members", "best", "best values", "fixed"]
     pictures = [
         web.picture(phase.run, drawn(_picture(phase.history))) for phase in phases[:-1] if phase.history
     ]

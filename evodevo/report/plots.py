@@ -1,4 +1,4 @@
-"""Plots of a run: its foms, and each hyperparameter's population with the best line drawn through it."""
+"""Plots of a run: its foms, and the values of each hyperparameter with the best line."""
 
 import io
 import math
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def drawn(draw: Callable[[], bytes]) -> bytes | Missing:
-    """The picture as PNG, or why there is none: names and numbers of users can be beyond any plot."""
+    """Return the picture as PNG, or the reason it failed: user-given names and numbers may break a plot."""
     try:
         return draw()
     except Exception as why:
@@ -27,7 +27,7 @@ def drawn(draw: Callable[[], bytes]) -> bytes | Missing:
 
 
 def fom_plot(history: History) -> bytes:
-    """Best, median and envelope of each generation's foms, as PNG; of a steady run all foms, and the best."""
+    """Draw best, median and range of each generation's foms as PNG; without generations, all foms."""
     figure = new_figure(8, 4.5)
     axes = figure.subplots()
     foms, config, count = foms_by_generation(history), history.config, len(history.generations)
@@ -52,7 +52,7 @@ def fom_plot(history: History) -> bytes:
 
 
 def schedule_plot(history: History) -> bytes:
-    """A panel a hyperparameter: every member, coloured by fitness, and the best one's schedule, as PNG."""
+    """Draw one panel per hyperparameter: all members by fitness, and the best one's schedule, as PNG."""
     space = history.config.space()
     names = [name for name, locus in space.loci.items() if locus.evolves]
     import matplotlib
@@ -91,7 +91,7 @@ def schedule_plot(history: History) -> bytes:
 
 
 def _subject(history: History) -> str:
-    """What the panels show: the schedule of the best line, or of a search from scratch its members."""
+    """Return the title: the schedule of the best line, or the members of a search from scratch."""
     if not history.inherits:
         return f"all members; the best is {history.best.id}" if history.best else "all members"
     return f"the schedule of {history.best.id}" if history.best else "the schedule"
@@ -104,7 +104,7 @@ def _draw_line(axes: "Axes", line: Sequence[Life], heights: Sequence[float]) -> 
 
 
 def _heights(axes: "Axes", locus: Any) -> Any:
-    """Set up the y axis for a locus; returns what maps its values to heights."""
+    """Set up the y axis for a locus; return a function that maps its values to heights."""
     if locus.labels:
         axes.set_yticks(range(len(locus.labels)), labels(locus))
         axes.set_ylim(-0.5, len(locus.labels) - 0.5)
@@ -118,7 +118,7 @@ def _heights(axes: "Axes", locus: Any) -> Any:
 
 
 def generation_axis(axes: "Axes", count: int, label: str = "generation") -> None:
-    """An x axis for `count` generations."""
+    """Set up the x axis for `count` generations."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlabel(label)
@@ -128,14 +128,14 @@ def generation_axis(axes: "Axes", count: int, label: str = "generation") -> None
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure, its size in inches. Matplotlib is imported by the process that draws, when it does."""
+    """Return an empty figure of a size in inches; matplotlib is imported only by processes that draw."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def png(figure: "Figure") -> bytes:
-    """The figure as a PNG file, its texts in fonts that have their characters."""
+    """Return the figure as a PNG file, with fonts that have the characters of its texts."""
     import matplotlib
     from matplotlib.text import Text
 

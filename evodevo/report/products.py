@@ -1,10 +1,9 @@
-"""Everything that is made from a run's journal when it ends, or when somebody asks: written to its directory.
+"""Write everything that is derived from a run's journal to its directory, at its end or on request.
 
-history.csv, schedule.yaml, best.safetensors, soup.safetensors, summary.json, and report/ with index.html and
-PNGs (pareto.png if members differ in size, demes.png if there are demes); of a steady run evolve.csv,
-hyp_evolved.yaml and evolve.png in place of the picture of its schedule. There is none of a run in which
-genomes grow: it would have a panel for each locus of each block. They can be deleted and made again at any
-time.
+These are history.csv, schedule.yaml, best.safetensors, soup.safetensors, summary.json, and report/ with
+index.html and PNGs (pareto.png if members differ in size, demes.png if there are demes). If members train
+from scratch, evolve.csv, hyp_evolved.yaml and evolve.png are added. All files can be deleted and written
+again at any time.
 """
 
 import html
@@ -14,13 +13,10 @@ from pathlib import Path
 
 from evodevo.errors import UsageError
 from evodevo.report import web
-from evodevo.report.demes_plot import demes_plot
-from evodevo.report.evolution import evolve_csv, evolve_plot, hyp_evolved_yaml
-from evodevo.report.growth import progress_plot
+from evodevo.report.evolution import evolve_csv, hyp_evolved_yaml
 from evodevo.report.naming import numbered
-from evodevo.report.pareto import differ_in_size, pareto_plot
 from evodevo.report.phases import PhaseFacts, phases_of, phases_section
-from evodevo.report.plots import drawn, schedule_plot
+from evodevo.report.pictures import draw_all
 from evodevo.report.schedule import Schedule
 from evodevo.report.summary import summary_lines, summary_of
 from evodevo.report.tables import history_csv
@@ -32,7 +28,7 @@ from evodevo.run.setup import EXHIBITS, JOURNAL, job_of
 
 
 def write_products(directory: Path | str) -> list[Path]:
-    """Write all products of the run in `directory`; returns their paths. Raises `UsageError`."""
+    """Write all products of the run in `directory`; return their paths. Raises `UsageError`."""
     directory = Path(directory)
     history = load_history(directory / JOURNAL)
     phases = phases_of(directory, history)
@@ -40,42 +36,36 @@ def write_products(directory: Path | str) -> list[Path]:
     summary = {**summary_of(history), **told}
     report = directory / "report"
     if report.is_symlink():
-        raise UsageError(f"{report}: is a symbolic link, and a report is written to the run's own directory")
+        raise UsageError(f"{report} is a symbolic link; remove it, so that a report can be written there")
     report.mkdir(exist_ok=True)
     products: dict[Path, bytes | str | Missing] = {
         directory / "history.csv": history_csv(history),
         directory / "summary.json": json.dumps(summary, indent=2) + "\n",
     }
-    pictures = {report / "fom.png": drawn(lambda: progress_plot(history))}
     if history.best:
         products[directory / "schedule.yaml"] = Schedule.of(history, history.best).to_yaml()
-    if history.in_generations and not history.config.search.phases:
-        pictures[report / "schedule.png"] = drawn(lambda: schedule_plot(history))
-    if history.config.search.demes:
-        pictures[report / "demes.png"] = drawn(lambda: demes_plot(history))
     if not history.inherits and history.best:
         products[directory / "evolve.csv"] = evolve_csv(history)
         products[directory / "hyp_evolved.yaml"] = hyp_evolved_yaml(history)
-        pictures[directory / "evolve.png"] = drawn(lambda: evolve_plot(history))
-    if differ_in_size(history):
-        pictures[report / "pareto.png"] = drawn(lambda: pareto_plot(history))
+    pictures = draw_all(history)
+    for name, png in pictures.items():
+        products[(directory if name == "evolve" else report) / f"{name}.png"] = png
     exhibits = {path.name: path.read_bytes() for path in _own_files(directory / EXHIBITS)}
     best = _checkpoints(directory, history)
     missing = [f"{path.name}: {why}" for path, why in best.items() if isinstance(why, Missing)]
-    shown = {path.stem: png for path, png in pictures.items()}
-    page = _page(history, phases, shown, exhibits, missing)
-    return files.replace_all({**products, **pictures, **best, report / "index.html": page})
+    page = _page(history, phases, pictures, exhibits, missing)
+    return files.replace_all({**products, **best, report / "index.html": page})
 
 
 def _own_files(directory: Path) -> list[Path]:
-    """The files of a directory of the run's; links are not followed, wherever they lead."""
+    """Return the regular files of a directory of the run, without following links."""
     if directory.is_symlink():
         return []
     return [path for path in sorted(directory.glob("*")) if path.is_file() and not path.is_symlink()]
 
 
 def _checkpoints(directory: Path, history: History) -> dict[Path, bytes | Missing]:
-    """Those of the best member and of the soup, or why they cannot be had; nothing before they are there."""
+    """Return the checkpoints of the best member and the soup, or why they are missing, if there are any."""
     best = history.best.outcome.checkpoint if history.best and history.best.outcome else None
     soup = history.soup.checkpoint if history.soup else None
     url = job_of(history.config, directory, history.run_id).checkpoints_url
@@ -120,7 +110,7 @@ def _page(
 
 
 def _exhibit(name: str, data: bytes) -> list[str]:
-    """What the workload had to show of the best member: a picture, or text."""
+    """Return an exhibit of the workload, a picture or text, with its heading."""
     title = Path(name).stem.replace("_", " ").capitalize()
     shown = (
         web.picture(title, data) if name.endswith(".png") else web.preformatted(data.decode(errors="replace"))

@@ -1,4 +1,4 @@
-"""What a search from scratch did not train: hopeless members to their end, and equal ones twice."""
+"""Count the training that a search from scratch saved: early stops, and members equal to others."""
 
 from collections import Counter
 from typing import Any
@@ -8,10 +8,10 @@ from evodevo.run.life import Life
 
 
 def savings_of(history: History) -> dict[str, Any]:
-    """Return facts for summary.json; nothing if nothing was saved.
+    """Return facts for summary.json; empty if nothing was saved.
 
-    `not_trained_again`: members that have the outcome of an equal one. `stopped_early`: members by the rule
-    that ended them; `saved_epochs` (or `saved_steps`) is what these had left.
+    `not_trained_again`: number of members that took the outcome of an equal one. `stopped_early`: number of
+    members by the rule that ended them; `saved_epochs` (or `saved_steps`) is what they had left.
     """
     search, facts = history.config.search, dict[str, Any]()
     shared = sum(life.same_as is not None for life in history.lives())
@@ -28,12 +28,12 @@ def savings_of(history: History) -> dict[str, Any]:
 
 
 def _rule_of(life: Life) -> str | None:
-    """The rule that ended a life, or one of its repeats, before the last leg."""
+    """Return the rule that ended a life, or one of its repeats, before the last leg; else None."""
     return life.stopped or next((leg.stopped for leg in life.legs if leg.stopped), None)
 
 
 def _left(history: History, life: Life) -> int:
-    """Legs of a life that a rule has saved: those left of its repeats, and repeats that did not begin."""
+    """Return the number of legs that a rule saved: the rest of stopped repeats, and repeats not begun."""
     legs, begin, left = history.config.search.legs, 0, 0
     ends = [(at + 1, leg.stopped) for at, leg in enumerate(life.legs) if leg.again]
     if life.outcome:
@@ -47,7 +47,7 @@ def _left(history: History, life: Life) -> int:
 
 
 def savings_text(facts: dict[str, Any]) -> str:
-    """The facts in words; empty if there are none."""
+    """Return the facts as text; empty if there are none."""
     said = []
     if shared := facts.get("not_trained_again"):
         said.append(f"{_members(shared)} equal to another one and not trained again")

@@ -1,12 +1,12 @@
-"""The schedule of a member: the hyperparameters of each epoch that its parameters were trained with.
+"""The schedule of a member: the hyperparameters with which its parameters were trained in each epoch.
 
-It is what a run finds. Use it in any training loop:
+It is the result of a run. Use it in any training loop:
 
     schedule = Schedule.load("checkpoints/quickstart/schedule.yaml")
     for epoch in range(schedule.epochs):
         settings = schedule.at(epoch)  # {"learning_rate": 0.05, ...}
 
-or in a trainer of Hugging Face's or Lightning's, as a callback.
+or as a callback of a Hugging Face or Lightning trainer.
 """
 
 import bisect
@@ -26,10 +26,10 @@ from evodevo.run.life import Life, Mean
 
 @dataclass(frozen=True)
 class Entry:
-    """One life: whose it was, its training seed, its genome (all loci), and what of that counts.
+    """One life: its member, training seed, genome (all loci) and hyperparameters (the expressed loci).
 
-    It lasted `legs` legs, of `epochs` epochs together; if a leg was a number of optimizer steps, of `steps`,
-    and each leg counts as an epoch.
+    It lasted `legs` legs and `epochs` epochs in total. If a leg was a number of optimizer steps, the total is
+    `steps`, and each leg counts as an epoch.
     """
 
     member: str
@@ -41,15 +41,17 @@ class Entry:
     legs: int = 1
     steps: int | None = None
     mean_of: int = 1
-    """How many members' mean it began from; of one alone its parameters."""
+    """Number of members whose mean it started from; 1 for a single parent."""
     networks: Sequence[Mapping[str, Any]] = ()
-    """With `search.ploidy` above 1, of each network: `member`, `training_seed`, `hyperparameters`, `genome`.
-    Each has a line of its own; what the entry says besides is of the first one's."""
+    """With `search.ploidy` above 1, each network's `member`, `training_seed`, `hyperparameters` and `genome`.
+
+    Networks have separate lines; the other fields of the entry describe the first one's.
+    """
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The α-line of `member`, first epoch first."""
+    """The α-line of `member`, from the first epoch on."""
 
     run: str
     member: str
@@ -58,8 +60,8 @@ class Schedule:
     checkpoint_sha256: str | None
     entries: Sequence[Entry]
     start: Mapping[str, Any] | None = None
-    """If the parameters of the first life are of another run: `run`, `member`, `epochs` trained before, and
-    `checkpoint_sha256`. The epochs of the schedule are those that came after."""
+    """Origin of the first parameters if they come from another run: `run`, `member`, `epochs` trained so far
+    and `checkpoint_sha256`. The schedule covers only the epochs after that."""
 
     @property
     def epochs(self) -> int:
@@ -75,7 +77,7 @@ class Schedule:
         return web.table(["epoch", *names], rows)
 
     def at(self, epoch: int) -> dict[str, Any]:
-        """The hyperparameters of an epoch, counted from 0. Raises `IndexError` past the end."""
+        """Return the hyperparameters of an epoch, counted from 0. Raises `IndexError` past the end."""
         if not 0 <= epoch < self.epochs:
             raise IndexError(f"the schedule has epochs 0 to {self.epochs - 1}, not {epoch}")
         ends = itertools.accumulate(entry.epochs for entry in self.entries)
@@ -84,24 +86,24 @@ class Schedule:
     def hugging_face_callback(self, apply: callbacks.Apply | None = None) -> Any:
         """Return a callback for `transformers.Trainer` that sets the hyperparameters of each epoch.
 
-        What the optimizer has a setting for (`learning_rate`, `weight_decay`, `momentum`, ...) is set in all
-        its groups, a weight decay only in those that have one. `apply(settings, model)` is called with all
-        others when an epoch begins. A scheduler multiplies the learning rate; the Trainer has one that
-        does, unless `lr_scheduler_type="constant"`. Raises `UsageError`, also from `train()`, for a training
-        that is longer than the schedule and for what neither the optimizer nor `apply` takes.
+        Hyperparameters that the optimizer has (`learning_rate`, `weight_decay`, `momentum`, ...) are set in
+        all its groups, a weight decay only in those that have one. `apply(settings, model)` is called with
+        all others at the start of each epoch. A scheduler multiplies the learning rate, and the Trainer uses
+        one unless `lr_scheduler_type="constant"`. Raises `UsageError`, also from `train()`, if the training
+        is longer than the schedule, or a hyperparameter fits neither the optimizer nor `apply`.
         """
         return callbacks.hugging_face(self, apply)
 
     def lightning_callback(self, apply: callbacks.Apply | None = None) -> Any:
-        """Return the same for the `Trainer` of Lightning, `lightning.pytorch` or `pytorch_lightning`.
+        """Return a callback for Lightning's `Trainer`, of `lightning.pytorch` or `pytorch_lightning`.
 
-        The model that `apply` gets is the LightningModule.
+        It works like `hugging_face_callback`; the model passed to `apply` is the LightningModule.
         """
         return callbacks.lightning(self, apply)
 
     @classmethod
     def of(cls, history: History, life: Life) -> Self:
-        """The schedule of a member of a run."""
+        """Return the schedule of a member of a run."""
         space, steps = history.config.space(), history.config.search.steps_per_generation
         entries = [
             Entry(
@@ -131,15 +133,15 @@ class Schedule:
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
-        """Read a schedule.yaml. Raises `UsageError` where it is none."""
+        """Read a schedule.yaml. Raises `UsageError` if it is not a valid one."""
         data = yaml_text.read(Path(path), "the schedule.yaml of a run")
         try:
             return cls(entries=[_entry(**epoch) for epoch in data.pop("epochs")], **data)
         except (KeyError, TypeError, AttributeError) as why:
-            raise UsageError(f"{path}: is no schedule of evodevo's: {why}") from None
+            raise UsageError(f"{path} is not a schedule of evodevo: {why}") from None
 
     def to_yaml(self) -> str:
-        """The text of schedule.yaml."""
+        """Return the text of schedule.yaml."""
         head = {
             "run": self.run,
             "member": self.member,
@@ -174,9 +176,9 @@ def _began_from(history: History, life: Life) -> int:
 
 
 def _networks(history: History, life: Life) -> list[Sequence[dict[str, Any]]]:
-    """Return for each entry of the schedule of an ensemble how each of its networks was trained then.
+    """Return the training of each network of an ensemble for each entry of its schedule.
 
-    Nothing for members with one network, and if the lines of networks have different lengths.
+    Empty for members with one network, and if the networks' lines differ in length.
     """
     search, space = history.config.search, history.config.space()
     lines = [networks.line_of(history, life, at) for at in range(search.ploidy)]
@@ -197,30 +199,30 @@ def _networks(history: History, life: Life) -> list[Sequence[dict[str, Any]]]:
 
 
 def _entry(*, epoch: int, genome: Mapping[str, Any] | None = None, **values: Any) -> Entry:
-    """An entry as the file has it: the genome is left out where all of it counts.
+    """Return an entry from its data in the file, which omits the genome if all of it is expressed.
 
-    Raises `TypeError` for what an entry cannot have.
+    Raises `TypeError` for invalid data.
     """
     for name in ("epochs", "legs", "steps", "mean_of"):
         if (value := values.get(name, 1)) is not None and (type(value) is not int or value < 1):
-            raise TypeError(f"{name} should be a number, 1 or more, not {value!r}")
+            raise TypeError(f"{name} should be a whole number, 1 or more, not {value!r}")
     for name, value in (("hyperparameters", values["hyperparameters"]), ("genome", genome)):
         if value is not None and not (
             isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
         ):
-            raise TypeError(f"{name} should be values by their names, not {value!r}")
+            raise TypeError(f"{name} should map names to values, not {value!r}")
     for network in values.get("networks", ()):
         if not (
             isinstance(network, Mapping)
             and isinstance(network.get("genome"), Mapping)
             and type(network.get("training_seed")) is int
         ):
-            raise TypeError(f"networks should have each a genome and a training_seed, not {network!r}")
+            raise TypeError(f"each network should have a genome and a training_seed, not {network!r}")
     return Entry(genome=values["hyperparameters"] if genome is None else genome, **values)
 
 
 def _legs(history: History, life: Life) -> int:
-    """How many legs a life had (of repeats the longest), or is to have; of another run's none are known."""
+    """Return the legs of a life: of its longest repeat if it is over, else as configured."""
     life = history.by_id.get(life.same_as or "", life)
     if life.outcome is None or life.same_as is not None:
         return history.config.search.legs
@@ -229,7 +231,7 @@ def _legs(history: History, life: Life) -> int:
 
 
 def _start(history: History) -> dict[str, Any] | None:
-    """The parameters that the founders of a run start from, as the file has it."""
+    """Return the origin of the founders' parameters in the form of the file; None if there is none."""
     origin = history.origin
     if origin is None or origin.checkpoint is None:
         return None

@@ -1,7 +1,6 @@
-"""How members stand among those they are compared with.
+"""Compare members with their group.
 
-That is their generation, or their deme's part of it; in a steady run, which has none to speak of, it is all
-members.
+The group is their generation, or their deme's share of it; in a run without generations, all members.
 """
 
 import bisect
@@ -15,10 +14,10 @@ from evodevo.run.history import History
 
 
 def fitness_by_member(history: History) -> dict[str, float]:
-    """Relative fitness by member id, of the members of complete generations; in a steady run, of all done.
+    """Return relative fitness by member id for complete generations; without generations, for all done.
 
-    In demes it is relative to the member's own deme. A strategy of a user's own is not asked, as looking at a
-    run must run no code of its config's: its members have the fitness that strategies have by default.
+    With demes it is relative to the member's deme. A user's strategy is not called, because viewing a run
+    must not run code that its config names: its members get the default fitness.
     """
     config = history.config
     search = config.search
@@ -45,9 +44,9 @@ def fitness_by_member(history: History) -> dict[str, float]:
 
 
 def foms_by_generation(history: History) -> dict[str, list[float]]:
-    """Columns: generation, best, median, low, high; a row a generation that has foms.
+    """Return the columns generation, best, median, low and high, with one row per generation that has foms.
 
-    In a steady run a row is of a member and of all that were born before it.
+    Without generations, a row covers a member and all that were born before it.
     """
     columns: dict[str, list[float]] = {"generation": [], "best": [], "median": [], "low": [], "high": []}
     for generation, foms in _sorted_foms(history):
@@ -61,7 +60,7 @@ def foms_by_generation(history: History) -> dict[str, list[float]]:
 
 
 def fom_scale(lows: Iterable[float], highs: Iterable[float]) -> str:
-    """The scale of an axis for foms: log where they are positive and lie more than a decade apart."""
+    """Return the scale of an axis for foms: log if they are positive and span more than a decade."""
     low, high = min(lows, default=0.0), max(highs, default=0.0)
     return "log" if low > 0 and high > 10 * low else "linear"
 

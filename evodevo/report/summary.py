@@ -1,4 +1,4 @@
-"""A run in a few numbers: summary.json, and the table that a person sees at its end."""
+"""Summarise a run: the data of summary.json, and the table shown at its end."""
 
 from collections import Counter
 from typing import Any
@@ -15,17 +15,17 @@ from evodevo.run.stopping import member_epochs
 from evodevo.run.view import brief
 
 SMALLEST_SHARE = 0.005
-"""Of the account; smaller parts are not said in words."""
+"""Smaller fractions of the account are omitted from the table."""
 MOST_NOTES = 3
-"""Kinds of notes that are said in words."""
+"""Maximum number of distinct notes in the table."""
 
 
 def summary_of(history: History) -> dict[str, Any]:
-    """What summary.json holds.
+    """Return the data of summary.json.
 
-    `seconds` are of workers: an account (see `report.account`) of `training_s` times `workers`.
-    `hidden_save_s` was spent on publishing checkpoints while something else went on, so it cost no time.
-    `notes`, if there are any: each, and how many members have it.
+    `seconds` are worker seconds: an account (see `report.account`) of `training_s` times `workers`.
+    `hidden_save_s` was spent on publishing checkpoints during other work, so it cost no time. `notes`, if
+    there are any, map each note to the number of members that have it.
     """
     best, last, notes = history.best, best_of_last(history), _notes(history)
     return {
@@ -59,7 +59,7 @@ def summary_of(history: History) -> dict[str, Any]:
 
 
 def summary_lines(history: History) -> list[tuple[str, str]]:
-    """The summary in words, a pair of label and value a line."""
+    """Return the summary as text, one pair of label and value per line."""
     facts = summary_of(history)
     reason = f": {brief(facts['reason'])}" if facts["reason"] else ""
     lines = [
@@ -95,13 +95,13 @@ def summary_lines(history: History) -> list[tuple[str, str]]:
 
 
 def _of_last(facts: dict[str, Any]) -> str:
-    """The best of the last generation, of a run that has one; empty for others."""
+    """Return the best of the last generation as text; empty if the facts have none."""
     last = facts.get("best_of_last_generation")
     return f"{last['fom']:.6g} (member {last['member']})" if last else ""
 
 
 def _network_facts(history: History) -> dict[str, int]:
-    """Of ensembles, what they cost: a network-epoch is an epoch of one network."""
+    """Return the cost of ensembles in network-epochs (epochs of one network); empty for single networks."""
     ploidy = history.config.search.ploidy
     if ploidy == 1:
         return {}
@@ -109,7 +109,7 @@ def _network_facts(history: History) -> dict[str, int]:
 
 
 def _workers(facts: dict[str, Any]) -> str:
-    """How many workers there were, and how many members each trained."""
+    """Return the number of workers, and of members at once on each, as text."""
     members = facts.get("members_per_worker")
     return f"{facts['workers']} x {members} members" if members else str(facts["workers"])
 
@@ -124,9 +124,9 @@ def _soup(soup: Soup) -> dict[str, Any]:
 
 
 def _soup_lines(soup: Soup, facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """What the soup is, beside the best member."""
+    """Return the lines about the soup."""
     count = len(soup.of)
-    made_of = f"the mean of {count} members" if count > 1 else "one member, as no mean was better"
+    made_of = f"the mean of {count} members" if count > 1 else "one member, because no mean was better"
     return [
         ("soup", f"{facts['metric']} {soup.fom:.6g} ({made_of})"),
         *((f"  soup {name}", f"{value:.6g} (never selected by)") for name, value in soup.test.items()),
@@ -134,7 +134,10 @@ def _soup_lines(soup: Soup, facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _notes(history: History) -> dict[str, int]:
-    """Notes on outcomes, those of the most members first; not those that say whose outcome one is."""
+    """Return notes on outcomes with their numbers of members, most common first.
+
+    Members that took the outcome of an equal one are skipped.
+    """
     found: Counter[str] = Counter()
     for life in (one for one in history.births if not one.same_as):
         found.update(list(dict.fromkeys(note for outcome in life.outcomes() for note in outcome.notes)))
@@ -168,4 +171,4 @@ def _shares(seconds: dict[str, float], hidden_s: float) -> str:
         for part in PARTS
         if part in (*MEASURED, "wait") or seconds[part] / whole >= SMALLEST_SHARE
     )
-    return f"{shares} (and {hidden_s:.1f} s of save while training went on)" if hidden_s >= 0.05 else shares
+    return f"{shares} (and {hidden_s:.1f} s of save during training)" if hidden_s >= 0.05 else shares

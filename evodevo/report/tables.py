@@ -1,4 +1,4 @@
-"""A run as a table, a row a member."""
+"""A run as a table with one row per member."""
 
 import csv
 import io
@@ -15,12 +15,12 @@ SECONDS = ("load", "train", "eval", "save")
 
 
 def history_rows(history: History) -> list[dict[str, Any]]:
-    """A row for every member that was born, oldest first; None where there is nothing to say.
+    """Return one row per member born, oldest first; missing values are None.
 
     Columns: generation, slot, deme (if there are any), member, the three parents, networks (if members have
     several: the parent of each), genomes (if each network has its own), status, fom, fitness, attempt, legs
-    (if there can be several), worker, load_s, train_s, eval_s, save_s, wait_s, then hp.<locus> (None where
-    its condition does not hold) and metric.<name>; last, if a member has any, notes.
+    (if there can be several), worker, load_s, train_s, eval_s, save_s, wait_s, then hp.<locus> (None if its
+    condition does not hold) and metric.<name>; last, if a member has any, notes.
     """
     if not history.generations:
         return []
@@ -58,7 +58,7 @@ def history_rows(history: History) -> list[dict[str, Any]]:
 
 
 def history_csv(history: History) -> str:
-    """The rows as CSV; floats read back the same, also nan, inf and -inf; lists are JSON."""
+    """Return the rows as CSV; floats, including nan and inf, read back unchanged, and lists are JSON."""
     rows = history_rows(history)
     text = io.StringIO()
     if rows:
@@ -69,29 +69,29 @@ def history_csv(history: History) -> str:
 
 
 def _in_csv(value: Any) -> Any:
-    """A value of a cell; text that a spreadsheet would take for a formula begins with an apostrophe."""
+    """Return the value of a cell; text that a spreadsheet would read as a formula gets an apostrophe."""
     text = text_of(value) if isinstance(value, list) else value
     return f"'{text}" if isinstance(text, str) and text.startswith(FORMULA) else text
 
 
 def _notes(life: Life) -> str | None:
-    """The notes on all legs, each once."""
+    """Return the distinct notes on all legs; None if there are none."""
     return "; ".join(dict.fromkeys(note for outcome in life.outcomes() for note in outcome.notes)) or None
 
 
 def _networks(life: Life) -> list[str | None] | None:
-    """The member that each of several networks is from; None for a founder, whose networks are its own."""
+    """Return the parent of each network; None for a founder, whose networks are new."""
     parents = [network.parent for network in life.birth.networks]
     return parents if any(parents) else None
 
 
 def _genomes(life: Life) -> list[Any]:
-    """The genome of each of several networks, where each has its own."""
+    """Return the genome of each network of an ensemble."""
     return [dict(network.genome or life.birth.genome) for network in life.birth.networks]
 
 
 def _seconds(life: Life) -> dict[str, float | None]:
-    """Seconds over all legs, None if no worker measured them; wait_s is from birth to the last leg."""
+    """Return seconds over all legs, None if not measured; wait_s is from birth to the last leg's start."""
     measured = any(outcome.seconds for outcome in life.outcomes())
     wait = None if life.started_at is None else round(max(0.0, life.started_at - life.born_at), 3)
     return {**{f"{part}_s": life.seconds_of(part) if measured else None for part in SECONDS}, "wait_s": wait}

@@ -1,4 +1,4 @@
-"""Pages of HTML with everything inside one file, so that they can be sent to somebody."""
+"""Build self-contained HTML pages, which can be shared as a single file."""
 
 import base64
 import html
@@ -11,7 +11,7 @@ from evodevo.run.files import Missing
 
 
 def page(title: str, *parts: str) -> str:
-    """A whole page; the parts are HTML already."""
+    """Return a whole page; `parts` are HTML."""
     template = string.Template(resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
     return template.substitute(title=html.escape(title), body="\n".join(parts))
 
@@ -25,15 +25,15 @@ def paragraph(text: str) -> str:
 
 
 def picture(name: str, png: bytes | Missing) -> str:
-    """A PNG, or in words why there is none."""
+    """Return a PNG as an image, or a paragraph that says why it is missing."""
     if isinstance(png, Missing):
         return paragraph(f"{name}: {png}")
     return f'<img alt="{html.escape(name)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
 
 
 def legend(numbered: Sequence[tuple[str, str]]) -> list[str]:
-    """What pictures have instead of names that no font could show; nothing if there are none."""
-    about = "No font of the machine that drew the pictures has these names; the pictures number them:"
+    """Return a table of the names that pictures replace by numbers; empty if there are none."""
+    about = "The pictures show numbers for these names, which no font on the machine can draw:"
     return [paragraph(about), labelled(numbered)] if numbered else []
 
 
@@ -42,7 +42,7 @@ def preformatted(text: str) -> str:
 
 
 def labelled(pairs: Iterable[tuple[str, Any]]) -> str:
-    """A table of labels and values."""
+    """Return a table of labels and values."""
     rows = "\n".join(
         f"<tr><th>{html.escape(key)}</th><td>{html.escape(str(value))}</td></tr>" for key, value in pairs
     )
@@ -50,7 +50,7 @@ def labelled(pairs: Iterable[tuple[str, Any]]) -> str:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table with a row of headings."""
+    """Return a table with a row of headings."""
     head = "".join(f"<th>{html.escape(text)}</th>" for text in headings)
     body = "\n".join(
         "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows

@@ -1,4 +1,7 @@
-"""Many runs on one cluster. `dask scheduler --preload evodevo.service [--runs-dir DIR]` loads it."""
+"""A scheduler preload that hosts many runs on one cluster.
+
+Load it with `dask scheduler --preload evodevo.service [--runs-dir DIR]`.
+"""
 
 import os
 import sys
@@ -12,24 +15,20 @@ if TYPE_CHECKING:
 
 
 SWITCH_INTERVAL_S = 0.0005
-"""Between Python threads, instead of 5 ms: the event loop does not wait for a thread that computes."""
+"""Python's thread switch interval; its default, 5 ms, lets a computing thread delay the event loop."""
 
 
 @click.command()
-@click.option(
-    "--runs-dir", default="checkpoints", show_default=True, help="Where runs have their directories."
-)
-@click.option(
-    "--recover/--no-recover", default=True, help="Carry on the unfinished runs that are found there."
-)
+@click.option("--runs-dir", default="checkpoints", show_default=True, help="Directory for runs.")
+@click.option("--recover/--no-recover", default=True, help="Resume the unfinished runs found there.")
 @click.option(
     "--page-token-file",
     type=click.Path(exists=True, dir_okay=False),
-    help="A file with the page token; by default it is in the variable EVODEVO_PAGE_TOKEN. Who knows it can "
-    "cancel runs on the page; without one nobody can, there.",
+    help="A file with the page token; the default is the variable EVODEVO_PAGE_TOKEN. The token is needed to "
+    "view runs on the page, and allows cancelling them; without a token, runs cannot be cancelled there.",
 )
 def dask_setup(scheduler: "Scheduler", runs_dir: str, recover: bool, page_token_file: str | None) -> None:
-    """Called by Dask when the scheduler starts."""
+    """Install the service and its page; Dask calls this when the scheduler starts."""
     from evodevo.service.plugin import Service
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)

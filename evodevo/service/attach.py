@@ -1,4 +1,4 @@
-"""Attach the service to a running cluster: LocalCluster, Kubernetes, Coiled, a plain `dask scheduler`.
+"""Attach the service to a running cluster: LocalCluster, Kubernetes, Coiled or a plain `dask scheduler`.
 
 import distributed, evodevo
 
@@ -22,30 +22,30 @@ from evodevo.versions import own_versions
 
 @dataclass(frozen=True)
 class Attached:
-    """A client of an attached service, and what its user should know of the cluster."""
+    """A client of an attached service, with warnings about the cluster."""
 
     client: Client
     was_there: bool
     warnings: list[str]
 
     def rows(self) -> list[tuple[str, str]]:
-        """The facts for a table: name and value."""
+        """Return the facts as name and value, for a table."""
         return [
-            ("service", "was there already" if self.was_there else "attached"),
+            ("service", "already installed" if self.was_there else "attached"),
             ("runs", str(self.client.runs_dir)),
-            ("workers", f"{self.client.workers} that can train"),
+            ("workers", f"{self.client.workers} able to train"),
             ("page", self.client.dashboard),
         ]
 
 
 def attach(client: DaskClient, runs_dir: Path | str = "checkpoints") -> Client:
-    """Install the service in the scheduler of a `distributed.Client`, prepare its workers, return our client.
+    """Install the service in the scheduler of a `distributed.Client` and prepare its workers.
 
-    `runs_dir` is on the file system of the scheduler; a relative one is relative to its working directory. If
-    the scheduler has the service already, it keeps its own (see `Client.runs_dir`), and only workers that
-    could not be prepared are tried again. Unfinished runs in it are not resumed before `Run.resume`. What is
-    returned uses the given client and must not outlive it. Raises `UsageError`; warns of settings that cost
-    epochs.
+    `runs_dir` is a directory on the scheduler's file system, relative to its working directory. If the
+    service is already installed, it keeps its own directory (see `Client.runs_dir`), and only workers that
+    could not be prepared are retried. Unfinished runs are not resumed until `Run.resume` is called. Returns a
+    client that uses the given one and must not outlive it. Raises `UsageError`; warns about settings that can
+    cost epochs.
     """
     attached = attach_to(client, runs_dir)
     for text in attached.warnings:
@@ -54,12 +54,12 @@ def attach(client: DaskClient, runs_dir: Path | str = "checkpoints") -> Client:
 
 
 def attach_to(client: DaskClient, runs_dir: Path | str) -> Attached:
-    """`attach`, with what it found out. Raises `UsageError`."""
+    """Do what `attach` does, and return the warnings instead of issuing them. Raises `UsageError`."""
     if isinstance(client, DaskClient) and (client.status == "closed" or client.scheduler is None):
-        raise UsageError("the distributed.Client is closed; give attach one that is connected")
+        raise UsageError("the distributed.Client is closed; pass a connected one to attach()")
     if not isinstance(client, DaskClient) or client.asynchronous:
         raise UsageError(
-            "attach needs a synchronous distributed.Client, such as distributed.Client('tcp://host:8786'), "
+            "attach() needs a synchronous distributed.Client, such as distributed.Client('tcp://host:8786'), "
             f"not {client!r}"
         )
     address = str(client.scheduler_info()["address"])
@@ -75,12 +75,12 @@ def attach_to(client: DaskClient, runs_dir: Path | str) -> Attached:
     ours = Client(client, f"--scheduler {address}", outlives=client.cluster is None)
     warned: list[str] = told["warnings"]
     if told["was_there"] and Path(runs_dir).is_absolute() and Path(runs_dir) != ours.runs_dir:
-        warned = [f"the service was there already, and keeps its runs in {ours.runs_dir}", *warned]
+        warned = [f"the service was already installed, and keeps its runs in {ours.runs_dir}", *warned]
     return Attached(ours, told["was_there"], warned)
 
 
 def refusal(why: Exception, address: str) -> str | None:
-    """What to tell a user if the scheduler at `address` failed to install the service; None for a bug."""
+    """Return the message for a failed installation at `address`; None if the failure is a bug."""
     version = own_versions()["evodevo"]
     if is_import_error(why):
         return f"the scheduler at {address} cannot import evodevo ({why}): install evodevo {version} there"

@@ -1,8 +1,8 @@
-"""Installs the service in a running scheduler, and prepares workers that were started without the preload.
+"""Install the service in a running scheduler, and prepare workers that were started without the preload.
 
-Workers are prepared from the scheduler, by a call to each one, and not by a Dask `WorkerPlugin`: a worker
-that cannot import a registered plugin fails to start, so workers without evodevo would be locked out of a
-cluster that others use too. A failed call leaves the worker as it was, and the answer carries its facts.
+The scheduler prepares workers with a call to each, not with a Dask `WorkerPlugin`: a worker that cannot
+import a registered plugin fails to start, so workers without evodevo would be locked out of a cluster that
+others use too. A failed call leaves the worker unchanged.
 """
 
 import asyncio
@@ -30,14 +30,14 @@ logger = logging.getLogger("evodevo.attach")
 JOIN = "workers.join:join"
 """Import path of the function that prepares a worker."""
 PATIENCE_S = 60.0
-"""Longest wait for workers that are being prepared; slower ones take part when they are ready."""
+"""Longest wait for workers that are being prepared; slower ones join when they are ready."""
 SHORT_TTL_S = 300.0
-"""Dask's default for distributed.scheduler.worker-ttl; a shorter one is warned of."""
+"""Dask's default for distributed.scheduler.worker-ttl; a shorter one causes a warning."""
 PAGE_TOKEN = "EVODEVO_PAGE_TOKEN"
 
 
 async def install(runs_dir: str, versions: Mapping[str, str], dask_scheduler: Scheduler) -> dict[str, Any]:
-    """Install the service in the scheduler, in whose process this runs, unless it is there.
+    """Install the service in the scheduler of this process, unless it is already installed.
 
     Returns `was_there` and `warnings`, or `error` with the message of a `UsageError`.
     """
@@ -63,9 +63,9 @@ async def install(runs_dir: str, versions: Mapping[str, str], dask_scheduler: Sc
 
 
 async def prepare_worker(dask_worker: Worker) -> dict[str, Any]:
-    """Prepare the worker in whose process this runs and return the facts about it.
+    """Prepare the worker of this process and return the facts about it.
 
-    Imports torch in a thread, because that takes long and other tasks of the worker need its event loop.
+    The import, which may include torch, runs in a thread so that the worker's event loop stays responsive.
     """
     module, _, function = JOIN.partition(":")
     joins = getattr(await asyncio.to_thread(importlib.import_module, module), function)
@@ -74,7 +74,7 @@ async def prepare_worker(dask_worker: Worker) -> dict[str, Any]:
 
 
 class Attachment(SchedulerPlugin):
-    """The preparation of one scheduler's workers, those connected and those to come."""
+    """A scheduler plugin that prepares the scheduler's workers, both connected and future ones."""
 
     name = "evodevo-attach"
 
@@ -89,7 +89,7 @@ class Attachment(SchedulerPlugin):
         self._prepared: dict[WorkerState, dict[str, Any]] = {}
 
     async def begin(self) -> None:
-        """Prepare the connected workers, then install the service. Raises `UsageError` and undoes itself."""
+        """Prepare the connected workers, then install the service; on failure, undo both and raise."""
         try:
             await self._begin()
         except BaseException:
@@ -131,7 +131,7 @@ class Attachment(SchedulerPlugin):
             await self._service.until_ready()
 
     async def try_again(self) -> None:
-        """Prepare the workers again that had a problem, which may be solved."""
+        """Prepare the workers that had a problem again."""
         for state, facts in list(self._prepared.items()):
             if problem_of(facts):
                 del self._prepared[state], state.extra["evodevo"]
@@ -156,7 +156,10 @@ class Attachment(SchedulerPlugin):
         self._prepared = {state: facts for state, facts in self._prepared.items() if state.address != worker}
 
     def prepare(self, worker: str) -> bool:
-        """Begin to prepare a worker; False if there is nothing to do. Tells the service when it is ready."""
+        """Start preparing a worker and return True, or return False if there is nothing to do.
+
+        The service is told when the worker is ready.
+        """
         state = self._scheduler.workers[worker]
         if "evodevo" in state.extra or self._client is None:
             return False
@@ -179,13 +182,13 @@ class Attachment(SchedulerPlugin):
             self._service.add_worker(self._scheduler, worker)
 
     def warnings(self) -> list[str]:
-        """What a user should know of the workers, as they are now, and of the scheduler's settings."""
+        """Return warnings about the current workers and the scheduler's settings."""
         connected = self._scheduler.workers.values()
         problems = [text for facts in self._prepared.values() if (text := problem_of(facts))]
         found = [f"{text} ({count})" for text, count in _counted(problems)]
         if self._pending:
             count = _workers(len(self._pending), "is", "are")
-            found.append(f"{count} not ready yet, and will take part then")
+            found.append(f"{count} not ready yet, and will join later")
         good = [
             state for state in connected if state in self._prepared and not problem_of(self._prepared[state])
         ]
@@ -197,7 +200,7 @@ class Attachment(SchedulerPlugin):
         return found
 
     def _refuse_if_none_can_train(self) -> None:
-        """Raise `UsageError` if there are workers, and none of them can train or still may."""
+        """Raise `UsageError` if there are workers and every one is known to be unable to train."""
         abouts = [state.extra.get("evodevo") for state in self._scheduler.workers.values()]
         problems = [problem_of(about) if about else None for about in abouts]
         if problems and all(problems):
@@ -206,7 +209,7 @@ class Attachment(SchedulerPlugin):
 
 
 def facts_of(answer: dict[str, Any] | BaseException) -> dict[str, Any]:
-    """The facts that a worker answered with, or for an error facts that name it as the problem."""
+    """Return the facts that a worker answered with; for an error, facts that name it as the problem."""
     if isinstance(answer, dict):
         return answer
     if is_import_error(answer):
@@ -215,7 +218,7 @@ def facts_of(answer: dict[str, Any] | BaseException) -> dict[str, Any]:
     elif is_disallowed(answer):
         problem = f"it does not accept code ({answer}): start it with --preload workers.preload"
     else:
-        problem = f"it could not be prepared: {_text(answer)}"
+        problem = f"preparing it failed: {_text(answer)}"
     return {"device": "none", "ends_at": None, "problem": problem, "versions": {}}
 
 
@@ -230,10 +233,10 @@ def problem_of(facts: Mapping[str, Any]) -> str | None:
 def harms(
     workers: list[Mapping[str, Any]], memory_limits: list[int], worker_ttl_s: float | None
 ) -> list[str]:
-    """Settings of a cluster that others made which cost epochs or rule out data loaders, one sentence each.
+    """Return a sentence for each setting of an existing cluster that can cost epochs or block data loaders.
 
-    `workers` are the facts about those that can train, `memory_limits` (bytes, 0: none) those of workers with
-    a nanny, which enforces them.
+    `workers` are the facts about workers that can train; `memory_limits` (bytes, 0: none) are the limits of
+    those with a nanny, which enforces them.
     """
     found = []
     if daemonic := sum(facts["daemonic"] for facts in workers):
@@ -248,24 +251,24 @@ def harms(
         )
     if limits := [limit for limit in memory_limits if limit]:
         found.append(
-            f"{_workers(len(limits), 'has', 'have')} a memory limit (the least {format_bytes(min(limits))}): "
-            "Dask restarts a worker that comes near it, which costs the epoch; --memory-limit 0 sets none"
+            f"{_workers(len(limits), 'has', 'have')} a memory limit (lowest: {format_bytes(min(limits))}): "
+            "Dask restarts a worker that comes near it, which costs the epoch; --memory-limit 0 disables it"
         )
     if worker_ttl_s and worker_ttl_s < SHORT_TTL_S:
         found.append(
             f"distributed.scheduler.worker-ttl is {worker_ttl_s:g} s: a worker that is too busy to report "
-            "for so long counts as lost, and its epoch with it"
+            "for that long counts as lost, with its epoch"
         )
     return found
 
 
 def is_import_error(why: BaseException) -> bool:
-    """Whether a process lacks a module or a name in one; from workers an `Exception` may have the text."""
+    """Return whether a process lacks a module or a name in one; workers may send only an error's text."""
     return re.match(r"(ModuleNotFound|Import|Attribute)Error\b", _text(why)) is not None
 
 
 def is_disallowed(why: BaseException) -> bool:
-    """Whether Dask's configuration forbids what was asked (blocked-handlers, or pickle in older versions)."""
+    """Return whether Dask's configuration forbids the request (blocked-handlers; pickle in old versions)."""
     return re.match(r"ValueError\b.*disallowed", _text(why)) is not None
 
 
@@ -278,7 +281,7 @@ def _workers(count: int, verb: str, plural: str) -> str:
 
 
 def _counted(problems: Iterable[str]) -> list[tuple[str, str]]:
-    """Each problem once, with the number of workers that have it."""
+    """Return each distinct problem with the number of workers that have it."""
     counts: dict[str, int] = {}
     for problem in problems:
         counts[problem] = counts.get(problem, 0) + 1

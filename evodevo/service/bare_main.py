@@ -1,4 +1,4 @@
-"""Worker processes that do not run the user's script again."""
+"""Start worker processes that do not import the user's script."""
 
 import contextlib
 import sys
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def without_main() -> Iterator[None]:
-    """Within the block, processes that are started do not import the main module.
+    """Prevent processes started within the block from importing the main module.
 
-    `multiprocessing` would have each import the script that runs, which starts a cluster again unless the
-    script is guarded by `if __name__ == "__main__":`. It goes by these two attributes.
+    `multiprocessing` makes each child import the running script, which would start another cluster unless it
+    is guarded by `if __name__ == "__main__":`. It finds the script by the two attributes hidden here.
     """
     main = sys.modules.get("__main__")
     names = [name for name in ("__file__", "__spec__") if main is not None and hasattr(main, name)]

@@ -1,4 +1,4 @@
-"""The service from outside, for Python and for the command line.
+"""The client of the service, for Python and for the command line.
 
 import evodevo
 
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 class Client:
     """A connection to the service of a scheduler. Use `connect`, `local`, `slurm` or `attach`.
 
-    It lasts until `close`, the end of its `with` block, or that of this process. `options` are what the
-    command line needs for the same cluster, or another one like it; `outlives`: it does not end with this
-    process. `ends` is called when it is closed.
+    The connection lasts until `close`, the end of its `with` block, or the end of this process. `options`
+    are the command-line options that reach the same cluster, or start one like it; `outlives` says whether
+    the cluster outlives this process. `ends` is called on close.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Client:
             _open.add(self)
 
     def close(self) -> None:
-        """Disconnect, and end the cluster if it was started for this client; its runs can be resumed."""
+        """Disconnect, and stop the cluster if it was started for this client; its runs can be resumed."""
         if self._closed:
             return
         self._closed = True
@@ -69,7 +69,7 @@ class Client:
 
     @property
     def closed(self) -> bool:
-        """Whether it can be asked nothing any more; what runs have found is then read from their files."""
+        """Return whether the connection has ended; runs are then read from their files."""
         return self._closed or self._dask.scheduler is None or self._dask.status == "closed"
 
     def __enter__(self) -> Self:
@@ -85,7 +85,7 @@ class Client:
 
     @property
     def dask(self) -> "DaskClient":
-        """The `distributed.Client` by which it is connected."""
+        """The underlying `distributed.Client`."""
         return self._dask
 
     @property
@@ -101,18 +101,19 @@ class Client:
         return str(self._dask.scheduler_info()["address"])
 
     def check(self, config: Given, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Try the workload of a config on a worker; nothing is written. Raises `UsageError`."""
+        """Try the workload of a config on a worker, without writing anything. Raises `UsageError`."""
         checked = config_of(config, overrides)
         refuse_main(checked)
         facts: dict[str, Any] = self.ask("check", config=checked.to_json())
         return facts
 
     def submit(self, config: Given, overrides: Mapping[str, Any] | None = None) -> Run:
-        """Begin a run, from a config, its plain data or the path of its YAML.
+        """Start a run from a config, its plain data or the path of its YAML file.
 
-        `overrides` are set over it, as `{"run.name": "second", "search.population": 8}`. In plain data
-        numbers may be numpy's, and a workload or strategy may be the class itself if it is in a module.
-        Waits until a worker has tried the workload. Raises `UsageError`, and then nothing was written.
+        `overrides` replace keys of the config, as in `{"run.name": "second", "search.population": 8}`. Plain
+        data may contain numpy's numbers, and a workload or strategy may be the class itself if it is
+        importable. Waits until a worker has tried the workload. Raises `UsageError`, without having written
+        anything.
         """
         checked = config_of(config, overrides)
         refuse_main(checked)
@@ -120,16 +121,16 @@ class Client:
         return self.run(checked.run.name)
 
     def names(self) -> list[str]:
-        """The names of all runs in the scheduler's runs directory, oldest first."""
+        """Return the names of all runs in the scheduler's runs directory, oldest first."""
         names: list[str] = self.ask("runs")
         return names
 
     def runs(self) -> list[Run]:
-        """All runs in the scheduler's runs directory, oldest first, also those whose journal is damaged."""
+        """Return all runs in the scheduler's runs directory, oldest first, including damaged ones."""
         return [self._unread(name) for name in self.names()]
 
     def run(self, name: str) -> Run:
-        """One run by its name, or the last phase begun of a set of them. Raises `UsageError` if none is."""
+        """Return a run by name; for a set of phases, the last one begun. Raises `UsageError` if not found."""
         try:
             return self._open(name)
         except UsageError:
@@ -138,7 +139,7 @@ class Client:
             raise
 
     def phases(self, name: str) -> list[Run]:
-        """The runs that are the phases of `name` and have begun, in order; none if that is no such set."""
+        """Return the runs of the phases of `name` that have begun, in order; empty if it has no phases."""
         runs = []
         for one in self.names():
             if one.startswith(f"{name}-"):
@@ -150,7 +151,7 @@ class Client:
         return [found[phase] for phase in sorted(at for at in found if at is not None)]
 
     def after(self, run: Run) -> Run | None:
-        """The phase that follows a run; None if none has begun."""
+        """Return the phase that follows a run; None if it has not begun."""
         following = next_of(run.view.history.config)
         there = following is not None and following["run"]["name"] in self.names()
         return self._open(following["run"]["name"]) if following and there else None
@@ -164,15 +165,15 @@ class Client:
         return Run(name, _ServiceSource(self, name), self.runs_dir / name, self)
 
     def ask(self, operation: str, **arguments: Any) -> Any:
-        """Ask the service. Raises the `UsageError` that it answers with."""
+        """Send a request to the service and return its answer. Raises the service's `UsageError`."""
         self._refuse_closed()
         try:
             request = getattr(self._dask.scheduler, f"evodevo_{operation}")
             answer = self._dask.sync(request, arguments=json.dumps(arguments))
         except OSError as why:
-            raise UsageError(f"the scheduler does not answer any more: {why}") from None
+            raise UsageError(f"the scheduler no longer answers: {why}") from None
         if answer is None:
-            without = f"the scheduler at {self.address} runs without evodevo; put it in with"
+            without = f"the scheduler at {self.address} runs without evodevo: install the service with"
             instead = "or start it with `dask scheduler --preload evodevo.service`"
             raise UsageError(
                 f'{without} `evodevo.attach(distributed.Client("{self.address}"))`, {instead}',
@@ -186,12 +187,13 @@ class Client:
     def _refuse_closed(self) -> None:
         if self.closed:
             raise UsageError(
-                "this client is closed, or its scheduler ended: evodevo.local() or connect() gives another"
+                "this client is closed, or its scheduler has ended; create another with evodevo.local() or "
+                "evodevo.connect()"
             )
 
 
 class _ServiceSource:
-    """A run's records as its scheduler tells them; as its files do when the client is closed."""
+    """A run's records, read from its scheduler, or from its files once the client is closed."""
 
     def __init__(self, client: Client, run: str) -> None:
         self._client = client
@@ -209,13 +211,13 @@ class _ServiceSource:
 
 
 class _Rest:
-    """A run's files, whose first records are known already."""
+    """A run's files, without the first records, which are already known."""
 
     def __init__(self, directory: Path, known: int) -> None:
         if not (directory / JOURNAL).exists():
             raise UsageError(
                 f"the client of run {directory.name!r} is closed, and {directory} is not on this machine: "
-                "connect to its scheduler again, and take the run from client.run(name)"
+                "connect to its scheduler again, and get the run with client.run(name)"
             )
         self._source = FileSource(directory)
         self._left = known
@@ -231,12 +233,12 @@ class _Rest:
 
 
 def connect(address: str | None = None, scheduler_file: Path | str | None = None) -> Client:
-    """A client of a running scheduler, such as `evodevo.connect("tcp://host:8786")`.
+    """Return a client of a running scheduler, as in `evodevo.connect("tcp://host:8786")`.
 
-    Raises `UsageError` where none answers, it has no service, or its versions differ.
+    Raises `UsageError` if no scheduler answers, it does not run the service, or its versions differ.
     """
     if address is not None and not isinstance(address, str):
-        raise UsageError(f'the address is {address!r}; give text, as in connect("tcp://host:8786")')
+        raise UsageError(f'the address is {address!r}; give a string, as in connect("tcp://host:8786")')
     if not address and not scheduler_file:
         raise UsageError(
             'connect() needs the address of a scheduler, as in connect("tcp://host:8786"), or '
@@ -251,15 +253,15 @@ def connect(address: str | None = None, scheduler_file: Path | str | None = None
 def local(
     workers: int | None = None, runs_dir: Path | str = "checkpoints", workers_per_device: int = 1
 ) -> Client:
-    """A client of a cluster of its own, on this machine, which ends when the client is closed.
+    """Start a cluster on this machine and return its client; closing the client stops the cluster.
 
-    By default there are `workers_per_device` for each GPU, or where there is none one for each core. They are
-    still starting when this returns; what is asked of them waits for the first one. Raises `UsageError` for
-    less than one, and if a module of the user's has the name of a package of ours.
+    The default number of workers is `workers_per_device` per GPU, or one per core if there is no GPU. They
+    are still starting when this returns, and requests wait for the first one. Raises `UsageError` for a
+    count below one, and if one of the user's modules shadows a package of evodevo's.
     """
     workers_per_device = count_of("workers_per_device", workers_per_device)
     if workers is not None:
-        workers = count_of("workers", workers, ", or leave it out for as many as have room")
+        workers = count_of("workers", workers, ", or omit it for as many as have room")
     check_names()
     from evodevo.service import cluster, machine
 
@@ -270,9 +272,9 @@ def local(
 
 
 def slurm(config: Given, runs_dir: Path | str = "checkpoints") -> Client:
-    """A client of a scheduler in this process, whose workers are Slurm jobs as in `cluster.slurm`.
+    """Start a scheduler in this process, with Slurm jobs as workers (`cluster.slurm`); return its client.
 
-    Raises `UsageError` where there is no Slurm, or it refuses such jobs.
+    Raises `UsageError` if Slurm is not available or refuses the jobs.
     """
     check_names()
     from evodevo.service import slurm as slurm_jobs
@@ -281,7 +283,7 @@ def slurm(config: Given, runs_dir: Path | str = "checkpoints") -> Client:
 
 
 def _client(held: "contextlib.AbstractContextManager[DaskClient]", options: str, outlives: bool) -> Client:
-    """A client that holds a cluster, or the connection to one, until it is closed."""
+    """Return a client that keeps a context manager open until it is closed."""
     with contextlib.ExitStack() as stack:
         client = Client(stack.enter_context(held), options, outlives, lambda: kept.close())
         kept = stack.pop_all()
@@ -292,22 +294,23 @@ _open: set[Client] = set()
 
 
 def _close_all() -> None:
-    """Close all clients when this process ends, while the threads that write journals still take work.
+    """Close all clients when this process ends, before its thread pools stop accepting work.
 
-    `atexit` would be too late: executors are shut down by then, by an older hook of the same kind.
+    Journals are written on such threads. `atexit` would be too late: `concurrent.futures` shuts executors
+    down in the same kind of threading hook, which runs before it.
     """
     for client in list(_open):
         client.close()
 
 
 threading._register_atexit(_close_all)  # type: ignore[attr-defined]
-os.register_at_fork(after_in_child=_open.clear)  # a process that was forked has these hooks, too
+os.register_at_fork(after_in_child=_open.clear)  # a forked child inherits the hook
 
 
 def statuses_of(
     names: list[str], open_one: Callable[[str], Run], at_once: int = 1
 ) -> tuple[list[Status], dict[str, str]]:
-    """The status of each run that can be read, and why each of the others can't; some looked at at once."""
+    """Return the status of each readable run, and an error for each other; `at_once` are read in parallel."""
 
     def look(name: str) -> Status | str:
         try:

@@ -1,4 +1,4 @@
-"""How a cluster is had: one of one's own on this machine, or one that is there already."""
+"""Create a local Dask cluster or connect to an existing one."""
 
 import asyncio
 import contextlib
@@ -27,21 +27,21 @@ LONGEST_GREETING_BYTES = 1 << 20
 
 @contextlib.contextmanager
 def local(workers: int, runs_dir: Path | str, workers_per_device: int = 1) -> Iterator[Client]:
-    """A cluster in processes of this machine, with the same service in its scheduler as any other.
+    """Start a cluster in processes of this machine, with the service in its scheduler.
 
-    Workers have no memory limit and may have children (data loaders); both are Dask's defaults otherwise.
-    A GPU has `workers_per_device` of them. The scheduler is in this process: the cluster ends with it, and
-    its runs can be resumed.
+    Unlike Dask's defaults, workers have no memory limit and may have child processes (data loaders). Each GPU
+    gets `workers_per_device` workers. The scheduler runs in this process and ends with it; its runs can be
+    resumed.
     """
     settings = {
         "distributed.worker.daemon": False,
-        # What Dask does every 10, 20 and 500 ms in each process costs trainings beside it some percent.
+        # Dask's defaults are 10, 20 and 500 ms, which costs trainings a few percent.
         "distributed.worker.profile.interval": "100 ms",
         "distributed.admin.tick.interval": "500 ms",
         "distributed.admin.system-monitor.interval": "2 s",
-        # These workers cannot be cut off, only be stopped (Ctrl-Z, a debugger); a busy one's heart beats on.
+        # Local workers cannot be cut off, only stopped (Ctrl-Z, a debugger); busy ones still send heartbeats.
         "distributed.scheduler.worker-ttl": "5 minutes",
-        "distributed.deploy.lost-worker-timeout": "1 day",  # a nanny brings its worker back, however slowly
+        "distributed.deploy.lost-worker-timeout": "1 day",  # the nanny restarts its worker, however slowly
     }
     forkserver.start()
     with _dask_settings({**settings, **forkserver.SETTINGS}), contextlib.ExitStack() as stack:
@@ -77,7 +77,7 @@ _settings_before = contextlib.ExitStack()
 
 @contextlib.contextmanager
 def _dask_settings(settings: Mapping[str, Any]) -> Iterator[None]:
-    """Dask's configuration as long as there is such a cluster; they may end in any order."""
+    """Change Dask's configuration while any local cluster exists; clusters may end in any order."""
     global _settings_held
     if not _settings_held:
         _settings_before.enter_context(dask.config.set(settings))
@@ -92,7 +92,7 @@ def _dask_settings(settings: Mapping[str, Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait for the end of the block: a cluster that is half made takes 10 s to close."""
+    """Delay Ctrl-C and SIGTERM until the end of the block: a half-built cluster takes 10 s to close."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -118,7 +118,7 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 
 async def _add_workers(cluster: Any, count: int) -> None:
-    """Start the workers; nobody waits for more than the first. Where none comes, the service says why."""
+    """Start the workers without blocking requests; if they cannot start, give the service the reason."""
     for _ in range(count):
         cluster.worker_spec.update(cluster.new_worker_spec())
     try:
@@ -132,15 +132,15 @@ async def _add_workers(cluster: Any, count: int) -> None:
 
 
 async def stop_runs(scheduler: Scheduler) -> None:
-    """Before a cluster ends with its workers: these are no attempts that were lost, and nobody's failure."""
+    """Stop the runs before their cluster ends, so that no attempt counts as lost."""
     await scheduler.plugins["evodevo"].before_close()
 
 
 @contextlib.contextmanager
 def existing(address: str | None = None, scheduler_file: Path | str | None = None) -> Iterator[Client]:
-    """A scheduler that is there already, by its address or its scheduler file. Raises `UsageError`.
+    """Connect to a running scheduler by its address or its scheduler file. Raises `UsageError`.
 
-    At tls:// with the certificates that Dask's configuration names for clients.
+    For tls:// addresses, the client's certificates come from Dask's configuration.
     """
     where = _address_in(Path(scheduler_file)) if scheduler_file else address or ""
     security = _security_for(where)
@@ -151,9 +151,9 @@ def existing(address: str | None = None, scheduler_file: Path | str | None = Non
         advice = (
             f"the two must accept each other's certificates; this client has {_files(security)}"
             if where.startswith("tls:")
-            else "if it uses TLS, its address begins with tls://"
+            else "if the scheduler uses TLS, its address begins with tls://"
         )
-        raise UsageError(f"the scheduler at {where} and this client cannot talk: {advice} ({why})") from None
+        raise UsageError(f"cannot communicate with the scheduler at {where}: {advice} ({why})") from None
     except (OSError, ValueError) as why:
         raise UsageError(f"no scheduler answers at {where}: {why}") from None
     with client:
@@ -161,9 +161,9 @@ def existing(address: str | None = None, scheduler_file: Path | str | None = Non
 
 
 def _refuse_other_services(address: str) -> None:
-    """Raise `UsageError` if what answers at an address is not a Dask scheduler: Dask would wait for minutes.
+    """Raise `UsageError` if the server at an address is not a Dask scheduler: Dask would wait for minutes.
 
-    A server of Dask's speaks first: the length of its greeting, in 8 bytes. If nobody answers, Dask says so.
+    A Dask server speaks first, with the length of its greeting in 8 bytes. If nothing answers, Dask says so.
     """
     scheme, location = parse_address(address)
     if scheme != "tcp":
@@ -179,15 +179,15 @@ def _refuse_other_services(address: str) -> None:
             greeting = b""
     if len(greeting) < 8 or int.from_bytes(greeting, "little") > LONGEST_GREETING_BYTES:
         raise UsageError(
-            f"what answers at {address} is not a Dask scheduler, but perhaps its dashboard, which has a port "
-            "of its own; if it uses TLS, its address begins with tls://"
+            f"the server at {address} is not a Dask scheduler (perhaps it is the dashboard, which has "
+            "another port); if the scheduler uses TLS, its address begins with tls://"
         )
 
 
 def _security_for(address: str) -> Security:
-    """What Dask's configuration has for a client at that address. Raises `UsageError` where it will not do.
+    """Return the client's `Security` from Dask's configuration. Raises `UsageError` if it does not fit.
 
-    Dask would say so too, but a client of its that fails in this way takes 20 s to end.
+    Dask would report it too, but a client that fails this way takes 20 s to close.
     """
     security = Security()
     try:
@@ -197,12 +197,13 @@ def _security_for(address: str) -> Security:
         raise UsageError(f"cannot connect to {address} with {_files(security)}: {why}") from None
     if encrypted and arguments["ssl_context"] is None:
         raise UsageError(
-            f"the scheduler at {address} wants a certificate: set distributed.comm.tls.ca-file, "
-            f"distributed.comm.tls.client.cert and .key in Dask's configuration; there is {_files(security)}"
+            f"the scheduler at {address} requires a certificate: set distributed.comm.tls.ca-file, "
+            f"distributed.comm.tls.client.cert and .key in Dask's configuration (now: {_files(security)})"
         )
     if not encrypted and arguments["require_encryption"]:
         raise UsageError(
-            f"distributed.comm.require-encryption is set, and {address} is without: it must begin with tls://"
+            f"distributed.comm.require-encryption is set, but {address} is not encrypted: give an address "
+            "that begins with tls://"
         )
     return security
 
@@ -219,5 +220,5 @@ def _address_in(file: Path) -> str:
         said = f"scheduler file {file}: no such file"
         raise UsageError(said, f"--scheduler-file {file}: no such file") from None
     except (OSError, ValueError, KeyError, TypeError) as why:
-        said = f"{file}: has no scheduler's address ({why})"
+        said = f"{file} does not contain a scheduler's address ({why})"
         raise UsageError(f"scheduler file {said}", f"--scheduler-file {said}") from None

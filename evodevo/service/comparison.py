@@ -1,7 +1,6 @@
-"""A comparison: the same epochs for several ways to search, as a set of runs on one cluster.
+"""Compare several search strategies (arms) with equal epochs, as a set of runs on one cluster.
 
-Each arm and seed is a run of its own, so all that holds for runs holds here: a comparison that was
-interrupted is carried on by beginning it again.
+Each arm and seed is a separate run, so starting an interrupted comparison again resumes it.
 """
 
 import contextlib
@@ -9,11 +8,11 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from evodevo.config import RunConfig, parse
+from evodevo.config_errors import nearest
 from evodevo.errors import UsageError
 from evodevo.evolution.strategies import find
 from evodevo.report.comparison_page import write_comparison
@@ -33,27 +32,31 @@ PLAIN: dict[str, Any] = {
     "soup": False,
     "demes": None,
 }
-"""What the arms that are held against others do not share with the config's own search."""
+"""Search settings of the baseline arms, in place of those of the config."""
 AVERAGED = {"judge": "averaged"}
 SYNCHRONISED = {"judge": "averaged", "initialisation": "shared", "recombine": {"last": 1.0}}
-"""All members begin alike, and each epoch begins from the mean of all: local SGD (arXiv 1805.09767)."""
+"""Local SGD (arXiv 1805.09767): all members start alike, and each epoch starts from the mean of all."""
 MORE_ARMS = ("vose2019", "cosine_averaged", "cosine_synchronised")
 ABLATIONS: dict[str, dict[str, Any]] = {
     "no_crossover": {"crossover_rate": 0.0},
     "tied_alpha": {"alpha": "tied"},
     "single_parent": {"crossover_rate": 0.0, "alpha": "tied"},
 }
-"""Of tri_parent. Without crossover a child's genome is one parent's: so it is also one with one
-hyperparameter parent."""
+"""Options that switch off features of tri_parent.
+
+Without crossover a child's genome comes from one parent, so `no_crossover` also has a single hyperparameter
+parent.
+"""
 PIECES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "averaging": ({"judge": "raw", "average_half_life": None}, {}),
     "wide_founders": ({}, {"initial_spread": 0.15}),
     "recombination": ({"recombine": None}, {}),
     "soup": ({"soup": False}, {}),
 }
-"""What tri_parent has beyond the paper, and how it is without: `search` and its options.
+"""Additions of tri_parent to the paper, each with the `search` keys and options that disable it.
 
-Arms are `no_<piece>` and `only_<piece>`."""
+The arms are `no_<piece>` and `only_<piece>`.
+"""
 COSINE_LOCUS = "learning_rate"
 
 
@@ -67,22 +70,22 @@ class Planned:
 
 
 def plan(config: RunConfig, arms: Sequence[str], seeds: int) -> list[Planned]:
-    """The runs of a comparison, seed by seed; the first seed is the config's own.
+    """Return the runs of a comparison, seed by seed, starting with the config's seed.
 
-    Raises `UsageError` for an arm that is not known or does not fit the config.
+    Raises `UsageError` for an arm that is unknown or does not fit the config.
     """
     if config.phases:
         raise UsageError(
-            "phases: arms share epochs, and phases do not; compare one phase as a config of its own"
+            "phases: arms must have equal epochs, and phases differ; compare one phase, as a separate config"
         )
     _check_inherits("search", config.search.strategy, "compare a config with a population")
     if not config.inherits:
         raise UsageError(
-            "search.inherit: none trains each member to its end, arms share epochs; compare a config whose "
-            "members inherit"
+            "search.inherit: none trains each member to its end, but arms must have equal epochs; compare a "
+            "config whose members inherit"
         )
     if len(set(arms)) < len(arms):
-        raise UsageError(f"--arms {','.join(arms)}: names an arm twice")
+        raise UsageError(f"--arms {','.join(arms)}: an arm is named twice")
     searches = {arm: _search(config, arm) for arm in arms}
     for arm, search in searches.items():
         _check_inherits(f"compare.arms.{arm}", search["strategy"], "leave this arm out")
@@ -96,26 +99,27 @@ def plan(config: RunConfig, arms: Sequence[str], seeds: int) -> list[Planned]:
 def _check_inherits(where: str, strategy: str, remedy: str) -> None:
     try:
         inherits = find(strategy).inherits
-    except ValueError:  # said when the arm's config is checked, with all that is wrong in it
+    except ValueError:  # reported when the arm's config is checked, with its other errors
         return
     if not inherits:
         raise UsageError(
-            f"{where}.strategy: {strategy} trains each member to its end, arms share epochs; {remedy}"
+            f"{where}.strategy: {strategy} trains each member to its end, but arms must have equal epochs; "
+            f"{remedy}"
         )
 
 
 def directory_of(config: RunConfig, runs_dir: Path) -> Path:
-    """Where a comparison is written."""
+    """Return the directory of a comparison's results."""
     return runs_dir / f"{config.run.name}-compare"
 
 
 def carry_out(client: Client, config: RunConfig, planned: Sequence[Planned]) -> Iterator[list[Status]]:
-    """Bring every run to its end, a few at a time; yields the status of those begun, again and again.
+    """Run everything to its end, a few runs at a time; yield the statuses of those begun at each poll.
 
-    Runs that are there are carried on. Whenever a run ends, what can be compared by then is written.
-    Raises `UsageError` where a run was made from another config, `OSError` where nothing can be written.
+    Existing runs are resumed. Whenever a run ends, the results so far are written. Raises `UsageError` if an
+    existing run has another config, and `OSError` if the results cannot be written.
     """
-    directory_of(config, client.runs_dir).mkdir(parents=True, exist_ok=True)  # rather now than after hours
+    directory_of(config, client.runs_dir).mkdir(parents=True, exist_ok=True)  # fail now, not after hours
     known = set(client.names())
     begun: dict[str, Run] = {}
     waiting = deque(planned)
@@ -135,14 +139,14 @@ def carry_out(client: Client, config: RunConfig, planned: Sequence[Planned]) -> 
 
 
 def all_done(planned: Sequence[Planned], runs_dir: Path) -> bool:
-    """Whether nothing is left to be carried out. Raises `UsageError` as `finished` does."""
+    """Return whether every run is done. Raises `UsageError` as `finished` does."""
     return sum(map(len, finished(planned, runs_dir).values())) == len(planned)
 
 
 def finished(planned: Sequence[Planned], runs_dir: Path) -> dict[str, dict[int, History]]:
-    """Arm -> seed -> history, of the seeds that every arm is done with; empty where there is none.
+    """Return arm -> seed -> history for the seeds that every arm has finished; empty if there are none.
 
-    Raises `UsageError` where a run was made from another config.
+    Raises `UsageError` if an existing run has another config.
     """
     done: dict[int, dict[str, History]] = {}
     for one in planned:
@@ -158,7 +162,7 @@ def finished(planned: Sequence[Planned], runs_dir: Path) -> dict[str, dict[int, 
 
 
 def write(config: RunConfig, planned: Sequence[Planned], runs_dir: Path) -> list[Path]:
-    """Write what is finished; returns the files' paths, none where there is nothing yet."""
+    """Write the finished part of a comparison; return the files' paths, empty if nothing is finished."""
     histories = finished(planned, runs_dir)
     return write_comparison(directory_of(config, runs_dir), config, histories) if histories else []
 
@@ -178,28 +182,28 @@ def _begin(client: Client, one: Planned, known: set[str]) -> Run:
 def _check_same(one: Planned, found: History, runs_dir: Path) -> None:
     if sections := as_begun(one.config, found).differs_from(found.config):
         raise UsageError(
-            f"{runs_dir / one.config.run.name} is a run with another config (another {', '.join(sections)}); "
-            "remove it, or give this comparison another name with --run-name"
+            f"{runs_dir / one.config.run.name} has another config (different: {', '.join(sections)}); "
+            "remove it, or rename this comparison with --run-name"
         )
 
 
 def _config(config: RunConfig, arm: str, search: Mapping[str, Any], seed: int) -> RunConfig:
-    """The config of one run, checked as if it had been written by hand."""
+    """Return the config of one run, checked as if it had been written by hand."""
     data = config.to_json()
     data["run"] = {"name": f"{config.run.name}-{arm}-s{seed}", "seed": seed}
     data["search"].update(search)
     if search.get("epochs") is not None or (search.get("phases") is not None and "generations" not in search):
         data["search"]["generations"] = None
-    with contextlib.suppress(ValueError):  # an unknown strategy is named below, with all else that is wrong
+    with contextlib.suppress(ValueError):  # `parse` reports an unknown strategy, with other errors
         if config.search.pace not in find(search["strategy"]).paces:
             data["search"]["pool"] = None
-            data["search"]["pace"] = None  # the pace is not the same for all arms, but the epochs are
+            data["search"]["pace"] = None  # arms may differ in pace, but not in epochs
     data["compare"] = {}
     return parse(data, f"arm {arm}")
 
 
 def _search(config: RunConfig, arm: str) -> dict[str, Any]:
-    """The keys of `search` of an arm. Founders are the config's own but where an arm says others."""
+    """Return the `search` keys of an arm; founders are those of the config unless the arm sets its own."""
     own = config.search.options if config.search.strategy == "tri_parent" else {}
     founders: dict[str, Any] = {key: own[key] for key in ("initial", "initial_spread") if key in own}
     if arm in config.compare.arms:
@@ -248,15 +252,13 @@ def _search(config: RunConfig, arm: str) -> dict[str, Any]:
             ]
         )
     )
-    near = get_close_matches(arm, known, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
     raise UsageError(
-        f"--arms: no arm {arm!r}; {hint}There are {', '.join(known)}, and those of the config's compare.arms"
+        f"--arms: unknown arm {arm!r}; {nearest(arm, known)}; the config's compare.arms can define more"
     )
 
 
 def _only(own: Mapping[str, Any], piece: str) -> dict[str, Any]:
-    """The config's own search, with the options `own`, with all pieces taken away but one."""
+    """Return the config's search with the options `own`, with all pieces disabled but one."""
     search: dict[str, Any] = {}
     options = dict(own)
     for name, (without, narrow) in PIECES.items():
@@ -267,13 +269,13 @@ def _only(own: Mapping[str, Any], piece: str) -> dict[str, Any]:
 
 
 def _cosine(config: RunConfig, arm: str) -> dict[str, Any]:
-    """The options of a cosine: those of the config's own arm `cosine`, if it has one, which may be tuned."""
+    """Return the options of a cosine schedule: those of the config's arm `cosine`, or the default ones."""
     if "cosine" in config.compare.arms:
         return config.compare.arms["cosine"].options
     if COSINE_LOCUS not in config.search.loci:
         raise UsageError(
             f"--arms {arm}: the config has no locus {COSINE_LOCUS}; "
-            "give the config a compare.arms.cosine that says what follows the cosine"
+            "add a compare.arms.cosine with the locus that follows the cosine"
         )
     return {"schedule": {COSINE_LOCUS: {"shape": "cosine"}}}
 
@@ -281,12 +283,12 @@ def _cosine(config: RunConfig, arm: str) -> dict[str, Any]:
 def _apart(
     config: RunConfig, strategy: str, options: Mapping[str, Any], search: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """An arm that shares with the config what is trained and for how long, and nothing else of `search`.
+    """Return an arm that shares loci and epochs with the config, but none of its other `search` settings.
 
-    A schedule goes over the whole run unless something else is said.
+    A schedule spans the whole run unless the options say otherwise.
     """
     length: dict[str, Any]
-    if config.search.phases is not None:  # the same member-epochs (`limits.member_epochs`), not generations
+    if config.search.phases is not None:  # equal member-epochs (`limits.member_epochs`), not generations
         length, of_schedule = {"phases": None}, config.search.generations
     elif config.search.steps_per_generation is None:
         length = {"epochs": config.search.total_epochs, "epochs_per_generation": 1, "legs": 1}

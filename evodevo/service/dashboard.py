@@ -1,7 +1,7 @@
-"""Puts things on a scheduler's dashboard: a page with its link, and routes.
+"""Add pages and routes to a scheduler's dashboard.
 
-The only module that uses what Dask does not document: it does, for one scheduler, what
-`distributed.dashboard.scheduler.connect` does. `test_dashboard.py` says what distributed has changed, if so.
+This does what `distributed.dashboard.scheduler.connect` does, using its private API; `test_dashboard.py`
+fails if distributed changes it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -27,7 +27,7 @@ TEMPLATE = """\
 
 
 def add_page(scheduler: Scheduler, name: str, title: str, fill: Callable[[Document], None]) -> None:
-    """A page at `/name` and a link to it; `fill` makes the document of each viewer."""
+    """Add a page at `/name` and a link to it; `fill` populates the document of each viewer."""
 
     def document(_: Scheduler, variables: Mapping[str, Any], made: Document) -> None:
         made.title = title
@@ -42,11 +42,11 @@ def add_page(scheduler: Scheduler, name: str, title: str, fill: Callable[[Docume
     scheduler.http_application.add_application(application)
     application.initialize(IOLoop.current())
     application.start()
-    variables["pages"].append(name)  # the same list for every page of this scheduler
+    variables["pages"].append(name)  # the list is shared by all pages of this scheduler
 
 
 def add_routes(scheduler: Scheduler, routes: Iterable[tuple[str, type, Mapping[str, Any]]]) -> None:
-    """Handlers at paths below the dashboard's root."""
+    """Add handlers at paths below the dashboard's root."""
     prefix = _prefix(scheduler)
     scheduler.http_application.add_handlers(
         ".*", [(f"{prefix}/{path}", handler, dict(arguments)) for path, handler, arguments in routes]
@@ -54,17 +54,17 @@ def add_routes(scheduler: Scheduler, routes: Iterable[tuple[str, type, Mapping[s
 
 
 def has_dashboard(scheduler: Scheduler) -> bool:
-    """False where a scheduler was started without."""
+    """Return whether the scheduler was started with a dashboard."""
     return _bokeh(scheduler) is not None
 
 
 def _prefix(scheduler: Scheduler) -> str:
-    """What all paths of its dashboard begin with: nothing, or "/..."."""
+    """Return the prefix of all paths of the dashboard: empty, or "/..."."""
     application = _bokeh(scheduler)
     return application.prefix.rstrip("/") if application else ""
 
 
 def _bokeh(scheduler: Scheduler) -> BokehTornado | None:
-    """Dask's own application of its pages."""
+    """Return the application that serves Dask's own pages."""
     applications = scheduler.http_application.applications
     return next((one for one in applications if isinstance(one, BokehTornado)), None)

@@ -1,4 +1,4 @@
-"""What the live page draws of a run's demes, on figures that it gives."""
+"""Draw a run's demes on the figures of the live page."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +11,8 @@ from evodevo.report.live import MIGRANTS
 
 ABOUT = (
     "Demes",
-    "The best of each deme by generation, and who migrated whither: a line leads from the deme of a migrant "
-    "to that in which it is a parent.",
+    "The best of each deme by generation, and the migrations: a line leads from the deme of a migrant to the "
+    "deme in which it is a parent.",
 )
 FATES = {
     "died_out": ("line died out", PALE, 1.0),
@@ -20,11 +20,11 @@ FATES = {
     "best_steps": ("led to the best", ACCENT, 2.5),
 }
 MOST_NAMED = 12
-"""Of more demes the lines have no legend."""
+"""With more demes, the lines have no legend."""
 
 
 def draw_foms(made: figure, source: ColumnDataSource, count: int) -> dict[str, list[Any]]:
-    """Draw a line for each deme. Returns what belongs into a legend."""
+    """Draw a line for each deme; return the items of the legend."""
     lines = {
         f"deme {deme}": made.line(
             "generation", f"best.{deme}", source=source, color=colour(deme), line_width=1.8
@@ -43,7 +43,7 @@ def draw_foms(made: figure, source: ColumnDataSource, count: int) -> dict[str, l
 def draw_migrations(
     made: figure, sources: Mapping[str, ColumnDataSource], count: int
 ) -> dict[str, list[Any]]:
-    """Draw a row for each deme, and lines from row to row. Returns what belongs into a legend."""
+    """Draw a row for each deme, and lines between rows for migrants; return the items of the legend."""
     made.y_range = Range1d(count - 0.5, -0.5)
     made.yaxis.ticker.min_interval = 1
     made.ygrid.visible = False
@@ -62,7 +62,7 @@ def draw_migrations(
 
 
 def draw_borders(made: figure, count: int, size: int) -> None:
-    """Draw lines between the demes of a lineage, in which each has a block of places."""
+    """Draw lines between the demes of a lineage, each of which has a block of places."""
     for deme in range(1, count):
         border = Span(location=deme * size - 0.5, dimension="width", line_color="#efefed", line_width=2)
         border.level = "underlay"

@@ -1,4 +1,4 @@
-"""What a machine has for a run, and what to do about what it lacks: `evodevo doctor`."""
+"""Check whether a machine is ready for runs, with advice for each problem: `evodevo doctor`."""
 
 import contextlib
 import fcntl
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from evodevo.service.client import Client
 
 SLOW_WRITE_S = 0.1
-"""A durable write that takes longer shows in runs whose epochs are short."""
+"""Durable writes that take longer slow down runs with short epochs."""
 FEW_FILES = 1024
-"""A scheduler has a few open files for each of its workers."""
+"""A lower limit of open files is a fault: a scheduler needs a few for each worker."""
 LITTLE_SPACE_BYTES = 2 << 30
 ENVIRONMENT = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "PYTHONPATH", "TMPDIR")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, what was found, and what to do if it is not good.
+    """A line of the report: a topic, what was found, and advice if it is not good.
 
-    A `fault` stops a run from working; a `note` may be what its user wants.
+    A `fault` prevents runs from working; a `note` may be intended.
     """
 
     topic: str
@@ -46,7 +46,7 @@ class Finding:
 
 
 def examine(runs_dir: Path) -> Iterator[Finding]:
-    """Look at Python and its packages, the devices, and a directory for runs."""
+    """Check Python and its packages, the devices, and a directory for runs."""
     yield Finding("python", f"{sys.version.split()[0]} ({sys.executable})")
     yield from _packages()
     yield from _devices()
@@ -68,7 +68,7 @@ def _packages() -> Iterator[Finding]:
         if there is None:
             wrong.append(f"{needed.name} is not installed")
         elif not needed.specifier.contains(there, prereleases=True):
-            wrong.append(f"{needed.name} is {there}, which should be {needed.specifier}")
+            wrong.append(f"{needed.name} is {there}, but should be {needed.specifier}")
     if wrong:
         yield Finding("packages", "; ".join(wrong), "fault", "pip install --upgrade evodevo")
         return
@@ -90,11 +90,11 @@ def _devices() -> Iterator[Finding]:
     import torch
 
     if not torch.cuda.is_available():
-        about = f"{torch.__version__}, no GPU that it can use"
+        about = f"{torch.__version__}, no usable GPU"
         if gpus:
             yield Finding(
                 "torch",
-                f"{about}, but {gpus} of NVIDIA's in this machine",
+                f"{about}, but this machine has {gpus} of NVIDIA's",
                 "fault",
                 "install a build of torch for CUDA that suits the driver (nvidia-smi shows its version)",
             )
@@ -107,7 +107,7 @@ def _devices() -> Iterator[Finding]:
         name = torch.cuda.get_device_name(number)
         about = f"{name}, {free / 2**30:.1f} of {whole / 2**30:.1f} GiB free"
         crowded = free < whole / 2
-        advice = "another program has the rest (nvidia-smi shows which)" if crowded else ""
+        advice = "another program uses the rest (nvidia-smi shows which)" if crowded else ""
         yield Finding(f"GPU {number}", about, "note" if crowded else "good", advice)
 
 
@@ -129,11 +129,11 @@ def _processors() -> Iterator[Finding]:
 
 
 def _directory(runs_dir: Path) -> Iterator[Finding]:
-    """Where runs are written: whether names, locks and durable writes work, how fast, and what is free."""
+    """Check locks, durable writes and free space where runs are written."""
     place = runs_dir
     while not place.exists() and place != place.parent:
-        place = place.parent  # it is made with the first run
-    about = f"{runs_dir}" if place == runs_dir else f"{runs_dir} (will be made in {place.resolve()})"
+        place = place.parent  # the first run creates it
+    about = f"{runs_dir}" if place == runs_dir else f"{runs_dir} (will be created in {place.resolve()})"
     try:
         with tempfile.TemporaryDirectory(prefix=".evodevo-doctor-", dir=place) as name:
             trial = Path(name)
@@ -145,13 +145,13 @@ def _directory(runs_dir: Path) -> Iterator[Finding]:
         return
     text = f"{about}: a durable write takes {took_s * 1000:.1f} ms"
     if took_s > SLOW_WRITE_S:
-        yield Finding("runs", text, "note", "runs of short epochs wait for it: try another file system")
+        yield Finding("runs", text, "note", "it slows down runs with short epochs: try another file system")
     else:
         yield Finding("runs", text)
     if locks:
         yield Finding("locks", "flock works there")
     else:
-        advice = "mount it with flock, or see to it that a run has one scheduler at a time"
+        advice = "mount it with flock, or make sure that a run has one scheduler at a time"
         yield Finding("locks", "flock does not work there", "note", advice)
     free = shutil.disk_usage(place).free
     advice = "a full disk makes a run wait until there is space; `evodevo prune RUN` frees some"
@@ -178,7 +178,7 @@ def _has_locks(path: Path) -> bool:
 
 
 def cluster(client: "Client") -> Iterator[Finding]:
-    """Look at a cluster, whose versions suit: a client with others is refused before this."""
+    """Check a cluster, whose versions match: a client with other versions is refused earlier."""
     yield Finding("scheduler", f"{client.address}, runs in {client.runs_dir}")
     if client.workers:
         yield Finding("workers", f"{client.workers}")
@@ -186,7 +186,7 @@ def cluster(client: "Client") -> Iterator[Finding]:
         advice = f"a run waits for one: dask worker {client.address} --preload workers.preload"
         yield Finding("workers", "none", "note", advice)
     for why in client.unused_why:
-        yield Finding("unused", why, "note", "mend it there, and start the worker again")
+        yield Finding("unused", why, "note", "fix this, and restart the worker")
 
 
 def _version(package: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What a run has trained, for use without evodevo.
+"""Load or export a run's model for use without evodevo.
 
 import evodevo
 
@@ -27,18 +27,19 @@ SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
 class Damaged(UsageError):
-    """What a run has found is not in its store any more as it was published."""
+    """The checkpoint in a run's store is not the one that was published."""
 
 
 def load_model(
     run: Run | Path | str, runs_dir: Path | str = "checkpoints", member: bool = False
 ) -> dict[str, Any]:
-    """Return the `state_dict` of what a run has found, on the CPU: name -> tensor, as the model has them.
+    """Return the `state_dict` of a run's model, with its tensors on the CPU.
 
-    That is its soup if it is better on the validation split than the best member, and else that member; with
-    `member` always the latter, whose schedule `schedule.yaml` is. `run` is a directory, a run's name in
-    `runs_dir`, or a `Run`. Of an ensemble the names of network i begin with `networks.<i>.`. Raises
-    `UsageError` if there is no such run, it has no checkpoint yet, or it is a program's.
+    The model is the run's soup if that is better on the validation split than the best member, and otherwise
+    the best member; with `member`, always the latter, whose schedule is `schedule.yaml`. `run` is a
+    directory, a run's name in `runs_dir`, or a `Run`. In an ensemble, the names of network i begin with
+    `networks.<i>.`. Raises `UsageError` if there is no such run, it has no checkpoint yet, or a program wrote
+    its checkpoints.
     """
     directory = directory_of(str(run.directory if isinstance(run, Run) else run), str(runs_dir))
     ref, data, _ = _product(directory, member)
@@ -52,10 +53,10 @@ def load_model(
 
 
 def export(directory: Path, out: Path | None = None, member: bool = False) -> tuple[Path, str]:
-    """Write the model that `load_model` gives to a file; return its path, and what is in it.
+    """Write the model that `load_model` returns to a file; return its path and a description of its content.
 
-    `out` ends in .safetensors, .pt or .pth; a program's checkpoint is copied to any name. The
-    default is `model.safetensors` (or `model.checkpoint`) in the run's directory. Raises `UsageError`.
+    `out` must end in .safetensors, .pt or .pth, except for a program's checkpoint, which is copied as it is.
+    The default is `model.safetensors` (or `model.checkpoint`) in the run's directory. Raises `UsageError`.
     """
     ref, data, whose = _product(directory, member)
     if _is_of_program(ref):
@@ -75,25 +76,25 @@ def export(directory: Path, out: Path | None = None, member: bool = False) -> tu
 
 
 def _unpacked(directory: Path, data: bytes, path: Path) -> Path:
-    """Make the directory that is a program's checkpoint; one that is there is left alone."""
+    """Unpack a program's checkpoint that is a directory; never overwrite an existing path."""
     _check_parent(path)
     if path.exists():
-        raise UsageError(f"{path} is there already: remove it, or give another name with --out")
+        raise UsageError(f"{path} already exists: remove it, or give another name with --out")
     _read(UNPACK, directory, data, path)
     return path
 
 
 def _check_parent(path: Path) -> None:
     if not path.parent.is_dir():
-        raise UsageError(f"--out {path}: there is no directory {path.parent}")
+        raise UsageError(f"--out {path}: the directory {path.parent} does not exist")
 
 
 def _read(function: str, directory: Path, *arguments: Any) -> Any:
-    """Call what needs torch, which is imported for it."""
+    """Call a function by its import path, because it needs torch."""
     try:
         return call_by_path(function, arguments)
     except ModuleNotFoundError as why:
-        raise UsageError(f"a model cannot be read here: {why}") from None
+        raise UsageError(f"cannot read a model here: {why}") from None
     except ValueError as why:
         raise UsageError(f"the best checkpoint of {directory.name!r}: {why}") from None
 
@@ -103,9 +104,9 @@ def _is_of_program(ref: CheckpointRef) -> bool:
 
 
 def _product(directory: Path, member: bool) -> tuple[CheckpointRef, bytes, str]:
-    """The checkpoint of the soup if that is better, or of the best member; and in words whose it is.
+    """Return the checkpoint of the soup if that is better, else of the best member; its bytes; its origin.
 
-    Read is the copy in the run's directory if it is that one, or the store's.
+    The bytes come from the copy in the run's directory if its hash matches, and otherwise from the store.
     """
     history = load_history(directory / JOURNAL)
     best, soup = history.best, None if member else history.better_soup
@@ -117,7 +118,7 @@ def _product(directory: Path, member: bool) -> tuple[CheckpointRef, bytes, str]:
         whose += f", an ensemble of {ploidy} networks"
     if ref is None:
         raise UsageError(
-            f"run {directory.name!r} keeps no checkpoints: its command has no {{checkpoint_out}}"
+            f"run {directory.name!r} has no checkpoints, because its command does not use {{checkpoint_out}}"
         )
     copy = directory / f"{'soup' if soup else 'best'}{Path(ref.name).suffix}"
     data = copy.read_bytes() if copy.exists() else b""
@@ -130,6 +131,6 @@ def _from_store(directory: Path, history: History, ref: CheckpointRef) -> bytes:
     try:
         return CheckpointStore(job_of(history.config, directory, history.run_id).checkpoints_url).read(ref)
     except DamagedCheckpointError as why:
-        raise Damaged(f"{why}; `evodevo verify {directory.name} --repair` makes it again") from None
+        raise Damaged(f"{why}; `evodevo verify {directory.name} --repair` recreates it") from None
     except CheckpointError as why:
         raise UsageError(str(why)) from None

@@ -1,4 +1,4 @@
-"""The figures of one run's live page: Bokeh models around the columns of `report.live`."""
+"""Figures of a run's live page: Bokeh models of the columns of `report.live`."""
 
 import html
 import math
@@ -37,7 +37,7 @@ from evodevo.service import deme_figures
 from evodevo.service.tables import table_height, table_of
 
 MANY_GENERATIONS = 60
-"""With more, points are drawn smaller."""
+"""With more generations, points are drawn smaller."""
 PARTS = {
     "train": "#3b6ea5",
     "eval": "#86b0cc",
@@ -75,7 +75,7 @@ const step = decade * [1, 2, 5, 10].find(mantissa => mantissa * decade >= least)
 return Array.from({length: 7}, (_, number) => (Math.floor(low / step) + number) * step)
 """
 LOG_LABEL = "return String(Number(tick.toPrecision(6)))"
-"""Bokeh's own writes powers of ten, rounded, where no two ticks round to the same: 0.003 is 10^-3 there."""
+"""Bokeh's own formatter rounds to powers of ten: it shows 0.003 as 10^-3."""
 TEXT_OF_SELECTED = """
 const row = failures.selected.indices[0], of = failures.data
 text.visible = row !== undefined
@@ -85,7 +85,7 @@ if (text.visible)
 
 
 class RunFigures:
-    """All that is drawn of one run; `show` brings it up to date. `root` goes into a document."""
+    """All figures of a run; `show` updates them, and `root` belongs in a document."""
 
     def __init__(self, drawing: Drawing, columns: Mapping[str, Columns]) -> None:
         self._shown = columns
@@ -96,7 +96,7 @@ class RunFigures:
         self._by_fitness = linear_cmap("fitness", Viridis256, 0, 1, nan_color=NOT_YET)
         self._many = drawing.generations > MANY_GENERATIONS
         self._point_size, self._dot_size = (3, 2) if self._many else (5, 4)
-        self._no_failures = _text("Failures", "None: no attempt was lost, and no member failed or diverged.")
+        self._no_failures = _text("Failures", "None. No attempt was lost, and no member failed or diverged.")
         self._failures_table = _failures_table(self._sources["failures"])
         self._failures = Column(
             _text("Failures", _ABOUT_FAILURES),
@@ -128,7 +128,7 @@ class RunFigures:
         )
 
     def show(self, columns: Mapping[str, Columns]) -> None:
-        """Replace the columns that are others than those shown."""
+        """Update the sources whose columns have changed."""
         for name, data in columns.items():
             if data is not self._shown[name]:
                 self._sources[name].data = dict(data)
@@ -145,9 +145,9 @@ class RunFigures:
 
     def _about_colours(self) -> str:
         if self._drawing.independent:
-            return f'{_GRADIENT}, pale while it is at work; <span class="best">●</span> the best'
+            return f'{_GRADIENT}, pale while in progress; <span class="best">●</span> the best'
         best = '<span class="best">—●—</span> the schedule of the best line'
-        return f"{_GRADIENT}, pale while its generation is at work; {best}"
+        return f"{_GRADIENT}, pale while its generation is in progress; {best}"
 
     def _figure(self, height: int, **options: Any) -> figure:
         made = figure(
@@ -159,7 +159,7 @@ class RunFigures:
             **options,
         )
         made.xaxis.ticker.min_interval = 1
-        made.min_border_left = 66  # so that the generations of all figures are below each other
+        made.min_border_left = 66  # aligns the generations of all figures
         if options.get("y_axis_type") == "log":
             made.yaxis.ticker = CustomJSTicker(major_code=LOG_TICKS)
             made.yaxis.formatter = CustomJSTickFormatter(code=LOG_LABEL)
@@ -190,7 +190,7 @@ class RunFigures:
         return made
 
     def _demes(self) -> list[Any]:
-        """What there is of demes, if the run has any."""
+        """Return the heading and the figures of the demes; empty if the run has none."""
         count, sources = self._drawing.demes, self._sources
         if not count:
             return []
@@ -324,19 +324,19 @@ def _text_of_selected(failures: ColumnDataSource) -> PreText:
     return text
 
 
-_ABOUT_FAILURES = "Lost attempts, failed and diverged members, newest first; select one to read all of it."
+_ABOUT_FAILURES = "Lost attempts, failed and diverged members, newest first; select one to see its full text."
 _FOM_AND_FITNESS = [("fom", "@fom{%.6g}"), ("fitness", "@fitness{%.3f}")]
 _ABOUT_SECONDS = (
-    "Where each worker's seconds went",
-    "Lost: spent on attempts that came to no result. Start-up: loading the data. Elsewhere: with other runs.",
+    "Time per worker",
+    "Lost: attempts without a result. Start-up: loading the data. Elsewhere: other runs.",
 )
 _GRADIENT = (
     'fitness 0 <span class="scale" style="background: linear-gradient(to right, '
     f'{", ".join(Viridis256[::51])})"></span> 1'
 )
 _ABOUT_LINEAGE = (
-    "Who gave parameters and hyperparameters to whom. Members stand beside those with the same α; larger: "
-    "more children of its parameters. A fan that widens is a successful α sweeping through the population."
+    "Parents of each member, by parameters and hyperparameters. Members with the same α are side by side; "
+    "larger points have more children. A widening fan is a successful α that spreads."
 )
 
 
@@ -347,7 +347,7 @@ def _text(heading: str, about: str) -> Div:
 
 
 def _calm(made: figure) -> figure:
-    """Little ink for what is not data."""
+    """Mute everything that is not data, and return the figure."""
     made.toolbar.autohide = True
     made.toolbar.logo = None
     made.outline_line_color = None
@@ -362,7 +362,7 @@ def _calm(made: figure) -> figure:
 
 
 def _legend(made: figure, items: Mapping[str, list[Any]], hide: bool = True) -> None:
-    """A legend above; where `hide`, a click on an item hides and shows it."""
+    """Add a legend above the figure; if `hide`, clicking an item toggles it."""
     legend = Legend(
         items=[LegendItem(label=value(label), renderers=drawn) for label, drawn in items.items()],
         orientation="horizontal",

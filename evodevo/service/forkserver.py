@@ -1,7 +1,7 @@
-"""The process from which the workers of local clusters are forked, with torch imported once for all of them.
+"""Fork the workers of local clusters from one process that has imported torch.
 
-Dask would start a bare interpreter for each worker, which imports torch by itself: seconds of CPU for each.
-Importing torch neither starts CUDA nor any thread, so a fork of such a process is as good as a new one.
+Dask would start a bare interpreter for each worker, which costs seconds of CPU time to import torch.
+Importing torch starts neither CUDA nor threads, so forking afterwards is safe.
 """
 
 import contextlib
@@ -23,27 +23,27 @@ PRELOADED = [
     "workers.unit",
     "evodevo.report.products",
 ]
-"""Modules that every worker needs; what cannot be imported is left to the worker, which says so."""
+"""Modules that every worker needs; the fork server skips those that cannot be imported; workers report it."""
 SETTINGS = {"distributed.worker.multiprocessing-method": "forkserver"}
-"""For Dask's configuration, while a cluster has workers of this kind."""
+"""Dask's configuration while a cluster has forked workers."""
 
 
 def start() -> None:
-    """Start the process, unless it runs already. It ends with this one, and serves all its clusters."""
-    utils._forkserver_preload_set = True  # Dask would have this process, too, import pandas
+    """Start the fork server if it is not running; it serves all clusters of this process and ends with it."""
+    utils._forkserver_preload_set = True  # otherwise Dask makes the fork server import pandas
     multiprocessing.set_forkserver_preload(PRELOADED)
-    safe = {"PYTHONSAFEPATH": "1"}  # no file of the user's hides a module
+    safe = {"PYTHONSAFEPATH": "1"}  # no file in the working directory shadows a module
     with _environment({**_of_workers(), **safe}), _interrupts_ignored():
         forkserver.ensure_running()
 
 
 def worker_environment() -> dict[str, str]:
-    """What each worker sets: the variables of this process now, which may differ from those at the start."""
+    """Return this process's current environment, which each worker sets after its fork."""
     return {**os.environ, "PYTHONSAFEPATH": os.environ.get("PYTHONSAFEPATH", "")}
 
 
 def _of_workers() -> dict[str, str]:
-    """The variables that Dask's nanny sets before it starts a worker, as they count at a process' start."""
+    """Return the variables that Dask's nanny sets before it starts a worker; they take effect at start-up."""
     found = dask.config.get("distributed.nanny.pre-spawn-environ")
     wanted = {name: os.environ.get(name, str(value)) for name, value in found.items() if value is not None}
     return {"PYTHONHASHSEED": "6640", **wanted}
@@ -51,7 +51,7 @@ def _of_workers() -> dict[str, str]:
 
 @contextlib.contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """What is started meanwhile ignores Ctrl-C for good: that is for this process, which ends the others."""
+    """Make processes started within the block ignore Ctrl-C; this process handles it and stops them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""The loci of a function's arguments, from the short forms in which `evodevo.minimise` takes them."""
+"""Convert the short forms of a search space that `evodevo.minimise` accepts to loci."""
 
 import math
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ FORMS = (
 
 
 def loci_of(space: Mapping[str, Any], initial: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the loci, as in a config, of a space that has them in any form. Raises `UsageError`."""
+    """Return the loci of a space, as in a config. Raises `UsageError`."""
     if not isinstance(space, Mapping) or not space:
         raise UsageError(f'space is {space!r}; give {{"name": (low, high), ...}}')
     for name in initial:
@@ -24,7 +24,9 @@ def loci_of(space: Mapping[str, Any], initial: Mapping[str, Any]) -> dict[str, A
     found = {}
     for name, given in space.items():
         if not isinstance(name, str):
-            raise UsageError(f"space: the name {name!r} should be text, that of an argument of the function")
+            raise UsageError(
+                f"space: the name {name!r} should be a string, the name of an argument of the function"
+            )
         found[name] = locus_of(name, given)
         if name in initial:
             value = _plain(initial[name])
@@ -34,7 +36,7 @@ def loci_of(space: Mapping[str, Any], initial: Mapping[str, Any]) -> dict[str, A
 
 
 def locus_of(name: str, given: Any) -> dict[str, Any]:
-    """Return one locus. Raises `UsageError`, naming it."""
+    """Return the locus for one argument. Raises `UsageError`, naming the argument."""
     match given:
         case BaseModel():
             return {"type": "float", **given.model_dump(exclude_none=True)}
@@ -57,7 +59,7 @@ def _between(low: Any, high: Any) -> dict[str, Any]:
 
 
 def _real(value: Any) -> float:
-    """A whole number that no real one can hold is infinite, which the config refuses by name."""
+    """Return a float; an int too large for one becomes infinite, which the config refuses by name."""
     try:
         return float(value)
     except OverflowError:
@@ -70,7 +72,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Return a number of numpy's as one of Python's; tuples within choices as lists."""
+    """Convert numpy's numbers to Python's, and tuples to lists."""
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     if not isinstance(value, bool | int | float | str) and getattr(value, "size", 0) == 1:

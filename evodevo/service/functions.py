@@ -1,4 +1,4 @@
-"""Any Python function as an objective: `evodevo.minimise` and `evodevo.maximise`.
+"""Optimise any Python function: `evodevo.minimise` and `evodevo.maximise`.
 
 import evodevo
 
@@ -44,8 +44,11 @@ OPTIONS: Mapping[str, Any] = {
     "mutation_rate": 0.1,
     "crossover_rate": 0.5,
 }
-"""Of `tri_parent` for functions, if not given. A child that equals a parent costs no call, so selection is
-sharper and mutation rarer than in training. Found on six functions that are not those of docs/results.md."""
+"""Default options of `tri_parent` for functions.
+
+A child that equals a parent costs no call, so selection is sharper and mutation rarer than in training. The
+values were tuned on six functions, none of which is in docs/results.md.
+"""
 
 Function = Callable[..., Any]
 
@@ -60,10 +63,10 @@ class Optimum:
 
 
 class FunctionResult:
-    """What a run over a function found. It is all in memory: the run's directory may be gone.
+    """The result of optimising a function, held in memory: the run's directory may be deleted.
 
-    `best` is None if no call returned a finite number. `directory` is that of the run, None if it was a
-    temporary one. `failures` has the traceback of each call that raised, by member.
+    `best` is None if no call returned a finite number. `directory` is the run's, or None if it was temporary.
+    `failures` maps each member whose call raised to the traceback.
     """
 
     def __init__(self, history: History, directory: Path | None) -> None:
@@ -78,19 +81,19 @@ class FunctionResult:
         }
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a row for each member, as in history.csv."""
+        """Return one row per member, as in history.csv."""
         return history_rows(self._history)
 
     @property
     def history(self) -> Rows:
-        """The same, which a notebook shows as a table; `.frame()` makes a pandas frame of it."""
+        """The rows as a table for notebooks; `.frame()` converts them to a pandas frame."""
         return Rows(self.rows())
 
     def plot(self, path: Path | str | None = None) -> Any:
         """Return a matplotlib figure of the foms by generation; with `path`, also write it there as PNG.
 
-        The mean of each generation with one standard deviation on both sides is a line in a band, the best
-        so far another line. Calls that raised or returned NaN are left out.
+        One line shows the best so far, another the mean of each generation, in a band of one standard
+        deviation on both sides. Calls that raised or returned NaN are left out.
         """
         if path is not None:
             Path(path).write_bytes(progress_plot(self._history))
@@ -119,28 +122,27 @@ def minimise(
     workers: int | None = None,
     client: Client | None = None,
 ) -> FunctionResult:
-    """Find arguments for which a function returns as small a number as possible; return when that is done.
+    """Find the arguments that minimise a function.
 
-    function: called with keyword arguments, `function(**values)`, in worker processes, each of which has one
-        call at a time. What cannot be imported there (a lambda, a closure, a function of a notebook or of the
-        script itself) is sent by Dask's own channels, and is written nowhere; a run of such a function cannot
-        be resumed in another process.
-    space: name -> `(low, high)`, of two whole numbers or of two floats; `(low, high, "log")` for a log scale;
-        a list of choices; or a locus as in a config, `{"type": "float", "low": ..., ...}`.
-    population, generations: so many members are born; nobody is evaluated twice at the same point.
-    strategy, options, demes: as in a config's `search`; a strategy may be the class itself, if it is in a
-        module.
-    initial: name -> where the search begins; without it, anywhere.
-    seed: decides, with the other arguments, what is evaluated.
-    timeout_s: a call that takes longer is given up, 10 s later if it does not return, by restarting its
-        worker; it has failed after `max_attempts` of these.
-    name, runs_dir: the run's directory is `runs_dir/name`, and is kept; without a name it is a temporary one.
-    workers: processes of a cluster made for this call, one for each core (or GPU) if not given.
-    client: use its cluster and its runs directory instead (from `evodevo.local`, `connect` or `attach`).
+    function: called with keyword arguments, `function(**values)`, in worker processes, one call at a time in
+        each. A function that workers cannot import (a lambda, a closure, one from a notebook or the script
+        itself) is sent by Dask and never written to disk; its run cannot be resumed in another process.
+    space: name -> `(low, high)`, of two ints or two floats; `(low, high, "log")` for a log scale; a list of
+        choices; or a locus as in a config, `{"type": "float", "low": ..., ...}`.
+    population, generations: their product is the number of members; no point is evaluated twice.
+    strategy, options, demes: as in a config's `search`; a strategy may be the class itself, if it is
+        importable.
+    initial: name -> value at which the search starts; random if not given.
+    seed: determines, with the other arguments, which points are evaluated.
+    timeout_s: time limit of a call. A call that does not return within 10 s after it is stopped by restarting
+        its worker; a member fails after `max_attempts` timeouts.
+    name, runs_dir: the run's directory, `runs_dir/name`, is kept; without a name it is temporary.
+    workers: number of worker processes, by default one per core (or GPU).
+    client: use this client's cluster and runs directory (from `evodevo.local`, `connect` or `attach`).
 
-    A call that raises counts as failed, and one that returns NaN or an infinite number as diverged. Raises
-    `RunFailed` if more than half of a generation failed, with the first traceback, and `UsageError`. Progress
-    is shown in notebooks and on terminals.
+    A call that raises counts as failed, and one that returns NaN or an infinite number as diverged. Progress
+    is shown in notebooks and on terminals. Raises `UsageError`, and `RunFailed` with the first traceback if
+    more than half of a generation failed.
     """
     return _optimise("min", **locals())
 
@@ -163,7 +165,7 @@ def maximise(
     workers: int | None = None,
     client: Client | None = None,
 ) -> FunctionResult:
-    """Find arguments for which a function returns as large a number as possible; see `minimise`."""
+    """Find the arguments that maximise a function; the parameters are those of `minimise`."""
     return _optimise("max", **locals())
 
 
@@ -181,14 +183,14 @@ def config_of(
     timeout_s: float | None = None,
     max_attempts: int = 3,
 ) -> RunConfig:
-    """Return the config of a run over a function; numbers may be numpy's. Raises `UsageError`."""
+    """Return the config of a run that optimises a function; numbers may be numpy's. Raises `UsageError`."""
     strategy = plain(strategy, "strategy")
     if not isinstance(strategy, str):
         raise UsageError(f"strategy is {strategy!r}; give its name, such as {STRATEGY!r}")
     if not isinstance(options, Mapping | None):
         raise UsageError(f'options is {options!r}; give {{"name": value, ...}}, the options of {strategy}')
     options = {**(OPTIONS if strategy == STRATEGY else {}), **(options or {})}
-    with contextlib.suppress(ValueError):  # that there is no such strategy is said by `parse`
+    with contextlib.suppress(ValueError):  # `parse` reports an unknown strategy
         has_founders = issubclass(find(strategy).Options, CommonOptions)
         if has_founders and not any("initial" in locus for locus in loci.values()):
             options.setdefault("initial", "random")
@@ -208,7 +210,7 @@ def config_of(
             "limits": {
                 "epoch_timeout_s": timeout_s,
                 "max_attempts": max_attempts,
-                "straggler_factor": None,  # some calls take longer than others, and none is made twice
+                "straggler_factor": None,  # durations of calls vary, and no call is repeated
             },
         },
         "",
@@ -229,7 +231,7 @@ def _optimise(
     **search: Any,
 ) -> FunctionResult:
     if not callable(function):
-        raise UsageError(f"function is {function!r}; give something that can be called")
+        raise UsageError(f"function is {function!r}; give a callable")
     path, label = import_path(function), label_of(function)
     key = None if path else uuid.uuid4().hex[:12]
     about = {"function": path} if path else {"function": label, "sent": key}
@@ -246,7 +248,7 @@ def _optimise(
         submitted = client.submit(config)
         submitted.wait()
         if name is None and is_shared:
-            shutil.rmtree(submitted.directory, ignore_errors=True)  # it is not here if the scheduler is not
+            shutil.rmtree(submitted.directory, ignore_errors=True)  # the scheduler may be on another machine
         return FunctionResult(submitted.view.history, submitted.directory if name else None)
 
 
@@ -257,7 +259,7 @@ def _temporary() -> Iterator[str]:
 
 
 class SentFunction(WorkerPlugin):
-    """Carries a function to every worker there is, and by Dask's doing to those that come later."""
+    """A worker plugin that carries a function to every worker, including those that connect later."""
 
     def __init__(self, function: Function) -> None:
         self.function = function
@@ -265,17 +267,20 @@ class SentFunction(WorkerPlugin):
 
 @contextlib.contextmanager
 def sent(client: Client, function: Function, key: str, label: str) -> Iterator[None]:
-    """Let workers know a function by a key within the block. Raises `UsageError` if it cannot be sent."""
+    """Make a function available to workers under a key within the block.
+
+    Raises `UsageError` if the function cannot be sent.
+    """
     name = f"{SENT_FUNCTION}{key}"
     try:
         client.dask.register_plugin(SentFunction(function), name=name)
     except OSError:
         raise
-    except Exception as why:  # whatever pickling it, or importing on a worker what it refers to, raises
+    except Exception as why:  # pickling or importing may raise anything
         reason = " ".join(f"{type(why).__name__}: {why}".split())
         raise UsageError(
-            f"the function {label!r} cannot be sent to the workers: {reason}; what it refers to must be "
-            "picklable and what it imports must be there, too"
+            f"the function {label!r} cannot be sent to the workers: {reason}; all that it refers to must be "
+            "picklable, and all that it imports must be installed there"
         ) from why
     try:
         yield

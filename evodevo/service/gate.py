@@ -1,4 +1,4 @@
-"""Who sees what the dashboard shows of runs: everybody, or with a page token who knows it."""
+"""Control access to the runs on the dashboard: open to everyone, or restricted by a page token."""
 
 import hashlib
 import hmac
@@ -12,13 +12,13 @@ logger = logging.getLogger("evodevo.page")
 
 COOKIE = "evodevo-page"
 MOST_WRONG, WITHIN_S = 10, 60.0
-"""For those who guess: so many tokens, from wherever they come, are looked at within so many seconds."""
+"""Rate limit against guessing: after this many wrong tokens within this time, all are refused."""
 
 Verdict = Literal["right", "wrong", "too many"]
 
 
 class Gate:
-    """`token` None or empty: open to all who reach the dashboard, as Dask's own pages are."""
+    """A check of the page token; without one (None or empty), access is open, as to Dask's own pages."""
 
     def __init__(self, token: str | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._token = (token or "").encode()
@@ -31,19 +31,19 @@ class Gate:
 
     @property
     def cookie(self) -> str:
-        """What a browser has that was given the token; it says nothing of the token itself."""
+        """The cookie of an admitted browser; it does not reveal the token."""
         return hmac.new(self._token, b"evodevo page", hashlib.sha256).hexdigest()
 
     def admits(self, cookie: str | None) -> bool:
-        """Whether somebody with this cookie may come in."""
+        """Return whether a browser with this cookie has access."""
         return self.is_open or hmac.compare_digest((cookie or "").encode(), self.cookie.encode())
 
-    def hear(self, token: str, whence: str) -> Verdict:
-        """Judge a token that somebody at the address `whence` gives."""
+    def hear(self, token: str, address: str) -> Verdict:
+        """Check a token that was sent from an address."""
         if len(self._wrong) == MOST_WRONG and self._clock() - self._wrong[0] < WITHIN_S:
             return "too many"
         if hmac.compare_digest(token.encode(), self._token):
             return "right"
-        logger.warning("somebody at %s gave a wrong page token", whence)
+        logger.warning("wrong page token from %s", address)
         self._wrong.append(self._clock())
         return "wrong"

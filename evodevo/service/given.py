@@ -1,4 +1,4 @@
-"""What Python gives as a config: a path, a `RunConfig`, or data with numpy's numbers and classes in them."""
+"""Read a config given in Python: a path, a `RunConfig`, or data with numpy's numbers and classes in it."""
 
 import operator
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ Given = RunConfig | Mapping[str, Any] | Path | str
 
 
 def config_of(given: Given, overrides: Mapping[str, Any] | None = None) -> RunConfig:
-    """Return the config, as the command line would read it from a file with this in it.
+    """Return the config that the command line would read from a file with the same content.
 
-    `overrides`: dotted key -> value, as with `--set`. A strategy's module that was edited is imported again.
-    Raises `UsageError`.
+    `overrides` map dotted keys to values, as with `--set`. If the strategy's module was edited, it is
+    imported again. Raises `UsageError`.
     """
     wanted = {key: plain(value, key) for key, value in (overrides or {}).items()}
     if isinstance(given, RunConfig) and not wanted:
@@ -44,9 +44,9 @@ def _strategies(data: Mapping[str, Any]) -> list[Any]:
 
 
 def plain(value: Any, key: str) -> Any:
-    """The same with Python's own numbers, lists and texts, as YAML has them; a class is its import path.
+    """Convert a value to plain data as in YAML; a class or function becomes its import path.
 
-    Raises `UsageError` for a class or function that workers cannot import, naming the key.
+    Raises `UsageError`, naming the key, for a class or function that workers cannot import.
     """
     if isinstance(value, Mapping):
         return {_name(name): plain(one, f"{key}.{name}" if key else str(name)) for name, one in value.items()}
@@ -54,7 +54,7 @@ def plain(value: Any, key: str) -> Any:
         return [plain(one, key) for one in value]
     if value is None or type(value) in (bool, int, float, str):
         return value
-    for kind in (str, int, float):  # of which there are subclasses: numpy's float64, enums
+    for kind in (str, int, float):  # subclasses, such as numpy's float64 and enums
         if isinstance(value, kind):
             return kind(value)
     if isinstance(value, PathLike):
@@ -63,7 +63,7 @@ def plain(value: Any, key: str) -> Any:
         return value.tolist()
     if isinstance(value, type) or callable(value):
         return _path_of(value, key)
-    raise UsageError(f"{key}: {value!r} is neither a number, text, a list nor a dict")
+    raise UsageError(f"{key}: {value!r} is not a number, string, list or dict")
 
 
 def _name(name: Any) -> Any:
@@ -78,7 +78,7 @@ def _path_of(value: Any, key: str) -> str:
 
 
 def unimportable(label: str, key: str) -> str:
-    """The message for what was defined in a notebook's cell, in a script or within a function."""
+    """Return the message for something defined in a notebook's cell, a script or a function."""
     return (
         f"{key}: {label!r} was defined in a notebook, a script or a function, from which workers cannot "
         f"import it: write it to a file (in a notebook, begin the cell with %%writefile mine.py) and give "
@@ -87,14 +87,14 @@ def unimportable(label: str, key: str) -> str:
 
 
 def refuse_main(config: RunConfig) -> None:
-    """Raise `UsageError` where a config names something in `__main__`, which workers do not have."""
+    """Raise `UsageError` if a config names something in `__main__`, which workers do not have."""
     for key, path in (("workload.use", config.workload.use), ("search.strategy", config.search.strategy)):
         if isinstance(path, str) and path.startswith("__main__:"):
             raise UsageError(unimportable(path.partition(":")[2], key))
 
 
 def count_of(name: str, given: Any, instead: str = "") -> int:
-    """Return a number of things, which may be numpy's. Raises `UsageError` if it is not 1 or more."""
+    """Return a count as an int; it may be numpy's. Raises `UsageError` if it is not 1 or more."""
     try:
         count = operator.index(given)
     except TypeError:

@@ -1,4 +1,4 @@
-"""How many workers this machine has room for, without importing torch, which only they need."""
+"""Count the workers that this machine has room for, without importing torch."""
 
 import ctypes
 import os
@@ -7,17 +7,17 @@ from dask.system import cpu_count
 
 
 def room_for_workers(threads_per_member: int = 1, per_device: int = 1) -> int:
-    """Return `per_device` for each visible GPU, or without any the cores divided by a worker's threads."""
+    """Return `per_device` times the visible GPUs; without GPUs, the cores divided by a worker's threads."""
     return visible_gpus() * per_device or max(1, cpu_count() // threads_per_member)
 
 
 def visible_gpus() -> int:
-    """The GPUs that a worker of this machine would see: those of CUDA_VISIBLE_DEVICES, or all of NVIDIA's."""
+    """Return the number of GPUs visible to a worker: those in CUDA_VISIBLE_DEVICES, or all of NVIDIA's."""
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if listed is None:
         return _installed_gpus()
     names = [name.strip() for name in listed.split(",") if name.strip()]
-    return names.index("-1") if "-1" in names else len(names)  # CUDA stops at the first that is none
+    return names.index("-1") if "-1" in names else len(names)  # CUDA stops at the first invalid one
 
 
 def _installed_gpus() -> int:

@@ -1,4 +1,4 @@
-"""What Prometheus reads at Dask's `/metrics` of the runs: the facts of `evodevo status`, as gauges."""
+"""Export the fields of `evodevo status` as Prometheus gauges, at Dask's `/metrics`."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,28 +8,28 @@ from evodevo.service.views import Views
 STATES = ("running", "waiting", "done", "failed", "cancelled", "interrupted")
 GAUGES = {
     "generation": ("generation", "Complete generations"),
-    "generations": ("generations", "Generations that the run is to have"),
-    "members_done": ("members_done", "Members with an outcome, of the generation at work"),
-    "population": ("population", "Members of a generation"),
+    "generations": ("generations", "Total generations of the run"),
+    "members_done": ("members_done", "Members with an outcome in the current generation"),
+    "population": ("population", "Members per generation"),
     "best_fom": ("best_fom", "Best figure of merit of the whole run"),
     "median_fom": ("median_fom", "Median figure of merit of the last generation with outcomes"),
     "failed": ("failed_members", "Members that failed or diverged"),
-    "lost_attempts": ("lost_attempts", "Attempts that were given up"),
+    "lost_attempts": ("lost_attempts", "Lost attempts"),
     "elapsed_s": ("elapsed_seconds", "Seconds during which a controller was at work"),
     "workers": ("workers", "Workers that the run can use"),
     "unused_workers": ("unused_workers", "Connected workers that get no work from the run"),
 }
-"""Fields of `view.Status`: the names of their gauges, after `evodevo_run_`, and what they are."""
+"""Field of `view.Status` -> name of its gauge, after `evodevo_run_`, and help text."""
 
 
 class RunMetrics:
-    """A collector for `prometheus_client`; a scrape is a look, and gives what was seen last."""
+    """A collector for `prometheus_client`; each scrape returns the latest `Views.look`."""
 
     def __init__(self, views: Views) -> None:
         self._views = views
 
     def install(self) -> bool:
-        """False where `prometheus_client` is not installed; Dask has no metrics then either."""
+        """Register the collector; return False if `prometheus_client` is not installed."""
         try:
             from prometheus_client import REGISTRY
         except ImportError:
@@ -43,7 +43,7 @@ class RunMetrics:
         REGISTRY.unregister(self)
 
     def describe(self) -> list[Any]:
-        """Nothing: so registering does not collect."""
+        """Return nothing, so that registering does not collect."""
         return []
 
     def collect(self) -> Iterator[Any]:

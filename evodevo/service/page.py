@@ -1,7 +1,7 @@
-"""The live page, `/evodevo` on the Dask dashboard: all runs, and the chosen one in figures.
+"""The live page, `/evodevo` on the Dask dashboard: a table of all runs, and figures of the selected one.
 
-Each viewer has a document of his own; what it shows is made once for all of them (`views.Views`), and
-only the columns that changed are sent.
+Each viewer has a separate document; its content is computed once for all of them (`views.Views`), and only
+columns that changed are sent.
 """
 
 import asyncio
@@ -96,7 +96,7 @@ fetch("evodevo/enter", {method: "POST", body: body}).then(async answer => {
 
 
 class Pages(SchedulerPlugin):
-    """What a service shows over HTTP: the page, its data as JSON, and Prometheus gauges."""
+    """A scheduler plugin that serves the page, its data as JSON, and Prometheus gauges."""
 
     name = "evodevo-page"
 
@@ -135,7 +135,7 @@ class Pages(SchedulerPlugin):
 
 
 class Page:
-    """One viewer's page. `run` is the one to begin with; None: the newest, of those at work if there are."""
+    """One viewer's page. `run` is shown first; None: the newest run, preferring those at work."""
 
     def __init__(self, views: Views, runs_dir: str, address: str, run: str | None, can_cancel: bool) -> None:
         self._views = views
@@ -159,7 +159,7 @@ class Page:
         )
 
     async def update(self) -> None:
-        """Bring everything up to date with what was seen last. Bokeh lets no two of these overlap."""
+        """Update everything from the latest sight. Bokeh never runs two of these calls at once."""
         sight = self._views.look(self._run)
         newest_first = list(sight.statuses.values())[::-1]
         statuses = sorted(newest_first, key=lambda status: status.state not in AT_WORK)
@@ -194,7 +194,7 @@ class Page:
             self._figures.show(picture.columns)
 
     def _select(self, _: str, __: object, rows: Sequence[int]) -> None:
-        """A viewer has clicked on a row, or this page has selected one."""
+        """Show the run of a row that a viewer, or this page, has selected."""
         if rows and self._statuses[rows[0]].name != self._run:
             self._run = self._statuses[rows[0]].name
             self.root.document.add_next_tick_callback(self.update)
@@ -208,13 +208,13 @@ class Page:
             about = f"in {where}; select one to see it below"
         else:
             command = html.escape(f"evodevo launch CONFIG --scheduler {self._address}")
-            about = f"No runs yet in {where}. This begins one: <code>{command}</code>"
+            about = f"No runs yet in {where}. To start one: <code>{command}</code>"
         return f"<h3>Runs</h3><p>{about}</p>" + "".join(f"<p>{html.escape(why)}</p>" for why in problems)
 
     def _about_nothing(self, whole: bool) -> str:
         if self._run is None or not whole:
             return ""
-        return f"<p>There is no run {html.escape(repr(self._run))} in {html.escape(self._runs_dir)}.</p>"
+        return f"<p>Run {html.escape(repr(self._run))} not found in {html.escape(self._runs_dir)}.</p>"
 
 
 def _runs_table(source: ColumnDataSource) -> DataTable:
@@ -242,7 +242,7 @@ def _runs_table(source: ColumnDataSource) -> DataTable:
 
 
 def _rows(statuses: Sequence[Status]) -> dict[str, list[Any]]:
-    """The columns of the table of runs; a fraction of members `done`, NaN for what is not known."""
+    """Return the columns of the table of runs: `done` is a fraction of members, NaN means unknown."""
     return {
         "run": [one.name for one in statuses],
         "state": [one.state for one in statuses],
@@ -265,7 +265,7 @@ def _rows(statuses: Sequence[Status]) -> dict[str, list[Any]]:
 
 
 def _about(status: Status) -> str:
-    """The chosen run in words and numbers, as HTML."""
+    """Return the facts about the selected run as HTML."""
     metric, at_work = html.escape(status.metric.replace("_", " ")), status.state in AT_WORK
     facts = [
         ("generations", f"{status.generation} <small>of {status.generations}</small>"),
@@ -301,10 +301,10 @@ def _cancel_row(runs: ColumnDataSource) -> Row:
 
 
 def _entrance() -> Row:
-    """What somebody sees who has not given the token."""
+    """Return the form that asks for the page token."""
     token = PasswordInput(placeholder="page token", width=160)
     button = Button(label="Enter", width=80)
-    said = PreText(text="this scheduler has a page token", styles={"margin": "8px"})
+    said = PreText(text="this page requires a token", styles={"margin": "8px"})
     button.js_on_click(CustomJS(args={"token": token, "said": said}, code=ENTER))
     return Row(token, button, said)
 

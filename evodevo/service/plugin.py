@@ -1,9 +1,9 @@
 """The service inside the scheduler: submit, list, watch, cancel and resume runs.
 
-Each run is a task on the scheduler's event loop; files and anything that computes are elsewhere (threads,
-workers). Requests come as Dask RPCs named `evodevo_*`, arguments and answers as JSON text (Dask's own
-encoding makes tuples of lists). What a person did wrong goes back as `{"error": message}`, so that it does
-not appear as a traceback in the scheduler's log.
+Each run is a task on the scheduler's event loop; file access and computation happen elsewhere (threads,
+workers). Requests are Dask RPCs named `evodevo_*`, with arguments and answers as JSON text (Dask's own
+encoding turns lists into tuples). Usage errors are returned as `{"error": message}`, so that they do not
+appear as tracebacks in the scheduler's log.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ CLIENT_INTERVAL_S = 0.001
 
 
 class Service(SchedulerPlugin):
-    """All runs of one scheduler. `runs_dir` is where their directories are."""
+    """A scheduler plugin that carries out runs; `runs_dir` contains their directories."""
 
     name = "evodevo"
 
@@ -70,11 +70,11 @@ class Service(SchedulerPlugin):
         self._starting: asyncio.Task[None] | None = None
         self._failure: str | None = None
         self.no_workers: str | None = None
-        """Why none will come, where whoever provides them has found out; then no run is begun."""
+        """Reason that no workers will come, set by their provider; no run is started then."""
         self.notice: str | None = None
-        """What whoever provides workers has to say; shown while there are none."""
+        """Message of the workers' provider, shown while there are no workers."""
         self.prepare: Callable[[str], bool] | None = None
-        """Begin to prepare a worker that came without the preload; False if there is nothing to do. Where it
+        """Function that starts preparing a worker without the preload; False if there is nothing to do. If it
         returns True, `add_worker` is called again when the worker is ready, or has a problem."""
 
     def install(self) -> None:
@@ -95,7 +95,7 @@ class Service(SchedulerPlugin):
         self._starting = asyncio.create_task(self._start())
 
     async def _start(self) -> None:
-        """A client can connect only when the scheduler is up, so this is not part of its start."""
+        """Connect a client once the scheduler is up, then resume runs if asked to."""
         try:
             await self._scheduler
             self._client = await Client(
@@ -109,35 +109,35 @@ class Service(SchedulerPlugin):
             logger.exception("the service could not start")
             self._failure = f"the service in the scheduler could not start: {type(why).__name__}: {why}"
         else:
-            # Dask has clients collect what they send for 10 ms; this one sends little, and work waits for it.
+            # Dask's clients batch messages for 10 ms; this one sends few, and workers wait for them.
             self._client.scheduler_comm.interval = CLIENT_INTERVAL_S
             self._dispatcher = Dispatcher(self._scheduler, self._client)
         finally:
             self._ready.set()
         if self._recover and not self._failure:
             for name in await asyncio.to_thread(unfinished, self.runs_dir):
-                logger.info("carrying on run %s", name)
-                self._carry_on(name, retry=False)
+                logger.info("resuming run %s", name)
+                self._start_controller(name, retry=False)
 
     def wanted_workers(self) -> int:
-        """How many workers the runs could use, from now on."""
+        """Return the number of workers that the runs could use."""
         return sum(controller.wanted_workers() for controller in self._controllers.values())
 
     def idle_workers(self) -> set[str]:
-        """The addresses of the workers that do nothing now."""
+        """Return the addresses of the idle workers."""
         return self._dispatcher.idle() if self._is_up else set()
 
     def unused(self) -> Unused:
-        """The connected workers that get no work from any run."""
+        """Return the connected workers that get no work from any run."""
         return self._dispatcher.roster.unused() if self._is_up else Unused(0, [])
 
     def dismiss(self, worker: str) -> None:
-        """Whoever provides this worker takes it away: it gets nothing new."""
+        """Give a worker no new work, because its provider is about to remove it."""
         if self._is_up:
-            self._dispatcher.worker_leaves(worker, "it is not needed any more, or its job has ended")
+            self._dispatcher.worker_leaves(worker, "it is no longer needed, or its job has ended")
 
     def standings(self, runs: Iterable[str]) -> dict[str, Standing]:
-        """How things stand around each of these runs."""
+        """Return the standing of each run."""
         if not self._is_up:
             return {run: Standing(False, None, [self._failure] if self._failure else []) for run in runs}
         for_any = self._standing(ANYTHING)
@@ -152,7 +152,7 @@ class Service(SchedulerPlugin):
         return replace(base, live=controller is not None, problems=problems, waits=waits)
 
     def _standing(self, needs: Needs, at_once: int = 1) -> Standing:
-        """That of a run with such needs that has no controller."""
+        """Return the standing of a run that has these needs and no controller."""
         roster = self._dispatcher.roster
         workers = len(roster.fit(needs)) if at_once == 1 else roster.fit_together(needs)
         unused = roster.unused(needs)
@@ -165,13 +165,13 @@ class Service(SchedulerPlugin):
         return self._ready.is_set() and self._failure is None
 
     async def until_ready(self) -> None:
-        """Wait until runs can be carried out. Raises `UsageError` where the service could not start."""
+        """Wait until runs can be carried out. Raises `UsageError` if the service could not start."""
         await self._ready.wait()
         if self._failure:
             raise UsageError(self._failure)
 
     async def before_close(self) -> None:
-        """The scheduler closes: runs stop where they are and can be resumed."""
+        """Stop all runs when the scheduler closes; they can be resumed."""
         for task in filter(None, [self._starting, *self._tasks.values()]):
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -191,7 +191,7 @@ class Service(SchedulerPlugin):
             self._dispatcher.worker_left(worker)
 
     async def evodevo_hello(self, versions: Mapping[str, str]) -> dict[str, Any]:
-        """Who is here. Refuses a client whose versions differ."""
+        """Return the facts that a client shows. Raises `UsageError` if its versions differ."""
         if differing := differences(versions, own_versions()):
             raise UsageError(
                 f"versions differ between client and scheduler (client/scheduler): {', '.join(differing)}"
@@ -206,12 +206,12 @@ class Service(SchedulerPlugin):
         }
 
     async def evodevo_leave(self, worker: str, why: str) -> None:
-        """A worker must go (preempted, out of time): it may finish what it does and gets nothing new."""
+        """Let a worker that must leave (preempted, out of time) finish its work, without giving it more."""
         if self._is_up:
             self._dispatcher.worker_leaves(worker, why)
 
     async def evodevo_check(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Try the workload of a config on a worker; nothing is written."""
+        """Try the workload of a config on a worker, without writing anything."""
         checked = parse_fresh(config)
         start = await asyncio.to_thread(find_origin, checked, self.runs_dir)
         checked, ref = (start.config, start.checkpoint) if start else (checked, None)
@@ -219,12 +219,14 @@ class Service(SchedulerPlugin):
         await asyncio.to_thread(load_known, checked, self.runs_dir, facts["data"], ref)
         needed = checked.cluster.workers_per_member
         if (there := self._dispatcher.roster.fit_together()) < needed:
-            waits = f"the run would wait for {needed} workers (cluster.workers_per_member); {there} are there"
+            waits = (
+                f"the run would wait for {needed} workers (cluster.workers_per_member); now there are {there}"
+            )
             facts = {**facts, "warnings": [*facts["warnings"], waits]}
         return facts
 
     async def evodevo_submit(self, config: Mapping[str, Any]) -> str:
-        """Begin a new run; returns its directory. Nothing is written where anything is wrong."""
+        """Start a new run and return its directory; write nothing if the config has a problem."""
         checked = parse_fresh(config)
         name, directory = checked.run.name, self.runs_dir / checked.run.name
         there = await asyncio.to_thread(already_there, checked, self.runs_dir)
@@ -233,7 +235,7 @@ class Service(SchedulerPlugin):
             raise exists
         self._reserved.add(name)
         try:
-            if removed := self._tasks.get(name):  # it has not noticed yet that its directory is gone
+            if removed := self._tasks.get(name):  # its task has not noticed yet that the directory is gone
                 removed.cancel()
                 await asyncio.wait([removed])
             await self.until_ready()
@@ -250,31 +252,31 @@ class Service(SchedulerPlugin):
                 await asyncio.to_thread(create_run, directory, begun, facts.get("data"), copied)
             except CheckpointError as why:
                 raise UsageError(f"search.start: {why}") from None
-            except FileExistsError:  # another scheduler's service made it meanwhile
+            except FileExistsError:  # created by another scheduler's service meanwhile
                 raise exists from None
             except OSError as why:
-                raise UsageError(f"cannot make the run's directory {directory}: {why}") from why
-            self._carry_on(name, retry=False)
+                raise UsageError(f"cannot create the run's directory {directory}: {why}") from why
+            self._start_controller(name, retry=False)
         finally:
             self._reserved.discard(name)
         return str(directory)
 
     async def evodevo_runs(self) -> list[str]:
-        """The names of all runs in the runs directory."""
+        """Return the names of all runs in the runs directory."""
         return await asyncio.to_thread(runs_in, self.runs_dir)
 
     async def evodevo_read(self, run: str, since: int) -> dict[str, Any]:
-        """The lines of the journal from record `since` on, and how things stand."""
+        """Return the lines of the journal from record `since` on, and the run's standing."""
         await self.until_ready()
         directory = await asyncio.to_thread(self._directory, run)
         standing = await asyncio.to_thread(seen_in, directory, self.standings([run])[run])
         excerpt = await asyncio.to_thread(self._reader.read, directory / JOURNAL, since)
         if not excerpt and since == 0:
-            raise UsageError(f"{directory / JOURNAL} is empty: the run was never begun")
+            raise UsageError(f"{directory / JOURNAL} is empty: the run never started")
         return {"journal": excerpt, **asdict(standing)}
 
     async def evodevo_cancel(self, run: str) -> None:
-        """Stop a run, keeping everything. Returns when it has stopped."""
+        """Stop a run, keeping its files; return when it has stopped."""
         if run not in self._tasks:
             await asyncio.to_thread(refuse_live, await asyncio.to_thread(self._directory, run))
             raise UsageError(f"run {run!r} is not running")
@@ -284,11 +286,11 @@ class Service(SchedulerPlugin):
         await asyncio.wait([task])
 
     async def evodevo_resume(self, run: str, generations: int | None = None) -> None:
-        """Carry an unfinished, cancelled or failed run on; with more generations one that is done, too."""
+        """Resume an unfinished, cancelled or failed run; with `generations`, also one that is done."""
         directory = await asyncio.to_thread(self._directory, run)
         await self.until_ready()
         if run in self._tasks or run in self._reserved:
-            raise UsageError(f"run {run!r} is running already")
+            raise UsageError(f"run {run!r} is already running")
         self._reserved.add(run)
         try:
             await asyncio.to_thread(refuse_live, directory)
@@ -299,26 +301,26 @@ class Service(SchedulerPlugin):
             elif history.end == "done" and not following(history, self.runs_dir):
                 raise is_done(run)
             await self._describe(history.config, history.begun.data)
-            self._carry_on(run, retry=history.end == "failed", generations=generations)
+            self._start_controller(run, retry=history.end == "failed", generations=generations)
         finally:
             self._reserved.discard(run)
 
     async def evodevo_repair(self, run: str, accept: bool) -> dict[str, Any]:
-        """Make the damaged checkpoints of a run again; return what was done when all of it is."""
+        """Recreate the damaged checkpoints of a run; return an account when done."""
         directory = await asyncio.to_thread(self._directory, run)
         await self.until_ready()
         if run in self._tasks or run in self._reserved:
-            raise UsageError(f"run {run!r} is running: it makes again what it needs")
+            raise UsageError(f"run {run!r} is running, and recreates the checkpoints that it needs")
         await asyncio.to_thread(refuse_live, directory)
         if run in self._tasks:
-            raise UsageError(f"run {run!r} is running: it makes again what it needs")
+            raise UsageError(f"run {run!r} is running, and recreates the checkpoints that it needs")
         repair = Repair(directory, self._dispatcher, self._about(), accept)
         await self._begin(run, repair)
         if not repair.ended and (why := self._stopped.pop(run, None)):
             raise UsageError(f"run {run!r} could not be repaired: {why}")
         return {"problems": repair.problems, "account": repair.account, "seconds": repair.seconds}
 
-    def _carry_on(self, name: str, retry: bool, generations: int | None = None) -> None:
+    def _start_controller(self, name: str, retry: bool, generations: int | None = None) -> None:
         place, about = self.runs_dir / name, self._about()
         self._begin(name, Controller(place, self._dispatcher, about, retry, generations, write_evolution))
 
@@ -329,7 +331,7 @@ class Service(SchedulerPlugin):
         return self._tasks[name]
 
     def _about(self) -> dict[str, Any]:
-        """Who carries runs out here, for their journals."""
+        """Return the facts that identify this controller in journals."""
         return {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -341,8 +343,8 @@ class Service(SchedulerPlugin):
         try:
             async with self._tracking.of(name, controller):
                 await controller.carry_out()
-            goes_on = not isinstance(controller, Repair) and not controller.cancelled
-            if goes_on and (config := following(controller.history, self.runs_dir)):
+            may_continue = not isinstance(controller, Repair) and not controller.cancelled
+            if may_continue and (config := following(controller.history, self.runs_dir)):
                 await self._begin_next(config, controller)
             if controller.warnings:
                 self._stopped[name] = "; ".join(controller.warnings)
@@ -350,9 +352,7 @@ class Service(SchedulerPlugin):
             self._stopped[name] = f"{type(why).__name__}: {why}"
             logger.error("run %s stopped: %s", name, why)
         except Exception as why:
-            self._stopped[name] = (
-                f"{type(why).__name__}: {why} (a fault of evodevo's; see the scheduler's log)"
-            )
+            self._stopped[name] = f"{type(why).__name__}: {why} (a bug in evodevo; see the scheduler's log)"
             logger.exception("run %s stopped", name)
         finally:
             del self._tasks[name], self._controllers[name]
@@ -361,7 +361,7 @@ class Service(SchedulerPlugin):
         try:
             await self.evodevo_submit(config)
         except UsageError as why:
-            controller.warnings.append(f"the next phase could not begin: {why}")
+            controller.warnings.append(f"the next phase could not start: {why}")
 
     async def _describe(
         self,
@@ -377,7 +377,7 @@ class Service(SchedulerPlugin):
         return await describe(config, job, *asking, twice, data is None, start, self._measured)
 
     def _refuse_unlike_workers(self, needs: Needs) -> None:
-        """Different versions give different histories; and nobody waits for workers that will never do."""
+        """Raise `UsageError` if workers' versions differ (so would histories) or none will ever be fit."""
         abouts = [state.extra.get("evodevo") for state in self._scheduler.workers.values()]
         unlike = any(about and differences(own_versions(), about["versions"]) for about in abouts)
         torches = sorted({about["versions"]["torch"] for about in abouts if about and about["versions"]})
@@ -387,7 +387,7 @@ class Service(SchedulerPlugin):
         if len(torches) > 1:
             raise UsageError(f"workers have different versions of torch: {', '.join(torches)}")
         if unlike or (problems and not self._dispatcher.roster.fit(needs)):
-            raise UsageError("\n  ".join(["the workers cannot take part:", *problems]))
+            raise UsageError("\n  ".join(["no worker can take part:", *problems]))
 
     def _directory(self, run: str) -> Path:
         directory = self.runs_dir / run
@@ -396,5 +396,5 @@ class Service(SchedulerPlugin):
             known = ", ".join(runs_in(self.runs_dir)) or "none"
             if why := self._stopped.get(run):
                 raise UsageError(f"run {run!r} stopped: {why}")
-            raise UsageError(f"no run {run!r} in {self.runs_dir}; there are: {known}")
+            raise UsageError(f"run {run!r} not found in {self.runs_dir}; existing runs: {known}")
         return directory

@@ -1,4 +1,4 @@
-"""A run's progress, where a person is: a notebook, a terminal, or lines of text."""
+"""Show a run's progress in a notebook, on a terminal, or as lines of text."""
 
 import sys
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from evodevo.run.view import Status
 def show(statuses: Iterable[Status], dashboard: str | None, progress: bool | None) -> Status:
     """Show each status until there are no more; return the last one.
 
-    `progress`: False shows nothing, True shows it everywhere, None in notebooks and on terminals only.
+    `progress`: False shows nothing, True always shows it, None only in notebooks and on terminals.
     """
     if progress is not False and in_notebook():
         return _in_notebook(statuses)
@@ -22,7 +22,7 @@ def show(statuses: Iterable[Status], dashboard: str | None, progress: bool | Non
 
 
 def in_notebook() -> bool:
-    """Whether this is IPython with a kernel, whose output a notebook shows."""
+    """Return whether this is IPython with a kernel, whose output a notebook shows."""
     ipython = sys.modules.get("IPython")
     return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 

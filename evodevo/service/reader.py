@@ -1,4 +1,4 @@
-"""Journals for readers far away, in pieces; for any thread."""
+"""Read journals in pieces, for remote readers; thread-safe."""
 
 import threading
 from pathlib import Path
@@ -8,11 +8,11 @@ from evodevo.run.journal import Excerpts
 RECORDS_AT_ONCE = 20_000
 """Maximum number of records per answer; readers ask again until they have all."""
 MOST_JOURNALS = 64
-"""Journals whose index is kept."""
+"""Maximum number of journals whose index is kept."""
 
 
 class Reader:
-    """Reads journals by record number. A file is known by its inode: a name may be used for another run."""
+    """A reader of journals by record number. Files are told apart by inode, as names may be reused."""
 
     def __init__(self) -> None:
         self._excerpts: dict[tuple[Path, int], Excerpts] = {}

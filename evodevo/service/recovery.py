@@ -1,4 +1,4 @@
-"""Which unfinished runs a scheduler resumes when it starts."""
+"""Find the unfinished runs that a scheduler resumes when it starts."""
 
 import logging
 import os
@@ -13,9 +13,9 @@ logger = logging.getLogger("evodevo.service")
 
 
 def unfinished(runs_dir: Path) -> list[str]:
-    """The unfinished runs of this user, and those whose next phase has not begun.
+    """Return this user's runs that are unfinished or whose next phase has not begun.
 
-    Those of others are left alone: their configs name code to run.
+    Runs of other users are skipped, because a config names code to run.
     """
     found = []
     for name in runs_in(runs_dir):
@@ -25,8 +25,8 @@ def unfinished(runs_dir: Path) -> list[str]:
                 logger.warning("run %s belongs to another user and is not resumed", name)
                 continue
             history = load_history(journal)
-        except Exception as why:  # whatever is wrong with one run, the others go on
-            logger.error("run %s cannot be carried on: %s", name, why)
+        except Exception as why:  # one broken run must not stop the others
+            logger.error("run %s cannot be resumed: %s", name, why)
             continue
         if history.end is None or following(history, runs_dir):
             found.append(name)

@@ -1,4 +1,4 @@
-"""Replay: train once from scratch along a schedule, as a run of its own, and compare."""
+"""Train once from scratch along a schedule, as a separate run, and compare it with the original."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from evodevo.run.history import History
 
 @dataclass(frozen=True)
 class Comparison:
-    """How a replay ended beside the original. `identical`: the same checkpoint, byte for byte."""
+    """The results of a replay and of the original. `identical`: the checkpoints are equal byte for byte."""
 
     original_fom: float | None
     replayed_fom: float | None
@@ -23,13 +23,13 @@ class Comparison:
 
     @property
     def gap(self) -> float:
-        """Replayed minus original; NaN where one of them has no fom."""
+        """Replayed minus original; NaN if either has no fom."""
         if self.original_fom is None or self.replayed_fom is None:
             return math.nan
         return self.replayed_fom - self.original_fom
 
     def text(self, schedule: Schedule) -> str:
-        """The comparison in words."""
+        """Return the comparison as text."""
         same = "the same as" if self.identical else "not the same as"
         means = sum(entry.mean_of > 1 for entry in schedule.entries)
         count = len(schedule.entries[0].networks)
@@ -37,7 +37,7 @@ class Comparison:
         kind = (
             f"unbroken{lines}"
             if not means
-            else f"{means} lives began from means, which one line cannot repeat"
+            else f"{means} lives started from means, which one line cannot repeat"
         )
         return (
             f"lineage: {kind}, {len(schedule.entries)} lives from the founder {schedule.entries[0].member} "
@@ -51,11 +51,11 @@ class Comparison:
 def replay_config(
     config: RunConfig, schedule: Schedule, name: str, seed: int | None = None, original: Path | None = None
 ) -> RunConfig:
-    """The config of a run with one member that is trained along `schedule`.
+    """Return the config of a run with one member that is trained along `schedule`.
 
-    It trains with the seeds of the original, or, with `seed`, with others: then it shows how much of the
-    result was the schedule and how much was luck. If the original, whose directory is `original`, started
-    from another run, the replay starts from the same parameters.
+    It uses the training seeds of the original, or others derived from `seed`, which show how much of the
+    result is due to luck. If the original (in the directory `original`) started from another run, the replay
+    starts from the same parameters.
     """
     given = config.search.start
     ploidy = config.search.ploidy
@@ -102,13 +102,13 @@ def replay_config(
         }
     )
     run = config.run.model_copy(update={"name": name})
-    limits = config.limits.model_copy(update={"wall_time_s": None})  # a replay goes to its end
+    limits = config.limits.model_copy(update={"wall_time_s": None})  # a replay must not stop early
     alone: dict[str, Any] = {"phases": [], "phase": None}
     return config.model_copy(update={"run": run, "search": search, "limits": limits, **alone})
 
 
 def compare_replay(schedule: Schedule, replayed: History) -> Comparison:
-    """Hold the last member of a replay against the one whose schedule it followed."""
+    """Compare the last member of a replay with the one whose schedule it followed."""
     last = replayed.generations[-1][0]
     checkpoint = last.outcome.checkpoint if last.outcome else None
     return Comparison(
@@ -119,7 +119,7 @@ def compare_replay(schedule: Schedule, replayed: History) -> Comparison:
 
 
 def _networks(entry: Entry, seed: int | None) -> list[dict[str, Any]]:
-    """How each network of an ensemble is trained in one life: with its own seed, or one made from `seed`."""
+    """Return the genome and training seed of each network in one life; seeds derive from `seed` if given."""
     return [
         {
             "genome": dict(one["genome"]),

@@ -1,8 +1,8 @@
-"""The service over HTTP, beside the page: `evodevo/runs.json` to read, `evodevo/cancel` to stop a run.
+"""HTTP routes beside the page: `evodevo/runs.json` lists the runs, `evodevo/cancel` stops one.
 
-Where there is a page token, each wants it: in the header `X-EvoDevo-Token`, in the form field `token`, or as
-the cookie that `evodevo/enter` gives to a browser. Every answer but the JSON is a line of plain text: 400
-malformed; 403 not the token; 429 too many wrong ones.
+If a page token is configured, every request needs it: in the header `X-EvoDevo-Token`, in the form field
+`token`, or as the cookie that `evodevo/enter` sets. Errors are a line of plain text: 400 malformed, 403 wrong
+token, 429 too many wrong tokens.
 """
 
 import json
@@ -17,7 +17,7 @@ from evodevo.service.views import Views
 
 
 def routes(service: Service, views: Views, gate: Gate) -> list[tuple[str, type, dict[str, Any]]]:
-    """Paths and handlers. Nothing can be cancelled where no token is configured."""
+    """Return paths and handlers. Without a page token, runs cannot be cancelled over HTTP."""
     about = {"service": service, "views": views, "gate": gate}
     handlers: dict[str, type] = {"runs.json": Runs}
     if not gate.is_open:
@@ -26,7 +26,7 @@ def routes(service: Service, views: Views, gate: Gate) -> list[tuple[str, type, 
 
 
 class Guarded(RequestHandler):
-    """A handler that lets nobody in whom the gate does not."""
+    """A handler that answers only requests that the gate admits."""
 
     SUPPORTED_METHODS = ("GET", "POST")
 
@@ -36,17 +36,19 @@ class Guarded(RequestHandler):
         self._gate = gate
 
     def prepare(self) -> None:
+        if self._gate.is_open:
+            return
         given = self.request.headers.get("X-EvoDevo-Token") or self.get_body_argument("token", "")
         if not given and self._gate.admits(self.get_cookie(COOKIE)):
             return
         match self._gate.hear(given, f"{self.request.remote_ip}") if given else "wrong":
             case "wrong":
-                self.answer(403, "this is not the token")
+                self.answer(403, "wrong token")
             case "too many":
                 self.answer(429, "too many wrong tokens; wait a minute")
 
     def write_error(self, status_code: int, **_: Any) -> None:
-        """What Tornado refuses by itself: a body or an argument that is malformed, another method."""
+        """Answer requests that Tornado refuses: a malformed body or argument, an unsupported method."""
         self.answer(status_code, f"{status_code} {self._reason}")
 
     def answer(self, status: int, line: str) -> None:
@@ -57,7 +59,7 @@ class Guarded(RequestHandler):
 
 
 class Runs(Guarded):
-    """GET: all runs, as `evodevo status --json` has them."""
+    """GET: all runs, as in `evodevo status --json`."""
 
     async def get(self) -> None:
         sight = await self._views.fresh()
@@ -66,28 +68,28 @@ class Runs(Guarded):
 
 
 class Enter(Guarded):
-    """POST: a browser that gives the token gets a cookie, which no script and no other site can use."""
+    """POST with the token: set a cookie that neither scripts nor other sites can use."""
 
     async def post(self) -> None:
         secure = self.request.protocol == "https"
         self.set_cookie(COOKIE, self._gate.cookie, path="/", httponly=True, samesite="Strict", secure=secure)
-        self.answer(200, "this is the token")
+        self.answer(200, "token accepted")
 
 
 class Cancel(Guarded):
-    """POST ?run=NAME: 200 it is cancelled; 404 no such run; 409 it is not running."""
+    """POST ?run=NAME: 200 cancelled, 404 no such run, 409 not running."""
 
     async def post(self) -> None:
         run = self.get_query_argument("run", "")
         if not run:
-            self.answer(400, "which run? POST to evodevo/cancel?run=NAME")
+            self.answer(400, "the run is missing: POST to evodevo/cancel?run=NAME")
             return
         if run not in await self._service.evodevo_runs():
-            self.answer(404, f"there is no run {run!r}")
+            self.answer(404, f"run {run!r} not found")
             return
         try:
             await self._service.evodevo_cancel(run)
         except UsageError as why:
             self.answer(409, str(why))
         else:
-            self.answer(200, f'{run} is cancelled; "evodevo resume {run}" carries it on')
+            self.answer(200, f'{run} is cancelled; resume it with "evodevo resume {run}"')

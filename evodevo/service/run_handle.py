@@ -1,4 +1,4 @@
-"""A run as Python has it, followed through a scheduler or read from its files."""
+"""A run as a Python object, followed through a scheduler or read from its files."""
 
 import math
 import time
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.25
 TAKES_OVER_S = 10.0
-"""So long `resume` waits for the journal to say that the run is carried on."""
+"""Longest wait of `resume` for the journal to record that a controller has taken over."""
 
 
 @dataclass(frozen=True)
@@ -51,26 +51,23 @@ class Best:
 
 
 class Run:
-    """A run, live or over. Made by `Client.submit`, `Client.run` or `open_run`."""
+    """A run, live or over, as returned by `Client.submit`, `Client.run` and `open_run`."""
 
     def __init__(self, name: str, source: Source, directory: Path, client: "Client | None" = None) -> None:
         self.name = name
         self.directory = directory
-        """Of its files; where the scheduler sees it if the run is followed through one."""
+        """Directory of the run's files, as seen by the scheduler if the run is followed through one."""
         self.view = View(name, source)
         self._client = client
         self._own: Client | None = None
-        """Of a cluster that was started to carry this run on."""
+        """Client of a cluster that was started to resume this run."""
 
     def status(self) -> Status:
-        """Where the run stands now."""
+        """Return the current status."""
         return self.view.refresh()
 
     def statuses(self, timeout_s: float | None = None) -> Iterator[Status]:
-        """The status again and again, four times a second, until the run is over; the last one is final.
-
-        With `timeout_s` it may end before that, after so many seconds.
-        """
+        """Yield the status four times a second until the run is over, or `timeout_s` has passed."""
         end = math.inf if timeout_s is None else time.monotonic() + timeout_s
         while True:
             status = self.status()
@@ -81,18 +78,18 @@ class Run:
             time.sleep(min(POLL_S, left_s))
 
     def follow(self) -> Iterator[Status]:
-        """The status whenever something but the time has changed, until the run is over."""
+        """Yield the status whenever it has changed, apart from times, until the run is over."""
         before = None
         for status in self.statuses():
             if before != (before := replace(status, elapsed_s=0.0, remaining_s=None)):
                 yield status
 
     def wait(self, progress: bool | None = None, timeout_s: float | None = None) -> Status:
-        """Wait until the run is over; return where it stands then, which is done or cancelled.
+        """Wait until the run is done or cancelled, and return its status.
 
-        `progress`: whether to show how it goes; None for in notebooks and on terminals only. With
-        `timeout_s` wait no longer than so many seconds: the run may still be going on then, and so it does
-        after an interrupt (Ctrl-C). Raises `RunFailed` if it failed or was interrupted, with the reason.
+        `progress`: whether to show progress; None means in notebooks and on terminals only. `timeout_s`
+        limits the wait, not the run; an interrupt (Ctrl-C) does not stop the run either. Raises `RunFailed`,
+        with the reason, if the run failed or was interrupted.
         """
         client = self._live_client()
         last = shown.show(self.statuses(timeout_s), client.dashboard if client else None, progress)
@@ -101,18 +98,18 @@ class Run:
         if last.state == "failed":
             raise RunFailed(last.message)
         if last.state == "interrupted":
-            why = last.message or "nobody carries it on"
-            raise RunFailed(f"run {self.name!r} was interrupted: {why}; `run.resume()` carries it on")
+            why = last.message or "no scheduler carries it out"
+            raise RunFailed(f"run {self.name!r} was interrupted: {why}; resume it with `run.resume()`")
         return last
 
     def history(self) -> Rows:
-        """A row a member, as in history.csv: a list of dicts; `.frame()` makes a pandas frame of it."""
+        """Return one dict per member, as in history.csv; `.frame()` converts them to a pandas frame."""
         self.status()
         return Rows(history_rows(self.view.history))
 
     @property
     def best(self) -> Best | None:
-        """The best member so far; None before there is one."""
+        """The best member so far; None if there is none yet."""
         self.status()
         history = self.view.history
         life = history.best
@@ -127,21 +124,23 @@ class Run:
         )
 
     def plot(self) -> Pictures:
-        """The plots of the report as they are now, by name, as PNG; a notebook shows them."""
+        """Return the current plots of the report as PNG, by name; a notebook shows them."""
         self.status()
         return pictures_of(self.view.history)
 
     def report(self) -> list[Path]:
         """Write tables, schedule, best model, plots and page to the run's directory; return their paths.
 
-        A run that has ended has them already. Raises `UsageError` where its directory is on another machine.
+        A run that has ended has them already. Raises `UsageError` if its directory is on another machine.
         """
         if not (self.directory / JOURNAL).exists():
-            raise UsageError(f"{self.directory} is not on this machine, which a report is written to")
+            raise UsageError(
+                f"{self.directory} is not on this machine, so that a report cannot be written to it"
+            )
         return write_products(self.directory)
 
     def cancel(self) -> Self:
-        """Stop the run, keeping everything; return it. Raises `UsageError` if it is not running."""
+        """Stop the run, keeping its files, and return it. Raises `UsageError` if it is not running."""
         if client := self._live_client():
             client.ask("cancel", run=self.name)
             return self
@@ -155,11 +154,11 @@ class Run:
         return self
 
     def resume(self, generations: int | None = None) -> Self:
-        """Carry the run on from where its journal ends; a run that is done, to more generations. Return it.
+        """Resume the run from the end of its journal, or extend a run that is done; return it.
 
-        One that was opened from its files, or whose client is closed, gets a cluster of its own on this
-        machine, as its config has it, which ends after `wait`, or with this process. Raises `UsageError` if
-        the run is running, or done and `generations` is not more than it has.
+        A run that was opened from its files, or whose client is closed, gets a local cluster as its config
+        describes, which ends after `wait` or with this process. `generations` is the new total. Raises
+        `UsageError` if the run is running, or is done and `generations` does not extend it.
         """
         if generations is not None:
             generations = count_of("generations", generations)
@@ -170,16 +169,16 @@ class Run:
         self.status()
         before, end = self.view.seen, time.monotonic() + TAKES_OVER_S
         client.ask("resume", run=self.name, generations=generations)
-        while self.view.seen == before and time.monotonic() < end:  # until a controller has taken over
+        while self.view.seen == before and time.monotonic() < end:  # until a controller takes over
             time.sleep(0.02)
             self.status()
         return self
 
     def repair(self, accept: bool = False) -> dict[str, Any]:
-        """Make the damaged checkpoints of a run again that is not running; wait until that is done.
+        """Recreate the damaged checkpoints of a run that is not running, and wait until that is done.
 
-        Returns `problems` (a line for each that could not be), `account` (what was done) and `seconds`. With
-        `accept`, checkpoints that get other bytes are accepted. Raises `UsageError`.
+        Returns `problems` (a line for each checkpoint that could not be recreated), `account` (what was done)
+        and `seconds`. With `accept`, recreated checkpoints may have other bytes. Raises `UsageError`.
         """
         client = self._live_client()
         if client is None:
@@ -192,7 +191,7 @@ class Run:
         return None if self._client is None or self._client.closed else self._client
 
     def _refuse_resume(self, generations: int | None) -> None:
-        """Raise `UsageError` where there is nothing to carry on, before a cluster is started for it."""
+        """Raise `UsageError` if there is nothing to resume, before a cluster is started for it."""
         refuse_live(self.directory)
         self.status()
         history = self.view.history
@@ -223,9 +222,9 @@ class Run:
 
 
 def open_run(run: Path | str, runs_dir: Path | str = "checkpoints") -> Run:
-    """A run by its directory, or by its name in `runs_dir`, without a scheduler.
+    """Open a run by its directory, or by its name in `runs_dir`, without a scheduler.
 
-    Raises `UsageError` where there is none, naming those there are.
+    Raises `UsageError`, listing the existing runs, if it is not found.
     """
     directory = directory_of(str(run), str(runs_dir))
     found = Run(directory.name, FileSource(directory), directory)

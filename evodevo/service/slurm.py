@@ -1,10 +1,10 @@
-"""Workers as Slurm jobs: a scheduler in this process, and as many jobs as its runs can use.
+"""Run workers as Slurm jobs: a scheduler in this process, and as many jobs as its runs can use.
 
-A job is one worker, or `cluster.workers_per_device` of them on the one GPU that it has.
+A job is one worker, or `cluster.workers_per_device` workers that share its GPU.
 
-dask-jobqueue writes and submits the job scripts. Which jobs there should be is decided here, from what Slurm
-says: Dask's own replacement gives up jobs that die before their worker registers, and gives a worker that is
-restarting no time; its scaling down may end a worker in mid-epoch.
+dask-jobqueue writes and submits the job scripts. This module decides which jobs to keep, from Slurm's own
+queue: Dask does not replace jobs that die before their worker registers, gives a restarting worker no time,
+and may stop a worker in mid-epoch when it scales down.
 """
 
 import asyncio
@@ -34,27 +34,27 @@ from evodevo.service.plugin import Service
 logger = logging.getLogger("evodevo.slurm")
 
 LOGS = "slurm"
-"""Directory, in that of the runs, for what jobs print."""
+"""Subdirectory of the runs directory for the output of jobs."""
 HOPELESS = 3
-"""When so many jobs, one after the other, have ended before their workers registered, it is said."""
+"""Failures are reported after this many consecutive jobs that ended before their workers registered."""
 PERIOD_S = 5.0
 LONGEST_PAUSE_S = 300.0
-"""Between submissions, when job after job ends before its worker has registered."""
+"""Longest pause between submissions while jobs keep ending before their workers register."""
 PING_TIMEOUT_S = 30.0
 ENDS_AT = 'export EVODEVO_ENDS_AT=$(date -d "$(squeue -h -j $SLURM_JOB_ID -o %e)" +%s 2>/dev/null)'
 
 
 @contextlib.contextmanager
 def slurm(config: RunConfig, runs_dir: Path | str) -> Iterator[Client]:
-    """A scheduler in this process, with the service in it; workers are jobs as in `config.cluster.slurm`.
+    """Start a scheduler with the service in this process; workers are jobs as in `config.cluster.slurm`.
 
-    Raises `UsageError` where there is no Slurm or it refuses such jobs.
+    Raises `UsageError` if Slurm is not available or refuses the jobs.
     """
     most, needed = config.cluster.slurm.max_workers, config.cluster.workers_per_member
     if most < needed:
         raise UsageError(
-            f"cluster.slurm.max_workers: is {most}, and each member needs {needed} "
-            "(cluster.workers_per_member); allow as many, or a multiple of it for members at the same time"
+            f"cluster.slurm.max_workers: is {most}, but each member needs {needed} "
+            f"(cluster.workers_per_member); set it to {needed}, or a multiple to train members in parallel"
         )
     cluster_class = _cluster_class()
     _refuse_no_slurm()
@@ -62,15 +62,15 @@ def slurm(config: RunConfig, runs_dir: Path | str) -> Iterator[Client]:
     try:
         (runs_dir / LOGS).mkdir(parents=True, exist_ok=True)
     except OSError as why:
-        raise UsageError(f"cannot make the directory for the output of jobs: {why}") from None
-    settings = {"distributed.deploy.lost-worker-timeout": "1 day"}  # `_keep_up` decides what is replaced
+        raise UsageError(f"cannot create the directory for the output of jobs: {why}") from None
+    settings = {"distributed.deploy.lost-worker-timeout": "1 day"}  # `_Keeper` replaces jobs
     with dask.config.set(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         try:
             cluster = cluster_class(n_workers=0, **_arguments(config, runs_dir))
         except (OSError, RuntimeError, ValueError) as why:
             reason = why.__cause__ or why
-            raise UsageError(f"cluster.slurm: no scheduler for such jobs can be started: {reason}") from None
+            raise UsageError(f"cluster.slurm: cannot start a scheduler for these jobs: {reason}") from None
         with cluster, Client(cluster, set_as_default=False) as client:
             _refuse_bad_jobs(cluster.job_script())
             keeper = client.sync(_start, cluster, config)
@@ -82,7 +82,7 @@ def slurm(config: RunConfig, runs_dir: Path | str) -> Iterator[Client]:
 
 
 def _cluster_class() -> Any:
-    """dask-jobqueue's; to import it takes Ctrl-C away, so that is put back."""
+    """Return dask-jobqueue's `SLURMCluster`, restoring the Ctrl-C handler that its import replaces."""
     before = signal.getsignal(signal.SIGINT)
     try:
         from dask_jobqueue.slurm import SLURMCluster
@@ -96,9 +96,9 @@ def _cluster_class() -> Any:
 
 
 def _arguments(config: RunConfig, runs_dir: Path) -> dict[str, Any]:
-    """What dask-jobqueue's `SLURMCluster` is given."""
+    """Return the arguments of dask-jobqueue's `SLURMCluster`."""
     wanted, workers = config.cluster.slurm, _workers_per_job(config)
-    security = Security()  # as Dask's own configuration has it
+    security = Security()  # from Dask's configuration
     directives = ["--no-requeue", *(["--gres=gpu:1"] if wanted.gpus else []), *wanted.directives]
     return {
         "cores": workers,  # one for each Dask worker: one unit at a time
@@ -137,9 +137,9 @@ def _workers_per_job(config: RunConfig) -> int:
 
 
 def _refuse_no_slurm() -> None:
-    """Raise `UsageError` where no Slurm can be reached.
+    """Raise `UsageError` if Slurm cannot be reached.
 
-    sbatch would say so too, after up to a minute and in many lines, none of which says what to do.
+    sbatch would report it too, but after up to a minute, in many lines and without advice.
     """
     if problem := _why_no_slurm():
         usual = (
@@ -154,13 +154,13 @@ def _refuse_no_slurm() -> None:
 
 
 def _why_no_slurm() -> str | None:
-    """What is missing, in a line; None where Slurm answers (of two controllers one is enough)."""
+    """Return what is missing, in a line; None if Slurm answers (one of two controllers is enough)."""
     for program in ("sbatch", "squeue", "scontrol"):
         if shutil.which(program) is None:
-            return f"there is no {program} here"
+            return f"{program} is not installed here"
     conf = os.environ.get("SLURM_CONF")
     if conf and not Path(conf).exists():
-        return f"SLURM_CONF names {conf}, which is not there"
+        return f"SLURM_CONF names {conf}, which does not exist"
     try:
         told = subprocess.run(["scontrol", "ping"], capture_output=True, text=True, timeout=PING_TIMEOUT_S)
     except subprocess.TimeoutExpired:
@@ -174,12 +174,12 @@ def _why_no_slurm() -> str | None:
 def _refuse_bad_jobs(script: str) -> None:
     tried = subprocess.run(["sbatch", "--test-only"], input=script, capture_output=True, text=True)
     if tried.returncode:
-        raise UsageError(f"cluster.slurm: sbatch refuses such jobs: {tried.stderr.strip()}")
+        raise UsageError(f"cluster.slurm: sbatch refuses these jobs: {tried.stderr.strip()}")
 
 
 @dataclass(frozen=True)
 class Change:
-    """Which jobs to give up (by the names of their workers), and how many there shall be then."""
+    """The jobs to drop (by the names of their workers), and the number of jobs wanted after that."""
 
     drop: frozenset[Any]
     target: int
@@ -188,11 +188,11 @@ class Change:
 def plan(
     jobs: Mapping[Any, str | None], queued: Collection[str], registered: set[Any], idle: set[Any], wanted: int
 ) -> Change:
-    """What has to change.
+    """Return the change that brings the jobs to the wanted number.
 
-    `jobs` are Slurm's numbers of the jobs that there should be, by their workers' names, None before they
-    are submitted; `queued` the numbers that Slurm knows as waiting or running. Others are given up. Of more
-    than are `wanted`, the ones are given up whose workers have not come yet, and then idle ones.
+    `jobs` maps workers' names to Slurm's job ids, None before submission; `queued` are the ids that Slurm
+    lists as pending or running, and all others are dropped. If there are more jobs than `wanted`, those whose
+    workers have not registered are dropped first, then idle ones.
     """
     gone = {name for name, number in jobs.items() if number is not None and number not in queued}
     there = [name for name in jobs if name not in gone]
@@ -203,7 +203,7 @@ def plan(
 
 
 class _Keeper:
-    """Keeps a cluster's jobs as its runs need them."""
+    """A loop that adjusts a cluster's jobs to the needs of its runs."""
 
     def __init__(self, cluster: Any, config: RunConfig) -> None:
         self._cluster = cluster
@@ -220,7 +220,7 @@ class _Keeper:
         while True:
             try:
                 await self._round()
-            except (OSError, RuntimeError) as why:  # Slurm may be away for a while
+            except (OSError, RuntimeError) as why:  # Slurm may be unavailable for a while
                 logger.warning("Slurm: %s", why)
                 self._service.notice = f"Slurm does not answer: {why}"
             await asyncio.sleep(min(PERIOD_S * 2**self._failures, LONGEST_PAUSE_S))
@@ -242,11 +242,11 @@ class _Keeper:
         for name in change.drop & states.keys():
             for address in states[name]:
                 self._service.dismiss(address)
-        await cluster.scale_down(change.drop)  # to its end: names are used again
+        await cluster.scale_down(change.drop)  # wait until it is complete, because names are reused
         cluster.scale(jobs=change.target)
 
     def _workers_by_job(self) -> dict[Any, list[str]]:
-        """The addresses of the workers that have registered, by the names of their jobs."""
+        """Return the addresses of the registered workers, by the names of their jobs."""
         spec = self._cluster.worker_spec
         job_of = {f"{name}{suffix}": name for name in spec for suffix in spec[name].get("group", ())}
         found: dict[Any, list[str]] = {}
@@ -255,7 +255,7 @@ class _Keeper:
         return found
 
     def _wanted(self) -> int:
-        """What the runs can use; before there is one, what the one that is coming will."""
+        """Return the number of workers that the runs can use; before the first run, what it will need."""
         self._first_run_came |= self._service.wanted_workers() > 0
         return self._service.wanted_workers() if self._first_run_came else self._workers_first
 
@@ -269,7 +269,7 @@ class _Keeper:
         else:
             logs = self._service.runs_dir / LOGS
             self._service.no_workers = (
-                f"worker jobs end before their workers have registered; their output is in {logs}"
+                f"worker jobs end before their workers register; their output is in {logs}"
             )
 
 
@@ -283,7 +283,7 @@ async def _stop(keeper: asyncio.Task[None]) -> None:
 
 
 async def _queued() -> set[str]:
-    """The numbers of this user's jobs that wait or run."""
+    """Return the ids of this user's pending and running jobs."""
     process = await asyncio.create_subprocess_exec(
         "squeue", "-h", "--me", "-o", "%i %t",
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""How things stand around a run that a service carries out, or could."""
+"""The situation of a run in a service: who carries it out, its workers and problems."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from evodevo.run.tracking import problems_in
 
 @dataclass(frozen=True)
 class Standing:
-    """How things stand around a run; except for its records, what `view.Reading` holds."""
+    """The situation of a run: the fields of `view.Reading` other than its records."""
 
     live: bool
     workers: int | None
@@ -23,7 +23,7 @@ class Standing:
 
 
 def seen_in(directory: Path, standing: Standing) -> Standing:
-    """The same with what the run's directory says of its trackers, and of another scheduler at work on it."""
+    """Add what the run's directory says about its trackers and about another scheduler at work on it."""
     standing = replace(standing, problems=[*standing.problems, *problems_in(directory)])
     if standing.live or (holder := holder_of(directory / JOURNAL)) is None:
         return standing

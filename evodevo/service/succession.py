@@ -1,4 +1,4 @@
-"""Phases follow each other in the scheduler, whoever is watching: when one is done, the next one begins."""
+"""Start the next phase in the scheduler when one is done, whether or not a client is connected."""
 
 from pathlib import Path
 from typing import Any
@@ -11,31 +11,31 @@ from evodevo.run.setup import JOURNAL
 
 
 def following(history: History, runs_dir: Path) -> dict[str, Any] | None:
-    """The config of the phase that is to begin after a run; None if it is not done, or nothing is left."""
+    """Return the config of the phase to start after a run; None if the run is not done or none is left."""
     config = next_of(history.config) if history.end == "done" else None
     return None if config is None or (runs_dir / config["run"]["name"] / JOURNAL).exists() else config
 
 
 def already_there(config: RunConfig, runs_dir: Path) -> str | None:
-    """A run of this one's name, or of that of a phase that is to follow it; None if there is none."""
+    """Return the name of an existing run that this one, or a phase after it, would overwrite; else None."""
     names = [config.run.name, *run_names(config)[(config.phase or 0) + 1 :]]
     return next((name for name in names if (runs_dir / name).exists()), None)
 
 
 def exists_already(name: str, runs_dir: Path) -> UsageError:
-    """The error that a new run meets a run of its name."""
+    """Return the error for a new run whose name is taken."""
     return UsageError(
-        f"run {name!r} exists already in {runs_dir}: carry it on with `client.run({name!r}).resume()`, or "
+        f"run {name!r} already exists in {runs_dir}: resume it with `client.run({name!r}).resume()`, or "
         f'choose another name, as in `client.submit(config, {{"run.name": "{name}-2"}})`',
-        f"run {name!r} exists already in {runs_dir}: carry it on with `evodevo resume {name}`, or choose "
+        f"run {name!r} already exists in {runs_dir}: resume it with `evodevo resume {name}`, or choose "
         "another name with --run-name",
     )
 
 
 def is_done(name: str) -> UsageError:
-    """The error that a run meets that is done and should be carried on."""
+    """Return the error for resuming a run that is done."""
     return UsageError(
-        f"run {name!r} is done; there is nothing to carry on. `run.resume(generations=N)` has it do more",
-        f"run {name!r} is done; there is nothing to carry on. `evodevo resume {name} --generations N` has it "
-        "do more",
+        f"run {name!r} is done, so there is nothing to resume; `run.resume(generations=N)` extends it",
+        f"run {name!r} is done, so there is nothing to resume; `evodevo resume {name} --generations N` "
+        "extends it",
     )

@@ -1,4 +1,4 @@
-"""Tables in the style of the pages."""
+"""Tables in the style of the live page."""
 
 from bokeh.models import ColumnDataSource, CustomJS, DataTable, TableColumn
 
@@ -14,12 +14,12 @@ ROW_HEIGHT, MOST_ROWS = 27, 8
 
 
 def table_height(rows: int) -> int:
-    """The height of a table in pixels; long ones scroll."""
+    """Return the height of a table in pixels; long tables scroll."""
     return 32 + ROW_HEIGHT * max(1, min(MOST_ROWS, rows))
 
 
 def table_of(source: ColumnDataSource, *columns: TableColumn) -> DataTable:
-    """A table in this page's style."""
+    """Return a table in the style of the live page."""
     table = DataTable(
         source=source,
         columns=list(columns),
@@ -31,6 +31,6 @@ def table_of(source: ColumnDataSource, *columns: TableColumn) -> DataTable:
         sizing_mode="stretch_width",
         stylesheets=[TABLE_STYLE],
     )
-    # Bokeh 3.9 draws a table anew only when its view changes, and new data of as many rows leave that equal.
+    # Bokeh 3.9 redraws a table only if its view changes, which new data with as many rows do not change.
     source.js_on_change("data", CustomJS(args={"table": table}, code="table.view.change.emit()"))
     return table

@@ -1,7 +1,7 @@
-"""The processes of trackers, which a scheduler starts beside the runs that it carries out.
+"""Start the processes of trackers beside the runs that a scheduler carries out.
 
-A process is told that its run is over by the end of its standard input, which comes as well if the scheduler
-is killed. So none is left behind, and none has to be ended.
+The end of its standard input tells a process that its run is over, and comes too if the scheduler is killed.
+So no process is left behind, and none has to be killed.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ logger = logging.getLogger("evodevo.service")
 
 POLL_S = 0.5
 LAST_WORDS_S = 5.0
-"""How long a scheduler that ends waits for trackers to tell the rest; longer, and they do it without it."""
+"""Longest wait of a closing scheduler for its trackers; slower ones finish on their own."""
 
 
 class Tracking:
@@ -40,9 +40,9 @@ class Tracking:
 
     @contextlib.asynccontextmanager
     async def of(self, run: str, controller: Controller) -> AsyncIterator[None]:
-        """Have the run's trackers follow it until the end of the block; nothing waits for them.
+        """Let the run's trackers follow it until the end of the block, without waiting for them.
 
-        A repair has nothing to tell.
+        A repair is not tracked.
         """
         if isinstance(controller, Repair):
             yield
@@ -57,7 +57,7 @@ class Tracking:
             over.set()
 
     async def close(self) -> None:
-        """Wait a while for the trackers of runs that are over."""
+        """Wait for the trackers of runs that are over, at most `LAST_WORDS_S`."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=LAST_WORDS_S)
         for task in self._tasks:
@@ -68,14 +68,14 @@ class Tracking:
         try:
             names = await asyncio.to_thread(configured, directory)
         except (JournalError, OSError):
-            return  # the run does not begin either, and says why
+            return  # the run cannot start either, and reports why
         following = (self._follow(directory, name, over) for name in names)
         for failure in await asyncio.gather(*following, return_exceptions=True):
             if isinstance(failure, Exception):
-                logger.error("run %s: no tracker: %s: %s", run, type(failure).__name__, failure)
+                logger.error("run %s: a tracker failed: %s: %s", run, type(failure).__name__, failure)
 
     async def _follow(self, directory: Path, name: str, over: asyncio.Event) -> None:
-        """Keep a tracker's process running, and log what is wrong with it, once."""
+        """Keep a tracker's process running, and log each problem once."""
         failures, said = 0, ""
         while True:
             process = await asyncio.to_thread(start, directory, name)
@@ -95,7 +95,7 @@ class Tracking:
                 await asyncio.wait_for(over.wait(), pause_s(failures))
 
     async def _say(self, directory: Path, name: str, said: str) -> str:
-        """Log what is wrong with a tracker unless that was said; return it."""
+        """Log a tracker's problem unless it was already logged (`said`); return it."""
         found = await asyncio.to_thread(problems_in, directory)
         wrong = next((line for line in found if line.startswith(f"tracker {name}:")), "")
         if wrong and wrong != said:
@@ -104,7 +104,7 @@ class Tracking:
 
 
 def start(directory: Path, name: str) -> "subprocess.Popen[bytes]":
-    """Start the process of a tracker, in a session of its own: Ctrl-C ends the run, and that ends it."""
+    """Start a tracker's process in a new session: Ctrl-C must reach it only through the end of the run."""
     with open(file_of(directory, name, "log"), "wb") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "evodevo.trackers", str(directory), name],
@@ -117,10 +117,10 @@ def start(directory: Path, name: str) -> "subprocess.Popen[bytes]":
 
 
 def track(directory: Path, name: str, options: Mapping[str, Any]) -> str:
-    """Tell a tracker about a run in this process, until the run is over; return where to look at it.
+    """Feed a run to a tracker in this process until the run is over; return where to look at it.
 
-    Raises `UsageError` for an unknown tracker or option, a library that is not installed, and a tracker that
-    another process is telling already; `RunFailed` if the tracker could not be told everything.
+    Raises `UsageError` for an unknown tracker or option, a missing library, and a tracker that another
+    process feeds already; `RunFailed` if the tracker did not receive everything.
     """
     wrong = trackers.problems({name: options}) or trackers.missing({name: options})
     if wrong:
@@ -136,8 +136,10 @@ def track(directory: Path, name: str, options: Mapping[str, Any]) -> str:
 
     with alone(directory, name, lambda _: True) as is_alone:
         if not is_alone:
-            raise UsageError(f"another process is telling {name} about run {directory.name!r}; wait for it")
+            raise UsageError(
+                f"another process is feeding run {directory.name!r} to {name}; wait for it to end"
+            )
         note = Notes(file_of(directory, name, "problem"))
         if not follow(directory, kind, checked, wait, note):
-            raise RunFailed(f"{name} was not told everything: {note.text}")
+            raise RunFailed(f"{name} did not receive everything: {note.text}")
     return kind.where(directory, checked)

@@ -1,4 +1,4 @@
-"""The fittest genome of a run, trained from scratch until it gets no better, as a run of its own."""
+"""Train the fittest genome of a run from scratch until it stops improving, as a separate run."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ MOST_EPOCHS = 1000
 def training_config(
     history: History, name: str, patience: int = DEFAULT_PATIENCE, max_epochs: int = MOST_EPOCHS
 ) -> RunConfig:
-    """Return the config of a run whose one member has the best genome and seed of another run.
+    """Return the config of a run whose only member has the best genome and seed of another run.
 
-    Each leg is an epoch; after `patience` of them that were no better, or `max_epochs` in all, its life is
-    over, and the best of them is its result. Raises `UsageError` if nobody is the best yet.
+    Each leg is one epoch. The member ends after `patience` epochs without improvement, or `max_epochs` in
+    all, and its best epoch is its result. Raises `UsageError` if the run has no best member yet.
     """
     config, best = history.config, history.best
     if best is None:
-        raise UsageError(f"run {config.run.name!r} has no best member yet; `evodevo resume` carries it on")
+        raise UsageError(f"run {config.run.name!r} has no best member yet; resume it with `evodevo resume`")
     search = config.search.model_copy(
         update={
             "strategy": "replay",
@@ -50,21 +50,26 @@ def training_config(
         }
     )
     run = config.run.model_copy(update={"name": name})
-    limits = config.limits.model_copy(update={"wall_time_s": None, "member_time_s": None})  # patience ends it
+    limits = config.limits.model_copy(
+        update={"wall_time_s": None, "member_time_s": None}
+    )  # patience decides the end
     changes = {"run": run, "search": search, "limits": limits, "objective": _objective(config)}
-    changes |= {"phases": [], "phase": None}  # none follows
+    changes |= {"phases": [], "phase": None}  # no phase follows
     return config.model_copy(update=changes)
 
 
 def _objective(config: RunConfig) -> Any:
-    """The best epoch; by the metric of a target, if the run has one. Raises `UsageError` for several."""
+    """Return the objective that takes the best epoch, by the target's metric if the run has a target.
+
+    Raises `UsageError` if the target has several metrics.
+    """
     objective, target = config.objective, config.objective.target
     if target is None:
         return objective.model_copy(update={"over": "best", "repeats": 1})
     if len(target.goals) > 1:
         raise UsageError(
-            f"run {config.run.name!r} has an objective.target of {len(target.goals)} metrics, and training "
-            "until it gets no better goes by one; set objective.metric in a config of its own"
+            f"run {config.run.name!r} has an objective.target of {len(target.goals)} metrics, but training "
+            "until it stops improving needs one; set objective.metric in a separate config"
         )
     (goal,) = target.goals
     mode = "min" if goal.at_least is None else "max"

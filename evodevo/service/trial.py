@@ -1,4 +1,4 @@
-"""The trial of a config before a run begins: its checkpoint store here, its workload on a worker."""
+"""Try a config before its run starts: the checkpoint store in the scheduler, the workload on a worker."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from evodevo.run.simulation import try_strategy
 
 
 def parse_fresh(data: Mapping[str, Any]) -> RunConfig:
-    """Validate a config that a client sends, with its strategy's module as the file is now."""
+    """Validate a config from a client, after importing its strategy's module again if it was edited."""
     search = data.get("search")
     fresh.refresh(search.get("strategy") if isinstance(search, Mapping) else None)
     config = parse(data)
@@ -29,7 +29,7 @@ def parse_fresh(data: Mapping[str, Any]) -> RunConfig:
 
 
 def refresh_strategy(config: RunConfig) -> None:
-    """Before a run is carried on: its strategy's module is imported again if it was edited."""
+    """Import the module of a run's strategy again if it was edited, before the run is resumed."""
     fresh.refresh(config.search.strategy)
 
 
@@ -43,13 +43,13 @@ async def describe(
     start: Found | None = None,
     measured: dict[str, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Ask a worker whether the workload works, and see here whether checkpoints can be deleted.
+    """Try the workload on a worker and the checkpoint store in this process; return the facts.
 
     With `twice` the worker loads the data twice and compares. If the run `begins`, its strategy is tried for
-    two simulated generations. `start` is what the run begins from, if that is another run: whether it fits is
-    tried as well. If the config leaves open how many members a worker trains at once, `members` in the answer
-    has what was found, which `measured` keeps for further runs. `refuse` raises `UsageError` if no worker
-    that is there will ever do. Raises `UsageError`.
+    two simulated generations. `start` is the other run that this one starts from, if any, which must fit. If
+    the config leaves the number of members per worker open, the answer's `members` has the measured one,
+    which `measured` caches for further runs. `refuse` raises `UsageError` if no connected worker will ever be
+    fit. Raises `UsageError`.
     """
     first = founders(config)
     if begins:
@@ -60,13 +60,11 @@ async def describe(
         raise UsageError(f"checkpoints.url, on the scheduler's machine: {why}") from None
 
     async def call(function: str, *arguments: Any) -> Any:
-        attempts, needs = (
-            config.limits.max_attempts,
-            Needs(config.cluster.device == "gpu", run=config.run.name),
-        )
+        attempts = config.limits.max_attempts
+        needs = Needs(config.cluster.device == "gpu", run=config.run.name)
         for attempt in range(1, attempts + 1):
             if function == DESCRIBE and 1 < attempt == attempts:
-                arguments = first[:1], twice  # it may be the other members that end workers, as members may
+                arguments = first[:1], twice  # the other members may have crashed workers, which is legal
             calling = caller.call(config.run.name, function, job, *arguments, needs=needs)
             try:
                 return await _while_workers_can(calling, needs, refuse)
@@ -90,7 +88,7 @@ async def describe(
         except UsageError as why:
             unmeasured = {"members": config.cluster.at_once, "stacked": False}
             said = f"{config.cluster.at_once}, not stacked"
-            warning = f"cluster.members_per_device: could not be measured, so it is {said}: {why}"
+            warning = f"cluster.members_per_device: cannot be measured, so it is {said}: {why}"
             warnings = [*facts["warnings"], warning]
             facts = {**facts, "members": {**unmeasured, "said": said}, "warnings": warnings}
     if start is None:
@@ -105,7 +103,7 @@ async def describe(
 async def _while_workers_can(
     call: Coroutine[Any, Any, Any], needs: Needs, refuse: Callable[[Needs], None]
 ) -> Any:
-    """Wait for a call's result, but not for workers that will never do."""
+    """Return a call's result, unless `refuse` raises because no worker will ever be fit."""
     task = asyncio.create_task(call)
     try:
         while not task.done():

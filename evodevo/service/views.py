@@ -1,8 +1,8 @@
-"""The runs of a service as its page, its metrics and its JSON see them: read once, for all who look.
+"""The runs of a service as shown on its page, in its metrics and in its JSON, read once for all viewers.
 
-As long as somebody looks, round follows round: what the event loop knows is taken there, in an instant; then
-a thread reads what is new in the journals, folds it into histories of its own (the controllers' change under
-its feet), sums it up, and makes the pictures that were asked for. Nobody waits for a round but who wants to.
+While there are viewers, rounds follow each other. In each, the event loop copies what it knows; then a thread
+reads the new records of the journals, folds them into separate histories (the controllers' own change
+meanwhile), and draws the pictures that were asked for. Only `fresh` waits for a round.
 """
 
 import asyncio
@@ -28,15 +28,14 @@ logger = logging.getLogger("evodevo.views")
 
 PERIOD_S = 1.0
 PATIENCE_S = 120.0
-"""Rounds end so long after the last look; more than Prometheus usually lets pass between two."""
+"""Rounds stop this long after the last look; longer than the usual scrape interval of Prometheus."""
 
 
 @dataclass(frozen=True)
 class Sight:
-    """What was seen last. `whole`: all runs have been read at least once.
+    """The state of all runs after a round. `whole`: every run has been read at least once.
 
-    `problems`: why the journals of runs that are missing here cannot be read. `unused`: the workers that get
-    no work from any run.
+    `problems`: run -> reason that its journal is unreadable. `unused`: workers that get no work from any run.
     """
 
     statuses: Mapping[str, Status] = field(default_factory=dict)
@@ -47,7 +46,7 @@ class Sight:
 
 
 class Views:
-    """All runs of a service, seen from inside the scheduler. Its methods are for the event loop."""
+    """All runs of a service, seen from inside the scheduler. Call its methods on the event loop only."""
 
     def __init__(self, service: Service, clock: Callable[[], float] = time.monotonic) -> None:
         self._service = service
@@ -63,7 +62,7 @@ class Views:
         self._closed = False
 
     def look(self, run: str | None = None) -> Sight:
-        """What was seen last, at once; looking keeps it up to date, with a picture of `run`."""
+        """Return the latest sight without waiting, and keep it up to date, with a picture of `run`."""
         self._looked_at = self._clock()
         if run is not None:
             if run not in self._sight.pictures:
@@ -74,7 +73,7 @@ class Views:
         return self._sight
 
     async def fresh(self) -> Sight:
-        """What is seen in a round that begins now."""
+        """Wait for a round that starts now, and return its sight."""
         wanted = self._begun + 1
         self.look()
         self._due.set()
@@ -83,14 +82,14 @@ class Views:
         return self._sight
 
     async def close(self) -> None:
-        """End the rounds. Viewers' pages may go on looking for a while and see what was seen last."""
+        """Stop the rounds; pages that still look get the last sight."""
         self._closed = True
         if self._rounds:
             self._rounds.cancel()
             await asyncio.gather(self._rounds, return_exceptions=True)
 
     async def _go_round(self) -> None:
-        with contextlib.suppress(UsageError):  # what `standings` say then, too
+        with contextlib.suppress(UsageError):  # `standings` report it, too
             await self._service.until_ready()
         while self._clock() - self._looked_at < PATIENCE_S:
             self._due.clear()
@@ -113,7 +112,7 @@ class Views:
                 await asyncio.wait_for(self._due.wait(), pause_s)
 
     def _round(self, standings: Mapping[str, Standing], wanted: set[str]) -> Sight:
-        """In a thread. What a person waits for comes first: wanted runs, live ones, then the newest."""
+        """Read the journals, in a thread: wanted runs first, then live ones, then the newest."""
         newest_first = list(standings)[::-1]
         order = sorted(newest_first, key=lambda run: (run not in wanted, not standings[run].live))
         for run in self._seen.keys() - standings.keys():
@@ -133,7 +132,7 @@ class Views:
         journal = self._service.runs_dir / run / JOURNAL
         inode = journal.stat().st_ino
         seen = self._seen.get(run)
-        if seen is None or seen.inode != inode:  # another run may have got a deleted one's name
+        if seen is None or seen.inode != inode:  # a new run may have a deleted one's name
             seen = self._seen[run] = _Seen(run, journal, inode)
         seen.look(standing, wanted)
 
@@ -148,7 +147,7 @@ class Views:
 
 
 class _Seen:
-    """One run as far as it has been read. Of one at rest that nobody looks at, only the status is kept."""
+    """A run as far as it has been read; only the status is kept if it is at rest and not looked at."""
 
     status: Status
 
@@ -194,7 +193,7 @@ class _Seen:
         self._reason = self._view.history.reason
 
     def _draw(self) -> None:
-        """Not more often than that a tenth of the time goes into it."""
+        """Draw the picture if there are new records, spending at most a tenth of the time on it."""
         began = time.monotonic()
         if self._view is None or self._drawn == self._source.count or began < self._draw_next:
             return
@@ -205,7 +204,7 @@ class _Seen:
 
 
 class _Source:
-    """A run's records, from the journal's file."""
+    """A run's records, read from its journal file."""
 
     standing: Standing
 
@@ -217,13 +216,13 @@ class _Source:
         standing = self.standing
         records = self._tail.read(MANY)
         if not records and since == 0:
-            raise JournalError(f"{self._tail.path} is empty: the run was never begun")
+            raise JournalError(f"{self._tail.path} is empty: the run never started")
         self.count = since + len(records)
         return Reading(records, **vars(standing))
 
 
 def _with_what_is_equal(new: Picture, old: Picture) -> Picture:
-    """The new picture, with the old one's own columns where they are equal: who has those needs nothing."""
+    """Return the new picture with the old one's objects for equal columns, which need not be sent again."""
     columns = {
         name: old.columns[name] if _equal(old.columns[name], found) else found
         for name, found in new.columns.items()

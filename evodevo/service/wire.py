@@ -1,4 +1,4 @@
-"""How the service is reached: its credentials, and its requests and answers as JSON text."""
+"""The service's credentials, and its requests and answers as JSON text."""
 
 import copy
 import functools
@@ -15,7 +15,7 @@ Handler = Callable[..., Awaitable[Any]]
 
 
 def security_of(scheduler: Scheduler) -> Security:
-    """For a client in the scheduler's process: with TLS it shows the scheduler's own certificate."""
+    """Return the `Security` of a client in the scheduler's process; it uses the scheduler's certificate."""
     security: Any = copy.copy(scheduler.security)
     security.tls_client_cert = security.tls_scheduler_cert
     security.tls_client_key = security.tls_scheduler_key
@@ -24,7 +24,7 @@ def security_of(scheduler: Scheduler) -> Security:
 
 
 def in_json(handler: Handler) -> Handler:
-    """Take the arguments of a request, and return its answer, as JSON text."""
+    """Wrap a handler so that it takes its arguments, and returns its answer, as JSON text."""
 
     @functools.wraps(handler)
     async def answer(arguments: str) -> str:

@@ -1,8 +1,8 @@
-"""Trackers tell TensorBoard, MLflow or Weights & Biases what a run's journal says. One library a file.
+"""Trackers report a run's journal to TensorBoard, MLflow or Weights & Biases, with one library per file.
 
-A tracker is named in the config's `run.trackers` or on the command line of `evodevo track`. Its own library
-is imported in the tracker's process alone (`evodevo.trackers.follow`), so a run neither waits for it nor
-fails with it.
+A tracker is named in the config's `run.trackers` or on the command line of `evodevo track`. Its library is
+imported only in the tracker's process (`evodevo.trackers.follow`), so a run neither waits for it nor fails
+with it.
 """
 
 import importlib
@@ -26,16 +26,18 @@ TRACKERS = {
 
 
 def find(name: str) -> "type[Tracker]":
-    """Return the tracker of that name, here or in another package, or at the import path `module:Class`.
+    """Return a tracker by its name, here or in another package, or by its import path `module:Class`.
 
-    Raises `ValueError`, naming the trackers there are, or why the import failed.
+    Raises `ValueError` with the known trackers, or with the reason that the import failed.
     """
     from evodevo.trackers.base import Tracker
 
     path = TRACKERS.get(name) or (name if ":" in name else installed.path_of(installed.TRACKERS, name))
     if path is None:
         known = [*TRACKERS, *installed.names(installed.TRACKERS)]
-        raise ValueError(f"no tracker {name!r}; {nearest(name, known)}, or give an import path, module:Class")
+        raise ValueError(
+            f"unknown tracker {name!r}; {nearest(name, known)}, or give an import path, module:Class"
+        )
     module, _, attribute = path.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
@@ -47,7 +49,7 @@ def find(name: str) -> "type[Tracker]":
 
 
 def problems(trackers: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return what is wrong with the trackers of a config and their options, a line for each thing."""
+    """Return the problems of a config's trackers and their options, one line each."""
     found = []
     for name, options in trackers.items():
         try:
@@ -61,7 +63,7 @@ def problems(trackers: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def missing(trackers: Mapping[str, Any]) -> list[str]:
-    """Return which libraries are not installed here, and how to install them, a line for each tracker."""
+    """Return the trackers whose library is missing here, with how to install it, one line each."""
     found = []
     for name in trackers:
         kind = find(name)

@@ -1,4 +1,4 @@
-"""`python -m evodevo.trackers DIRECTORY NAME`: the process of a tracker, which a scheduler starts."""
+"""The process of a tracker, started by the scheduler: `python -m evodevo.trackers DIRECTORY NAME`."""
 
 import sys
 from pathlib import Path

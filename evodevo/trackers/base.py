@@ -1,4 +1,4 @@
-"""What trackers have in common: their interface, and how a run's history looks to a tracking tool."""
+"""The interface of trackers, and a run's history in the form that tracking tools expect."""
 
 import importlib.util
 import math
@@ -16,22 +16,22 @@ from evodevo.run.life import Life
 
 
 class Tracker(ABC):
-    """Tells one tool what a run's history says.
+    """Base class of trackers, which report a run's history to one tool.
 
-    A tracker may be killed at any time, and another one begins from the start of the journal. So it either
-    writes its data anew, or asks its tool what that has already.
+    A tracker may be killed at any time, and its successor reads the journal from the start. So a tracker
+    either rewrites its data, or asks the tool what it has already.
     """
 
     module: ClassVar[str] = ""
     """The library to import; empty if there is nothing to install."""
     package: ClassVar[str] = ""
-    """What `pip install` calls it."""
+    """Name of the library for `pip install`."""
 
     class Options(Section):
-        """Keys of the tracker in the config; a subclass has those of its own."""
+        """Keys of the tracker in the config; subclasses add their own."""
 
     def __init__(self, directory: Path, options: Any) -> None:
-        """`directory` is the run's own; `options` is an `Options`."""
+        """Set up the tracker; `directory` is the run's, and `options` is an `Options`."""
         self.directory = directory
         self.options = options
 
@@ -42,20 +42,20 @@ class Tracker(ABC):
 
     @classmethod
     def where(cls, directory: Path, options: Any) -> str:
-        """Return how to look at what was told about the run in `directory`; empty if that is not known."""
+        """Return how to view the data of the run in `directory`; empty if unknown."""
         return ""
 
     @abstractmethod
     def update(self, history: History) -> None:
-        """Tell what the history has and this tracker has not told. `history` is the same object each time."""
+        """Report what is new in the history. `history` is the same object in every call."""
 
-    def close(self) -> None:  # noqa: B027  # most have nothing to do
-        """Release what the tracker holds. Called once, also after a failure."""
+    def close(self) -> None:  # noqa: B027  # optional to override
+        """Release the tracker's resources. Called once, also after a failure."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The foms of a generation that is complete."""
+    """The foms of a complete generation."""
 
     generation: int
     foms: tuple[float, ...]
@@ -65,7 +65,7 @@ class Summary:
     """Seconds since the epoch."""
 
     def numbers(self) -> dict[str, float]:
-        """Return the curves of the population: best, median, worst and unsuccessful."""
+        """Return the population's values: best, median, worst and unsuccessful."""
         found = {"unsuccessful": float(self.unsuccessful)}
         if self.foms:
             found |= {"best": self.foms[0], "median": statistics.median(self.foms), "worst": self.foms[-1]}
@@ -73,18 +73,18 @@ class Summary:
 
 
 class Facts:
-    """The numbers and texts of a run, as all trackers name them."""
+    """The numbers and texts of a run, under the names that all trackers use."""
 
     def __init__(self, history: History) -> None:
         self.history = history
         self._space = history.config.space()
 
     def hyperparameters(self, life: Life) -> Mapping[str, Any]:
-        """Return a member's hyperparameters as its workload got them."""
+        """Return a member's hyperparameters as passed to its workload."""
         return self._space.express(life.birth.genome)
 
     def choices(self) -> dict[str, str]:
-        """Return, for each hyperparameter that is not a number, what its numbers stand for."""
+        """Return the meaning of the indices of each hyperparameter that is a choice."""
         labelled = {name: locus.labels for name, locus in self._space.loci.items() if locus.labels}
         return {
             name: ", ".join(f"{at}: {label}" for at, label in enumerate(labels))
@@ -94,7 +94,7 @@ class Facts:
     def numbers(self, life: Life) -> dict[str, float]:
         """Return fom, metrics/<name> and hyperparameters/<name> of a member whose life is over.
 
-        A choice is its index. Numbers that are not finite, and values that are not numbers, are left out.
+        A choice is given by its index. Values that are not finite numbers are left out.
         """
         assert life.outcome is not None
         found: dict[str, Any] = {"fom": life.outcome.fom}
@@ -105,9 +105,9 @@ class Facts:
         return {name: float(value) for name, value in found.items() if _is_finite(value)}
 
     def epochs(self, life: Life) -> Iterator[tuple[int, dict[str, float]]]:
-        """Yield epochs/<name>, the training metrics of each epoch of a life that has several, by its number.
+        """Yield the number of each epoch of a life and its training metrics, epochs/<name>.
 
-        The number counts the epochs that the parameters have been trained, from 1.
+        The number counts the epochs for which the parameters have been trained, from 1.
         """
         if life.outcome is None:
             return
@@ -121,7 +121,7 @@ class Facts:
             epoch += length
 
     def at(self, life: Life) -> float:
-        """Return when a member's last leg ended (seconds since the epoch), the same each time."""
+        """Return the end of a member's last leg (seconds since the epoch); it never changes."""
         assert life.outcome is not None
         return (life.started_at or life.born_at) + life.outcome.there_s
 
@@ -138,9 +138,9 @@ class Facts:
 
 
 class BySlot:
-    """Hands out the members whose lives are over, each once; those of one slot in the order of generations.
+    """A queue of members whose lives are over, in the order of generations within each slot.
 
-    In some paces a child is done before the member that its slot had before: it waits for that one, as
+    In some paces a child finishes before its predecessor in the slot. It is held back until then, because
     TensorBoard takes a step backwards for a restart.
     """
 
@@ -149,7 +149,7 @@ class BySlot:
         self._waiting: dict[int, list[Life]] = {}
 
     def take(self, history: History) -> list[Life]:
-        """Return the members that can be told now and were not handed out before."""
+        """Return the members that are ready and were not returned before."""
         for life in history.births[self._seen :]:
             self._waiting.setdefault(life.slot, []).append(life)
         self._seen = len(history.births)
@@ -162,20 +162,20 @@ class BySlot:
 
 
 class Complete:
-    """Hands out the generations that are complete, each once and in order."""
+    """A queue of complete generations, in order."""
 
     def __init__(self) -> None:
         self._next = 0
 
     def take(self, facts: Facts) -> Iterator[Summary]:
-        """Yield the generations that can be told now and were not handed out before."""
+        """Yield the generations that are complete and were not yielded before."""
         while facts.history.complete(self._next):
             yield facts.summary(self._next)
             self._next += 1
 
 
 def about(history: History) -> dict[str, Any]:
-    """Return what a run is, in a few plain values by dotted keys; the same for as long as it lives."""
+    """Return a description of a run as plain values by dotted keys; it never changes."""
     config = history.config
     search, workload = config.search, config.workload
     command = workload.command if isinstance(workload.command, str) else " ".join(workload.command or ())

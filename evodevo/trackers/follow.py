@@ -1,12 +1,11 @@
-"""Follow a run's journal and tell one tracker what it says: `python -m evodevo.trackers DIRECTORY NAME`.
+"""Follow a run's journal and feed it to one tracker: `python -m evodevo.trackers DIRECTORY NAME`.
 
-The scheduler starts this process when it carries a run out, and holds the other end of its standard input,
-which closes when the run is over there, or with the scheduler. Then the tracker tells the rest and ends.
+The scheduler starts this process when it carries out a run, and holds the other end of its standard input,
+which closes when the run is over or the scheduler ends. Then the tracker reports the rest and exits.
 
-The journal is read from its beginning each time, and no cursor is kept: what was told before is for the
-tracker to know. After a failure, such as a server that does not answer, all of this begins again after a
-pause.
-What is wrong is in the run's directory as long as it is wrong, in `trackers/NAME.problem`.
+The journal is read from its beginning each time, without a cursor: the tracker must cope with repeated data.
+After a failure, such as a server that does not answer, everything starts again after a pause. While a problem
+lasts, it is described in `trackers/NAME.problem` in the run's directory.
 """
 
 import contextlib
@@ -29,24 +28,24 @@ from evodevo.run.tracking import configured, file_of
 from evodevo.trackers.base import Tracker
 
 INTERVAL_S = 1.0
-"""Between two looks at the journal."""
+"""Interval between reads of the journal."""
 CANNOT = 2
-"""Exit status of a tracker that will not work, however often it is started."""
+"""Exit status of a tracker that cannot work, so that it is not restarted."""
 
 Wait = Callable[[float], bool]
-"""Waits for so many seconds, or until the run is over; then it returns True, and does not wait again."""
+"""A function that waits for a number of seconds, or until the run is over; it returns whether it is over."""
 
 
 class Gone(Exception):
-    """The run's directory was removed, or another run is in its place."""
+    """The run's directory was removed or replaced by another run's."""
 
 
 def follow(
     directory: Path, kind: type[Tracker], options: Any, wait: Wait, note: Callable[[str], None]
 ) -> bool:
-    """Tell a tracker about a run until that is over; return whether the tracker was told everything.
+    """Feed a run to a tracker until the run is over; return whether the tracker received everything.
 
-    `note` gets what is wrong, and an empty text when that is mended.
+    `note` is called with each problem, and with an empty text when it is solved.
     """
     failures, over, identity = 0, False, _identity(directory)
     while True:
@@ -69,7 +68,7 @@ def follow(
 def _last_try(
     directory: Path, kind: type[Tracker], options: Any, identity: object, note: Callable[[str], None]
 ) -> bool:
-    """Tell everything once more, now that the run is over."""
+    """Report everything once more after the run is over; return whether that succeeded."""
     try:
         for _ in _session(directory, kind, options, lambda _: True, identity):
             pass
@@ -86,10 +85,10 @@ def _last_try(
 def _session(
     directory: Path, kind: type[Tracker], options: Any, wait: Wait, identity: object
 ) -> Iterator[bool]:
-    """Yield after each time that a new tracker was told what is new: whether the run is over.
+    """Feed a new tracker, and yield whether the run is over after each update.
 
-    Ends when the run is over, or when another controller takes the run over, which may try failed members
-    again: what was told of those is no longer true, and a new session says so.
+    The session ends when the run is over, or when another controller takes over, which may try failed members
+    again: what was reported about them is outdated, and a new session corrects it.
     """
     history, tail, over, controller = History(), Tail(directory / JOURNAL), False, None
     tracker = kind(directory, options)
@@ -110,7 +109,7 @@ def _session(
 
 
 def _read(history: History, tail: Tail) -> bool:
-    """Take in what is new in a journal; return whether there was anything."""
+    """Apply the new records of a journal to the history; return whether there were any."""
     found = False
     with without_gc():
         while records := tail.read(MANY):
@@ -121,7 +120,7 @@ def _read(history: History, tail: Tail) -> bool:
 
 
 def _identity(directory: Path) -> tuple[int, int]:
-    """Return what tells a run's journal from one of the same name. Raises `Gone`."""
+    """Return an identity that tells a journal from a later one of the same name. Raises `Gone`."""
     try:
         found = os.stat(directory / JOURNAL)
     except FileNotFoundError:
@@ -131,9 +130,9 @@ def _identity(directory: Path) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def alone(directory: Path, name: str, wait: Wait) -> Iterator[bool]:
-    """Hold the tracker's lock; yield False if another process holds it when the wait is over.
+    """Acquire the tracker's lock; yield False if another process still holds it when the run is over.
 
-    Without locks in the file system nobody is kept out.
+    If the file system has no locks, the lock always counts as acquired.
     """
     with open(file_of(directory, name, "lock"), "wb") as file:
         over = False
@@ -154,7 +153,7 @@ def alone(directory: Path, name: str, wait: Wait) -> Iterator[bool]:
 
 
 class Notes:
-    """Keeps what is wrong with a tracker in a file, which is there as long as it is wrong."""
+    """A file with a tracker's current problem, which exists only while there is one."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -171,7 +170,7 @@ class Notes:
 
 
 def until_closed(file: int) -> Wait:
-    """Return a `Wait` for the end of an input that nobody writes to."""
+    """Return a `Wait` for the end of an input to which nothing is written."""
 
     def wait(seconds: float) -> bool:
         ready, _, _ = select.select([file], [], [], seconds)
@@ -181,14 +180,14 @@ def until_closed(file: int) -> Wait:
 
 
 def main(directory: Path, name: str) -> int:
-    """Follow a run as its config says until standard input closes; return the exit status."""
-    os.nice(10)  # the training beside it goes first
+    """Follow a run with a tracker of its config until standard input closes; return the exit status."""
+    os.nice(10)  # training has priority
     wait = until_closed(sys.stdin.fileno())
     try:
         options = configured(directory)[name]
         with alone(directory, name, wait) as is_alone:
             if not is_alone:
-                return 0  # who has the lock tells what there is
+                return 0  # the holder of the lock reports everything
             note = Notes(file_of(directory, name, "problem"))
             if lacking := trackers.missing({name: options}) or trackers.problems({name: options}):
                 note("; ".join(lacking))

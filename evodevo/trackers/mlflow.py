@@ -1,11 +1,12 @@
-"""MLflow: a run of its own for the search, with a child for each line of parameters.
+"""MLflow: one run for the search, with a child run for each line of parameters.
 
-A line is a member and those that have its parameters one after the other, from a founder on. The first child
-of a member's parameters goes on with its line; every other one begins a line, which has what came before as
-well, so that each curve is whole. Where members train from scratch, each is a line.
+A line is a sequence of members, from a founder on, each of which inherits the parameters of the one before.
+The first child to inherit a member's parameters continues its line. Every other child starts a new line,
+which repeats the members before it, so that each curve is complete. If members train from scratch, each is a
+line.
 
-MLflow is asked what it has, so nothing is told twice: runs are found by their tags, and of a run that was
-there before, the steps of each metric are read before more is added.
+Nothing is logged twice: existing runs are found by their tags, and the steps of their metrics are read before
+more are added.
 """
 
 import json
@@ -21,24 +22,24 @@ from evodevo.trackers.base import Complete, Facts, Tracker, about
 RUN_TAG = "evodevo.run_id"
 LINE_TAG = "evodevo.line"
 MOST_METRICS, MOST_PARAMS = 1000, 100
-"""What MLflow takes in one request."""
+"""MLflow's limits per request."""
 LONGEST_PARAM = 500
 STATUS = {"done": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
 
 Point = tuple[str, float, int, float]
-"""Name, value, step, and seconds since the epoch."""
+"""Name, value, step, and time (seconds since the epoch)."""
 
 
 class MLflow(Tracker):
-    """Steps are generations; those of `epochs/...` are epochs that the parameters have been trained."""
+    """A tracker for MLflow; steps are generations, but for `epochs/...` epochs of the parameters."""
 
     module = "mlflow"
     package = "mlflow-skinny"
 
     class Options(Tracker.Options):
         uri: str | None = None
-        """Of the server or the store: http://host:5000, sqlite:///mlflow.db, file:///path/to/mlruns. Without
-        it, MLflow's own default: the variable MLFLOW_TRACKING_URI, or else a database."""
+        """Server or store, such as http://host:5000, sqlite:///mlflow.db or file:///path/to/mlruns. The
+        default is MLflow's own: the variable MLFLOW_TRACKING_URI, or else a database."""
         experiment: str = "evodevo"
 
     options: Options
@@ -47,7 +48,7 @@ class MLflow(Tracker):
         super().__init__(directory, options)
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         if options.uri and (options.uri.startswith("file:") or "://" not in options.uri):
-            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # whoever names a directory wants one
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # the user has named a directory
         from mlflow.tracking import MlflowClient
 
         self._client = MlflowClient(tracking_uri=options.uri)
@@ -56,7 +57,7 @@ class MLflow(Tracker):
         self._told = 0
         self._end: str | None = None
         self._runs: dict[str, _Run] = {}
-        """The runs of lines, by the first member that only this line has."""
+        """Runs of lines, by the first member that belongs to no other line."""
         self._parent: _Run | None = None
 
     @classmethod
@@ -78,7 +79,7 @@ class MLflow(Tracker):
         for line, lives in by_line.items():
             run = self._runs.get(line) or self._begin_line(facts, line)
             first = history.by_id[line]
-            if first in lives:  # also of a run that was there before, which may have been cut short
+            if first in lives:  # also if the run exists, as it may be incomplete
                 lives = [*history.line(first)[:-1], *lives]
                 if not history.inherits:
                     run.set_params(facts.hyperparameters(first))
@@ -89,7 +90,7 @@ class MLflow(Tracker):
         self._end = history.end
 
     def _begin(self, history: History) -> "_Run":
-        """Find or create the run of the search, and find its lines."""
+        """Find or create the search's run, and find the runs of its lines."""
         experiment = self._client.get_experiment_by_name(self.options.experiment)
         self._experiment = (
             experiment.experiment_id
@@ -126,7 +127,7 @@ class MLflow(Tracker):
                 return
 
     def _begin_line(self, facts: Facts, line: str) -> "_Run":
-        """Create the run of a line."""
+        """Create the child run of a line."""
         assert self._parent is not None
         life = facts.history.by_id[line]
         tags = {
@@ -142,7 +143,7 @@ class MLflow(Tracker):
         return run
 
     def _tell_end(self, facts: Facts, parent: "_Run") -> None:
-        """Close the runs, or open the search's own again; say which line is the best."""
+        """Close all runs and tag the best line, or reopen the search's run if it has been resumed."""
         history = facts.history
         if history.end is None:
             parent.set_status("RUNNING")
@@ -161,7 +162,10 @@ class MLflow(Tracker):
 
 
 class Lines:
-    """To which line each member belongs, by the id of the line's first own member; decided at birth."""
+    """The line of each member, named by the first member that belongs to no other line.
+
+    A member's line is decided at its birth.
+    """
 
     def __init__(self) -> None:
         self.of: dict[str, str] = {}
@@ -169,7 +173,7 @@ class Lines:
         self._seen = 0
 
     def take(self, history: History) -> None:
-        """Take in the members that were born since the last time."""
+        """Assign lines to the members born since the last call."""
         for life in history.births[self._seen :]:
             alpha = history.alpha(life)
             if alpha is None or alpha.id in self._continued:
@@ -181,7 +185,7 @@ class Lines:
 
 
 class _Run:
-    """A run of MLflow's; `is_new` if nobody else can have told it anything."""
+    """A run in MLflow; `is_new` if it cannot contain anything yet."""
 
     def __init__(self, client: Any, run: Any, is_new: bool) -> None:
         self.id: str = run.info.run_id
@@ -193,7 +197,7 @@ class _Run:
         self._steps: dict[str, set[int]] = {}
 
     def add(self, points: Iterable[Point]) -> None:
-        """Log the points that the run does not have."""
+        """Log the points that the run does not have yet."""
         from mlflow.entities import Metric
 
         metrics = []
@@ -205,7 +209,7 @@ class _Run:
             self._client.log_batch(self.id, metrics=metrics[first : first + MOST_METRICS])
 
     def set_params(self, values: Mapping[str, Any]) -> None:
-        """Set parameters, which MLflow never changes; those that are there stay."""
+        """Set parameters that are not set yet; MLflow does not allow changes."""
         from mlflow.entities import Param
 
         texts = {_name(name): _text(value) for name, value in values.items()}
@@ -221,7 +225,7 @@ class _Run:
                 self._tags[name] = text
 
     def set_status(self, status: str, at: float | None = None) -> None:
-        """Set the status; `at` is when the run ended (seconds since the epoch)."""
+        """Set the status; `at` is the time at which the run ended (seconds since the epoch)."""
         if status == self._status:
             return
         if at is None:
@@ -247,7 +251,7 @@ def _points(facts: Facts, life: Life) -> Iterator[Point]:
 
 
 def _name(name: str) -> str:
-    """Return the name with what MLflow refuses replaced: all but letters, digits and a few signs."""
+    """Return a name with the characters that MLflow refuses replaced by underscores."""
     return "".join(sign if sign.isalnum() or sign in "_-./ " else "_" for sign in name)
 
 

@@ -2,10 +2,10 @@
 
     tensorboard --logdir checkpoints/RUN/tensorboard
 
-Event files are written as those of TensorBoard's own writer, without its thread and open file for each
-directory: a run has a directory for each slot. After a restart all of them are written anew from the journal.
-Each file begins with TensorBoard's mark for that (a session's start at step 0), so that a TensorBoard that
-shows the run meanwhile forgets what it read in the file before.
+Event files are written directly, because TensorBoard's own writer keeps a thread and an open file per
+directory, and a run has one directory per slot. After a restart all files are rewritten from the journal.
+Each begins with TensorBoard's mark for a restart (a session start at step 0), so that a running TensorBoard
+drops what it read from the file before.
 """
 
 import os
@@ -21,22 +21,22 @@ from evodevo.run.life import Life
 from evodevo.trackers.base import BySlot, Complete, Facts, Tracker, about
 
 SUFFIX = ".evodevo"
-"""Ends the names of the files that are this tracker's to delete."""
+"""Suffix of this tracker's files, which it may delete."""
 BINS = 30
 POPULATION, BEST_LINE, MEMBERS = "population", "best_line", "members"
 
 
 class TensorBoard(Tracker):
-    """Steps are generations; those of `epochs/...` are epochs that the parameters have been trained."""
+    """A tracker for TensorBoard; steps are generations, but for `epochs/...` epochs of the parameters."""
 
     module = "tensorboard"
     package = "tensorboard"
 
     class Options(Tracker.Options):
         directory: str | None = None
-        """Where the files go, in a directory of the run's name; without it, to `tensorboard` in the run's."""
+        """Parent of a directory with the run's name for the files; by default `tensorboard` in the run's."""
         members: int = 200
-        """If members train from scratch: how many of them are listed on its page of hyperparameters."""
+        """If members train from scratch: how many of them appear on the page of hyperparameters."""
 
     options: Options
 
@@ -83,7 +83,7 @@ class TensorBoard(Tracker):
             file.flush()
 
     def _tell_member(self, facts: Facts, life: Life) -> None:
-        """Write a member as a trial of TensorBoard's page of hyperparameters."""
+        """Write a member as a trial for TensorBoard's page of hyperparameters."""
         file = self._of(f"{MEMBERS}/{life.id}")
         file.trial(facts.hyperparameters(life), life.born_at, facts.at(life), life.fom is not None)
         if life.fom is not None:
@@ -92,7 +92,7 @@ class TensorBoard(Tracker):
             file.scalars(metrics, epoch, facts.at(life))
 
     def _tell_best_line(self, facts: Facts) -> None:
-        """Write the line of the best member in the place of the one before it."""
+        """Write the best member's line in place of the previous one."""
         _clear(self._top / BEST_LINE)
         file = self._files[BEST_LINE] = _EventFile(self._top / BEST_LINE)
         for life in facts.best_line():
@@ -115,7 +115,7 @@ class TensorBoard(Tracker):
 
 
 class _EventFile:
-    """Events of one directory, written when it is flushed; a later file has a later name."""
+    """The event file of a directory, written on flush; newer files have names that sort later."""
 
     def __init__(self, directory: Path) -> None:
         from tensorboard.compat.proto import event_pb2, summary_pb2
@@ -130,7 +130,7 @@ class _EventFile:
         ]
 
     def scalars(self, values: Mapping[str, float], step: int, at: float) -> None:
-        """Add a point to each of these curves."""
+        """Add a point to each curve."""
         value_of = self._summary.Summary.Value
         self._add([value_of(tag=tag, simple_value=value) for tag, value in values.items()], step, at)
 
@@ -164,7 +164,7 @@ class _EventFile:
         self._add([self._summary.Summary.Value(tag=tag, tensor=tensor, metadata=about_it)], step, at)
 
     def trial(self, hyperparameters: Mapping[str, Any], begun: float, ended: float, success: bool) -> None:
-        """Say with which hyperparameters all points of this directory were reached."""
+        """Add the hyperparameters that belong to all points of this directory."""
         from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summary_v2
 
         plain = {
@@ -180,7 +180,7 @@ class _EventFile:
         self._add([self._summary.Summary.Value(tag=tag, metadata=about_it, tensor=nothing)], 0, ended)
 
     def flush(self) -> None:
-        """Write what was added; a file that is open for a moment only does not count against limits."""
+        """Append the added events to the file, which is open only briefly because of limits on open files."""
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         if not self._events:
@@ -199,9 +199,9 @@ class _EventFile:
 
 
 def _clear(directory: Path) -> None:
-    """Empty the event files below a directory, and delete those that were empty already.
+    """Truncate the event files below a directory, and delete those that are empty already.
 
-    A TensorBoard that is reading a file goes on to the next one only as long as the file is there.
+    A TensorBoard that is reading a file moves on to the next one only if the file still exists.
     """
     for path in directory.rglob(f"events.out.tfevents.*{SUFFIX}"):
         if path.stat().st_size:

@@ -1,9 +1,9 @@
-"""Weights & Biases, offline: files beside the run, which `wandb sync` uploads when it is over.
+"""Weights & Biases in offline mode: files in the run's directory, to upload when the run is over.
 
     wandb sync checkpoints/RUN/wandb/offline-run-*
 
-Nothing leaves the machine before that. After a restart the files are written anew from the journal, in the
-place of those before, so one upload has the whole run once.
+Nothing leaves the machine before that. After a restart the files are replaced by new ones made from the
+journal, so an upload contains the whole run once.
 """
 
 import os
@@ -16,7 +16,7 @@ from evodevo.trackers.base import BySlot, Complete, Facts, Tracker, about
 
 
 class WeightsAndBiases(Tracker):
-    """A row of the history for each member, and for each generation that is complete."""
+    """A tracker that logs one row per member, and one per complete generation."""
 
     module = "wandb"
     package = "wandb"
@@ -86,7 +86,7 @@ class WeightsAndBiases(Tracker):
         return run
 
     def _tell_end(self, facts: Facts) -> None:
-        """Write the line of the best member, which is known only now, and the metrics on the test split."""
+        """Log the best member's line, which is final only now, and the metrics on the test split."""
         for life in facts.best_line():
             numbers = {f"best_line/{name}": value for name, value in facts.numbers(life).items()}
             self._run.log({"generation": life.generation, **numbers})

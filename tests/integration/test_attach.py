@@ -73,11 +73,11 @@ def test_a_plain_cluster_trains_after_attach_also_on_a_worker_that_comes_later(
     where = ("--scheduler-file", str(tmp_path / "scheduler.json"))
     refused = evodevo("status", *where)
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert f"put it in with `evodevo attach {' '.join(where)}`" in refused.stderr
+    assert f"install the service with `evodevo attach {' '.join(where)}`" in refused.stderr
 
     attached = plain.attach()
     assert attached.returncode == 0, attached.stderr
-    for fact in ("attached", str(plain.runs_dir), "1 that can train"):
+    for fact in ("attached", str(plain.runs_dir), "1 able to train"):
         assert fact in attached.stdout
     assert "1 worker is daemonic" in attached.stderr
     assert "memory limit" not in attached.stderr
@@ -93,7 +93,7 @@ def test_a_plain_cluster_trains_after_attach_also_on_a_worker_that_comes_later(
 
     again = evodevo("attach", *where, "--runs-dir", str(tmp_path / "elsewhere"))
     assert again.returncode == 0, again.stderr
-    for fact in ("was there already", str(plain.runs_dir), "2 that can train"):
+    for fact in ("already installed", str(plain.runs_dir), "2 able to train"):
         assert fact in again.stdout
     told = evodevo("status", *where).stdout
     assert f"runs in {plain.runs_dir}" in told
@@ -129,7 +129,7 @@ def test_attach_prepares_the_workers_of_a_scheduler_that_was_started_with_the_se
     assert "it was started without --preload workers.preload" in refused.stderr
     attached = evodevo("attach", "--scheduler", plain.address)
     assert attached.returncode == 0, attached.stderr
-    for fact in ("was there already", str(plain.runs_dir), "1 that can train"):
+    for fact in ("already installed", str(plain.runs_dir), "1 able to train"):
         assert fact in attached.stdout
     launched = evodevo("launch", str(config), "--scheduler", plain.address)
     assert launched.returncode == 0, launched.stderr
@@ -168,7 +168,7 @@ def test_workers_without_evodevo_stay_in_the_cluster_and_are_refused_with_a_reas
     plain.until_workers_registered(2)
     attached = plain.attach()
     assert attached.returncode == 0, attached.stderr
-    assert "1 that can train" in attached.stdout
+    assert "1 able to train" in attached.stdout
     assert "it cannot import what it needs" in attached.stderr
     assert "(1 worker)" in attached.stderr
 

@@ -82,7 +82,7 @@ def test_where_a_comparison_cannot_be_written_that_is_said_before_anything_is_tr
 
 @pytest.mark.parametrize(
     ("arms", "message"),
-    [("nonsense", "no arm 'nonsense'"), ("cosine,cosine", "names an arm twice")],
+    [("nonsense", "unknown arm 'nonsense'"), ("cosine,cosine", "an arm is named twice")],
 )
 def test_arms_that_cannot_be_are_one_message_and_exit_with_2(tmp_path: Path, arms: str, message: str) -> None:
     config = write_config(tmp_path)

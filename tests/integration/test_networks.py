@@ -203,7 +203,7 @@ def test_with_tls_a_run_comes_to_the_same_history_and_strangers_are_told_why_the
     assert done.returncode == 0, done.stdout + done.stderr
     assert untimed_history(cluster.runs_dir / "digits") == undisturbed
 
-    assert "wants a certificate: set distributed.comm.tls.ca-file" in refused(cluster.address)
+    assert "requires a certificate: set distributed.comm.tls.ca-file" in refused(cluster.address)
     theirs = make_certificates(tmp_path / "theirs")
     message = refused(cluster.address, **theirs)
     assert "must accept each other's certificates" in message
@@ -213,6 +213,6 @@ def test_with_tls_a_run_comes_to_the_same_history_and_strangers_are_told_why_the
     missing = {**ours, "DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT": "/nowhere/cert.pem"}
     assert "/nowhere/cert.pem" in refused(cluster.address, **missing)
     plain = cluster.address.replace("tls:", "tcp:")
-    assert "if it uses TLS, its address begins with tls://" in refused(plain)
+    assert "if the scheduler uses TLS, its address begins with tls://" in refused(plain)
     strict = {**ours, "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True"}
     assert "distributed.comm.require-encryption is set" in refused(plain, **strict)

@@ -185,7 +185,7 @@ def test_runs_at_rest_are_shown_and_what_they_say_is_text(cluster: Cluster, brow
     until(lambda: browser.columns("fom").get("high") == [2.0], "the other run")
     until(lambda: browser.driver.current_url.endswith("?run=other"), "the address to name it")
     browser.open(f"{address}/evodevo?run=<i>none</i>")
-    until(lambda: "There is no run" in browser.texts(), "the page to say that there is none")
+    until(lambda: "not found in" in browser.texts(), "the page to say that there is none")
     assert browser.driver.execute_script("return window.pwned") is None
     assert "Cancel this run" not in read(f"{address}/evodevo")
     assert browser.errors() == []
@@ -218,7 +218,7 @@ def test_a_run_is_cancelled_on_the_page_by_who_knows_the_token(
     assert launched.returncode == 0, launched.stderr
     address = dashboard(cluster)
     browser.open(f"{address}/evodevo")
-    until(lambda: "this scheduler has a page token" in browser.texts(), "the entrance")
+    until(lambda: "this page requires a token" in browser.texts(), "the entrance")
     assert browser.columns("runs") == {}
 
     def enter(token: str) -> None:
@@ -232,7 +232,7 @@ def test_a_run_is_cancelled_on_the_page_by_who_knows_the_token(
         click(browser, "Enter")
 
     enter("simsalabim")
-    until(lambda: "this is not the token" in browser.texts(), "the refusal")
+    until(lambda: "wrong token" in browser.texts(), "the refusal")
     assert any("403" in error for error in browser.errors())
     enter("sesame")
     until(lambda: browser.columns("runs").get("state") == ["running"], "the run")

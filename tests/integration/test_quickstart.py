@@ -80,7 +80,7 @@ def test_a_replay_says_that_one_line_cannot_repeat_means(quickstart: tuple[Path,
     run, _ = quickstart
     told = evodevo("replay", "quickstart", "--runs-dir", str(run.parent))
     assert told.returncode == 0, told.stdout + told.stderr
-    assert re.search(r"lineage: [123] lives began from means, which one line cannot repeat", told.stdout)
+    assert re.search(r"lineage: [123] lives started from means, which one line cannot repeat", told.stdout)
     schedule = package.Schedule.load(run / "schedule.yaml")
     again = package.Schedule.load(run.parent / "quickstart-replay" / "schedule.yaml")
     assert [again.at(epoch) for epoch in range(again.epochs)] == [

@@ -168,5 +168,5 @@ def test_of_many_who_cancel_or_resume_at_once_all_are_told_the_truth(
         assert run.status().state == "cancelled"
         hold.unlink()
         resumed = list(people.map(told, [run.resume] * 4))
-        assert sorted(resumed) == ["ok", *["run 'digits' is running already"] * 3]
+        assert sorted(resumed) == ["ok", *["run 'digits' is already running"] * 3]
         assert run.wait().state == "done"

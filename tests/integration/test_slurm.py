@@ -176,7 +176,7 @@ def test_jobs_that_sbatch_refuses_are_one_message_and_nothing_is_written(
     config = write_config(tmp_path, cluster__slurm={**JOBS, "partition": "nowhere"})
     refused = evodevo("launch", str(config), "--slurm", "--runs-dir", str(tmp_path / "runs"))
     assert refused.returncode == 2
-    assert "cluster.slurm: sbatch refuses such jobs: " in refused.stderr
+    assert "cluster.slurm: sbatch refuses these jobs: " in refused.stderr
     assert "invalid partition specified: nowhere" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert not (tmp_path / "runs" / "digits").exists()

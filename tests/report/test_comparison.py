@@ -99,30 +99,30 @@ def test_a_difference_is_separated_where_its_interval_leaves_zero_out(
 ) -> None:
     difference = Difference((low + high) / 2, low, high, 3)
     assert difference.separated == separated
-    assert ("not separated from zero" in difference.text()) != separated
+    assert ("not significant" in difference.text()) != separated
 
 
 def test_a_difference_is_told_in_percent() -> None:
     assert Difference(0.123, 0.05, 0.2, 3).text() == "+12.3 % [+5.0, +20.0]"
-    assert Difference(-0.1, -0.3, 0.1, 3).text() == "-10.0 % [-30.0, +10.0], not separated from zero"
+    assert Difference(-0.1, -0.3, 0.1, 3).text() == "-10.0 % [-30.0, +10.0], not significant"
 
 
 def test_one_seed_shows_a_difference_and_separates_nothing() -> None:
     found = paired_difference([1.0], [2.0], "min")
     assert found.relative == 0.5
     assert not found.separated
-    assert found.text() == "+50.0 % (one seed has no interval)"
+    assert found.text() == "+50.0 % (no interval: a single seed)"
 
 
 @pytest.mark.parametrize(
     ("values", "reference", "text"),
     [
-        ([0.2, 0.3], [0.0, 0.1], "+400.0 % (what is zero on some seeds has no interval)"),
-        ([0.2, 0.3, 0.1], [0.0, 0.0, 0.0], "no relative difference: what it is held against is zero"),
-        ([0.0, 0.0], [0.0, 0.0], "no relative difference: what it is held against is zero"),
-        ([0.5], [0.0], "no relative difference: what it is held against is zero"),
-        ([0.5, math.inf], [0.2, 0.3], "no difference: a value is not finite"),
-        ([0.5, 0.1], [math.nan, 0.3], "no difference: a value is not finite"),
+        ([0.2, 0.3], [0.0, 0.1], "+400.0 % (no interval: the reference is zero on some seeds)"),
+        ([0.2, 0.3, 0.1], [0.0, 0.0, 0.0], "undefined: the reference is zero"),
+        ([0.0, 0.0], [0.0, 0.0], "undefined: the reference is zero"),
+        ([0.5], [0.0], "undefined: the reference is zero"),
+        ([0.5, math.inf], [0.2, 0.3], "undefined: a value is not finite"),
+        ([0.5, 0.1], [math.nan, 0.3], "undefined: a value is not finite"),
     ],
 )
 def test_nothing_is_separated_from_what_is_zero(
@@ -246,7 +246,8 @@ def test_the_verdict_says_by_the_test_split_what_the_subject_is_better_than() ->
     }
     assert verdict_of(**arms) == (
         "Verdict, by test loss: tri_parent is better than original, truncation_pbt; worse than cosine; "
-        "not separated from random_search. Chance alone lets 3 seeds agree on who is better in one case of 4."
+        "not significantly different from random_search. By chance alone, all 3 seeds agree on which is "
+        "better in one case of 4."
     )
     twice = {arm: 2 * values for arm, values in arms.items()}
     assert verdict_of("max", original=twice["original"], tri_parent=twice["tri_parent"]) == (
@@ -255,7 +256,7 @@ def test_the_verdict_says_by_the_test_split_what_the_subject_is_better_than() ->
 
 
 def test_one_seed_is_no_verdict_and_neither_is_a_comparison_without_the_subject() -> None:
-    assert verdict_of(original=[2.0], tri_parent=[1.0]).startswith("Verdict: none, as one seed")
+    assert verdict_of(original=[2.0], tri_parent=[1.0]).startswith("Verdict: none, because one seed")
     assert verdict_of(original=[2.0, 2.0], cosine=[1.0, 1.0]) == ""
     assert verdict_of(tri_parent=[2.0, 2.0]) == ""
 
@@ -295,10 +296,10 @@ def test_a_comparison_is_a_page_with_its_pictures_inside(
     ]
     page = (tmp_path / "out" / "index.html").read_text()
     assert page.count("data:image/png;base64,") == 2
-    assert "Every arm against every other" in page
+    assert "All pairs of arms" in page
     assert "improvement over original" in page
     assert "3 seeds (0, 1, 2)" in page
-    assert "Chance alone lets 3 seeds agree on who is better in one case of 4." in page
+    assert "By chance alone, all 3 seeds agree on which is better in one case of 4." in page
     assert "strategy: truncation_pbt" in page
     for name in ("fom", "schedules"):
         assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -306,7 +307,7 @@ def test_a_comparison_is_a_page_with_its_pictures_inside(
 
 def test_chance_is_spoken_of_where_there_are_few_seeds(histories: dict[str, dict[int, History]]) -> None:
     config = histories["original"][0].config
-    told = {count: "Chance alone" in how(config, range(count)) for count in (1, 2, 5, 6)}
+    told = {count: "By chance alone" in how(config, range(count)) for count in (1, 2, 5, 6)}
     assert told == {1: False, 2: True, 5: True, 6: False}
 
 

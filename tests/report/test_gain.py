@@ -29,21 +29,21 @@ def run_with(*foms: float | None, config: Any = None) -> Pen:
 @pytest.mark.parametrize(
     ("metric", "mode", "given", "best", "text"),
     [
-        ("validation_loss", "min", 0.433, 0.101, "0.433 -> 0.101, 4.3 times"),
-        ("validation_loss", "min", 12.0, 0.01, "12 -> 0.01, 1,200 times"),
+        ("validation_loss", "min", 0.433, 0.101, "0.433 -> 0.101, 4.3 times better"),
+        ("validation_loss", "min", 12.0, 0.01, "12 -> 0.01, 1,200 times better"),
         ("validation_loss", "min", 1.02, 1.0, "1.02 -> 1, -0.02"),
         ("validation_loss", "min", 1.0, 0.0, "1 -> 0, -1"),
         ("log_likelihood", "min", 0.5, -2.0, "0.5 -> -2, -2.5"),
         ("log_likelihood", "max", -8.0, -2.0, "-8 -> -2, +6"),
         ("reward", "max", -1.0, 3.0, "-1 -> 3, +4"),
         ("reward", "max", 0.0, 3.0, "0 -> 3, +3"),
-        ("reward", "max", 20.0, 50.0, "20 -> 50, 2.5 times"),
-        ("validation_map", "max", 0.1, 0.3, "0.1 -> 0.3, 3.0 times"),
-        ("validation_accuracy", "max", 0.9, 0.98, "0.9 -> 0.98, errors 5.0 times fewer"),
-        ("validation_accuracy", "max", 0.1, 0.9, "0.1 -> 0.9, errors 9.0 times fewer"),
+        ("reward", "max", 20.0, 50.0, "20 -> 50, 2.5 times better"),
+        ("validation_map", "max", 0.1, 0.3, "0.1 -> 0.3, 3.0 times better"),
+        ("validation_accuracy", "max", 0.9, 0.98, "0.9 -> 0.98, 5.0 times fewer errors"),
+        ("validation_accuracy", "max", 0.1, 0.9, "0.1 -> 0.9, 9.0 times fewer errors"),
         ("validation_accuracy", "max", 0.9, 1.0, "0.9 -> 1, +0.1"),
         ("validation_accuracy", "max", 90.0, 98.0, "90 -> 98, +8"),
-        ("accuracy_gap", "min", 0.4, 0.1, "0.4 -> 0.1, 4.0 times"),
+        ("accuracy_gap", "min", 0.4, 0.1, "0.4 -> 0.1, 4.0 times better"),
         ("validation_loss", "min", 0.5, 0.5, "none: 0.5 with the given values is the best"),
     ],
 )
@@ -60,20 +60,20 @@ def test_how_long_each_was_trained_is_said_where_it_differs() -> None:
     pen.done(g001s000=0.2, g001s001=0.5)
     gain = gain_of(pen.history)
     assert gain is not None
-    assert gain.text() == "0.8 -> 0.2 (after 1 and 2 epochs), 4.0 times"
+    assert gain.text() == "0.8 -> 0.2 (after 1 and 2 epochs), 4.0 times better"
     assert gain_facts(pen.history) == {"given_fom": 0.8, "times_better": 4.0}
     steps = Pen(config_of(search__steps_per_generation=500))
     steps.records[2:] = pen.records[2:]
     gain = gain_of(steps.history)
     assert gain is not None
-    assert gain.text() == "0.8 -> 0.2 (after 500 and 1,000 steps), 4.0 times"
+    assert gain.text() == "0.8 -> 0.2 (after 500 and 1,000 steps), 4.0 times better"
 
 
 def test_where_the_member_with_the_given_values_failed_that_is_said() -> None:
     pen = run_with(None, 0.5)
     gain = gain_of(pen.history)
     assert gain is not None
-    assert gain.text() == "the member with the given values failed; the best one came to 0.5"
+    assert gain.text() == "the member with the given values failed; the best one reached 0.5"
     assert gain_facts(pen.history) == {"given_fom": None, "times_better": None}
 
 

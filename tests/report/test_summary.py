@@ -101,7 +101,7 @@ def test_what_was_published_behind_something_else_is_said_of_all_legs(pen: Pen) 
         outcome = Outcome("done", 1.0, {}, checkpoint("g000s000"), {"train": 1.0}, hidden_s=2.5)
         pen.write(Result("g000s000", outcome, "tcp://a", pen.now, goes_on))
     assert summary_of(pen.history)["hidden_save_s"] == 5.0
-    assert dict(summary_lines(pen.history))["spent on"].endswith("(and 5.0 s of save while training went on)")
+    assert dict(summary_lines(pen.history))["spent on"].endswith("(and 5.0 s of save during training)")
 
 
 @settings(deadline=None, derandomize=True, max_examples=60)
@@ -172,7 +172,7 @@ def test_the_best_its_metrics_and_the_test_figures_follow_the_status(tmp_path: P
     assert best.outcome is not None
     gain = gain_of(history)
     assert gain is not None
-    assert gain.text().endswith(" times")
+    assert gain.text().endswith(" times better")
     assert lines[:5] == [
         ("status", "done"),
         ("best validation_loss", f"{best.fom:.6g} (member {best.id})"),

@@ -74,7 +74,7 @@ def test_a_worker_is_announced_once_it_has_told_its_facts_and_is_asked_only_once
         await turns()
         assert [address for address, _ in cluster.calls] == ["w"]
         assert cluster.told == []
-        assert cluster.attachment.warnings() == ["1 worker is not ready yet, and will take part then"]
+        assert cluster.attachment.warnings() == ["1 worker is not ready yet, and will join later"]
         await cluster.answer(0, GOOD)
         assert worker.extra["evodevo"] == GOOD
         assert cluster.told == ["w"]
@@ -166,7 +166,7 @@ def test_a_scheduler_of_another_version_is_refused_before_anything_is_installed(
             Exception("ValueError(\"The 'run' handler has been explicitly disallowed in Worker\")"),
             "not accept",
         ),
-        (OSError("gone"), "it could not be prepared: OSError: gone"),
+        (OSError("gone"), "preparing it failed: OSError: gone"),
     ],
 )
 def test_a_worker_that_fails_to_prepare_has_a_problem_with_what_to_do(why: Exception, said: str) -> None:
@@ -209,7 +209,7 @@ def test_a_cluster_that_does_no_harm_is_not_warned_of() -> None:
     [
         (([GOOD, {**GOOD, "daemonic": True}], [0], None), "1 worker is daemonic"),
         (([{**GOOD, "heeds_signals": False}] * 2, [0], None), "2 workers do not run in the main thread"),
-        (([GOOD], [0, 4 << 30, 2 << 30], None), "2 workers have a memory limit (the least 2.00 GiB)"),
+        (([GOOD], [0, 4 << 30, 2 << 30], None), "2 workers have a memory limit (lowest: 2.00 GiB)"),
         (([GOOD], [0], 30.0), "worker-ttl is 30 s"),
     ],
 )

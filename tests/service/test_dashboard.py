@@ -148,6 +148,16 @@ def test_without_a_token_there_is_nothing_that_cancels(
     on_scheduler(tmp_path, look)
 
 
+def test_without_a_token_one_that_is_sent_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVODEVO_PAGE_TOKEN", "")
+    saved(tmp_path)
+
+    async def look(fetch: Fetch) -> None:
+        await fetch("evodevo/runs.json", headers={"X-EvoDevo-Token": "sesame"})
+
+    on_scheduler(tmp_path, look)
+
+
 @pytest.mark.parametrize("from_environment", [False, True])
 def test_with_a_token_only_who_knows_it_is_heard(
     from_environment: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -159,7 +169,7 @@ def test_with_a_token_only_who_knows_it_is_heard(
     async def look(fetch: Fetch) -> None:
         path = "evodevo/cancel?run=small"
         for body in ("", "token=", "token=Sesame", "token=s%C3%A9sam"):
-            assert await refusal(fetch, path, body=body) == (403, "this is not the token\n")
+            assert await refusal(fetch, path, body=body) == (403, "wrong token\n")
         assert (await refusal(fetch, path, body="", headers={"X-EvoDevo-Token": "x"}))[0] == 403
         heard = await refusal(fetch, path, body="token=s%C3%A9same")
         assert heard == (409, "run 'small' is not running\n")
@@ -184,7 +194,7 @@ def test_who_guesses_tokens_is_heard_no_more_for_a_while(
             assert await refusal(fetch, path, body=f"token={token}") == said
 
     on_scheduler(tmp_path, look)
-    assert caplog.text.count("gave a wrong page token") == 10
+    assert caplog.text.count("wrong page token from") == 10
 
 
 def test_wrong_tokens_are_forgotten_after_a_while() -> None:
@@ -207,7 +217,7 @@ def test_with_a_token_only_who_knows_it_sees_runs_and_a_browser_keeps_a_cookie_f
     async def look(fetch: Fetch) -> None:
         assert (await refusal(fetch, "evodevo/runs.json", method="GET"))[0] == 403
         await fetch("evodevo/runs.json", headers={"X-EvoDevo-Token": "sesame"})
-        assert await refusal(fetch, "evodevo/enter", body="token=x") == (403, "this is not the token\n")
+        assert await refusal(fetch, "evodevo/enter", body="token=x") == (403, "wrong token\n")
         entered = await fetch("evodevo/enter", method="POST", body="token=sesame")
         cookie = entered.headers["Set-Cookie"]
         assert {"HttpOnly", "SameSite=Strict"} <= {part.strip() for part in cookie.split(";")}
@@ -236,10 +246,10 @@ def test_what_is_wrong_with_a_request_to_cancel_is_told_in_a_line_of_text(
         async def told(query: str, **options: object) -> tuple[int, str]:
             return await refusal(fetch, f"evodevo/cancel{query}", **{"body": "token=x", **options})
 
-        assert await told("?run=large") == (404, "there is no run 'large'\n")
-        assert await told("?run=<b>%0A../small") == (404, "there is no run '<b>\\n../small'\n")
+        assert await told("?run=large") == (404, "run 'large' not found\n")
+        assert await told("?run=<b>%0A../small") == (404, "run '<b>\\n../small' not found\n")
         for query in ("", "?run="):
-            assert await told(query) == (400, "which run? POST to evodevo/cancel?run=NAME\n")
+            assert await told(query) == (400, "the run is missing: POST to evodevo/cancel?run=NAME\n")
         assert await told("?run=%ff") == (400, "400 Bad Request\n")
         assert await told("?run=small", body="token=%ff") == (400, "400 Bad Request\n")
         known = {"X-EvoDevo-Token": "x"}

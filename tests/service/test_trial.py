@@ -73,9 +73,7 @@ def test_whether_a_given_number_is_stacked_is_measured_for_that_number(tmp_path:
 def test_if_it_cannot_be_measured_it_is_one_by_one_and_the_run_begins_with_a_warning(tmp_path: Path) -> None:
     told = described(tmp_path, Worker(is_lost=True), {}, cluster__members_per_device="auto")
     assert told["members"]["members"] == 1
-    assert (
-        "cluster.members_per_device: could not be measured, so it is 1, not stacked: " in told["warnings"][-1]
-    )
+    assert "cluster.members_per_device: cannot be measured, so it is 1, not stacked: " in told["warnings"][-1]
 
 
 def test_a_strategy_that_fails_is_refused_before_a_worker_is_asked_anything(tmp_path: Path) -> None:

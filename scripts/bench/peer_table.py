@@ -1,4 +1,4 @@
-"""What peers.py prints: what each peer reached, and how much better evodevo's arms are, seed by seed."""
+"""Format the table of peers.py: each peer's results, and how much better evodevo's arms are, seed by seed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ Values = Mapping[str, Mapping[int, float]]
 def lines_of(
     config: RunConfig, budget: int, records: Sequence[Record], arms: Sequence[str], seeds: int, runs_dir: Path
 ) -> Iterator[str]:
-    """The table, line by line. Raises `UsageError` for an arm that is not known or of another config."""
+    """Yield the lines of the table. Raises `UsageError` for an arm that is unknown or of another config."""
     reached = {arm: values_of_arm(config, arm, seeds, runs_dir) for arm in arms}
     yield f"{config.run.name}: {budget} member-epochs a run; mean ± deviation over seeds"
     by_peer: dict[str, list[Record]] = {}
@@ -32,7 +32,7 @@ def lines_of(
 
 
 def values_of_arm(config: RunConfig, arm: str, seeds: int, runs_dir: Path) -> Values:
-    """The metrics of an arm's runs that are done."""
+    """Return the metrics of an arm's finished runs."""
     by_seed = finished(plan(config, [arm], seeds), runs_dir).get(arm)
     if not by_seed:
         return {}
@@ -41,7 +41,7 @@ def values_of_arm(config: RunConfig, arm: str, seeds: int, runs_dir: Path) -> Va
 
 
 def metrics_compared(config: RunConfig) -> list[str]:
-    """The objective's metric, and the same on test data, if it has a name that tells."""
+    """Return the objective's metric and, if its name starts with `validation_`, the same on test data."""
     metric = config.objective.metric
     _, validation, name = metric.partition("validation_")
     return [metric, f"test_{name}"] if validation and metric.startswith(validation) else [metric]

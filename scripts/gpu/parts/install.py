@@ -1,4 +1,4 @@
-"""Install the packed wheels of packages that the machine lacks: `install.py WHEELS SITE`."""
+"""Install the packed wheels of missing packages: `install.py WHEELS SITE`."""
 
 import configparser
 import importlib.metadata
@@ -21,7 +21,7 @@ def is_there(name: str) -> bool:
 
 
 def required() -> list[str]:
-    """Return the names of the packages that setup.cfg requires for a run."""
+    """Return the names of the packages that setup.cfg requires to train the workloads."""
     setup = configparser.ConfigParser()
     setup.read(REPOSITORY / "setup.cfg")
     lines = setup["options"]["install_requires"] + "".join(

@@ -76,7 +76,7 @@ def full_at_checkpoint(lab: Lab, key: str) -> Trial:
 
 
 def long_full(lab: Lab, key: str) -> Trial:
-    """Fill the disk of journal and checkpoints for ten seconds: the run reports why it waits, and continues."""
+    """Fill the disk of journal and checkpoints for ten seconds: the run waits, says why, and continues."""
     with lab.cluster("long-full") as cluster, small_disk(cluster.directory) as disk:
         cluster.runs = disk / "runs"
         slow = {"workload__options": {"pause_s": 0.1}, "limits__max_attempts": 1}

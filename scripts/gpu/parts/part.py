@@ -16,7 +16,7 @@ def arguments(what: str | None) -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--data", type=Path, default=Path("data"), help="The unpacked data sets.")
     parser.add_argument(
-        "--work", type=Path, default=Path("checkup-work"), help="Directory for the part's files."
+        "--work", type=Path, default=Path("checkup-work"), help="Directory for temporary files."
     )
     parser.add_argument("--limit-s", type=float, default=120.0, help="Time limit of the part in seconds.")
     parser.add_argument("--cpu", action="store_true", help="Run a tiny version without a GPU.")

@@ -92,7 +92,7 @@ class Kept:
         return found
 
     def kill(self, what: str, draw: random.Random) -> bool:
-        """Kill a process of this kind; return False if there is none at the moment."""
+        """Kill a process of this kind; return False if none is running."""
         with contextlib.suppress(psutil.Error):
             if what == "worker":
                 pids = self.worker_processes()

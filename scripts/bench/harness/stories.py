@@ -41,7 +41,7 @@ def story(run: Path) -> tuple[str | None, list[dict[str, str]], dict[str, list[s
 def recovery_s(records: Iterable[Mapping[str, Any]], at: float) -> float | None:
     """Return the seconds from `at` until all members that were in progress at that time have their outcome.
 
-    If there were none: until the next outcome, or the end. None if nothing happened after `at`.
+    If no member was: until the next outcome, or the end. None if nothing happened after `at`.
     """
     pending: set[str] = set()
     then: set[str] | None = None

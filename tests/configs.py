@@ -42,7 +42,7 @@ search:
 
 
 def small(changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """SMALL as data, with dotted keys set, or taken out where the value is ABSENT."""
+    """Return SMALL as data with dotted keys set, or removed if the value is ABSENT."""
     data: dict[str, Any] = yaml.safe_load(SMALL)
     for key, value in (changes or {}).items():
         *sections, last = key.split(".")

@@ -32,8 +32,8 @@ def outcome(time: float, member: str, **more: Any) -> dict[str, Any]:
     [
         (1.5, 2.5),  # both were at work, and b was the last
         (2.5, 1.5),  # b alone was
-        (4.2, 2.0),  # nobody was: the next outcome
-        (6.5, 0.5),  # nobody was, and the run has ended
+        (4.2, 2.0),  # no member was: the next outcome
+        (6.5, 0.5),  # no member was, and the run has ended
         (9.0, None),
     ],
 )

@@ -1,4 +1,4 @@
-"""`evodevo prune`: deleting the checkpoints that nothing needs, and only while nobody carries the run on."""
+"""`evodevo prune` deletes the checkpoints that nothing needs, and only while the run has no controller."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A schedule trained once more, as a run of its own, and held against the original."""
+"""A schedule trained once more in a separate run, and compared with the original."""
 
 import csv
 import json

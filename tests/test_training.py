@@ -1,4 +1,4 @@
-"""`train-best`: the fittest genome of a run, trained as a run of its own until it gets no better."""
+"""`train-best`: the fittest genome of a run, trained in a separate run until it stops improving."""
 
 from pathlib import Path
 from typing import Any

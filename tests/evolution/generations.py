@@ -1,4 +1,4 @@
-"""Playing generations against a strategy: what came of births, without training anything."""
+"""Play generations of a strategy without training: members get the foms that a test gives them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ def make(
 
 
 def evaluated(generation: int, births: Sequence[Birth], foms: Sequence[float | None]) -> list[Member]:
-    """What came of the births; the member of generation 3, slot 4, is called g3s4."""
+    """Return the members of some births; the one of generation 3, slot 4, is called g3s4."""
     return [
         Member(f"g{generation}s{slot}", generation, slot, birth, fom)
         for slot, (birth, fom) in enumerate(zip(births, foms, strict=True))

@@ -33,7 +33,7 @@ def space_of(**loci: dict[str, Any]) -> Space:
 
 
 def line(count: int, low: float = 1e-9, high: float = 1e9, initial: float = 1.0) -> Space:
-    """`count` equal float loci named 0, 1, 2 ..., on a logarithmic scale where the bounds have one."""
+    """`count` equal float loci named 0, 1, 2 ..., on a logarithmic scale if the bounds have one."""
     scale = "log" if low > 0 else "linear"
     one = {"type": "float", "low": low, "high": high, "initial": initial, "scale": scale}
     return space_of(**{str(i): one for i in range(count)})

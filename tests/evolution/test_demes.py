@@ -96,7 +96,7 @@ def test_with_mating_pools_a_deme_draws_them_among_its_own() -> None:
 
 
 class Watched(Strategy):
-    """Children are copies of the best of those whom it sees; remembers nothing."""
+    """Children are copies of the best member shown; it keeps no state."""
 
     Options = CommonOptions
     seen: ClassVar[list[tuple[int, int, list[tuple[int, str]]]]] = []

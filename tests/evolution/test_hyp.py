@@ -190,7 +190,7 @@ def test_the_detectors_recipe_takes_every_value_within_the_bounds(end: str) -> N
 
 
 def test_what_the_recipe_has_where_nothing_is_said_is_within_the_bounds() -> None:
-    """But for the number of anchors, of which 0 says that it is none of evolution's business."""
+    """Except the number of anchors, where 0 excludes it from evolution."""
     outside = {
         name for name, value in recipe.DEFAULTS.items() if not KNOWN[name].low <= value <= KNOWN[name].high
     }

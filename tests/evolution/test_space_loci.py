@@ -1,4 +1,4 @@
-"""The loci, each by itself: bounds, types, sampling, neighbourhoods and steps."""
+"""Single loci: bounds, types, sampling, neighbourhoods and steps."""
 
 import math
 from typing import Any

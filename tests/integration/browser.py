@@ -57,7 +57,7 @@ return rows
 
 
 class Browser:
-    """A browser with a tab for each viewer; the first is there from the beginning."""
+    """A browser with a tab per viewer; the first is open from the start."""
 
     def __init__(self, driver: Any) -> None:
         self.driver = driver
@@ -78,7 +78,7 @@ class Browser:
         until(lambda: self.driver.execute_script(ready), f"{address} to be drawn")
 
     def columns(self, source: str) -> dict[str, list[Any]]:
-        """The columns of a data source as they are in the browser; empty where it is not there (yet)."""
+        """Return the columns of a data source in the browser; empty if it does not exist (yet)."""
         with contextlib.suppress(JavascriptException):
             return self.driver.execute_script(COLUMNS, source) or {}
         return {}

@@ -1,4 +1,4 @@
-"""Whole clusters in processes of their own, started by the commands that the README gives."""
+"""Start whole clusters in separate processes by the commands of the README."""
 
 import contextlib
 import csv
@@ -107,7 +107,7 @@ class Cluster:
 
 
 class Held:
-    """Epochs that wait while a file is there, each with a mark that it has begun."""
+    """Epochs that wait while a file exists; each leaves a mark when it begins."""
 
     def __init__(self, directory: Path) -> None:
         self.file, self.marks = directory / "hold", directory / "marks"
@@ -123,16 +123,16 @@ class Held:
             mark.unlink()
 
     def kill(self) -> None:
-        """End the processes of all these epochs, as Slurm does after KillWait where it has cgroups."""
+        """End the processes of all these epochs, as Slurm with cgroups does after KillWait."""
         for process in self.processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
 
 
 def write_config(path: Path, name: str = "digits", **changes: Any) -> Path:
-    """A small config for `digits:Digits`; `changes` are dotted keys with `__` for the dots.
+    """Write a small config for `digits:Digits`; `changes` are dotted keys with `__` for the dots.
 
-    Nobody begins from a mean, which a replay of one line could not repeat.
+    No member begins from a mean, because a replay of one line could not repeat that.
     """
     config: dict[str, Any] = {
         "run": {"name": name, "seed": 3},
@@ -162,7 +162,7 @@ def write_config(path: Path, name: str = "digits", **changes: Any) -> Path:
 
 
 def evodevo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line to its end, where the user's own module `digits` is."""
+    """Run the command line to its end, in the directory of the user's module `digits`."""
     return subprocess.run(
         [sys.executable, "-m", "evodevo", *arguments],
         cwd=HERE,
@@ -174,7 +174,7 @@ def evodevo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+    """Return an unused port of 127.0.0.1."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

@@ -44,7 +44,7 @@ class Cells:
 
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> Cells:
-    """Of the notebook executed in an empty directory, its kernel restarted where it says so."""
+    """Return the notebook's cells, executed in an empty directory with the kernel restarted as tagged."""
     nbformat = pytest.importorskip("nbformat")
     for library in ("nbclient", "ipykernel", "pandas", "sklearn"):
         pytest.importorskip(library)

@@ -1,7 +1,7 @@
-"""Runs that the version before began (journal format 1) are read, reported and carried on to their ends.
+"""Runs of the previous version (journal format 1) are read, reported and resumed to their ends.
 
-`tests/data/format1` has two of them as they were when everything was killed, and the history.csv of one of
-them as that version wrote it when nothing was.
+`tests/data/format1` has two of them, as they were when all processes were killed, and the history.csv of one
+as that version wrote it in an undisturbed run.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Checkpoints on S3: whole runs, killed and carried on, and what is in the bucket in the end."""
+"""Checkpoints on S3: whole runs, killed and resumed, and the content of the bucket at the end."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A steady run in processes of its own: what is done stays so when all of them are killed."""
+"""A steady-state run in separate processes: what is done is kept when all of them are killed."""
 
 import csv
 import signal

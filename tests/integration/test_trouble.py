@@ -63,7 +63,7 @@ def seen(cluster: Cluster, run: str) -> dict[str, Any]:
 def test_one_broken_worker_of_three_changes_nothing_and_is_told_of(
     way: str, two_workers: Cluster, undisturbed: list[dict[str, str]], tmp_path: Path
 ) -> None:
-    """It is there from the beginning, and may be the one that tries the workload."""
+    """It joins before the run, and may be the one that tries the workload."""
     broken = two_workers.start_worker(TINY_BROKEN=way)
     try:
         until(lambda: evodevo_workers(two_workers) == 3, "the broken worker")

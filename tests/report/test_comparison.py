@@ -223,7 +223,7 @@ def test_a_cell_of_a_matrix_has_parentheses_unless_zero_is_outside_the_interval(
 
 
 def verdict_of(mode: str = "min", **arms: list[float]) -> str:
-    """The verdict where the arms reached these figures of the test split, by seed."""
+    """Return the verdict if the arms reached these figures on the test split, by seed."""
     results = [
         ArmResult(
             arm,

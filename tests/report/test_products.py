@@ -54,7 +54,7 @@ def size_of(png: bytes) -> tuple[int, int]:
 
 
 def products_in(run: Path) -> dict[str, bytes]:
-    """Every file that is no part of the run itself."""
+    """Return all files that are products: not part of the run itself."""
     paths = (path for path in run.rglob("*") if path.is_file())
     found = {str(path.relative_to(run)): path.read_bytes() for path in paths}
     own = ("config.yaml", "journal.jsonl", "journal.lock")

@@ -1,4 +1,4 @@
-"""What carries out a controller's calls in tests: in this process, at once, without torch or Dask's workers.
+"""Carry out a controller's calls in tests: in this process, immediately, without torch or Dask's workers.
 
 `FakeCaller` has the interface of `evodevo.run.dispatch.Caller`. Its "parameters" are a quality and a number
 of epochs, in real checkpoints of 16 bytes a network; what a member makes of them depends on its α, its
@@ -178,7 +178,7 @@ class FakeCaller:
             inbox.put(AttemptsLost([assignment], worker, why, fate == "preempted", 1.0, cause))
 
     def _leg(self, job: Job, assignment: Assignment, fate: Fate) -> tuple[Outcome | None, str]:
-        """What came of it, or why it was lost."""
+        """Return the outcome, or why the attempt was lost."""
         store = CheckpointStore(job.checkpoints_url)
         if assignment.mean_of:
             return self._mean(job, assignment, fate, store)
@@ -322,7 +322,7 @@ class FakeCrew:
         return any(one != worker and one not in self._caller.benched for one in self._caller.workers)
 
     def bench(self, worker: str, seconds: float, why: str) -> None:
-        """It has an end at once, as nothing in here takes time, unless it has none."""
+        """Bench a worker; a finite benching ends immediately, since time does not pass here."""
         self._caller.benched[worker] = seconds
         self._caller.benchings.append((worker, seconds))
         if math.isfinite(seconds):
@@ -412,7 +412,7 @@ def carry_out(
 
 
 def stop(directory: Path, caller: FakeCaller, by_user: bool = False) -> asyncio.Task[None]:
-    """Begin or carry on a run, and cancel its task when a call hangs; returns the task, which is done."""
+    """Begin or resume a run, and cancel its task when a call hangs; return the task, which is done."""
 
     async def main() -> asyncio.Task[None]:
         controller = Controller(directory, caller, {})

@@ -100,7 +100,7 @@ class Hall:
         return [self.pool.busy(run) for run in RUNS]
 
     def check(self) -> None:
-        """The books agree, and nobody waits for workers that are free, suit, and are kept for no other."""
+        """Check that the books agree, and that no guest waits for free, suitable, unreserved workers."""
         held = Counter(worker for guest in self.guests for worker in self.holding(guest))
         assert all(count == 1 for count in held.values()), f"two guests hold one worker: {held}"
         assert self.pool.workers == {*held, *self.pool.free}

@@ -1,4 +1,4 @@
-"""Histories written by hand, record by record, where a test needs one that no run would give it."""
+"""Histories written by hand, record by record, for tests that need one no run would produce."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -74,7 +74,7 @@ class Pen:
         self.births(*[None] * count)
 
     def outcome(self, member: str, outcome: Outcome, at: float | None = None) -> None:
-        """What came of a member that was placed on its worker at `at`."""
+        """Write the outcome of a member that was placed on its worker at `at`."""
         started_at = self.now if at is None else at
         self.write(Result(member, outcome, "tcp://a", started_at))
 

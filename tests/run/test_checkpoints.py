@@ -51,7 +51,7 @@ class Remembering(MemoryFileSystem):  # type: ignore[misc]
 
 
 class Directories(MemoryFileSystem):  # type: ignore[misc]
-    """Has directories that somebody must make, as sftp has, and knows nothing of conditional puts."""
+    """A file system like sftp: directories must be created, and there are no conditional puts."""
 
     protocol = "directories"
 

@@ -21,7 +21,7 @@ from evodevo.service.replay import replay_config
 
 LEGS = 3
 GOOD = 2.3
-"""Whoever is worse after its first leg goes no further."""
+"""A member that is worse after its first leg has no second one."""
 
 
 class Pruned(TriParent):

@@ -37,7 +37,7 @@ def workers(count: int) -> list[str]:
 
 
 def troubled(count: int, seed: int) -> FakeCaller:
-    """So many workers, whose answers come in an order that is drawn; half of the attempts are lost."""
+    """Return a caller of `count` workers that answer in random order; half of the attempts are lost."""
     draw = random.Random(seed)
 
     def fate(assignment: Assignment) -> Fate:
@@ -103,7 +103,7 @@ def test_in_generations_nobody_is_born_before_the_generation_before_is_over(tmp_
 
 
 def test_in_pools_a_slow_member_keeps_only_those_waiting_that_could_descend_from_it(tmp_path: Path) -> None:
-    """Its attempts are lost until nobody else can be trained."""
+    """Its attempts are lost until no other member can be trained."""
     run = tmp_path / "run"
     wanted = config(search__generations=3, limits__max_attempts=99, **POOLS)
     strategy = wanted.complete().strategy()

@@ -49,7 +49,7 @@ def hopeless() -> FakeCaller:
 def resumed_everywhere(
     directory: Path, config: RunConfig, caller: Callable[[], FakeCaller]
 ) -> Iterator[tuple[Path, History, FakeCaller]]:
-    """Kill a run at every moment and carry it on: where it is, its history at the kill, who answered then."""
+    """Kill a run at every moment and resume it; yield its directory, history at the kill, and caller."""
     undisturbed = new_run(directory / "undisturbed", config)
     for number, moment in enumerate(moments_of(undisturbed, lambda: carry_out(undisturbed, caller()))):
         run, answering = moment.restore(directory / str(number)), caller()

@@ -32,7 +32,7 @@ from evodevo.run.view import FileSource, View
 
 
 class Workshop(FakeCaller):
-    """Has so many workers, and one that is slow with some members: they wait for a later one to be done."""
+    """`workers` workers, which finish the `slow` members only after a later one is done."""
 
     def __init__(self, workers: int, slow: Sequence[str] = (), **more: Any) -> None:
         super().__init__(workers=WORKERS[:workers], **more)

@@ -293,7 +293,7 @@ def test_a_run_whose_directory_is_removed_stops_and_leaves_nothing_behind(
             shutil.rmtree(run)
             if replaced:
                 new_run(run)
-        return "done" if number < 2 else "lost"  # there is no directory to write a checkpoint to
+        return "done" if number < 2 else "lost"  # the directory for a checkpoint is gone
 
     with pytest.raises(Removed, match="was replaced" if replaced else "was removed"):
         carry_out(run, FakeCaller(fate))

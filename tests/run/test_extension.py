@@ -1,4 +1,4 @@
-"""A run that is carried on to another number of generations."""
+"""A run that is extended to another number of generations."""
 
 import json
 import os
@@ -79,7 +79,7 @@ def test_a_run_that_is_extended_has_the_history_of_one_that_was_begun_so_even_if
         run = moment.restore(tmp_path / str(number))
         then = history_of(run)
         if then.end == "done" or then.config.search.generations == 3:
-            continue  # the user has not been told that it goes on
+            continue  # the extension has not been confirmed to the user
         kills += 1
         assert judged(run, 5) is None, "the same command carries it on"
         history = carry_out(run, accident_prone())

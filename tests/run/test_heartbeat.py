@@ -1,4 +1,4 @@
-"""A run's sign of life where there are no locks, and who believes it."""
+"""A run's heartbeat on file systems without locks, and when it is trusted."""
 
 import errno
 import fcntl

@@ -178,7 +178,7 @@ def test_a_loss_on_the_way_is_tried_again(tmp_path: Path) -> None:
 
 
 def drifting(run: Path, caller: FakeCaller | None = None) -> History:
-    """The run goes on where training gives other numbers than before."""
+    """Continue the run with a training that gives other numbers than before."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("run.fakes.quality_of", lambda inherited, hp, seed: 0.6 * inherited + 0.4)
         return carry_out(run, caller or FakeCaller())

@@ -396,7 +396,7 @@ def test_a_unit_says_what_each_network_begins_with_after_its_way_to_a_worker() -
     assert one.inputs == (ref,)
     other = CheckpointRef("x", 3, "def")
     assert [start.parent for start in one.with_inputs(lambda ref: other).networks] == [other, None]
-    assert job.leg_timeout_s(3) == 60.0  # of each network as long as of one that is alone
+    assert job.leg_timeout_s(3) == 60.0  # each network has the time limit of a single one
 
 
 def test_what_ensembles_cost_is_told_in_epochs_of_networks(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How many members a worker is given at once, and which."""
+"""How many members a worker gets at a time, and which."""
 
 import math
 
@@ -65,7 +65,7 @@ def test_no_idle_worker_is_left_without_because_another_was_given_several(
         assert left > 0, f"only {served} of {idle} workers were given anything"
         left -= unit_size(None, left, idle - served, leg_s)
     if leg_s is not None and math.ceil(ready / idle) * leg_s <= WORTH_A_TASK_S:
-        assert left <= 0  # and short legs wait for nobody
+        assert left <= 0  # and short legs do not wait
 
 
 def test_members_are_given_first_come_first_served(lives: list[Life]) -> None:

@@ -16,7 +16,7 @@ from evodevo.run.extension import extension_of
 from evodevo.run.records import Assignment, Job, Outcome
 
 MUTANTS = {"elites": 0.0, "mutation_rate": 1.0, "gene_mutation_rate": 1.0}
-"""Of natural_selection: nobody is like a member before."""
+"""Options of natural_selection: every member differs from the previous ones."""
 
 
 class ByGeneration(FakeCaller):

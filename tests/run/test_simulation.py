@@ -109,7 +109,7 @@ def test_a_strategy_whose_first_child_fails_is_refused_before_a_run() -> None:
 
 
 SPECIAL = ("scheduled", "replay", "variable_length")
-"""Their options, or their loci, are of a kind of their own."""
+"""Strategies that need special options or loci."""
 
 
 @pytest.mark.parametrize("name", [name for name in STRATEGIES if name not in SPECIAL])

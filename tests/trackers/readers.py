@@ -27,7 +27,7 @@ def curves_of(loaded: Any) -> Curves:
 
 
 def mlflow_runs(uri: str, experiment: str = "evodevo") -> dict[str, Any]:
-    """All runs of an experiment by their names; a name that is there twice is an error."""
+    """Return all runs of an experiment by name; a duplicate name is an error."""
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(uri)

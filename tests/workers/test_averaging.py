@@ -238,7 +238,7 @@ def test_data_without_a_length_have_an_average_over_a_tenth_of_all_steps() -> No
 
 
 class Loop(Toy):
-    """Trains in a loop of its own, in which nothing updates the average."""
+    """Trains in a custom loop that does not update the average."""
 
     def train(self, training: Training) -> Generator[Tensor, None, None]:
         for batch in self.train_batches(training):

@@ -1,4 +1,4 @@
-"""What a running worker becomes when a cluster is attached. The preload has tests of its own."""
+"""How a running worker is set up when a cluster is attached. The preload is tested separately."""
 
 import gc
 import threading

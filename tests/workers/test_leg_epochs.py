@@ -1,4 +1,4 @@
-"""Legs of several epochs, and legs of so many steps."""
+"""Legs of several epochs, and legs with a number of steps."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -37,7 +37,7 @@ def test_an_alpha_from_memory_and_from_the_store_give_the_same_child_bit_for_bit
 ) -> None:
     file = tmp_path / "params" / alpha.name
     hidden = file.rename(tmp_path / "hidden")
-    from_memory = child(tmp_path, alpha)  # there is no other place to have it from
+    from_memory = child(tmp_path, alpha)  # it cannot come from anywhere else
     hidden.rename(file)
     forget(monkeypatch)
     assert child(tmp_path, alpha) == from_memory

@@ -303,7 +303,7 @@ def test_lbfgs_starts_anew_with_other_parameters_or_another_length_of_history() 
 
 
 class Wrapping(torch.optim.SGD):
-    """Its `state_dict` is of its own kind, by position."""
+    """Its `state_dict` has a custom format, by position."""
 
     def state_dict(self) -> Any:
         return {"own": [self.state[p].get("momentum_buffer") for p in self.param_groups[0]["params"]]}

@@ -11,7 +11,7 @@ from workers.seq2seq import Seq2Seq
 SOURCE = pad([[3, 4, 5, 6, 7], [8, 3], [5, 5, 5]])
 TARGET = pad([[4, 6, END], [3, 9, 5, 5, 8, END], [END]])
 ROWS = [(0, 3), (3, 9), (9, 10)]
-"""Where the words of each target are among all that are no padding."""
+"""Return the positions of each target's words among all that are not padding."""
 
 
 def small(layers: int = 2, seed: int = 0) -> Seq2Seq:

@@ -1,4 +1,4 @@
-"""Members that a worker trains at once: each is what it would be alone, whatever befalls the others."""
+"""Members that a worker trains concurrently: each is what it would be alone, whatever happens to others."""
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
@@ -58,7 +58,7 @@ class FewImages(ResNet20):
 
 
 class Loaded(Watched):
-    """A DataLoader of its own, whose sampler draws from a generator again and again within an epoch."""
+    """Uses a DataLoader whose sampler draws repeatedly from a generator within an epoch."""
 
     def data(self, root: str | None) -> Splits:
         inputs, labels = points(100, seed=1)
@@ -409,7 +409,7 @@ def test_the_time_of_a_step_of_all_is_shared_and_so_is_its_limit(tmp_path: Path,
 
 
 class Hungry(Watched):
-    """There is memory for `places` members that train; `alone`: none as long as other workers are there."""
+    """Has memory for `places` training members; with `alone`, for none while there are other workers."""
 
     at_work = 0
     neighbours: Room | None = None

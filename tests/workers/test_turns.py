@@ -1,4 +1,4 @@
-"""Whose turn it is. The streams are fakes: they show which one is current, and not that CUDA heeds it."""
+"""Turns of members. The streams are fakes: they show which one is current, not that CUDA uses it."""
 
 import random
 from types import SimpleNamespace

@@ -147,7 +147,7 @@ def assignment(parent: CheckpointRef | None = None, **changed: Any) -> Assignmen
 
 
 def run_one(job: Job, assignment: Assignment) -> Outcome:
-    """What comes of a unit of one member, in a leg as long as any; raises `OSError` where it is lost."""
+    """Return the outcome of a unit of one member, in the longest leg; raises `OSError` if it is lost."""
     report = run_unit(job, [replace(assignment, epochs=job.longest_leg)])[0]
     if "lost" in report:
         raise OSError(report["lost"])

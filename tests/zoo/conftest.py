@@ -12,9 +12,7 @@ from tests.workers.conftest import REPOSITORY, nothing_left_behind
 
 __all__ = ["nothing_left_behind"]
 
-with contextlib.suppress(
-    ImportError
-):  # which torch's compiler uses if it is there; it has a thread of its own
+with contextlib.suppress(ImportError):  # used by torch's compiler if installed; it starts a thread
     import tqdm
 
     tqdm.tqdm.monitor_interval = 0

@@ -1,4 +1,4 @@
-"""Truncation PBT: who copies whom, and what becomes of a copy."""
+"""Truncation PBT: which member copies which, and how a copy is changed."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Any program as a workload: what comes of running it."""
+"""Programs as workloads: the results of running them."""
 
 import json
 import os

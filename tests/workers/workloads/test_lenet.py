@@ -69,7 +69,7 @@ def test_training_images_are_shifted_by_max_shift_and_what_comes_in_is_backgroun
     assert set(images.flatten().tolist()) == {-0.5, 1.0}
     bright = [tuple(place) for place in (images[:, 0] == 1.0).nonzero()[:, 1:].tolist()]
     assert set(bright) == {(row, column) for row in range(4) for column in range(4)}
-    assert len(bright) < 200  # one an image, or none where it went out; the nearest pixel would be several
+    assert len(bright) < 200  # one per image, or none if it left; the nearest pixel would be several
 
 
 def test_in_evaluation_images_are_not_shifted(lenet: LeNet) -> None:

@@ -148,7 +148,7 @@ def test_a_perplexity_too_large_for_a_number_is_infinite_and_no_exception(nmt: N
 
 
 def test_bleu_is_that_of_the_formula_worked_by_hand() -> None:
-    """Matches of 1 to 4 words: 7 of 8, 4 of 6, 2 of 4, 1 of 3; 8 words where the references have 9."""
+    """Matches of 1 to 4 words: 7 of 8, 4 of 6, 2 of 4, 1 of 3; 8 words; the references have 9."""
     translations = ["the cat sat on the mat", "it is"]
     references = ["the cat sat on a mat", "it is so"]
     precisions = [7 / 8, 4 / 6, 2 / 4, 1 / 3]

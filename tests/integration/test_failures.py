@@ -103,7 +103,7 @@ def test_a_member_that_kills_its_workers_fails_after_as_many_as_it_may_lose_and_
             assert "was lost" in life.lost[0]
         else:
             assert life.status == "done"
-            assert len(life.lost) <= 1, "whoever was in a task with it goes alone after that"
+            assert len(life.lost) <= 1, "members that were in a task with it go alone after that"
 
 
 def test_a_member_that_kills_its_workers_harms_none_of_those_that_were_in_a_task_with_it(

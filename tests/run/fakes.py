@@ -144,7 +144,7 @@ class FakeCaller:
             why = self._trouble[function]
             if why is None:
                 await self._hang()
-            raise why or AssertionError("a hanging call went on")
+            raise why or AssertionError("a hanging call continued")
         answers: dict[str, Callable[..., Any]] = {
             EXAMINE: self._examine,
             SOUP: self._soup,

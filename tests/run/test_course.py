@@ -39,7 +39,7 @@ def legs_of(caller: FakeCaller) -> dict[str, list[Assignment]]:
 
 
 def foms_of(history: History, member: str) -> list[float]:
-    """The foms of the legs that a life went on from."""
+    """Return the foms of the legs from which a life continued."""
     return [leg.outcome.fom for leg in history.by_id[member].legs if leg.outcome.fom is not None]
 
 

@@ -79,7 +79,7 @@ def test_a_deme_waits_for_its_own_members_and_at_a_migration_for_its_neighbours(
             if generation == 0:
                 assert born == [member_id(1, slot) for slot in range(3 * deme, 3 * deme + 3)]
     assert born == [member_id(2, slot) for slot in (0, 1, 2)], (
-        "deme 2, which is no neighbour, has done nothing"
+        "deme 2, which is not a neighbour, has not begun"
     )
 
 

@@ -233,7 +233,7 @@ def test_the_best_is_made_again_for_the_final_test_and_the_soup_from_its_members
 
 
 def test_what_is_made_again_stays_while_a_sweep_deletes_what_nobody_needs(tmp_path: Path) -> None:
-    """Other members are born and done meanwhile: ancestors that are on the way are no strays."""
+    """Other members are born and done meanwhile: ancestors in preparation are not strays."""
     setting = config("pools", search__population=6, search__generations=6)
     expected = story(finished(tmp_path / "plain", setting))
     run = new_run(tmp_path / "run", setting)

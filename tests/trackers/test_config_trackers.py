@@ -1,4 +1,4 @@
-"""How a config names trackers, and what is said of one that cannot be had."""
+"""How a config names trackers, and the message if one is unavailable."""
 
 import re
 import sys

@@ -86,14 +86,18 @@ class Unreachable(BrokenOff):
 
 @click.command()
 @click.argument("names", metavar=f"NAME... ({', '.join(SETS)})", nargs=-1, required=True)
-@click.option("--root", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Where to.")
 @click.option(
-    "--from", "mirror", metavar="URL", help="A mirror: a URL or a directory that holds the same files."
+    "--root",
+    metavar="DIR",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Directory for the data sets.",
 )
+@click.option("--from", "mirror", metavar="URL", help="A mirror: a URL or a directory with the same files.")
 def fetch_data(names: tuple[str, ...], root: Path, mirror: str | None) -> None:
-    """Download data sets into DIR, each into a directory of its name; what is there already stays."""
+    """Download data sets into subdirectories of DIR; existing files are kept."""
     if unknown := [name for name in names if name not in SETS]:
-        raise UsageError(f"no data set {unknown[0]!r}; there are: {', '.join(SETS)}")
+        raise UsageError(f"unknown data set {unknown[0]!r}; available: {', '.join(SETS)}")
     for name in dict.fromkeys(names):
         try:
             bring(SETS[name], root / name, mirror)
@@ -127,7 +131,7 @@ def bring(
         _say(f"{directory} is complete: nothing to download")
         return
     if wanted.archive and (unpacked := (directory / wanted.files[0].name).parent).exists():
-        raise UsageError(f"{unpacked} is there, but not whole: move it away, or give another --root")
+        raise UsageError(f"{unpacked} is incomplete: move it away, or choose another --root")
     source = Source(mirror or wanted.home)
     directory.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
@@ -143,7 +147,7 @@ def bring(
 
             fetch(file, source, directory, show, pause)
             algorithm = file.checksum.partition(":")[0]
-            _say(f"{directory / file.name}: {file.size_bytes:,} bytes, {algorithm} is right")
+            _say(f"{directory / file.name}: {file.size_bytes:,} bytes, {algorithm} matches")
         if wanted.archive:
             unpack(directory / wanted.archive.name, wanted.files)
     _say(f"{directory} is complete")
@@ -158,8 +162,8 @@ def missing(files: tuple[File, ...], directory: Path) -> list[File]:
             absent.append(file)
         elif (found := digest(path, file)) != file.checksum:
             raise UsageError(
-                f"{path} is there, but is not the published file: expected {file.checksum}, found {found}; "
-                "it is left as it is: move it away, or give another --root"
+                f"{path} exists but is not the published file: expected {file.checksum}, found {found}; "
+                "move it away, or choose another --root"
             )
     return absent
 
@@ -204,7 +208,7 @@ class Source:
         try:
             stream, start, size_bytes = self._open(url, file, start)
         except FileNotFoundError:
-            raise UsageError(f"{url}: there is no such file") from None
+            raise UsageError(f"{url}: file not found") from None
         except ValueError as why:
             raise UsageError(f"{url}: cannot be opened: {why}") from None
         except Exception as why:  # each of fsspec's file systems raises different errors
@@ -212,13 +216,13 @@ class Source:
             if isinstance(status, int) and status < 500 and status not in PASSING:
                 reason = getattr(why, "message", "")
                 raise UsageError(
-                    f"{url}: the server answers {status} {reason}; --from takes a mirror"
+                    f"{url}: the server answers {status} {reason}; name a mirror with --from"
                 ) from None
             raise (Unreachable if isinstance(why, OSError) else BrokenOff)(_reason(why)) from None
         with contextlib.closing(stream):
             if size_bytes not in (None, file.size_bytes):
                 raise UsageError(
-                    f"{url}: is not the published file: expected {file.size_bytes:,} bytes, "
+                    f"{url} is not the published file: expected {file.size_bytes:,} bytes, "
                     f"found {size_bytes:,}"
                 )
             yield stream, start
@@ -260,25 +264,25 @@ def fetch(
         except BrokenOff as why:
             if not tried and isinstance(why, Unreachable):
                 raise UsageError(
-                    f"{url} cannot be reached: {why}; --from takes a mirror or a directory"
+                    f"{url} cannot be reached: {why}; name a mirror or a directory with --from"
                 ) from None
             have = f"{part.stat().st_size if part.exists() else 0:,} of {file.size_bytes:,} bytes"
             if pause_s is None:
                 raise UsageError(
-                    f"{url} broke off {tried + 1} times, at last with {have}: {why}; "
-                    "running the same command again carries on from there"
+                    f"{url}: the download was interrupted {tried + 1} times, last after {have}: {why}; "
+                    "run the same command again to resume it"
                 ) from None
-            click.echo(f"fetch_data: {url} broke off with {have}: {why}; trying again", err=True)
+            click.echo(f"fetch_data: {url}: interrupted after {have}: {why}; retrying", err=True)
             pause(pause_s)
     found = digest(part, file)
     if found != file.checksum:
         part.unlink()
         if was_begun:
-            click.echo(f"fetch_data: {part} was no part of {url}; beginning afresh", err=True)
+            click.echo(f"fetch_data: {part} does not belong to {url}; starting over", err=True)
             return fetch(file, source, directory, show, pause)
         raise UsageError(
-            f"{url}: expected {file.checksum}, found {found}; what was downloaded is deleted, and running "
-            "the same command again begins afresh"
+            f"{url}: expected {file.checksum}, found {found}; the download was deleted: "
+            "run the same command again, or name a mirror with --from"
         )
     os.replace(part, path)
     flush_directory(directory)
@@ -301,7 +305,7 @@ def _carry_on(file: File, source: Source, part: Path, show: Callable[[int], None
             except Exception as why:  # see Source.open
                 raise BrokenOff(_reason(why)) from None
             if not chunk:  # without a length, a response that stops early looks complete
-                raise BrokenOff("the server sent no more")
+                raise BrokenOff("the server sent no more data")
             out.write(chunk)
             out.flush()
             have += len(chunk)
@@ -323,7 +327,7 @@ def unpack(archive: Path, files: tuple[File, ...]) -> None:
         for file in files:
             path = beside / file.name
             if not path.is_file() or digest(path, file) != file.checksum:
-                raise UsageError(f"{archive} does not hold the published {file.name}")
+                raise UsageError(f"{archive} does not contain the published {file.name}")
             with open(path, "rb") as unpacked:
                 os.fsync(unpacked.fileno())
         flush_directory(beside / target.name)
@@ -357,7 +361,7 @@ def _alone(directory: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UsageError(f"another command downloads into {directory}") from None
+            raise UsageError(f"another command is downloading into {directory}: wait for it to end") from None
         except OSError:
             pass  # a file system without locks: the checksum detects two mixed downloads
         yield

@@ -117,7 +117,7 @@ def test_a_name_chooses_a_part_or_all_that_begin_with_it() -> None:
 @pytest.mark.parametrize(
     "arguments, complaint",
     [
-        (["--parts", "epoch"], "--parts: no part 'epoch'; there are machine, install"),
+        (["--parts", "epoch"], "--parts: unknown part 'epoch'; available: machine, install"),
         ([], "does not exist: make it with scripts/gpu/pack.sh, or give --data DIR"),
         (["--data", "."], "results.jsonl exists: give another --out"),
     ],

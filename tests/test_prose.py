@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-UNIT = "run|row|member|line|step|worker|generation|epoch|slot|seed|file|key|node|device|GPU|task"
+UNIT = "run|row|member|line|step|worker|generation|epoch|slot|seed|file|key|task"
 PHRASES: Mapping[str, str] = {
     "is no": r"(?<!there\s)\b(is|are|was|were) no (?!longer|more|less|better|worse|later|different)\w",
     "is none": r"\b(is|are|was|were) (?-i:none)\b",
     "what is no": r"\bwhat (is|are|was) (no|none)\b",
     "one's own": r"\bone's own\b",
     "of its own": r"\bof (its|their|our|his) own\b",
-    "a run a row": rf"\b({UNIT}) an? ({UNIT}|second|minute|day|time)\b",
+    "a run a row": rf"\b(a|an|one|each) ({UNIT}) an? ({UNIT}|second|minute|day|time)\b",
     "is had": r"\b(is|are|be|was|were) had\b",
     "heed": r"\bheed(s|ed|ing)?\b",
     "carry on": r"\bcarr(y|ies|ied|ying)( it| them| this| that| the run| a run| runs)? on\b",
@@ -41,7 +41,7 @@ AREAS: Mapping[str, tuple[str, ...]] = {
 NOT_YET: Mapping[str, tuple[str, ...]] = {
     "docs": tuple(PHRASES),
     "evodevo": tuple(PHRASES),
-    "scripts": ("carry on", "anew", "is no"),
+    "scripts": ("carry on",),
     "tests": tuple(PHRASES),
     "workers": tuple(PHRASES),
 }

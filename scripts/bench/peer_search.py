@@ -52,7 +52,7 @@ def epochs_of(config: RunConfig) -> int:
     """
     epochs = job_for(config, Path()).total_epochs
     if epochs is None:
-        raise UsageError("search.steps_per_generation: peers are held to a number of epochs; leave it out")
+        raise UsageError("search.steps_per_generation: peers count epochs, not steps; leave it out")
     return epochs
 
 
@@ -77,7 +77,7 @@ def check(config: RunConfig, peers: list[str]) -> None:
     """Raise `UsageError` if these peers cannot run the config."""
     for peer in peers:
         if peer not in PEERS:
-            raise UsageError(f"--peers: no peer {peer!r}; there are {', '.join(PEERS)}")
+            raise UsageError(f"--peers: unknown peer {peer!r}; available: {', '.join(PEERS)}")
     if len(set(peers)) < len(peers):
         raise UsageError(f"--peers {','.join(peers)}: names a peer twice")
     if config.workload.command is not None:
@@ -88,13 +88,11 @@ def check(config: RunConfig, peers: list[str]) -> None:
     if not evolving:
         raise UsageError("search.loci: all are fixed, so there is nothing to search")
     if config.search.population < 2 and {"ray_pbt", "ray_pb2"} & set(peers):
-        raise UsageError("search.population: is 1, and Ray's PBT and PB2 need 2 or more")
+        raise UsageError("search.population: should be 2 or more for Ray's PBT and PB2, not 1")
     if "ray_pb2" in peers and not any(isinstance(locus, FloatLocus) for locus in evolving):
-        raise UsageError("--peers ray_pb2: it searches real numbers only, and no locus is a float")
+        raise UsageError("--peers ray_pb2: searches only float loci, and the config has none")
     if (cosines := [peer for peer in peers if peer in COSINES]) and FOLLOWS_COSINE not in config.search.loci:
-        raise UsageError(
-            f"--peers {cosines[0]}: the config has no locus {FOLLOWS_COSINE}, which follows the cosine"
-        )
+        raise UsageError(f"--peers {cosines[0]}: needs a locus {FOLLOWS_COSINE}, which follows the cosine")
     epochs_of(config)
 
 

@@ -119,8 +119,8 @@ def check_python(python: str, library: str) -> None:
     if told.returncode:
         tail = told.stderr.strip().splitlines()[-1:] or [f"exit status {told.returncode}"]
         raise UsageError(
-            f"{option} {python}: {tail[0]}; name the Python of an environment that was made as "
-            f"{Path(__file__).name} --help says"
+            f"{option} {python}: {tail[0]}; name the Python of an environment created as "
+            f"{Path(__file__).name} --help describes"
         )
 
 
@@ -219,7 +219,7 @@ def _run(options: argparse.Namespace) -> None:
     path = directory_of(config, options.runs_dir) / RESULTS
     records, others = read_records(path, digest_of(config))
     if others:
-        print(f"{path}: {others} lines are of another config and do not count", flush=True)
+        print(f"{path}: ignored {others} lines of another config", flush=True)
     wanted = [(peer, seed) for seed in seeds for peer in peers]
     missing = [one for one in wanted if one not in records and not options.table]
     arms = [arm for arm in options.against.split(",") if arm]

@@ -173,7 +173,7 @@ def chosen(names: str | None) -> list[Part]:
         own = {part.name for part in PARTS if part.name == name or part.name.startswith(f"{name}-")}
         if not own:
             raise ValueError(
-                f"--parts: no part {name!r}; there are {', '.join(part.name for part in PARTS)}, and epochs"
+                f"--parts: unknown part {name!r}; available: {', '.join(part.name for part in PARTS)}"
             )
         wanted |= own
     return [part for part in PARTS if part.name in wanted or part.name in ALWAYS]

@@ -46,7 +46,8 @@ def test_a_steady_run_goes_on_where_it_was_after_everything_was_killed(
     cluster.start_worker()
     cluster.start_worker()
     until(
-        lambda: history_of(run).controller.get("scheduler") == cluster.address, "the run to continue by itself"
+        lambda: history_of(run).controller.get("scheduler") == cluster.address,
+        "the run to resume",
     )
     held.until_epochs_began(2)
     held.file.unlink()

@@ -200,7 +200,7 @@ def _verdict(trial: Trial) -> str:
         return f"not run: {trial.not_run}"
     words = ["survived" if trial.survived else "NOT SURVIVED"]
     if trial.identical is not None:
-        words.append("identical" if trial.identical else "ANOTHER HISTORY")
+        words.append("identical" if trial.identical else "DIFFERENT HISTORY")
     if trial.recovery_s:
         words.append(f"{max(trial.recovery_s):.2f} s")
     return ", ".join([*words, *([trial.note] if trial.note else [])])

@@ -30,10 +30,10 @@ def outcome(time: float, member: str, **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "at, seconds",
     [
-        (1.5, 2.5),  # both were at work, and b was the last
-        (2.5, 1.5),  # b alone was
-        (4.2, 2.0),  # no member was: the next outcome
-        (6.5, 0.5),  # no member was, and the run has ended
+        (1.5, 2.5),  # a and b were in progress, b longer
+        (2.5, 1.5),  # only b was
+        (4.2, 2.0),  # no member: the next outcome
+        (6.5, 0.5),  # no member, and the run has ended
         (9.0, None),
     ],
 )

@@ -185,7 +185,7 @@ def test_runs_at_rest_are_shown_and_what_they_say_is_text(cluster: Cluster, brow
     until(lambda: browser.columns("fom").get("high") == [2.0], "the other run")
     until(lambda: browser.driver.current_url.endswith("?run=other"), "the address to name it")
     browser.open(f"{address}/evodevo?run=<i>none</i>")
-    until(lambda: "There is no run" in browser.texts(), "the page to say that there is none")
+    until(lambda: "There is no run" in browser.texts(), "the page to say so")
     assert browser.driver.execute_script("return window.pwned") is None
     assert "Cancel this run" not in read(f"{address}/evodevo")
     assert browser.errors() == []

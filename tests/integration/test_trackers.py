@@ -75,10 +75,10 @@ def test_after_kills_and_a_resume_each_library_reads_everything_once(
     assert len(history_of(run).over) == 40
     for name in INSTALLED:
         before = has_of(name, run, uri)
-        elsewhere = ["--set", "experiment=anew"] if name == "mlflow" else []
+        elsewhere = ["--set", "experiment=again"] if name == "mlflow" else []
         told = evodevo("track", "told", name, *elsewhere, "--runs-dir", str(cluster.runs_dir))
         assert told.returncode == 0, told.stderr
-        assert before == has_of(name, run, uri, "anew"), name
+        assert before == has_of(name, run, uri, "again"), name
     if "mlflow" in INSTALLED:
         assert {found.info.status for found in mlflow_runs(uri).values()} == {"FINISHED"}
 

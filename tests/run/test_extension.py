@@ -82,7 +82,7 @@ def test_a_run_that_is_extended_has_the_history_of_one_that_was_begun_so_even_if
         if then.end == "done" or then.config.search.generations == 3:
             continue  # the extension has not been confirmed to the user
         kills += 1
-        assert judged(run, 5) is None, "the same command carries it on"
+        assert judged(run, 5) is None, "the same command resumes it"
         history = carry_out(run, accident_prone())
         assert (history.end, story(history)) == ("done", expected)
         assert (run / CONFIG).read_text() == longer.complete().to_yaml()

@@ -93,7 +93,7 @@ def test_the_state_follows_from_the_end_the_controller_and_the_workers(
         (3, "running", None),
         (2, "waiting", "waits for 3 workers (cluster.workers_per_member); 2 are there"),
         (1, "waiting", "waits for 3 workers (cluster.workers_per_member); 1 is there"),
-        (0, "waiting", "why there are none"),
+        (0, "waiting", "why no worker fits"),
         (None, "running", None),
     ],
 )
@@ -102,7 +102,7 @@ def test_a_run_with_fewer_workers_than_a_member_needs_waits_and_says_so(
 ) -> None:
     pen = Pen(config_of(cluster__workers_per_member=3))
     pen.founders()
-    status = seen(pen, True, workers, ["why there are none"] if workers == 0 else [])
+    status = seen(pen, True, workers, ["why no worker fits"] if workers == 0 else [])
     assert (status.state, status.message) == (state, message)
 
 

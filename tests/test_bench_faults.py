@@ -31,7 +31,7 @@ def outcome(time: float, member: str, **more: Any) -> dict[str, Any]:
     "at, seconds",
     [
         (1.5, 2.5),  # a and b were in progress, b longer
-        (2.5, 1.5),  # only b was
+        (2.5, 1.5),  # only b
         (4.2, 2.0),  # no member: the next outcome
         (6.5, 0.5),  # no member, and the run has ended
         (9.0, None),

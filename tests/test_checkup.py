@@ -137,7 +137,7 @@ def test_bad_usage_is_one_message(
     assert complaint in capsys.readouterr().err
 
 
-def test_samples_of_the_gpu_are_summed_up_and_what_is_none_is_left_out() -> None:
+def test_samples_of_the_gpu_are_summed_up_and_other_lines_are_left_out() -> None:
     watch = load_script(SCRIPT.parent / "parts" / "busy.py").Watch()
     assert watch.facts() == {}
     for line in ("90, 1000\n", "[N/A], [N/A]\n", "100, 3000\n", "error\n"):

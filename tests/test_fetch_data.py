@@ -230,7 +230,7 @@ def test_of_a_set_only_what_is_missing_is_asked_for(server: Server, tmp_path: Pa
 
 
 @pytest.mark.parametrize("says_length", [True, False])
-def test_a_download_that_breaks_off_is_carried_on_from_what_it_has(
+def test_an_interrupted_download_resumes_where_it_stopped(
     says_length: bool, server: Server, tmp_path: Path
 ) -> None:
     server.breaks, server.says_length = 2, says_length
@@ -251,14 +251,14 @@ def test_a_download_that_breaks_off_is_carried_on_from_what_it_has(
     assert contents(tmp_path) == {"big.bin": BIG, "small.txt": SMALL}
 
 
-def test_where_the_server_has_no_range_a_download_begins_afresh(server: Server, tmp_path: Path) -> None:
+def test_without_range_requests_a_download_starts_over(server: Server, tmp_path: Path) -> None:
     server.breaks, server.has_range = 1, False
     bring(two_files(server.url), tmp_path, lambda _: None)
     assert server.asked[1][1] is not None
     assert contents(tmp_path) == {"big.bin": BIG, "small.txt": SMALL}
 
 
-def test_a_download_that_breaks_off_too_often_says_how_it_is_carried_on_and_is(
+def test_a_download_that_is_interrupted_too_often_says_how_to_resume_it_and_that_works(
     server: Server, tmp_path: Path
 ) -> None:
     server.breaks, server.breaks_after = 4, MIB // 2
@@ -403,7 +403,7 @@ def test_without_aiohttp_the_message_says_what_to_install(
         bring(two_files("https://127.0.0.1:1"), tmp_path)
 
 
-def test_a_directory_is_a_mirror_too_and_a_part_is_carried_on_from_it(tmp_path: Path) -> None:
+def test_a_directory_is_a_mirror_too_and_a_part_is_completed_from_it(tmp_path: Path) -> None:
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror" / "big.bin").write_bytes(bytes(MIB) + BIG[MIB:])
     (tmp_path / "mirror" / "small.txt").write_bytes(SMALL)

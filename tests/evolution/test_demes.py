@@ -121,7 +121,7 @@ def test_a_strategy_sees_its_own_deme_and_migrants_in_the_places_of_the_worst() 
     assert Watched.seen[3] == (3, 0, [(0, "g2s3"), (1, "g2s4"), (2, "g2s5")])
 
 
-def test_each_deme_has_founders_and_options_of_its_own() -> None:
+def test_each_deme_has_its_own_founders_and_options() -> None:
     own = {2: {"mutation_step": 0.9}, "5": {"sigma": 1.0}}
     strategy = demes_of({**GRID, "options": own}, 24, options={"initial": "random"})
     steps = [one.options.mutation_step for one in strategy.strategies]  # type: ignore[attr-defined]

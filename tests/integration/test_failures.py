@@ -53,7 +53,7 @@ def test_a_run_with_too_many_failures_stops_with_the_first_traceback_and_status_
     assert history_of(tmp_path / "digits").end == "failed"
 
 
-def test_members_that_raise_or_diverge_have_fitness_0_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_members_that_raise_or_diverge_have_fitness_0_and_the_run_continues(tmp_path: Path) -> None:
     config = write_config(
         tmp_path,
         workload__options={"raise_above": 0.15, "nan_above": 0.06},
@@ -71,7 +71,7 @@ def test_members_that_raise_or_diverge_have_fitness_0_and_the_run_goes_on(tmp_pa
         assert parent is None or parent.status == "done"
 
 
-def test_an_epoch_that_hangs_is_ended_by_its_time_limit_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_an_epoch_that_hangs_is_ended_by_its_time_limit_and_the_run_continues(tmp_path: Path) -> None:
     """Its thread never looks at the clock, so the worker is restarted."""
     config = write_config(
         tmp_path,

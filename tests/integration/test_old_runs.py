@@ -36,7 +36,7 @@ def test_it_can_be_read_and_reported_as_it_stands(old: Path) -> None:
     assert (old / "report" / "index.html").exists()
 
 
-def test_it_is_carried_on_to_its_end(old: Path) -> None:
+def test_it_is_resumed_to_its_end(old: Path) -> None:
     done = {life.id: life.outcome for life in history_of(old).over}
     resumed = evodevo("resume", old.name, "--runs-dir", str(old.parent))
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr

@@ -110,7 +110,7 @@ def test_members_that_two_jobs_train_together_are_those_of_two_local_workers(
     until(lambda: not slurm.jobs(), "all jobs to be gone")
 
 
-def test_a_run_in_one_batch_job_goes_on_when_the_job_is_submitted_again_or_queued_again(
+def test_a_run_in_one_batch_job_resumes_when_the_job_is_submitted_again_or_requeued(
     slurm: PrivateSlurm, tmp_path: Path, undisturbed: list[dict[str, str]]
 ) -> None:
     held, runs, output = Held(tmp_path), tmp_path / "runs", tmp_path / "job.out"

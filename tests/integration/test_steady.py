@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 MEMBERS = 8
 
 
-def test_a_steady_run_goes_on_where_it_was_after_everything_was_killed(
+def test_a_steady_run_resumes_where_it_was_after_everything_was_killed(
     tmp_path: Path, processes: Processes
 ) -> None:
     held = Held(tmp_path)

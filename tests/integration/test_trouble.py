@@ -170,7 +170,7 @@ def fill(disk: Path) -> Path:
 
 
 @pytest.mark.parametrize("what", ["journal", "checkpoints"])
-def test_a_run_on_a_full_disk_waits_and_says_so_and_goes_on_when_there_is_room_again(
+def test_a_run_on_a_full_disk_waits_and_says_so_and_continues_when_there_is_room_again(
     what: str, small_disk: Path, undisturbed: list[dict[str, str]], processes: Processes, tmp_path: Path
 ) -> None:
     cluster = Cluster(processes, small_disk / "runs" if what == "journal" else tmp_path / "runs", free_port())

@@ -155,7 +155,7 @@ def test_in_the_steady_pace_no_more_are_at_work_than_there_are_workers(tmp_path:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_steady_run_that_is_killed_at_any_record_goes_on_from_there(count: int, tmp_path: Path) -> None:
+def test_a_steady_run_that_is_killed_at_any_record_resumes_from_there(count: int, tmp_path: Path) -> None:
     wanted = config_of(search__population=3, search__generations=3, **STEADY)
 
     def caller() -> FakeCaller:
@@ -178,7 +178,7 @@ def test_a_steady_run_that_is_killed_at_any_record_goes_on_from_there(count: int
             assert story(history) == whole
 
 
-def test_failed_members_of_whom_nobody_descends_are_tried_again_with_pools(tmp_path: Path) -> None:
+def test_failed_members_without_descendants_are_tried_again_with_pools(tmp_path: Path) -> None:
     wanted = config(limits__max_failed_fraction=0.3, search__generations=2, **POOLS)
     run = new_run(tmp_path / "run", wanted)
     failed = carry_out(

@@ -43,7 +43,7 @@ def foms_of(history: History, member: str) -> list[float]:
     return [leg.outcome.fom for leg in history.by_id[member].legs if leg.outcome.fom is not None]
 
 
-def test_each_repeat_begins_from_scratch_with_seeds_of_its_own(tmp_path: Path) -> None:
+def test_each_repeat_begins_from_scratch_with_its_own_seeds(tmp_path: Path) -> None:
     caller = FakeCaller()
     finished(tmp_path / "run", config(**REPEATED), caller)
     for legs in legs_of(caller).values():

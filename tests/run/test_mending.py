@@ -90,7 +90,7 @@ def whole(run: Path, history: History) -> bool:
 
 
 @pytest.mark.parametrize("pace", ["generations", "pools", "legs", "epochs", "means"])
-def test_each_checkpoint_that_is_lost_while_a_run_goes_on_is_made_again_with_the_same_history(
+def test_each_checkpoint_that_is_lost_during_a_run_is_made_again_with_the_same_history(
     pace: str, tmp_path: Path
 ) -> None:
     """At each assignment all that is in the store goes: what is needed comes back, from founders on."""

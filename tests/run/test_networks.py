@@ -204,7 +204,7 @@ def test_a_run_killed_at_any_record_has_the_history_of_one_that_was_never_killed
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "scratch"])
-def test_each_checkpoint_that_is_lost_while_a_run_goes_on_is_made_again_with_the_same_history(
+def test_each_checkpoint_that_is_lost_during_a_run_is_made_again_with_the_same_history(
     kind: str, tmp_path: Path
 ) -> None:
     plain = FakeCaller()
@@ -355,7 +355,7 @@ def test_journal_and_table_say_whose_each_network_is(tmp_path: Path) -> None:
             assert row["networks"] == givers(life)
 
 
-def test_a_network_of_ones_own_genome_and_seed_goes_through_the_journal(tmp_path: Path) -> None:
+def test_a_network_with_its_own_genome_and_seed_goes_through_the_journal(tmp_path: Path) -> None:
     history = finished(tmp_path / "run", config())
     assert history.best is not None
     replay = replay_config(history.config, Schedule.of(history, history.best), "again")

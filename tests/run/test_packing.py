@@ -27,7 +27,7 @@ def test_a_fixed_size_is_the_size_whatever_else_is_so(leg_s: float | None) -> No
     assert unit_size(5, 2, 9, leg_s) == 5
 
 
-def test_as_long_as_nobody_knows_how_long_a_leg_takes_each_is_a_unit() -> None:
+def test_while_the_time_of_a_leg_is_unknown_each_is_a_unit() -> None:
     assert unit_size(None, 100, 1, None) == 1
 
 

@@ -64,7 +64,7 @@ class Judged(TriParent):
         return member.slot % 2 == 0
 
 
-def test_a_life_ends_when_a_strategy_of_ones_own_says_so() -> None:
+def test_a_life_ends_when_a_custom_strategy_says_so() -> None:
     run = simulate(Judged, bowl, SPACE, population=4, generations=2, legs=3)
     assert [len(one.foms) for one in run.members] == [3, 1, 3, 1] * 2
 

@@ -106,7 +106,7 @@ def test_a_run_with_fewer_workers_than_a_member_needs_waits_and_says_so(
     assert (status.state, status.message) == (state, message)
 
 
-def test_a_run_that_is_carried_on_is_running_again(pen: Pen) -> None:
+def test_a_run_that_is_resumed_is_running_again(pen: Pen) -> None:
     pen.end("failed", "too many")
     view = View("small", Window(pen))
     assert (view.refresh().state, view.status().message) == ("failed", "too many")
@@ -259,7 +259,7 @@ def test_who_carries_a_run_on_is_said_by_host_process_and_scheduler(tmp_path: Pa
 
 
 @pytest.mark.parametrize("what", ["nothing there", "an empty directory"])
-def test_a_directory_that_is_no_run_is_named(what: str, tmp_path: Path) -> None:
+def test_a_directory_that_is_not_a_run_is_named(what: str, tmp_path: Path) -> None:
     directory = tmp_path / "it"
     if what == "an empty directory":
         directory.mkdir()

@@ -29,7 +29,7 @@ def model() -> Seq2Seq:
     return small()
 
 
-def test_it_has_a_loss_for_each_target_word_that_is_no_padding_row_by_row(model: Seq2Seq) -> None:
+def test_it_has_a_loss_for_each_target_word_that_is_not_padding_row_by_row(model: Seq2Seq) -> None:
     losses = model(SOURCE, TARGET)
     assert (losses.shape, losses.dtype) == ((10,), torch.float32)
     for row, (start, end) in enumerate(ROWS):

@@ -297,7 +297,7 @@ def test_each_counts_its_own_turns_and_all_together_are_the_time_of_the_unit(
     assert [one.there_s for one in outcomes] == [1 + 1 + 66 + 100, 1 + 66 + 100 + 100, 107]
 
 
-def test_the_time_limit_of_a_member_is_one_of_its_own_turns(tmp_path: Path, clock: Clock) -> None:
+def test_the_time_limit_of_a_member_counts_only_its_own_turns(tmp_path: Path, clock: Clock) -> None:
     about = job(tmp_path, section(f"{HERE}:Timed"), epoch_timeout_s=25.0)
     told = carried_out(about, members(3), 3)
     lost = told.pop(0)["lost"]

@@ -117,7 +117,7 @@ def test_train_examples_are_the_first_of_the_training_digits(lenet: LeNet) -> No
     ("count", "message"),
     [(0, "should be 1 or more, not 0"), (3001, "should be at most 3,000, the training digits, not 3,001")],
 )
-def test_train_examples_that_cannot_be_had_are_refused(count: int, message: str) -> None:
+def test_an_impossible_number_of_train_examples_is_refused(count: int, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         LeNet(train_examples=count).data(None)
     assert str(caught.value) == f"workload.options.train_examples: {message}"

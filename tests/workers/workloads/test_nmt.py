@@ -254,7 +254,7 @@ def test_the_loss_of_training_is_the_mean_of_a_word(nmt: NMT) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_from_a_checkpoint_training_goes_on_as_if_it_had_not_stopped(root: str, optimizer: str) -> None:
+def test_from_a_checkpoint_training_continues_as_if_it_had_not_stopped(root: str, optimizer: str) -> None:
     workload = prepared(root, optimizer=optimizer, layers=2)
     hp = {"learning_rate": 0.01, "dropout": 0.3}
     training = workload.begin(hp, 1, None)

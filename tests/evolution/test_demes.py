@@ -1,4 +1,4 @@
-"""Demes: the grid, who migrates whither, and that each deme's strategy sees its own members and migrants."""
+"""Demes: the grid, migration, and that each deme's strategy sees its own members and migrants."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar

@@ -84,24 +84,24 @@ class Browser:
         return {}
 
     def texts(self) -> str:
-        """All texts of the page that are not in tables or figures."""
+        """Return all texts of the page outside tables and figures."""
         found: str = self.driver.execute_script(TEXTS)
         return found
 
     def rows(self) -> list[str]:
-        """The rows of all tables as a person sees them."""
+        """Return the rows of all tables as displayed."""
         found: list[str] = self.driver.execute_script(ROWS)
         return found
 
     def ticks(self, axis_label: str) -> list[tuple[float, str]]:
-        """The values at the ticks of an axis, and how they are labelled."""
+        """Return the values and labels of an axis's ticks."""
         return [(value, text) for value, text in self.driver.execute_script(TICKS, axis_label)]
 
     def select(self, source: str, row: int) -> None:
         self.driver.execute_script(SELECT, source, row)
 
     def errors(self) -> list[str]:
-        """What the console says that is severe, since it was last asked."""
+        """Return the console's severe messages since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
 

@@ -24,7 +24,7 @@ PATIENCE_S = 180
 
 
 def until(condition: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> Any:
-    """Wait until the condition gives something true, and return that."""
+    """Wait until the condition is true, and return its value."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if found := condition():
@@ -34,7 +34,7 @@ def until(condition: Callable[[], Any], what: str, within_s: float = PATIENCE_S)
 
 
 class Processes:
-    """Processes of one test, with their output in files, and how they are ended."""
+    """The processes of a test; their output goes to files."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -43,7 +43,7 @@ class Processes:
     def start(
         self, *arguments: str, log: str, namespace: str | None = None, **environment: str
     ) -> subprocess.Popen[bytes]:
-        """Start Python with these arguments, in a network namespace where one is given."""
+        """Start Python with these arguments, in a network namespace if one is given."""
         inside = ["ip", "netns", "exec", namespace] if namespace else []
         with open(self.directory / f"{log}.log", "ab") as output:
             process = subprocess.Popen(
@@ -61,7 +61,7 @@ class Processes:
         return (self.directory / f"{name}.log").read_text()
 
     def end(self) -> None:
-        """Kill what is left, with all descendants."""
+        """Kill the remaining processes and all their descendants."""
         families = []
         for process in self._started:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -182,7 +182,7 @@ def free_port() -> int:
 
 
 def untimed_history(run: Path) -> list[dict[str, str]]:
-    """history.csv of a run without the columns that may differ between equal runs."""
+    """Return a run's history.csv without the columns that may differ between equal runs."""
     return untimed(run / "history.csv")
 
 
@@ -193,13 +193,13 @@ def untimed(table: Path) -> list[dict[str, str]]:
 
 
 def history_of(run: Path) -> History:
-    """What the journal of a run says so far; empty before there is one."""
+    """Return the history of a run's journal so far; empty if there is none yet."""
     journal = run / "journal.jsonl"
     return History.of(Tail(journal).read() if journal.exists() else [])
 
 
 def run_script(name: str, *arguments: str, **environment: str) -> str:
-    """Run a bash script of this directory, whose last line is printed; end all that it started."""
+    """Run a bash script of this directory; return its output, and end all that it started."""
     script = subprocess.Popen(
         ["bash", str(HERE / name), *arguments],
         cwd=HERE,
@@ -211,7 +211,7 @@ def run_script(name: str, *arguments: str, **environment: str) -> str:
         start_new_session=True,
     )
     try:
-        # what the script leaves in the background has its output elsewhere
+        # background processes of the script write elsewhere
         told, errors = script.communicate(timeout=PATIENCE_S)
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -92,7 +92,7 @@ class PrivateSlurm:
         return done.stdout
 
     def jobs(self, *states: str) -> list[str]:
-        """The numbers of the jobs that are waiting, running or ending, or in those states; oldest first."""
+        """Return the numbers of waiting, running or ending jobs, or of those in `states`, oldest first."""
         chosen = ["-t", ",".join(states)] if states else []
         return sorted(self.run("squeue", "-h", "-p", "main", *chosen, "-o", "%i").split(), key=int)
 

@@ -60,7 +60,7 @@ def test_its_history_is_the_one_that_the_version_before_would_have_written(tmp_p
 
 
 def _same(one: str, other: str) -> bool:
-    """Another build of torch, or another processor, may differ in the last digits."""
+    """Compare with a tolerance: builds of torch and processors may differ in the last digits."""
     try:
         return math.isclose(float(one), float(other), rel_tol=1e-6)
     except ValueError:

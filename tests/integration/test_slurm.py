@@ -62,7 +62,7 @@ def test_worker_jobs_are_replaced_whatever_becomes_of_them_and_the_history_is_th
     config = write_config(
         tmp_path,
         workload__options=held.options,
-        limits__max_attempts=1,  # nothing of all this is a member's failure
+        limits__max_attempts=1,  # none of this is a member's failure
         cluster__slurm={**JOBS, "prologue": [dead_on_arrival]},
     )
     launched = processes.start(

@@ -21,7 +21,7 @@ from workers.hyperparameters import Hyperparameters
 from workers.workload import Batch, Splits, Training, Workload
 
 LARGEST_OF_TRIALS = 10
-"""Seeds of members in the trial before a run begins are below this, and those of a run far above."""
+"""Upper bound of the members' seeds in the trial before a run; those of a run are far larger."""
 BROKEN = os.environ.get("TINY_BROKEN")
 if BROKEN == "module":
     import a_module_that_this_worker_lacks  # noqa: F401

@@ -1,4 +1,4 @@
-"""What the tests of this folder share: a user's module, other processes, and a check that nothing is left."""
+"""Fixtures of this folder: a user's module, other processes, and a check that nothing is left behind."""
 
 import gc
 import json
@@ -94,13 +94,13 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> 
 
 
 def started_by(tag: str) -> list[int]:
-    """The living processes that inherited the test's tag."""
+    """Return the living processes that inherited the test's tag."""
     found = []
     for environment in Path("/proc").glob("[0-9]*/environ"):
         try:
             if f"{TAG}={tag}".encode() in environment.read_bytes().split(b"\0"):
                 found.append(int(environment.parent.name))
-        except OSError:  # it ended meanwhile, or is another user's
+        except OSError:  # it ended meanwhile, or belongs to another user
             continue
     return found
 
@@ -137,7 +137,7 @@ Program = Callable[[str], list[str]]
 
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
-    """Makes a command of a Python program, in a file whose name needs quoting."""
+    """Make a command of a Python program, in a file whose name needs quoting."""
 
     def make(text: str) -> list[str]:
         file = tmp_path / "it's a program.py"

@@ -20,7 +20,7 @@ with contextlib.suppress(ImportError):  # used by torch's compiler if installed;
 
 @pytest.fixture(scope="session")
 def zoo_elsewhere() -> dict[str, list[str]]:
-    """The digests of all checkpoints of the zoo, computed in another process with another hash seed."""
+    """Return the digests of the zoo's checkpoints, computed in another process with another hash seed."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "tests.zoo.contract"],
         capture_output=True,

@@ -97,12 +97,10 @@ def evolve(task: Task) -> Task:
     name, seed, marks = task["function"], task["seed"], task["marks"]
     function, values = Moved(name, seed), list[float]()
 
-    class Counted(Moved):
-        def __call__(self, **given: float) -> float:
-            values.append(function(**given))
-            return values[-1]
+    def counted(**given: float) -> float:
+        values.append(function(**given))
+        return values[-1]
 
-    counted = Counted(name, seed)
     if task["search"] == "random":
         draw = np.random.default_rng(seed)
         while len(values) < max(marks):

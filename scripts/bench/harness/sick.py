@@ -3,9 +3,10 @@
 import contextlib
 import signal
 import time
+from collections.abc import Iterator
 
 from evodevo.config_limits import Limits
-from harness.processes import Cluster, until, write_config
+from harness.processes import Cluster, Process, until, write_config
 from harness.stories import Follower, records_of
 from harness.trials import Lab, Row, Trial
 
@@ -78,7 +79,7 @@ def stopped(lab: Lab, key: str) -> Trial:
 
 
 @contextlib.contextmanager
-def at_work(cluster: Cluster):  # type: ignore[no-untyped-def]
+def at_work(cluster: Cluster) -> Iterator[Process]:
     """Yield a worker of the cluster, and continue it afterwards in any case."""
     worker = cluster.workers[-1]
     try:

@@ -1,6 +1,8 @@
-"""Dataset and DataLoader, a one-cycle schedule, averaged weights and gradient clipping: 8 x 6 on real digits.
+"""Use a Dataset and DataLoader, a one-cycle schedule, averaged weights and gradient clipping.
 
-python -m examples.dataloader  # its run is in checkpoints/; delete it to run again
+A population of 8 is trained for 6 generations on scikit-learn's digits:
+
+    python -m examples.dataloader  # the run is saved in checkpoints/; delete it to run again
 """
 
 import torch
@@ -27,11 +29,11 @@ class Digits(Dataset):
 
 class Loaded(Workload):
     clip_norm = 1.0
-    average_half_life = 0.5  # epochs; the averaged network is what is evaluated, inherited and exported
+    average_half_life = 0.5  # epochs; the averaged network is evaluated, inherited and exported
     scheduler_per = "step"
 
     def data(self, root):
-        # torch's generator is seeded with the run's seed: every worker has the same split
+        # torch's generator is seeded with the run's seed, so all workers have the same split
         train, validation, test = random_split(Digits(), [1000, 400, 397])
         return Splits(DataLoader(train, 50, shuffle=True), DataLoader(validation, 200), DataLoader(test, 200))
 
@@ -42,7 +44,7 @@ class Loaded(Workload):
         return torch.optim.AdamW(model.parameters(), lr=hp["learning_rate"], weight_decay=hp["weight_decay"])
 
     def scheduler(self, training):
-        steps = training.epochs * training.steps_per_epoch  # of a whole line, first generation to last
+        steps = training.epochs * training.steps_per_epoch  # over all generations
         return torch.optim.lr_scheduler.OneCycleLR(
             training.optimizer, max_lr=training.hyperparameters["learning_rate"], total_steps=steps + 1
         )

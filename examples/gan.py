@@ -1,6 +1,6 @@
-"""A GAN: two networks, two optimizers, a step of one's own. It learns to draw points on a ring.
+"""Train a GAN with two networks, two optimizers and a custom step. It learns to generate points on a ring.
 
-python -m examples.gan  # its run is in checkpoints/; delete it to run again
+python -m examples.gan  # the run is saved in checkpoints/; delete it to run again
 """
 
 import math
@@ -51,10 +51,10 @@ class Ring(Workload):
         return loss.detach()
 
     def loss(self, model, batch, hp):
-        raise NotImplementedError("step does it all")
+        raise NotImplementedError("step computes the losses")
 
     def metrics(self, model, batch):
-        """The energy distance between what is made and what is there: 0 for the same distribution."""
+        """Return the energy distance between generated and real points: 0 for the same distribution."""
         made = model.generator(torch.randn(len(batch), 4, device=batch.device))
         across, own, its = torch.cdist(made, batch), torch.cdist(made, made), torch.cdist(batch, batch)
         return {"energy": 2 * across.mean() - own.mean() - its.mean()}

@@ -1,7 +1,8 @@
-"""Gradient boosting with LightGBM, which stops early by itself, through `evodevo.maximise`.
+"""Tune gradient boosting with LightGBM, including its early stopping, through `evodevo.maximise`.
 
-python -m examples.gradient_boosting  # needs lightgbm and scikit-learn; delete checkpoints/example-boosting
-to run again
+    python -m examples.gradient_boosting  # delete checkpoints/example-boosting to run again
+
+It needs lightgbm and scikit-learn.
 """
 
 import lightgbm
@@ -31,7 +32,7 @@ SPACE = {
 
 
 def folds(**settings):
-    """AUC in cross-validation and the number of trees, where that is best."""
+    """Return the AUC in cross-validation and the number of trees at which it is best."""
     stop = lightgbm.early_stopping(20, verbose=False)
     data = lightgbm.Dataset(SEEN, SEEN_LABELS)
     found = lightgbm.cv({**FIXED, **settings}, data, 200, nfold=4, seed=0, callbacks=[stop])["valid auc-mean"]
@@ -39,7 +40,7 @@ def folds(**settings):
 
 
 def auc(**settings):
-    """What is called in workers; with one thread, as each of them has a call of its own."""
+    """Return the AUC; workers call this concurrently, hence one thread each."""
     return folds(**settings)[0]
 
 
@@ -50,5 +51,5 @@ if __name__ == "__main__":
     model = lightgbm.train({**FIXED, **settings}, lightgbm.Dataset(SEEN, SEEN_LABELS), trees)
     print(f"AUC {result.best.fom:.4f} in cross-validation with {trees} trees and {settings}")
     unseen = roc_auc_score(UNSEEN_LABELS, model.predict(UNSEEN))
-    print(f"AUC {unseen:.4f} on patients that the search has not seen")
+    print(f"AUC {unseen:.4f} on held-out patients")
     result.plot(result.directory / "progress.png")

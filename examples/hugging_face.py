@@ -1,7 +1,8 @@
-"""A schedule that was found drives the Trainer of Hugging Face: a small vision transformer on real digits.
+"""Train a small vision transformer with Hugging Face's Trainer along a schedule that was found.
 
-python -m examples.hugging_face  # needs transformers, accelerate; delete checkpoints/example-hugging-face to
-run again
+    python -m examples.hugging_face  # delete checkpoints/example-hugging-face to run again
+
+It needs scikit-learn, transformers and accelerate.
 """
 
 import torch
@@ -13,7 +14,7 @@ from evodevo import Splits, Workload
 
 SHAPE = {"image_size": 8, "patch_size": 2, "num_channels": 1, "num_labels": 10}
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
-START = {"initializer_range": 0.2}  # more than the usual 0.02, with which so small a network begins slowly
+START = {"initializer_range": 0.2}  # the usual 0.02 makes a small network start slowly
 
 
 def digits(begin, end):
@@ -52,7 +53,7 @@ CONFIG = {
     "search": {
         "population": 4,
         "generations": 6,
-        "judge": "raw",  # by the parameters themselves, without means of members: as the Trainer trains
+        "judge": "raw",  # no averaged parameters and no means of members, as in the Trainer
         "recombine": None,
         "loci": {
             "learning_rate": {"type": "float", "low": 1e-4, "high": 1e-1, "scale": "log", "initial": 3e-3},
@@ -70,7 +71,7 @@ if __name__ == "__main__":
         run.directory / "trainer",
         num_train_epochs=schedule.epochs,
         per_device_train_batch_size=25,
-        weight_decay=1e-2,  # the schedule has the values; 0 is for parameters that shall have none
+        weight_decay=1e-2,  # replaced by the schedule's values, except for parameters without decay
         lr_scheduler_type="constant",
         save_strategy="no",
         report_to="none",
@@ -84,4 +85,4 @@ if __name__ == "__main__":
     )
     trainer.train()
     found, loss = run.best.fom, trainer.evaluate(examples(digits(1000, 1400)))["eval_loss"]
-    print(f"validation loss {found:.4f} when it was found, {loss:.4f} by the Trainer along its schedule")
+    print(f"validation loss {found:.4f} in the search, {loss:.4f} by the Trainer with its schedule")

@@ -1,7 +1,8 @@
-"""A LightningModule as it is: its training_step, its optimizer and its scheduler, evolved.
+"""Evolve an unchanged LightningModule with its training_step, optimizer and scheduler.
 
-python -m examples.lightning_module  # needs pytorch-lightning; delete checkpoints/example-lightning to run
-again
+    python -m examples.lightning_module  # delete checkpoints/example-lightning to run again
+
+It needs pytorch-lightning and scikit-learn.
 """
 
 import pytorch_lightning as pl
@@ -41,7 +42,7 @@ class Lightning(Workload):
         return Splits((x[:1000], y[:1000]), (x[1000:1400], y[1000:1400]), (x[1400:], y[1400:]))
 
     def model(self):
-        return Classifier(self.hidden, 1e-3, 0.0)  # for `check`, which counts its parameters
+        return Classifier(self.hidden, 1e-3, 0.0)  # `evodevo check` counts its parameters
 
     def model_of(self, hp):
         return Classifier(self.hidden, hp["learning_rate"], hp["dropout"])

@@ -1,7 +1,8 @@
-"""A schedule that was found drives the Trainer of Lightning, with the module of examples/lightning_module.py.
+"""Train the module of examples/lightning_module.py with Lightning's Trainer along a schedule that was found.
 
-python -m examples.lightning_trainer  # needs pytorch-lightning; delete checkpoints/example-lightning-trainer
-to run again
+    python -m examples.lightning_trainer  # delete checkpoints/example-lightning-trainer to run again
+
+It needs pytorch-lightning and scikit-learn.
 """
 
 import pytorch_lightning as pl
@@ -21,7 +22,7 @@ class Evaluated(Classifier):
 
 
 def apply(settings, module):
-    """What no optimizer knows is set here, when an epoch begins."""
+    """Set the hyperparameters that are not the optimizer's, at the start of each epoch."""
     for layer in module.modules():
         if isinstance(layer, nn.Dropout):
             layer.p = settings["dropout"]
@@ -29,7 +30,7 @@ def apply(settings, module):
 
 if __name__ == "__main__":
     with evodevo.local(workers=2) as client:
-        # judged by the parameters themselves, without means of members: as the Trainer trains
+        # no averaged parameters and no means of members, as in the Trainer
         changes = {"run.name": "example-lightning-trainer", "search.judge": "raw", "search.recombine": None}
         run = client.submit(CONFIG, changes)
         run.wait()
@@ -45,7 +46,7 @@ if __name__ == "__main__":
         enable_checkpointing=False,
         enable_progress_bar=False,
     )
-    module = Evaluated(hidden=64, learning_rate=1e-3, dropout=0.0)  # the schedule has the values that count
+    module = Evaluated(hidden=64, learning_rate=1e-3, dropout=0.0)  # replaced by the schedule's values
     trainer.fit(module, train, validation)
     found, loss = run.best.fom, float(trainer.callback_metrics["validation_loss"])
-    print(f"validation loss {found:.4f} when it was found, {loss:.4f} by the Trainer along its schedule")
+    print(f"validation loss {found:.4f} in the search, {loss:.4f} by the Trainer with its schedule")

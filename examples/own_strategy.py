@@ -1,9 +1,9 @@
-"""A strategy of one's own: whoever is worse than the median goes on from the best, with values near its own.
+"""Define a strategy in which members worse than the median continue from the best, with values near its own.
 
-python -m examples.own_strategy  # its run is in checkpoints/; delete it to run again
+    python -m examples.own_strategy  # the run is saved in checkpoints/; delete it to run again
 
-First it is tried in this process: the contract of all strategies, and a run with a function to train.
-docs/strategies.md has an example with everything that a strategy can have.
+The strategy is first tested in this process, by the contract of all strategies and on a simple function.
+docs/strategies.md has an example with all features of a strategy.
 """
 
 import evodevo
@@ -15,11 +15,11 @@ class FollowTheBest(Strategy):
     paces = ("generations", "pools", "steady")  # the first is its default
 
     def birth(self, generation, slot, parents, own):
-        """`parents` are evaluated members of the generation before; `own` is the predecessor's position."""
+        """Return the birth of a member; `parents[own]` of the previous generation was in the same slot."""
         best, mine = parents.members[parents.ranking[0]], parents.members[own]
         if parents.survives(own) and 2 * parents.rank(own) < len(parents.members):
             return Birth(mine.birth.genome, parent_a=mine.id, parent_params=mine.id)
-        draw = self.stream(generation, slot, "near")  # a named stream: the same whenever it is asked
+        draw = self.stream(generation, slot, "near")  # a named stream: always the same numbers
         return Birth(self.space.near(best.birth.genome, 0.1, draw), parent_a=best.id, parent_params=best.id)
 
 
@@ -41,7 +41,7 @@ CONFIG = {
 if __name__ == "__main__":
     check_strategy(FollowTheBest)
     found = simulate(FollowTheBest, lambda x, y: (x - 1) ** 2 + y**2, {"x": (-5.0, 5.0), "y": (-5.0, 5.0)})
-    print(f"the bottom of a bowl, simulated: {found.best.fom:.4f} at {dict(found.best.hyperparameters)}")
+    print(f"simulated minimum of a bowl: {found.best.fom:.4f} at {dict(found.best.hyperparameters)}")
     with evodevo.local(workers=2) as client:
         run = client.submit(CONFIG)
         run.wait()

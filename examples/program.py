@@ -1,7 +1,8 @@
-"""A program that knows nothing of evodevo: flags in, a checkpoint in and out, its figure of merit printed
-last.
+"""Train by a program that does not import evodevo.
 
-evodevo launch examples/program.yaml
+    evodevo launch examples/program.yaml
+
+It takes hyperparameters as flags, reads and writes a checkpoint, and prints its figure of merit last.
 """
 
 import argparse

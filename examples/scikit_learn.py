@@ -1,6 +1,6 @@
-"""The settings of an estimator of scikit-learn, by cross-validation, through `evodevo.maximise`.
+"""Tune a scikit-learn estimator by cross-validation, through `evodevo.maximise`.
 
-python -m examples.scikit_learn  # needs scikit-learn; leaves nothing behind
+python -m examples.scikit_learn  # needs scikit-learn; leaves no files
 """
 
 from sklearn.datasets import load_digits
@@ -26,7 +26,7 @@ def estimator(**settings):
 
 
 def accuracy(**settings):
-    """What is called in workers: the mean over five folds."""
+    """Return the mean accuracy over five folds; workers call this."""
     return cross_val_score(estimator(**settings), SEEN, SEEN_LABELS, cv=5).mean()
 
 
@@ -35,5 +35,5 @@ if __name__ == "__main__":
     settings = dict(result.best.values)
     final = estimator(**settings).fit(SEEN, SEEN_LABELS)
     print(f"accuracy {result.best.fom:.4f} in cross-validation with {settings}")
-    print(f"accuracy {final.score(UNSEEN, UNSEEN_LABELS):.4f} on digits that the search has not seen")
+    print(f"accuracy {final.score(UNSEEN, UNSEEN_LABELS):.4f} on held-out digits")
     print(f"accuracy {estimator().fit(SEEN, SEEN_LABELS).score(UNSEEN, UNSEEN_LABELS):.4f} with the defaults")

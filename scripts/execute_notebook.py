@@ -1,9 +1,9 @@
-"""Execute a notebook from its first cell to its last, and write it with its outputs.
+"""Execute a notebook from its first cell to its last, and save it with its outputs.
 
-python scripts/execute_notebook.py examples/notebook.ipynb  # needs nbclient and ipykernel
+    python scripts/execute_notebook.py examples/notebook.ipynb  # needs nbclient and ipykernel
 
-It is executed in an empty directory, which its outputs then call ".". A cell tagged `restart` stands for a
-restart of the kernel: the cells after it are executed in a new one. Cells tagged `raises-exception` may
+It is executed in an empty directory, which appears as "." in the outputs. A cell tagged `restart` represents
+a restart of the kernel: the cells after it are executed in a new kernel. Cells tagged `raises-exception` may
 raise.
 """
 
@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 TIMEOUT_S = 300
-"""Of one cell."""
+"""Time limit of a cell."""
 
 
 def executed(notebook: Any, directory: Path) -> Any:
-    """Return a copy of a notebook with the outputs that its cells have in a directory.
+    """Return a copy of a notebook with the outputs of its cells, executed in a directory.
 
-    Raises `nbclient.exceptions.CellExecutionError` where a cell raises that is not tagged for it.
+    Raises `nbclient.exceptions.CellExecutionError` if a cell raises that is not tagged for it.
     """
     from nbclient import NotebookClient
 
@@ -31,12 +31,12 @@ def executed(notebook: Any, directory: Path) -> Any:
         here = {"metadata": {"path": str(directory)}}
         NotebookClient(part, timeout=TIMEOUT_S, kernel_name="python3", resources=here).execute()
         for cell in cells:
-            cell.metadata.pop("execution", None)  # when each cell was run
+            cell.metadata.pop("execution", None)  # timestamps
     return found
 
 
 def parts(cells: list[Any]) -> list[list[Any]]:
-    """Split cells into those before and after each restart of the kernel."""
+    """Split the cells at each restart of the kernel."""
     found: list[list[Any]] = [[]]
     for cell in cells:
         found[-1].append(cell)
@@ -46,12 +46,12 @@ def parts(cells: list[Any]) -> list[list[Any]]:
 
 
 def without_paths(text: str, directory: Path) -> str:
-    """Return the text of a notebook in which the directory that it was executed in is `.`."""
+    """Return a notebook's text with `.` in place of the directory in which it was executed."""
     return text.replace(str(directory.resolve()), ".").replace(str(directory), ".")
 
 
 def main() -> None:
-    """Execute the notebook that is named on the command line, and write it anew."""
+    """Execute the notebook given on the command line, and save it in place."""
     import nbformat
 
     parser = argparse.ArgumentParser(

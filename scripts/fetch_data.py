@@ -1,12 +1,12 @@
 #!/usr/bin/env python
-"""Download data sets into the layouts that the readers expect: `data.root` is then DIR.
+"""Download data sets in the layouts that the workloads read; set `data.root` to DIR.
 
     python scripts/fetch_data.py cifar10 mnist iwslt15 --root DIR
 
-Read through fsspec, over HTTP from the sets' homes, or from a mirror: with `--from`, a URL or a directory
-that holds the same files (whatever fsspec opens, as s3://bucket/prefix). A download that was stopped is
-carried on where it stopped. Until a file is whole and its checksum is right it is called NAME.part. One
-command at a time works on a set: DIR/SET/.lock, which stays, sees to that.
+Files are read through fsspec, over HTTP from the sets' home pages, or with `--from` from a mirror: a URL or a
+directory with the same files (anything fsspec opens, such as s3://bucket/prefix). An interrupted download
+resumes where it stopped. A file is named NAME.part until it is complete and its checksum is correct. A lock,
+DIR/SET/.lock, admits one command at a time to a set; its file is never deleted.
 """
 
 import contextlib
@@ -36,17 +36,17 @@ from evodevo.run.files import flush_directory
 
 @dataclass(frozen=True)
 class File:
-    """A published file: its path in the set's directory, whose last part is its name at home."""
+    """A published file: `name` is its path in the set's directory, ending in its published name."""
 
     name: str
     size_bytes: int
     checksum: str
-    """The algorithm, as hashlib calls it, a colon, and the digest in hexadecimal."""
+    """hashlib's name of the algorithm, a colon, and the hexadecimal digest."""
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """`files` are what is read. They come one by one, or all in one directory of the `archive`."""
+    """A data set: `files` are downloaded one by one, or unpacked from one directory of the `archive`."""
 
     home: str
     files: tuple[File, ...]
@@ -66,34 +66,38 @@ def _read_sets(path: Path) -> dict[str, DataSet]:
 
 SETS = _read_sets(Path(__file__).with_name("data_sets.yaml"))
 PAUSES_S = (1.0, 2.0, 4.0)
-"""Before the second, third and fourth try to get one file."""
+"""Pauses before the second, third and fourth attempt at a file."""
 CONNECT_S, SILENCE_S = 30.0, 60.0
-"""How long a server may take to answer, and to send nothing in the middle of a file."""
+"""Timeouts for connecting to a server, and for the next bytes of a file."""
 CHUNK_BYTES = 2**20
 PASSING = (408, 425, 429)
-"""Answers of a server below 500 that another try may change."""
+"""Statuses below 500 after which a retry may succeed."""
 
 console = Console(width=None if sys.stdout and sys.stdout.isatty() else 120)
 
 
 class BrokenOff(Exception):
-    """A file that did not come to its end; another try may bring the rest."""
+    """Raised if a download ends before the end of the file; a retry may get the rest."""
 
 
 class Unreachable(BrokenOff):
-    """Nothing answers; there is no sense in another try unless something did answer before."""
+    """Raised if no server answers; a retry makes sense only if one answered before."""
 
 
 @click.command()
 @click.argument("names", metavar=f"NAME... ({', '.join(SETS)})", nargs=-1, required=True)
-@click.option("--root", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Where to.")
 @click.option(
-    "--from", "mirror", metavar="URL", help="A mirror: a URL or a directory that holds the same files."
+    "--root",
+    metavar="DIR",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Directory for the data sets.",
 )
+@click.option("--from", "mirror", metavar="URL", help="A mirror: a URL or a directory with the same files.")
 def fetch_data(names: tuple[str, ...], root: Path, mirror: str | None) -> None:
-    """Download data sets into DIR, each into a directory of its name; what is there already stays."""
+    """Download data sets into subdirectories of DIR; existing files are kept."""
     if unknown := [name for name in names if name not in SETS]:
-        raise UsageError(f"no data set {unknown[0]!r}; there are: {', '.join(SETS)}")
+        raise UsageError(f"unknown data set {unknown[0]!r}; available: {', '.join(SETS)}")
     for name in dict.fromkeys(names):
         try:
             bring(SETS[name], root / name, mirror)
@@ -102,7 +106,7 @@ def fetch_data(names: tuple[str, ...], root: Path, mirror: str | None) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The program: exit status 0 all is there; 2 it is not, and the message says why; 130 interrupted."""
+    """Run the program. Exit status: 0 if all files are there, 2 with a message if not, 130 if interrupted."""
     try:
         fetch_data.main(arguments, prog_name="fetch_data.py", standalone_mode=False)
     except UsageError as why:
@@ -118,16 +122,16 @@ def main(arguments: list[str] | None = None) -> None:
 def bring(
     wanted: DataSet, directory: Path, mirror: str | None, pause: Callable[[float], None] = time.sleep
 ) -> None:
-    """Download what `directory` lacks of a set. `pause` waits for seconds.
+    """Download the files of a set that `directory` lacks; `pause` sleeps for some seconds.
 
-    Raises `UsageError` where it is not to be had, or where other files have its names; `OSError` where
-    `directory` cannot be written to.
+    Raises `UsageError` if they cannot be downloaded, or if other files have their names; `OSError` if
+    `directory` cannot be written.
     """
     if not missing(wanted.files, directory):
         _say(f"{directory} is complete: nothing to download")
         return
     if wanted.archive and (unpacked := (directory / wanted.files[0].name).parent).exists():
-        raise UsageError(f"{unpacked} is there, but not whole: move it away, or give another --root")
+        raise UsageError(f"{unpacked} is incomplete: move it away, or choose another --root")
     source = Source(mirror or wanted.home)
     directory.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
@@ -143,14 +147,14 @@ def bring(
 
             fetch(file, source, directory, show, pause)
             algorithm = file.checksum.partition(":")[0]
-            _say(f"{directory / file.name}: {file.size_bytes:,} bytes, {algorithm} is right")
+            _say(f"{directory / file.name}: {file.size_bytes:,} bytes, {algorithm} matches")
         if wanted.archive:
             unpack(directory / wanted.archive.name, wanted.files)
     _say(f"{directory} is complete")
 
 
 def missing(files: tuple[File, ...], directory: Path) -> list[File]:
-    """Those that are not there. Raises `UsageError` where something else has the name of one."""
+    """Return the files that are missing. Raises `UsageError` if another file has the name of one."""
     absent = []
     for file in files:
         path = directory / file.name
@@ -158,14 +162,14 @@ def missing(files: tuple[File, ...], directory: Path) -> list[File]:
             absent.append(file)
         elif (found := digest(path, file)) != file.checksum:
             raise UsageError(
-                f"{path} is there, but is not the published file: expected {file.checksum}, found {found}; "
-                "it is left as it is: move it away, or give another --root"
+                f"{path} exists but is not the published file: expected {file.checksum}, found {found}; "
+                "move it away, or choose another --root"
             )
     return absent
 
 
 def digest(path: Path, like: File) -> str:
-    """A file's checksum, made and written as `like`'s is."""
+    """Return a file's checksum, by the algorithm of `like`'s."""
     algorithm = like.checksum.partition(":")[0]
     new = functools.partial(hashlib.new, algorithm, usedforsecurity=False)  # else FIPS forbids md5
     with open(path, "rb") as file:
@@ -173,9 +177,9 @@ def digest(path: Path, like: File) -> str:
 
 
 class Source:
-    """Where the files are: a base URL, or a directory.
+    """The location of the files: a base URL or a directory.
 
-    Raises `UsageError` where fsspec has no file system for it, or one whose package is not installed.
+    Raises `UsageError` if fsspec has no file system for it, or if the file system's package is missing.
     """
 
     def __init__(self, base: str) -> None:
@@ -188,7 +192,7 @@ class Source:
         except ModuleNotFoundError as why:
             extra = "http" if self.is_http else protocol
             raise UsageError(f'{base} needs {why.name}: pip install "fsspec[{extra}]"') from None
-        except Exception as why:  # in fsspec's words what to install, or no such protocol; or its libraries'
+        except Exception as why:  # fsspec or one of its libraries says what to install, or: unknown protocol
             raise UsageError(f"--from: {base!r} cannot be read: {why}") from None
 
     def url(self, file: File) -> str:
@@ -196,43 +200,43 @@ class Source:
 
     @contextlib.contextmanager
     def open(self, file: File, start: int) -> Iterator[tuple[Any, int]]:
-        """The file as a stream, and where in the file it begins: `start`, or 0 of a server without Range.
+        """Yield the file as a stream and its offset: `start`, or 0 if the server does not support Range.
 
-        Raises `BrokenOff` where another try may help, and `UsageError` where none will.
+        Raises `BrokenOff` if a retry may help, and `UsageError` if not.
         """
         url = self.url(file)
         try:
             stream, start, size_bytes = self._open(url, file, start)
         except FileNotFoundError:
-            raise UsageError(f"{url}: there is no such file") from None
+            raise UsageError(f"{url}: file not found") from None
         except ValueError as why:
             raise UsageError(f"{url}: cannot be opened: {why}") from None
-        except Exception as why:  # each of fsspec's file systems has errors of its own
+        except Exception as why:  # each of fsspec's file systems raises different errors
             status = getattr(why, "status", None)
             if isinstance(status, int) and status < 500 and status not in PASSING:
                 reason = getattr(why, "message", "")
                 raise UsageError(
-                    f"{url}: the server answers {status} {reason}; --from takes a mirror"
+                    f"{url}: the server answers {status} {reason}; name a mirror with --from"
                 ) from None
             raise (Unreachable if isinstance(why, OSError) else BrokenOff)(_reason(why)) from None
         with contextlib.closing(stream):
             if size_bytes not in (None, file.size_bytes):
                 raise UsageError(
-                    f"{url}: is not the published file: expected {file.size_bytes:,} bytes, "
+                    f"{url} is not the published file: expected {file.size_bytes:,} bytes, "
                     f"found {size_bytes:,}"
                 )
             yield stream, start
 
     def _open(self, url: str, file: File, start: int) -> tuple[Any, int, int | None]:
-        """A stream, where in the file it begins, and the size of the file, if that is known."""
+        """Return a stream, its offset in the file, and the size of the file if known."""
         if not self.is_http:
             stream = self.files.open(url, "rb")
             stream.seek(start)
             return stream, start, self.files.size(url)
-        # A block size of 0 is one answer as a stream; a given size spares the question for it.
+        # A block size of 0 streams a single response; passing the size saves a request for it.
         asked = {"Range": f"bytes={start}-"} if start else {}
         stream = self.files.open(url, "rb", block_size=0, size=file.size_bytes, headers=asked)
-        answer = stream.r  # of aiohttp: fsspec does not say itself whether it was the range or the whole
+        answer = stream.r  # aiohttp's: fsspec does not tell whether the range or the whole file is sent
         if answer.status != 206 or not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
             start = 0
         length = answer.headers.get("Content-Length")
@@ -246,9 +250,9 @@ def fetch(
     show: Callable[[int], None],
     pause: Callable[[float], None],
 ) -> None:
-    """Bring `file` into `directory`; `show` is told how many bytes are there, and `pause` waits for seconds.
+    """Download `file` into `directory`; `show` receives the number of bytes so far, and `pause` sleeps.
 
-    Raises `UsageError` where it is not to be had or its checksum is wrong; `OSError` from writing.
+    Raises `UsageError` if it cannot be downloaded or its checksum is wrong; `OSError` from writing.
     """
     url, path = source.url(file), directory / file.name
     part = path.with_name(f"{path.name}.part")
@@ -260,32 +264,32 @@ def fetch(
         except BrokenOff as why:
             if not tried and isinstance(why, Unreachable):
                 raise UsageError(
-                    f"{url} cannot be reached: {why}; --from takes a mirror or a directory"
+                    f"{url} cannot be reached: {why}; name a mirror or a directory with --from"
                 ) from None
             have = f"{part.stat().st_size if part.exists() else 0:,} of {file.size_bytes:,} bytes"
             if pause_s is None:
                 raise UsageError(
-                    f"{url} broke off {tried + 1} times, at last with {have}: {why}; "
-                    "running the same command again carries on from there"
+                    f"{url}: the download was interrupted {tried + 1} times, last after {have}: {why}; "
+                    "run the same command again to resume it"
                 ) from None
-            click.echo(f"fetch_data: {url} broke off with {have}: {why}; trying again", err=True)
+            click.echo(f"fetch_data: {url}: interrupted after {have}: {why}; retrying", err=True)
             pause(pause_s)
     found = digest(part, file)
     if found != file.checksum:
         part.unlink()
         if was_begun:
-            click.echo(f"fetch_data: {part} was no part of {url}; beginning afresh", err=True)
+            click.echo(f"fetch_data: {part} does not belong to {url}; starting over", err=True)
             return fetch(file, source, directory, show, pause)
         raise UsageError(
-            f"{url}: expected {file.checksum}, found {found}; what was downloaded is deleted, and running "
-            "the same command again begins afresh"
+            f"{url}: expected {file.checksum}, found {found}; the download was deleted: "
+            "run the same command again, or name a mirror with --from"
         )
     os.replace(part, path)
     flush_directory(directory)
 
 
 def _carry_on(file: File, source: Source, part: Path, show: Callable[[int], None]) -> None:
-    """Add to `part` what it lacks, or write it afresh where only the whole file can be had."""
+    """Append the rest of the file to `part`, or write all of it if the server only sends the whole file."""
     have = part.stat().st_size if part.exists() else 0
     if have > file.size_bytes:
         part.unlink()
@@ -298,10 +302,10 @@ def _carry_on(file: File, source: Source, part: Path, show: Callable[[int], None
             show(have)
             try:
                 chunk = stream.read(min(CHUNK_BYTES, file.size_bytes - have))
-            except Exception as why:  # as above
+            except Exception as why:  # see Source.open
                 raise BrokenOff(_reason(why)) from None
-            if not chunk:  # a server that gives no length may stop anywhere, and it looks like the end
-                raise BrokenOff("the server sent no more")
+            if not chunk:  # without a length, a response that stops early looks complete
+                raise BrokenOff("the server sent no more data")
             out.write(chunk)
             out.flush()
             have += len(chunk)
@@ -310,21 +314,20 @@ def _carry_on(file: File, source: Source, part: Path, show: Callable[[int], None
 
 
 def unpack(archive: Path, files: tuple[File, ...]) -> None:
-    """Unpack the one directory that `files` are in beside `archive`, whole or not at all; delete the archive.
+    """Unpack the directory of `files` beside `archive`, completely or not at all; delete the archive.
 
-    Raises `UsageError` where the archive lacks a file, has another one in its place, or has a path that
-    leads elsewhere.
+    Raises `UsageError` if a file is missing from the archive or differs, or if a path leads elsewhere.
     """
     target = (archive.parent / files[0].name).parent
     beside = target.with_name(f"{target.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)  # of a command that was killed
+    shutil.rmtree(beside, ignore_errors=True)  # left by a killed command
     try:
         with tarfile.open(archive) as tar:
             tar.extractall(beside, filter="data")
         for file in files:
             path = beside / file.name
             if not path.is_file() or digest(path, file) != file.checksum:
-                raise UsageError(f"{archive} does not hold the published {file.name}")
+                raise UsageError(f"{archive} does not contain the published {file.name}")
             with open(path, "rb") as unpacked:
                 os.fsync(unpacked.fileno())
         flush_directory(beside / target.name)
@@ -338,12 +341,12 @@ def unpack(archive: Path, files: tuple[File, ...]) -> None:
 
 
 def _http_options() -> dict[str, Any]:
-    import aiohttp  # which fsspec does not bring
+    import aiohttp  # not a dependency of fsspec
 
     session = {
-        # by itself aiohttp allows five minutes for the whole of a file
+        # aiohttp's default is five minutes for the whole file
         "timeout": aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S),
-        # some servers call a .gz encoded by gzip, and it would be unpacked on the way
+        # some servers declare a .gz as gzip-encoded, and aiohttp would unpack it
         "auto_decompress": False,
         "headers": {"Accept-Encoding": "identity"},
         "trust_env": True,  # HTTPS_PROXY, which many clusters set
@@ -353,19 +356,19 @@ def _http_options() -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _alone(directory: Path) -> Iterator[None]:
-    """Two commands that write the same parts would spoil them. Raises `UsageError` for the second one."""
+    """Lock a directory against a second command. Raises `UsageError` if it is locked."""
     with open(directory / ".lock", "ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UsageError(f"another command downloads into {directory}") from None
+            raise UsageError(f"another command is downloading into {directory}: wait for it to end") from None
         except OSError:
-            pass  # a file system without locks: a mix of two downloads does not pass the checksum
+            pass  # a file system without locks: the checksum detects two mixed downloads
         yield
 
 
 def _reason(why: BaseException) -> str:
-    """In words; an error of fsspec's may be empty, with the reason behind it."""
+    """Return an error's message; fsspec's errors may be empty and have the reason as their cause."""
     return str(why) or str(why.__cause__ or "") or type(why.__cause__ or why).__name__
 
 

@@ -1,8 +1,5 @@
 #!/usr/bin/env python
-"""Carry out the run of a config: `python scripts/launch.py configs/quickstart.yaml`. See --help.
-
-The same program as `evodevo launch`.
-"""
+"""Run a config, like `evodevo launch`: `python scripts/launch.py configs/quickstart.yaml`. See --help."""
 
 import sys
 

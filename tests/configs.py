@@ -42,7 +42,7 @@ search:
 
 
 def small(changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """SMALL as data, with dotted keys set, or taken out where the value is ABSENT."""
+    """Return SMALL as data with dotted keys set, or removed if the value is ABSENT."""
     data: dict[str, Any] = yaml.safe_load(SMALL)
     for key, value in (changes or {}).items():
         *sections, last = key.split(".")
@@ -57,14 +57,14 @@ def small(changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
 
 def complaint(bad: Callable[[], Any]) -> str:
-    """The message of the one `UsageError` that `bad` raises."""
+    """Return the message of the `UsageError` that `bad` raises."""
     with pytest.raises(UsageError) as raised:
         bad()
     return str(raised.value)
 
 
 def load_text(folder: Path, text: str | bytes, overrides: Mapping[str, Any] | None = None) -> RunConfig:
-    """The config of a file that holds `text`."""
+    """Return the config of a file that contains `text`."""
     path = folder / "config.yaml"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return load(path, overrides)

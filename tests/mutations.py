@@ -1,4 +1,4 @@
-"""Configs and journals that are nearly right: what a fuzzer feeds to whatever reads them."""
+"""Mutate configs and journals, as input for fuzzing."""
 
 import copy
 import datetime
@@ -36,7 +36,7 @@ ODD: tuple[Any, ...] = (
     *("command", "tri_parent", "scheduled", "replay", [], {}, [[]], [{}], [1, 2, 3], ["a", "b"], [None]),
     *({"": 1}, {"a": {"b": {"c": 1}}}, {"low": 1}),
 )
-"""Values that are of no use in most places."""
+"""Values that are invalid in most places."""
 TAGS = (
     *(
         "!!int",
@@ -66,7 +66,7 @@ TAGS = (
     ),
     *("...", "|", ">", "'", '"', "[", "]", "{", "}", ",", "#", "\t", "\x07", "\ufeff"),
 )
-"""What is put somewhere into a text."""
+"""Strings to insert somewhere into a text."""
 
 
 def mutated(data: dict[str, Any], chance: random.Random) -> str:
@@ -84,7 +84,7 @@ def mutated(data: dict[str, Any], chance: random.Random) -> str:
 
 
 def change(data: dict[str, Any], chance: random.Random) -> None:
-    """One change in a random place of the tree."""
+    """Make a change in a random place of the tree."""
     place: Any = data
     while True:
         parts = place.values() if isinstance(place, dict) else place
@@ -136,7 +136,7 @@ def mutated_records(records: Sequence[dict[str, Any]], chance: random.Random) ->
 def _with_other_members(
     record: dict[str, Any], records: Sequence[dict[str, Any]], chance: random.Random
 ) -> dict[str, Any]:
-    """A record in which one member's id stands in the place of another's."""
+    """Return a record in which one member's id is replaced by another's."""
     ids = [one["member"] for one in records if one.get("kind") == "outcome"]
     text = json.dumps(record)
     named = [member for member in ids if f'"{member}"' in text]
@@ -157,7 +157,7 @@ def _fits_a_journal(record: dict[str, Any]) -> bool:
 
 
 def _changed(text: str, chance: random.Random) -> str:
-    """A text with a line or a few characters changed."""
+    """Return a text with a line or a few characters changed."""
     lines = text.split("\n")
     at = chance.randrange(len(lines))
     match chance.randrange(4):

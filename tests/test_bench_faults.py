@@ -30,10 +30,10 @@ def outcome(time: float, member: str, **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "at, seconds",
     [
-        (1.5, 2.5),  # both were at work, and b was the last
-        (2.5, 1.5),  # b alone was
-        (4.2, 2.0),  # nobody was: the next outcome
-        (6.5, 0.5),  # nobody was, and the run has ended
+        (1.5, 2.5),  # a and b were in progress, b longer
+        (2.5, 1.5),  # only b
+        (4.2, 2.0),  # no member: the next outcome
+        (6.5, 0.5),  # no member, and the run has ended
         (9.0, None),
     ],
 )
@@ -53,7 +53,7 @@ def test_recovery_lasts_until_all_that_were_at_work_have_their_outcomes(
     assert found == (None if seconds is None else pytest.approx(seconds))
 
 
-def test_a_life_that_goes_on_has_not_recovered(harness: Callable[[str], Any]) -> None:
+def test_a_life_with_further_legs_has_not_recovered(harness: Callable[[str], Any]) -> None:
     records = [births(1.0, "a"), outcome(2.0, "a", goes_on=True), outcome(3.0, "a")]
     assert harness("stories").recovery_s(records, 1.5) == 1.5
 
@@ -89,7 +89,7 @@ def test_the_table_counts_what_was_injected_survived_and_identical(harness: Call
     assert [one.key for one in trials.went_wrong([row], results)] == ["b", "c"]
 
 
-def test_what_a_machine_does_not_have_is_said_and_is_no_fault(harness: Callable[[str], Any]) -> None:
+def test_what_a_machine_lacks_is_reported_and_is_not_a_failure(harness: Callable[[str], Any]) -> None:
     trials = harness("trials")
     row = row_of(trials, {"a": trials.NotHere("no root")})
     results = carried_out(trials, row)

@@ -101,11 +101,11 @@ def test_values_beyond_the_bounds_are_put_back_on_them(bench: Any) -> None:
 @pytest.mark.parametrize(
     ("peers", "search", "says"),
     [
-        (["ray_ptb"], {}, "no peer 'ray_ptb'; there are ray_pbt, ray_pb2, optuna_tpe"),
+        (["ray_ptb"], {}, "unknown peer 'ray_ptb'; available: ray_pbt, ray_pb2, optuna_tpe"),
         (["ray_pbt", "ray_pbt"], {}, "names a peer twice"),
         (["ray_pbt"], {"steps_per_generation": 5}, "search.steps_per_generation"),
-        (["ray_pb2"], {"loci": {"layers": LOCI["layers"]}}, "real numbers only"),
-        (["ray_pbt"], {"population": 1, "strategy": "mutate_best"}, "need 2 or more"),
+        (["ray_pb2"], {"loci": {"layers": LOCI["layers"]}}, "only float loci"),
+        (["ray_pbt"], {"population": 1, "strategy": "mutate_best"}, "2 or more for Ray"),
         (["optuna_tpe"], {"loci": {"smoothing": LOCI["smoothing"]}}, "nothing to search"),
         (["optuna_tpe"], {"start": {"run": "other"}}, "fresh parameters"),
     ],
@@ -241,15 +241,15 @@ def test_bad_usage_is_one_message_with_exit_status_2(
     with pytest.raises(SystemExit) as why:
         bench("peers").main([str(path), "--peers", "ray_ptb"])
     assert why.value.code == 2
-    assert capsys.readouterr().err.startswith("peers.py: --peers: no peer 'ray_ptb'")
+    assert capsys.readouterr().err.startswith("peers.py: --peers: unknown peer 'ray_ptb'")
 
 
 def test_the_table_has_the_mean_and_deviation_of_each_metric(bench: Any, tmp_path: Path) -> None:
     records = [a_record("ray_pbt", seed, validation_loss=float(seed)) for seed in (1, 2, 3)]
     lines = list(bench("peer_table").lines_of(a_config(), 6, records, [], 3, tmp_path))
     assert lines == [
-        "small: 6 member-epochs a run; mean ± deviation over seeds",
-        "ray_pbt (1.2), 3 seeds, 6 member-epochs, 3.0 s a run, 2.0 s of them not training",
+        "small: 6 member-epochs per run; mean ± deviation over seeds",
+        "ray_pbt (1.2), 3 seeds, 6 member-epochs, 3.0 s per run, of which 2.0 s are not training",
         f"  {'validation_loss':24} 2 ± 1",
     ]
 
@@ -265,12 +265,12 @@ def test_an_arm_is_compared_seed_by_seed_on_validation_and_test(
     ]
     lines = list(table.lines_of(a_config(), 6, records, ["tri_parent"], 3, tmp_path))
     assert lines[-2:] == [
-        "  tri_parent over it, validation_loss: +10.0 % [+10.0, +10.0] (2 seeds)",
-        "  tri_parent over it, test_loss: +50.0 % [+50.0, +50.0] (2 seeds)",
+        "  tri_parent compared with it, validation_loss: +10.0 % [+10.0, +10.0] (2 seeds)",
+        "  tri_parent compared with it, test_loss: +50.0 % [+50.0, +50.0] (2 seeds)",
     ]
 
 
 def test_an_arm_without_runs_is_said_to_have_none(bench: Any, tmp_path: Path) -> None:
     records = [a_record("ray_pbt", 4, validation_loss=1.0)]
     lines = list(bench("peer_table").lines_of(a_config(), 6, records, ["tri_parent"], 1, tmp_path))
-    assert lines[-2] == "  tri_parent over it, validation_loss: no seed of both is done"
+    assert lines[-2] == "  tri_parent compared with it, validation_loss: no seed is finished for both"

@@ -118,7 +118,7 @@ def test_a_name_chooses_a_part_or_all_that_begin_with_it() -> None:
 @pytest.mark.parametrize(
     "arguments, complaint",
     [
-        (["--parts", "epoch"], "--parts: no part 'epoch'; there are machine, install"),
+        (["--parts", "epoch"], "--parts: unknown part 'epoch'; available: machine, install"),
         ([], "does not exist: make it with scripts/gpu/pack.sh, or give --data DIR"),
         (["--data", "."], "results.jsonl exists: give another --out"),
     ],
@@ -138,7 +138,7 @@ def test_bad_usage_is_one_message(
     assert complaint in capsys.readouterr().err
 
 
-def test_samples_of_the_gpu_are_summed_up_and_what_is_none_is_left_out() -> None:
+def test_samples_of_the_gpu_are_summed_up_and_other_lines_are_left_out() -> None:
     watch = load_script(SCRIPT.parent / "parts" / "busy.py").Watch()
     assert watch.facts() == {}
     for line in ("90, 1000\n", "[N/A], [N/A]\n", "100, 3000\n", "error\n"):

@@ -26,7 +26,7 @@ class Comm:
 
 
 async def sent(messages: int, set_back: Any) -> list[Any]:
-    """Send so many messages, with the clock set back after the first; what was written within a second."""
+    """Send some messages, setting the clock back after the first; return what was written within a second."""
     comm: Any = Comm()
     keep_steady(IOLoop.current())
     stream = batched.BatchedSend(interval="20ms", loop=IOLoop.current())

@@ -252,7 +252,7 @@ def test_a_run_that_was_cancelled_is_not_finished(tmp_path: Path) -> None:
     assert finished(planned, tmp_path) == {}
 
 
-def test_a_run_of_another_config_is_never_taken_for_ones_own(tmp_path: Path) -> None:
+def test_a_run_of_another_config_is_never_taken_for_one_of_the_comparison(tmp_path: Path) -> None:
     carried_out(plan(config_of(), ["tri_parent"], 1), tmp_path)
     other = plan(config_of(search__options={"sigma": 8.0}), ["tri_parent"], 1)
     with raises_golden("compare/run-of-another-search", UsageError, tmp_path):

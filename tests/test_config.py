@@ -173,7 +173,7 @@ def test_configs_differ_in_what_a_result_depends_on_and_in_nothing_else() -> Non
 
 
 @pytest.mark.parametrize("memory", ["8", "lots", "0GB", "-1GB"])
-def test_an_amount_of_memory_that_is_none_is_refused(memory: str) -> None:
+def test_what_is_not_an_amount_of_memory_is_refused(memory: str) -> None:
     said = complaint(lambda: parse(small({"cluster.slurm": {"memory": memory}})))
     assert said.startswith("config: cluster.slurm.memory: ")
     assert_golden("config/slurm-memory", said, value=repr(memory))

@@ -1,4 +1,4 @@
-"""Configs that somebody got wrong, in ways that nobody thought of."""
+"""Randomly mutated configs."""
 
 import random
 from pathlib import Path

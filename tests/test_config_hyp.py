@@ -66,7 +66,7 @@ def test_names_that_the_file_lacks_have_the_values_of_yolov5s_guide(tmp_path: Pa
     assert config.space().given() == {**DEFAULTS, "lr0": 0.02, "mixup": 0.1}
 
 
-def test_the_text_of_the_file_is_kept_and_is_no_difference_between_configs(tmp_path: Path) -> None:
+def test_the_text_of_the_file_is_kept_and_makes_configs_no_different(tmp_path: Path) -> None:
     config = load_with(tmp_path, VALUES)
     assert config.search.hyp_text == (tmp_path / "hyp.yaml").read_text()
     text = "# another comment\n" + (tmp_path / "hyp.yaml").read_text()
@@ -108,12 +108,14 @@ def test_a_bad_file_is_one_message_that_names_it_and_all_that_is_wrong(tmp_path:
         ("gains-number", {"options": {"gains": 1.0}}),
     ],
 )
-def test_sections_that_are_none_are_one_message(name: str, search: dict[str, Any], tmp_path: Path) -> None:
+def test_sections_that_are_not_mappings_are_one_message(
+    name: str, search: dict[str, Any], tmp_path: Path
+) -> None:
     assert_golden(f"config/hyp/{name}", complaint(lambda: load_with(tmp_path, VALUES, **search)), tmp_path)
 
 
 @pytest.mark.parametrize("hyp", [5, False, ["a"], ""])
-def test_what_is_no_path_is_refused(hyp: Any, tmp_path: Path) -> None:
+def test_what_is_not_a_path_is_refused(hyp: Any, tmp_path: Path) -> None:
     message = complaint(lambda: load_with(tmp_path, VALUES, hyp=hyp))
     assert message.startswith("search.hyp: ")
     assert_golden("config/hyp/not-a-path", message, value=repr(hyp))
@@ -130,7 +132,7 @@ def test_a_negative_value_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "text"), [("empty", ""), ("list", "- lr0")])
-def test_what_is_no_hyp_yaml_is_said_with_an_example(name: str, text: str, tmp_path: Path) -> None:
+def test_what_is_not_a_hyp_yaml_is_refused_with_an_example(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / "none.yaml").write_text(text)
     message = complaint(lambda: load_with(tmp_path, VALUES, hyp=str(tmp_path / "none.yaml")))
     assert message.startswith(f"{tmp_path / 'none.yaml'}: ")
@@ -148,7 +150,7 @@ def test_a_strategy_by_its_import_path_has_the_gains_too(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("strategy", ["none", 5, ["a"], None, "json:dumps"])
-def test_a_strategy_that_is_none_is_one_message(strategy: Any, tmp_path: Path) -> None:
+def test_what_is_not_a_strategy_is_one_message(strategy: Any, tmp_path: Path) -> None:
     assert "search.strategy" in complaint(lambda: load_with(tmp_path, VALUES, strategy=strategy))
 
 

@@ -49,7 +49,7 @@ def test_a_walltime_that_is_a_number_is_refused_as_it_has_no_unit(value: float) 
 
 
 @pytest.mark.parametrize("value", ["soon", "1:75:00", "12h", "1:00:00:00", "-1:00", "", "1:00:00\n"])
-def test_a_limit_that_is_no_time_is_refused_with_both_forms(value: str) -> None:
+def test_a_limit_that_is_not_a_time_is_refused_with_both_forms(value: str) -> None:
     said = complaint(lambda: parse(small({"limits.wall_time_s": value})))
     assert said.startswith("config: limits.wall_time_s: ")
     assert_golden("config/not-a-time", said, value=repr(value))

@@ -273,7 +273,7 @@ def test_aliases_and_merges_within_measure_are_read() -> None:
     assert yaml_text.load(text) == {"a": {"x": 1}, "b": {"x": 1, "y": 2}, "c": [{"x": 1}, {"x": 1}]}
 
 
-def test_a_file_that_is_no_config_by_its_size_is_not_read_to_its_end(tmp_path: Path) -> None:
+def test_a_file_that_is_too_large_for_a_config_is_not_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "large.yaml"
     path.write_bytes(b"a: 1\n" * 1_000_000)
     said = complaint(lambda: yaml_text.read(path, "an example"))
@@ -282,7 +282,7 @@ def test_a_file_that_is_no_config_by_its_size_is_not_read_to_its_end(tmp_path: P
 
 
 @pytest.mark.parametrize("key", ["data.root", "checkpoints.url", "search.hyp"])
-def test_a_path_of_a_user_that_is_none_is_refused(key: str, tmp_path: Path) -> None:
+def test_a_path_that_cannot_exist_is_refused(key: str, tmp_path: Path) -> None:
     said = complaint(lambda: load_text(tmp_path, SMALL, {key: "~nobody-of-that-name/x"}))
     assert said.startswith(f"{key}: ")
     assert_golden("config/no-such-user", said, config_key=key)

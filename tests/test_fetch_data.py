@@ -71,7 +71,7 @@ class Server(ThreadingHTTPServer):
         self.stalls.set()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that was killed is none of the server's business."""
+        """Ignore clients that were killed."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -204,8 +204,8 @@ def test_a_set_arrives_unchanged_with_one_question_and_one_line_a_file(
     assert contents(directory) == {"big.bin": BIG, "small.txt": SMALL}
     assert server.asked == [("big.bin", None), ("small.txt", None)]
     assert out.splitlines() == [
-        f"{directory}/big.bin: 3,145,728 bytes, sha256 is right",
-        f"{directory}/small.txt: 5 bytes, sha256 is right",
+        f"{directory}/big.bin: 3,145,728 bytes, sha256 matches",
+        f"{directory}/small.txt: 5 bytes, sha256 matches",
         f"{directory} is complete",
     ]
 
@@ -230,7 +230,7 @@ def test_of_a_set_only_what_is_missing_is_asked_for(server: Server, tmp_path: Pa
 
 
 @pytest.mark.parametrize("says_length", [True, False])
-def test_a_download_that_breaks_off_is_carried_on_from_what_it_has(
+def test_an_interrupted_download_resumes_where_it_stopped(
     says_length: bool, server: Server, tmp_path: Path
 ) -> None:
     server.breaks, server.says_length = 2, says_length
@@ -251,20 +251,20 @@ def test_a_download_that_breaks_off_is_carried_on_from_what_it_has(
     assert contents(tmp_path) == {"big.bin": BIG, "small.txt": SMALL}
 
 
-def test_where_the_server_has_no_range_a_download_begins_afresh(server: Server, tmp_path: Path) -> None:
+def test_without_range_requests_a_download_starts_over(server: Server, tmp_path: Path) -> None:
     server.breaks, server.has_range = 1, False
     bring(two_files(server.url), tmp_path, lambda _: None)
     assert server.asked[1][1] is not None
     assert contents(tmp_path) == {"big.bin": BIG, "small.txt": SMALL}
 
 
-def test_a_download_that_breaks_off_too_often_says_how_it_is_carried_on_and_is(
+def test_a_download_that_is_interrupted_too_often_says_how_to_resume_it_and_that_works(
     server: Server, tmp_path: Path
 ) -> None:
     server.breaks, server.breaks_after = 4, MIB // 2
     part = tmp_path / "big.bin.part"
     server.arrived = lambda: size_of(part) > 0
-    with pytest.raises(UsageError, match=r"broke off 4 times.*running the same command again carries on"):
+    with pytest.raises(UsageError, match=r"interrupted 4 times.*run the same command again to resume"):
         bring(two_files(server.url), tmp_path, lambda _: None)
     assert contents(tmp_path).keys() == {"big.bin.part"}
     server.asked.clear()
@@ -357,9 +357,9 @@ def test_without_a_network_there_is_one_message_at_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        taken.bind(("127.0.0.1", 0))  # but not listening
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(UsageError, match=f"{url}/big.bin cannot be reached: .*--from takes a mirror"):
+        with pytest.raises(UsageError, match=f"{url}/big.bin cannot be reached: .*name a mirror"):
             bring(two_files(url), tmp_path)
         monkeypatch.setitem(script.SETS, "mnist", two_files(url))
         status, out, err = run(capsys, "mnist", "--root", str(tmp_path))
@@ -403,7 +403,7 @@ def test_without_aiohttp_the_message_says_what_to_install(
         bring(two_files("https://127.0.0.1:1"), tmp_path)
 
 
-def test_a_directory_is_a_mirror_too_and_a_part_is_carried_on_from_it(tmp_path: Path) -> None:
+def test_a_directory_is_a_mirror_too_and_a_part_is_completed_from_it(tmp_path: Path) -> None:
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror" / "big.bin").write_bytes(bytes(MIB) + BIG[MIB:])
     (tmp_path / "mirror" / "small.txt").write_bytes(SMALL)
@@ -534,7 +534,7 @@ def test_the_real_mnist_comes_from_a_mirror_that_breaks_off(server: Server, tmp_
     with started(str(SCRIPT), "mnist", "--root", str(tmp_path), "--from", server.url) as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert "train-images-idx3-ubyte.gz broke off with " in err
+    assert "train-images-idx3-ubyte.gz: interrupted after " in err
     assert len(out.splitlines()) == 5
     assert contents(tmp_path / "mnist") == server.published
     first, second = server.asked[:2]

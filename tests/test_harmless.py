@@ -1,4 +1,4 @@
-"""What a run of somebody else's says is shown, and does nothing."""
+"""Texts of another user's run are displayed without effect."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""The rules of the house (DESIGN.md, "The house"), read from the source and tried in a bare process."""
+"""Rules of the code base: imports, sizes of modules, and no code that is executed from data."""
 
 import ast
 import os

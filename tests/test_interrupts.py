@@ -1,4 +1,4 @@
-"""A Ctrl-C that is lost in a callback of the interpreter's is still heeded."""
+"""A Ctrl-C that is lost in a callback of the interpreter still has an effect."""
 
 import gc
 import os
@@ -13,7 +13,7 @@ from evodevo.interrupts import heeding_interrupts, remembered_interrupts
 
 
 class Interrupts:
-    """Interrupts this process while it is deleted, where no exception gets out."""
+    """Interrupts this process during its deletion, which no exception can leave."""
 
     def __del__(self) -> None:
         os.kill(os.getpid(), signal.SIGINT)

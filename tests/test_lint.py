@@ -1,4 +1,4 @@
-"""The code is formatted, linted and typed: so that one command, pytest, says everything."""
+"""The code is formatted, linted and type-checked, so that pytest alone checks everything."""
 
 import subprocess
 import sys

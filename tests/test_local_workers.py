@@ -1,4 +1,4 @@
-"""How many workers the command line gives a cluster of its own."""
+"""How many workers the command line starts in a local cluster."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

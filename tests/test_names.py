@@ -60,9 +60,7 @@ def test_data_in_a_directory_of_that_name_and_a_copy_of_ours_hide_nothing(
     check_names()
 
 
-def test_a_cluster_of_ones_own_is_refused_before_it_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_local_cluster_is_refused_before_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "workers.py")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"workers\.py has the name"), evodevo.local(1):

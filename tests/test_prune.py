@@ -1,4 +1,4 @@
-"""`evodevo prune`: deleting the checkpoints that nothing needs, and only while nobody carries the run on."""
+"""`evodevo prune` deletes the checkpoints that nothing needs, and only while the run has no controller."""
 
 from pathlib import Path
 
@@ -24,9 +24,7 @@ def test_of_a_run_that_is_done_the_best_checkpoint_is_kept(
     assert "kept 1" in capsys.readouterr().out
 
 
-def test_nothing_is_deleted_of_a_run_that_is_carried_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_is_deleted_of_a_run_in_progress(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     finished(tmp_path / "run")
     before = sorted((tmp_path / "run" / "params").iterdir())
     with Journal(tmp_path / "run" / JOURNAL), pytest.raises(SystemExit) as ended:

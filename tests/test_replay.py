@@ -1,4 +1,4 @@
-"""A schedule trained once more, as a run of its own, and held against the original."""
+"""A schedule trained once more in a separate run, and compared with the original."""
 
 import csv
 import json
@@ -78,7 +78,7 @@ def test_the_original_config_is_left_as_it_was(run: tuple[RunConfig, Schedule]) 
     assert schedule.entries[0].genome["rate"] != 1.0
 
 
-def test_another_seed_gives_every_epoch_a_seed_of_its_own(run: tuple[RunConfig, Schedule]) -> None:
+def test_another_seed_gives_every_epoch_another_seed(run: tuple[RunConfig, Schedule]) -> None:
     config, schedule = run
     one, other = (replay_config(config, schedule, "x", seed).search.options for seed in (5, 6))
     assert one["genomes"] == other["genomes"] == [entry.genome for entry in schedule.entries]

@@ -34,7 +34,7 @@ def test_the_package_imports_nothing_heavy_before_it_is_needed() -> None:
     assert imported_by(f"import evodevo; {light}") & {*HEAVY, "workers"} == set()
 
 
-def test_the_names_for_ones_own_model_load_torch_when_they_are_asked_for() -> None:
+def test_the_names_for_custom_models_load_torch_when_they_are_used() -> None:
     found = imported_by("from evodevo import Splits, Workload; Workload.__init_subclass__(), Splits(1, 2, 3)")
     assert {"torch", "workers"} <= found
 

@@ -1,4 +1,4 @@
-"""`train-best`: the fittest genome of a run, trained as a run of its own until it gets no better."""
+"""`train-best`: the fittest genome of a run, trained in a separate run until it stops improving."""
 
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ def test_its_first_epoch_is_that_of_the_search(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("patience, epochs", [(1, 3), (2, 6), (3, 8)])
-def test_it_ends_when_so_many_epochs_in_a_row_were_no_better(
+def test_it_ends_after_a_number_of_epochs_without_improvement(
     original: History, tmp_path: Path, patience: int, epochs: int
 ) -> None:
     config = training_config(original, "small-trained", patience, len(FOMS))
@@ -122,7 +122,7 @@ def test_its_status_says_how_many_epochs_there_were_and_which_was_the_best(
     assert "leg 5 of at most 8, best validation_loss 0.3 (leg 4)" in line(status)
 
 
-def test_one_that_is_killed_anywhere_goes_on_to_the_same_end(original: History, tmp_path: Path) -> None:
+def test_one_that_is_killed_anywhere_is_resumed_to_the_same_end(original: History, tmp_path: Path) -> None:
     config = training_config(original, "small-trained", 2)
     expected = finished(tmp_path / "undisturbed run", config, Learning())
     for run, _, _ in resumed_everywhere(tmp_path, config, Learning):

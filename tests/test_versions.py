@@ -15,7 +15,7 @@ def test_own_versions_are_those_that_are_installed() -> None:
     assert (own["dask"], own["distributed"]) == (version("dask"), version("distributed"))
 
 
-def test_a_patch_release_of_python_is_no_other_version(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_patch_release_of_python_is_not_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "python_version_tuple", lambda: ("3", "14", "9"))
     assert own_versions()["python"] == "3.14"
 
@@ -44,7 +44,7 @@ def test_every_package_that_differs_is_named_with_ours_and_then_theirs() -> None
 @pytest.mark.parametrize(
     "ours, theirs", [({"a": "1", "torch": "2"}, {"a": "1"}), ({}, {"a": "1"}), ({"a": "1"}, {})]
 )
-def test_a_package_that_only_one_side_has_is_no_difference(
+def test_a_package_that_only_one_side_has_is_not_a_difference(
     ours: dict[str, str], theirs: dict[str, str]
 ) -> None:
     assert differences(ours, theirs) == []

@@ -1,10 +1,10 @@
-"""Measure what a moving average of the parameters costs an epoch, and what it adds to a checkpoint.
+"""Measure what a moving average of the parameters adds to an epoch's time and to a checkpoint's size.
 
     python scripts/bench/averaging.py [--runs 5] [--threads 1] [--batches 60] [--out averaging.jsonl]
 
-LeNet on the packaged digits (batches of 50) and ResNet-20 on made images of CIFAR-10's size (batches of 128):
-so many batches are trained in this process, by turns with and without the average. Printed are the seconds of
-CPU time (other load matters little), their ratio run by run, and the bytes of both checkpoints.
+Train LeNet on the packaged digits (batches of 50) and ResNet-20 on random images of CIFAR-10's size (batches
+of 128) in this process, alternately with and without the average. Print the seconds of CPU time (which other
+load affects little), the ratio of each pair, and the sizes of both checkpoints.
 """
 
 import time
@@ -21,7 +21,7 @@ HYPERPARAMETERS = {"learning_rate": 0.01, "momentum": 0.9, "weight_decay": 1e-4,
 
 
 class MadeImages(ResNet20):
-    """ResNet-20 on random bytes: what an epoch costs does not depend on what is in the images."""
+    """ResNet-20 on random images: the time of an epoch does not depend on their content."""
 
     def data(self, root: str | None) -> Splits:
         images = torch.randint(0, 256, (4096, 3, 32, 32), dtype=torch.uint8)
@@ -30,7 +30,7 @@ class MadeImages(ResNet20):
 
 
 def seconds_of(workload: Workload, averaged: bool, batches: int) -> tuple[float, int]:
-    """Train so many batches; return the CPU seconds and the bytes of the checkpoint."""
+    """Train `batches` batches; return the CPU seconds and the checkpoint's size in bytes."""
     leg = Leg(average_half_life=1.0 if averaged else None)
     training = workload.begin(HYPERPARAMETERS, 0, None, leg)
     done = 0
@@ -49,7 +49,7 @@ def seconds_of(workload: Workload, averaged: bool, batches: int) -> tuple[float,
 def main() -> None:
     parser = parser_for(__doc__)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--batches", type=int, default=60, help="of an epoch that is timed (default: 60)")
+    parser.add_argument("--batches", type=int, default=60, help="batches to time (default: 60)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     log = Log(options.out, threads=options.threads, batches=options.batches)

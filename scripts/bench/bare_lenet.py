@@ -1,8 +1,8 @@
-"""Train and evaluate LeNet in a plain loop: no service, no parents, no checkpoints; for efficiency.py.
+"""Train and evaluate LeNet in a plain loop, without service, parents or checkpoints; used by efficiency.py.
 
     python bare_lenet.py EPOCHS CONFIG.yaml
 
-Prints a line when the data are loaded, waits for a line on its standard input, and then prints the seconds of
+Print a line once the data are loaded, wait for a line on standard input, then train and print the seconds of
 training and of evaluation as JSON. The process has the settings that `workers.preload` gives a worker.
 """
 

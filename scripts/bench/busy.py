@@ -1,4 +1,4 @@
-"""Measure how busy the workers are when epochs differ in length, for each pace of births.
+"""Measure how busy workers are when epochs differ in length, for each pace of births.
 
     python scripts/bench/busy.py [--paces generations pools:8 pools:4 steady] [--runs 5] [--out busy.jsonl]
 
@@ -7,12 +7,12 @@ with each member's training seed. A pace is a value of `search.pace`; `pools:8` 
 `generations` sets neither key.
 
 A member occupies its worker for the seconds in its row of history.csv (load, train, eval, save) that end
-when its outcome is journaled. The busy share is the sum of these seconds over workers x wall time, from the
-first births record
+when its outcome is journaled. The busy fraction is the sum of these seconds over workers x wall time, from
+the first births record
 
-busy   to the outcome that leaves fewer unfinished members in the whole run than there are workers. Until
-       then a search that never waits could use all workers; after that (the drain) none could
-whole  to the last outcome, so including the drain
+busy   to the outcome after which fewer unfinished members are left in the run than there are workers. Until
+       then a search that never waits could use all workers; after that (the drain) no search could
+whole  to the last outcome, including the drain
 """
 
 import argparse
@@ -41,7 +41,7 @@ Stay = tuple[float, float]
 
 
 def drain_begins(stays: Sequence[Stay], workers: int) -> float:
-    """Return the time of the outcome that leaves fewer members than workers."""
+    """Return the time of the outcome after which fewer members than workers are left."""
     return sorted(end for _, end in stays)[max(0, len(stays) - workers)]
 
 
@@ -52,7 +52,7 @@ def busy_share(stays: Sequence[Stay], workers: int, began: float, until: float) 
 
 
 def stays_of(run: Path) -> list[Stay]:
-    """Return each member's time on its worker, from the files of a run that is over."""
+    """Return each member's time on its worker, from the files of a finished run."""
     ended = {record["member"]: record["time"] for record in records_of(run) if record["kind"] == "outcome"}
     with (run / "history.csv").open(encoding="utf-8", newline="") as file:
         taken = {row["member"]: sum(float(row[part]) for part in PARTS) for row in csv.DictReader(file)}
@@ -82,8 +82,10 @@ def main() -> None:
     parser.add_argument("--population", type=int, default=32)
     parser.add_argument("--generations", type=int, default=10)
     parser.add_argument("--workers", type=int, default=8)
-    parser.add_argument("--mean-s", type=float, default=1.0, help="mean of an epoch's time (default: 1)")
-    parser.add_argument("--sigma", type=float, default=0.5, help="of the time's logarithm (default: 0.5)")
+    parser.add_argument("--mean-s", type=float, default=1.0, help="mean seconds of an epoch (default: 1)")
+    parser.add_argument(
+        "--sigma", type=float, default=0.5, help="standard deviation of the logarithm (default: 0.5)"
+    )
     options = parser.parse_args()
     shares: dict[Pace, list[tuple[float, float]]] = {pace: [] for pace in options.paces}
     with (

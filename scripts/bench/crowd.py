@@ -1,18 +1,18 @@
-"""Measure Dask's scheduler with the service's dispatcher and controller in it, and very many workers.
+"""Measure Dask's scheduler with the service's dispatcher and controller in it, and thousands of workers.
 
     python scripts/bench/crowd.py [--crowds 1000@1 1000@10] [--generations 3] [--out crowd.jsonl]
 
-join     CPU milliseconds of the scheduler's process for each worker that registers
-idle     fraction of a core that the heartbeats of all workers take, while nothing is trained
-task     CPU milliseconds of the scheduler's process, messages on workers' streams and their bytes, for each
-         Dask task (a member-epoch is one task on each of its N workers); and the journal's bytes per member
+join     CPU milliseconds of the scheduler's process per worker that registers
+idle     fraction of a core taken by the heartbeats of all workers while nothing is trained
+task     CPU milliseconds of the scheduler's process, messages on workers' streams and their bytes, per Dask
+         task (a member-epoch is one task on each of its N workers); and the journal's bytes per member
 memory   peak megabytes of the scheduler's process, and `end_memory` after all workers were killed at once
 
 The scheduler, its TCP connections, the client, the dispatcher, the pool, the roster and the controller with
-its journal are the real ones, in this process. The workers are connections of another process that register,
+its journal are the real ones, in this process. The workers are simulated by another process: they register,
 answer each task after `--leg-s` seconds as a worker does (with report and end), and send heartbeats as often
-as the scheduler wishes, over a few shared connections. Not included are nannies (a connection each), data,
-training and checkpoints. `--crowds` is WORKERS@N, with N workers for each member.
+as the scheduler asks, over a few shared connections. Nannies (one connection each), data, training and
+checkpoints are not included. `--crowds` is WORKERS@N, with N workers per member.
 """
 
 import argparse
@@ -48,15 +48,15 @@ from evodevo.versions import own_versions
 HEARTBEAT_CONNECTIONS = 8
 JOINING_AT_ONCE = 50
 OF_ANOTHER_RANK = re.compile(r"-[0-9a-f]{12}-\d+$")
-"""Ends the keys of a gang's tasks, but for the first one's."""
+"""Matches the end of the keys of a gang's tasks except the first."""
 TCP_BYTES = struct.Struct("=QQ")
 TCP_BYTES_AT = 120
-"""Where `tcpi_bytes_acked` and `tcpi_bytes_received` are in Linux' `struct tcp_info`."""
+"""Offset of `tcpi_bytes_acked` and `tcpi_bytes_received` in Linux's `struct tcp_info`."""
 
 
 @dataclass(frozen=True)
 class Crowd:
-    """So many workers, `at_once` of them for each member."""
+    """A number of workers, `at_once` of which train each member."""
 
     workers: int
     at_once: int
@@ -66,7 +66,7 @@ class Crowd:
 
 
 class Crew:
-    """The simulated workers: one connection each."""
+    """Simulated workers, each with its own connection to the scheduler."""
 
     def __init__(self, address: str, crowd: Crowd, leg_s: float) -> None:
         self._address, self._crowd, self._leg_s = address, crowd, leg_s
@@ -139,7 +139,7 @@ class Crew:
         await comm.write(list(messages), serializers=["msgpack"])
 
     async def _heartbeats(self, first: int) -> None:
-        """Those of every eighth worker, evenly through the interval."""
+        """Send the heartbeats of every eighth worker, spread evenly over the interval."""
         comm = await connect(self._address, deserialize=False)
         numbers = range(first, self._crowd.workers, HEARTBEAT_CONNECTIONS)
         while True:
@@ -156,7 +156,7 @@ class Crew:
                 self.counted["heartbeats"] += 1
 
     def told(self) -> dict[str, int]:
-        """What was counted until now, with the bytes of all streams."""
+        """Return the counts so far, with the bytes sent and received on all streams."""
         sent = received = 0
         for comm in self._comms:
             info = comm.stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
@@ -170,7 +170,7 @@ def _address_of(number: int) -> str:
 
 
 def crew_process(pipe: Any, address: str, crowd: Crowd, leg_s: float) -> None:
-    """In a process of its own: let the workers join, then tell what was counted whenever asked."""
+    """Let the workers join, then answer each request with the counts so far; runs in a separate process."""
 
     async def main() -> None:
         crew = Crew(address, crowd, leg_s)
@@ -185,7 +185,7 @@ def crew_process(pipe: Any, address: str, crowd: Crowd, leg_s: float) -> None:
 
 
 class Answering(Dispatcher):
-    """Answers itself what is asked of workers after the last generation."""
+    """A dispatcher that answers the calls after the last generation itself."""
 
     async def call(self, run: str, function: str, *arguments: Any, needs: Needs = ANYTHING) -> Any:
         return {EXAMINE: {}, RENDER: []}[function]
@@ -194,7 +194,7 @@ class Answering(Dispatcher):
 async def measured(
     directory: Path, crowd: Crowd, generations: int, leg_s: float, idle_s: float
 ) -> dict[str, Any]:
-    """Let a crowd join, be idle, and carry out a search of as many members as it can train at once."""
+    """Let a crowd join, stay idle, and run a search with as many members as it can train at once."""
     pipe, end = multiprocessing.Pipe()
     population = crowd.workers // crowd.at_once
     shape = Shape(population, generations, crowd.workers, crowd.at_once)
@@ -259,7 +259,7 @@ def _have_enough_files() -> None:
 
 
 def in_own_process(pipe: Any, *arguments: Any) -> None:
-    """Measure in a process whose memory and garbage hold nothing else."""
+    """Measure in a fresh process, whose memory holds nothing else."""
     logging.disable(logging.CRITICAL)
     _have_enough_files()
     with dask.config.set({"distributed.scheduler.worker-ttl": None}):
@@ -281,8 +281,12 @@ def main() -> None:
         default=[Crowd(100, 1), Crowd(1000, 1), Crowd(1000, 10)],
     )  # fmt: skip
     parser.add_argument("--generations", type=int, default=3)
-    parser.add_argument("--leg-s", type=float, default=5.0, help="of each epoch (default: %(default)s)")
-    parser.add_argument("--idle-s", type=float, default=20.0, help="without work (default: %(default)s)")
+    parser.add_argument(
+        "--leg-s", type=float, default=5.0, help="seconds of each epoch (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--idle-s", type=float, default=20.0, help="seconds without work (default: %(default)s)"
+    )
     options = parser.parse_args()
     with runs_directory(options.dir) as runs_dir:
         log = Log(options.out, **{"a durable write": f"{durable_write_ms(runs_dir):.2f} ms"})

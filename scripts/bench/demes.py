@@ -1,21 +1,21 @@
-"""Hold demes against one population on multimodal functions, at equal calls of the function.
+"""Compare demes with one population on multimodal functions, at an equal number of function calls.
 
     OMP_NUM_THREADS=1 python scripts/bench/demes.py [--seeds 20] [--calls 4000] [--population 96] [--jobs 1]
 
-The functions have many minima and five arguments: those of function_suite.py, moved for each seed, and
-Schwefel's, whose second deepest minimum is far from the deepest one; that is near a corner of the box, so it
-stays where it is. A search is stuck if after so many calls it is further from the smallest value than any
-point near it would be (`VALLEY`). Printed for each function and arm: for how many seeds it is stuck, and the
-error, its median with the quartiles. Strategy and options are those of `evodevo.minimise`; what is run here
-is what the engine would (tests/test_bench_demes.py).
+The functions have many minima and five arguments: those of function_suite.py, shifted for each seed, and
+Schwefel's, whose second deepest minimum is far from the deepest one. Schwefel's minimum is near a corner of
+the box, so it is not shifted. A search is stuck if its error after all calls is larger than that of any point
+in the valley of the global minimum (`VALLEY`). Print for each function and arm the number of seeds that are
+stuck, and the median error with its quartiles. Strategy and options are those of `evodevo.minimise`; the
+members are the same as the engine's (tests/test_bench_demes.py).
 
 one        one population
-demes      demes on a 2 x 4 grid, every 20 generations the best of each to its neighbours
-apart      the same demes, which never meet
-often      the same demes, every 5 generations
-ring       eight demes in a ring, so two neighbours each, every 20 generations
-varied     as demes, half of which mutate four times as often
-random     points drawn evenly from the box
+demes      demes on a 2 x 4 grid; every 20 generations the best of each migrates to its neighbours
+apart      the same demes without migration
+often      the same demes with migration every 5 generations
+ring       eight demes in a ring (two neighbours each) with migration every 20 generations
+varied     as `demes`, half of which mutate four times as often
+random     points drawn uniformly from the box
 """
 
 import argparse
@@ -53,12 +53,12 @@ Task = dict[str, Any]
 
 
 def schwefel(z: Point) -> float:
-    """Schwefel's function 2.26, with its minimum of 0 at 420.97 everywhere (Surjanovic and Bingham)."""
+    """Return Schwefel's function 2.26, which is 0 at 420.97 in each coordinate (Surjanovic and Bingham)."""
     return float(418.98288727243374 * len(z) - (z * np.sin(np.sqrt(np.abs(z)))).sum())
 
 
 class Function:
-    """A function of the benchmark, called with x0=..., x1=..., ..., and how often it was."""
+    """A function of the benchmark, called with x0=..., x1=..., ...; records the value of each call."""
 
     def __init__(self, name: str, seed: int) -> None:
         self.moved = None if name == "schwefel" else Moved(name, seed)
@@ -80,7 +80,7 @@ def config_for(function: str, arm: str, seed: int, population: int, generations:
 
 
 def evolve(task: Task) -> Task:
-    """Return the task with the best value after its calls, and how many members were born for them."""
+    """Return the task with the best value after its calls and the number of members born."""
     name, seed, calls = task["function"], task["seed"], task["calls"]
     function, births = Function(name, seed), 0
     if task["arm"] == "random":
@@ -108,7 +108,7 @@ def main() -> None:
     add("--jobs", type=int, default=1, help="processes (default: %(default)s)")
     add("--functions", default=",".join(VALLEY), help="separated by commas (default: %(default)s)")
     add("--arms", default=",".join([*ARMS, "random"]), help="separated by commas (default: %(default)s)")
-    add("--out", type=Path, metavar="FILE", help="write each result to it, a line of JSON")
+    add("--out", type=Path, metavar="FILE", help="append each result to this file, as a line of JSON")
     options = parser.parse_args()
     functions, arms = options.functions.split(","), options.arms.split(",")
     sizes = {"calls": options.calls, "population": options.population}

@@ -1,15 +1,15 @@
-"""Compare the worker time of a run of LeNet with the training and evaluation of a bare loop over its epochs.
+"""Compare the worker time of a run of LeNet with the training and evaluation time of a bare loop.
 
     python scripts/bench/efficiency.py [--workers 2] [--runs 5] [--out efficiency.jsonl]
 
-Measured in turn: the run's wall time x workers, from the first births record to the last outcome record in
-the journal, and the seconds of training and evaluation in plain loops (bare_lenet.py): as many legs, in
-as many processes at the same time, with as many threads. All members have the same hyperparameters. An
-epoch of the packaged 3,000 digits lasts about 0.25 s, so a leg of 8 epochs about 2 s.
+Measure in turn the run's wall time x workers, from the first births record to the last outcome record in the
+journal, and the seconds of training and evaluation in plain loops (bare_lenet.py), with as many legs,
+concurrent processes and threads as the run. All members have the same hyperparameters. An epoch of the
+packaged 3,000 digits takes about 0.25 s, so a leg of 8 epochs takes about 2 s.
 
-Also printed: the run's wall time x workers over its own training and evaluation, which other programs on
-the machine disturb less, as it compares seconds of the same run; and the run's account of its workers'
-seconds (summary.json), with its sum over training_s x workers.
+Print as well the run's wall time x workers over its own training and evaluation, which other load affects
+less because both are of the same run; and the run's account of its workers' seconds (summary.json), with its
+sum over training_s x workers.
 """
 
 import csv
@@ -41,7 +41,7 @@ ALIKE = {"initial": "given", "mutation_rate": 0.0}
 
 
 def bare_loops(config: RunConfig, processes: int, directory: Path) -> dict[str, float]:
-    """Return the seconds of training and evaluation, summed over processes that train at the same time."""
+    """Return the seconds of training and evaluation, summed over concurrent processes."""
     file = directory / "bare.yaml"
     file.write_text(config.to_yaml(), encoding="utf-8")
     threads = str(config.cluster.threads_per_member)
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--population", type=int, default=8)
     parser.add_argument("--generations", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=50)
-    parser.add_argument("--epochs", type=int, default=8, help="of a leg (default: 8)")
+    parser.add_argument("--epochs", type=int, default=8, help="epochs of a leg (default: 8)")
     options = parser.parse_args()
     workers, legs = options.workers, options.population * options.generations
     if legs % workers:

@@ -1,16 +1,17 @@
-"""Commit the faults that EvoDevo should survive, and print what came of each kind.
+"""Inject the faults that EvoDevo should survive, and print the result for each kind.
 
     python scripts/bench/faults.py [--quick] [--only ROW ...] [--out faults.jsonl] [--seed 0]
 
-For each kind of fault: how often it was committed; how many of these the run survived (where the right
-answer is an error: it was one clear message); how often the history was that of a run to which nothing
-happened (each row of history.csv and the sha256 of each checkpoint); and seconds from the fault, or from its
-end if it lasts, until all members that were at work then have their outcomes. That includes the start of new
+For each kind of fault the table has: how often it was injected; how many of these the run survived (if the
+correct response is an error: was one clear message); how often the history was that of an undisturbed run
+(each row of history.csv and the sha256 of each checkpoint); and the seconds from the fault, or from its end
+if it lasts, until all members that were in progress have their outcomes. That includes starting new
 processes.
 
-Processes and signals are real. With `--out` each trial is kept in a file as it is made; the same command
-carries on, and tries again what went wrong. A fault that needs what this machine does not have (root for
-mounts and network namespaces, a C compiler for the clock) is "not run". Exit status 1 if anything went wrong.
+Processes and signals are real. With `--out` each trial is written to a file when it ends; the same command
+resumes from there and repeats the trials that failed. A fault whose prerequisites are missing (root for
+mounts and network namespaces, a C compiler for the clock) is reported as "not run". The exit status is 1 if
+any trial failed.
 """
 
 import argparse
@@ -44,17 +45,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="a few trials of most rows, in under 3 minutes")
+    parser.add_argument(
+        "--quick", action="store_true", help="run a few trials of most rows, in under 3 minutes"
+    )
     parser.add_argument("--only", nargs="+", choices=[row.name for row in ROWS], metavar="ROW",
-                        help=f"of {', '.join(row.name for row in ROWS)}")  # fmt: skip
-    parser.add_argument("--out", type=Path, help="keep results in this file, and carry on from those there")
+                        help=f"run only these rows: {', '.join(row.name for row in ROWS)}")  # fmt: skip
+    parser.add_argument("--out", type=Path, help="write results to this file and resume from those in it")
     parser.add_argument(
         "--dir",
         type=Path,
-        help="existing directory for files, which keeps those of trials that went wrong",
+        help="existing directory for the trials' files; those of failed trials are kept",
     )
-    parser.add_argument("--lanes", type=int, default=2, help="trials at a time (default: 2)")
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn (default: 0)")
+    parser.add_argument("--lanes", type=int, default=2, help="concurrent trials (default: 2)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     options = parser.parse_args()
     rows = [row for row in ROWS if options.only is None or row.name in options.only]
     if options.quick:
@@ -78,7 +81,7 @@ def main() -> None:
 
 
 def environment() -> dict[str, str]:
-    """Variables for the processes of all trials."""
+    """Return the environment variables for the processes of all trials."""
     paths = [str(BENCH), str(BENCH.parents[1]), str(BENCH.parents[1] / "tests")]
     return {
         "PYTHONPATH": os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])]),

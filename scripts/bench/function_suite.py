@@ -1,8 +1,8 @@
-"""Standard test functions of five arguments, each with its minimum of 0 at a place drawn for each seed.
+"""Standard test functions of five arguments, each with its minimum of 0 at a point drawn for each seed.
 
 From Surjanovic and Bingham, "Virtual Library of Simulation Experiments: Test Functions and Datasets", with
-their boxes. Where the minimum lies is drawn from the middle 80 % of the box, evenly: so it is neither at 0
-nor in the middle of the box, nor the same for all arguments.
+their boxes. The position of the minimum is drawn uniformly from the middle 80 % of the box, so it is neither
+at 0 nor at the center, and differs between arguments.
 """
 
 import zlib
@@ -52,7 +52,7 @@ def styblinski_tang(z: Point) -> float:
 
 @dataclass(frozen=True)
 class Case:
-    """A function, the half width of its box around 0, and the coordinate of its minimum as it is defined."""
+    """A function, the half width of its box around 0, and each coordinate of its minimum as published."""
 
     function: Callable[[Point], float]
     half: float
@@ -71,7 +71,7 @@ CASES: Mapping[str, Case] = {
 
 
 class Moved:
-    """A function of the suite whose minimum lies where the seed puts it; called with x0=..., x1=..., ..."""
+    """A function of the suite, shifted by an amount drawn from the seed; called with x0=..., x1=..., ..."""
 
     def __init__(self, name: str, seed: int) -> None:
         self.case = CASES[name]

@@ -1,22 +1,22 @@
-"""Hold `evodevo.minimise` against Optuna's TPE and CMA-ES and random search, at equal evaluations.
+"""Compare `evodevo.minimise` with Optuna's TPE and CMA-ES and random search, at equal evaluations.
 
     python scripts/bench/functions.py [--optuna-python optuna/bin/python] [--seeds 20] [--jobs 2] [--table]
 
-The functions are those of function_suite.py, of five arguments, moved for each seed. An evaluation counts if
-the function is called: evodevo and its siblings call it once for each point, however many members are there.
-What is printed is the error, the distance from the smallest value that the function has: medians over seeds
-with the quartiles, and for how many seeds evodevo's is smaller.
+The functions are those of function_suite.py, of five arguments, shifted for each seed. An evaluation is a
+call of the function: evodevo calls it once per point, however many members are at that point. Print the
+error, the distance from the function's minimum (medians over seeds with quartiles), and the number of seeds
+for which evodevo's error is smaller.
 
-evodevo         what `evodevo.minimise` does by default
+evodevo         the defaults of `evodevo.minimise`
 evodevo_paper   the same strategy with the mutation, crossover and selection of its paper
-random          points drawn evenly from the box
-optuna_tpe      Optuna's TPE, by default settings
-optuna_cma      Optuna's CMA-ES, by default settings
+random          points drawn uniformly from the box
+optuna_tpe      Optuna's TPE with default settings
+optuna_cma      Optuna's CMA-ES with default settings
 
-evodevo's strategy is run here without workers and journal, which changes nothing but the time: a test
-(tests/test_bench_functions.py) has the same members from `evodevo.minimise` on a cluster. Each result is a
-line in `--out` when it is done; begun again, the command carries out what is missing. For Optuna's
-environment see peers.py.
+evodevo's strategy runs here without workers and journal, which affects only the time: a test
+(tests/test_bench_functions.py) gets the same members from `evodevo.minimise` on a cluster. Each result is
+appended to `--out` when it is done; the same command resumes with what is missing. For Optuna's environment
+see peers.py.
 """
 
 import argparse
@@ -46,7 +46,7 @@ MARKS = [100, 200, 500]
 """Numbers of evaluations after which the best is recorded."""
 MOST_GENERATIONS = 5000
 SHARE = 10
-"""Runs of Optuna's in one process."""
+"""Runs of Optuna per process."""
 PAPER: Mapping[str, Any] = {
     "mutation": "four_way",
     "mutation_rate": 0.05,
@@ -72,7 +72,7 @@ def config_for(function: str, seed: int, options: Mapping[str, Any] | None, gene
 
 
 def members_of(config: RunConfig, function: Callable[..., float]) -> Iterator[list[Member]]:
-    """Yield each generation of a run over a function, whose members are those that the engine would have."""
+    """Yield each generation of a search over a function; the members are the same as the engine's."""
     strategy, space, known = config.strategy(), config.space(), dict[tuple[float, ...], float]()
     parents = None
     for generation in range(config.search.generations):
@@ -93,16 +93,14 @@ def members_of(config: RunConfig, function: Callable[..., float]) -> Iterator[li
 
 
 def evolve(task: Task) -> Task:
-    """Run a search of our own. Returns the best value after each number of evaluations."""
+    """Run a search of evodevo's or a random one; return the task with the best value at each of its marks."""
     name, seed, marks = task["function"], task["seed"], task["marks"]
     function, values = Moved(name, seed), list[float]()
 
-    class Counted(Moved):
-        def __call__(self, **given: float) -> float:
-            values.append(function(**given))
-            return values[-1]
+    def counted(**given: float) -> float:
+        values.append(function(**given))
+        return values[-1]
 
-    counted = Counted(name, seed)
     if task["search"] == "random":
         draw = np.random.default_rng(seed)
         while len(values) < max(marks):
@@ -120,7 +118,7 @@ def evolve(task: Task) -> Task:
 
 
 def by_optuna(python: str, tasks: Sequence[Task]) -> list[Task]:
-    """Have Optuna carry tasks out, one after the other. Raises `RuntimeError` with what it said last."""
+    """Run tasks with Optuna, one after the other. Raises `RuntimeError` with the end of its output."""
     told = subprocess.run(
         [python, str(HERE / "functions_optuna.py")],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)},
@@ -139,7 +137,7 @@ def key_of(task: Task) -> tuple[str, str, int]:
 
 
 def read(path: Path) -> dict[tuple[str, str, int], Task]:
-    """Return the results that are there; a line that was cut off does not count."""
+    """Return the results in a file; a truncated line is ignored."""
     found = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
@@ -152,7 +150,7 @@ def read(path: Path) -> dict[tuple[str, str, int], Task]:
 
 
 def carry_out(tasks: Sequence[Task], python: str, jobs: int) -> Iterator[Task]:
-    """Yield the result of each task as it is done."""
+    """Yield the result of each task when it is done."""
     own = [task for task in tasks if not task["search"].startswith("optuna")]
     with ProcessPoolExecutor(jobs) as pool:
         for done in as_completed([pool.submit(evolve, task) for task in own]):
@@ -165,7 +163,7 @@ def carry_out(tasks: Sequence[Task], python: str, jobs: int) -> Iterator[Task]:
 
 
 def table(results: Mapping[tuple[str, str, int], Task], seeds: int, mark: int) -> list[str]:
-    """Return rows of Markdown: medians and quartiles of the error, and how often evodevo's is smaller."""
+    """Return a Markdown table of the error's medians and quartiles, and how often evodevo's is smaller."""
     searches = [one for one in SEARCHES if any(key[0] == one for key in results)]
     lines = [f"| after {mark} evaluations | {' | '.join(searches)} |", "| --- " * (1 + len(searches)) + "|"]
     at = MARKS.index(mark)
@@ -199,7 +197,7 @@ def main() -> None:
     add("--searches", default=",".join(SEARCHES), help="separated by commas (default: %(default)s)")
     add("--optuna-python", default=sys.executable, metavar="PYTHON", help="Python that has Optuna")
     add("--out", type=Path, default=Path("checkpoints/functions.jsonl"), metavar="FILE", help="%(default)s")
-    add("--table", action="store_true", help="run nothing, print what is there")
+    add("--table", action="store_true", help="run nothing, only print the table")
     options = parser.parse_args()
     results = read(options.out)
     tasks = [

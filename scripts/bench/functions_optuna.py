@@ -1,8 +1,8 @@
 """Optuna's searches over the test functions: `python functions_optuna.py` reads tasks and prints results.
 
-functions.py runs this with the Python of an environment that has Optuna. A line of standard input is a task,
-a line of standard output the best value after each of a number of evaluations. Samplers have their default
-settings.
+functions.py runs this with the Python of an environment that has Optuna. Each line of standard input is a
+task; each line of standard output is its result, the best value after each number of evaluations. Samplers
+have their default settings.
 """
 
 import json

@@ -1,12 +1,12 @@
-"""Measure how long a gang takes to form on this machine's CPU, and what a sum over its ranks costs.
+"""Measure how long a gang takes to form on this machine's CPU, and the time of a sum over its ranks.
 
     python scripts/bench/gang.py [--sizes 2 4 8 16] [--megabytes 0.25 4] [--runs 5] [--out gang.jsonl]
 
-form  milliseconds from opening the store of the first rank to the end of the first sum, over gloo
-sum   milliseconds of a sum of so many megabytes of float32 over all ranks, the median of 20
+form  milliseconds from opening the first rank's store to the end of the first sum, over gloo
+sum   milliseconds of a sum of `--megabytes` of float32 over all ranks, the median of 20
 
-The ranks are processes of one machine that have imported torch before and share its cores, so only the growth
-with their number says something of a cluster, and nothing of NCCL.
+The ranks are processes on one machine that share its cores and have already imported torch. So only the
+growth with their number applies to a cluster, and none of it to NCCL.
 """
 
 import argparse
@@ -24,7 +24,7 @@ SUMS = 20
 
 
 def lead(size: int, megabytes: list[float], pipe: Any, others: list[Any]) -> None:
-    """The first rank: forms the gang, and tells what was measured."""
+    """Form the gang as its first rank, and send the measurements."""
     began = time.monotonic()
     store = dist.TCPStore(  # type: ignore[attr-defined]
         "127.0.0.1", 0, size, is_master=True, timeout=timedelta(minutes=5), wait_for_workers=False
@@ -63,7 +63,7 @@ def _measured(
 
 
 def gang_of(size: int, megabytes: list[float]) -> tuple[float, dict[float, float]]:
-    """Form a gang of new processes; return milliseconds to form it, and those of each sum."""
+    """Form a gang of new processes; return the milliseconds to form it, and those of each sum."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
     pipes = [context.Pipe() for _ in range(size - 1)]

@@ -1,9 +1,9 @@
-"""Mean and best fom of each generation of runs in which genomes grow, as a table: the mean over seeds.
+"""Print the mean and best fom of each generation of runs in which genomes grow, averaged over seeds.
 
     python scripts/bench/growth.py checkpoints/variable-length-small-*-s*
 
-Runs whose names differ in the seed at their end (`-s0`, `-s1`) are of one arm. Phases and the generations in
-them are counted from 0, as in the variable-length genetic algorithm's publication (arXiv 2006.12703).
+Runs whose names differ only in the seed at their end (`-s0`, `-s1`) belong to one arm. Phases and their
+generations are counted from 0, as in the variable-length genetic algorithm's publication (arXiv 2006.12703).
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def lines_of(arms: Mapping[str, Sequence[History]]) -> Iterator[str]:
-    """The table, a row for each generation of each arm."""
+    """Yield the lines of the table, one per generation of each arm."""
     for arm, histories in arms.items():
         best = [history.best.fom for history in histories if history.best and history.best.fom is not None]
         spent = fmean(map(member_epochs, histories))
@@ -54,7 +54,7 @@ def lines_of(arms: Mapping[str, Sequence[History]]) -> Iterator[str]:
 
 
 def rows_of(histories: Sequence[History]) -> dict[tuple[int, int], tuple[list[float], list[float]]]:
-    """Phase and generation in it -> the mean and the best fom of that generation in each run that has it."""
+    """Return the mean and the best fom of each run, by phase and generation within it."""
     found: dict[tuple[int, int], tuple[list[float], list[float]]] = {}
     for history in histories:
         phases = history.config.search.phases

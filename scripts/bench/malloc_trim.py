@@ -1,10 +1,10 @@
-"""What Dask's MALLOC_TRIM_THRESHOLD_ costs a training epoch on CPU, and what workers.preload gets back.
+"""Measure how much Dask's MALLOC_TRIM_THRESHOLD_ slows training on CPU, and how much workers.preload regains.
 
     python scripts/bench/malloc_trim.py [--runs 5]
 
-Epochs of the quickstart's LeNet, each in a process of its own with the environment that Dask's nanny gives
-to a worker, by turns with and without the preload's allocator setting. Only training is timed; the first
-epoch of each process is not counted.
+Train epochs of the quickstart's LeNet in fresh processes with the environment that Dask's nanny gives a
+worker, alternately with and without the preload's allocator setting. Only training is timed, without the
+first epoch of each process.
 """
 
 import argparse
@@ -40,7 +40,7 @@ print(sum(watch.seconds["train"] for watch in watches[1:]) / {EPOCHS})
 
 
 def seconds(setting: str) -> float:
-    """Mean seconds of training an epoch, in a fresh process with Dask's environment."""
+    """Return the mean seconds of training an epoch, in a fresh process with Dask's environment."""
     environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
     told = subprocess.run(
         [sys.executable, "-c", CHILD, setting], env=environment, capture_output=True, text=True, check=True
@@ -59,7 +59,7 @@ def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, {runs} pairs")
     for name, values in zip(("Dask's setting", "workers.preload"), zip(*pairs, strict=True), strict=True):
         middle = statistics.median(values)
-        print(f"{name}: median {middle:.3f} s an epoch ({min(values):.3f} to {max(values):.3f})")
+        print(f"{name}: median {middle:.3f} s per epoch ({min(values):.3f} to {max(values):.3f})")
     print(f"ratio: median {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
 
 

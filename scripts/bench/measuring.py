@@ -1,4 +1,4 @@
-"""Options, facts about the machine, interleaving, medians and journal times, shared by the benchmarks."""
+"""Helpers of the benchmarks: options, facts about the machine, interleaving, medians and journal times."""
 
 import argparse
 import contextlib
@@ -22,7 +22,7 @@ Kind = TypeVar("Kind")
 
 
 def parser_for(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser with the options that every benchmark has."""
+    """Return a parser with the options that all benchmarks share."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -35,7 +35,7 @@ def parser_for(description: str | None) -> argparse.ArgumentParser:
 
 
 class Log:
-    """Print each measurement as it is made, and append it to the file of `--out`."""
+    """A log that prints each measurement and appends it to the file of `--out`."""
 
     def __init__(self, out: Path | None, **about: Any) -> None:
         self._out = out
@@ -89,7 +89,7 @@ def durable_write_ms(directory: Path) -> float:
 
 @contextlib.contextmanager
 def cluster(workers: int, runs_dir: Path) -> Iterator[evodevo.Client]:
-    """A local cluster whose workers are all there: how long they take to start is measured elsewhere."""
+    """Start a local cluster and wait for its workers: their start is not part of what is measured here."""
     with evodevo.local(workers=workers, runs_dir=runs_dir) as client:
         client._dask.wait_for_workers(workers)
         yield client
@@ -97,14 +97,14 @@ def cluster(workers: int, runs_dir: Path) -> Iterator[evodevo.Client]:
 
 @contextlib.contextmanager
 def runs_directory(within: Path | None) -> Iterator[Path]:
-    """Make a temporary directory for runs, and let worker processes import the modules beside this one."""
+    """Make a temporary directory for runs, and let worker processes import the modules of this directory."""
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
     with tempfile.TemporaryDirectory(dir=within) as directory:
         yield Path(directory)
 
 
 def in_turn(kinds: Sequence[Kind], runs: int) -> Iterator[tuple[int, Kind]]:
-    """Yield (run, kind): each run has each kind once, and starts with the next kind in order."""
+    """Yield (run, kind): each run has each kind once, rotated so that the first kind changes."""
     for run in range(runs):
         first = run % len(kinds)
         for kind in (*kinds[first:], *kinds[:first]):
@@ -122,7 +122,7 @@ def ratios(over: Sequence[float], under: Sequence[float]) -> list[float]:
 
 
 def no_work_config(name: str, use: str, population: int, generations: int, **options: Any) -> dict[str, Any]:
-    """Return the plain config of a tri-parent run of a class in no_work.py, without averages."""
+    """Return the config of a tri-parent run of a class in no_work.py, without averaged parameters."""
     locus = {"type": "float", "low": 0.0, "high": 1.0, "initial": 0.3}
     return {
         "run": {"name": name},
@@ -141,15 +141,14 @@ def no_work_config(name: str, use: str, population: int, generations: int, **opt
 
 
 def records_of(run: Path) -> list[dict[str, Any]]:
-    """Return the journal's records of a run that is over."""
+    """Return the journal's records of a finished run."""
     return [json.loads(line) for line in (run / "journal.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def steady_span(records: Iterable[dict[str, Any]]) -> tuple[float, float]:
     """Return the times of the first births record and the last outcome record (seconds since the epoch).
 
-    This excludes the start of the cluster and the check of the config before the run, and the test evaluation
-    and the report after it.
+    This excludes starting the cluster and checking the config, and the test evaluation and report at the end.
     """
     times = [(record["kind"], record["time"]) for record in records]
     born = min(time for kind, time in times if kind == "births")

@@ -12,7 +12,7 @@ from workers.workload import Batch, Splits, Training, Workload
 
 
 class Nothing(Workload):
-    """One parameter, one example, epochs that do nothing; the metric depends on the hyperparameters only.
+    """One parameter, one example and empty epochs; the metric depends only on the hyperparameters.
 
     Loci: a, b and c, each a float from 0 to 1.
     """
@@ -43,7 +43,7 @@ class Nothing(Workload):
 
 
 class Sleep(Nothing):
-    """Epochs that only sleep, for a log-normal time drawn with the member's training seed.
+    """Epochs that only sleep, for a log-normally distributed time drawn with the member's training seed.
 
     mean_s: mean of the distribution in seconds; sigma: standard deviation of the time's logarithm.
     """

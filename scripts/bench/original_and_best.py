@@ -1,13 +1,12 @@
-"""Train the values that a search began with and the best that it found, in turn; say what each of them costs.
+"""Train a search's initial values and the best that it found, in turn, and compare what each costs.
 
     python original_and_best.py RUN [--times 10] [--runs-dir DIR] [--out FILE]
 
-RUN is the name or the directory of a run with `search.inherit: none`, which may still be going on. Both are
-trained N times from scratch, each time with the same seed, which no member of the run had, by the code with
-which a worker carries out a leg: with the run's own config and objective, in one process, with as many
-threads as a member of the run has. If the run is one of the paper's cases, what the paper found is trained as
-a third. Nothing of what is trained is kept. Seconds are of training only, so evaluation does not count; use a
-machine that does nothing else.
+RUN is the name or the directory of a run with `search.inherit: none`, which may still be in progress. Both
+are trained N times from scratch, each time with a common seed that no member of the run had, by the code that
+trains a leg in a worker: with the run's config and objective, in one process, with as many threads as a
+member of the run. For the paper's cases, the values that the paper found are trained as well. Nothing trained
+is kept. Seconds are of training only, without evaluation; use a machine that does nothing else.
 """
 
 import argparse
@@ -39,7 +38,7 @@ ORIGINAL, PAPER, BEST = "original", "paper's", "best of the run"
 
 @dataclass(frozen=True)
 class Case:
-    """What the paper reports: the values that it found, and its figures for the original and for them."""
+    """The paper's results: the values that it found, and its figures for the original and these values."""
 
     values: Mapping[str, Any]
     original: float
@@ -57,7 +56,7 @@ CASES = {
         {
             **{"conv_kernel_sz1": 4, "conv_kernel_sz2": 4, "conv_filters1": 8, "conv_filters2": 18},
             **{"dense_sz": 1024, "learning_rate": 4.3e-4},
-            "dropout": 0.17,  # 0.83 in the paper, which is what the public example of it keeps
+            "dropout": 0.17,  # 0.83 in the paper: the fraction kept, as in the public example
         },
         *(164.5, 32.4, "s"),
     ),
@@ -78,7 +77,7 @@ CASES = {
         *(9.22, 1.78, "% error"),
     ),
 }
-"""By the workload that a config uses."""
+"""The paper's cases, by `workload.use`."""
 
 
 def trained(job: Job, config: RunConfig, hyperparameters: Mapping[str, Any], seed: int) -> Outcome:
@@ -121,7 +120,7 @@ def trained(job: Job, config: RunConfig, hyperparameters: Mapping[str, Any], see
 
 
 def figures(outcome: Outcome, limit: float | None) -> dict[str, float | None]:
-    """Return what a training cost, None for what is not known, and 1 if it reached its target, else 0."""
+    """Return the costs of a training, None for those unknown; `reached` is 1 if it met its target, else 0."""
     return {
         "fom": outcome.fom,
         "reached": None if limit is None else float(outcome.fom is not None and outcome.fom <= limit),
@@ -135,10 +134,10 @@ def figures(outcome: Outcome, limit: float | None) -> dict[str, float | None]:
 def table(
     measured: Mapping[str, Sequence[Mapping[str, float | None]]], metric: str, has_target: bool
 ) -> list[str]:
-    """Return a Markdown table, a row for each kind: means, with the standard deviation, and how much less."""
+    """Return a Markdown table with a row per kind: means with standard deviations, and the reduction."""
     names = {"seconds": "seconds", "steps": "steps", "flops": "TFLOPs", "fom": metric}
     if has_target:
-        del names["fom"]  # it is one of the others
+        del names["fom"]  # it is one of the other columns
     head = ["", "parameters", *(["reached"] if has_target else [])]
     for name in names.values():
         head += [name, "less"]
@@ -171,9 +170,9 @@ def _spread(values: Sequence[float], unit: float) -> str:
 
 
 def genomes_of(run: str, runs_dir: str) -> tuple[RunConfig, dict[str, Mapping[str, Any]], Case | None]:
-    """Return a run's config, the hyperparameters that are compared, by their kind, and the paper's case.
+    """Return a run's config, the hyperparameters to compare by kind, and the paper's case.
 
-    Raises `UsageError` if the run has no outcome yet, or its members inherit.
+    Raises `UsageError` if the run has no outcome yet, or if its members inherit parameters.
     """
     history = load_history(directory_of(run, runs_dir) / JOURNAL)
     config = history.config
@@ -197,7 +196,7 @@ def main() -> None:
     )
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("--times", type=int, default=10, help="trainings of each (default: 10)")
-    parser.add_argument("--runs-dir", default="checkpoints", help="where RUN is (default: checkpoints)")
+    parser.add_argument("--runs-dir", default="checkpoints", help="directory of RUN (default: checkpoints)")
     parser.add_argument("--out", type=Path, help="append each measurement to this file, as a line of JSON")
     options = parser.parse_args()
     if options.times < 1:
@@ -217,7 +216,7 @@ def compare(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as directory:
         job = replace(job_of(config, Path(directory)), accounts=True)
         log = Log(options.out, run=options.run, threads=job.threads)
-        trained(job, config, genomes[BEST], training_seed(config.run.seed, 0, 0))  # what is first is slower
+        trained(job, config, genomes[BEST], training_seed(config.run.seed, 0, 0))  # a warm-up
         for number, kind in in_turn(list(genomes), options.times):
             seed = training_seed(config.run.seed + 1, 0, number)
             outcome = trained(job, config, genomes[kind], seed)

@@ -1,17 +1,17 @@
-"""Measure what a member-epoch costs when the epochs do nothing, in milliseconds, with 2 local workers.
+"""Measure the milliseconds per member-epoch when epochs do nothing, with 2 local workers.
 
     python scripts/bench/overhead.py [--peers] [--runs 5] [--shapes 100x10 16x20] [--out overhead.jsonl]
 
-Measured in turn, for each POPULATIONxGENERATIONS:
+Measure in turn, for each POPULATIONxGENERATIONS:
 
 evodevo  a tri-parent run with its journal and durable checkpoints (no_work.Nothing), from the first births
          record to the last outcome record in the journal, over population x generations
 naive    a LocalCluster of 2 processes with 1 thread each; in each generation one `client.submit` per
-         member, of a task that returns a float, then `client.gather`: no journal, no checkpoints, no fsync,
-         no selection; from the first submit to the last gather
+         member, of a task that returns a float, then `client.gather`: without journal, checkpoints, fsync or
+         selection; from the first submit to the last gather
 ray      with --peers: Ray Tune's asynchronous PBT on 2 CPUs with settings that favour it (ray_pbt.py), from
-         the first result of the last process to start to the last result, over the results between them; in
-         a virtual environment of its own, which is created if it is missing
+         the first result of the last process to start to the last result, over the number of results between
+         them; in a separate virtual environment, which is created if missing
 """
 
 import argparse
@@ -45,7 +45,7 @@ RAY = "ray[tune]>=2.60,<3"
 Shape = tuple[int, int]
 """Population and generations."""
 Measure = Callable[[Shape, int], float]
-"""Milliseconds per member-epoch of a shape, in the run of that number."""
+"""Milliseconds per member-epoch, given the shape and the number of the run."""
 NAMES = {"evodevo": "EvoDevo", "naive": "naive loop", "ray": "Ray Tune PBT"}
 
 
@@ -80,7 +80,7 @@ def ray_ms(python: Path, shape: Shape, run: int) -> float:
 
 
 def ray_python(directory: Path) -> Path:
-    """Return the Python of the virtual environment with Ray Tune, made and filled if it is missing."""
+    """Return the Python of the virtual environment with Ray Tune, created if it is missing."""
     python = directory / "bin" / "python"
     if not python.exists():
         venv.create(directory, with_pip=True)
@@ -105,7 +105,7 @@ def _shape(text: str) -> Shape:
 
 def main() -> None:
     parser = parser_for(__doc__)
-    parser.add_argument("--peers", action="store_true", help="measure Ray Tune's PBT, too")
+    parser.add_argument("--peers", action="store_true", help="also measure Ray Tune's PBT")
     parser.add_argument(
         "--shapes", type=_shape, nargs="+", default=[(100, 10), (16, 20)], metavar="POPULATIONxGENERATIONS"
     )

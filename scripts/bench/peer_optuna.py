@@ -1,11 +1,11 @@
-"""Optuna's searches with pruning over a budget of member-epochs: `python peer_optuna.py DIRECTORY`.
+"""Run Optuna's searches with pruning over a budget of member-epochs: `python peer_optuna.py DIRECTORY`.
 
-TPE with Hyperband, or for `optuna_halving` random values with successive halving. Where the peer is one of
-`COSINES` the learning rate of a trial falls along half a cosine, from its value to zero after the last epoch.
+The search is TPE with Hyperband, or for `optuna_halving` random values with successive halving. For the peers
+in `COSINES` the learning rate of a trial follows half a cosine, from its value to zero after the last epoch.
 
 peers.py runs this with the Python of an environment that has Optuna. The first trial has the config's initial
-values. Every trial trains from scratch, for as many epochs as a line of members has at the most, and is
-judged after each; new ones begin until the budget is spent. Sampler and pruner have their default settings.
+values. Each trial trains from scratch, for at most as many epochs as a line of members, and is evaluated
+after each; new trials start until the budget is spent. Sampler and pruner have their default settings.
 """
 
 import math
@@ -19,7 +19,7 @@ PRUNED = optuna.trial.TrialState.PRUNED
 
 
 def suggest(trial: optuna.Trial, name: str, locus: Any) -> float:
-    """The trial's value of a locus, a choice as its number."""
+    """Return the trial's value of a locus; a choice is represented by its index."""
     choices = choices_of(locus)
     if choices is not None:
         return int(trial.suggest_categorical(name, list(range(len(choices)))))
@@ -34,7 +34,7 @@ def search(trainer: Trainer) -> str:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     seed = trainer.job.seed
     study = optuna.create_study(
-        study_name=f"seed {seed}",  # by it, and its number, a trial is given its bracket
+        study_name=f"seed {seed}",  # Hyperband picks a trial's bracket by this name and the trial's number
         direction="minimize" if trainer.mode == "min" else "maximize",
         sampler=_sampler(trainer, seed),
         pruner=_pruner(trainer),
@@ -64,7 +64,7 @@ def _pruner(trainer: Trainer) -> optuna.pruners.BasePruner:
 def _train(
     trainer: Trainer, study: optuna.Study, trial: optuna.Trial, hyperparameters: dict[str, Any], most: int
 ) -> int:
-    """Train a trial until it is pruned, or for `most` epochs; returns how many there were."""
+    """Train a trial until it is pruned, or for `most` epochs; return the number of epochs trained."""
     parent, value = None, math.nan
     for epoch in range(most):
         now = dict(hyperparameters)

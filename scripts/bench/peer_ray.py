@@ -1,15 +1,15 @@
-"""Ray Tune's PBT or PB2 over a budget of member-epochs: `python peer_ray.py DIRECTORY`.
+"""Run Ray Tune's PBT or PB2 over a budget of member-epochs: `python peer_ray.py DIRECTORY`.
 
 peers.py runs this with the Python of an environment that has `ray[tune]` and scikit-learn. Settings are Ray's
 defaults (asynchronous, quantiles of 0.25, resampling with probability 0.25), with these exceptions, all in
-its favour: perturbation after every epoch, as a generation is; the first trial has the config's initial
-values; what PBT's factors of 0.8 and 1.2 lead out of a locus' bounds is put back on them; what diverged
-counts as the worst value seen, as Ray would never replace a trial whose objective is NaN. PB2 knows real
-numbers only: other loci keep their initial values (where they have none, those that the trial began with),
-and those on a log scale are handed over as log10.
+its favour: it perturbs after every epoch, which is the length of a generation; the first trial has the
+config's initial values; values that PBT's factors of 0.8 and 1.2 move out of bounds are clipped; and a
+diverged trial reports the worst value seen, because Ray never replaces a trial whose objective is NaN. PB2
+supports only real numbers: other loci keep their initial values (without one, those that the trial started
+with), and loci on a log scale are passed as log10.
 
-An exploit sets the trial's iteration to that of the trial it copies, so not iterations are counted but
-epochs that were really trained: each trial trains as many as a line of members has, whatever it copies.
+An exploit sets the trial's iteration to that of the trial it copies. So the budget counts the epochs that
+were actually trained, not iterations: each trial trains as many as a line of members, whatever it copies.
 One trial trains at a time.
 """
 
@@ -39,15 +39,15 @@ from evodevo.evolution.space import FloatLocus, Space
 
 OBJECTIVE = "objective"
 KEPT = 4
-"""Checkpoints of a trial that stay: others copy one that is not the last, and with 1 a copy fails."""
+"""Checkpoints to keep per trial: others copy one that is not the last, so with 1 a copy fails."""
 LONGEST_DIRECTORY = 38
-"""Ray puts sockets into its directory, and the path of a socket has 107 characters at the most."""
+"""Ray creates sockets in its directory, and the path of a socket has at most 107 characters."""
 _trainers: dict[str, Trainer] = {}
-"""Of this process: trials that follow one another in it share the workload."""
+"""The trainers of this process: successive trials in it share the workload."""
 
 
 class Member(tune.Trainable):
-    """A trial: one epoch a step."""
+    """A trial whose steps are one epoch each."""
 
     def setup(self, config: dict[str, Any], directory: str, logs: bool) -> None:
         if directory not in _trainers:
@@ -75,7 +75,7 @@ class Member(tune.Trainable):
 
 
 class Budget(tune.Stopper):
-    """Stops each trial when it has really trained so many epochs."""
+    """Stops each trial after it has actually trained `epochs` epochs."""
 
     def __init__(self, epochs: int) -> None:
         self.epochs, self.trained = epochs, Counter[str]()
@@ -89,7 +89,7 @@ class Budget(tune.Stopper):
 
 
 def domain(locus: Any, logs: bool) -> Any:
-    """What Tune draws a locus' value from."""
+    """Return the domain from which Tune draws a locus's value."""
     choices = choices_of(locus)
     low, high = bounds_of(locus, logs)
     if choices is not None:

@@ -1,8 +1,8 @@
-"""What peers.py makes of a config: the budget, a search space that any library takes, and a digest.
+"""Derive from a config what peers.py needs: the budget, a search space for other libraries, and a digest.
 
-Libraries know real numbers, whole numbers and names without an order. So a choice goes to them as its number
-in `choices`, a bool as the choice between False and True, and for one that knows no logarithms (PB2) a real
-number on a log scale as its log10. `decoded` gives the hyperparameters back.
+The libraries support real numbers, integers and unordered categories. So a choice is passed as its index in
+`choices`, a bool as a choice between False and True, and for PB2, which has no log scale, a real number on a
+log scale as its log10. `decoded` converts values back to hyperparameters.
 """
 
 import hashlib
@@ -21,16 +21,16 @@ from evodevo.service.comparison import PLAIN
 
 PEERS = ("ray_pbt", "ray_pb2", "optuna_tpe", "optuna_tpe_cosine", "optuna_halving")
 COSINES = ("optuna_tpe_cosine", "optuna_halving")
-"""Peers of which each trial's learning rate follows a cosine from the value that is searched to zero."""
+"""Peers whose learning rate follows a cosine from the searched value to zero."""
 AVERAGED = ("optuna_halving",)
 """Peers whose members are judged by averaged weights."""
 FOLLOWS_COSINE = "learning_rate"
 Coded = Mapping[str, float]
-"""Locus -> its value as a library has it."""
+"""Locus -> its value as passed to a library."""
 
 
 def as_it_was(config: RunConfig, seed: int) -> RunConfig:
-    """The config of a peer's run: parameters are judged as they are, in one thread."""
+    """Return the config of a peer's run: one thread, and parameters judged without averaging."""
     return config.model_copy(
         update={
             "run": config.run.model_copy(update={"seed": seed}),
@@ -41,25 +41,28 @@ def as_it_was(config: RunConfig, seed: int) -> RunConfig:
 
 
 def job_for(config: RunConfig, directory: Path) -> Job:
-    """What the engine's workers would be told of a run of this config."""
+    """Return the job that the engine would give to the workers of a run of this config."""
     return job_of(config, directory)
 
 
 def epochs_of(config: RunConfig) -> int:
-    """Epochs of a line of members from the first generation to the last. Raises `UsageError`."""
+    """Return the epochs of a line of members, from the first generation to the last.
+
+    Raises `UsageError` if the config counts steps instead of epochs.
+    """
     epochs = job_for(config, Path()).total_epochs
     if epochs is None:
-        raise UsageError("search.steps_per_generation: peers are held to a number of epochs; leave it out")
+        raise UsageError("search.steps_per_generation: peers count epochs, not steps; leave it out")
     return epochs
 
 
 def budget_of(config: RunConfig) -> int:
-    """Member-epochs of a run of this config."""
+    """Return the number of member-epochs of a run of this config."""
     return config.search.population * epochs_of(config)
 
 
 def digest_of(config: RunConfig) -> str:
-    """Of what decides a peer's results, beside its seed; where the data are is not among it."""
+    """Return a digest of what determines a peer's results, except the seed and the location of the data."""
     decides = {
         "workload": config.workload.model_dump(mode="json"),
         "objective": config.objective.model_dump(mode="json"),
@@ -71,10 +74,10 @@ def digest_of(config: RunConfig) -> str:
 
 
 def check(config: RunConfig, peers: list[str]) -> None:
-    """Raises `UsageError` for what these peers cannot run."""
+    """Raise `UsageError` if these peers cannot run the config."""
     for peer in peers:
         if peer not in PEERS:
-            raise UsageError(f"--peers: no peer {peer!r}; there are {', '.join(PEERS)}")
+            raise UsageError(f"--peers: unknown peer {peer!r}; available: {', '.join(PEERS)}")
     if len(set(peers)) < len(peers):
         raise UsageError(f"--peers {','.join(peers)}: names a peer twice")
     if config.workload.command is not None:
@@ -85,25 +88,23 @@ def check(config: RunConfig, peers: list[str]) -> None:
     if not evolving:
         raise UsageError("search.loci: all are fixed, so there is nothing to search")
     if config.search.population < 2 and {"ray_pbt", "ray_pb2"} & set(peers):
-        raise UsageError("search.population: is 1, and Ray's PBT and PB2 need 2 or more")
+        raise UsageError("search.population: should be 2 or more for Ray's PBT and PB2, not 1")
     if "ray_pb2" in peers and not any(isinstance(locus, FloatLocus) for locus in evolving):
-        raise UsageError("--peers ray_pb2: it searches real numbers only, and no locus is a float")
+        raise UsageError("--peers ray_pb2: searches only float loci, and the config has none")
     if (cosines := [peer for peer in peers if peer in COSINES]) and FOLLOWS_COSINE not in config.search.loci:
-        raise UsageError(
-            f"--peers {cosines[0]}: the config has no locus {FOLLOWS_COSINE}, which follows the cosine"
-        )
+        raise UsageError(f"--peers {cosines[0]}: needs a locus {FOLLOWS_COSINE}, which follows the cosine")
     epochs_of(config)
 
 
 def choices_of(locus: Any) -> list[Any] | None:
-    """The values of a locus whose values have no order; None for numbers."""
+    """Return the values of an unordered locus; None for numbers."""
     if isinstance(locus, BoolLocus):
         return [False, True]
     return locus.choices if isinstance(locus, ChoiceLocus) else None
 
 
 def bounds_of(locus: Any, logs: bool = False) -> tuple[float, float]:
-    """The bounds of a locus as a library has it; `logs`: log10 where the scale is logarithmic."""
+    """Return the bounds of a locus as passed to a library; `logs`: as log10 if its scale is logarithmic."""
     choices = choices_of(locus)
     if choices is not None:
         return 0, len(choices) - 1
@@ -112,7 +113,7 @@ def bounds_of(locus: Any, logs: bool = False) -> tuple[float, float]:
 
 
 def encoded(space: Space, logs: bool = False) -> dict[str, float]:
-    """The initial values of the loci that evolve, as far as the config gives them."""
+    """Return the initial values that the config has for loci that evolve."""
     found: dict[str, float] = {}
     for name, locus in space.loci.items():
         if locus.evolves and locus.contains(locus.initial):
@@ -126,7 +127,7 @@ def encoded(space: Space, logs: bool = False) -> dict[str, float]:
 
 
 def clipped(space: Space, coded: Coded, logs: bool = False) -> dict[str, float]:
-    """The same values, each within its bounds."""
+    """Return the values clipped to their bounds."""
     found = {}
     for name, value in coded.items():
         low, high = bounds_of(space.loci[name], logs)
@@ -135,7 +136,7 @@ def clipped(space: Space, coded: Coded, logs: bool = False) -> dict[str, float]:
 
 
 def decoded(space: Space, coded: Coded, logs: bool = False) -> dict[str, Any]:
-    """The hyperparameters that a library's values stand for, within their bounds."""
+    """Return the hyperparameters for a library's values, clipped to their bounds."""
     genome: dict[str, Any] = {}
     for name, locus in space.loci.items():
         if not locus.evolves:

@@ -1,4 +1,4 @@
-"""What peers.py prints: what each peer reached, and how much better evodevo's arms are, seed by seed."""
+"""Format the table of peers.py: each peer's results, and how much better evodevo's arms are, seed by seed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,9 +17,9 @@ Values = Mapping[str, Mapping[int, float]]
 def lines_of(
     config: RunConfig, budget: int, records: Sequence[Record], arms: Sequence[str], seeds: int, runs_dir: Path
 ) -> Iterator[str]:
-    """The table, line by line. Raises `UsageError` for an arm that is not known or of another config."""
+    """Yield the lines of the table. Raises `UsageError` for an arm that is unknown or of another config."""
     reached = {arm: values_of_arm(config, arm, seeds, runs_dir) for arm in arms}
-    yield f"{config.run.name}: {budget} member-epochs a run; mean ± deviation over seeds"
+    yield f"{config.run.name}: {budget} member-epochs per run; mean ± deviation over seeds"
     by_peer: dict[str, list[Record]] = {}
     for record in records:
         by_peer.setdefault(record["peer"], []).append(record)
@@ -28,11 +28,11 @@ def lines_of(
         for arm, values in reached.items():
             yield from _against(config, arm, values, those)
     if not by_peer:
-        yield "  no run of a peer is done"
+        yield "  no finished run of a peer"
 
 
 def values_of_arm(config: RunConfig, arm: str, seeds: int, runs_dir: Path) -> Values:
-    """The metrics of an arm's runs that are done."""
+    """Return the metrics of an arm's finished runs."""
     by_seed = finished(plan(config, [arm], seeds), runs_dir).get(arm)
     if not by_seed:
         return {}
@@ -41,7 +41,7 @@ def values_of_arm(config: RunConfig, arm: str, seeds: int, runs_dir: Path) -> Va
 
 
 def metrics_compared(config: RunConfig) -> list[str]:
-    """The objective's metric, and the same on test data, if it has a name that tells."""
+    """Return the objective's metric and, if its name starts with `validation_`, the same on test data."""
     metric = config.objective.metric
     _, validation, name = metric.partition("validation_")
     return [metric, f"test_{name}"] if validation and metric.startswith(validation) else [metric]
@@ -54,7 +54,7 @@ def _of_peer(peer: str, records: Sequence[Record]) -> Iterator[str]:
     other = seconds - fmean(record["training_seconds"] for record in records)
     yield (
         f"{peer} ({versions}), {len(records)} seeds, {' or '.join(map(str, spent))} member-epochs, "
-        f"{seconds:.1f} s a run, {other:.1f} s of them not training"
+        f"{seconds:.1f} s per run, of which {other:.1f} s are not training"
     )
     shared = [name for name in records[0]["metrics"] if all(name in one["metrics"] for one in records)]
     for name in shared:
@@ -67,8 +67,8 @@ def _against(config: RunConfig, arm: str, values: Values, records: Sequence[Reco
         ours = values.get(name, {})
         seeds = [seed for seed in theirs if seed in ours]
         if not seeds:
-            yield f"  {arm} over it, {name}: no seed of both is done"
+            yield f"  {arm} compared with it, {name}: no seed is finished for both"
             continue
         pairs = [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
         difference = paired_difference(*pairs, config.objective.mode)
-        yield f"  {arm} over it, {name}: {difference.text()} ({len(seeds)} seeds)"
+        yield f"  {arm} compared with it, {name}: {difference.text()} ({len(seeds)} seeds)"

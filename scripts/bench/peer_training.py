@@ -1,9 +1,9 @@
-"""Train members one epoch at a time, as a worker does, for a search that another library makes (peers.py).
+"""Train members one epoch at a time, as a worker does, for another library's search (peers.py).
 
-An epoch begins from a checkpoint (or from nothing), with the run's next training seed, and ends with the
-checkpoint and the validation metrics. A file in the run's directory counts the epochs, whichever process
-trained them; beside it is the checkpoint that was the best by validation at any time, which is evaluated on
-the test split once, at the end.
+An epoch starts from a checkpoint (or from fresh parameters), with the run's next training seed, and returns a
+checkpoint and the validation metrics. A file in the run's directory records the epochs of all processes;
+beside it is the checkpoint with the best validation result so far, which is evaluated once on the test split,
+at the end.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ from workers.training import Leg, Training, mean_of
 
 TASK, EPOCHS, BEST, BEST_CHECKPOINT = "task.json", "epochs.jsonl", "best.json", "best.checkpoint"
 WORST = 1e6
-"""What is reported for a member that diverged, while no other value is known."""
+"""Reported for a diverged member as long as no finite value is known."""
 
 
 def train_epoch(
@@ -43,7 +43,7 @@ def train_epoch(
     parent: bytes | None,
     leg: Leg,
 ) -> tuple[bytes | None, dict[str, float]]:
-    """One epoch; returns the checkpoint and the metrics, the objective among them."""
+    """Train one epoch; return the checkpoint and the metrics, including the objective."""
     state = workload.begin(hyperparameters, seed, parent, leg)
     losses = []
     for loss in workload.train(state):
@@ -58,7 +58,7 @@ def train_epoch(
 
 
 class Trainer:
-    """Trains the epochs of one run of a peer, in a directory that all its processes share."""
+    """Trains the epochs of one peer's run, in a directory that all its processes share."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -74,7 +74,7 @@ class Trainer:
 
     @property
     def trained(self) -> list[dict[str, Any]]:
-        """A record of each epoch so far."""
+        """The records of all epochs so far."""
         with contextlib.suppress(FileNotFoundError):
             lines = (self.directory / EPOCHS).read_text(encoding="utf-8").splitlines()
             return [json.loads(line) for line in lines]
@@ -83,9 +83,9 @@ class Trainer:
     def train(
         self, hyperparameters: Mapping[str, Any], epoch: int, parent: bytes | None
     ) -> tuple[bytes | None, float]:
-        """Train the next epoch of parameters that have had `epoch`; returns the checkpoint and the objective.
+        """Train one epoch of parameters that have had `epoch`; return the checkpoint and the objective.
 
-        What diverged has an objective that is not finite.
+        The objective of a diverged member is not finite.
         """
         began = time.monotonic()
         number = len(self.trained)
@@ -104,7 +104,7 @@ class Trainer:
         return checkpoint, value
 
     def finite(self, value: float) -> float:
-        """The objective for a library that takes finite values only: of what diverged the worst so far."""
+        """Return a finite objective for libraries that need one: if diverged, the worst value so far."""
         if math.isfinite(value):
             return value
         known = [record["value"] for record in self.trained if math.isfinite(record["value"])]
@@ -113,7 +113,7 @@ class Trainer:
         return min(known, default=-WORST)
 
     def result(self) -> dict[str, Any]:
-        """The metrics of the best model on validation and, once, on test data; and what was spent."""
+        """Evaluate the best model on test data; return its metrics and what the search spent."""
         if not (self.directory / BEST).exists():
             raise RuntimeError(f"no epoch ended with a finite {self.job.metric}")
         best = json.loads((self.directory / BEST).read_text(encoding="utf-8"))
@@ -135,7 +135,7 @@ class Trainer:
 
 
 def main(search: Callable[[Trainer], str]) -> None:
-    """Carry out the run in the directory that the command line names; print its result as a line of JSON.
+    """Carry out the run in the directory given on the command line; print its result as a line of JSON.
 
     `search` spends the budget and returns the library's version.
     """

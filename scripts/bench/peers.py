@@ -1,24 +1,24 @@
-"""Hold evodevo against searches of other libraries: the same workload, the same epochs, the same test.
+"""Compare evodevo with searches of other libraries: same workload, same number of epochs, same test data.
 
     python scripts/bench/peers.py CONFIG [--peers ray_pbt,ray_pb2,optuna_tpe,...] [--seeds 8] [--jobs 2]
         --ray-python ray/bin/python --optuna-python optuna/bin/python [--against tri_parent] [--table]
 
-Each peer trains members of the config's workload class (in one thread, on the CPU, parameters judged as they
-are) until population x epochs member-epochs are spent, sees validation data only, and is judged on test data
-by the checkpoint that was the best on validation at any time: that favours the peers, as evodevo's own runs
-give their best member of all as it was at the end of a generation.
+Each peer trains members of the config's workload class (in one thread, on the CPU, without averaged
+parameters) until population x epochs member-epochs are spent. It sees only validation data and is judged on
+test data by the checkpoint with the best validation result after any epoch. That favours the peers: evodevo's
+runs deliver their best member at the end of a generation.
 
-ray_pbt            Ray Tune's population based training (peer_ray.py says with which settings)
+ray_pbt            Ray Tune's population based training (settings: see peer_ray.py)
 ray_pb2            Ray Tune's population based bandits
-optuna_tpe         Optuna's TPE with Hyperband pruning (peer_optuna.py); hyperparameters stay as they are
-optuna_tpe_cosine  the same, where the learning rate falls along a cosine from the value that is searched
-optuna_halving     successive halving over random values, with such a cosine, judged by averaged weights
+optuna_tpe         Optuna's TPE with Hyperband pruning (peer_optuna.py) and constant hyperparameters
+optuna_tpe_cosine  the same with a learning rate that follows a cosine from the searched value to zero
+optuna_halving     successive halving over random values, with the same cosine, judged by averaged weights
 
-Each run is a process of its own, and a line in DIR/NAME-compare/peers.jsonl when it is done; begun again, the
-command carries out what is missing. In the same DIR `evodevo compare CONFIG --arms tri_parent` makes the runs
-that `--against tri_parent` compares with, seed by seed. `--table` only prints what is there.
+Each run is a separate process, and its result is appended to DIR/NAME-compare/peers.jsonl; the same command
+resumes with what is missing. In the same DIR, `evodevo compare CONFIG --arms tri_parent` makes the runs that
+`--against tri_parent` compares with, seed by seed. `--table` only prints the results so far.
 
-The peers' environments (here `ray` and `optuna`) are made once, from the checkout, which they import from:
+Create the peers' environments (here `ray` and `optuna`) once, in the checkout, from which they import:
 
     python -m venv ray
     ray/bin/pip install -c constraints.txt -r scripts/bench/peers-ray.txt ".[workloads]"
@@ -50,7 +50,7 @@ from evodevo.service.comparison import directory_of, plan
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 LIBRARY = {peer: peer.partition("_")[0] for peer in PEERS}
-"""Of each peer; `peer_<library>.py` is what runs it."""
+"""Each peer's library; `peer_<library>.py` runs it."""
 NEEDS = {"ray": "ray.tune, sklearn", "optuna": "optuna"}
 RESULTS = "peers.jsonl"
 POLL_S = 0.2
@@ -69,9 +69,9 @@ class Running:
 
 
 def read_records(path: Path, digest: str) -> tuple[dict[tuple[str, int], Record], int]:
-    """The runs of a config that are done, by peer and seed, and how many lines are of another config.
+    """Return the finished runs of a config by peer and seed, and the number of lines of other configs.
 
-    Of two lines for the same the first counts, and a line that was cut off does not.
+    Of several lines for one run the first counts; a truncated line is ignored.
     """
     found: dict[tuple[str, int], Record] = {}
     others = 0
@@ -89,7 +89,7 @@ def read_records(path: Path, digest: str) -> tuple[dict[tuple[str, int], Record]
 
 
 def append(path: Path, record: Record) -> None:
-    """Add a line, beginning a new one after a line that was cut off."""
+    """Append a record as a line, after ending a truncated last line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as file:
         end = file.seek(0, os.SEEK_END)
@@ -102,7 +102,7 @@ def append(path: Path, record: Record) -> None:
 
 
 def environment() -> dict[str, str]:
-    """Of a peer's process: it imports evodevo from this checkout, and a user's module from here."""
+    """Return a peer's environment: evodevo comes from this checkout, users' modules from the current one."""
     given = os.environ.get("PYTHONPATH")
     places = [str(REPOSITORY), str(HERE), *([given] if given else []), os.getcwd()]
     threads = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -110,7 +110,7 @@ def environment() -> dict[str, str]:
 
 
 def check_python(python: str, library: str) -> None:
-    """Raises `UsageError` if that Python lacks what the library's peers import."""
+    """Raise `UsageError` if a Python interpreter lacks what the library's peers import."""
     option, code = f"--{library}-python", f"import {NEEDS[library]}, torch, pydantic, distributed"
     try:
         told = subprocess.run([python, "-c", code], env=environment(), capture_output=True, text=True)
@@ -119,13 +119,13 @@ def check_python(python: str, library: str) -> None:
     if told.returncode:
         tail = told.stderr.strip().splitlines()[-1:] or [f"exit status {told.returncode}"]
         raise UsageError(
-            f"{option} {python}: {tail[0]}; name the Python of an environment that was made as "
-            f"{Path(__file__).name} --help says"
+            f"{option} {python}: {tail[0]}; name the Python of an environment created as "
+            f"{Path(__file__).name} --help describes"
         )
 
 
 def start(config: RunConfig, peer: str, seed: int, python: str, within: Path) -> Running:
-    """Begin a run in a directory of its own; it ends with this process, however that ends."""
+    """Start a run in a new directory; a leash ends it when this process ends, even by a crash."""
     directory = within / f"{peer}-{seed}"
     directory.mkdir()
     task = {"peer": peer, "config": as_it_was(config, seed).to_json()}
@@ -144,7 +144,7 @@ def start(config: RunConfig, peer: str, seed: int, python: str, within: Path) ->
 
 
 def outcome(run: Running) -> dict[str, Any]:
-    """What a run that is over found. Raises `RunFailed`, and `UsageError` for bad input."""
+    """Return the result of a finished run. Raises `RunFailed` if it failed, `UsageError` for bad input."""
     run.told.seek(0)
     lines = run.told.read().decode(errors="replace").strip().splitlines()
     run.told.close()
@@ -161,7 +161,7 @@ def outcome(run: Running) -> dict[str, Any]:
 def carry_out(
     config: RunConfig, missing: Sequence[tuple[str, int]], pythons: Mapping[str, str], jobs: int
 ) -> Iterator[dict[str, Any] | RunFailed]:
-    """Yield the record of each run as it is done. After a run that failed its peer begins no other."""
+    """Yield each run's record, or its `RunFailed`, as it ends; a failure skips the peer's other runs."""
     waiting, running, failed = list(missing), list[Running](), set[str]()
     about = {"config": config.run.name, "digest": digest_of(config)}
     with tempfile.TemporaryDirectory(prefix="peers-") as directory:
@@ -196,15 +196,15 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("config", metavar="CONFIG")
     add("--peers", default=",".join(PEERS), help="separated by commas (default: %(default)s)")
-    add("--seeds", type=_at_least_one, default=8, help="seeds, the first of them --seed (default: 8)")
-    add("--seed", type=int, help="in place of the config's run.seed")
-    add("--jobs", type=_at_least_one, default=1, help="runs at once (default: 1)")
+    add("--seeds", type=_at_least_one, default=8, help="number of seeds, starting at --seed (default: 8)")
+    add("--seed", type=int, help="first seed (default: the config's run.seed)")
+    add("--jobs", type=_at_least_one, default=1, help="concurrent runs (default: 1)")
     add("--runs-dir", type=Path, default=Path("checkpoints"), metavar="DIR", help="default: %(default)s")
     add("--ray-python", default=sys.executable, metavar="PYTHON", help="Python that has Ray Tune")
     add("--optuna-python", default=sys.executable, metavar="PYTHON", help="Python that has Optuna")
     add("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="set a config key")
-    add("--against", default="", metavar="ARMS", help="arms of evodevo compare, separated by commas")
-    add("--table", action="store_true", help="run nothing, print what is there")
+    add("--against", default="", metavar="ARMS", help="arms of `evodevo compare`, separated by commas")
+    add("--table", action="store_true", help="run nothing, only print the results so far")
     return parser.parse_args(arguments)
 
 
@@ -219,12 +219,12 @@ def _run(options: argparse.Namespace) -> None:
     path = directory_of(config, options.runs_dir) / RESULTS
     records, others = read_records(path, digest_of(config))
     if others:
-        print(f"{path}: {others} lines are of another config and do not count", flush=True)
+        print(f"{path}: ignored {others} lines of another config", flush=True)
     wanted = [(peer, seed) for seed in seeds for peer in peers]
     missing = [one for one in wanted if one not in records and not options.table]
     arms = [arm for arm in options.against.split(",") if arm]
     for arm in arms:
-        plan(config, [arm], options.seeds)  # rather refused now than after hours
+        plan(config, [arm], options.seeds)  # refuse bad arms now rather than after hours
     pythons = {"ray": options.ray_python, "optuna": options.optuna_python}
     for library in dict.fromkeys(LIBRARY[peer] for peer, _ in missing):
         check_python(pythons[library], library)
@@ -251,7 +251,7 @@ def _at_least_one(text: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    sys.path.append(os.getcwd())  # where a user's own strategy is
+    sys.path.append(os.getcwd())  # for a user's strategy
     try:
         _run(_options(arguments))
     except UsageError as why:
@@ -262,5 +262,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # peers are ended, too
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # ends the peers, too
     main()

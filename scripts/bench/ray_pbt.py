@@ -3,11 +3,11 @@
     python ray_pbt.py POPULATION GENERATIONS SEED
 
 overhead.py runs this with the Python of a virtual environment that has `ray[tune]`. The settings favour Ray:
-actors are reused, results are not logged to CSV, JSON or TensorBoard, checkpoints are neither flushed to disk
-nor deleted (PBT fails if few are kept). The clock runs from the first result of the last process to start (in
-practice one process serves nearly all trials after the first round) to the last result, so start-up and
-shutdown do not count. An exploit sets a trial back, so there are more results than population x generations;
-the mean is over all of them.
+actors are reused, results are not logged to CSV, JSON or TensorBoard, and checkpoints are neither flushed to
+disk nor deleted (PBT fails if few are kept). The clock runs from the first result of the last process to
+start (in practice one process serves nearly all trials after the first round) to the last result, which
+excludes start-up and shutdown. An exploit sets a trial back, so there are more results than population x
+generations; the mean is over all of them.
 """
 
 import json
@@ -33,7 +33,7 @@ CPUS = 2
 
 
 class Nothing(tune.Trainable):
-    """The counterpart of no_work.Nothing: the metric depends on the hyperparameters only."""
+    """The counterpart of no_work.Nothing: the metric depends only on the hyperparameters."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self.config = config
@@ -53,7 +53,7 @@ class Nothing(tune.Trainable):
 
 
 class Clock(tune.Callback):
-    """Record the time of each result and the process that it came from."""
+    """Records the time of each result and the process that it came from."""
 
     def __init__(self) -> None:
         self.results: list[tuple[float, int]] = []

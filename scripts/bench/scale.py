@@ -5,15 +5,15 @@
 search   CPU microseconds and wall microseconds per member-epoch of a whole search, for each of `--searches`
          (STRATEGY:PACE, pools of 8) and each of `--shapes` (POPULATIONxGENERATIONS/WORKERS, with @N if N
          workers train each member together), and the ratio to the first shape; also the longest time for
-         which the event loop did nothing else, and the process's memory per member
-journal  seconds in which a journal of a million records is read, and the memory of its history per member
-page     seconds for history.csv, for a first and a later look at the status, for the picture of a large
-         search, and what a browser is sent
+         which the event loop was blocked, and the process's memory per member
+journal  seconds to read a journal of a million records, and the memory of its history per member
+page     seconds for history.csv, for the first and a later refresh of a view, and for the picture of a large
+         search, and the bytes sent to a browser
 
 The controller, its journal with each fsync, pacing, packing, the pool and the roster of workers are the real
-ones. Simulated are the workers: `--together` outcomes arrive at a time, each claims 60 s of training. Not
-included are Dask itself (one task and one message per member) and checkpoint files: none is written, so each
-that is deleted costs one `unlink` that finds nothing. Each measurement is made in a process of its own.
+ones. The workers are simulated: `--together` outcomes arrive at a time, and each claims 60 s of training. Not
+included are Dask itself (one task and one message per member) and checkpoint files: since none is written,
+each deletion is an `unlink` of a missing file. Each measurement is made in a fresh process.
 """
 
 import argparse
@@ -59,7 +59,7 @@ from evodevo.versions import own_versions
 POOL = 8
 TICK_S = 0.005
 SECONDS = {"wait": 0.0312, "load": 0.0218, "train": 57.8139, "eval": 2.1453, "save": 0.0082}
-"""What every attempt says of its time; with epochs as long as this each member is a task of its own."""
+"""The seconds that each attempt reports; epochs of this length make each member a separate task."""
 SHA256 = "0f1e2d3c4b5a6978" * 4
 
 
@@ -79,10 +79,10 @@ class Shape:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a search cost.
+    """The costs of a search.
 
     `cpu_us` and `wall_us` are per member-epoch, `bytes` is the growth of the process's peak memory per
-    member, and `stall_ms` the longest time for which the event loop was kept from everything else.
+    member, and `stall_ms` the longest time for which the event loop was blocked.
     """
 
     cpu_us: float
@@ -92,7 +92,7 @@ class Cost:
 
 
 def config_of(search: str, shape: Shape, seed: int = 0) -> RunConfig:
-    """Return the config of a search, STRATEGY:PACE, of a workload that does nothing."""
+    """Return the config of a search, given as STRATEGY:PACE, over a workload that does nothing."""
     strategy, _, pace = search.partition(":")
     config = no_work_config("scale", "Nothing", shape.population, shape.generations)
     config["run"]["seed"] = seed
@@ -104,9 +104,9 @@ def config_of(search: str, shape: Shape, seed: int = 0) -> RunConfig:
 
 
 class Simulation:
-    """Workers of one run that have their outcomes at once; a `Caller` of the controller.
+    """Workers of one run whose outcomes are there at once; a `Caller` of the controller.
 
-    `together` outcomes arrive each time that the controller has dealt with what came before.
+    `together` outcomes arrive each time the controller has handled the previous ones.
     """
 
     def __init__(self, workers: int, together: int) -> None:
@@ -114,7 +114,7 @@ class Simulation:
         self.pool = Pool()
         self.together = together
         self.began = self.ended = (0.0, 0.0)
-        """CPU and wall seconds at the first birth, and after the last outcome."""
+        """CPU and wall clock at the first birth, and after the last outcome."""
         self.stall_s = 0.0
         about = {"problem": None, "device": "cpu", "ends_at": None, "versions": own_versions()}
         for number in range(workers):
@@ -132,7 +132,7 @@ class Simulation:
         return SimulatedCrew(self, run, inbox, at_once)
 
     def _tick(self, loop: asyncio.AbstractEventLoop, before: float) -> None:
-        """See every few milliseconds how much CPU time has gone by meanwhile."""
+        """Record the most CPU time between two ticks, which are a few milliseconds apart."""
         now = time.process_time()
         self.stall_s = max(self.stall_s, now - before)
         if self.ended == (0.0, 0.0):
@@ -140,7 +140,7 @@ class Simulation:
 
 
 class SimulatedCrew:
-    """The run's share of the simulated workers: as the dispatcher's, without Dask."""
+    """The run's share of the simulated workers, like the dispatcher's but without Dask."""
 
     def __init__(self, simulation: Simulation, run: str, inbox: Inbox, at_once: int) -> None:
         self._simulation = simulation
@@ -190,7 +190,7 @@ class SimulatedCrew:
 
 
 def outcome_of(stem: str, hyperparameters: Mapping[str, Any]) -> Outcome:
-    """Return an outcome as a worker reports it; its checkpoint is a name without a file."""
+    """Return an outcome as a worker reports it; its checkpoint file does not exist."""
     fom = sum((hyperparameters[name] - 0.5) ** 2 for name in ("a", "b", "c"))
     crc = zlib.crc32(stem.encode())
     ref = CheckpointRef(f"{stem}-{crc:012x}.safetensors", 178_110, f"{crc:08x}{SHA256[8:]}")
@@ -215,7 +215,7 @@ def cost_of(directory: Path, search: str, shape: Shape, together: int, seed: int
 
 
 def write_journal(directory: Path, records: int, population: int, at_once: int) -> int:
-    """Make a run with a journal of so many records, or a few more; return how many there are.
+    """Create a run with a journal of about `records` records; return the exact number.
 
     Members are born `at_once` at a time, a whole generation (as in the pace `generations`) or fewer, and
     their outcomes follow.
@@ -233,7 +233,7 @@ def write_journal(directory: Path, records: int, population: int, at_once: int) 
 
 
 def _records(strategy: Any, population: int, generations: int, at_once: int) -> Iterator[dict[str, Any]]:
-    """A controller's records: births of a parent each in the generation before, and outcomes."""
+    """Yield a controller's records: births with parents in the previous generation, and outcomes."""
     yield {"kind": "controller", "format": 2, "retry": [], "host": "simulated"}
     founders = [strategy.founder(0, slot) for slot in range(population)]
     for generation in range(generations):
@@ -264,7 +264,7 @@ def reading_of(directory: Path) -> dict[str, float]:
 
 
 def page_of(directory: Path) -> dict[str, float]:
-    """Look at a run as a viewer does; return CPU seconds, rows that are drawn, and bytes that are sent."""
+    """View a run as the page does; return the CPU seconds, the rows drawn, and the megabytes sent."""
     from bokeh.core.json_encoder import serialize_json
     from bokeh.document import Document
 
@@ -289,21 +289,21 @@ def page_of(directory: Path) -> dict[str, float]:
 
 
 def timed(function: Callable[[], Any]) -> tuple[float, Any]:
-    """Return the CPU seconds that a call takes, and its result."""
+    """Call a function; return the CPU seconds that it takes, and its result."""
     began = time.process_time()
     result = function()
     return time.process_time() - began, result
 
 
 def apart(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function of this module in a new process, whose memory holds nothing else."""
+    """Call a function of this module in a fresh process, whose memory holds nothing else."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(function, *arguments).result()
 
 
 def growth(costs: Mapping[Shape, Sequence[float]]) -> dict[Shape, list[float]]:
-    """Divide each shape's costs, run by run, by those of the first."""
+    """Divide each shape's costs, run by run, by those of the first shape."""
     first, *others = costs
     return {shape: ratios(costs[shape], costs[first]) for shape in others}
 
@@ -404,8 +404,12 @@ def main() -> None:
     parser.add_argument(
         "--together", type=int, default=10, help="outcomes that arrive at a time (default: %(default)s)"
     )
-    parser.add_argument("--records", type=int, default=1_000_000, help="of the journal that is read")
-    parser.add_argument("--population", type=int, default=10_000, help="of the journal and of the page")
+    parser.add_argument(
+        "--records", type=int, default=1_000_000, help="records of the journal (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--population", type=int, default=10_000, help="members per generation (default: %(default)s)"
+    )
     options = parser.parse_args()
     with runs_directory(options.dir) as runs_dir:
         log = Log(options.out, **{"a durable write": f"{durable_write_ms(runs_dir):.2f} ms"})

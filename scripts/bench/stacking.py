@@ -1,13 +1,13 @@
-"""Measure what a step of training costs a member: one network after the other, and K of them stacked.
+"""Measure the time of a training step per member: networks one by one, and K of them stacked.
 
     python scripts/bench/stacking.py [--runs 5] [--members 1 4 16] [--steps 10] [--threads 1] [--device cpu]
         [--bfloat16] [--out stacking.jsonl]
 
-LeNet (28 x 28, batches of 50), ResNet-8 and CapsNet (16 x 16, batches of 32) on random images: the forward
-pass, the backward pass and a step of SGD with momentum, without graphs or a compiler. By turns in each run:
-one by one, in the layout that the workload has; stacked; stacked in channels_last. Printed are milliseconds
-per member-step and, run by run, their ratio to one by one. On the CPU these are of CPU time, so that other
-load matters little; on a GPU, of the time until it is done.
+A step is the forward pass, the backward pass and a step of SGD with momentum of LeNet (28 x 28, batches of
+50), ResNet-8 or CapsNet (16 x 16, batches of 32) on random images, without graphs or a compiler. Each run
+measures in turn: one by one, in the workload's layout; stacked; stacked in channels_last. Print milliseconds
+per member-step and, run by run, their ratio to one by one. On the CPU they are CPU time, which other load
+affects little; on a GPU, wall time including synchronization.
 """
 
 import time
@@ -31,7 +31,7 @@ class Case(NamedTuple):
     model: Callable[[], nn.Module]
     shape: tuple[int, int, int, int]
     layout: torch.memory_format
-    """Of the workload's own batches."""
+    """The layout of the workload's batches."""
 
 
 CASES = {
@@ -42,7 +42,7 @@ CASES = {
 
 
 class Alone:
-    """Networks that make their steps one after the other."""
+    """Networks that are trained one after the other."""
 
     def __init__(self, case: Case, models: Sequence[nn.Module]) -> None:
         self.models, self.layout = models, case.layout
@@ -60,7 +60,7 @@ class Alone:
 
 
 class Together:
-    """The same networks as one module."""
+    """The same networks stacked in one module."""
 
     def __init__(self, models: Sequence[nn.Module], last: bool) -> None:
         self.model = channels_last(stacked_from(models), last)
@@ -80,7 +80,7 @@ def optimizer(model: nn.Module) -> torch.optim.Optimizer:
 
 
 def seconds(case: Case, kind: str, count: int, steps: int, device: torch.device, bfloat16: bool) -> float:
-    """Return the seconds per member and step."""
+    """Return the seconds per member-step."""
     torch.manual_seed(0)
     models = [case.model().to(device) for _ in range(count)]
     images = torch.randn(count, *case.shape, device=device)
@@ -104,7 +104,7 @@ def now(device: torch.device) -> float:
 def main() -> None:
     parser = parser_for(__doc__)
     parser.add_argument("--members", type=int, nargs="+", default=[1, 4, 16], help="(default: 1 4 16)")
-    parser.add_argument("--steps", type=int, default=10, help="that are timed (default: 10)")
+    parser.add_argument("--steps", type=int, default=10, help="steps to time (default: 10)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--bfloat16", action="store_true", help="autocast, as on a GPU")

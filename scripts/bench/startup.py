@@ -1,10 +1,10 @@
-"""What it takes to start and to end: wall and CPU seconds of commands that have next to nothing to do.
+"""Measure start-up and shutdown: wall and CPU seconds of commands with almost no work.
 
     python scripts/bench/startup.py [--runs 5] [--beside DIR ...]
 
-`evodevo --help`, and `launch` of two members for one epoch without a batch on two workers. CPU seconds are
-those of all descendants, which become children of this process when their parents are gone. DIR is another
-checkout, whose commands run by turns with those of this one.
+The commands are `evodevo --help`, and `launch` of two members for one empty epoch on two workers. CPU seconds
+include all descendants, which become children of this process when their parents end. Each DIR is another
+checkout, whose commands run alternately with those of this one.
 """
 
 import argparse
@@ -62,7 +62,7 @@ COMMANDS = {"--help": ["--help"], "launch": ["launch", "idle.yaml", "--no-progre
 
 
 def seconds(checkout: Path, arguments: Sequence[str]) -> tuple[float, float]:
-    """Wall and CPU seconds of a command of the checkout, in a new directory with the workload in it."""
+    """Return the wall and CPU seconds of a command of the checkout, run in a new directory."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory, "idle.py").write_text(WORKLOAD)
         Path(directory, "idle.yaml").write_text(CONFIG)

@@ -1,13 +1,13 @@
 #!/usr/bin/env python
-"""Check what this repository does on a GPU, in under 8 minutes, without a network.
+"""Check and measure this repository on a GPU, in under 8 minutes, without a network.
 
     python scripts/gpu/checkup.py [--out DIR] [--parts NAME,...] [--cpu]
 
-Run it on a machine with Python 3.12, torch and a GPU, with scripts/gpu/packed as scripts/gpu/pack.sh made it.
-Each part is a process with a time limit, and one that fails leaves the others. DIR ($OUT, or checkup-results)
-receives results.jsonl, a line for each finding as it is made and one for the end of each part; results.md,
-the same as tables; and log.txt, what the parts printed. Exit status: 0 every part is done; 1 one is not; 2
-bad usage; 130 interrupted.
+It needs Python 3.12, torch, a GPU, and scripts/gpu/packed, made by scripts/gpu/pack.sh. Each part is a
+process with a time limit; if one fails, the others still run. DIR (default: $OUT, or checkup-results)
+receives results.jsonl, with a line per finding and one for the end of each part; results.md, the same as
+tables; and log.txt, the output of the parts. Exit status: 0 if all parts are done, 1 if one is not, 2 for
+bad usage, 130 if interrupted.
 """
 
 import argparse
@@ -30,18 +30,18 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 PACKED = HERE / "packed"
 TOTAL_S = 470.0
-"""Of the whole; a part gets no more than what is left of it."""
+"""Time limit of the whole checkup; the limit of a part is at most what is left of it."""
 TAG = "CHECKUP_TAG"
-"""Variable that every process of a checkup inherits, by which those that outlive their part are found."""
+"""Environment variable of all processes of a checkup, by which those that outlive their part are found."""
 GRACE_S = 5.0
-"""Between a polite and an impolite end."""
+"""Seconds between SIGTERM and SIGKILL."""
 
 
 @dataclass(frozen=True)
 class Part:
     name: str
     command: tuple[str, ...]
-    """A script of `parts/`, and its arguments."""
+    """A script in `parts/` and its arguments."""
     limit_s: float
 
 
@@ -57,7 +57,7 @@ PARTS = (
     Part("epochs-nmt", ("epochs.py", "nmt"), 30),
     Part("epochs-detector", ("epochs.py", "detector"), 30),
     Part("twice", ("twice.py",), 90),
-    Part("population", ("population.py",), TOTAL_S),  # as long as there is time
+    Part("population", ("population.py",), TOTAL_S),  # uses the time that is left
 )
 ALWAYS = ("machine", "install", "unpack")
 
@@ -79,7 +79,7 @@ class Results:
         self.tables.write_text(as_tables(self.read()), encoding="utf-8")
 
     def read(self) -> list[dict[str, Any]]:
-        """Return all findings; a line that a killed part left unfinished is not one."""
+        """Return all findings, without a line that a killed part left unfinished."""
         found = []
         for line in self.lines.read_text(encoding="utf-8").splitlines():
             with contextlib.suppress(json.JSONDecodeError):
@@ -88,7 +88,7 @@ class Results:
 
 
 def as_tables(results: Sequence[dict[str, Any]]) -> str:
-    """Return the results as Markdown: a heading for each part, and a table of its findings."""
+    """Return the results as Markdown, with a heading and a table for each part."""
     text = []
     for part in dict.fromkeys(one["part"] for one in results):
         own = [one for one in results if one["part"] == part]
@@ -115,7 +115,7 @@ def _cell(value: Any) -> str:
 def carry_out(
     part: Part, command: Sequence[str], limit_s: float, results: Results, env: dict[str, str]
 ) -> bool:
-    """Run a part for as long as `limit_s`, and add how it ended to the results; return whether it is done."""
+    """Run a part for at most `limit_s` and add its status to the results; return whether it is done."""
     began = time.monotonic()
     with open(results.log, "a+b") as log:
         log.write(f"\n=== {part.name}\n".encode())
@@ -145,7 +145,7 @@ def carry_out(
 
 
 def end(process: subprocess.Popen[bytes], tag: str) -> None:
-    """End a part with all its descendants, those with process groups of their own among them."""
+    """End a part and all its descendants, including those in other process groups."""
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
@@ -155,15 +155,16 @@ def end(process: subprocess.Popen[bytes], tag: str) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     for environment in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):  # it ended meanwhile, or is another user's
+        with contextlib.suppress(OSError):  # the process ended meanwhile, or belongs to another user
             if f"{TAG}={tag}".encode() in environment.read_bytes().split(b"\0"):
                 os.kill(int(environment.parent.name), signal.SIGKILL)
 
 
 def chosen(names: str | None) -> list[Part]:
-    """Return the parts of a list as `tests,epochs`, and those that always run; `epochs` are all of them.
+    """Return the parts named in a list such as `tests,epochs`, and those that always run.
 
-    Raises `ValueError` for a name that no part has.
+    A name also selects the parts that it begins: `epochs` is `epochs-nmt` and `epochs-detector`. Raises
+    `ValueError` for an unknown name.
     """
     if names is None:
         return list(PARTS)
@@ -172,7 +173,7 @@ def chosen(names: str | None) -> list[Part]:
         own = {part.name for part in PARTS if part.name == name or part.name.startswith(f"{name}-")}
         if not own:
             raise ValueError(
-                f"--parts: no part {name!r}; there are {', '.join(part.name for part in PARTS)}, and epochs"
+                f"--parts: unknown part {name!r}; available: {', '.join(part.name for part in PARTS)}"
             )
         wanted |= own
     return [part for part in PARTS if part.name in wanted or part.name in ALWAYS]
@@ -182,10 +183,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", metavar="DIR", type=Path, help="Where the results go.")
-    parser.add_argument("--parts", metavar="NAME,...", help="Only these parts.")
-    parser.add_argument("--data", metavar="DIR", type=Path, help="Unpacked data sets.")
-    parser.add_argument("--cpu", action="store_true", help="A tiny version of every part, without a GPU.")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="Directory for the results.")
+    parser.add_argument("--parts", metavar="NAME,...", help="Run only these parts.")
+    parser.add_argument("--data", metavar="DIR", type=Path, help="Directory of unpacked data sets.")
+    parser.add_argument("--cpu", action="store_true", help="Run a tiny version of each part without a GPU.")
     given = parser.parse_args(arguments)
     try:
         parts = chosen(given.parts)
@@ -197,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if results.lines.exists():
         parser.error(f"{results.lines} exists: give another --out")
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the part at work is ended, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the current part is ended
     work = Path(tempfile.mkdtemp(prefix="checkup-"))
     try:
         return check_up(parts, results, work, given.data, given.cpu)

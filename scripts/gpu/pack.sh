@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Collect into scripts/gpu/packed what scripts/gpu/checkup.py needs on a machine without a network:
+# Collect in scripts/gpu/packed what scripts/gpu/checkup.py needs on a machine without a network:
 #
 #     scripts/gpu/pack.sh [DATA]
 #
-# DATA (../shared/data) is a directory with prepare.py and the archived data sets. The wheels are for Python 3.12
-# on x86-64, in the versions of constraints.txt; numpy, matplotlib, pillow and torch have to be on the machine.
-# PYTHON (python3) is the interpreter whose pip downloads them.
+# DATA (default: ../shared/data) is a directory with prepare.py and the archived data sets. The wheels are for Python
+# 3.12 on x86-64, in the versions of constraints.txt; the machine must have numpy, matplotlib, pillow and torch.
+# PYTHON (default: python3) is the interpreter whose pip downloads the wheels.
 set -euo pipefail
 root=$(realpath "$(dirname "$0")/../..")
 data=$(realpath -m "${1:-$root/../shared/data}")
@@ -17,7 +17,7 @@ part=$packed.part
 
 needed=(annotated_types bokeh dask distributed kornia kornia_rs locket partd pycocotools pydantic pydantic_core tblib
     tornado typing_inspection xyzservices zict)
-# Images with torch usually have these; checkup.py installs those that are missing.
+# Images with torch usually contain these; checkup.py installs the missing ones.
 likely_there=(click cloudpickle colorama fsspec iniconfig jinja2 markupsafe msgpack packaging
     pluggy portalocker psutil pytest pytest-timeout pyyaml sacrebleu safetensors sortedcontainers tabulate toolz
     typing_extensions urllib3)

@@ -31,7 +31,7 @@ def test_ranges_and_choices_become_loci() -> None:
         "h1": {"type": "int", "low": 4, "high": 64, "initial": 16},
         "optimizer": {"type": "choice", "choices": ["Adam", "Nadam"], "initial": "Adam"},
     }
-    assert params(["--w", 3, (1, 5.0)]).loci["w"]["type"] == "float", "one bound is no whole number"
+    assert params(["--w", 3, (1, 5.0)]).loci["w"]["type"] == "float", "one bound is not an integer"
 
 
 def test_an_initial_value_outside_the_choices_is_one_of_them_and_long_tuples_are_choices() -> None:

@@ -1,4 +1,4 @@
-"""Playing generations against a strategy: what came of births, without training anything."""
+"""Play generations of a strategy without training: members get the foms that a test gives them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ def make(
 
 
 def evaluated(generation: int, births: Sequence[Birth], foms: Sequence[float | None]) -> list[Member]:
-    """What came of the births; the member of generation 3, slot 4, is called g3s4."""
+    """Return the members of some births; the one of generation 3, slot 4, is called g3s4."""
     return [
         Member(f"g{generation}s{slot}", generation, slot, birth, fom)
         for slot, (birth, fom) in enumerate(zip(births, foms, strict=True))
@@ -35,14 +35,14 @@ def evaluated(generation: int, births: Sequence[Birth], foms: Sequence[float | N
 
 
 def ask(strategy: Strategy, generation: int, members: Sequence[Member] = ()) -> list[Birth]:
-    """The births of a generation: founders, or the children of the members of the one before, by slot."""
+    """Return the births of a generation by slot: founders, or children of the previous members."""
     if generation == 0:
         return [strategy.founder(0, slot) for slot in range(strategy.population)]
     return [child_at(strategy, generation, slot, members) for slot in range(strategy.population)]
 
 
 def child_at(strategy: Strategy, generation: int, slot: int, members: Sequence[Member]) -> Birth:
-    """The birth at one slot, from those members of the generation before that it needs."""
+    """Return the birth at a slot, given the previous generation's members that it needs."""
     needs = strategy.needs(generation, slot)
     needed = range(len(members)) if needs is None else needs
     parents = strategy.evaluated([members[at] for at in needed])
@@ -50,7 +50,7 @@ def child_at(strategy: Strategy, generation: int, slot: int, members: Sequence[M
 
 
 def play(strategy: Strategy, foms: Sequence[Sequence[float | None]]) -> list[list[Member]]:
-    """Generation after generation, born and given these foms."""
+    """Yield generations of births that get these foms."""
     history: list[list[Member]] = []
     for generation, own in enumerate(foms):
         births = ask(strategy, generation, history[-1] if history else ())
@@ -61,7 +61,7 @@ def play(strategy: Strategy, foms: Sequence[Sequence[float | None]]) -> list[lis
 def children_of(
     strategy: Strategy, genomes: Sequence[Mapping[str, Value]], foms: Sequence[float | None], times: int
 ) -> Iterator[list[Birth]]:
-    """A generation born from the same parents, over and over again: `times` generations of children."""
+    """Return `times` generations of children of the same parents."""
     for generation in range(1, times + 1):
         parents = evaluated(generation - 1, [Birth(genome) for genome in genomes], foms)
         yield ask(strategy, generation, parents)

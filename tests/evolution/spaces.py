@@ -24,7 +24,7 @@ values = scalars | st.lists(scalars, max_size=3)
 
 
 def locus(type: str, **fields: Any) -> Any:
-    """A locus as a config gives it."""
+    """Return the locus of a config's fields."""
     return LOCUS.validate_python({"type": type, **fields})
 
 
@@ -33,14 +33,14 @@ def space_of(**loci: dict[str, Any]) -> Space:
 
 
 def line(count: int, low: float = 1e-9, high: float = 1e9, initial: float = 1.0) -> Space:
-    """`count` equal float loci named 0, 1, 2 ..., on a logarithmic scale where the bounds have one."""
+    """`count` equal float loci named 0, 1, 2 ..., on a logarithmic scale if the bounds have one."""
     scale = "log" if low > 0 else "linear"
     one = {"type": "float", "low": low, "high": high, "initial": initial, "scale": scale}
     return space_of(**{str(i): one for i in range(count)})
 
 
 def is_legal(a_locus: Any, value: Value) -> bool:
-    """Whether the locus can have `value`, judged without the code under test; a subtype is not the type."""
+    """Return whether a locus allows `value`, without the code under test; subtypes are not allowed."""
     if a_locus.type == "fixed":
         return identical(value, a_locus.value)
     if a_locus.type == "choice":
@@ -50,7 +50,7 @@ def is_legal(a_locus: Any, value: Value) -> bool:
 
 
 def identical(one: Any, other: Any) -> bool:
-    """Equal in type, value and (for mappings) order."""
+    """Return whether two values are equal in type, value and (for mappings) order."""
     return repr(one) == repr(other)
 
 
@@ -61,21 +61,21 @@ def assert_legal(a_space: Space, genome: Mapping[str, Value]) -> None:
 
 
 def assert_rate(hits: float, trials: int, expected: float, deviations: float = 4.0) -> None:
-    """`hits` of `trials` are as many as a probability of `expected` gives, to that many deviations."""
+    """Assert that `hits` of `trials` fit a probability of `expected`, within some standard deviations."""
     deviation = math.sqrt(expected * (1 - expected) / trials)
     away = (hits / trials - expected) / deviation
     assert abs(away) <= deviations, f"{hits / trials:.4f} is {away:+.1f} deviations from {expected:.4f}"
 
 
 def assert_mean(sample: Any, expected: float, deviation: float, deviations: float = 4.0) -> None:
-    """The mean of `sample` is `expected`, to that many deviations of a mean (one value's: `deviation`)."""
+    """Assert that the mean of `sample` is `expected`, within some standard errors of the mean."""
     away = (np.mean(sample) - expected) / (deviation / math.sqrt(len(sample)))
     assert abs(away) <= deviations, f"mean {np.mean(sample)} is {away:+.1f} deviations from {expected}"
 
 
 @st.composite
 def bounds(draw: st.DrawFn) -> dict[str, Any]:
-    """The fields of a numeric locus; bounds may be negative, touch zero or be neighbours."""
+    """Draw the fields of a numeric locus; bounds may be negative, touch zero or be neighbours."""
     ends: st.SearchStrategy[Any]
     type_, scale = draw(st.sampled_from(["float", "int"])), draw(st.sampled_from(["linear", "log"]))
     if type_ == "int":
@@ -98,7 +98,7 @@ def _key(value: Any) -> Any:
 
 @st.composite
 def loci(draw: st.DrawFn, when: Mapping[str, Any] | None = None) -> Any:
-    """Any locus, with a legal initial value."""
+    """Draw a locus with a legal initial value."""
     type_ = draw(st.sampled_from(["number", "number", "choice", "bool", "fixed"]))
     fields: dict[str, Any] = {"type": type_, "when": dict(when or {})}
     if type_ == "number":
@@ -111,7 +111,7 @@ def loci(draw: st.DrawFn, when: Mapping[str, Any] | None = None) -> Any:
 
 
 def legal_values(a_locus: Any) -> st.SearchStrategy[Any]:
-    """Any value the locus can have, the bounds and zero more often than others."""
+    """Draw a legal value of the locus, the bounds and zero more often than others."""
     if a_locus.type == "fixed":
         return st.just(a_locus.value)
     if a_locus.type == "choice":
@@ -129,7 +129,7 @@ def legal_values(a_locus: Any) -> st.SearchStrategy[Any]:
 
 @st.composite
 def spaces(draw: st.DrawFn) -> Space:
-    """One to six loci; some count only under conditions, which may name later loci and form chains."""
+    """Draw one to six loci; some have conditions, which may name later loci and form chains."""
     names = draw(st.lists(st.text(min_size=1, max_size=4), min_size=1, max_size=6, unique=True))
     made: dict[str, Any] = {}
     for name in names:
@@ -142,6 +142,6 @@ def spaces(draw: st.DrawFn) -> Space:
 
 
 def genomes(a_space: Space) -> st.SearchStrategy[dict[str, Value]]:
-    """Any genome of the space, its loci in the order of the space."""
+    """Draw a genome of the space, with its loci in the space's order."""
     any_values = st.tuples(*(legal_values(a_locus) for a_locus in a_space.loci.values()))
     return any_values.map(lambda drawn: dict(zip(a_space.loci, drawn, strict=True)))

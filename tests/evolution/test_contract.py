@@ -69,7 +69,7 @@ class Adopted(TriParent):
 
 
 class Counting(TriParent):
-    """Draws from a generator that goes on from call to call."""
+    """Draws from a generator whose state persists between calls."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -80,7 +80,7 @@ class Counting(TriParent):
 
 
 class Restless(TriParent):
-    """Each object has something of its own."""
+    """Gives each object a different number."""
 
     numbers = itertools.count()
 

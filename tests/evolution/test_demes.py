@@ -1,4 +1,4 @@
-"""Demes: the grid, who migrates whither, and that each deme's strategy sees its own members and migrants."""
+"""Demes: the grid, migration, and that each deme's strategy sees its own members and migrants."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -96,7 +96,7 @@ def test_with_mating_pools_a_deme_draws_them_among_its_own() -> None:
 
 
 class Watched(Strategy):
-    """Children are copies of the best of those whom it sees; remembers nothing."""
+    """Children are copies of the best member shown; it keeps no state."""
 
     Options = CommonOptions
     seen: ClassVar[list[tuple[int, int, list[tuple[int, str]]]]] = []
@@ -121,7 +121,7 @@ def test_a_strategy_sees_its_own_deme_and_migrants_in_the_places_of_the_worst() 
     assert Watched.seen[3] == (3, 0, [(0, "g2s3"), (1, "g2s4"), (2, "g2s5")])
 
 
-def test_each_deme_has_founders_and_options_of_its_own() -> None:
+def test_each_deme_has_its_own_founders_and_options() -> None:
     own = {2: {"mutation_step": 0.9}, "5": {"sigma": 1.0}}
     strategy = demes_of({**GRID, "options": own}, 24, options={"initial": "random"})
     steps = [one.options.mutation_step for one in strategy.strategies]  # type: ignore[attr-defined]

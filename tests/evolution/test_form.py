@@ -1,4 +1,4 @@
-"""A strategy's class that has not the form of one is refused with what would be right, before it is asked."""
+"""A malformed strategy class is refused, with the correct form, before it is used."""
 
 from typing import Any
 

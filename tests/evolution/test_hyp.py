@@ -158,7 +158,7 @@ def test_where_an_unknown_name_resembles_none_all_are_named_once() -> None:
 
 
 @pytest.mark.parametrize("value", ["much", "0.1x", True, [0.1], {}, float("nan"), -float("inf"), 10**400])
-def test_a_value_that_is_no_finite_number_is_told(value: Any) -> None:
+def test_a_value_that_is_not_a_finite_number_is_reported(value: Any) -> None:
     told = refusal(box=value)
     assert told.startswith("box: ")
     assert_golden("hyp/not-finite", told, value=repr(value))
@@ -192,7 +192,7 @@ def test_the_detectors_recipe_takes_every_value_within_the_bounds(end: str) -> N
 
 
 def test_what_the_recipe_has_where_nothing_is_said_is_within_the_bounds() -> None:
-    """But for the number of anchors, of which 0 says that it is none of evolution's business."""
+    """Except the number of anchors, where 0 excludes it from evolution."""
     outside = {
         name for name, value in recipe.DEFAULTS.items() if not KNOWN[name].low <= value <= KNOWN[name].high
     }

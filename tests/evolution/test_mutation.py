@@ -42,7 +42,7 @@ OPERATORS: list[Callable[..., Any]] = [four_way, log_normal_by_half, explore]
 
 
 def changes(rate: float, trials: int) -> np.ndarray:
-    """float (trials, LOCI): relative change of each value, 0 where it did not mutate."""
+    """float (trials, LOCI): relative change of each value, 0 if it did not mutate."""
     wide, rng = line(LOCI), np.random.default_rng(5)
     start = dict.fromkeys(wide.loci, 100.0)
     children = [four_way(wide, start, rate, rng) for _ in range(trials)]
@@ -105,7 +105,7 @@ def test_all_but_constants_change_also_a_locus_that_does_not_count(operator: Cal
         epochs={"type": "fixed", "value": 90},
     )
     genome = {"optimizer": "adam", "momentum": 0.5, "layers": 3, "nesterov": True, "epochs": 90}
-    rate = 0.0 if operator is explore else 1.0  # for explore: the probability to draw anew
+    rate = 0.0 if operator is explore else 1.0  # for explore: the probability of a new draw
     rng = np.random.default_rng(0)
     children = [
         operator(mixed, genome, rate, rng) for _ in range(1 if operator is not log_normal_by_half else 20)

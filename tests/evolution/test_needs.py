@@ -140,7 +140,7 @@ def test_who_needs_only_its_own_slot_has_no_pools_and_who_starts_from_scratch_ha
 
 
 @each_name
-def test_every_life_goes_on_to_its_last_leg_unless_a_strategy_says_otherwise(name: str) -> None:
+def test_every_life_continues_to_its_last_leg_unless_a_strategy_says_otherwise(name: str) -> None:
     strategy = strategy_of(name)
     member = Member("g0s0", 0, 0, strategy.founder(0, 0), 1.0)
     assert all(strategy.judge(member, leg) for leg in range(5))

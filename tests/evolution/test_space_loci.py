@@ -1,4 +1,4 @@
-"""The loci, each by itself: bounds, types, sampling, neighbourhoods and steps."""
+"""Single loci: bounds, types, sampling, neighbourhoods and steps."""
 
 import math
 from typing import Any
@@ -218,7 +218,7 @@ def test_lists_are_the_same_by_the_types_and_values_in_them() -> None:
 
 
 @pytest.mark.parametrize("value", [{"a": 1}, [{"a": 1}], [math.nan], [[math.inf]], (64, 64)])
-def test_a_choice_that_is_no_plain_value_and_no_list_of_them_is_refused(value: Any) -> None:
+def test_a_choice_that_is_neither_a_plain_value_nor_a_list_of_them_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match=r"choices\.0|choices\.1"):
         locus("choice", choices=["x", value])
 

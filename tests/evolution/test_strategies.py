@@ -165,7 +165,7 @@ def test_every_strategy_is_found_by_its_name_or_by_an_import_path() -> None:
         ("not-a-strategy", "fractions:Fraction"),
     ],
 )
-def test_what_is_no_strategy_is_refused_and_named(name: str, path: str) -> None:
+def test_what_is_not_a_strategy_is_refused_and_named(name: str, path: str) -> None:
     with raises_golden(f"strategy/find/{name}", ValueError) as raised:
         find(path)
     assert repr(path) in str(raised.value)

@@ -161,7 +161,7 @@ class Shapes(Points):
 
 
 @pytest.mark.parametrize("kind", [Waiting, Shapes])
-def test_what_a_graph_cannot_do_is_trained_eagerly_and_the_gpu_goes_on(kind: type[Points]) -> None:
+def test_what_a_graph_cannot_do_is_trained_eagerly_and_the_gpu_still_works(kind: type[Points]) -> None:
     workload = kind(momentum=0.9)
     workload.prepare(CUDA, None)
     training, losses, _ = trained(workload, {"learning_rate": 0.1})

@@ -58,7 +58,7 @@ return rows
 
 
 class Browser:
-    """A browser with a tab for each viewer; the first is there from the beginning."""
+    """A browser with a tab per viewer; the first is open from the start."""
 
     def __init__(self, driver: Any) -> None:
         self.driver = driver
@@ -79,30 +79,30 @@ class Browser:
         until(lambda: self.driver.execute_script(ready), f"{address} to be drawn")
 
     def columns(self, source: str) -> dict[str, list[Any]]:
-        """The columns of a data source as they are in the browser; empty where it is not there (yet)."""
+        """Return the columns of a data source in the browser; empty if it does not exist (yet)."""
         with contextlib.suppress(JavascriptException):
             return self.driver.execute_script(COLUMNS, source) or {}
         return {}
 
     def texts(self) -> str:
-        """All texts of the page that are not in tables or figures."""
+        """Return all texts of the page outside tables and figures."""
         found: str = self.driver.execute_script(TEXTS)
         return found
 
     def rows(self) -> list[str]:
-        """The rows of all tables as a person sees them."""
+        """Return the rows of all tables as displayed."""
         found: list[str] = self.driver.execute_script(ROWS)
         return found
 
     def ticks(self, axis_label: str) -> list[tuple[float, str]]:
-        """The values at the ticks of an axis, and how they are labelled."""
+        """Return the values and labels of an axis's ticks."""
         return [(value, text) for value, text in self.driver.execute_script(TICKS, axis_label)]
 
     def select(self, source: str, row: int) -> None:
         self.driver.execute_script(SELECT, source, row)
 
     def errors(self) -> list[str]:
-        """What the console says that is severe, since it was last asked."""
+        """Return the console's severe messages since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
 

@@ -1,4 +1,4 @@
-"""Whole clusters in processes of their own, started by the commands that the README gives."""
+"""Start whole clusters in separate processes by the commands of the README."""
 
 import contextlib
 import csv
@@ -24,7 +24,7 @@ PATIENCE_S = 180
 
 
 def until(condition: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> Any:
-    """Wait until the condition gives something true, and return that."""
+    """Wait until the condition is true, and return its value."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if found := condition():
@@ -34,7 +34,7 @@ def until(condition: Callable[[], Any], what: str, within_s: float = PATIENCE_S)
 
 
 class Processes:
-    """Processes of one test, with their output in files, and how they are ended."""
+    """The processes of a test; their output goes to files."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -43,7 +43,7 @@ class Processes:
     def start(
         self, *arguments: str, log: str, namespace: str | None = None, **environment: str
     ) -> subprocess.Popen[bytes]:
-        """Start Python with these arguments, in a network namespace where one is given."""
+        """Start Python with these arguments, in a network namespace if one is given."""
         inside = ["ip", "netns", "exec", namespace] if namespace else []
         with open(self.directory / f"{log}.log", "ab") as output:
             process = subprocess.Popen(
@@ -61,7 +61,7 @@ class Processes:
         return (self.directory / f"{name}.log").read_text()
 
     def end(self) -> None:
-        """Kill what is left, with all descendants."""
+        """Kill the remaining processes and all their descendants."""
         families = []
         for process in self._started:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -107,7 +107,7 @@ class Cluster:
 
 
 class Held:
-    """Epochs that wait while a file is there, each with a mark that it has begun."""
+    """Epochs that wait while a file exists; each leaves a mark when it begins."""
 
     def __init__(self, directory: Path) -> None:
         self.file, self.marks = directory / "hold", directory / "marks"
@@ -123,16 +123,16 @@ class Held:
             mark.unlink()
 
     def kill(self) -> None:
-        """End the processes of all these epochs, as Slurm does after KillWait where it has cgroups."""
+        """End the processes of all these epochs, as Slurm with cgroups does after KillWait."""
         for process in self.processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
 
 
 def write_config(path: Path, name: str = "digits", **changes: Any) -> Path:
-    """A small config for `digits:Digits`; `changes` are dotted keys with `__` for the dots.
+    """Write a small config for `digits:Digits`; `changes` are dotted keys with `__` for the dots.
 
-    Nobody begins from a mean, which a replay of one line could not repeat.
+    No member begins from a mean, because a replay of one line could not repeat that.
     """
     config: dict[str, Any] = {
         "run": {"name": name, "seed": 3},
@@ -162,7 +162,7 @@ def write_config(path: Path, name: str = "digits", **changes: Any) -> Path:
 
 
 def evodevo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line to its end, where the user's own module `digits` is."""
+    """Run the command line to its end, in the directory of the user's module `digits`."""
     return subprocess.run(
         [sys.executable, "-m", "evodevo", *arguments],
         cwd=HERE,
@@ -174,7 +174,7 @@ def evodevo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+    """Return an unused port of 127.0.0.1."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
@@ -182,7 +182,7 @@ def free_port() -> int:
 
 
 def untimed_history(run: Path) -> list[dict[str, str]]:
-    """history.csv of a run without the columns that may differ between equal runs."""
+    """Return a run's history.csv without the columns that may differ between equal runs."""
     return untimed(run / "history.csv")
 
 
@@ -193,13 +193,13 @@ def untimed(table: Path) -> list[dict[str, str]]:
 
 
 def history_of(run: Path) -> History:
-    """What the journal of a run says so far; empty before there is one."""
+    """Return the history of a run's journal so far; empty if there is none yet."""
     journal = run / "journal.jsonl"
     return History.of(Tail(journal).read() if journal.exists() else [])
 
 
 def run_script(name: str, *arguments: str, **environment: str) -> str:
-    """Run a bash script of this directory, whose last line is printed; end all that it started."""
+    """Run a bash script of this directory; return its output, and end all that it started."""
     script = subprocess.Popen(
         ["bash", str(HERE / name), *arguments],
         cwd=HERE,
@@ -211,7 +211,7 @@ def run_script(name: str, *arguments: str, **environment: str) -> str:
         start_new_session=True,
     )
     try:
-        # what the script leaves in the background has its output elsewhere
+        # background processes of the script write elsewhere
         told, errors = script.communicate(timeout=PATIENCE_S)
     finally:
         with contextlib.suppress(ProcessLookupError):

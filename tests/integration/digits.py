@@ -19,7 +19,7 @@ from workers.hyperparameters import Hyperparameters
 from workers.workload import Batch, Splits, Training, Workload
 
 LARGEST_OF_TRIALS = 10
-"""Seeds of members in the trial before a run begins are below this, and those of a run far above."""
+"""Upper bound of the members' seeds in the trial before a run; those of a run are far larger."""
 
 
 class Digits(Workload):
@@ -48,7 +48,7 @@ class Digits(Workload):
         self.out_of_memory_above = out_of_memory_above
 
     def rehearse(self, *given: Any) -> tuple[list[str], set[str]]:
-        """Nothing holds up the trial before a run begins, and it leaves no mark."""
+        """Rehearse without waiting and without leaving marks."""
         kept = dict(vars(self))
         self.marks, self.hold, self.pause_s = "", "", 0.0
         self.hang_above = self.out_of_memory_above = 10.0

@@ -1,4 +1,4 @@
-"""A Slurm of one's own: three nodes that are processes of this machine, in a directory, on loopback only."""
+"""A private Slurm: three nodes that are processes of this machine, in a directory, on loopback only."""
 
 import contextlib
 import os
@@ -51,14 +51,14 @@ PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=9
 
 
 class PrivateSlurm:
-    """munged, slurmctld and a slurmd for each node; commands go to it while it is there."""
+    """munged, slurmctld and a slurmd per node; while they run, Slurm's commands use them."""
 
     def __init__(self, kill_wait_s: int = 2) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # sockets need a short path
         self._kill_wait_s = kill_wait_s
 
     def start(self) -> None:
-        """Raises `RuntimeError`, with the end of its logs, where it does not come up."""
+        """Raises `RuntimeError` with the end of the logs if it does not start."""
         self.directory.chmod(0o755)  # munge wants that
         place, host, port = self.directory, socket.gethostname().split(".")[0], free_port_range(NODES + 1)
         for name in ("state", *(f"spool/n{node}" for node in range(NODES))):
@@ -93,7 +93,7 @@ class PrivateSlurm:
         return done.stdout
 
     def jobs(self, *states: str) -> list[str]:
-        """The numbers of the jobs that are waiting, running or ending, or in those states; oldest first."""
+        """Return the numbers of waiting, running or ending jobs, or of those in `states`, oldest first."""
         chosen = ["-t", ",".join(states)] if states else []
         return sorted(self.run("squeue", "-h", "-p", "main", *chosen, "-o", "%i").split(), key=int)
 
@@ -110,7 +110,7 @@ class PrivateSlurm:
 
 
 def free_port_range(count: int) -> int:
-    """The first of so many neighbouring ports of 127.0.0.1 that nobody listens on."""
+    """Return the first of `count` consecutive unused ports of 127.0.0.1."""
     while True:
         first = free_port()
         try:

@@ -1,4 +1,4 @@
-"""Where the time of a real run went, by its summary.json."""
+"""The account of a real run's seconds in its summary.json."""
 
 import json
 import os

@@ -38,7 +38,7 @@ def refused(*arguments: str) -> str:
     return finished.stderr.removeprefix("evodevo: ").rstrip()
 
 
-def test_a_run_that_goes_on_after_its_end_and_is_killed_comes_to_what_a_longer_one_comes_to(
+def test_an_extended_run_that_is_killed_comes_to_what_a_longer_one_comes_to(
     tmp_path: Path, processes: Processes
 ) -> None:
     held = Held(tmp_path)

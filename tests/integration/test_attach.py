@@ -1,4 +1,4 @@
-"""A service that joins a cluster of plain Dask, in processes of its own or in this one."""
+"""A service that attaches to a plain Dask cluster, in separate processes or in this one."""
 
 import os
 import signal

@@ -106,7 +106,7 @@ def test_a_worker_of_another_version_is_refused(
     assert "evodevo 99.0" in message
 
 
-def test_a_cluster_of_its_own_whose_workers_cannot_start_says_why(tmp_path: Path) -> None:
+def test_a_local_cluster_whose_workers_cannot_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise ImportError('no torch for this test')")
     path = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
     config = str(write_config(tmp_path))

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 ARMS = "original,tri_parent"
 
 
-def test_a_comparison_that_is_killed_is_carried_on_and_comes_to_the_same_figures(
+def test_a_killed_comparison_is_resumed_and_comes_to_the_same_figures(
     tmp_path: Path, processes: Processes
 ) -> None:
     config = write_config(tmp_path, search__population=4, search__generations=3)

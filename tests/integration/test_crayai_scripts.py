@@ -61,7 +61,9 @@ def run(directory: Path, optimizer: str, command: str = "", more: str = "") -> l
     return told.stdout.splitlines()
 
 
-def test_population_based_training_goes_on_from_checkpoints_and_logs_each_generation(tmp_path: Path) -> None:
+def test_population_based_training_continues_from_checkpoints_and_logs_each_generation(
+    tmp_path: Path,
+) -> None:
     command = f"{sys.executable} train.py --load @checkpoint/at --save @checkpoint/at"
     lines = run(tmp_path, GENETIC, command, 'checkpoint="kept"')
     summary = pd.read_csv(tmp_path / "genetic.log", sep=r"\s+")

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 
 def visible_to_each(cluster: Cluster, count: int) -> list[str]:
-    """What CUDA would see in each worker, when so many have come."""
+    """Return what CUDA would see in each worker, once `count` workers are there."""
     with Client(cluster.address, set_as_default=False) as client:
         client.wait_for_workers(count, timeout=90)
         found: dict[str, Any] = client.run(os.getenv, "CUDA_VISIBLE_DEVICES")

@@ -28,8 +28,8 @@ LOSSES = {
 }
 """What an example prints, and what guessing would give."""
 SHARES = {
-    "gradient_boosting": (f"AUC {NUMBER} on patients that the search has not seen", 0.97),
-    "scikit_learn": (f"accuracy {NUMBER} on digits that the search has not seen", 0.95),
+    "gradient_boosting": (f"AUC {NUMBER} on held-out patients", 0.97),
+    "scikit_learn": (f"accuracy {NUMBER} on held-out digits", 0.95),
 }
 """What an example prints, and what it reaches at least."""
 OTHERS = {"program"}

@@ -54,7 +54,7 @@ def test_a_run_with_too_many_failures_stops_with_the_first_traceback_and_status_
     assert history_of(tmp_path / "digits").end == "failed"
 
 
-def test_members_that_raise_or_diverge_have_fitness_0_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_members_that_raise_or_diverge_have_fitness_0_and_the_run_continues(tmp_path: Path) -> None:
     config = write_config(
         tmp_path,
         workload__options={"raise_above": 0.15, "nan_above": 0.06},
@@ -72,7 +72,7 @@ def test_members_that_raise_or_diverge_have_fitness_0_and_the_run_goes_on(tmp_pa
         assert parent is None or parent.status == "done"
 
 
-def test_an_epoch_that_hangs_is_ended_by_its_time_limit_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_an_epoch_that_hangs_is_ended_by_its_time_limit_and_the_run_continues(tmp_path: Path) -> None:
     """Its thread never looks at the clock, so the worker is restarted."""
     config = write_config(
         tmp_path,
@@ -104,7 +104,7 @@ def test_a_member_that_kills_its_workers_fails_after_as_many_as_it_may_lose_and_
             assert "was lost" in life.lost[0]
         else:
             assert life.status == "done"
-            assert len(life.lost) <= 1, "whoever was in a task with it goes alone after that"
+            assert len(life.lost) <= 1, "members that were in a task with it go alone after that"
 
 
 def test_a_member_that_kills_its_workers_harms_none_of_those_that_were_in_a_task_with_it(

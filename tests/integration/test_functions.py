@@ -158,7 +158,7 @@ def test_three_lines_run_as_a_script_without_a_guard(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["progress.png", "script.py"]
 
 
-def test_a_run_of_a_script_s_own_function_cannot_be_carried_on_elsewhere_and_says_so(tmp_path: Path) -> None:
+def test_a_run_of_a_script_s_function_cannot_be_resumed_elsewhere_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT.replace("GENERATIONS", "2").replace("NAME", "'kept'"))
     assert run(tmp_path, "script.py").returncode == 0
     summary = json.loads((tmp_path / "checkpoints" / "kept" / "summary.json").read_text())
@@ -169,7 +169,7 @@ def test_a_run_of_a_script_s_own_function_cannot_be_carried_on_elsewhere_and_say
     assert "Traceback" not in told.stderr
 
 
-def test_a_run_of_a_module_s_function_is_carried_on(tmp_path: Path) -> None:
+def test_a_run_of_a_module_s_function_is_resumed(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def f(x, y):\n    return (x - 1) ** 2 + y**2\n")
     script = SCRIPT.replace("lambda x, y: (x - 1) ** 2 + y**2", "__import__('mine').f")
     (tmp_path / "script.py").write_text(script.replace("GENERATIONS", "2").replace("NAME", "'kept'"))

@@ -59,7 +59,7 @@ def test_a_worker_that_is_unfit_for_a_run_takes_no_part_in_it_costs_no_attempt_a
     log = cluster.processes.log("scheduler")
     assert log.count("gets no work from run digits") == 1
 
-    fit.kill()  # nobody is left who could go on
+    fit.kill()  # no fit worker is left
     until(lambda: seen(cluster, "digits")["state"] == "waiting", "the run to wait")
     assert why in seen(cluster, "digits")["message"]
     hold.unlink()

@@ -1,4 +1,4 @@
-"""Scheduler and workers on hosts of their own that share a directory; a link that breaks; and TLS."""
+"""Scheduler and workers on separate hosts with a shared directory; a link that breaks; and TLS."""
 
 import contextlib
 import os
@@ -91,7 +91,7 @@ def hosts() -> Iterator[Hosts]:
 
 @dataclass
 class Distant:
-    """A cluster on two hosts. Ports are Dask's usual ones: nobody else is there."""
+    """A cluster on two hosts, with Dask's default ports, which are free there."""
 
     hosts: Hosts
     processes: Processes

@@ -11,7 +11,7 @@ from tests.integration.clusters import HERE, run_script, write_config
 pytestmark = pytest.mark.slow
 
 
-def test_without_flock_a_live_run_is_left_alone_and_a_killed_one_is_carried_on(
+def test_without_flock_a_live_run_is_left_alone_and_a_killed_one_is_resumed(
     tmp_path: Path, unused_port: int
 ) -> None:
     compiler = shutil.which("gcc")

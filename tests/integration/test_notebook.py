@@ -44,7 +44,7 @@ class Cells:
 
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> Cells:
-    """Of the notebook executed in an empty directory, its kernel restarted where it says so."""
+    """Return the notebook's cells, executed in an empty directory with the kernel restarted as tagged."""
     nbformat = pytest.importorskip("nbformat")
     for library in ("nbclient", "ipykernel", "pandas", "sklearn"):
         pytest.importorskip(library)
@@ -89,7 +89,7 @@ def test_errors_say_where_and_what_to_do(cells: Cells) -> None:
     assert re.search(r"\nRunFailed: strategy Mine: .*momentum = 1\.2.*\(in birth, .*my_search\.py:5\)$", told)
 
 
-def test_a_run_whose_fault_was_mended_is_carried_on(cells: Cells) -> None:
+def test_a_run_whose_fault_was_fixed_is_resumed(cells: Cells) -> None:
     assert DONE in cells.having("mine.resume()")
 
 
@@ -99,7 +99,7 @@ def test_a_cancelled_run_has_what_it_found(cells: Cells) -> None:
     assert told.startswith("<Best g") and "best.safetensors" in told and "schedule.yaml" in told
 
 
-def test_a_run_goes_on_after_the_kernel_was_restarted(cells: Cells) -> None:
+def test_a_run_is_resumed_after_the_kernel_was_restarted(cells: Cells) -> None:
     assert re.search(r"<Run third: interrupted, generation \d+/30", cells.having("again"))
     assert "<Status of third: done, generation 30/30" in cells.having("again.resume()")
     assert "<Best g" in cells.having("again.best")

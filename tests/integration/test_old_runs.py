@@ -1,7 +1,7 @@
-"""Runs that the version before began (journal format 1) are read, reported and carried on to their ends.
+"""Runs of the previous version (journal format 1) are read, reported and resumed to their ends.
 
-`tests/data/format1` has two of them as they were when everything was killed, and the history.csv of one of
-them as that version wrote it when nothing was.
+`tests/data/format1` has two of them, as they were when all processes were killed, and the history.csv of one
+as that version wrote it in an undisturbed run.
 """
 
 import math
@@ -37,7 +37,7 @@ def test_it_can_be_read_and_reported_as_it_stands(old: Path) -> None:
     assert (old / "report" / "index.html").exists()
 
 
-def test_it_is_carried_on_to_its_end(old: Path) -> None:
+def test_it_is_resumed_to_its_end(old: Path) -> None:
     done = {life.id: life.outcome for life in history_of(old).over}
     resumed = evodevo("resume", old.name, "--runs-dir", str(old.parent))
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
@@ -61,7 +61,7 @@ def test_its_history_is_the_one_that_the_version_before_would_have_written(tmp_p
 
 
 def _same(one: str, other: str) -> bool:
-    """Another build of torch, or another processor, may differ in the last digits."""
+    """Compare with a tolerance: builds of torch and processors may differ in the last digits."""
     try:
         return math.isclose(float(one), float(other), rel_tol=1e-6)
     except ValueError:

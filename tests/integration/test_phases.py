@@ -55,7 +55,7 @@ def test_the_second_phase_fixes_what_it_does_not_search_at_the_values_found(undi
     assert "digits-one" in page
 
 
-def test_a_scheduler_goes_on_with_a_phase_whose_successor_is_missing(
+def test_a_scheduler_continues_with_a_phase_whose_successor_is_missing(
     undisturbed: Path, tmp_path: Path
 ) -> None:
     assert unfinished(undisturbed) == []

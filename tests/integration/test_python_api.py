@@ -229,7 +229,7 @@ def test_progress_is_shown_when_asked_for(
     assert "told: done, generation 2/2" in capsys.readouterr().out
 
 
-def test_after_the_client_is_closed_its_runs_are_read_from_files_and_carried_on(place: Path) -> None:
+def test_after_the_client_is_closed_its_runs_are_read_from_files_and_resumed(place: Path) -> None:
     with evodevo.local(workers=2) as client:
         run = client.submit(config_of(place, "outlived"))
         run.wait()
@@ -312,7 +312,7 @@ def test_what_is_not_a_dask_scheduler_is_told_from_one_that_does_not_answer() ->
             thread.join()
 
 
-def test_a_run_that_is_carried_on_is_running_at_once_and_a_damaged_one_hides_no_other(
+def test_a_resumed_run_is_running_at_once_and_a_damaged_one_hides_no_other(
     client: evodevo.Client, place: Path
 ) -> None:
     config = config_of(place, "long", search__generations=500)

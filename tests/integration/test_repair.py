@@ -108,7 +108,7 @@ def test_all_checkpoints_of_a_finished_run_are_made_again_bit_for_bit(
 
 @pytest.mark.parametrize("damage", [Path.unlink, alter], ids=["deleted", "altered"])
 @pytest.mark.parametrize("kind", ["generations", "means"])
-def test_a_stopped_run_goes_on_with_the_same_history_whichever_checkpoint_is_damaged(
+def test_a_stopped_run_resumes_with_the_same_history_whichever_checkpoint_is_damaged(
     kind: str, damage: Callable[[Path], None], tmp_path: Path, workers: package.Client
 ) -> None:
     name = f"{kind}-{damage.__name__}"

@@ -1,4 +1,4 @@
-"""Checkpoints on S3: whole runs, killed and carried on, and what is in the bucket in the end."""
+"""Checkpoints on S3: whole runs, killed and resumed, and the content of the bucket at the end."""
 
 import os
 import signal
@@ -66,7 +66,7 @@ def kept_by(run: Path) -> set[str]:
     return {f"some/where/{run.name}-{history.run_id}/{name}" for name in needed_checkpoints(history)}
 
 
-def test_a_run_that_was_killed_is_carried_on_from_s3_and_comes_to_the_history_of_a_local_one(
+def test_a_killed_run_is_resumed_from_s3_and_has_the_history_of_a_local_one(
     tmp_path: Path, processes: Processes, s3: str
 ) -> None:
     local = tmp_path / "local" / "digits"
@@ -93,7 +93,7 @@ def test_a_run_that_was_killed_is_carried_on_from_s3_and_comes_to_the_history_of
     )  # the best member's and the soup's
 
 
-def test_the_quickstart_is_killed_and_carried_on_with_its_checkpoints_on_s3(
+def test_the_quickstart_is_killed_and_resumed_with_its_checkpoints_on_s3(
     tmp_path: Path, processes: Processes, s3: str
 ) -> None:
     local = tmp_path / "local" / "quickstart"

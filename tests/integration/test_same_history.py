@@ -116,7 +116,7 @@ def test_the_history_is_the_same_with_several_members_at_once_on_each_worker(
 def test_the_history_is_the_same_with_a_worker_killed_that_had_three_members_at_once(
     tmp_path: Path, processes: Processes, undisturbed: Mapping[str, list[dict[str, str]]], pace: str
 ) -> None:
-    """Those three are lost and no other. Each is tried again by itself, and it counts as nobody's fault."""
+    """Only those three are lost. Each is tried again alone, and none is charged with a failure."""
     held = Held(tmp_path)
     cluster = {"workers": 1, "members_per_device": 3}
     config = config_of(
@@ -194,7 +194,7 @@ def test_the_history_is_the_same_with_all_workers_killed_in_the_middle_of_a_task
 def test_the_history_is_the_same_after_the_scheduler_was_killed_twice(
     tmp_path: Path, processes: Processes, undisturbed: Mapping[str, list[dict[str, str]]], pace: str
 ) -> None:
-    """With a cluster of one's own, the scheduler dies with the command, and `resume` carries on."""
+    """With a cluster started by the command, the scheduler dies with it, and `resume` continues the run."""
     config = config_of(tmp_path, pace, workload__options={"pause_s": 0.2})
     arguments = ("launch", str(config))
     for generation in (1, 2):
@@ -247,9 +247,9 @@ class Archive:
             self.deleted_at |= dict.fromkeys(names, len(Tail(self.run / "journal.jsonl").read()))
 
     def restore(self, count: int, directory: Path) -> None:
-        """Make the run's directory as it may have been with so many records: with no more checkpoints.
+        """Restore the run's directory as it was after `count` records, without later checkpoints.
 
-        That of the next outcome is there too, published and not journaled.
+        The next outcome's checkpoint is included: published but not journaled.
         """
         records = Tail(self.run / "journal.jsonl").read()
         published = [record.get("outcome", {}).get("checkpoint") for record in records[: count + 1]]
@@ -275,7 +275,7 @@ def members_with_checkpoints(names: list[str]) -> list[str]:
 def test_the_history_is_the_same_with_the_scheduler_killed_at_any_record(
     tmp_path: Path, three_workers: package.Client, monkeypatch: pytest.MonkeyPatch, search: str
 ) -> None:
-    """Each beginning of a run's journal is what a scheduler that was killed has left, and is carried on."""
+    """Each prefix of a run's journal is what a killed scheduler left, and is resumed."""
     runs_dir = three_workers.runs_dir
     archive = Archive(runs_dir / f"small-{search}")
     config = write_config(

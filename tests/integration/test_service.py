@@ -36,7 +36,7 @@ def test_two_detached_runs_share_the_workers_and_outlive_their_client(
     cluster.start_scheduler()
     cluster.start_worker()
     cluster.start_worker()
-    hold = tmp_path / "hold"  # while it is there nothing ends, however slow the machine is
+    hold = tmp_path / "hold"  # while it exists no epoch ends, however slow the machine is
     submitted = []
     for name in ("one", "two"):
         options = {"hold": str(hold), "pause_s": 0.3}

@@ -62,7 +62,7 @@ def test_worker_jobs_are_replaced_whatever_becomes_of_them_and_the_history_is_th
     config = write_config(
         tmp_path,
         workload__options=held.options,
-        limits__max_attempts=1,  # nothing of all this is a member's failure
+        limits__max_attempts=1,  # none of this is a member's failure
         cluster__slurm={**JOBS, "prologue": [dead_on_arrival]},
     )
     launched = processes.start(
@@ -110,7 +110,7 @@ def test_members_that_two_jobs_train_together_are_those_of_two_local_workers(
     until(lambda: not slurm.jobs(), "all jobs to be gone")
 
 
-def test_a_run_in_one_batch_job_goes_on_when_the_job_is_submitted_again_or_queued_again(
+def test_a_run_in_one_batch_job_resumes_when_the_job_is_submitted_again_or_requeued(
     slurm: PrivateSlurm, tmp_path: Path, undisturbed: list[dict[str, str]]
 ) -> None:
     held, runs, output = Held(tmp_path), tmp_path / "runs", tmp_path / "job.out"

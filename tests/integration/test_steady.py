@@ -1,4 +1,4 @@
-"""A steady run in processes of its own: what is done stays so when all of them are killed."""
+"""A steady-state run in separate processes: what is done is kept when all of them are killed."""
 
 import csv
 import signal
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 MEMBERS = 8
 
 
-def test_a_steady_run_goes_on_where_it_was_after_everything_was_killed(
+def test_a_steady_run_resumes_where_it_was_after_everything_was_killed(
     tmp_path: Path, processes: Processes
 ) -> None:
     held = Held(tmp_path)
@@ -56,7 +56,8 @@ def test_a_steady_run_goes_on_where_it_was_after_everything_was_killed(
     cluster.start_worker()
     cluster.start_worker()
     until(
-        lambda: history_of(run).controller.get("scheduler") == cluster.address, "the run to go on by itself"
+        lambda: history_of(run).controller.get("scheduler") == cluster.address,
+        "the run to resume",
     )
     held.until_epochs_began(2)
     held.file.unlink()

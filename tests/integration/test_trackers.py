@@ -26,7 +26,7 @@ def processes_of(run: Path) -> list[psutil.Process]:
 
 
 def points(curves: Curves) -> Curves:
-    """The same with the points of each curve sorted; one that is there twice stays so."""
+    """Return the same with each curve's points sorted; duplicates are kept."""
     return {name: sorted(found) for name, found in curves.items()}
 
 
@@ -59,7 +59,7 @@ def test_after_kills_and_a_resume_each_library_reads_everything_once(
     until(lambda: history_of(run).completed() >= 2, "two generations")
     hold.touch()
     until(lambda: len(processes_of(run)) == len(INSTALLED), "a process for each tracker")
-    for process in processes_of(run):  # they come back, as the run goes on
+    for process in processes_of(run):  # they are restarted while the run lasts
         process.kill()
     if "tensorboard" in INSTALLED:
         until(lambda: list((run / "tensorboard").rglob("*.evodevo")), "TensorBoard's files")
@@ -76,10 +76,10 @@ def test_after_kills_and_a_resume_each_library_reads_everything_once(
     assert len(history_of(run).over) == 40
     for name in INSTALLED:
         before = has_of(name, run, uri)
-        elsewhere = ["--set", "experiment=anew"] if name == "mlflow" else []
+        elsewhere = ["--set", "experiment=again"] if name == "mlflow" else []
         told = evodevo("track", "told", name, *elsewhere, "--runs-dir", str(cluster.runs_dir))
         assert told.returncode == 0, told.stderr
-        assert before == has_of(name, run, uri, "anew"), name
+        assert before == has_of(name, run, uri, "again"), name
     if "mlflow" in INSTALLED:
         assert {found.info.status for found in mlflow_runs(uri).values()} == {"FINISHED"}
 

@@ -27,7 +27,7 @@ def refused(*arguments: str) -> str:
     return finished.stderr.removeprefix("evodevo: ").rstrip()
 
 
-def test_the_best_is_trained_until_it_gets_no_better_and_an_interrupted_training_goes_on(
+def test_the_best_is_trained_until_it_stops_improving_and_an_interrupted_training_resumes(
     tmp_path: Path, processes: Processes
 ) -> None:
     held = Held(tmp_path)

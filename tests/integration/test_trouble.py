@@ -64,7 +64,7 @@ def seen(cluster: Cluster, run: str) -> dict[str, Any]:
 def test_one_broken_worker_of_three_changes_nothing_and_is_told_of(
     way: str, two_workers: Cluster, undisturbed: list[dict[str, str]], tmp_path: Path
 ) -> None:
-    """It is there from the beginning, and may be the one that tries the workload."""
+    """It joins before the run, and may be the one that tries the workload."""
     broken = two_workers.start_worker(TINY_BROKEN=way)
     try:
         until(lambda: evodevo_workers(two_workers) == 3, "the broken worker")
@@ -171,7 +171,7 @@ def fill(disk: Path) -> Path:
 
 
 @pytest.mark.parametrize("what", ["journal", "checkpoints"])
-def test_a_run_on_a_full_disk_waits_and_says_so_and_goes_on_when_there_is_room_again(
+def test_a_run_on_a_full_disk_waits_and_says_so_and_continues_when_there_is_room_again(
     what: str, small_disk: Path, undisturbed: list[dict[str, str]], processes: Processes, tmp_path: Path
 ) -> None:
     cluster = Cluster(processes, small_disk / "runs" if what == "journal" else tmp_path / "runs", free_port())

@@ -21,7 +21,7 @@ from workers.hyperparameters import Hyperparameters
 from workers.workload import Batch, Splits, Training, Workload
 
 LARGEST_OF_TRIALS = 10
-"""Seeds of members in the trial before a run begins are below this, and those of a run far above."""
+"""Upper bound of the members' seeds in the trial before a run; those of a run are far larger."""
 BROKEN = os.environ.get("TINY_BROKEN")
 if BROKEN == "module":
     import a_module_that_this_worker_lacks  # noqa: F401
@@ -29,8 +29,8 @@ if BROKEN == "module":
 
 class Tiny(Workload):
     """`raises`: an exception that every member raises. `kill_first`: a directory; the first member to train
-    claims it, and as long as it has other files in it, its attempts remove one and kill their process.
-    `stop_once`: a file; whoever is there when it exists removes it and stops its process (SIGSTOP).
+    claims it, and while it has other files, each of that member's attempts removes one and kills its process.
+    `stop_once`: a file; the first epoch that finds it removes it and stops its process (SIGSTOP).
 
     `pause_s`: how long each epoch sleeps before it trains. `hold`: a file; while it exists, epochs wait.
 

@@ -1,4 +1,4 @@
-"""A steady run that is written by hand."""
+"""A steady-state run written by hand."""
 
 from typing import Any
 

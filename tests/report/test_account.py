@@ -1,4 +1,4 @@
-"""Where the workers' time went."""
+"""The account of the workers' time."""
 
 from collections.abc import Sequence
 

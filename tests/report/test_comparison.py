@@ -223,7 +223,7 @@ def test_a_cell_of_a_matrix_has_parentheses_unless_zero_is_outside_the_interval(
 
 
 def verdict_of(mode: str = "min", **arms: list[float]) -> str:
-    """The verdict where the arms reached these figures of the test split, by seed."""
+    """Return the verdict if the arms reached these figures on the test split, by seed."""
     results = [
         ArmResult(
             arm,
@@ -255,7 +255,7 @@ def test_the_verdict_says_by_the_test_split_what_the_subject_is_better_than() ->
     )
 
 
-def test_one_seed_is_no_verdict_and_neither_is_a_comparison_without_the_subject() -> None:
+def test_one_seed_is_not_a_verdict_and_neither_is_a_comparison_without_the_subject() -> None:
     assert verdict_of(original=[2.0], tri_parent=[1.0]).startswith("Verdict: none, because one seed")
     assert verdict_of(original=[2.0, 2.0], cosine=[1.0, 1.0]) == ""
     assert verdict_of(tri_parent=[2.0, 2.0]) == ""

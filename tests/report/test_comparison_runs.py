@@ -110,7 +110,7 @@ def test_the_file_for_programs_has_each_runs_product_and_every_difference(
 
 
 def run_of(epochs: int | list[int], foms: Sequence[float]) -> History:
-    """A run with generations of so many epochs, each from the best before it; its rate is its number."""
+    """Return a run with `epochs` per generation, each from the best before; its rate is its number."""
     rate = {"type": "float", "low": 0.0, "high": 9.0, "initial": 1.0}
     changes = {"search__generations": len(foms), "search__epochs_per_generation": epochs}
     pen = Pen(config_of(search__loci={"rate": rate}, **changes))

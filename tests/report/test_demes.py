@@ -1,4 +1,4 @@
-"""Demes in reports: who migrated whither and what came of it, tables, summary, pictures."""
+"""Demes in reports: migrations and their results, tables, summary, pictures."""
 
 import csv
 import io

@@ -42,7 +42,7 @@ GIVEN = {name: locus.get("initial", locus.get("value")) for name, locus in LOCI.
 
 
 class Evolution(Pen):
-    """A member a generation."""
+    """One member per generation."""
 
     def __init__(self, loci: Mapping[str, Any] = LOCI, **changes: Any) -> None:
         options = {"initial": "given"}

@@ -192,7 +192,7 @@ def test_seconds_are_told_by_worker_most_at_work_first() -> None:
     ]
 
 
-def test_the_time_between_two_controllers_is_no_waiting() -> None:
+def test_the_time_between_two_controllers_is_not_waiting() -> None:
     pen = Pen()
     pen.founders(2)
     pen.now += 5

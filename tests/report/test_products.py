@@ -54,7 +54,7 @@ def size_of(png: bytes) -> tuple[int, int]:
 
 
 def products_in(run: Path) -> dict[str, bytes]:
-    """Every file that is no part of the run itself."""
+    """Return all files that are products: not part of the run itself."""
     paths = (path for path in run.rglob("*") if path.is_file())
     found = {str(path.relative_to(run)): path.read_bytes() for path in paths}
     own = ("config.yaml", "journal.jsonl", "journal.lock")
@@ -238,7 +238,7 @@ def test_a_steady_run_has_the_files_of_an_evolution_and_its_plot_on_the_page(tmp
     check(tmp_path / "run", STEADY | OF_THE_BEST | {"evolve.csv", "hyp_evolved.yaml", "evolve.png"})
 
 
-def test_what_is_no_formula_and_no_character_is_drawn_and_written_all_the_same(tmp_path: Path) -> None:
+def test_what_is_not_a_formula_or_a_character_is_drawn_and_written_all_the_same(tmp_path: Path) -> None:
     choices = {"type": "choice", "choices": ["plain", "$x_$", "\ud800", "long " * 60], "initial": "$x_$"}
     rate = {"type": "float", "low": 0.1, "high": 1.0, "initial": 0.2}
     loci = {"k$_$": choices, "cost_$\\x$": rate}
@@ -264,7 +264,7 @@ def test_a_picture_that_cannot_be_drawn_is_said_and_costs_nothing_else(tmp_path:
     assert "fom: could not be drawn: ValueError: " in texts
 
 
-def test_where_the_best_checkpoint_is_not_to_be_had_there_is_none_of_another_time(tmp_path: Path) -> None:
+def test_without_the_best_checkpoint_an_older_product_is_removed(tmp_path: Path) -> None:
     run, pen = tmp_path / "run", pen_of_founders()
     run.mkdir(exist_ok=True)
     ref = CheckpointStore(str(run / "params")).publish("g000s002-a1", b"weights")

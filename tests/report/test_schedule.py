@@ -215,7 +215,7 @@ def test_a_choice_that_looks_like_something_else_reads_back_as_text(text: str, t
         schedule_of(replace(entry(0, {"rate": 0.5}), epochs=2)).to_yaml().replace("epochs: 2", "epochs: two"),
     ],
 )
-def test_a_file_that_is_no_schedule_is_named(text: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_schedule_is_named(text: str, tmp_path: Path) -> None:
     path = tmp_path / "schedule.yaml"
     path.write_text(text)
     assert str(path) in complaint(lambda: Schedule.load(path))

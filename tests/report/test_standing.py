@@ -1,4 +1,4 @@
-"""With whom members are compared: their generation, or in a steady run everybody."""
+"""Which members a member is compared with: its generation, or in a steady-state run all."""
 
 import math
 

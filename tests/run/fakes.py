@@ -1,4 +1,4 @@
-"""What carries out a controller's calls in tests: in this process, at once, without torch or Dask's workers.
+"""Carry out a controller's calls in tests: in this process, immediately, without torch or Dask's workers.
 
 `FakeCaller` has the interface of `evodevo.run.dispatch.Caller`. Its "parameters" are a quality and a number
 of epochs, in real checkpoints of 16 bytes a network; what a member makes of them depends on its α, its
@@ -34,7 +34,7 @@ from tests.configs import small
 Fate = Literal[
     "done", "diverged", "failed", "lost", "lost_late", "preempted", "hang", "raised", "worker", "disk"
 ]
-"""What becomes of an attempt; lost_late: it is lost after it has published. The last three are causes."""
+"""What happens to an attempt; lost_late: it is lost after publishing. The last three are causes."""
 
 STRATEGIES = ["tri_parent", "truncation_pbt", "random_search"]
 WORKERS = ("tcp://a", "tcp://b", "tcp://c")
@@ -44,7 +44,7 @@ FOUNDER_QUALITY = 3.0
 
 
 class FakeClock:
-    """Stands still until it is moved."""
+    """A clock that only moves when told to."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now
@@ -54,25 +54,25 @@ class FakeClock:
 
 
 def config_of(**changes: Any) -> RunConfig:
-    """A small config; `changes` are dotted keys with `__` for the dots."""
+    """Return a small config; `changes` are dotted keys with `__` for the dots."""
     defaults = {"search__generations": 4, "search__options": {"initial": "spread"}}
     merged = {**defaults, **changes}
     return parse(small({key.replace("__", "."): value for key, value in merged.items()}))
 
 
 def quality_of(inherited: float, hyperparameters: Mapping[str, Any], training_seed: int) -> float:
-    """What an epoch makes of α's quality; it is the fom, too (less is better)."""
+    """Return the quality after an epoch that started with α's; it is also the fom (less is better)."""
     chance = zlib.crc32(json.dumps([dict(hyperparameters), training_seed], sort_keys=True).encode()) / 2**32
     return 0.7 * inherited + chance
 
 
 def parameters(data: bytes) -> list[tuple[float, int]]:
-    """The quality and the epochs of each network in a checkpoint."""
+    """Return the quality and the epochs of each network in a checkpoint."""
     return list(PARAMETERS.iter_unpack(data))
 
 
 def quality_in(data: bytes) -> float:
-    """The figure of merit of the member that left a checkpoint: the mean of its networks' qualities."""
+    """Return the fom of the member of a checkpoint: the mean of its networks' qualities."""
     found = [quality for quality, _ in parameters(data)]
     return sum(found) / len(found)
 
@@ -118,7 +118,7 @@ class FakeCaller:
         self.failure: Exception | None = None
 
     def enlist(self, run: str, inbox: Inbox, at_once: int = 1) -> "FakeCrew":
-        """Workers are slow: none begins before the controller has done all that it has to do."""
+        """Let no worker begin before the controller has nothing left to do."""
         self._controller = asyncio.current_task()
         take = inbox.take
 
@@ -132,7 +132,7 @@ class FakeCaller:
         return FakeCrew(self, inbox)
 
     def give_up(self, why: Exception) -> None:
-        """Something in here, such as an assertion of `watch`, has failed: end the run with it."""
+        """End the run with a failure of this fake, such as an assertion of `watch`."""
         self.failure = why
         if self._controller:
             self._controller.cancel()
@@ -144,7 +144,7 @@ class FakeCaller:
             why = self._trouble[function]
             if why is None:
                 await self._hang()
-            raise why or AssertionError("a hanging call went on")
+            raise why or AssertionError("a hanging call continued")
         answers: dict[str, Callable[..., Any]] = {
             EXAMINE: self._examine,
             SOUP: self._soup,
@@ -157,7 +157,7 @@ class FakeCaller:
             raise AttemptLost(f"{type(why).__name__} on a worker: {why}", cause="disk") from why
 
     async def attempt(self, job: Job, assignment: Assignment, worker: str, inbox: Inbox) -> None:
-        """One assignment of a unit, to its end or for ever."""
+        """Carry out one assignment of a unit, to its end or forever."""
         self.placed.append((assignment.member, worker))
         await self._controller_waits.wait()
         await self._turn()
@@ -178,7 +178,7 @@ class FakeCaller:
             inbox.put(AttemptsLost([assignment], worker, why, fate == "preempted", 1.0, cause))
 
     def _leg(self, job: Job, assignment: Assignment, fate: Fate) -> tuple[Outcome | None, str]:
-        """What came of it, or why it was lost."""
+        """Return the outcome, or why the attempt was lost."""
         store = CheckpointStore(job.checkpoints_url)
         if assignment.mean_of:
             return self._mean(job, assignment, fate, store)
@@ -205,7 +205,7 @@ class FakeCaller:
     def _network(
         self, assignment: Assignment, store: CheckpointStore, at: int, start: NetworkStart
     ) -> tuple[float, int]:
-        """What a leg makes of a network: its quality, and how many epochs it has been trained then."""
+        """Return a network's quality after a leg, and the number of its epochs."""
         inherited, epochs = parameters(store.read(start.parent))[at] if start.parent else (FOUNDER_QUALITY, 0)
         before = self._epochs_before if start.parent else 0
         assert epochs == before + start.epoch, f"{assignment.member} inherits {epochs} epochs"
@@ -215,7 +215,7 @@ class FakeCaller:
     def _mean(
         self, job: Job, assignment: Assignment, fate: Fate, store: CheckpointStore
     ) -> tuple[Outcome | None, str]:
-        """A mean is a little better than the best of its members; nothing is trained."""
+        """Make a mean: a little better than the best of its members, without training."""
         if fate not in ("done", "failed"):
             return None, f"attempt {assignment.attempt} of {assignment.member} was lost"
         if fate == "failed":
@@ -228,7 +228,7 @@ class FakeCaller:
         return Outcome("done", quality, {job.metric: quality}, ref, SECONDS), ""
 
     def _published(self, store: CheckpointStore, assignment: Assignment, data: bytes) -> CheckpointRef:
-        """As workers do: what has the bytes of a checkpoint that is made again gets its name."""
+        """Publish like a worker: bytes equal to those of a checkpoint that is made again get its name."""
         ref = store.ref(assignment.checkpoint_stem, data)
         if (again := assignment.remakes) and again.has_content_of(ref):
             ref = again
@@ -244,7 +244,7 @@ class FakeCaller:
         hyperparameters: Any,
         remakes: CheckpointRef | None = None,
     ) -> dict[str, Any]:
-        """A soup of the first two is a little better than the first."""
+        """Make a soup of the first two, a little better than the first."""
         store = CheckpointStore(job.checkpoints_url)
         qualities = [quality_in(store.read(ref)) for ref in candidates]
         assert qualities == sorted(qualities)
@@ -265,7 +265,7 @@ class FakeCaller:
         return {"test_loss": quality_in(CheckpointStore(job.checkpoints_url).read(ref)) + 0.5}
 
     async def _turn(self) -> None:
-        """Wait until all calls that come at this moment are here, and then for the own place among them."""
+        """Wait until all simultaneous calls have arrived, and then for this call's turn."""
         turn = asyncio.get_running_loop().create_future()
         self._turns.append(turn)
         asyncio.get_running_loop().call_soon(self._next)
@@ -282,7 +282,7 @@ class FakeCaller:
 
 
 class FakeCrew:
-    """A run's workers: each is offered when it is free and wanted, those that are preferred first."""
+    """A run's workers: each is offered when it is free and wanted, preferred ones first."""
 
     def __init__(self, caller: FakeCaller, inbox: Inbox) -> None:
         self._caller = caller
@@ -322,7 +322,7 @@ class FakeCrew:
         return any(one != worker and one not in self._caller.benched for one in self._caller.workers)
 
     def bench(self, worker: str, seconds: float, why: str) -> None:
-        """It has an end at once, as nothing in here takes time, unless it has none."""
+        """Bench a worker; a finite benching ends immediately, since time does not pass here."""
         self._caller.benched[worker] = seconds
         self._caller.benchings.append((worker, seconds))
         if math.isfinite(seconds):
@@ -360,12 +360,12 @@ class FakeCrew:
 
 
 def befall(fate: Fate, *members: str) -> FakeCaller:
-    """Every attempt of these members ends so."""
+    """Return a caller for which every attempt of these members has this fate."""
     return FakeCaller(lambda assignment: fate if assignment.member in members else "done")
 
 
 def new_run(directory: Path, config: RunConfig | None = None) -> Path:
-    """The directory of a run that is about to begin."""
+    """Create the directory of a run, and return it."""
     with patch("os.fsync", lambda descriptor: None):
         create_run(directory, config or config_of())
     return directory
@@ -377,9 +377,9 @@ def history_of(directory: Path) -> History:
 
 @contextmanager
 def small_machine(clock: FakeClock | None = None) -> Iterator[None]:
-    """Controllers in here take the time from `clock`, flush nothing and pause for no time.
+    """Within the block controllers use `clock`, flush nothing and pause for no time.
 
-    Their threads have ended after it.
+    Their threads must have ended afterwards.
     """
     before = set(threading.enumerate())
     timed = patch.object(controller, "Journal", lambda path, beats: Journal(path, clock or FakeClock()))
@@ -400,7 +400,7 @@ def carry_out(
     clock: FakeClock | None = None,
     generations: int | None = None,
 ) -> History:
-    """Have a controller carry out the run; returns what its journal says then."""
+    """Have a controller carry out the run; return its history afterwards."""
     with small_machine(clock):
         try:
             asyncio.run(Controller(directory, caller, {"host": "here"}, retry, generations).carry_out())
@@ -412,7 +412,7 @@ def carry_out(
 
 
 def stop(directory: Path, caller: FakeCaller, by_user: bool = False) -> asyncio.Task[None]:
-    """Begin or carry on a run, and cancel its task when a call hangs; returns the task, which is done."""
+    """Begin or resume a run, and cancel its task when a call hangs; return the task, which is done."""
 
     async def main() -> asyncio.Task[None]:
         controller = Controller(directory, caller, {})
@@ -429,12 +429,12 @@ def stop(directory: Path, caller: FakeCaller, by_user: bool = False) -> asyncio.
 
 
 def finished(directory: Path, config: RunConfig | None = None, caller: FakeCaller | None = None) -> History:
-    """A new run, carried out to its end."""
+    """Carry out a new run to its end."""
     return carry_out(new_run(directory, config), caller or FakeCaller())
 
 
 def story(history: History) -> list[tuple[Any, ...]]:
-    """All that must be the same in equal histories: births and outcomes, in their order."""
+    """Return all that must be the same in equal histories: births and outcomes, in order."""
     return [
         (
             life.id,

@@ -26,5 +26,5 @@ GROWING: dict[str, Any] = {
 
 
 def growing(**changes: Any) -> RunConfig:
-    """Three phases of two generations; `changes` are dotted keys with `__` for the dots."""
+    """Return a config with three phases of two generations; `changes`: dotted keys with `__` for the dots."""
     return config_of(**{**GROWING, **changes})

@@ -1,4 +1,4 @@
-"""Claims on the workers of a `Pool`, and books of who holds what."""
+"""Claims on the workers of a `Pool`, and records of which claim holds which worker."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable
@@ -9,16 +9,16 @@ RUNS = ("one", "two", "three")
 
 
 class Guest:
-    """One claim of a run, and the workers that it has."""
+    """A run's claim, and the workers that it holds."""
 
     def __init__(self, claim: Claim) -> None:
         claim.offer = self._take
         self.claim = claim
         self.run = claim.run
         self.had: list[str] = []
-        """Every worker that it was offered, in that order."""
+        """All workers offered so far, in order."""
         self.working: list[str] = []
-        """Those that it uses."""
+        """Workers in use."""
 
     def _take(self, worker: str) -> None:
         self.had.append(worker)
@@ -50,7 +50,7 @@ class Hall:
         at_once: int = 1,
         kind: Callable[[str], Hashable] = lambda worker: None,
     ) -> Guest:
-        """`suits`: the workers that will do; all of them if nothing is said."""
+        """Add a guest; `suits` are the workers that suit it (default: all)."""
         fit = (lambda worker: True) if suits is None else (lambda worker: worker in suits)
         guest = Guest(
             Claim(run, lambda worker: None, fit, wants, preferred=prefer, at_once=at_once, kind=kind)
@@ -61,7 +61,7 @@ class Hall:
         return guest
 
     def work(self, guest: Guest, worker: str | None = None) -> str:
-        """The guest has work for a worker (or team) that it was offered: the first, if nothing is said."""
+        """Let the guest use a worker (or team) that it was offered (default: the first)."""
         worker = worker or sorted(guest.offered)[0]
         guest.working += self.pool.use(worker)
         guest.claim.wants -= 1
@@ -69,7 +69,7 @@ class Hall:
         return worker
 
     def finish(self, guest: Guest, worker: str | None = None) -> None:
-        """The work of a worker is over: the one that has been at it for longest, if nothing is said."""
+        """End the work of a worker (default: the one that has worked longest)."""
         worker = worker or guest.working[0]
         guest.working.remove(worker)
         self.pool.give_back(worker)
@@ -100,7 +100,7 @@ class Hall:
         return [self.pool.busy(run) for run in RUNS]
 
     def check(self) -> None:
-        """The books agree, and nobody waits for workers that are free, suit, and are kept for no other."""
+        """Check that the books agree, and that no guest waits for free, suitable, unreserved workers."""
         held = Counter(worker for guest in self.guests for worker in self.holding(guest))
         assert all(count == 1 for count in held.values()), f"two guests hold one worker: {held}"
         assert self.pool.workers == {*held, *self.pool.free}
@@ -118,7 +118,7 @@ class Hall:
                 assert len(self.suiting(guest, self.pool.workers)) >= guest.claim.at_once
 
     def holding(self, guest: Guest) -> list[str]:
-        """The workers that a guest uses or is offered, with whole teams."""
+        """Return the workers that a guest uses or is offered, with whole teams."""
         teams = [self.pool._teams.get(first, (first,)) for first in sorted(guest.offered)]
         return [*guest.working, *(worker for team in teams for worker in team)]
 
@@ -131,7 +131,7 @@ class Hall:
         return [worker for worker in fit if guest.claim.kind(worker) == most[0][0]] if most else []
 
     def not_kept_from(self, guest: Guest) -> list[str]:
-        """Free workers that no other claim gathers."""
+        """Return the free workers that no other claim gathers."""
         gathers = next((one for one in self.guests if one.claim is self.pool._gathering), None)
         if gathers is None or gathers is guest or not gathers.waits:
             return list(self.pool.free)

@@ -1,4 +1,4 @@
-"""Histories written by hand, record by record, where a test needs one that no run would give it."""
+"""Histories written by hand, record by record, for tests that need one no run would produce."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ class Pen:
 
     @property
     def history(self) -> History:
-        """The fold of all records so far."""
+        """The history of all records so far."""
         return History.of(self.records)
 
     def write(self, event: Event) -> None:
@@ -59,7 +59,7 @@ class Pen:
     def births(
         self, *alphas: str | None, genomes: Sequence[Mapping[str, Any]] = (), parent_a: str | None = None
     ) -> None:
-        """The next generation, a member for each α; its layers tell its generation, its rate its slot."""
+        """Write the next generation, one member per α; layers encode the generation, rates the slot."""
         self._generation += 1
         births = []
         for slot, alpha in enumerate(alphas):
@@ -73,7 +73,7 @@ class Pen:
         self.births(*[None] * count)
 
     def outcome(self, member: str, outcome: Outcome, at: float | None = None) -> None:
-        """What came of a member that was placed on its worker at `at`."""
+        """Write the outcome of a member that was placed on its worker at `at`."""
         started_at = self.now if at is None else at
         self.write(Result(member, outcome, "tcp://a", started_at))
 
@@ -97,13 +97,13 @@ class Pen:
         self.write(Ended(status, reason, test))
 
     def generation(self, *alphas: str | None, foms: Sequence[float] = (4.0, 3.0, 2.0, 1.0)) -> None:
-        """A whole generation, all of it done."""
+        """Write a whole generation whose members are done."""
         self.births(*alphas)
         members = [member_id(self._generation, slot) for slot in range(len(alphas))]
         self.done(**dict(zip(members, foms, strict=True)))
 
     def save(self, directory: Path) -> Path:
-        """Make it the journal of a run's directory."""
+        """Save the records as the journal of a run's directory."""
         directory.mkdir(parents=True, exist_ok=True)
         with Journal(directory / JOURNAL) as journal:
             journal.append(self.records[len(journal.records) :])

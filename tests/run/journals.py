@@ -1,4 +1,4 @@
-"""What the tests of the journal share: a small journal, faults of the disk, and another process."""
+"""Helpers of the journal's tests: a small journal, faults of the disk, and another process."""
 
 import json
 import os
@@ -27,7 +27,7 @@ path = Path(sys.argv[1])
 
 
 def write(path: Path, events: list[dict[str, Any]] = EVENTS) -> bytes:
-    """Have a journal hold these events, at time 1.5; returns its bytes."""
+    """Write a journal of these events, at time 1.5; return its bytes."""
     with Journal(path, clock=lambda: 1.5) as journal:
         for event in events:
             journal.append([event])
@@ -35,7 +35,7 @@ def write(path: Path, events: list[dict[str, Any]] = EVENTS) -> bytes:
 
 
 def records_of(data: bytes) -> list[Record]:
-    """The records of a whole journal, read and checked without the code under test."""
+    """Read and check the records of a whole journal without the code under test."""
     records = []
     for number, line in enumerate(data.decode().splitlines()):
         body, crc = line[: -len(',"crc":"01234567"}')] + "}", line[-len('01234567"}') : -len('"}')]
@@ -47,13 +47,13 @@ def records_of(data: bytes) -> list[Record]:
 
 
 def descriptors() -> int:
-    """How many files this process has open."""
+    """Return the number of this process's open files."""
     return len(os.listdir("/proc/self/fd"))
 
 
 @contextmanager
 def another_process(path: Path, code: str) -> Iterator["subprocess.Popen[str]"]:
-    """A process that runs `code`, with Journal and path, and has printed a line; killed in the end."""
+    """Start a process that runs `code` with Journal and path; yield it after its first line, then kill it."""
     command = [sys.executable, "-c", ELSEWHERE + code, str(path)]
     with subprocess.Popen(
         command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

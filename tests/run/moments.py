@@ -31,9 +31,9 @@ class Moment:
 
 
 def moments_of(directory: Path, carry_out: Callable[[], object]) -> list[Moment]:
-    """Carry out a run; what a kill would have left before each record, in the middle of it, and after it.
+    """Carry out a run; return what a kill would have left before, in the middle of, and after each record.
 
-    Records that are written together may reach the disk in part, too.
+    Of records that are written together, any number may have reached the disk.
     """
     moments: list[Moment] = []
     append = Journal.append
@@ -51,4 +51,5 @@ def moments_of(directory: Path, carry_out: Callable[[], object]) -> list[Moment]
 
     with patch.object(Journal, "append", watched):
         carry_out()
+    assert moments, "no journal was written"
     return list(dict.fromkeys(moments))

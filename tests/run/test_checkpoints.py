@@ -52,7 +52,7 @@ class Remembering(MemoryFileSystem):  # type: ignore[misc]
 
 
 class Directories(MemoryFileSystem):  # type: ignore[misc]
-    """Has directories that somebody must make, as sftp has, and knows nothing of conditional puts."""
+    """A file system like sftp: directories must be created, and there are no conditional puts."""
 
     protocol = "directories"
 
@@ -326,7 +326,7 @@ def test_a_file_that_vanishes_while_it_is_deleted_does_no_harm(
 
 
 @pytest.mark.parametrize("name", ["best.safetensors", "g1-a-0123456789ab.safetensors", "", PART + ".part"])
-def test_a_name_that_is_no_checkpoint_s_has_no_member(name: str) -> None:
+def test_a_name_that_is_not_a_checkpoint_s_has_no_member(name: str) -> None:
     with raises_golden("checkpoints/not-a-name", ValueError, name=repr(name)):
         member_of(name)
 

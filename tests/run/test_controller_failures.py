@@ -61,7 +61,7 @@ def test_a_run_asks_for_workers_with_a_gpu_and_with_time_for_its_longest_epoch(t
 
 
 @pytest.mark.parametrize("attempts", [1, 2])
-def test_attempts_that_are_all_lost_end_in_a_failed_member_and_the_run_goes_on(
+def test_attempts_that_are_all_lost_end_in_a_failed_member_and_the_run_continues(
     attempts: int, tmp_path: Path
 ) -> None:
     config = config_of(limits__max_attempts=attempts)

@@ -107,7 +107,7 @@ def test_when_a_generation_begins_only_its_alphas_and_the_best_are_there(tmp_pat
 def test_what_an_attempt_in_flight_has_published_is_kept_until_its_member_has_an_outcome(
     tmp_path: Path,
 ) -> None:
-    """A worker of the controller before goes on with a member, while the controller after it begins."""
+    """A worker of the previous controller still trains a member when the next controller begins."""
     run = new_run(tmp_path / "run")
     caller = FakeCaller(lambda a: "hang" if a.epoch else "done")
     stop(run, caller)

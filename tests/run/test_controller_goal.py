@@ -108,7 +108,7 @@ def test_a_run_whose_goal_is_not_reached_goes_to_its_last_generation(tmp_path: P
     assert (history.end, history.reason, history.completed()) == ("done", None, 4)
 
 
-def test_a_run_that_has_reached_its_goal_is_not_carried_on_to_more_generations(tmp_path: Path) -> None:
+def test_a_run_that_has_reached_its_goal_is_not_extended_to_more_generations(tmp_path: Path) -> None:
     config = good_enough(tmp_path / "endless")
     history = finished(tmp_path / "run", config)
     said = complaint(lambda: extension_of(tmp_path / "run", history, 9))
@@ -128,7 +128,7 @@ def test_a_run_that_has_reached_its_goal_is_not_carried_on_to_more_generations(t
         ([3.0, None, 2.0], "min", 1, False),
     ],
 )
-def test_a_life_is_out_of_patience_after_so_many_legs_that_were_no_better(
+def test_a_life_is_out_of_patience_after_some_legs_that_were_no_better(
     foms: Sequence[float | None], mode: Mode, patience: int | None, over: bool
 ) -> None:
     assert is_out_of_patience(foms, mode, patience) is over

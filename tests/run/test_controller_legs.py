@@ -21,7 +21,7 @@ from tests.run.test_controller_resumed import resumed_everywhere
 
 LEGS = 3
 GOOD = 2.3
-"""Whoever is worse after its first leg goes no further."""
+"""A member that is worse after its first leg has no second one."""
 
 
 class Pruned(TriParent):
@@ -55,7 +55,7 @@ def at_times(*troubles: tuple[str, int], fate: Fate = "lost") -> FakeCaller:
     return FakeCaller(lambda a: fate if (a.member, a.attempt) in troubles else "done")
 
 
-def test_each_life_has_its_legs_and_each_leg_goes_on_from_the_one_before(tmp_path: Path) -> None:
+def test_each_life_has_its_legs_and_each_leg_continues_from_the_one_before(tmp_path: Path) -> None:
     caller = FakeCaller(shuffle=random.Random(1))
     history = finished(tmp_path / "run", config(), caller)
     assert (history.end, history.completed()) == ("done", 3)

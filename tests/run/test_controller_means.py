@@ -54,7 +54,7 @@ def test_members_of_the_last_generations_keep_their_genomes_and_begin_from_one_m
     assert all(len(assignment.mean_of) > 1 for assignment in means)
 
 
-def test_a_mean_is_no_member(tmp_path: Path) -> None:
+def test_a_mean_is_not_a_member(tmp_path: Path) -> None:
     history = finished(tmp_path / "run", config())
     assert len(history.births) == len(history.over) == len(history_rows(history)) == 16
     status = View("run", FileSource(tmp_path / "run")).refresh()
@@ -86,7 +86,7 @@ def test_of_a_single_survivor_there_is_no_mean(tmp_path: Path) -> None:
     assert {life.birth.parent_params for life in history.generations[2]} == {"g001s002"}
 
 
-def test_a_line_goes_on_through_a_mean_by_its_best_member(tmp_path: Path) -> None:
+def test_a_line_continues_through_a_mean_by_its_best_member(tmp_path: Path) -> None:
     history = finished(tmp_path / "run", config())
     assert history.best is not None
     schedule = Schedule.of(history, history.best)
@@ -104,7 +104,7 @@ def test_means_are_deleted_when_their_children_are_there(tmp_path: Path) -> None
     assert not [name for name in names if "mean" in name]
 
 
-def test_a_run_cancelled_while_a_mean_is_made_goes_on_with_it(tmp_path: Path) -> None:
+def test_a_run_cancelled_while_a_mean_is_made_resumes_with_it(tmp_path: Path) -> None:
     expected = [life.fom for life in finished(tmp_path / "whole", config()).lives()]
     run = new_run(tmp_path / "run", config())
     hanging = FakeCaller(lambda a: "hang" if a.member == mean_id(1) else "done")

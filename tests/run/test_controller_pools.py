@@ -37,7 +37,7 @@ def workers(count: int) -> list[str]:
 
 
 def troubled(count: int, seed: int) -> FakeCaller:
-    """So many workers, whose answers come in an order that is drawn; half of the attempts are lost."""
+    """Return a caller of `count` workers that answer in random order; half of the attempts are lost."""
     draw = random.Random(seed)
 
     def fate(assignment: Assignment) -> Fate:
@@ -103,7 +103,7 @@ def test_in_generations_nobody_is_born_before_the_generation_before_is_over(tmp_
 
 
 def test_in_pools_a_slow_member_keeps_only_those_waiting_that_could_descend_from_it(tmp_path: Path) -> None:
-    """Its attempts are lost until nobody else can be trained."""
+    """Its attempts are lost until no other member can be trained."""
     run = tmp_path / "run"
     wanted = config(search__generations=3, limits__max_attempts=99, **POOLS)
     strategy = wanted.complete().strategy()
@@ -155,7 +155,7 @@ def test_in_the_steady_pace_no_more_are_at_work_than_there_are_workers(tmp_path:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_steady_run_that_is_killed_at_any_record_goes_on_from_there(count: int, tmp_path: Path) -> None:
+def test_a_steady_run_that_is_killed_at_any_record_resumes_from_there(count: int, tmp_path: Path) -> None:
     wanted = config_of(search__population=3, search__generations=3, **STEADY)
 
     def caller() -> FakeCaller:
@@ -178,7 +178,7 @@ def test_a_steady_run_that_is_killed_at_any_record_goes_on_from_there(count: int
             assert story(history) == whole
 
 
-def test_failed_members_of_whom_nobody_descends_are_tried_again_with_pools(tmp_path: Path) -> None:
+def test_failed_members_without_descendants_are_tried_again_with_pools(tmp_path: Path) -> None:
     wanted = config(limits__max_failed_fraction=0.3, search__generations=2, **POOLS)
     run = new_run(tmp_path / "run", wanted)
     failed = carry_out(

@@ -49,7 +49,7 @@ def hopeless() -> FakeCaller:
 def resumed_everywhere(
     directory: Path, config: RunConfig, caller: Callable[[], FakeCaller]
 ) -> Iterator[tuple[Path, History, FakeCaller]]:
-    """Kill a run at every moment and carry it on: where it is, its history at the kill, who answered then."""
+    """Kill a run at every moment and resume it; yield its directory, history at the kill, and caller."""
     undisturbed = new_run(directory / "undisturbed", config)
     for number, moment in enumerate(moments_of(undisturbed, lambda: carry_out(undisturbed, caller()))):
         run, answering = moment.restore(directory / str(number)), caller()
@@ -119,7 +119,7 @@ def test_a_run_that_fails_fails_as_well_when_it_was_killed_at_any_record(tmp_pat
         assert story(history) == story(failed)
 
 
-def test_a_failed_run_that_is_carried_on_without_a_retry_fails_again(run: Path) -> None:
+def test_a_failed_run_that_is_resumed_without_a_retry_fails_again(run: Path) -> None:
     failed = carry_out(run, hopeless())
     caller = hopeless()
     history = carry_out(run, caller)
@@ -150,7 +150,7 @@ def test_what_a_controller_killed_before_the_end_left_behind_is_deleted_by_the_n
     assert set(store.names()) == needed_checkpoints(history)
 
 
-def test_a_done_run_that_is_carried_on_is_done_again_without_an_epoch(run: Path) -> None:
+def test_a_done_run_that_is_resumed_is_done_again_without_an_epoch(run: Path) -> None:
     first = carry_out(run, FakeCaller())
     caller = FakeCaller()
     again = carry_out(run, caller)

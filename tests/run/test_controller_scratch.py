@@ -60,7 +60,7 @@ def test_random_search_draws_every_member_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pace", [*PACES, "steady"])
-def test_a_run_that_is_stopped_in_the_second_leg_goes_on_with_it(pace: str, tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_in_the_second_leg_resumes_with_it(pace: str, tmp_path: Path) -> None:
     config = config_of(search__pace=pace, **FROM_SCRATCH)
     expected = story(finished(tmp_path / "quiet", config))
     run = new_run(tmp_path / "run", config)

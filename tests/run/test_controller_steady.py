@@ -32,7 +32,7 @@ from tests.run.fakes import (
 
 
 class Workshop(FakeCaller):
-    """Has so many workers, and one that is slow with some members: they wait for a later one to be done."""
+    """`workers` workers, which finish the `slow` members only after a later one is done."""
 
     def __init__(self, workers: int, slow: Sequence[str] = (), **more: Any) -> None:
         super().__init__(workers=WORKERS[:workers], **more)
@@ -65,7 +65,7 @@ def sources(history: History) -> list[str | None]:
     return [life.birth.parent_a for life in history.lives()]
 
 
-def test_every_member_is_a_generation_of_its_own_and_trained_from_scratch(tmp_path: Path) -> None:
+def test_every_member_is_a_separate_generation_and_trained_from_scratch(tmp_path: Path) -> None:
     caller = Workshop(1)
     history = finished(tmp_path / "run", caller)
     assert (history.end, history.reason, history.completed()) == ("done", None, 12)
@@ -114,7 +114,7 @@ def test_a_child_is_born_only_when_there_is_a_worker_for_it(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_run_that_is_killed_at_any_record_goes_on(workers: int, tmp_path: Path) -> None:
+def test_a_run_that_is_killed_at_any_record_resumes(workers: int, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CheckpointStore, "delete", lambda *arguments: None)
         whole = finished(tmp_path / "whole", Workshop(workers))
@@ -128,7 +128,7 @@ def test_a_run_that_is_killed_at_any_record_goes_on(workers: int, tmp_path: Path
             assert story(history) == story(whole)
 
 
-def test_a_lost_attempt_is_made_again_and_a_failed_member_is_no_failed_run(tmp_path: Path) -> None:
+def test_a_lost_attempt_is_made_again_and_a_failed_member_is_not_a_failed_run(tmp_path: Path) -> None:
     def fate(assignment: Assignment) -> Fate:
         if assignment.member == "g004s000":
             return "failed"

@@ -49,7 +49,7 @@ def expected(tmp_path: Path) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("by_user", [True, False], ids=["by a user", "as the scheduler closes"])
-def test_a_run_cancelled_at_any_call_can_be_carried_on_to_the_same_end(
+def test_a_run_cancelled_at_any_call_can_be_resumed_to_the_same_end(
     by_user: bool, tmp_path: Path, expected: list[object]
 ) -> None:
     for number in range(16):
@@ -63,7 +63,7 @@ def test_a_run_cancelled_at_any_call_can_be_carried_on_to_the_same_end(
         assert (history.end, story(history)) == ("done", expected)
 
 
-def test_a_run_cancelled_during_its_test_evaluation_is_tested_when_it_is_carried_on(run: Path) -> None:
+def test_a_run_cancelled_during_its_test_evaluation_is_tested_when_it_is_resumed(run: Path) -> None:
     stop(run, FakeCaller(trouble={EXAMINE: None}), by_user=True)
     assert (history_of(run).end, history_of(run).completed()) == ("cancelled", 4)
     assert carry_out(run, FakeCaller()).test
@@ -92,7 +92,7 @@ def cancel_at_once(run: Path, by_user: bool) -> None:
         asyncio.run(main())
 
 
-def test_a_run_that_is_cancelled_while_its_journal_is_opened_can_be_carried_on(run: Path) -> None:
+def test_a_run_that_is_cancelled_while_its_journal_is_opened_can_be_resumed(run: Path) -> None:
     cancel_at_once(run, by_user=False)
     assert history_of(run).end is None
     assert carry_out(run, FakeCaller()).end == "done"
@@ -191,7 +191,7 @@ def test_a_superseded_controller_stops_at_its_next_append(run: Path, expected: l
 @pytest.mark.parametrize("at", ["before", "in the middle", "at the flush"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
 @pytest.mark.parametrize("number", range(0, 13, 3))
-def test_a_run_waits_for_a_disk_that_fails_at_any_record_and_says_so_and_goes_on(
+def test_a_run_waits_for_a_disk_that_fails_at_any_record_and_says_so_and_continues(
     number: int, code: int, at: str, run: Path, expected: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing that a failing write has left can be removed before the disk is well again."""
@@ -293,7 +293,7 @@ def test_a_run_whose_directory_is_removed_stops_and_leaves_nothing_behind(
             shutil.rmtree(run)
             if replaced:
                 new_run(run)
-        return "done" if number < 2 else "lost"  # there is no directory to write a checkpoint to
+        return "done" if number < 2 else "lost"  # the directory for a checkpoint is gone
 
     with pytest.raises(Removed, match="was replaced" if replaced else "was removed"):
         carry_out(run, FakeCaller(fate))

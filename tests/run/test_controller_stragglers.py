@@ -1,4 +1,4 @@
-"""A member on a worker that never answers: the run goes on elsewhere, with the same history."""
+"""A member on a worker that never answers is trained by another, with the same history."""
 
 import time
 from collections.abc import Iterator

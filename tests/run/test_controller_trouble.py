@@ -137,7 +137,7 @@ def test_a_workload_that_is_wrong_fails_its_run_after_two_attempts_at_each_membe
 
 @pytest.mark.parametrize("pace", ["generations", "steady"])
 def test_a_worker_that_all_who_wait_avoid_is_not_offered_again_and_again(pace: str, tmp_path: Path) -> None:
-    """The other worker hangs, so that whoever failed on the first waits for it."""
+    """The other worker hangs, so a member that failed on the first waits for it."""
     steady = {"search__strategy": "mutate_best", "search__population": 1, "search__options": {}}
     run = new_run(tmp_path / "run", config_of(**(steady if pace == "steady" else {})))
     caller = FakeCaller(workers=WORKERS[:2])

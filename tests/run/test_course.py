@@ -39,11 +39,11 @@ def legs_of(caller: FakeCaller) -> dict[str, list[Assignment]]:
 
 
 def foms_of(history: History, member: str) -> list[float]:
-    """The foms of the legs that a life went on from."""
+    """Return the foms of the legs from which a life continued."""
     return [leg.outcome.fom for leg in history.by_id[member].legs if leg.outcome.fom is not None]
 
 
-def test_each_repeat_begins_from_scratch_with_seeds_of_its_own(tmp_path: Path) -> None:
+def test_each_repeat_begins_from_scratch_with_its_own_seeds(tmp_path: Path) -> None:
     caller = FakeCaller()
     finished(tmp_path / "run", config(**REPEATED), caller)
     for legs in legs_of(caller).values():

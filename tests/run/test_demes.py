@@ -1,4 +1,4 @@
-"""Runs in demes: who waits for whom, and one history whatever the workers do and wherever a run is killed."""
+"""Runs in demes: dependencies between members, and the same history after any loss or kill."""
 
 from pathlib import Path
 from typing import Any
@@ -79,12 +79,12 @@ def test_a_deme_waits_for_its_own_members_and_at_a_migration_for_its_neighbours(
             if generation == 0:
                 assert born == [member_id(1, slot) for slot in range(3 * deme, 3 * deme + 3)]
     assert born == [member_id(2, slot) for slot in (0, 1, 2)], (
-        "deme 2, which is no neighbour, has done nothing"
+        "deme 2, which is not a neighbour, has not begun"
     )
 
 
 def test_no_deme_is_further_ahead_than_the_checkpoints_that_are_kept() -> None:
-    """Of any generation, members that somebody may yet need: their number is what the budget counts with."""
+    """The budget assumes at most this many generations with members that may still be needed."""
     for changes in KINDS:
         play = Play(config(generations=9, **changes))
         kept = play.pacing.generations_kept

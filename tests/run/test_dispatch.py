@@ -490,7 +490,7 @@ async def test_a_worker_that_is_declined_is_free_for_another_run() -> None:
 
 
 @on_a_loop
-async def test_a_unit_goes_as_it_is_to_its_worker_under_a_key_of_its_own() -> None:
+async def test_a_unit_goes_unchanged_to_its_worker_under_a_unique_key() -> None:
     cluster = Cluster("a", "b", "c")
     unit = unit_of("m", "n")
     first, _, _ = await cluster.at_work(unit)
@@ -646,7 +646,7 @@ async def test_what_the_task_raises_or_that_it_is_cancelled_loses_what_was_begun
 
 
 @on_a_loop
-async def test_an_attempt_that_fails_for_the_disk_is_lost_alone_and_the_unit_goes_on() -> None:
+async def test_an_attempt_that_fails_for_the_disk_is_lost_alone_and_the_unit_continues() -> None:
     cluster = Cluster("w")
     unit = unit_of("m", "n")
     task, box, _ = await cluster.at_work(unit)

@@ -1,4 +1,4 @@
-"""A run that is carried on to another number of generations."""
+"""A run that is extended to another number of generations."""
 
 import json
 import os
@@ -80,16 +80,16 @@ def test_a_run_that_is_extended_has_the_history_of_one_that_was_begun_so_even_if
         run = moment.restore(tmp_path / str(number))
         then = history_of(run)
         if then.end == "done" or then.config.search.generations == 3:
-            continue  # the user has not been told that it goes on
+            continue  # the extension has not been confirmed to the user
         kills += 1
-        assert judged(run, 5) is None, "the same command carries it on"
+        assert judged(run, 5) is None, "the same command resumes it"
         history = carry_out(run, accident_prone())
         assert (history.end, story(history)) == ("done", expected)
         assert (run / CONFIG).read_text() == longer.complete().to_yaml()
     assert kills >= 2 * 2 * (1 + 4)
 
 
-def test_the_journal_says_that_a_run_goes_on_and_every_reader_sees_the_new_number(run: Path) -> None:
+def test_the_journal_says_that_a_run_is_extended_and_every_reader_sees_the_new_number(run: Path) -> None:
     watching = View("run", FileSource(run))
     assert (watching.refresh().state, watching.status().generations) == ("done", 4)
     carry_out(run, FakeCaller(), generations=6)
@@ -111,7 +111,7 @@ def test_workers_are_told_how_long_the_whole_run_is_now(run: Path) -> None:
     assert {unit.job.total_epochs for unit in caller.units} == {6}
 
 
-def test_what_the_first_end_said_is_gone_while_the_run_goes_on(run: Path) -> None:
+def test_what_the_first_end_said_is_gone_while_the_run_continues(run: Path) -> None:
     history = history_of(run)
     assert history.test
     history.take(TakenOver({}), history.last_at)
@@ -161,7 +161,7 @@ def test_where_the_checkpoints_of_the_last_generation_are_gone_another_run_is_of
     assert_golden("extension/checkpoints-gone", told)
 
 
-def test_a_run_whose_time_is_used_up_is_not_carried_on_to_end_at_once(tmp_path: Path) -> None:
+def test_a_run_whose_time_is_used_up_is_not_resumed_to_end_at_once(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run", config_of(limits__wall_time_s=1.0))
     clock = FakeClock()
     assert len(carry_out(run, FakeCaller(clock=clock), clock=clock).generations) < 4
@@ -177,7 +177,7 @@ def test_a_replay_has_no_more_generations_than_its_schedule(tmp_path: Path) -> N
     assert_golden("extension/replay", refused(tmp_path / "run", 3))
 
 
-def test_hyperparameter_evolution_goes_on_even_after_a_prune(tmp_path: Path) -> None:
+def test_hyperparameter_evolution_continues_even_after_a_prune(tmp_path: Path) -> None:
     config = config_of(
         search__strategy="mutate_best", search__population=1, search__generations=5, search__options={}
     )

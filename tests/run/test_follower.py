@@ -71,7 +71,7 @@ def test_a_run_whose_members_inherit_is_not_followed(tmp_path: Path) -> None:
     assert calls == []
 
 
-def test_nothing_is_written_as_long_as_no_member_is_done(tmp_path: Path) -> None:
+def test_nothing_is_written_while_no_member_is_done(tmp_path: Path) -> None:
     directory = new_run(tmp_path / "run", from_scratch())
     write_evolution(directory)
     assert not (directory / CSV).exists()

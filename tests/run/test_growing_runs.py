@@ -1,4 +1,4 @@
-"""Runs in which genomes grow: who begins with whose parameters, who is trained, and what is kept for whom."""
+"""Runs in which genomes grow: inherited parameters, trained members, and checkpoints that are kept."""
 
 import random
 from pathlib import Path

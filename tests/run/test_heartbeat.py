@@ -1,4 +1,4 @@
-"""A run's sign of life where there are no locks, and who believes it."""
+"""A run's heartbeat on file systems without locks, and when it is trusted."""
 
 import errno
 import fcntl
@@ -98,7 +98,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("ahead", [0.0, -7200.0, 7200.0])
-def test_a_heartbeat_goes_on_if_its_time_changes_whatever_clock_sets_it(
+def test_a_heartbeat_continues_if_its_time_changes_whatever_clock_sets_it(
     ahead: float, tmp_path: Path, minutes: Minutes
 ) -> None:
     Heart(tmp_path, minutes, ahead)

@@ -201,7 +201,7 @@ def test_the_end_holds_its_reason_and_the_test_metrics(pen: Pen) -> None:
 
 
 def leg(pen: Pen, member: str, fom: float, goes_on: bool = True) -> None:
-    """What came of a leg of a life that may have several."""
+    """Write the outcome of a leg of a life that may have several."""
     outcome = Outcome("done", fom, {}, checkpoint(f"{member}.{fom}"), {"train": fom})
     pen.write(Result(member, outcome, "tcp://a", pen.now, goes_on))
 

@@ -132,7 +132,7 @@ def test_what_somebody_else_has_written_after_a_failing_write_is_not_removed(
     assert path.read_bytes() == there
 
 
-def test_a_reopened_journal_goes_on_with_the_next_number(path: Path) -> None:
+def test_a_reopened_journal_continues_with_the_next_number(path: Path) -> None:
     before = write(path)
     with Journal(path) as journal:
         assert journal.append([NEXT])[0]["n"] == 3
@@ -192,7 +192,7 @@ def test_opening_cuts_a_torn_record_off_the_file_and_flushes_that(
 
 @pytest.mark.usefixtures("quick_disk")
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_last_record_cut_at_any_byte_is_dropped_and_appending_goes_on(count: int, path: Path) -> None:
+def test_a_last_record_cut_at_any_byte_is_dropped_and_appending_continues(count: int, path: Path) -> None:
     data = write(path, EVENTS[:count])
     begin = starts(data)[-2]
     for cut in range(begin, len(data)):

@@ -40,7 +40,7 @@ def fail_with(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def two(path: Path, no_locks: None) -> Iterator[tuple[Journal, Journal]]:
-    """Two controllers of one run, opened one after the other where nothing keeps them apart."""
+    """Return two controllers of one run, opened one after the other without mutual exclusion."""
     write(path)
     with Journal(path) as older, Journal(path) as newer:
         yield older, newer
@@ -131,7 +131,7 @@ def test_asking_whether_a_run_is_live_disturbs_nobody(
     def before_closing(descriptor: int) -> None:
         monkeypatch.setattr(os, "close", close)
         meanwhile.start()
-        meanwhile.join(timeout=0.2)  # it may wait for the lock, but not give up at once
+        meanwhile.join(timeout=0.2)  # it may wait for the lock, but must not give up immediately
         close(descriptor)
 
     monkeypatch.setattr(os, "close", before_closing)

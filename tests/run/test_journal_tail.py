@@ -46,7 +46,7 @@ def test_a_tail_says_where_in_the_file_the_damage_is(path: Path) -> None:
         tail.read()
 
 
-def test_a_tail_goes_on_where_a_torn_record_was_replaced(path: Path) -> None:
+def test_a_tail_continues_where_a_torn_record_was_replaced(path: Path) -> None:
     data = write(path)
     tail = Tail(path)
     path.write_bytes(data[:-5])
@@ -86,7 +86,7 @@ def test_there_is_no_excerpt_of_what_is_not_there_yet(since: int, path: Path) ->
     assert Excerpts(path).read(since, 10) == ""
 
 
-def test_an_excerpt_has_whole_records_only_and_the_next_one_goes_on_there(path: Path) -> None:
+def test_an_excerpt_has_whole_records_only_and_the_next_one_continues_there(path: Path) -> None:
     data = write(path)
     path.write_bytes(b"")
     excerpts, found = Excerpts(path), ""
@@ -107,7 +107,7 @@ def test_a_record_that_is_longer_than_a_block_of_the_index_is_given_as_a_whole(
     assert [excerpts.read(number, 1) for number in range(4)] == [*lines, ""]
 
 
-def test_an_excerpt_goes_on_where_a_torn_record_was_replaced(path: Path) -> None:
+def test_an_excerpt_continues_where_a_torn_record_was_replaced(path: Path) -> None:
     data = write(path)
     excerpts = Excerpts(path)
     path.write_bytes(data[:-5])

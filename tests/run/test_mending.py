@@ -90,7 +90,7 @@ def whole(run: Path, history: History) -> bool:
 
 
 @pytest.mark.parametrize("pace", ["generations", "pools", "legs", "epochs", "means"])
-def test_each_checkpoint_that_is_lost_while_a_run_goes_on_is_made_again_with_the_same_history(
+def test_each_checkpoint_that_is_lost_during_a_run_is_made_again_with_the_same_history(
     pace: str, tmp_path: Path
 ) -> None:
     """At each assignment all that is in the store goes: what is needed comes back, from founders on."""
@@ -179,7 +179,7 @@ def test_a_loss_on_the_way_is_tried_again(tmp_path: Path) -> None:
 
 
 def drifting(run: Path, caller: FakeCaller | None = None) -> History:
-    """The run goes on where training gives other numbers than before."""
+    """Continue the run with a training that gives other numbers than before."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tests.run.fakes.quality_of", lambda inherited, hp, seed: 0.6 * inherited + 0.4)
         return carry_out(run, caller or FakeCaller())
@@ -233,7 +233,7 @@ def test_the_best_is_made_again_for_the_final_test_and_the_soup_from_its_members
 
 
 def test_what_is_made_again_stays_while_a_sweep_deletes_what_nobody_needs(tmp_path: Path) -> None:
-    """Other members are born and done meanwhile: ancestors that are on the way are no strays."""
+    """Other members are born and done meanwhile: ancestors in preparation are not strays."""
     setting = config("pools", search__population=6, search__generations=6)
     expected = story(finished(tmp_path / "plain", setting))
     run = new_run(tmp_path / "run", setting)

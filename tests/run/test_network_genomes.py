@@ -67,7 +67,7 @@ def test_a_genome_in_a_place_is_made_of_those_in_its_place() -> None:
     assert mixed > 10
 
 
-def test_who_goes_on_keeps_its_genomes() -> None:
+def test_a_survivor_keeps_its_genomes() -> None:
     made = config("own", search__options={**LOOSE, "survivors": 0.5, "sigma": 5.0})
     history = play(made, invented, made.strategy)
     kept = 0

@@ -204,7 +204,7 @@ def test_a_run_killed_at_any_record_has_the_history_of_one_that_was_never_killed
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "scratch"])
-def test_each_checkpoint_that_is_lost_while_a_run_goes_on_is_made_again_with_the_same_history(
+def test_each_checkpoint_that_is_lost_during_a_run_is_made_again_with_the_same_history(
     kind: str, tmp_path: Path
 ) -> None:
     plain = FakeCaller()
@@ -355,7 +355,7 @@ def test_journal_and_table_say_whose_each_network_is(tmp_path: Path) -> None:
             assert row["networks"] == givers(life)
 
 
-def test_a_network_of_ones_own_genome_and_seed_goes_through_the_journal(tmp_path: Path) -> None:
+def test_a_network_with_its_own_genome_and_seed_goes_through_the_journal(tmp_path: Path) -> None:
     history = finished(tmp_path / "run", config())
     assert history.best is not None
     replay = replay_config(history.config, Schedule.of(history, history.best), "again")
@@ -398,7 +398,7 @@ def test_a_unit_says_what_each_network_begins_with_after_its_way_to_a_worker() -
     assert one.inputs == (ref,)
     other = CheckpointRef("x", 3, "def")
     assert [start.parent for start in one.with_inputs(lambda ref: other).networks] == [other, None]
-    assert job.leg_timeout_s(3) == 60.0  # of each network as long as of one that is alone
+    assert job.leg_timeout_s(3) == 60.0  # each network has the time limit of a single one
 
 
 def test_what_ensembles_cost_is_told_in_epochs_of_networks(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ class Play:
         self.history.take(event, 0.0)
 
     def again(self, records: int) -> "Play":
-        """The same run as a controller finds it that takes over after so many records."""
+        """Return the run as a controller finds it that takes over after `records` records."""
         play = Play(self.config, self._fom)
         for event in self.events[1:records]:
             play._note(event)
@@ -400,7 +400,7 @@ def test_without_a_place_nobody_is_born_in_the_steady_pace() -> None:
 
 
 class Watched(TriParent):
-    """Notes whose place each child takes, and from whom it may descend."""
+    """Records whose place each child takes, and its possible parents."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -431,7 +431,7 @@ def test_a_steady_child_takes_the_place_of_whoever_has_been_done_for_longest_wit
 
 
 def steady(config: RunConfig, workers: int, choose: Choose) -> Play:
-    """A whole run of so many workers."""
+    """Play a whole run with `workers` workers."""
     play = Play(config)
     while play.pending or play.pacing.waiting():
         play.births(workers - len(play.pending))

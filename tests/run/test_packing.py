@@ -1,4 +1,4 @@
-"""How many members a worker is given at once, and which."""
+"""How many members a worker gets at a time, and which."""
 
 import math
 
@@ -27,7 +27,7 @@ def test_a_fixed_size_is_the_size_whatever_else_is_so(leg_s: float | None) -> No
     assert unit_size(5, 2, 9, leg_s) == 5
 
 
-def test_as_long_as_nobody_knows_how_long_a_leg_takes_each_is_a_unit() -> None:
+def test_while_the_time_of_a_leg_is_unknown_each_is_a_unit() -> None:
     assert unit_size(None, 100, 1, None) == 1
 
 
@@ -65,7 +65,7 @@ def test_no_idle_worker_is_left_without_because_another_was_given_several(
         assert left > 0, f"only {served} of {idle} workers were given anything"
         left -= unit_size(None, left, idle - served, leg_s)
     if leg_s is not None and math.ceil(ready / idle) * leg_s <= WORTH_A_TASK_S:
-        assert left <= 0  # and short legs wait for nobody
+        assert left <= 0  # and short legs do not wait
 
 
 def test_members_are_given_first_come_first_served(lives: list[Life]) -> None:

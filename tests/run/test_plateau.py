@@ -16,7 +16,7 @@ from tests.run.fakes import WORKERS, FakeCaller, carry_out, config_of, finished,
 from tests.run.test_controller_resumed import resumed_everywhere
 
 MUTANTS = {"elites": 0.0, "mutation_rate": 1.0, "gene_mutation_rate": 1.0}
-"""Of natural_selection: nobody is like a member before."""
+"""Options of natural_selection: every member differs from the previous ones."""
 
 
 class ByGeneration(FakeCaller):
@@ -32,7 +32,7 @@ def plateau(count: int, **changes: Any) -> RunConfig:
     return config_of(search__generations=7, search__plateau=count, **{**given, **changes})
 
 
-def test_a_run_ends_after_so_many_generations_without_a_better_fom(tmp_path: Path) -> None:
+def test_a_run_ends_after_some_generations_without_a_better_fom(tmp_path: Path) -> None:
     for count, generations in [(1, 3), (2, 4)]:
         history = finished(tmp_path / str(count), plateau(count), ByGeneration())
         assert (history.end, len(history.generations), history.completed()) == ("done", *[generations] * 2)
@@ -40,7 +40,7 @@ def test_a_run_ends_after_so_many_generations_without_a_better_fom(tmp_path: Pat
         assert f"search.plateau = {count}" in history.reason
 
 
-def test_a_run_that_gets_better_in_time_goes_on(tmp_path: Path) -> None:
+def test_a_run_that_gets_better_in_time_continues(tmp_path: Path) -> None:
     """Generations 2 and 3 are no better, and 4 is; 5 and 6 are the last."""
     history = finished(tmp_path / "run", plateau(3), ByGeneration())
     assert (history.completed(), history.reason) == (7, None)

@@ -75,7 +75,7 @@ def test_runs_have_equally_many_workers_when_each_worker_came_back_once() -> Non
     assert hall.busy() == [2, 2, 2]
 
 
-def test_what_is_offered_counts_as_had_so_that_a_slow_run_is_not_given_more() -> None:
+def test_what_is_offered_counts_as_held_so_that_a_slow_run_is_not_given_more() -> None:
     hall = Hall()
     slow, quick = hall.ask("one", wants=9), hall.ask("two", wants=9)
     for worker in "abcd":

@@ -1,4 +1,4 @@
-"""Claims that need several workers at once: whole teams or none, and nobody waits for ever."""
+"""Claims that need several workers: whole teams or none, and no claim starves."""
 
 import random
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What has to be trained again, and in which order, from a history and what is there."""
+"""What must be trained again and in which order, given a history and the remaining checkpoints."""
 
 from pathlib import Path
 from typing import Any

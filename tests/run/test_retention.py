@@ -138,7 +138,7 @@ def test_in_the_steady_pace_the_last_that_are_done_are_needed_in_whatever_genera
     born(pen, 1, 0, 1, 2, alpha="g000s000")
     pen.done(g001s001=6.0, g000s003=5.0, g001s000=7.0)
     assert needed(pen) == names("g000s001", "g001s001", "g000s003", "g001s000", "g000s002", "g000s000")
-    pen.done(g001s002=7.0)  # nobody is at work from g000s000 now, and g000s002 is the best
+    pen.done(g001s002=7.0)  # no member in progress descends from g000s000, and g000s002 is the best
     assert needed(pen) == names("g001s001", "g000s003", "g001s000", "g001s002", "g000s002")
 
 

@@ -64,7 +64,7 @@ class Judged(TriParent):
         return member.slot % 2 == 0
 
 
-def test_a_life_ends_when_a_strategy_of_ones_own_says_so() -> None:
+def test_a_life_ends_when_a_custom_strategy_says_so() -> None:
     run = simulate(Judged, bowl, SPACE, population=4, generations=2, legs=3)
     assert [len(one.foms) for one in run.members] == [3, 1, 3, 1] * 2
 
@@ -109,7 +109,7 @@ def test_a_strategy_whose_first_child_fails_is_refused_before_a_run() -> None:
 
 
 SPECIAL = ("scheduled", "replay", "variable_length")
-"""Their options, or their loci, are of a kind of their own."""
+"""Strategies that need special options or loci."""
 
 
 @pytest.mark.parametrize("name", [name for name in STRATEGIES if name not in SPECIAL])

@@ -28,13 +28,13 @@ def known() -> Stragglers:
     return found
 
 
-def test_a_member_is_overdue_after_so_many_times_the_median_epoch(known: Stragglers) -> None:
+def test_a_member_is_overdue_after_a_multiple_of_the_median_epoch(known: Stragglers) -> None:
     known.sent("a", [assignment("m")], 100.0)
     assert known.overdue(149.9) == []
     assert known.overdue(150.0) == [("m", "a")]
 
 
-def test_a_leg_of_several_epochs_has_so_many_times_as_long(known: Stragglers) -> None:
+def test_a_leg_of_several_epochs_has_proportionally_more_time(known: Stragglers) -> None:
     known.sent("a", [assignment("m", epochs=3)], 100.0)
     assert known.overdue(249.9) == []
     assert known.overdue(250.0) == [("m", "a")]

@@ -50,6 +50,7 @@ def edited(records: list[Record], kind: str, edit: Edit) -> list[Record]:
 def test_whatever_a_journal_says_it_is_read_or_refused(
     begin: int, records: list[Record], tmp_path: Path
 ) -> None:
+    read = 0
     for seed in range(begin, begin + 100):
         try:
             directory = written(tmp_path / "run", mutated_records(records, random.Random(seed)))
@@ -57,11 +58,13 @@ def test_whatever_a_journal_says_it_is_read_or_refused(
             history = load_history(directory / JOURNAL)
         except (JournalError, UsageError):
             continue
+        read += 1
         history_csv(history)
         summary_of(history)
         summary_lines(history)
         if history.best:
             Schedule.of(history, history.best)
+    assert 0 < read < 100
 
 
 def births(edit: Callable[[dict[str, Any]], None]) -> Edit:

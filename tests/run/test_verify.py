@@ -194,7 +194,7 @@ def test_a_record_with_a_right_checksum_that_makes_no_sense_is_a_line(tmp_path: 
     assert f"record {at} (kind 'outcome') is not what evodevo writes there" in line
 
 
-def test_a_record_that_is_cut_off_at_the_end_is_no_damage(tmp_path: Path) -> None:
+def test_a_record_that_is_cut_off_at_the_end_is_not_damage(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     stop(run, befall("hang", "g001s001"))
     with open(run / JOURNAL, "ab") as file:
@@ -202,7 +202,7 @@ def test_a_record_that_is_cut_off_at_the_end_is_no_damage(tmp_path: Path) -> Non
     assert verify(run).problems == []
 
 
-def test_a_store_that_does_not_tell_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_does_not_answer_is_not_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tmp_path / "run"
     finished(run)
 

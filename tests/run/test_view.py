@@ -93,7 +93,7 @@ def test_the_state_follows_from_the_end_the_controller_and_the_workers(
         (3, "running", None),
         (2, "waiting", "waits for 3 workers (cluster.workers_per_member); 2 are there"),
         (1, "waiting", "waits for 3 workers (cluster.workers_per_member); 1 is there"),
-        (0, "waiting", "why there are none"),
+        (0, "waiting", "why no worker fits"),
         (None, "running", None),
     ],
 )
@@ -102,11 +102,11 @@ def test_a_run_with_fewer_workers_than_a_member_needs_waits_and_says_so(
 ) -> None:
     pen = Pen(config_of(cluster__workers_per_member=3))
     pen.founders()
-    status = seen(pen, True, workers, ["why there are none"] if workers == 0 else [])
+    status = seen(pen, True, workers, ["why no worker fits"] if workers == 0 else [])
     assert (status.state, status.message) == (state, message)
 
 
-def test_a_run_that_is_carried_on_is_running_again(pen: Pen) -> None:
+def test_a_run_that_is_resumed_is_running_again(pen: Pen) -> None:
     pen.end("failed", "too many")
     view = View("small", Window(pen))
     assert (view.refresh().state, view.status().message) == ("failed", "too many")
@@ -259,7 +259,7 @@ def test_who_carries_a_run_on_is_said_by_host_process_and_scheduler(tmp_path: Pa
 
 
 @pytest.mark.parametrize("what", ["nothing there", "an empty directory"])
-def test_a_directory_that_is_no_run_is_named(what: str, tmp_path: Path) -> None:
+def test_a_directory_that_is_not_a_run_is_named(what: str, tmp_path: Path) -> None:
     directory = tmp_path / "it"
     if what == "an empty directory":
         directory.mkdir()

@@ -85,7 +85,7 @@ def test_every_page_of_the_dashboard_links_to_the_page(prefix: str, tmp_path: Pa
     on_scheduler(tmp_path, look, prefix=prefix)
 
 
-def test_a_second_scheduler_in_the_same_process_has_a_page_of_its_own(tmp_path: Path) -> None:
+def test_a_second_scheduler_in_the_same_process_has_a_separate_page(tmp_path: Path) -> None:
     async def look(fetch: Fetch) -> None:
         assert (await fetch("evodevo")).body.decode().count('<a href="evodevo">') == 1
         assert b"evodevo_run_state" in (await fetch("metrics")).body

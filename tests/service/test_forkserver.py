@@ -1,4 +1,4 @@
-"""The process that the workers of a local cluster are forked from, tried in a program of its own."""
+"""The process from which a local cluster's workers are forked, tested in a separate program."""
 
 import os
 import subprocess

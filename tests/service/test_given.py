@@ -50,7 +50,7 @@ def test_overrides_are_set_over_whatever_is_given(tmp_path: Path) -> None:
         assert (found.run.name, found.search.generations) == ("second", 3)
 
 
-def test_what_is_no_config_is_named() -> None:
+def test_what_is_not_a_config_is_named() -> None:
     with raises_golden("python-api/not-a-config", UsageError):
         config_of(3)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"run\.name: <object"):

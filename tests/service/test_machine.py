@@ -22,7 +22,7 @@ def no_library(name: str) -> Any:
 
 
 def library(count: int, status: int = 0) -> Any:
-    """NVIDIA's management library, on a machine with so many GPUs."""
+    """A fake of NVIDIA's management library on a machine with this number of GPUs."""
 
     def tell(reference: Any) -> int:
         reference._obj.value = count

@@ -1,4 +1,4 @@
-"""The trial of a config before a run begins: how many members a worker trains at once."""
+"""The trial of a config before a run: how many members a worker trains concurrently."""
 
 import asyncio
 from pathlib import Path

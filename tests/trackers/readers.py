@@ -1,4 +1,4 @@
-"""What tracking tools have of a run, read with their own libraries."""
+"""Read the files of tracking tools with their own libraries."""
 
 import struct
 from pathlib import Path
@@ -9,7 +9,7 @@ Curves = dict[str, list[tuple[int, float]]]
 
 
 def tensorboard_curves(directory: Path) -> Curves:
-    """All scalars below a directory, as TensorBoard loads them; values have the precision of float32."""
+    """Return all scalars below a directory, as TensorBoard loads them, with the precision of float32."""
     from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 
     loaded = EventMultiplexer().AddRunsFromDirectory(str(directory))
@@ -18,7 +18,7 @@ def tensorboard_curves(directory: Path) -> Curves:
 
 
 def curves_of(loaded: Any) -> Curves:
-    """The scalars that an `EventMultiplexer` has now."""
+    """Return the scalars that an `EventMultiplexer` has loaded."""
     return {
         f"{run}/{tag}": [(event.step, event.value) for event in loaded.Scalars(run, tag)]
         for run, tags in loaded.Runs().items()
@@ -27,7 +27,7 @@ def curves_of(loaded: Any) -> Curves:
 
 
 def mlflow_runs(uri: str, experiment: str = "evodevo") -> dict[str, Any]:
-    """All runs of an experiment by their names; a name that is there twice is an error."""
+    """Return all runs of an experiment by name; a duplicate name is an error."""
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(uri)
@@ -39,7 +39,7 @@ def mlflow_runs(uri: str, experiment: str = "evodevo") -> dict[str, Any]:
 
 
 def mlflow_curves(uri: str, experiment: str = "evodevo") -> Curves:
-    """All metrics of all runs, with everything that was ever logged."""
+    """Return all metrics of all runs, with everything that was ever logged."""
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(uri)
@@ -80,7 +80,7 @@ def wandb_records(file: Path) -> list[Any]:
 
 
 def wandb_rows(run: Path) -> list[dict[str, Any]]:
-    """The rows of the history in the one `.wandb` file of a run's directory."""
+    """Return the rows of the history in the only `.wandb` file of a run's directory."""
     import json
 
     files = list((run / "wandb").glob("offline-run-*/*.wandb"))
@@ -93,7 +93,7 @@ def wandb_rows(run: Path) -> list[dict[str, Any]]:
 
 
 def wandb_curves(run: Path) -> Curves:
-    """The numbers of that history by name, with generations, or epochs, as steps."""
+    """Return the numbers of that history by name, with generations or epochs as steps."""
     found: Curves = {}
     for row in wandb_rows(run):
         for name, value in row.items():

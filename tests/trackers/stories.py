@@ -1,4 +1,4 @@
-"""A run that is written by hand, for each tracker to be told in whole and in parts."""
+"""A run written by hand, given to each tracker whole and in parts."""
 
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def tracker_of(name: str, run: Path, **options: object) -> Tracker:
 
 
 def tell(name: str, run: Path, pen: Pen, steps: int, **options: object) -> Tracker:
-    """Have a new tracker told the first `steps` records, in two parts; it is not closed, as if killed."""
+    """Give a new tracker the first `steps` records in two parts, without closing it, as if it was killed."""
     run.mkdir(exist_ok=True)
     tracker, history = tracker_of(name, run, **options), History()
     for first, last in ((0, steps // 2), (steps // 2, steps)):

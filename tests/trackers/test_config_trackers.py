@@ -1,4 +1,4 @@
-"""How a config names trackers, and what is said of one that cannot be had."""
+"""How a config names trackers, and the message if one is unavailable."""
 
 import re
 import sys
@@ -52,7 +52,7 @@ def test_all_phases_have_the_trackers_of_the_first() -> None:
     assert following["run"] == {"name": "small-two", "seed": 7, "trackers": {"tensorboard": {}}}
 
 
-def test_a_run_with_other_trackers_is_no_other_run() -> None:
+def test_a_run_with_other_trackers_is_not_another_run() -> None:
     one, other = parse(small()), parse(small({"run.trackers": ["tensorboard"]}))
     assert one.differs_from(other) == []
     assert one.differs_from(parse(small({"run.seed": 8}))) == ["run"]

@@ -69,7 +69,7 @@ def test_epochs_are_counted_on_from_those_that_the_parameters_had() -> None:
     assert losses["g001s000"] == [(5, 4.0), (6, 2.0)]
 
 
-def test_the_first_child_goes_on_with_a_line_and_others_begin_one() -> None:
+def test_the_first_child_continues_a_line_and_others_begin_one() -> None:
     lines, pen = Lines(), story()
     lines.take(pen.history)
     assert lines.of["g002s000"] == lines.of["g001s000"] == lines.of["g000s003"] == "g000s003"

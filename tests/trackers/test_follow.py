@@ -140,7 +140,7 @@ def test_a_run_that_is_removed_or_replaced_is_not_followed_any_more(tmp_path: Pa
     assert len(waits.seconds) == 1
 
 
-def test_what_is_wrong_is_in_the_status_as_long_as_it_is_wrong(tmp_path: Path) -> None:
+def test_what_is_wrong_is_in_the_status_while_it_is_wrong(tmp_path: Path) -> None:
     story().save(tmp_path)
     (tmp_path / "trackers").mkdir()
     note = Notes(tmp_path / "trackers" / "mlflow.problem")

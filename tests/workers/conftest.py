@@ -1,4 +1,4 @@
-"""What the tests of this folder share: a user's module, other processes, and a check that nothing is left."""
+"""Fixtures of this folder: a user's module, other processes, and a check that nothing is left behind."""
 
 import gc
 import json
@@ -78,13 +78,13 @@ def nothing_left_behind(
 
 
 def files_in(temporary: Path) -> list[str]:
-    """Without what torch and a DataLoader's processes keep for as long as they live."""
+    """Return the same without what torch and a DataLoader's processes keep while they live."""
     known = ("torchinductor_", "pymp-")
     return [str(path) for path in temporary.iterdir() if not path.name.startswith(known)]
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> bool:
-    """Poll until the condition holds; False where it never did."""
+    """Poll until the condition holds; return False if it never did."""
     end = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > end:
@@ -94,13 +94,13 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> 
 
 
 def started_by(tag: str) -> list[int]:
-    """The living processes that inherited the test's tag."""
+    """Return the living processes that inherited the test's tag."""
     found = []
     for environment in Path("/proc").glob("[0-9]*/environ"):
         try:
             if f"{TAG}={tag}".encode() in environment.read_bytes().split(b"\0"):
                 found.append(int(environment.parent.name))
-        except OSError:  # it ended meanwhile, or is another user's
+        except OSError:  # it ended meanwhile, or belongs to another user
             continue
     return found
 
@@ -118,7 +118,7 @@ UserModule = Callable[[str], str]
 
 @pytest.fixture
 def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[UserModule]:
-    """Writes a user's own module to where the worker looks for it; returns its name."""
+    """Write a user's module to a directory that the worker imports from; return its name."""
     monkeypatch.syspath_prepend(tmp_path)
     names = []
 
@@ -137,7 +137,7 @@ Program = Callable[[str], list[str]]
 
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
-    """Makes a command of a Python program, in a file whose name needs quoting."""
+    """Make a command of a Python program, in a file whose name needs quoting."""
 
     def make(text: str) -> list[str]:
         file = tmp_path / "it's a program.py"
@@ -165,7 +165,7 @@ def cifar10_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def elsewhere() -> dict[str, str]:
-    """The digests of `tests.workers.digests`, computed in a process of their own with another hash seed."""
+    """Return the digests of `tests.workers.digests`, computed in another process with another hash seed."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.workers.digests"],
         capture_output=True,

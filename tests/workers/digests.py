@@ -1,4 +1,4 @@
-"""What must be the same in every process; `python -m tests.workers.digests` prints it as JSON."""
+"""Print as JSON what must be the same in every process: `python -m tests.workers.digests`."""
 
 import hashlib
 import json

@@ -57,7 +57,7 @@ class Clipped(Sharp):
 
 
 class Accumulating(Sharp):
-    """80 examples in five batches: what is left over of the last pair makes a step of its own."""
+    """80 examples in five batches: the rest of the last pair makes a separate step."""
 
     accumulate = 2
 

@@ -1,4 +1,4 @@
-"""Small images that are made in a moment, and the networks for CIFAR-10 on them."""
+"""Small generated images, and the networks for CIFAR-10 on them."""
 
 from collections.abc import Callable
 from typing import Any

@@ -163,7 +163,7 @@ def test_what_is_replaced_in_training_is_averaged_from_then_on() -> None:
     followed(averaged, Recent(), 2)
 
 
-def test_an_average_that_begins_anew_or_is_restored_goes_on_from_there() -> None:
+def test_an_average_that_is_reset_or_restored_continues_from_there() -> None:
     model = Recent()
     averaged = Averaged(model, 3.0)
     followed(averaged, model, 2)
@@ -239,7 +239,7 @@ def test_data_without_a_length_have_an_average_over_a_tenth_of_all_steps() -> No
 
 
 class Loop(Toy):
-    """Trains in a loop of its own, in which nothing updates the average."""
+    """Trains in a custom loop that does not update the average."""
 
     def train(self, training: Training) -> Generator[Tensor, None, None]:
         for batch in self.train_batches(training):

@@ -243,7 +243,7 @@ def test_batches_go_to_the_device_with_all_that_is_in_them() -> None:
 
 
 class Numbered(Dataset[int]):
-    """Without a length of its own."""
+    """Without a length."""
 
     def __getitem__(self, at: int) -> int:
         return at

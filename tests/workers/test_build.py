@@ -107,11 +107,11 @@ def test_where_no_class_is_near_none_is_proposed() -> None:
     assert_golden("build/no-class-near", message)
 
 
-def test_a_function_is_no_class() -> None:
+def test_a_function_is_not_a_class() -> None:
     assert_golden("build/function", refusal(section("tests.workers.toys:points")))
 
 
-def test_a_class_that_is_no_workload_is_refused_with_the_class_to_derive_from() -> None:
+def test_a_class_that_is_not_a_workload_is_refused_with_the_class_to_derive_from() -> None:
     message = refusal(section("pathlib:Path"))
     assert message.startswith("workload.use: ")
     assert "workers.workload.Workload" in message

@@ -43,7 +43,7 @@ def score(table: Tensor, sentence: list[int], limit: int, length_penalty: float)
 
 
 TEMPTING = {BEGIN: [0.02, 0.58, 0.4], A: [0.3, 0.35, 0.35], B: [0.94, 0.03, 0.03]}
-"""A is likelier at first, but nothing that goes on from it is as likely as `B`."""
+"""A is likelier at first, but no continuation of it is as likely as `B`."""
 
 
 def limits(*values: int) -> Tensor:

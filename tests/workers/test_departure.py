@@ -1,4 +1,4 @@
-"""When a worker process leaves, and the signals that announce it: in a process of its own."""
+"""When a worker process ends, and the signals that announce it, in a separate process."""
 
 import signal
 import subprocess
@@ -64,5 +64,5 @@ def test_a_worker_knows_its_end_from_slurm_or_from_whoever_says_it(monkeypatch: 
     assert ends_at() == 1_700_000_000.0
     monkeypatch.setenv("EVODEVO_ENDS_AT", "1600000000")
     assert ends_at() == 1_600_000_000.0
-    monkeypatch.setenv("EVODEVO_ENDS_AT", "")  # as a shell leaves it where nothing is known
+    monkeypatch.setenv("EVODEVO_ENDS_AT", "")  # as a shell sets it if the time is unknown
     assert ends_at() == 1_700_000_000.0

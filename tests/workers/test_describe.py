@@ -36,7 +36,7 @@ def test_a_workload_that_works_is_described_without_a_warning(tmp_path: Path) ->
         "metrics": ["validation_loss", "validation_accuracy"],
         "torch": torch.__version__,
     }
-    assert type(about["torch"]) is str  # torch's own type would have torch imported by whoever reads this
+    assert type(about["torch"]) is str  # unpickling torch's own type would import torch
     assert list(tmp_path.iterdir()) == []
 
 

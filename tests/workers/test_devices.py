@@ -96,7 +96,7 @@ def test_two_processes_never_share_a_device_while_both_live(tmp_path: Path, held
         assert (held[0].device, held[0].problem) == ("1", None)
 
 
-def test_of_many_processes_that_claim_at_once_each_has_a_device_of_its_own_or_is_told_why_not(
+def test_of_many_processes_that_claim_at_once_each_has_a_separate_device_or_is_told_why_not(
     tmp_path: Path,
 ) -> None:
     with claimants(tmp_path, 5, "0", "1", "2") as all_of_them:
@@ -144,7 +144,7 @@ def test_the_first_worker_of_a_device_locks_the_file_that_the_only_one_would(
 
 
 @pytest.mark.parametrize("said", ["0", "two", "", "-1"])
-def test_a_number_of_workers_that_is_none_is_said(
+def test_what_is_not_a_number_of_workers_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
 ) -> None:
     monkeypatch.setenv(PER_DEVICE, said)

@@ -58,7 +58,7 @@ class Stream(IterableDataset[Any]):
 
 
 def splits() -> dict[str, Any]:
-    """Made anew each time, so that nothing is known by being the same object."""
+    """Return new objects each time, so that identity does not matter."""
     numbers = torch.arange(90.0)
     data = TensorDataset(numbers, numbers.long() % 3)
     return {

@@ -97,7 +97,7 @@ def voting(directory: Path, kind: type[Toy] = Voting, ploidy: int = 3, **changed
 
 
 class Loaded(Voting):
-    """A DataLoader of its own, whose sampler draws from a generator again and again within an epoch."""
+    """Uses a DataLoader whose sampler draws repeatedly from a generator within an epoch."""
 
     def data(self, root: str | None) -> Splits:
         inputs, labels = points(100, seed=1)

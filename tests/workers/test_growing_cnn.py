@@ -105,7 +105,7 @@ def test_only_what_is_new_has_gradients_and_is_given_to_the_optimizer(workload: 
     assert not child.optimizer.state
 
 
-def test_a_member_that_goes_on_from_its_own_checkpoint_trains_on_as_without(workload: GrowingCNN) -> None:
+def test_a_member_that_continues_from_its_own_checkpoint_trains_on_as_without(workload: GrowingCNN) -> None:
     """And what it does not train it trains no more after that."""
     parent = trained(workload, workload.begin(ONE, 1, None))
     begun = workload.begin(WIDER, 2, parent)

@@ -78,7 +78,7 @@ def test_going_on_from_a_checkpoint_is_bit_for_bit_as_not_having_stopped(
     assert workload.checkpoint(resumed) != saved
 
 
-def test_the_resnets_momentum_too_goes_on_from_a_checkpoint_bit_for_bit() -> None:
+def test_the_resnet_s_momentum_too_continues_from_a_checkpoint_bit_for_bit() -> None:
     test_going_on_from_a_checkpoint_is_bit_for_bit_as_not_having_stopped(
         ResNet20, {"optimizer": "sgd", "shortcut": "projection"}
     )

@@ -1,4 +1,4 @@
-"""What a running worker becomes when a cluster is attached. The preload has tests of its own."""
+"""How a running worker is set up when a cluster is attached. The preload is tested separately."""
 
 import gc
 import threading
@@ -51,7 +51,7 @@ def test_a_worker_is_set_up_once_and_tells_its_facts_each_time(preloaded: list[A
     assert preloaded == [worker]
 
 
-def test_a_worker_outside_the_main_thread_says_that_it_heeds_no_signals() -> None:
+def test_a_worker_outside_the_main_thread_says_that_it_ignores_signals() -> None:
     told: list[dict[str, Any]] = []
     thread = threading.Thread(target=lambda: told.append(joined(Stub())))
     thread.start()

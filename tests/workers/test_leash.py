@@ -11,7 +11,7 @@ import pytest
 
 from tests.workers.conftest import alive, wait_until
 
-# writes the ids of itself and of a process of its own, then waits for ever
+# writes the IDs of itself and of a child process, then waits forever
 PROGRAM = 'sleep 600 & echo $$ $! > "$0.part"; mv "$0.part" "$0"; wait'
 
 

@@ -1,4 +1,4 @@
-"""What comes of an attempt: done, diverged, failed, or an error that another attempt may be spared."""
+"""The result of an attempt: done, diverged, failed, or an error that another attempt may not have."""
 
 import json
 import math

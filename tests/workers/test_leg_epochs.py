@@ -1,4 +1,4 @@
-"""Legs of several epochs, and legs of so many steps."""
+"""Legs of several epochs, and legs with a number of steps."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,9 +77,7 @@ def test_the_metrics_of_each_epoch_are_told_and_the_last_ones_are_the_legs(tmp_p
 
 
 @pytest.mark.parametrize("steps", [1, 5, 6, 7, 12, 15])
-def test_a_leg_of_so_many_steps_trains_exactly_these_whatever_an_epoch_has(
-    tmp_path: Path, steps: int
-) -> None:
+def test_a_leg_given_in_steps_trains_exactly_these_whatever_an_epoch_has(tmp_path: Path, steps: int) -> None:
     recorded(tmp_path, epochs=3)
     longer = SEEN[:]
     SEEN.clear()

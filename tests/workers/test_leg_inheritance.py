@@ -37,14 +37,14 @@ def test_an_alpha_from_memory_and_from_the_store_give_the_same_child_bit_for_bit
 ) -> None:
     file = tmp_path / "params" / alpha.name
     hidden = file.rename(tmp_path / "hidden")
-    from_memory = child(tmp_path, alpha)  # there is no other place to have it from
+    from_memory = child(tmp_path, alpha)  # it cannot come from anywhere else
     hidden.rename(file)
     forget(monkeypatch)
     assert child(tmp_path, alpha) == from_memory
     assert from_memory == trained(prepared(Toy()), seed=8, parent=file.read_bytes())
 
 
-def test_a_child_goes_on_from_its_alpha_and_is_not_a_fresh_start(
+def test_a_child_continues_from_its_alpha_and_is_not_a_fresh_start(
     tmp_path: Path, alpha: CheckpointRef
 ) -> None:
     started = child(tmp_path, alpha)

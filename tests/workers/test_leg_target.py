@@ -90,7 +90,7 @@ def about(directory: Path, use: str = f"{HERE}:Scripted", **changed: Any) -> Job
 
 
 def life(the_job: Job, legs: int) -> list[Outcome]:
-    """The outcomes of a life of so many legs, or of those until it is over."""
+    """Return the outcomes of a life's legs, of which there are at most `legs`."""
     found: list[Outcome] = []
     for number in range(legs):
         before = found[-1] if found else None

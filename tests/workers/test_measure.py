@@ -1,4 +1,4 @@
-"""How many members a worker had best train at once: the search for it, and a measurement."""
+"""The best number of concurrent members per worker: the search for it, and a measurement."""
 
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path

@@ -107,7 +107,7 @@ def test_another_order_and_other_groups_do_not_mix_the_moments_up() -> None:
     ],
     ids=str,
 )
-def test_adam_goes_on_when_amsgrad_is_switched(
+def test_adam_continues_when_amsgrad_is_switched(
     before: dict[str, Any], after: dict[str, Any], made: set[str]
 ) -> None:
     parent, parents, about = member("ab", lambda p: torch.optim.Adam(p, 0.1, **before))
@@ -303,7 +303,7 @@ def test_lbfgs_starts_anew_with_other_parameters_or_another_length_of_history() 
 
 
 class Wrapping(torch.optim.SGD):
-    """Its `state_dict` is of its own kind, by position."""
+    """Its `state_dict` has a custom format, by position."""
 
     def state_dict(self) -> Any:
         return {"own": [self.state[p].get("momentum_buffer") for p in self.param_groups[0]["params"]]}

@@ -80,7 +80,7 @@ def test_a_worker_tells_the_scheduler_its_device_and_its_versions(monkeypatch: p
 
 
 def test_what_a_worker_tells_is_read_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The version that torch gives is of a type of its own, to read which it is imported."""
+    """torch's version has a special type, and unpickling it would import torch."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     stub = Stub(None)
     preload.dask_setup(stub)  # type: ignore[arg-type]

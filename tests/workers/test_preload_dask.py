@@ -12,7 +12,7 @@ from workers.preload import leave_global_generator
 def test_dask_measures_a_message_without_the_generator_that_members_draw_from(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """`dask.sizeof` is a function where it is an attribute, so the module is taken by its name."""
+    """As an attribute `dask.sizeof` is a function, so the module is imported by name."""
     module = sys.modules["dask.sizeof"]
     monkeypatch.setattr(module, "random", random)
     leave_global_generator()

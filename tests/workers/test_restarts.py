@@ -46,7 +46,7 @@ def test_cycles_may_be_of_epochs() -> None:
     assert rates(hp, epochs=2)[::3] == pytest.approx([0.1, 0.05, 0.05, 0.025])
 
 
-def test_a_child_goes_on_in_the_cycle_that_its_parent_was_in() -> None:
+def test_a_child_continues_in_its_parent_s_cycle() -> None:
     assert rates(SLIDES, Leg(before=2)) == pytest.approx(rates(SLIDES, epochs=3)[12:])
 
 

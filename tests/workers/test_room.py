@@ -9,7 +9,7 @@ from workers.room import Room
 
 
 class Moments:
-    """Stands in for the module `time`; what is to happen while somebody waits happens then."""
+    """Replaces the module `time`; runs what should happen during a wait."""
 
     def __init__(self, *happens: object) -> None:
         self.now = 0.0

@@ -11,7 +11,7 @@ from workers.seq2seq import Seq2Seq
 SOURCE = pad([[3, 4, 5, 6, 7], [8, 3], [5, 5, 5]])
 TARGET = pad([[4, 6, END], [3, 9, 5, 5, 8, END], [END]])
 ROWS = [(0, 3), (3, 9), (9, 10)]
-"""Where the words of each target are among all that are no padding."""
+"""Return the positions of each target's words among all that are not padding."""
 
 
 def small(layers: int = 2, seed: int = 0) -> Seq2Seq:
@@ -29,7 +29,7 @@ def model() -> Seq2Seq:
     return small()
 
 
-def test_it_has_a_loss_for_each_target_word_that_is_no_padding_row_by_row(model: Seq2Seq) -> None:
+def test_it_has_a_loss_for_each_target_word_that_is_not_padding_row_by_row(model: Seq2Seq) -> None:
     losses = model(SOURCE, TARGET)
     assert (losses.shape, losses.dtype) == ((10,), torch.float32)
     for row, (start, end) in enumerate(ROWS):

@@ -1,4 +1,4 @@
-"""Members that a worker trains at once: each is what it would be alone, whatever befalls the others."""
+"""Members that a worker trains concurrently: each is what it would be alone, whatever happens to others."""
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
@@ -58,7 +58,7 @@ class FewImages(ResNet20):
 
 
 class Loaded(Watched):
-    """A DataLoader of its own, whose sampler draws from a generator again and again within an epoch."""
+    """Uses a DataLoader whose sampler draws repeatedly from a generator within an epoch."""
 
     def data(self, root: str | None) -> Splits:
         inputs, labels = points(100, seed=1)
@@ -297,7 +297,7 @@ def test_each_counts_its_own_turns_and_all_together_are_the_time_of_the_unit(
     assert [one.there_s for one in outcomes] == [1 + 1 + 66 + 100, 1 + 66 + 100 + 100, 107]
 
 
-def test_the_time_limit_of_a_member_is_one_of_its_own_turns(tmp_path: Path, clock: Clock) -> None:
+def test_the_time_limit_of_a_member_counts_only_its_own_turns(tmp_path: Path, clock: Clock) -> None:
     about = job(tmp_path, section(f"{HERE}:Timed"), epoch_timeout_s=25.0)
     told = carried_out(about, members(3), 3)
     lost = told.pop(0)["lost"]
@@ -409,7 +409,7 @@ def test_the_time_of_a_step_of_all_is_shared_and_so_is_its_limit(tmp_path: Path,
 
 
 class Hungry(Watched):
-    """There is memory for `places` members that train; `alone`: none as long as other workers are there."""
+    """Has memory for `places` training members; with `alone`, for none while there are other workers."""
 
     at_work = 0
     neighbours: Room | None = None

@@ -1,4 +1,4 @@
-"""The greedy soup, against one computed step by step, and statistics of batch normalisation computed anew."""
+"""The greedy soup, compared with one computed step by step, and recomputed batch normalisation statistics."""
 
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ def test_a_network_is_added_if_that_makes_the_mean_better(mode: Mode, tmp_path: 
         if (found < best) if mode == "min" else (found > best):
             of, best = [*of, at], found
     made = make_soup(about, mode, refs, HYPERPARAMETERS)
-    assert made["checkpoint"]["name"] in store_of(about).names()  # known to whoever tidies up
+    assert made["checkpoint"]["name"] in store_of(about).names()  # listed, so it can be deleted
     assert made["of"] == of
     assert made["fom"] == best
     ref = CheckpointRef(**made["checkpoint"])

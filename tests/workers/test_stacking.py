@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 class Case(NamedTuple):
     model: Callable[[], nn.Module]
     inputs: Callable[[int], Tensor]
-    """Of so many members, [K, batch, ...]."""
+    """Returns the inputs of K members, [K, batch, ...]."""
     relative: float = 1e-9
     """In double precision; of a network that computes in single precision inside, more."""
 
@@ -66,7 +66,7 @@ each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
 def made(case: Case, count: int, seed: int = 0) -> tuple[list[nn.Module], Tensor]:
-    """Networks with parameters of their own, and inputs, in double precision."""
+    """Return networks with different parameters, and inputs, in double precision."""
     seed_all(seed)
     models = [case.model().double() for _ in range(count)]
     inputs = case.inputs(count)

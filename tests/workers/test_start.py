@@ -1,4 +1,4 @@
-"""Whether a workload can go on from the parameters of another run."""
+"""Whether a workload can start from the parameters of another run."""
 
 from pathlib import Path
 

@@ -253,7 +253,7 @@ def test_what_is_of_several_networks_and_does_not_say_which_is_malformed(network
 
 
 @pytest.mark.parametrize("header", [b"5", b"[]", b'{"__metadata__": {"evodevo": "5"}}'])
-def test_a_header_of_another_shape_is_no_checkpoint_either(header: bytes) -> None:
+def test_a_header_of_another_shape_is_not_a_checkpoint_either(header: bytes) -> None:
     with pytest.raises(ValueError, match="no checkpoint of evodevo's"):
         state.read_metadata(len(header).to_bytes(8, "little") + header)
 

@@ -55,7 +55,7 @@ def test_evaluations_have_to_reach_it_in_a_row() -> None:
     assert standing.reached_at == standing.fom() == 40
 
 
-def test_a_row_goes_on_over_legs() -> None:
+def test_a_row_continues_over_legs() -> None:
     first = Standing(target(evaluations=2), {})
     first.take({"validation_accuracy": 0.95}, 10)
     second = Standing(target(evaluations=2), {"in_a_row": first.in_a_row, "shortfall": first.shortfall})

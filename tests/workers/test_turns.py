@@ -1,4 +1,4 @@
-"""Whose turn it is. The streams are fakes: they show which one is current, and not that CUDA heeds it."""
+"""Turns of members. The streams are fakes: they show which one is current, not that CUDA uses it."""
 
 import random
 from types import SimpleNamespace
@@ -37,7 +37,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return told
 
 
-def test_each_member_has_a_stream_of_its_own_while_it_has_its_turn(cuda: SimpleNamespace) -> None:
+def test_each_member_has_its_own_stream_during_its_turn(cuda: SimpleNamespace) -> None:
     found = Turns(CUDA, 2)
     first, second = found.seat(), found.seat()
     assert isinstance(first.stream, Stream)
@@ -71,7 +71,7 @@ def test_a_member_that_is_alone_uses_the_devices_default_stream(cuda: SimpleName
     assert (cuda.current, cuda.waits) == ("default", 0)
 
 
-def test_each_member_goes_on_where_it_left_the_generators(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_member_continues_where_it_left_the_generators(monkeypatch: pytest.MonkeyPatch) -> None:
     def draw() -> tuple[float, float]:
         return random.random(), float(torch.rand(()))
 

@@ -72,7 +72,7 @@ class Showing(Toy):
 
 
 class Clock:
-    """Stands in for the module `time`; it moves only when it is told to."""
+    """Replaces the module `time`; it moves only when told to."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -85,7 +85,7 @@ class Clock:
 
 
 def points(count: int, seed: int) -> Batch:
-    """Inputs float32 (count, 4) and labels int64 (count,)."""
+    """Return inputs float32 (count, 4) and labels int64 (count,)."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 3
     return torch.randn(count, 4, generator=generator) + 2 * nn.functional.one_hot(labels, 4), labels
@@ -102,7 +102,7 @@ def trained(
     seed: int = 7,
     parent: bytes | None = None,
 ) -> bytes:
-    """The checkpoint of a member that was trained one epoch."""
+    """Return the checkpoint of a member trained for one epoch."""
     training = workload.begin(hyperparameters, seed, parent)
     for _ in workload.train(training):
         pass
@@ -110,13 +110,13 @@ def trained(
 
 
 def orders(workload: Workload, seed: int, epochs: int = 1, **begin: Any) -> list[list[float]]:
-    """The numbers of the examples of every batch, in the order in which they are trained."""
+    """Return the numbers of the examples of each batch, in the order of training."""
     training = workload.begin(begin.get("hyperparameters", HYPERPARAMETERS), seed, begin.get("parent"))
     return [batch[0].tolist() for _ in range(epochs) for batch in workload.train_batches(training)]
 
 
 def section(use: str | None = TOY, command: Any = None, **options: Any) -> dict[str, Any]:
-    """A config's `workload` section, as it comes out of validation."""
+    """Return a config's `workload` section after validation."""
     return {"use": None if command else use, "command": command, "options": options}
 
 
@@ -147,7 +147,7 @@ def assignment(parent: CheckpointRef | None = None, **changed: Any) -> Assignmen
 
 
 def run_one(job: Job, assignment: Assignment) -> Outcome:
-    """What comes of a unit of one member, in a leg as long as any; raises `OSError` where it is lost."""
+    """Return the outcome of a unit of one member, in the longest leg; raises `OSError` if it is lost."""
     report = run_unit(job, [replace(assignment, epochs=job.longest_leg)])[0]
     if "lost" in report:
         raise OSError(report["lost"])
@@ -155,7 +155,7 @@ def run_one(job: Job, assignment: Assignment) -> Outcome:
 
 
 def run_unit(job: Job, assignments: Sequence[Assignment]) -> dict[int, dict[str, Any]]:
-    """Carry out a unit; the last report of each member that was begun, by its index."""
+    """Carry out a unit; return the last report of each member that was begun, by its index."""
     reports: dict[int, dict[str, Any]] = {}
     carry_out(WorkUnit(job, assignments), lambda report: reports.update({report["index"]: dict(report)}))
     return reports

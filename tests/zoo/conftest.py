@@ -12,9 +12,7 @@ from tests.workers.conftest import REPOSITORY, nothing_left_behind
 
 __all__ = ["nothing_left_behind"]
 
-with contextlib.suppress(
-    ImportError
-):  # which torch's compiler uses if it is there; it has a thread of its own
+with contextlib.suppress(ImportError):  # used by torch's compiler if installed; it starts a thread
     import tqdm
 
     tqdm.tqdm.monitor_interval = 0
@@ -22,7 +20,7 @@ with contextlib.suppress(
 
 @pytest.fixture(scope="session")
 def zoo_elsewhere() -> dict[str, list[str]]:
-    """The digests of all checkpoints of the zoo, computed in another process with another hash seed."""
+    """Return the digests of the zoo's checkpoints, computed in another process with another hash seed."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "tests.zoo.contract"],
         capture_output=True,

@@ -1,1 +1,1 @@
-"""What scripts/bench/faults.py is made of: processes, faults, and how a history is compared with another."""
+"""The parts of scripts/bench/faults.py: processes, faults, and the comparison of histories."""

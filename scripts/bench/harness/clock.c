@@ -1,5 +1,5 @@
-/* A clock that can be set, for LD_PRELOAD: the file named by CLOCK_OFFSET holds seconds (a 64-bit integer) that are
-   added to the time of day. Monotonic clocks are left alone, as they are when somebody sets a clock. */
+/* A settable clock for LD_PRELOAD: the file named by CLOCK_OFFSET holds seconds (a 64-bit integer) that are added to
+   the time of day. Monotonic clocks are unaffected, as when a real clock is set. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-"""Clocks that are set while a run goes on, by hours and days, forwards and backwards."""
+"""Clocks that are set by hours and days during a run, forwards and backwards."""
 
 import random
 import shutil
@@ -15,12 +15,12 @@ from harness.trials import Lab, NotHere, Row, Trial
 
 HOUR, DAY = 3600, 86400
 JUMPS_S = (HOUR, -HOUR, 40 * DAY, -80 * DAY, 3, -3)
-"""What is added to the clock, each time; so it goes back further than to where it began."""
+"""Seconds to add to the clock, one after the other; their sum is negative."""
 LONGER = {"search__population": 4, "search__generations": 40}
 
 
 def library(directory: Path) -> Path:
-    """Return a library for LD_PRELOAD that sets the clock. Raises `NotHere` without a C compiler."""
+    """Compile the library for LD_PRELOAD that shifts the clock. Raises `NotHere` without a C compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         raise NotHere("there is no C compiler")
@@ -31,7 +31,7 @@ def library(directory: Path) -> Path:
 
 
 class Clock:
-    """What is added to the time of some processes."""
+    """An offset that is added to the time of some processes."""
 
     def __init__(self, path: Path, preload: Path) -> None:
         self._path = path
@@ -46,7 +46,7 @@ class Clock:
 
 
 def jumping(lab: Lab, key: str) -> Trial:
-    """The scheduler's clock, the worker's, or both at the same time."""
+    """Set the scheduler's clock, the worker's, or both at the same time."""
     draw = random.Random(f"{lab.seed} {key}")
     with lab.cluster("clock") as cluster:
         preload = library(cluster.directory)

@@ -1,4 +1,4 @@
-"""Checkpoints that are deleted or altered: of a run that goes on, that was stopped, and that is over."""
+"""Checkpoints that are deleted or altered, of a running, a stopped and a finished run."""
 
 import hashlib
 import json
@@ -25,13 +25,13 @@ EVERY = 3
 
 
 def stopped_keys(lab: Lab, pace: str) -> Sequence[str]:
-    """A run can be stopped at each record; here at every third, so that all generations have their turn."""
+    """Return the keys of runs stopped at every third record, which covers all generations."""
     records = range(3, len(lab.records(**PACES[pace])) - 1, EVERY)
     return [f"{damage}/{number}" for damage in DAMAGES for number in records]
 
 
 def stopped(lab: Lab, key: str) -> Trial:
-    """Kill the scheduler; then, for each checkpoint, resume a copy of the run without it."""
+    """Kill the scheduler; then, for each checkpoint, resume a copy of the run in which it is damaged."""
     pace, damage, number = key.split("/")
     fault = json.dumps({"at": "record", "number": int(number), "stage": "flushed"})
     with lab.cluster("stopped") as cluster:
@@ -60,7 +60,7 @@ def stopped(lab: Lab, key: str) -> Trial:
 
 
 def summed(trials: Sequence[Trial]) -> Trial:
-    """Several copies of one run, as one trial."""
+    """Combine the trials of several copies of a run."""
     return Trial(
         len(trials),
         all(trial.survived for trial in trials),
@@ -75,7 +75,7 @@ def running_keys(lab: Lab, pace: str) -> Sequence[str]:
 
 
 def running(lab: Lab, key: str) -> Trial:
-    """A checkpoint is damaged as soon as it is journaled, and the worker that has it in memory killed."""
+    """Damage a checkpoint as soon as it is journaled, and kill the worker that has it in memory."""
     pace, damage, number = key.split("/")
     with lab.cluster("running") as cluster:
         slow = {"workload__options": {"pause_s": 0.3}}
@@ -95,7 +95,7 @@ def running(lab: Lab, key: str) -> Trial:
         until(has_come, f"outcome {number}")
         try:
             DAMAGES[damage](run / "params" / outcomes[int(number) - 1])
-        except FileNotFoundError:  # nobody needed it any more
+        except FileNotFoundError:  # it was not needed any more
             return Trial(0, note="the run had deleted it already")
         cluster.workers[0].send(signal.SIGKILL)
         at = time.time()
@@ -109,7 +109,7 @@ def repair_keys(lab: Lab, pace: str) -> Sequence[str]:
 
 
 def repaired(lab: Lab, key: str) -> Trial:
-    """Each checkpoint of a finished run in turn: `verify` finds it, and `--repair` makes the same bytes."""
+    """Damage each checkpoint of a finished run in turn: `verify` finds it, `--repair` restores its bytes."""
     pace, damage = key.split("/")
     with lab.cluster("repaired") as cluster:
         cluster.begin(write_config(cluster.directory, "run", **PACES[pace]))
@@ -137,7 +137,7 @@ def sums(run: Path) -> dict[str, str]:
 
 
 ROWS = (
-    Row("damage-running", "each checkpoint deleted or altered while the run goes on",
+    Row("damage-running", "each checkpoint deleted or altered during the run",
         each_pace(running_keys), running, quick=2),
     Row("damage-stopped", "each checkpoint deleted or altered while the run is stopped",
         each_pace(stopped_keys), stopped, quick=1),

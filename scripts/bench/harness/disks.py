@@ -1,4 +1,4 @@
-"""Disks that are full or read-only, and a journal that somebody else has locked."""
+"""Disks that are full or read-only, and a journal that another process has locked."""
 
 import fcntl
 import json
@@ -20,9 +20,9 @@ def record_keys(lab: Lab, pace: str) -> Sequence[str]:
 
 
 def full_at_record(lab: Lab, key: str) -> Trial:
-    """The disk of the journal is full when a record is written, and half a second longer.
+    """Fill the journal's disk when a record is written, and for half a second longer.
 
-    At the first one there is no run yet: whoever launches it is told in one message, and launches it again.
+    At the first record the run does not exist yet: `launch` fails with one message, and is repeated.
     """
     pace, number = key.split("/")
     with lab.cluster("full") as cluster, small_disk(cluster.directory) as disk:
@@ -76,7 +76,7 @@ def full_at_checkpoint(lab: Lab, key: str) -> Trial:
 
 
 def long_full(lab: Lab, key: str) -> Trial:
-    """Both disks are full for ten seconds: the run says what it waits for, and goes on by itself."""
+    """Fill the disk of journal and checkpoints for ten seconds: the run waits, says why, and continues."""
     with lab.cluster("long-full") as cluster, small_disk(cluster.directory) as disk:
         cluster.runs = disk / "runs"
         slow = {"workload__options": {"pause_s": 0.1}, "limits__max_attempts": 1}
@@ -96,7 +96,7 @@ def long_full(lab: Lab, key: str) -> Trial:
 
 
 def read_only(lab: Lab, key: str) -> Trial:
-    """The checkpoints' file system is read-only for a second, after so many outcomes."""
+    """Make the checkpoints' file system read-only for a second, after some outcomes."""
     with lab.cluster("read-only") as cluster, small_disk(cluster.directory) as disk:
         store = {"checkpoints__url": str(disk / "checkpoints"), "limits__max_attempts": 1}
         slow = {"workload__options": {"pause_s": 0.1}}
@@ -113,7 +113,7 @@ def read_only(lab: Lab, key: str) -> Trial:
 
 
 def locked(lab: Lab, key: str) -> Trial:
-    """Somebody else has a lock on the journal for two seconds, after so many outcomes."""
+    """Lock the journal by another process for two seconds, after some outcomes."""
     with lab.cluster("locked") as cluster:
         slow = {"workload__options": {"pause_s": 0.1}}
         cluster.begin(write_config(cluster.directory, "run", **LONGER, **slow))

@@ -1,7 +1,7 @@
-"""Files that are nearly right, fed to whatever reads them: accepted, or refused in one message, in 2 s.
+"""Mutated files for everything that reads files: each must be accepted or refused in one message, in 2 s.
 
-Each case follows from its number, which is the seed of `tests/mutations.py`. The rows' trials are batches of
-cases, each batch a process: `main` is that process.
+A case is determined by its number, which is the seed of `tests/mutations.py`. Trials are batches of cases;
+each batch is a process, of which `main` is the main function.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch  # noqa: F401 (a case is not to be charged with importing it)
+import torch  # noqa: F401 (so that no case is charged with the import)
 
 from evodevo import yaml_text
 from evodevo.config_file import load
@@ -40,7 +40,7 @@ sys.path.append(str(ROOT))
 from tests.mutations import change, mutated, mutated_records  # noqa: E402
 
 HANG_S, BLOCKED_S = 2.0, 60.0
-"""A case may take so many seconds of the processor's time, and of time."""
+"""Limits of a case, in CPU seconds and in wall seconds."""
 CONFIGS = (
     "configs/quickstart.yaml",
     "configs/resnet20.yaml",
@@ -101,7 +101,7 @@ def schedule_case(directory: Path, sample: Path) -> Case:
 
 
 def journal_case(directory: Path, sample: Path) -> Case:
-    """Whatever looks at a run looks at it: list, tables, summary, schedule, `verify`; now and then plots."""
+    """Read the run in every way: list, tables, summary, schedule, `verify`, and in 5 % of cases plots."""
     records = Tail(sample / JOURNAL).read()
     run = directory / "run"
     run.mkdir(exist_ok=True)
@@ -128,7 +128,7 @@ def journal_case(directory: Path, sample: Path) -> Case:
 
 
 def checkpoint_case(directory: Path, sample: Path) -> Case:
-    """The best member's checkpoint is another one, and the journal has its size and sha256."""
+    """Replace the best member's checkpoint by a mutated one whose size and sha256 the journal has."""
     records = Tail(sample / JOURNAL).read()
     best = load_history(sample / JOURNAL).best
     assert best is not None and best.outcome is not None and best.outcome.checkpoint is not None
@@ -159,7 +159,7 @@ def checkpoint_case(directory: Path, sample: Path) -> Case:
 
 
 def mutated_checkpoint(data: bytes, chance: random.Random) -> bytes:
-    """A safetensors file after a change to its bytes, its header or evodevo's part of that."""
+    """Return a safetensors file with a change to its bytes, its header or evodevo's entry in the header."""
     length = int.from_bytes(data[:8], "little")
     match chance.randrange(8):
         case 0:
@@ -198,14 +198,14 @@ KINDS: dict[str, Callable[[Path, Path], Case]] = {
 
 
 def main(arguments: list[str]) -> None:
-    """`KIND FIRST LAST DIRECTORY SAMPLE OUT`: try these cases; what came of them is JSON in OUT."""
+    """Try the cases of `KIND FIRST LAST DIRECTORY SAMPLE OUT` and write the results to OUT as JSON."""
     kind, first, last, directory, sample, out = arguments
     found = attempt(kind, range(int(first), int(last)), Path(directory), Path(sample))
     Path(out).write_text(json.dumps(found))
 
 
 def attempt(kind: str, seeds: range, directory: Path, sample: Path) -> dict[str, Any]:
-    """Return how many cases were accepted and refused, and what was wrong with others, by their seeds."""
+    """Return how many cases were accepted and refused, and by seed what went wrong with the others."""
     case = KINDS[kind](directory, sample)
     accepted, refused, wrong = 0, 0, {}
     known = {"config.yaml", "hyp.yaml", "schedule.yaml", "run"}
@@ -245,7 +245,7 @@ def _limit() -> Iterator[None]:
     def ring(*_: object) -> None:
         if time.process_time() - began_s >= HANG_S or time.monotonic() - began >= BLOCKED_S:
             raise Hang
-        signal.setitimer(signal.ITIMER_REAL, HANG_S)  # others have had the processor
+        signal.setitimer(signal.ITIMER_REAL, HANG_S)  # other processes had the CPU
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, HANG_S)

@@ -1,4 +1,4 @@
-"""The rows of `harness.fuzz`: how many cases there are of each kind, and their batches."""
+"""The rows of `harness.fuzz`: the number of cases of each kind, and their batches."""
 
 import json
 from collections.abc import Callable, Sequence

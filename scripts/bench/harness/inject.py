@@ -1,9 +1,9 @@
-"""A preload of schedulers and workers that commits a fault at one record, or one checkpoint, of a run.
+"""A preload of schedulers and workers that injects a fault at one record or checkpoint of a run.
 
-The variable FAULT has what: `{"at": "record" or "checkpoint", "number": 4, "stage": "torn"}`. Records count
-from 0 as in the journal, checkpoints from 0 as this process publishes them. At a stage of `KILLS` the process
-kills itself; at `full` a disk is filled just before the write, which then fails by itself:
-`{"stage": "full", "disk": ..., "mark": ...}`. The file `mark` is made when it has failed.
+The environment variable FAULT describes it: `{"at": "record" or "checkpoint", "number": 4, "stage": "torn"}`.
+Records are numbered from 0 as in the journal, checkpoints from 0 in the order in which this process publishes
+them. At a stage of `KILLS` the process kills itself. At `full` a disk is filled just before the write, which
+then fails: `{"stage": "full", "disk": ..., "mark": ...}`; the file `mark` is created afterwards.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ KILLS = {
     "checkpoint": ("before", "torn", "part", "renamed", "flushed"),
 }
 """The stages of a write at which a process can be killed: before it; with half of it written; with all of it
-written, and not flushed, or under its other name; renamed; and flushed, with nobody told."""
+written but not flushed, or (`part`) under its temporary name; renamed; and flushed but not reported."""
 PAGE = 4096
 _ballast: dict[str, Path] = {}
 
@@ -38,7 +38,7 @@ def dask_setup(_: object) -> None:
 
 
 def fill(disk: Path) -> Path:
-    """Make a file that takes all that is left; return its path."""
+    """Create a file that takes all the free space; return its path."""
     ballast = disk / "ballast"
     with open(ballast, "wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
@@ -119,8 +119,8 @@ def _at_checkpoint(fault: Mapping[str, Any]) -> None:
 def _full(fault: Mapping[str, Any], write: Any, descriptor: int = -1, size: int = 0) -> None:
     """Fill the disk and write, which fails.
 
-    What fits into the rest of the journal's last page would be written even then: then the kernel is told to
-    refuse what goes beyond half of the record.
+    A record that fits into the rest of the journal's last page would still be written. In that case a file
+    size limit makes the kernel refuse the second half of the record.
     """
     fill(Path(fault["disk"]))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -1,4 +1,4 @@
-"""SIGKILL of the scheduler at every record, of a worker at every checkpoint, and of anything at random."""
+"""SIGKILL of the scheduler at every record, of a worker at every checkpoint, and of any process at random."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ def record_keys(lab: Lab, pace: str) -> Sequence[str]:
 
 
 def at_record(lab: Lab, key: str) -> Trial:
-    """The scheduler is killed and started anew; a worker ends with its scheduler, and another one comes."""
+    """Kill the scheduler, and with it its worker; then start new ones."""
     pace, number, stage = key.split("/")
     fault = json.dumps({"at": "record", "number": int(number), "stage": stage})
     with lab.cluster("record") as cluster:
@@ -67,7 +67,7 @@ def at_checkpoint(lab: Lab, key: str) -> Trial:
 
 
 class Kept:
-    """A cluster of two workers with nannies in which whatever ends is started again, as by a restart loop."""
+    """A cluster of two workers with nannies whose processes are restarted when they end."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -82,7 +82,7 @@ class Kept:
                 self.nannies[at] = self.cluster.start_nanny()
 
     def worker_processes(self) -> list[int]:
-        """The processes that nannies have started, but for those that only help them."""
+        """Return the nannies' child processes, except multiprocessing's resource trackers."""
         found = []
         for nanny in self.nannies:
             with contextlib.suppress(psutil.Error):
@@ -92,7 +92,7 @@ class Kept:
         return found
 
     def kill(self, what: str, draw: random.Random) -> bool:
-        """Kill one of a kind; False if there is none just now."""
+        """Kill a process of this kind; return False if none is running."""
         with contextlib.suppress(psutil.Error):
             if what == "worker":
                 pids = self.worker_processes()
@@ -108,7 +108,7 @@ class Kept:
 
 
 def at_random(lab: Lab, key: str) -> Trial:
-    """One long run; between two kills there is an outcome, so that each kill has something to hit."""
+    """Kill processes of one long run at random, with at least one outcome between two kills."""
     draw = random.Random(f"{lab.seed} {key}")
     wanted = 4 if lab.quick else MANY
     size = {**LONG, "search__generations": 40} if lab.quick else LONG

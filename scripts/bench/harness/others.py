@@ -1,4 +1,4 @@
-"""What others do to a run: its directory removed, a second controller, foreign journals beside it."""
+"""Interference by others: a removed directory, a second controller, and foreign journals."""
 
 import contextlib
 import shutil
@@ -18,7 +18,7 @@ REMOVED = "was removed while the run was at work"
 
 
 def removed(lab: Lab, key: str) -> Trial:
-    """The run stops with a message, and its name is free: the same config makes the same run again."""
+    """Remove the run's directory: the run stops with a message, and the same config can be launched again."""
     with lab.cluster("removed") as cluster:
         config = write_config(cluster.directory, "run", **LONGER, **SLOW)
         cluster.begin(config)
@@ -38,7 +38,7 @@ def removed(lab: Lab, key: str) -> Trial:
 
 
 def second(lab: Lab, key: str) -> Trial:
-    """A second command or scheduler tries to resume a run that is live, and is told who holds it."""
+    """Resume a live run with a second command or scheduler, which is told what process has it."""
     with lab.cluster("second") as cluster:
         cluster.begin(write_config(cluster.directory, "run", **LONGER, **SLOW))
         run = cluster.runs / "run"
@@ -63,7 +63,7 @@ def second(lab: Lab, key: str) -> Trial:
 
 
 def foreign(lab: Lab, key: str) -> Trial:
-    """Foreign journals are there when a scheduler restarts; it resumes its run and lists them."""
+    """Restart a scheduler among foreign journals: it resumes its run and lists the others."""
     with lab.cluster("foreign") as cluster:
         cluster.begin(write_config(cluster.directory, "run", **LONGER, **SLOW))
         run = cluster.runs / "run"
@@ -89,7 +89,7 @@ def foreign(lab: Lab, key: str) -> Trial:
 
 
 def strange_journals(records: list[dict[str, Any]]) -> dict[str, bytes]:
-    """Journals with right checksums that evodevo has not written, by a name, and two that are none."""
+    """Return, by name, journals with correct checksums that evodevo did not write, and two other files."""
     begun, births = records[0], next(record for record in records if record["kind"] == "births")
     ancestor = {**births["births"][0]}
     ancestor["parents"] = dict.fromkeys(("a", "b", "params"), ancestor["member"])

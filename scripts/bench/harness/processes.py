@@ -1,4 +1,4 @@
-"""Processes of the harness and clusters of them, and how they are ended."""
+"""Start, await and end the harness's processes and clusters."""
 
 import contextlib
 import json
@@ -21,11 +21,11 @@ BENCH = Path(__file__).resolve().parents[1]
 
 
 STOPPED = threading.Event()
-"""Set when everything is to come to an end: nobody waits for anything any more."""
+"""Set to stop the harness: every wait then fails at once."""
 
 
 def until(condition: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> Any:
-    """Wait until the condition gives something true, and return that. Raises `AssertionError` in the end."""
+    """Wait until the condition is true, and return its value. Raises `AssertionError` after a timeout."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         assert not STOPPED.is_set(), f"stopped while waiting for {what}"
@@ -36,7 +36,7 @@ def until(condition: Callable[[], Any], what: str, within_s: float = PATIENCE_S)
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+    """Return an unused port of 127.0.0.1."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
@@ -44,7 +44,7 @@ def free_port() -> int:
 
 
 class Process:
-    """One process of a session of its own."""
+    """A process that leads its own session."""
 
     def __init__(self, pid: int, status: Path, popen: subprocess.Popen[bytes] | None = None) -> None:
         self.pid, self._status, self._popen = pid, status, popen
@@ -63,14 +63,14 @@ class Process:
             os.kill(self.pid, number)
 
     def wait(self, within_s: float = PATIENCE_S) -> int:
-        """Return the exit status; -9 if it left none."""
+        """Wait for the process to end; return its exit status, or -9 if it left none."""
         until(lambda: not self.is_alive, f"the end of process {self.pid}", within_s)
         if self._popen is not None:
             return self._popen.returncode
         return int(self._status.read_text()) if self._status.exists() else -signal.SIGKILL
 
     def end(self) -> None:
-        """Kill it with all that it started."""
+        """Kill the process and all its descendants."""
         family = []
         with contextlib.suppress(psutil.NoSuchProcess):
             family = psutil.Process(self.pid).children(recursive=True)
@@ -84,7 +84,7 @@ class Process:
 
 
 class Zygote:
-    """The process that others are forked from; see `harness.zygote`."""
+    """The process from which the others are forked; see `harness.zygote`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -114,10 +114,10 @@ class Zygote:
 
 
 class Cluster:
-    """`dask scheduler --preload evodevo.service` and workers, in a directory of one trial.
+    """`dask scheduler --preload evodevo.service` and workers, in the directory of a trial.
 
-    `settings` are variables for all of them. What needs a library preloaded or a network namespace is started
-    afresh instead of forked, which takes longer.
+    `settings` are environment variables for all of them. Processes are forked unless they need a preloaded
+    library or a network namespace; those are started with `start_afresh`, which takes longer.
     """
 
     def __init__(self, zygote: Zygote, directory: Path, runs: Path | None = None, **settings: str) -> None:
@@ -141,7 +141,7 @@ class Cluster:
         return process
 
     def start_afresh(self, *command: str, log: str, **environment: str) -> Process:
-        """Start a command as a program of its own."""
+        """Start a command as a new program instead of a fork of the zygote."""
         path = self.directory / f"{log}.log"
         with open(path, "ab") as output:
             popen = subprocess.Popen(
@@ -173,7 +173,7 @@ class Cluster:
         return self.scheduler
 
     def start_worker(self, **environment: str) -> Process:
-        """A worker without a nanny; `start_nanny` has one."""
+        """Start a worker without a nanny."""
         worker = self.start("worker", *self.worker_arguments(), "--no-nanny", log="worker", **environment)
         self.workers.append(worker)
         return worker
@@ -183,7 +183,7 @@ class Cluster:
         return self.start("worker", *arguments, log="worker", **environment)
 
     def begin(self, config: Path, workers: int = 1) -> None:
-        """Start a scheduler and workers, and have the scheduler begin the run of `config`."""
+        """Start a scheduler and workers, and launch the run of `config`."""
         self.start_scheduler()
         for _ in range(workers):
             self.start_worker()
@@ -194,7 +194,7 @@ class Cluster:
         assert done.wait() == 0, self.said("launch")
 
     def command(self, command: str, *arguments: str, **environment: str) -> Process:
-        """`evodevo COMMAND` for this cluster; what it says is appended to COMMAND.log."""
+        """Start `evodevo COMMAND` for this cluster; its output is appended to COMMAND.log."""
         given = (command, *arguments, "--scheduler", self.address)
         return self.start("evodevo", *given, log=command, **environment)
 
@@ -208,7 +208,7 @@ class Cluster:
 
 
 def write_config(directory: Path, name: str, **changes: Any) -> Path:
-    """Write the config of a small run of `work.Points`; `changes` are dotted keys with `__` for the dots."""
+    """Write the config of a small run of `work.Points`; `changes` are config keys with `__` for the dots."""
     config: dict[str, Any] = {
         "run": {"name": name, "seed": 3},
         "workload": {"use": "harness.work:Points", "options": {}},
@@ -245,12 +245,12 @@ PACES: dict[str, dict[str, Any]] = {
         "search__population": 4,
     },
 }
-"""The two small runs that the matrix is about."""
+"""The two small runs of the fault matrix."""
 
 
 @contextlib.contextmanager
 def small_disk(directory: Path, megabytes: int = 2) -> Iterator[Path]:
-    """A file system of a few megabytes. Raises `NotHere` if none can be mounted."""
+    """Mount a file system of a few megabytes. Raises `NotHere` if that is impossible."""
     from harness.trials import NotHere
 
     disk = directory / "disk"

@@ -1,4 +1,4 @@
-"""A network that is cut, and an S3 server that fails."""
+"""A network that is cut off, and an S3 server that fails."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ HASTY = {
 LONGER = {"search__population": 4, "search__generations": 6}
 SLOW = {"workload__options": {"pause_s": 0.1}}
 CUTS_S = (2, 20)
-"""Shorter than what the connections bear, and longer than that."""
+"""One cut shorter than the connections' timeouts, and one longer."""
 S3_DOWN_S = 8.0
 AWS = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -32,7 +32,7 @@ AWS = {
 
 
 class Hosts:
-    """Two network namespaces and a cable between them: one for the scheduler, one for workers."""
+    """Two network namespaces, one for the scheduler and one for workers, and a cable between them."""
 
     head_ip, node_ip = "10.77.0.1", "10.77.0.2"
 
@@ -63,7 +63,7 @@ def ip(*arguments: str) -> None:
 
 @contextlib.contextmanager
 def two_hosts() -> Iterator[Hosts]:
-    """Raises `NotHere` if there can be no network namespaces."""
+    """Create two connected network namespaces. Raises `NotHere` if that is impossible."""
     hosts = Hosts()
     try:
         try:
@@ -78,7 +78,7 @@ def two_hosts() -> Iterator[Hosts]:
 
 
 def cut(lab: Lab, key: str) -> Trial:
-    """Between a scheduler and both its workers, after so many outcomes; workers that end come back."""
+    """Cut the network between a scheduler and its workers after some outcomes; restart workers that end."""
     seconds, outcomes = map(int, key.split("/"))
     with two_hosts() as hosts, lab.cluster("cut", **HASTY) as cluster:
         cluster.host = hosts.head_ip
@@ -117,7 +117,7 @@ def cut(lab: Lab, key: str) -> Trial:
 
 
 def s3(lab: Lab, key: str) -> Trial:
-    """The server fails half of all requests, or all, or hangs, for some seconds, and then is well again."""
+    """Let the server fail half of all requests, or all, or hang, for some seconds, and then recover."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     with lab.cluster("s3", **AWS, AWS_ENDPOINT_URL=address) as cluster:

@@ -1,6 +1,6 @@
-"""An S3 server that fails when it is told to: `python -m harness.s3_server PORT MODE_FILE SEED`.
+"""An S3 server that fails on demand: `python -m harness.s3_server PORT MODE_FILE SEED`.
 
-The file says `fine`, `half` (half of the requests, drawn with the seed, get an internal error) or `down`.
+The file contains `fine`, `half` (half of the requests, drawn with the seed, get an internal error) or `down`.
 """
 
 import random

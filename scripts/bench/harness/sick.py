@@ -1,11 +1,12 @@
-"""Workers that are broken, that are killed again and again, or that are stopped."""
+"""Workers that are broken, killed repeatedly, or stopped."""
 
 import contextlib
 import signal
 import time
+from collections.abc import Iterator
 
 from evodevo.config_limits import Limits
-from harness.processes import Cluster, until, write_config
+from harness.processes import Cluster, Process, until, write_config
 from harness.stories import Follower, records_of
 from harness.trials import Lab, Row, Trial
 
@@ -15,7 +16,7 @@ LONGER = {"search__population": 4, "search__generations": 6}
 
 
 def broken(lab: Lab, way: str) -> Trial:
-    """One of three workers fails at once whatever it is given; it is there from the beginning."""
+    """Run with three workers, one of which fails every task at once from the beginning."""
     with lab.cluster("broken") as cluster:
         slow = {"workload__options": {"pause_s": 0.2}}
         config = write_config(cluster.directory, "run", **LONGER, **slow)
@@ -34,7 +35,7 @@ def broken(lab: Lab, way: str) -> Trial:
 
 
 def killed_ten_times(lab: Lab, key: str) -> Trial:
-    """The process of each attempt at one member kills itself, ten times; a nanny brings it back."""
+    """Let the first ten attempts at one member kill their process; a nanny restarts it."""
     times = 3 if lab.quick else 10
     with lab.cluster("ten") as cluster:
         kills = cluster.directory / "kills"
@@ -55,12 +56,12 @@ def killed_ten_times(lab: Lab, key: str) -> Trial:
 
 
 def stopped_keys(lab: Lab) -> list[str]:
-    """With a short `worker-ttl` of Dask's; and if this version knows stragglers, with the default one."""
+    """Return the trials: a short `worker-ttl` of Dask, and the default one if this version has stragglers."""
     return ["ttl", *(["straggler"] if "straggler_factor" in Limits.model_fields else [])]
 
 
 def stopped(lab: Lab, key: str) -> Trial:
-    """One of two workers is stopped in the middle of an epoch, and goes on after the run is over."""
+    """Stop one of two workers in the middle of an epoch, and continue it after the run has ended."""
     settings = TTL if key == "ttl" else {}
     limits = {"limits__straggler_factor": 5} if key == "straggler" else {}
     with lab.cluster("stopped", **settings) as cluster:
@@ -78,8 +79,8 @@ def stopped(lab: Lab, key: str) -> Trial:
 
 
 @contextlib.contextmanager
-def at_work(cluster: Cluster):  # type: ignore[no-untyped-def]
-    """A worker of the cluster that goes on afterwards, whatever happens."""
+def at_work(cluster: Cluster) -> Iterator[Process]:
+    """Yield a worker of the cluster, and continue it afterwards in any case."""
     worker = cluster.workers[-1]
     try:
         yield worker
@@ -88,7 +89,7 @@ def at_work(cluster: Cluster):  # type: ignore[no-untyped-def]
 
 
 def stopped_scheduler(lab: Lab, key: str) -> Trial:
-    """The scheduler is stopped for so many seconds, as with a machine that is suspended; workers train on."""
+    """Stop the scheduler for some seconds, like a suspended machine, while workers continue to train."""
     with lab.cluster("stopped") as cluster:
         slow = {"workload__options": {"pause_s": 0.3}}
         cluster.begin(write_config(cluster.directory, "run", **LONGER, **slow), workers=2)

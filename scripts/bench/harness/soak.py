@@ -1,4 +1,4 @@
-"""20,000 member-epochs of a millisecond with a fault every few seconds: what the scheduler grows to."""
+"""20,000 member-epochs of a millisecond with a fault every few seconds, and the scheduler's growth."""
 
 import contextlib
 import fcntl
@@ -24,11 +24,11 @@ DISK_MEGABYTES = 400
 EVERY_S = (2.0, 4.0)
 WORKERS = 2
 FILES_MORE = 10
-"""Open files may differ by so many between a quarter of the run and its end: connections come and go."""
+"""Tolerated growth in open files between the first and the last quarter: connections come and go."""
 
 
 class Soak:
-    """A run with faults that leave its scheduler alive, and what is measured of that meanwhile."""
+    """A run with faults that leave its scheduler alive, and the measurements of that scheduler."""
 
     def __init__(self, cluster: Cluster, run: Path, draw: random.Random) -> None:
         self._cluster, self._run, self._draw = cluster, run, draw
@@ -36,7 +36,7 @@ class Soak:
         self.faults: Counter[str] = Counter()
         self.at: list[float] = []
         self.measured: list[tuple[int, float, int]] = []
-        """Outcomes so far, megabytes and open files of the scheduler."""
+        """Outcomes so far, and the scheduler's megabytes and open files."""
         self._scheduler = psutil.Process(cluster.scheduler.pid)
         self._workers: list[Process] = cluster.workers
 
@@ -58,7 +58,7 @@ class Soak:
         self.at.append(time.time())
 
     def kinds(self, disk: Path | None) -> dict[str, Callable[[], None]]:
-        """The faults by their names; there is none of a full disk if no small one can be had."""
+        """Return the faults by name; the full disk is left out without a small disk."""
         found = {"kill": self._kill, "stop": self._stop, "lock": self._lock}
         if disk is not None:
             found["full"] = lambda: self._fill(disk)
@@ -79,13 +79,13 @@ class Soak:
             time.sleep(0.5)
 
     def _damage(self, name: str) -> None:
-        """Any checkpoint that is there; if a generation needs it, it is made again."""
+        """Damage any existing checkpoint; if a generation needs it, it is made again."""
         found = sorted((self._run / "params").glob("*.safetensors"))
         try:
             if found:
                 DAMAGES[name](self._draw.choice(found))
         except OSError:
-            return  # it was deleted just now, as nobody needs it any more
+            return  # the run deleted it meanwhile
 
     def _fill(self, disk: Path) -> None:
         ballast = fill(disk)
@@ -109,7 +109,7 @@ def soak(lab: Lab, key: str) -> Trial:
         kinds = found.kinds(disk)
         next_fault = time.monotonic()
 
-        def goes_on() -> bool:
+        def is_over() -> bool:
             nonlocal next_fault
             found.keep_workers()
             found.measure()
@@ -121,7 +121,7 @@ def soak(lab: Lab, key: str) -> Trial:
             time.sleep(0.2)
             return False
 
-        until(goes_on, "the end of the run", within_s=1800)
+        until(is_over, "the end of the run", within_s=1800)
         trial = lab.compared(run, found.at, len(found.at), **SIZE)
         note, is_flat = growth(found.measured, total)
         counts = ", ".join(f"{count} {kind}" for kind, count in sorted(found.faults.items()))
@@ -129,7 +129,7 @@ def soak(lab: Lab, key: str) -> Trial:
 
 
 def growth(measured: list[tuple[int, float, int]], total: int) -> tuple[str, bool]:
-    """What the scheduler had after each quarter of the outcomes, and whether its open files stay."""
+    """Describe the scheduler after each quarter of the outcomes; return whether its open files stay flat."""
     megabytes, files = [], []
     for quarter in range(1, 5):
         seen = [one for one in measured if (quarter - 1) * total < 4 * one[0] <= quarter * total]

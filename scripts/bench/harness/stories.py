@@ -1,4 +1,4 @@
-"""What a run's journal says: its history without its times, and how long it took to recover from a fault."""
+"""Read a run's journal: its history without times, and how long it took to recover from a fault."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ JOURNAL = "journal.jsonl"
 
 
 def history_of(run: Path) -> History:
-    """What the journal says so far; empty before there is one, or while its end is being cut off."""
+    """Return the history so far; empty if there is no journal yet, or while its end is being truncated."""
     try:
         return load_history(run / JOURNAL) if (run / JOURNAL).exists() else History()
     except JournalError:
@@ -27,7 +27,7 @@ def records_of(run: Path) -> list[dict[str, Any]]:
 
 
 def story(run: Path) -> tuple[str | None, list[dict[str, str]], dict[str, list[str | None]]]:
-    """How the run ended, history.csv without times and places, and each checkpoint's sha256."""
+    """Return how the run ended, history.csv without times and workers, and each checkpoint's sha256."""
     history = history_of(run)
     rows = csv.DictReader(io.StringIO(history_csv(history)))
     sums = {
@@ -39,9 +39,9 @@ def story(run: Path) -> tuple[str | None, list[dict[str, str]], dict[str, list[s
 
 
 def recovery_s(records: Iterable[Mapping[str, Any]], at: float) -> float | None:
-    """Seconds from `at` until all members that were born and not done then have their outcome.
+    """Return the seconds from `at` until all members that were in progress at that time have their outcome.
 
-    If there were none: until the next outcome, or the end. None if nothing came after `at`.
+    If no member was: until the next outcome, or the end. None if nothing happened after `at`.
     """
     pending: set[str] = set()
     then: set[str] | None = None
@@ -65,7 +65,7 @@ def recovery_s(records: Iterable[Mapping[str, Any]], at: float) -> float | None:
 
 
 class Follower:
-    """Follows the records of a run that goes on; each call gives those that are new."""
+    """Follows the records of a running run; each call returns the new ones."""
 
     def __init__(self, run: Path) -> None:
         self._run = run

@@ -1,4 +1,4 @@
-"""Rows of the matrix, their trials, the file that keeps their results, and the table."""
+"""Rows of the fault matrix, their trials, the file with their results, and the table."""
 
 import json
 import random
@@ -21,12 +21,12 @@ Story = tuple[Any, Any, Any]
 
 
 class NotHere(Exception):
-    """Something that a fault needs is not to be had on this machine; says what."""
+    """Raised if this machine lacks something that a fault needs; the message says what."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of one trial. `identical` is None where no history is to be compared."""
+    """The result of a trial. `identical` is None if there is no history to compare."""
 
     injected: int = 1
     survived: bool = True
@@ -40,7 +40,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of fault. `keys` names its trials; `quick` is how many of them `--quick` makes."""
+    """A kind of fault. `keys` returns the names of its trials; `quick` is how many of them `--quick` runs."""
 
     name: str
     fault: str
@@ -50,19 +50,19 @@ class Row:
 
 
 class Lab:
-    """What trials have in common: the zygote, a directory, and the histories of undisturbed runs."""
+    """What trials share: the zygote, a directory, and the histories of undisturbed runs."""
 
     def __init__(self, zygote: Zygote, directory: Path, quick: bool = False, seed: int = 0) -> None:
         self.zygote, self.directory, self.quick, self.seed = zygote, directory, quick, seed
         self._lock = threading.Lock()
         self._sample: Path | None = None
         self._locks: dict[str, threading.Lock] = {}
-        """One for each undisturbed run: it is made once, and whoever needs another one does not wait."""
+        """A lock per undisturbed run: each is made once, without blocking trials that need another one."""
         self._undisturbed: dict[str, tuple[Story, list[dict[str, Any]]]] = {}
 
     @contextmanager
     def cluster(self, name: str, runs: Path | None = None, **settings: str) -> Iterator[Cluster]:
-        """A cluster in a new directory, which stays if the trial goes wrong."""
+        """Make a cluster in a new directory, which is kept if the trial fails."""
         directory = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.directory))
         cluster = Cluster(self.zygote, directory, runs, **settings)
         try:
@@ -72,11 +72,11 @@ class Lab:
         shutil.rmtree(directory, ignore_errors=True)
 
     def undisturbed(self, **changes: Any) -> Story:
-        """The story of a run to which nothing happens."""
+        """Return the story of an undisturbed run."""
         return self._undisturbed_of(changes)[0]
 
     def records(self, **changes: Any) -> list[dict[str, Any]]:
-        """The journal of that run."""
+        """Return the records of an undisturbed run."""
         return self._undisturbed_of(changes)[1]
 
     def _undisturbed_of(self, changes: Mapping[str, Any]) -> tuple[Story, list[dict[str, Any]]]:
@@ -93,7 +93,7 @@ class Lab:
         return self._undisturbed[key]
 
     def sample(self) -> Path:
-        """The directory of a small run that is done, with all its products."""
+        """Return the directory of a small finished run with all its products."""
         with self._lock:
             if self._sample is None:
                 self._sample = Path(tempfile.mkdtemp(prefix="sample-", dir=self.directory)) / "run"
@@ -108,9 +108,9 @@ class Lab:
     def compared(
         self, run: Path, at: Iterable[float] = (), injected: int = 1, note: str = "", **changes: Any
     ) -> Trial:
-        """Compare the story of a run that is over with that of one to which nothing happened.
+        """Compare the story of a finished run with that of an undisturbed one.
 
-        `at`: the times of the faults (or of their ends), to say how long it took to recover from each.
+        `at`: the times of the faults (or of their ends), from which recovery is measured.
         """
         told, records = story(run), records_of(run)
         found = [recovery_s(records, time) for time in at]
@@ -120,7 +120,7 @@ class Lab:
 
 
 def each_pace(quick: Callable[["Lab", str], Sequence[str]]) -> Callable[["Lab"], list[str]]:
-    """Return the keys of a row that has the same trials in each pace, with the pace in front."""
+    """Return the keys of a row that has the same trials in each pace, prefixed by the pace."""
 
     def keys(lab: "Lab") -> list[str]:
         return [f"{pace}/{rest}" for pace in PACES for rest in quick(lab, pace)]
@@ -129,7 +129,7 @@ def each_pace(quick: Callable[["Lab", str], Sequence[str]]) -> Callable[["Lab"],
 
 
 class Results:
-    """The results so far; with a file, each is kept there as a line of JSON, and those of before count."""
+    """The results so far. With a file, earlier results are read from it and each new one is appended."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -143,7 +143,7 @@ class Results:
                     self.found[trial.row, trial.key] = trial
 
     def is_done(self, row: str, key: str) -> bool:
-        """Whether a trial is there that went well; others are tried again."""
+        """Return whether a trial has succeeded; others are repeated."""
         trial = self.found.get((row, key))
         return trial is not None and trial.survived and trial.identical is not False and not trial.not_run
 
@@ -164,7 +164,7 @@ class Results:
 def carry_out(
     rows: Sequence[Row], lab: Lab, results: Results, lanes: int, say: Callable[[str], None]
 ) -> None:
-    """Make all trials that are not done yet, `lanes` at a time."""
+    """Run all trials that are not done yet, `lanes` at a time."""
     pool = ThreadPoolExecutor(lanes)
     futures: list[Future[None]] = []
     try:
@@ -200,14 +200,14 @@ def _verdict(trial: Trial) -> str:
         return f"not run: {trial.not_run}"
     words = ["survived" if trial.survived else "NOT SURVIVED"]
     if trial.identical is not None:
-        words.append("identical" if trial.identical else "ANOTHER HISTORY")
+        words.append("identical" if trial.identical else "DIFFERENT HISTORY")
     if trial.recovery_s:
         words.append(f"{max(trial.recovery_s):.2f} s")
     return ", ".join([*words, *([trial.note] if trial.note else [])])
 
 
 def table(rows: Sequence[Row], results: Results) -> str:
-    """Return the table of the README, in Markdown."""
+    """Return the results as a Markdown table."""
     lines = [
         "| fault | times | survived | identical history | seconds to recover: median (worst) |",
         "| --- | --- | --- | --- | --- |",
@@ -232,7 +232,7 @@ def table(rows: Sequence[Row], results: Results) -> str:
 
 
 def went_wrong(rows: Sequence[Row], results: Results) -> list[Trial]:
-    """Return the trials that a run did not survive, or that left another history."""
+    """Return the failed trials: those that a run did not survive, or that changed its history."""
     return [
         trial
         for row in rows

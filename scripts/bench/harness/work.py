@@ -15,19 +15,19 @@ from workers.hyperparameters import Hyperparameters
 from workers.workload import Batch, Splits, Training, Workload
 
 LARGEST_OF_TRIALS = 10
-"""Seeds of members in the trial before a run begins are below this, and those of a run far above."""
+"""Upper bound of the members' seeds in the trial before a run; those of a run are far larger."""
 BROKEN = os.environ.get("FAULTS_BROKEN")
-"""How this worker is broken: `oserror` or `error` are raised in training, `module` or `data` are missing."""
+"""How this worker is broken: `oserror` and `error` are raised in training, `module` and `data` missing."""
 if BROKEN == "module":
     import a_module_that_this_worker_lacks  # noqa: F401
 
 
 class Points(Workload):
-    """A linear model of 60 drawn points in 3 classes.
+    """A linear model of 60 random points in 3 classes.
 
-    pause_s: how long each epoch sleeps before it trains. hold: a file; while it exists, epochs wait.
-    kill_first: a directory; the first member to train claims it, and as long as there are files `kill*` in
-    it, its attempts remove one and kill their process.
+    pause_s: seconds that each epoch sleeps before it trains. hold: a file; while it exists, epochs wait.
+    kill_first: a directory; the first member to train claims it, and while it contains files `kill*`, each of
+    that member's attempts removes one and kills its process.
     """
 
     def __init__(self, pause_s: float = 0.0, hold: str = "", kill_first: str = "") -> None:

@@ -1,8 +1,8 @@
-"""A process with torch, Dask and evodevo imported, of which the harness' processes are forks.
+"""A process with torch, Dask and evodevo imported, from which the harness forks its processes.
 
-Each of them is one of the commands `dask scheduler`, `dask worker` and `evodevo`, with its arguments, in a
-session of its own; only the imports, 3 s of CPU for each of a thousand processes, are not repeated. Requests
-are lines of JSON on standard input; the answer to each is the process' number.
+Each fork runs `dask scheduler`, `dask worker`, `evodevo` or a batch of `harness.fuzz` in its own session,
+without repeating the imports, which would take 3 s of CPU for each of a thousand processes. Requests are
+lines of JSON on standard input; the answer to each is the process ID.
 """
 
 import json
@@ -37,7 +37,7 @@ PROGRAMS: dict[str, Any] = {
 
 
 def serve() -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever ends is gone at once
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children leave no zombies
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:

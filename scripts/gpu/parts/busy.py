@@ -1,4 +1,4 @@
-"""How busy the GPU is while something runs: `with busy.watched() as gpu: ...; gpu.facts()`."""
+"""Measure how busy the GPU is during a block: `with busy.watched() as gpu: ...`, then `gpu.facts()`."""
 
 import contextlib
 import statistics
@@ -15,19 +15,19 @@ COMMAND = (
 
 
 class Watch:
-    """Samples of how much of the time kernels ran (percent, by the driver), and of memory in use (MiB)."""
+    """Samples of the driver's GPU utilization (percent of the time that kernels ran) and memory use (MiB)."""
 
     def __init__(self) -> None:
         self._samples: list[tuple[float, float]] = []
 
     def take(self, line: str) -> None:
-        """Take in a line that nvidia-smi has printed; what is no pair of numbers is not a sample."""
+        """Add a line of nvidia-smi's output as a sample; ignore lines that are not a pair of numbers."""
         with contextlib.suppress(ValueError):
             utilization, memory = map(float, line.split(","))
             self._samples.append((utilization, memory))
 
     def facts(self) -> dict[str, Any]:
-        """Return the mean utilization and the most memory; nothing if there was no sample."""
+        """Return the mean utilization and the peak memory; an empty dict without samples."""
         if not self._samples:
             return {}
         utilizations, memories = zip(*self._samples, strict=True)
@@ -36,7 +36,7 @@ class Watch:
 
 @contextlib.contextmanager
 def watched() -> Iterator[Watch]:
-    """Watch the GPU within the block; where there is no nvidia-smi nothing is seen."""
+    """Sample the GPU within the block; without nvidia-smi there are no samples."""
     watch = Watch()
     try:
         process = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

@@ -1,9 +1,9 @@
-"""Measure the seconds of a true epoch of training: `epochs.py WORKLOAD`.
+"""Measure the seconds of an epoch of training on the full data: `epochs.py WORKLOAD`.
 
-The workload has the options and the initial hyperparameters of its config, and the training split of its real
-data. Each precision at each batch size trains for some seconds after a warm-up; `epoch_s` is the number of
+The workload has the options and initial hyperparameters of its config, and the training split of its real
+data. Each combination of precision and batch size trains for some seconds after a warm-up. `epoch_s` is the
 steps of an epoch over the measured steps per second, and `measured` the fraction of an epoch that was trained
-(from 1 on nothing is extrapolated). Evaluation is not part of it.
+(nothing is extrapolated if it is 1 or more). Evaluation is not included.
 """
 
 import importlib
@@ -31,10 +31,10 @@ TINY: dict[str, dict[str, Any]] = {
     "detector": {"pixels": 64, "width": 0.125, "train_examples": 8},
 }
 PRECISIONS = {"float32": ("float32", False), "tf32": ("float32", True), "bf16": ("bfloat16", False)}
-"""Of the workload's own option, and whether float32 products may use TF32."""
+"""The workload's `precision`, and whether float32 products may use TF32."""
 BATCH_SIZES = (32, 128)
 SECONDS, WARM_UP_S, BLOCK_S = 1.5, 0.5, 0.2
-"""Of a measurement, of the warm-up before it, and between two looks at the clock."""
+"""Length of a measurement, of the warm-up before it, and of a block between two readings of the clock."""
 
 
 def build(name: str, data: Path, tiny: bool) -> tuple[Workload, dict[str, Any]]:
@@ -43,7 +43,7 @@ def build(name: str, data: Path, tiny: bool) -> tuple[Workload, dict[str, Any]]:
     module, _, class_name = config["workload"]["use"].partition(":")
     options = {**config["workload"]["options"], **(TINY[name] if tiny else {})}
     if name == "nmt" and (data / "evbnews").is_dir():
-        options["corpus"] = "evbnews"  # the larger one, which is not packed
+        options["corpus"] = "evbnews"  # larger, and not packed
     hyperparameters = {
         locus: about.get("initial", about.get("value")) for locus, about in config["search"]["loci"].items()
     }
@@ -63,7 +63,7 @@ def synchronize(device: torch.device) -> None:
 def measure(
     workload: Workload, hyperparameters: dict[str, Any], seconds: float, warm_up_s: float, block_s: float
 ) -> dict[str, Any]:
-    """Train for `seconds` after a warm-up, with the device awaited each `block_s`; return the figures."""
+    """Train for `seconds` after a warm-up, synchronizing about every `block_s`; return the figures."""
     training = workload.begin(hyperparameters, 0, None)
 
     def steps() -> Iterator[torch.Tensor]:
@@ -71,7 +71,7 @@ def measure(
             yield from workload.train(training)
 
     step = steps()
-    next(step)  # the first one also loads kernels
+    next(step)  # the first step also loads kernels
     synchronize(workload.device)
     step_s = math.inf
     began = last = time.perf_counter()
@@ -131,7 +131,7 @@ def main() -> int:
                 facts.update(measure(workload, hyperparameters, *times))
                 if device.type == "cuda":
                     facts["peak_MiB"] = torch.cuda.max_memory_allocated() >> 20
-            except Exception as why:  # the other combinations are still to be measured
+            except Exception as why:  # still measure the other combinations
                 facts["error"] = f"{type(why).__name__}: {why}"
                 failed += 1
             found(**facts)

@@ -1,7 +1,7 @@
-"""Is a member that went through a checkpoint what it was, bit for bit? `inherit.py WORKLOAD`
+"""Check that members inherit checkpoints bit for bit: `inherit.py [WORKLOAD ...]`.
 
-A member is trained for a moment and its checkpoint taken. A child that has only loaded it must have the same
-bytes; two children that are trained for a moment from it must have the same bytes as each other.
+A member is trained for some steps and saved. A child that only loads the checkpoint must save the same bytes,
+and two children trained from it for some steps must save the same bytes as each other.
 """
 
 import sys
@@ -21,7 +21,7 @@ STEPS = 20
 def trained(
     workload: Workload, founder: dict[str, Any], seed: int, parent: bytes | None, steps: int
 ) -> bytes:
-    """Return the checkpoint of a member after so many steps."""
+    """Return the checkpoint of a member after `steps` steps."""
     training = workload.begin(founder, seed, parent)
     epoch = workload.train(training)
     for _ in islice(epoch, steps):

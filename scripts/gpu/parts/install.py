@@ -1,4 +1,4 @@
-"""Install the packed wheels of packages that the machine lacks: `install.py WHEELS SITE`."""
+"""Install the packed wheels of missing packages: `install.py WHEELS SITE`."""
 
 import importlib.metadata
 import re

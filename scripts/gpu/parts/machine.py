@@ -1,4 +1,4 @@
-"""Facts about the machine: processor, GPUs, driver, versions, commit."""
+"""Report facts about the machine: processor, GPUs, driver, versions, commit."""
 
 import importlib.metadata
 import os
@@ -11,7 +11,7 @@ from part import REPOSITORY, arguments, found
 
 
 def output_of(*command: str) -> str | None:
-    """Return the first line that a command prints, or None if it is missing or fails."""
+    """Return the first line of a command's output, or None if the command is missing or fails."""
     if shutil.which(command[0]) is None:
         return None
     told = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
@@ -19,7 +19,7 @@ def output_of(*command: str) -> str | None:
 
 
 def commit() -> str | None:
-    """Return the commit of the working tree, or the one that was noted when the folder was packed."""
+    """Return the commit of the working tree, or the one recorded by pack.sh."""
     noted = REPOSITORY / "scripts" / "gpu" / "packed" / "commit"
     if described := output_of("git", "describe", "--always", "--dirty"):
         return described

@@ -1,6 +1,6 @@
-"""Run the tests that are marked `gpu`, and report each as it ends.
+"""Run the tests marked `gpu`, and report each when it ends.
 
-Only files that mention the marker are collected: others may import packages that the machine lacks.
+Only files that mention the marker are collected: others may import missing packages.
 """
 
 import sys

@@ -1,9 +1,9 @@
-"""Measure what a member's epoch costs, alone and with others on the device: `members.py WORKLOAD`.
+"""Measure the time of a member-epoch, alone and with other members on the device: `members.py WORKLOAD`.
 
-A row for each way to train: as ever (eager), captured, captured and compiled, K members that take turns on
-streams, K stacked in one network, and those compiled. `member_epoch_s` is the steps of an epoch of the whole
-training split over the steps per second of all members together. Augmentation and averaged weights are part
-of it, evaluation is not.
+There is a row for each way to train: eager, captured, captured and compiled, K members that take turns on
+streams, K stacked in one network, and K stacked and compiled. `member_epoch_s` is the steps of an epoch of
+the whole training split over the steps per second of all members together. It includes augmentation and
+averaged weights, but not evaluation.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ TINY: dict[str, dict[str, Any]] = {
     "capsnet": {"batch_size": 16, "precision": None, **IMAGES},
 }
 MANY = {"lenet": (16, 64, 256), "resnet20": (8, 16, 48), "capsnet": (4, 16)}
-"""Members at once."""
+"""Numbers of concurrent members."""
 
 
 def config_of(name: str, data: Path, tiny: bool) -> RunConfig:
@@ -56,9 +56,9 @@ def config_of(name: str, data: Path, tiny: bool) -> RunConfig:
 
 
 def ways(name: str, tiny: bool) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """Yield each way to train: its name, how many members at once, attributes of the workload.
+    """Yield each way to train: its name, the number of concurrent members, attributes of the workload.
 
-    Members are stacked where the name begins with that.
+    Members are stacked if the name begins with `stacked`.
     """
     yield "eager", 1, {"capture": "never"}
     yield "captured", 1, {"capture": "auto"}
@@ -75,7 +75,7 @@ def ways(name: str, tiny: bool) -> Iterator[tuple[str, int, dict[str, Any]]]:
 
 @contextlib.contextmanager
 def set_on(workload: Workload, attributes: Mapping[str, Any]) -> Iterator[None]:
-    """Set attributes within the block; afterwards no steps are kept that were made with them."""
+    """Set attributes within the block; afterwards restore them and discard the steps made with them."""
     before = {key: getattr(workload, key) for key in attributes}
     for key, value in attributes.items():
         setattr(workload, key, value)
@@ -94,7 +94,7 @@ def main() -> int:
     if not given.cpu and not torch.cuda.is_available():
         sys.exit("torch sees no CUDA device")
     device = torch.device("cpu" if given.cpu else "cuda")
-    static.DEVICES = ("cuda", "cpu")  # so that the tiny version goes the same way, without a graph
+    static.DEVICES = ("cuda", "cpu")  # so that the tiny version takes the same path, without a graph
     torch.set_deterministic_debug_mode("warn")  # as workers.preload has it
     config = config_of(name, given.data, given.cpu)
     with tempfile.TemporaryDirectory() as directory:
@@ -103,7 +103,7 @@ def main() -> int:
 
 
 def measured(name: str, config: RunConfig, job: Job, device: torch.device, deadline: float) -> int:
-    """Measure each way as long as there is time; return an exit status."""
+    """Measure each way to train while there is time; return an exit status."""
     workload: Any = build(job.workload)
     workload.prepare(device, job.data_root)
     founder = config.space().express(config.space().given())
@@ -130,7 +130,7 @@ def measured(name: str, config: RunConfig, job: Job, device: torch.device, deadl
                 if device.type == "cuda":
                     facts["peak_MiB"] = torch.cuda.max_memory_allocated() >> 20
                 facts["notes"] = "; ".join(static.report(workload)) or None
-        except Exception as why:  # the other ways are still to be measured
+        except Exception as why:  # still measure the other ways
             facts["error"] = f"{type(why).__name__}: {why}"
             failed += 1
         found(**facts, took_s=round(time.monotonic() - began, 1))

@@ -1,4 +1,4 @@
-"""The arguments of a part of the checkup, and the file that receives its findings."""
+"""Helpers of the parts of the checkup: their arguments, and the file for their findings."""
 
 import argparse
 import json
@@ -15,8 +15,10 @@ def arguments(what: str | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=what, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--data", type=Path, default=Path("data"), help="The unpacked data sets.")
-    parser.add_argument("--work", type=Path, default=Path("checkup-work"), help="For its own files.")
-    parser.add_argument("--limit-s", type=float, default=120.0, help="Seconds that the part may take.")
+    parser.add_argument(
+        "--work", type=Path, default=Path("checkup-work"), help="Directory for temporary files."
+    )
+    parser.add_argument("--limit-s", type=float, default=120.0, help="Time limit of the part in seconds.")
     parser.add_argument("--cpu", action="store_true", help="Run a tiny version without a GPU.")
     return parser.parse_args()
 

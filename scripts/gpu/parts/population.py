@@ -1,8 +1,7 @@
-"""A whole run: ResNet-20 on all of CIFAR-10, 48 members for 20 epochs on one worker, from launch to report.
+"""Carry out a whole run: ResNet-20 on all of CIFAR-10, 48 members for 20 epochs on one worker.
 
-It is configs/resnet20.yaml with `tri_parent` as it is by default, bfloat16, and as many members at once as a
-short measurement finds best. Where there is not time for all of it, it ends with the last generation that
-there is time for.
+It is configs/resnet20.yaml with the defaults of `tri_parent`, bfloat16, and the number of concurrent members
+that a short measurement finds best. It ends early, after a whole generation, if time runs out.
 """
 
 import sys
@@ -18,7 +17,7 @@ import evodevo
 
 POPULATION, EPOCHS = 48, 20
 END_S = 25.0
-"""Set aside for the start of the cluster, the check of the config, the soup, tests and the report."""
+"""Seconds reserved for starting the cluster, checking the config, the soup, the test and the report."""
 TINY = {
     "batch_size": 16,
     "pixels": 16,

@@ -1,8 +1,8 @@
-"""Launch the quickstart twice, in processes of their own, and compare what it leaves bit for bit.
+"""Launch the quickstart twice, in separate processes, and compare the results bit for bit.
 
-history.csv is compared without attempts, workers and seconds; best.safetensors as it is. If the original
-MNIST is among the data, 50,000 of its digits are trained on, in batches of 500; otherwise the 3,000 that the
-quickstart has.
+history.csv is compared without attempts, workers and seconds; best.safetensors byte for byte. If the data
+include the original MNIST, the runs train on 50,000 of its digits in batches of 500; otherwise on the 3,000
+packaged digits of the quickstart.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""Unpack the packed data sets into the layouts of their readers: `unpack.py PACKED_DATA`."""
+"""Unpack the packed data sets in the layouts that the workloads read: `unpack.py PACKED_DATA`."""
 
 import subprocess
 import sys

@@ -35,7 +35,7 @@ def born(asked: MutateBest, generation: int) -> Birth:
 
 
 def parents(foms: Sequence[float | None], times: int = 2000, **options: Any) -> list[int]:
-    """The generations of the parents of so many children."""
+    """Return the generations of the parents of `times` children."""
     asked = strategy(**options)
     asked.tell(members(foms))
     births = [born(asked, generation) for generation in range(10, 10 + times)]

@@ -1,4 +1,4 @@
-"""NaturalSelection's genetic algorithm: who goes on, who has children, and what these are like."""
+"""NaturalSelection's genetic algorithm: survivors, parents, and their children."""
 
 import math
 from collections import Counter
@@ -96,7 +96,7 @@ def test_a_fifth_of_the_children_mutate_and_of_these_one_gene_in_the_mean() -> N
         sum(int(value) > 9 for value in birth.genome.values())  # type: ignore[call-overload]
         for birth in children
     ]
-    kept = 10 / 1000  # of the values that are drawn so many are those of parents
+    kept = 10 / 1000  # the fraction of drawn values that are a parent's
     assert_rate(sum(new), len(new) * len(GENES.loci), 0.2 / len(GENES.loci) * (1 - kept))
     untouched = 1 - 0.2 * (1 - (1 - (1 - kept) / len(GENES.loci)) ** len(GENES.loci))
     assert_rate(new.count(0), len(new), untouched)

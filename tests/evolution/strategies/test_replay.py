@@ -32,7 +32,7 @@ def test_a_replay_trains_along_the_schedule_whatever_its_own_seed_and_foms(
     )
 
 
-def test_a_replay_goes_on_after_a_restart() -> None:
+def test_a_replay_resumes_after_a_restart() -> None:
     original, restarted = (make("replay", SPACE, 1, **SCHEDULE) for _ in range(2))
     members = play(original, [[1.0], [2.0]])[-1]
     assert identical(ask(restarted, 2, members), ask(original, 2, members))

@@ -57,7 +57,7 @@ def test_steps_are_factors_of_the_start_from_their_points_on() -> None:
     assert rates(steps, 8) == pytest.approx([0.5] * 4 + [0.05] * 2 + [0.005] * 2)
 
 
-def test_a_start_of_its_own_takes_the_place_of_the_given_value_and_of_no_other_locus() -> None:
+def test_a_start_replaces_the_given_value_and_that_of_no_other_locus() -> None:
     started = history({"rate": {"shape": "cosine", "start": 0.8}})
     assert started[0][0].birth.genome == {"rate": 0.8, "layers": 3, "decay": 0.25}
 
@@ -98,7 +98,7 @@ def test_a_slot_that_failed_starts_afresh_where_the_schedule_is() -> None:
 
 
 @pytest.mark.parametrize("name", ["layers", "speed"])
-def test_a_schedule_of_what_is_no_float_locus_is_refused(name: str) -> None:
+def test_a_schedule_of_what_is_not_a_float_locus_is_refused(name: str) -> None:
     with raises_golden("scheduled/not-a-float", ValueError, name=name):
         make("scheduled", SPACE, 3, epochs=4, schedule={name: {"shape": "cosine"}})
 

@@ -138,7 +138,7 @@ def test_siblings_get_their_parameters_independently() -> None:
         assert_rate((alphas[:, one] == alphas[:, other]).sum(), TIMES, 1 / 4)
 
 
-def test_where_one_genotype_is_kept_every_slot_has_parents_of_its_own() -> None:
+def test_with_one_kept_genotype_every_slot_draws_its_parents_independently() -> None:
     couples = [[(c.parent_a, c.parent_b) for c in generation] for generation in births(sigma=0.0)]
     for one, other in combinations(range(4), 2):
         assert_rate(sum(row[one] == row[other] for row in couples), TIMES, 1 / 16)
@@ -210,7 +210,7 @@ def test_a_value_mutates_in_the_way_that_is_asked_for(mutation: str) -> None:
     assert (max(ratios) <= 1.2 and min(ratios) >= 0.8) == (mutation == "four_way")
 
 
-def test_a_step_of_its_own_is_inherited_from_a_hyperparameter_parent() -> None:
+def test_an_adapted_step_is_inherited_from_a_hyperparameter_parent() -> None:
     strategy = make("tri_parent", SPACE, 4, mutation="self_adaptive", survivors=0.0, crossover_rate=0.0)
     genomes = [{**genome, STEP: 0.01 * 8**slot} for slot, genome in enumerate(GENOMES)]
     for generation in children_of(strategy, genomes, FOMS, 50):

@@ -1,4 +1,4 @@
-"""Truncation PBT: who copies whom, and what becomes of a copy."""
+"""Truncation PBT: which member copies which, and how a copy is changed."""
 
 import math
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ def test_where_the_fom_is_maximised_the_smallest_copy_the_largest() -> None:
     assert {generation[slot][0] for generation in generations for slot in (1, 5)} == {2, 6}
 
 
-def test_whoever_is_not_among_the_worst_goes_on_unchanged_with_its_own_parameters() -> None:
+def test_a_member_that_is_not_among_the_worst_continues_unchanged_with_its_own_parameters() -> None:
     (generation,) = births(FOMS)
     for slot in (0, 1, 3, 4, 5, 7, 8, 9):
         unchanged = Birth(dict.fromkeys(SPACE.loci, 100.0 * (slot + 1)), f"g0s{slot}", None, f"g0s{slot}")

@@ -1,4 +1,4 @@
-"""Everything as in the paper: squared fitness, four ways of mutation without a floor, nobody goes on."""
+"""The strategy of the paper: squared fitness, four-way mutation without a floor, no survivors."""
 
 import math
 

@@ -280,7 +280,7 @@ def test_a_missing_file_is_named(directory: Path, missing: str) -> None:
         "no data",
     ],
 )
-def test_a_pickle_that_is_no_whole_batch_is_refused_by_name(
+def test_a_pickle_that_is_not_a_whole_batch_is_refused_by_name(
     pickles: Path, damage: Callable[[bytes], bytes]
 ) -> None:
     path = pickles / "data_batch_3"

@@ -248,7 +248,7 @@ def test_an_empty_sentence_is_refused_by_its_line(evbnews: Path, language: str) 
 
 
 @pytest.mark.parametrize("name", ["tst2012.en", "vocab.vi"])
-def test_a_file_that_is_no_utf_8_is_refused_by_name(iwslt15: Path, name: str) -> None:
+def test_a_file_that_is_not_utf_8_is_refused_by_name(iwslt15: Path, name: str) -> None:
     path = iwslt15 / "iwslt15" / name
     path.write_bytes(path.read_bytes()[:-2] + b"\xe1\xbb")
     assert refusal(iwslt15, validation_examples=10).startswith(f"{path}: ")

@@ -1,4 +1,4 @@
-"""Images whose objects are rectangles, each of a colour of its own, so that they can be found again."""
+"""Images whose objects are rectangles of different colours, so that they can be identified."""
 
 import torch
 from torch import Tensor

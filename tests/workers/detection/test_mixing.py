@@ -65,7 +65,7 @@ def test_covered_is_a_part_of_the_first_box() -> None:
     assert covered(first, torch.tensor([[5.0, 0, 30, 30]])).tolist() == [0.5, 0]
 
 
-def test_what_a_rectangle_hides_is_no_object_any_more() -> None:
+def test_what_a_rectangle_hides_is_not_an_object_any_more() -> None:
     half, most = torch.tensor([[40.0, 30, 50, 50]]), torch.tensor([[40.0, 30, 53, 50]])
     which = torch.tensor([True])
     assert kinds(hidden(LABELS[:1], half, which)) == [{0}]

@@ -17,7 +17,7 @@ NOTHING = torch.full((1, 1, 5), -1.0)
 
 
 def outputs(value: float = -20.0, classes: int = 2, images: int = 1) -> list[Tensor]:
-    """No objects, says each prediction, and none where it is not its anchor in the middle of its cell."""
+    """Return predictions without objects; each box is its anchor, centered in its cell."""
     found = [torch.zeros(images, 3, size, size, 5 + classes) for size in (8, 4, 2)]
     for scale in found:
         scale[..., 4] = value

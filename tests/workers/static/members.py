@@ -110,7 +110,7 @@ def assert_same(one: bytes, other: bytes, atol: float = 0.0) -> None:
 
 
 def together(workload: Workload, trainings: Sequence[Training]) -> list[list[float]]:
-    """Train one epoch of members at once, each with its own generators; return the losses of each."""
+    """Train an epoch of several members together, each with its own generators; return their losses."""
     randomness = []
     for number, _ in enumerate(trainings):
         torch.manual_seed(100 + number)

@@ -110,7 +110,7 @@ def test_what_python_code_reads_while_it_is_captured_has_a_step_for_each_value(s
     assert made(smoothed) == 2
 
 
-def test_a_child_goes_on_eagerly_from_a_static_epoch_and_the_other_way_round(static: Switch) -> None:
+def test_a_child_continues_eagerly_from_a_static_epoch_and_the_other_way_round(static: Switch) -> None:
     workload = prepared(ResNet20, depth=8)
     results = []
     for modes in [(False, False), (True, False), (False, True)]:
@@ -316,7 +316,7 @@ def test_on_a_cpu_nothing_is_captured_by_default() -> None:
     assert not workload.stackable([training, workload.begin({"learning_rate": 0.1}, 2, None)])
 
 
-def test_anneal_goes_by_the_steps_of_a_leg_that_has_so_many(static: Switch) -> None:
+def test_anneal_goes_by_the_steps_of_a_leg_given_in_steps(static: Switch) -> None:
     workload, found = ready(Points()), []
     for on in (False, True):
         static(on)

@@ -26,7 +26,7 @@ def static(monkeypatch: pytest.MonkeyPatch) -> Switch:
 
 
 def changed(**attributes: Any) -> Points:
-    """The workload with attributes of its own in place of the class', as a subclass has them."""
+    """Return the workload with attributes that replace the class's, as in a subclass."""
     kind = type("Changed", (Points,), attributes)
     made: Points = kind()
     return ready(made)
@@ -184,7 +184,7 @@ def test_members_whose_draws_go_by_values_are_not_trained_together() -> None:
 def test_what_a_capture_refuses_is_trained_as_ever_and_not_tried_again(
     static: Switch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a GPU, where a graph cannot have `.item()` in it; the real error there is CUDA's."""
+    """Raise as on a GPU, where a graph cannot contain `.item()`; the real error is CUDA's."""
     tries = []
 
     def refusing(run: Callable[[], None], rewind: Callable[[], Any], device: torch.device) -> Any:

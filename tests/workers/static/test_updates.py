@@ -76,7 +76,7 @@ def test_several_steps_are_those_of_torchs_optimizers_and_go_on_from_their_state
     def gradient(number: int, member: int, parameter: Tensor) -> Tensor:
         return torch.full_like(parameter, float(gradients[number + member][0][parameter.numel() - 1]))
 
-    for round_ in range(2):  # the second goes on from the state of the first
+    for round_ in range(2):  # the second continues from the state of the first
         update = updates.update_of(trainings[0])
         arena = Arena(trainings[0], len(trainings), update.slots())
         tables = []

@@ -28,7 +28,7 @@ def torch_says_nothing() -> Iterator[None]:
     with contextlib.suppress(ImportError):
         import tqdm
 
-        tqdm.tqdm.monitor_interval = 0  # torch's compiler uses it if it is there; it has a thread of its own
+        tqdm.tqdm.monitor_interval = 0  # used by torch's compiler if installed; it starts a thread
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -102,7 +102,7 @@ def test_a_bare_flag_of_one_letter_has_one_hyphen() -> None:
         (["{b}", "a {rate} b"], ["true", "a 0.5 b"]),
     ],
 )
-def test_a_hyperparameter_with_a_placeholder_goes_there_and_is_no_flag(
+def test_a_hyperparameter_with_a_placeholder_goes_there_and_is_not_a_flag(
     command: str | list[str], expected: list[str]
 ) -> None:
     assert arguments(command, rate=0.5, b=True) == expected

@@ -1,4 +1,4 @@
-"""Any program as a workload: what comes of running it."""
+"""Programs as workloads: the results of running them."""
 
 import json
 import os
@@ -102,7 +102,7 @@ def test_a_missing_program_is_a_failure_that_names_it(tmp_path: Path) -> None:
     assert "No such file or directory: 'no-such-program'" in failure(tmp_path, "no-such-program")
 
 
-def test_output_that_is_no_text_does_no_harm(tmp_path: Path) -> None:
+def test_output_that_is_not_text_does_no_harm(tmp_path: Path) -> None:
     assert run(tmp_path, "printf", r"\377\376\nFoM: 2\n").fom == 2.0
     assert "exit status 1" in failure(tmp_path, "sh", "-c", r"printf '\377'; exit 1")
 

@@ -101,7 +101,7 @@ def test_equal_seeds_train_to_equal_bytes_and_others_do_not() -> None:
     assert trained(3, first) == trained(3, first)
 
 
-def test_a_child_goes_on_from_its_parents_parameters_and_momentum() -> None:
+def test_a_child_continues_from_its_parent_s_parameters_and_momentum() -> None:
     workload = prepared()
     parent = workload.begin({}, 0, None)
     list(workload.train(parent))
@@ -229,7 +229,7 @@ def test_mini_batches_add_their_gradients_up_for_one_step() -> None:
         assert torch.allclose(one, other, atol=1e-6)
 
 
-def test_a_member_with_the_whole_recipe_trains_and_evaluates_and_goes_on_from_its_checkpoint() -> None:
+def test_a_member_with_the_whole_recipe_trains_and_evaluates_and_continues_from_its_checkpoint() -> None:
     workload = prepared(
         mini_batches=2, cross_mini_batches=True, weighted_residual=True, residual_inputs=3, depth=0.67,
         anchor_rule="iou", mixup_ratio="uniform", adversarial_phases=2, training_sizes=[32, 64],
@@ -271,7 +271,7 @@ def test_the_threshold_of_suppression_may_be_a_hyperparameter() -> None:
         workload._detect(model, images, Hyperparameters({"nms_t": 2}))
 
 
-def test_with_one_epoch_the_rate_restarts_every_so_many_steps() -> None:
+def test_with_one_epoch_the_rate_restarts_every_few_steps() -> None:
     workload = prepared()
     hp = {"lr0": 0.1, "restart_steps": 2, "restart_decay": 0.7, "restart_min": 0.001}
     training = workload.begin(hp, 0, None)
@@ -279,7 +279,7 @@ def test_with_one_epoch_the_rate_restarts_every_so_many_steps() -> None:
     assert rates == pytest.approx([0.1, 0.0505, 0.07])
 
 
-def test_with_more_epochs_the_rate_restarts_every_so_many_steps_of_them_all() -> None:
+def test_with_more_epochs_the_rate_restarts_every_few_steps_of_them_all() -> None:
     workload = prepared(epochs=2)
     hp = {"lr0": 0.1, "restart_steps": 2, "restart_decay": 0.7, "restart_min": 0.001, "warmup_epochs": 0}
     training = workload.begin(hp, 0, None)

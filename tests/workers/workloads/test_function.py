@@ -156,7 +156,7 @@ def test_a_function_that_was_sent_is_found_in_the_memory_of_the_worker(
     assert Function("<lambda>", "k1").function(1) == 2
 
 
-def test_one_that_is_not_there_any_more_says_that_the_run_cannot_be_carried_on(
+def test_one_that_does_not_exist_any_more_says_that_the_run_cannot_be_resumed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(under_test, "get_worker", AWorker)

@@ -69,7 +69,7 @@ def test_training_images_are_shifted_by_max_shift_and_what_comes_in_is_backgroun
     assert set(images.flatten().tolist()) == {-0.5, 1.0}
     bright = [tuple(place) for place in (images[:, 0] == 1.0).nonzero()[:, 1:].tolist()]
     assert set(bright) == {(row, column) for row in range(4) for column in range(4)}
-    assert len(bright) < 200  # one an image, or none where it went out; the nearest pixel would be several
+    assert len(bright) < 200  # one per image, or none if it left; the nearest pixel would be several
 
 
 def test_in_evaluation_images_are_not_shifted(lenet: LeNet) -> None:
@@ -117,7 +117,7 @@ def test_train_examples_are_the_first_of_the_training_digits(lenet: LeNet) -> No
     ("count", "message"),
     [(0, "should be 1 or more, not 0"), (3001, "should be at most 3,000, the training digits, not 3,001")],
 )
-def test_train_examples_that_cannot_be_had_are_refused(count: int, message: str) -> None:
+def test_an_impossible_number_of_train_examples_is_refused(count: int, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         LeNet(train_examples=count).data(None)
     assert str(caught.value) == f"workload.options.train_examples: {message}"

@@ -79,7 +79,7 @@ def test_its_optimizer_is_adam() -> None:
     ("count", "message"),
     [(0, "should be 1 or more, not 0"), (1001, "should be at most 1,000, the validation digits, not 1,001")],
 )
-def test_validation_examples_that_cannot_be_had_are_refused(count: int, message: str) -> None:
+def test_an_impossible_number_of_validation_examples_is_refused(count: int, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         SearchedLeNet(validation_examples=count).data(None)
     assert str(caught.value) == f"workload.options.validation_examples: {message}"

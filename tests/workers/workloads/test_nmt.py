@@ -149,7 +149,7 @@ def test_a_perplexity_too_large_for_a_number_is_infinite_and_no_exception(nmt: N
 
 
 def test_bleu_is_that_of_the_formula_worked_by_hand() -> None:
-    """Matches of 1 to 4 words: 7 of 8, 4 of 6, 2 of 4, 1 of 3; 8 words where the references have 9."""
+    """Matches of 1 to 4 words: 7 of 8, 4 of 6, 2 of 4, 1 of 3; 8 words; the references have 9."""
     translations = ["the cat sat on the mat", "it is"]
     references = ["the cat sat on a mat", "it is so"]
     precisions = [7 / 8, 4 / 6, 2 / 4, 1 / 3]
@@ -254,7 +254,7 @@ def test_the_loss_of_training_is_the_mean_of_a_word(nmt: NMT) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_from_a_checkpoint_training_goes_on_as_if_it_had_not_stopped(root: str, optimizer: str) -> None:
+def test_from_a_checkpoint_training_continues_as_if_it_had_not_stopped(root: str, optimizer: str) -> None:
     workload = prepared(root, optimizer=optimizer, layers=2)
     hp = {"learning_rate": 0.01, "dropout": 0.3}
     training = workload.begin(hp, 1, None)

@@ -45,7 +45,7 @@ def test_it_has_the_number_of_parameters_that_its_docstring_says() -> None:
     assert count == 481_200 + 6 * 1_441_200 + 15_613 + 2_402 + 4_804  # of the benchmark's printed summary
 
 
-def test_each_task_has_scores_for_its_own_classes_from_layers_of_its_own() -> None:
+def test_each_task_has_scores_for_its_own_classes_from_its_own_layers() -> None:
     torch.manual_seed(0)  # a draw may leave one document without a unit that fires
     model = MultiTask(400, [16], [[8, 8]] * 3, [13, 2, 4])
     tasks = torch.tensor([2, 0, 1, 0])

@@ -1,4 +1,4 @@
-"""A buffer that is None at first, so that a new model does not know it."""
+"""A buffer that is initially None, so a new model does not have it."""
 
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""A validation split with noise of a generator of its own."""
+"""A validation split with noise from a private generator."""
 
 import numpy as np
 from torch.utils.data import Dataset

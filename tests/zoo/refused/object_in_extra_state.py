@@ -1,4 +1,4 @@
-"""An object of one's own in a layer's extra state."""
+"""A custom object in a layer's extra state."""
 
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""Two optimizers, and nobody says how a batch is trained."""
+"""Two optimizers without a `step` that says how a batch is trained."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Gradients of four batches for a step, where an epoch has six; a scheduler and an average by steps."""
+"""Gradients of four batches per step in epochs of six; a scheduler and an average by steps."""
 
 import torch
 

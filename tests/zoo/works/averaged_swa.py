@@ -1,4 +1,4 @@
-"""torch's own averaged model, set on `training` and evaluated, with a scheduler of its own."""
+"""torch's averaged model, set on `training` and evaluated, with its own scheduler."""
 
 from torch.optim.swa_utils import SWALR, AveragedModel
 

@@ -1,4 +1,4 @@
-"""Adagrad makes its state at once; which parameters it has depends on a locus, and each has a group."""
+"""Adagrad creates its state immediately; a locus decides which parameters it has, each in its own group."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""An object of one's own that yields batches, and a list of batches."""
+"""A custom object that yields batches, and a list of batches."""
 
 import torch
 

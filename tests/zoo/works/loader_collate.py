@@ -1,4 +1,4 @@
-"""A DataLoader with a generator and a `collate_fn` of its own, which makes objects with a method `to`."""
+"""A DataLoader with a generator and a `collate_fn` that makes objects with a method `to`."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""A sampler that draws with weights, from a generator of its own, behind a batch sampler."""
+"""A weighted sampler with its own generator, behind a batch sampler."""
 
 import torch
 from torch.utils.data import BatchSampler, DataLoader, TensorDataset, WeightedRandomSampler

@@ -1,4 +1,4 @@
-"""A locus names the optimizer; a scheduler goes on whichever it is."""
+"""A locus selects the optimizer; a scheduler continues with any of them."""
 
 import torch
 

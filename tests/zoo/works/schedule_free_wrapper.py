@@ -1,4 +1,4 @@
-"""The package's wrapper of another optimizer, which is no torch optimizer itself."""
+"""The package's wrapper of another optimizer, which is not a torch optimizer itself."""
 
 import schedulefree
 import torch

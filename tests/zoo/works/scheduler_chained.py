@@ -1,4 +1,4 @@
-"""Two schedulers at once, one of them by a function."""
+"""Two schedulers together, one of them by a function."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Cycles of learning rate and momentum, by a function of its own."""
+"""Cycles of learning rate and momentum, by a custom function."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""A scheduler of one's own with a set, a dict and a list that it changes in place."""
+"""A custom scheduler with a set, a dict and a list that it changes in place."""
 
 import torch
 

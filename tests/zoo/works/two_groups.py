@@ -1,4 +1,4 @@
-"""Two groups with settings of their own."""
+"""Two groups with different settings."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""A GAN: two networks, each with an optimizer and a scheduler, and steps of its own."""
+"""A GAN: two networks, each with an optimizer and a scheduler, and a custom step."""
 
 import torch
 from torch import nn

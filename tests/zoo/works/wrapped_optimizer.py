@@ -1,4 +1,4 @@
-"""An optimizer around another, with a `state_dict` of its own; a scheduler sets its learning rate."""
+"""An optimizer around another, with a custom `state_dict`; a scheduler sets its learning rate."""
 
 import torch
 

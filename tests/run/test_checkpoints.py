@@ -47,6 +47,10 @@ class Remembering(MemoryFileSystem):  # type: ignore[misc]
             known[path, detail] = super().ls(path, detail)
         return known[path, detail]
 
+    def rmdir(self, path: str) -> None:
+        self.invalidate_cache()  # some versions of fsspec list the directory first
+        super().rmdir(path)
+
     def invalidate_cache(self, path: str | None = None) -> None:
         self.__dict__["known"] = {}
 

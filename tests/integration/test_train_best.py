@@ -10,8 +10,6 @@ import pytest
 import safetensors.torch
 from integration.clusters import Held, Processes, evodevo, history_of, until, write_config
 
-from tests.golden import assert_golden
-
 pytestmark = pytest.mark.slow
 
 
@@ -73,4 +71,4 @@ def test_the_best_is_trained_until_it_gets_no_better_and_an_interrupted_training
     }
 
     other = refused("train-best", "digits", "--patience", "3", *at)
-    assert_golden("train-best/another-config", other)
+    assert "run 'digits-trained' was started with a different config (different search)" in other

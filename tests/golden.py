@@ -26,7 +26,7 @@ GENERAL = (
     (re.compile(r"(?<=[\w\])]:)\d{4,5}\b(?=\D|$)"), "<port>"),
     (re.compile(r"(?<=<repository>)(/\S+\.py):\d+"), r"\1:<line>"),
     (re.compile(r"\b0x[0-9a-f]+\b"), "<hex>"),
-    (re.compile(r"\b(?=\d*[a-f])[0-9a-f]{16,}\b"), "<hex>"),
+    (re.compile(r"(?<![^\W_])(?=\d*[a-f])[0-9a-f]{16,}\b"), "<hex>"),
 )
 """What differs from one run or machine to the next in any message."""
 

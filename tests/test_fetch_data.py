@@ -371,13 +371,10 @@ def test_without_a_network_there_is_one_message_at_once(
     [
         ("unknown-set", ["imagenet", "--root", "."]),
         ("another-unknown-set", ["mnist", "imagenet", "--root", "."]),
-        ("no-set", ["--root", "."]),
-        ("no-root", ["mnist"]),
         ("root-is-a-file", ["mnist", "--root", "file"]),
         ("no-mirror", ["mnist", "--root", ".", "--from", "nowhere"]),
         ("gopher", ["mnist", "--root", ".", "--from", "gopher://a"]),
         ("ftp", ["mnist", "--root", ".", "--from", "ftp://127.0.0.1:1"]),
-        ("empty-address", ["mnist", "--root", ".", "--from", "http://"]),
     ],
 )
 def test_bad_usage_is_a_message_and_status_2(
@@ -393,6 +390,19 @@ def test_bad_usage_is_a_message_and_status_2(
     assert (status, out) == (2, "")
     assert_golden(f"fetch-data/usage/{name}", err, tmp_path)
     assert contents(tmp_path) == {"file": b""}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--root", "."], ["mnist"], ["mnist", "--root", ".", "--from", "http://"]], ids=str
+)
+def test_usage_that_a_library_refuses_has_status_2_too(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (2, "")
+    assert err and "Traceback" not in err
+    assert contents(tmp_path) == {}
 
 
 def test_without_aiohttp_the_message_says_what_to_install(

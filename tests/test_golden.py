@@ -112,7 +112,7 @@ def test_raises_golden_fails_if_nothing_is_raised_or_something_else(content: Con
         ),
         (f"in f, {golden.REPOSITORY}/workers/unit.py:39", "in f, <repository>/workers/unit.py:<line>"),
         ("<object at 0x7f01ab>\n", "<object at <hex>>"),
-        ("digest 0f3a0f3a0f3a0f3a is not", "digest <hex> is not"),
+        ("digest 0f3a0f3a0f3a0f3a of user_0f3a0f3a0f3a0f3a:Net", "digest <hex> of user_<hex>:Net"),
         (
             "1000000000000000000 is above 12:00:00, g001s000",
             "1000000000000000000 is above 12:00:00, g001s000",

@@ -98,9 +98,8 @@ def test_a_run_that_is_done_has_a_table_plots_and_a_readable_form(done: evodevo.
 def test_a_name_finds_the_run_in_checkpoints(done: evodevo.Run) -> None:
     assert evodevo.open_run("first").status().state == "done"
     assert evodevo.open_run("checkpoints/first").name == "first"
-    with pytest.raises(evodevo.UsageError) as raised:
+    with pytest.raises(evodevo.UsageError, match=r"no run 'frist' in .*there are: first"):
         evodevo.open_run("frist")
-    assert "'frist'" in str(raised.value) and "first" in str(raised.value)
 
 
 def test_numbers_of_numpys_paths_and_classes_are_what_yaml_would_have(
@@ -145,7 +144,6 @@ def test_a_class_of_a_notebooks_cell_is_refused_with_what_to_do(
         with pytest.raises(evodevo.UsageError) as why:
             client.submit(config_of(place, "cell"), {"workload.use": used})
         assert "%%writefile mine.py" in str(why.value) and '"mine:Net"' in str(why.value)
-        assert_golden("python-api/class-of-a-cell", str(why.value))
 
 
 def test_a_second_cluster_in_the_folder_agrees_on_a_runs_state_and_the_run_is_told_of_its_changes_once(
@@ -157,7 +155,7 @@ def test_a_second_cluster_in_the_folder_agrees_on_a_runs_state_and_the_run_is_to
     assert run.status().state in ("running", "waiting")
     with evodevo.local(workers=1) as other:
         assert other.run("held").status().state == "running"
-        with raises_golden("python-api/another-controller", evodevo.UsageError, place):
+        with pytest.raises(evodevo.UsageError, match="is being carried on by another controller"):
             other.run("held").cancel()
     hold.unlink()
     told = list(run.follow())
@@ -239,10 +237,9 @@ def test_after_the_client_is_closed_its_runs_are_read_from_files_and_resumed(pla
     assert run.status().state == "done" and run.best is not None and len(run.history()) == 10
     assert run.report()
     assert held.status().state == "interrupted"
-    with raises_golden("python-api/interrupted", evodevo.RunFailed, place) as interrupted:
+    with pytest.raises(evodevo.RunFailed, match=r"'stopped' was interrupted: .*run\.resume\(\)"):
         held.wait()
-    assert "run.resume()" in str(interrupted.value)
-    with raises_golden("python-api/client-closed", evodevo.UsageError):
+    with pytest.raises(evodevo.UsageError, match="this client is closed"):
         client.submit(config_of(place, "late"))
     (place / "hold-2").unlink()
     began = time.monotonic()
@@ -251,7 +248,7 @@ def test_after_the_client_is_closed_its_runs_are_read_from_files_and_resumed(pla
     assert again.wait().state == "done", time.monotonic() - began
     with pytest.raises(evodevo.UsageError, match=r"run\.resume\(generations=N\)"):
         evodevo.open_run("stopped").resume()
-    with raises_golden("python-api/not-running", evodevo.UsageError):
+    with pytest.raises(evodevo.UsageError, match="is not running: it is done"):
         evodevo.open_run("stopped").cancel()
 
 
@@ -289,11 +286,10 @@ def test_a_process_that_ends_without_close_ends_its_cluster_in_order(place: Path
 
 
 def test_a_wrong_address_is_refused_at_once() -> None:
-    with raises_golden("python-api/no-scheduler", evodevo.UsageError):
+    with pytest.raises(evodevo.UsageError, match=r"no scheduler answers at tcp://127\.0\.0\.1:9"):
         evodevo.connect("tcp://127.0.0.1:9")
-    with raises_golden("python-api/no-address", evodevo.UsageError) as raised:
+    with pytest.raises(evodevo.UsageError, match=r"needs the address of a scheduler.*evodevo\.local\(\)"):
         evodevo.connect()
-    assert "evodevo.local()" in str(raised.value)
 
 
 def test_what_is_not_a_dask_scheduler_is_told_from_one_that_does_not_answer() -> None:
@@ -305,7 +301,7 @@ def test_what_is_not_a_dask_scheduler_is_told_from_one_that_does_not_answer() ->
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            with raises_golden("python-api/not-a-scheduler", evodevo.UsageError):
+            with pytest.raises(evodevo.UsageError, match="is not a Dask scheduler, but perhaps its"):
                 evodevo.connect(f"tcp://127.0.0.1:{server.server_port}")
         finally:
             server.shutdown()
@@ -322,7 +318,7 @@ def test_a_resumed_run_is_running_at_once_and_a_damaged_one_hides_no_other(
     assert run.status().state == "cancelled"
     assert run.resume().status().state in ("running", "waiting")
     run.cancel()
-    with raises_golden("python-api/generations-as-text", evodevo.UsageError):
+    with pytest.raises(evodevo.UsageError, match="generations is '3'; give a whole number"):
         run.resume(generations="3")  # type: ignore[arg-type]
     (client.runs_dir / "damaged").mkdir()
     (client.runs_dir / "damaged" / "journal.jsonl").write_text("nonsense\n" * 3)

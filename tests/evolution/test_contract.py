@@ -2,7 +2,9 @@
 
 import itertools
 import random
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from pydantic import BaseModel
 
 from evodevo.errors import UsageError
 from evodevo.evolution.population import Birth, Member, Population
-from evodevo.evolution.strategies import STRATEGIES, TriParent
+from evodevo.evolution.strategies import STRATEGIES, MutateBest, Strategy, TriParent
 from evodevo.testing import RULES, BrokenRule, check_strategy
 from evodevo.testing.contract import MIXED
 
@@ -128,6 +130,50 @@ class Global(TriParent):
         return super().needs(generation, slot)
 
 
+class Vandal(TriParent):
+    """Changes the genomes of the members that it is given."""
+
+    def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
+        spoil(parents.members[own])
+        return super().birth(generation, slot, parents, own)
+
+
+class VandalJudge(TriParent):
+    def judge(self, member: Member, leg: int) -> bool:
+        spoil(member)
+        return True
+
+
+class VandalListener(MutateBest):
+    def tell(self, members: Sequence[Member]) -> None:
+        for member in members:
+            spoil(member)
+
+
+class VandalFitness(TriParent):
+    def fitness(self, foms: Any) -> Any:
+        fitness = super().fitness(foms)
+        foms[:] = 0.0
+        return fitness
+
+
+def spoil(member: Member) -> None:
+    member.birth.genome["layers"] = 1 + member.birth.genome["layers"] % 6  # type: ignore[index]
+
+
+VANDALS: list[tuple[type[Strategy], str]] = [
+    (Vandal, r"^birth\(1, 0, .* changed the members that it was given.* \(in birth, "),
+    (VandalJudge, r"^judge\(g000s000 .* changed the members that it was given.* \(in judge, "),
+    (VandalListener, r"^tell\(g000s000 .* changed the members that it was given.* \(in tell, "),
+    (VandalFitness, r"^fitness\(...\) changed the foms that it was given.* \(in fitness, "),
+]
+
+
+class Raising(TriParent):
+    def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
+        raise LookupError(self.mode)
+
+
 BROKEN: list[tuple[type[TriParent], str, str]] = [
     (Loose, "options_are_checked", "a misspelt option would have no effect"),
     (Paceless, "paces_are_known", "'hourly'"),
@@ -157,6 +203,27 @@ def test_each_rule_has_a_strategy_here_that_breaks_it() -> None:
     assert {rule for _, rule, _ in BROKEN} == set(RULES)
 
 
+@pytest.mark.parametrize(("kind", "told"), VANDALS, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_method_that_changes_what_it_was_given_is_the_one_that_is_blamed(
+    kind: type[Strategy], told: str
+) -> None:
+    for rules in (["nothing_else_is_touched"], None):
+        with pytest.raises(BrokenRule, match=f"{told}{re.escape(__file__)}:") as found:
+            check_strategy(kind, rules=rules)
+        assert "rule nothing_else_is_touched: " in str(found.value)
+
+
+def test_a_broken_rule_shows_the_test_and_the_strategy_and_no_frame_of_the_check() -> None:
+    with pytest.raises(BrokenRule) as found:
+        check_strategy(Raising)
+    assert [entry.path for entry in found.traceback.filter(found)] == [Path(__file__)]
+    shown = str(found.getrepr(style="long"))
+    assert "raise LookupError(self.mode)" in shown and "\nE       LookupError: min" in shown
+    assert "contract.py" not in shown and "guard.py" not in shown
+    with pytest.raises(BrokenRule, match=rf"\(in birth, {re.escape(__file__)}:\d+\)\n"):
+        check_strategy(Counting)
+
+
 def test_what_cannot_be_checked_is_refused() -> None:
     with pytest.raises(UsageError, match="no rule 'legality'; there are options_are_checked, "):
         check_strategy("tri_parent", rules=["legality"])
@@ -164,3 +231,5 @@ def test_what_cannot_be_checked_is_refused() -> None:
         check_strategy(dict)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="no strategy 'tri_parnet'; did you mean tri_parent"):
         check_strategy("tri_parnet")
+    with pytest.raises(UsageError, match="no attribute 'TriParnt'; did you mean TriParent"):
+        check_strategy("evodevo.evolution.strategies:TriParnt")

@@ -1,4 +1,4 @@
-"""What must hold between sections of a config, beyond what each of them checks by itself."""
+"""Check what must hold between the sections of a config."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
-    """Return what is wrong, a line for each thing, which begins with its key."""
+    """Return one line per problem, beginning with its key."""
     return [
         *_averaging_problems(config, strategy),
         *_start_problems(config.search),
@@ -28,7 +28,7 @@ def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
 
 
 def _ploidy_problems(config: RunConfig) -> list[str]:
-    """Why members cannot be ensembles, as far as a config says; a worker knows whether they can predict."""
+    """Return why members cannot be ensembles; a worker checks later whether the workload can predict."""
     found: list[str] = []
     search = config.search
     if search.genomes != "one" and search.pace == "steady":
@@ -61,7 +61,7 @@ def _ploidy_problems(config: RunConfig) -> list[str]:
 
 
 def _length_problems(config: RunConfig) -> list[str]:
-    """Lives from scratch that could not be compared, nor share outcomes, as they differ in length."""
+    """Return a line if lives from scratch differ in length, and so cannot be compared or share outcomes."""
     search = config.search
     lengths = sorted({search.leg_epochs(generation) for generation in range(_listed(search))})
     if config.inherits or len(lengths) <= 1:
@@ -73,13 +73,13 @@ def _length_problems(config: RunConfig) -> list[str]:
 
 
 def _listed(search: Search) -> int:
-    """How many generations have an entry of their own in `epochs_per_generation`."""
+    """Return the number of generations that `epochs_per_generation` lists."""
     each = search.epochs_per_generation
     return min(len(each), search.generations) if isinstance(each, list) else 1
 
 
 def _ending_problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
-    """Why lives cannot end, or be counted, as the config says."""
+    """Return why lives cannot end, or the run cannot stop, as configured."""
     is_program, timed = config.workload.command is not None, config.limits.member_time_s is not None
     about = config.objective, config.search, config.cluster
     found = config_objective.problems(*about, is_program, config.inherits, timed)
@@ -90,7 +90,7 @@ def _ending_problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
 
 
 def _start_problems(search: Search) -> list[str]:
-    """Loci that are to be fixed at values of another run, and are none."""
+    """Return a line for each name in `search.start.fix` that is not a locus."""
     fix = search.start.fix if search.start else []
     return [
         f"search.start.fix: {name} is no locus; {nearest(name, list(search.loci))}"
@@ -100,7 +100,7 @@ def _start_problems(search: Search) -> list[str]:
 
 
 def _averaging_problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
-    """Why parameters cannot be averaged as the config says."""
+    """Return why parameters cannot be averaged as configured."""
     search, found = config.search, []
     if search.average_half_life is not None and search.judge != "averaged":
         found.append("search.average_half_life: counts only with search.judge: averaged")

@@ -1,4 +1,4 @@
-"""`search.demes`: a population in sub-populations on a grid, and what must hold of it."""
+"""Define and check `search.demes`: sub-populations on a grid."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_DEMES = 1000
 
 
 class DemesSection(BaseModel):
-    """Sub-populations that evolve by themselves and exchange their best members every few generations.
+    """Sub-populations that evolve separately and exchange their best members every few generations.
 
     They are numbered from 0, row by row.
     """
@@ -29,18 +29,19 @@ class DemesSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     grid: list[int]
-    """Rows and columns of demes, or one number for a row; each deme has an equal part of the population."""
+    """[rows, columns] of demes, or [demes] for a single row; each has an equal share of the population."""
     every: int = Field(default=5, ge=1)
-    """Generations from one migration to the next."""
+    """Generations between migrations."""
     migrants: int = Field(default=1, ge=0)
-    """So many of the best of each deme are copied to each of its neighbours, in place of the worst there."""
+    """Number of the best members of each deme that replace the worst of each neighbour, as copies."""
     wrap: bool = True
-    """Whether the first row and the last one are neighbours, and columns likewise."""
+    """Whether the first and last rows are neighbours, and the first and last columns."""
     select_every: int | list[int] = 1
-    """Generations from one selection to the next; a list has one number for each deme. In between, members go
-    on as they are."""
+    """Generations between selections, or a list with one number per deme. In between, members continue
+    unchanged."""
     options: list[Plain] = Field(default_factory=list)
-    """The strategy's options of each deme, over `search.options`: a list, or a mapping from its number."""
+    """Strategy options per deme, which override `search.options`: a list, or a mapping from the deme's
+    number."""
 
     @field_validator("grid", mode="before")
     @classmethod
@@ -64,7 +65,7 @@ class DemesSection(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _one_for_each(cls, data: Any) -> Any:
-        """Options by number become a list."""
+        """Turn options by number into a list."""
         if not isinstance(data, Mapping) or not isinstance(data.get("options"), Mapping):
             return data
         given = {str(number): options for number, options in data["options"].items()}
@@ -90,21 +91,21 @@ class DemesSection(BaseModel):
 
     @property
     def count(self) -> int:
-        """How many demes there are."""
+        """Number of demes."""
         return math.prod(self.grid)
 
     def layout(self, population: int) -> Layout:
-        """Return the grid with the slots that each deme has."""
+        """Return the grid, with the slots of each deme."""
         every = self.select_every
         each = tuple(every) if isinstance(every, list) else (every,) * self.count
         return Layout(tuple(self.grid), population // self.count, self.every, self.migrants, self.wrap, each)
 
     def options_of(self, deme: int) -> dict[str, Any]:
-        """Return what a deme has of its own."""
+        """Return the options that only this deme has."""
         return self.options[deme] if self.options else {}
 
     def text(self, population: int) -> str:
-        """Return what it is in words."""
+        """Return a description in words."""
         layout = self.layout(population)
         size = f"{_said(self.grid)}, each of {layout.size} members"
         if not self.migrants:
@@ -114,7 +115,7 @@ class DemesSection(BaseModel):
 
 
 def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
-    """Return why a population cannot be in demes as the config says, a line for each thing."""
+    """Return why the population cannot be divided into demes as configured, one line per problem."""
     search, demes = config.search, config.search.demes
     if demes is None:
         return []
@@ -163,7 +164,7 @@ def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
 
 
 def _option_problems(config: RunConfig, strategy: type[Strategy], deme: int) -> list[str]:
-    """What is wrong with the options that a deme has of its own."""
+    """Return what is wrong with the options of one deme."""
     search, demes = config.search, config.search.demes
     assert demes is not None
     where, own = ("search", "demes", "options", str(deme)), demes.options_of(deme)
@@ -193,5 +194,5 @@ def _is_grid(value: Any) -> bool:
 
 
 def _said(grid: list[int]) -> str:
-    """A grid in words."""
+    """Return a grid in words."""
     return f"a grid of {' x '.join(map(str, grid))}" if len(grid) > 1 else f"a row of {grid[0]}"

@@ -1,4 +1,4 @@
-"""What must hold of a search in which genomes grow (`search.phases`)."""
+"""Check searches in which genomes grow (`search.phases`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
-    """Return what is wrong, a line for each thing, which begins with its key."""
+    """Return one line per problem, beginning with its key."""
     search = config.search
     phases, name = search.phases, search.strategy
     if phases is None:

@@ -1,4 +1,4 @@
-"""The section `objective` of a config: what a figure of merit is, a metric or the cost to reach a target."""
+"""Define the section `objective` of a config: the fom is a metric, or the cost of reaching a target."""
 
 import os
 from typing import Any, Literal, Self
@@ -14,7 +14,7 @@ OF_VALIDATION = "validation_"
 
 
 class Goal(Section):
-    """A metric and the value that it has to reach, from below or from above."""
+    """A metric and its bound."""
 
     metric: str
     at_least: float | None = None
@@ -26,14 +26,14 @@ class Goal(Section):
         return self
 
     def text(self) -> str:
-        """The goal in words."""
+        """Return the goal in words."""
         if self.at_most is None:
             return f"{self.metric} of at least {self.at_least:g}"
         return f"{self.metric} of at most {self.at_most:g}"
 
 
 def _check_goal(metric: str | None, at_least: float | None, at_most: float | None) -> None:
-    """Raise `ValueError` for a goal that cannot be one."""
+    """Raise `ValueError` unless a metric of the validation split has exactly one bound."""
     if metric is None:
         raise ValueError("metric is missing")
     if not metric.startswith(OF_VALIDATION):
@@ -46,22 +46,22 @@ def _check_goal(metric: str | None, at_least: float | None, at_most: float | Non
 
 
 class Target(Section):
-    """A network that is good enough; the figure of merit is what training has cost until then."""
+    """A target for the network; the figure of merit is the cost of training until it is reached."""
 
     metric: str | None = None
-    """A metric of the validation split; or else give several in `all`."""
+    """A metric of the validation split. Give either this or `all`."""
     at_least: float | None = None
     at_most: float | None = None
     all: list[Goal] | None = Field(default=None, min_length=1)
-    """Several goals, `{metric, at_least | at_most}` each, all of which have to be reached at once."""
+    """Several goals, `{metric, at_least | at_most}` each, to be reached at the same time."""
     evaluations: int = Field(default=1, ge=1)
-    """In a row, in which the target has to be reached."""
+    """Number of consecutive evaluations in which the target has to be reached."""
     every_steps: int = Field(ge=1)
-    """Batches from one evaluation to the next, counted through the whole life."""
+    """Batches between evaluations, counted over the whole life."""
     cost: Cost
-    """What the fom is: seconds of training without evaluations, steps, or FLOPs by torch's counter."""
+    """Unit of the fom: seconds of training without evaluations, steps, or FLOPs as torch counts them."""
     limit: float = Field(gt=0)
-    """Of the cost: a life ends there. Who has not reached the target has a fom above it, by how much was
+    """Cost at which a life ends. If the target is not reached, the fom exceeds the limit by how much was
     lacking."""
 
     @model_validator(mode="after")
@@ -90,7 +90,7 @@ class Target(Section):
         return [Goal(metric=self.metric, at_least=self.at_least, at_most=self.at_most)]
 
     def for_workers(self) -> dict[str, Any]:
-        """Plain data, as `Job.target` has it."""
+        """Return the target as plain data for `Job.target`."""
         return {
             "goals": [goal.model_dump(exclude_none=True) for goal in self.goals],
             "evaluations": self.evaluations,
@@ -100,7 +100,7 @@ class Target(Section):
         }
 
     def text(self) -> str:
-        """The target in words."""
+        """Return the target in words."""
         goals = " and ".join(goal.text() for goal in self.goals)
         row = f" in {self.evaluations} evaluations in a row" if self.evaluations > 1 else ""
         return f"{goals}{row}, evaluated every {self.every_steps} steps, within {self.limit:g} {self.cost}"
@@ -108,26 +108,26 @@ class Target(Section):
 
 class Objective(Section):
     metric: str
-    """A metric that the workload reports of the validation split, such as `validation_loss`."""
+    """A metric of the validation split that the workload reports, such as `validation_loss`."""
     mode: Literal["min", "max"]
     weights: dict[str, float] | None = Field(default=None, min_length=1)
-    """Metric of the workload -> weight; `metric` is then a new name, for the weighted sum."""
+    """Metric of the workload -> weight. `metric` is then the name of the weighted sum."""
     over: Literal["last", "best"] = "last"
-    """Of a life of several legs, whose fom and whose parameters count: those of the last leg or the best."""
+    """The leg of a life whose fom and parameters count: the last or the best."""
     repeats: int = Field(default=1, ge=1, le=1000)
-    """How often each member is trained, from scratch and with other seeds; the fom is the median."""
+    """Number of trainings per member, from scratch and with different seeds; the fom is their median."""
     target: Target | None = None
-    """If given, the fom is the cost to reach it, less is better; leave `metric` and `mode` out."""
+    """If given, the fom is the cost of reaching it, to be minimised; leave `metric` and `mode` out."""
 
     @model_validator(mode="before")
     @classmethod
     def _of_a_target(cls, data: Any) -> Any:
-        """A target has a name and a direction of its own."""
+        """Fill in the metric and mode of a target. Raises `ValueError` if others are given."""
         if not isinstance(data, dict) or data.get("target") is None:
             return data
         target = data["target"]
         cost = target.get("cost") if isinstance(target, dict) else getattr(target, "cost", None)
-        if cost not in COSTS:  # which is said later
+        if cost not in COSTS:  # reported later
             return {"metric": "to_target", "mode": "min", **data}
         own = {"metric": f"{cost}_to_target", "mode": "min"}
         for key, value in own.items():
@@ -152,9 +152,9 @@ class Objective(Section):
 def problems(
     objective: Objective, search: Search, cluster: Cluster, is_program: bool, inherits: bool, timed: bool
 ) -> list[str]:
-    """Return why lives cannot end before their length as the config says.
+    """Return why lives cannot end early as configured.
 
-    `inherits`: members begin with parameters of others. `timed`: there is `limits.member_time_s`.
+    `inherits`: members start from others' parameters. `timed`: `limits.member_time_s` is given.
     """
     target, found = objective.target, _of_lives(objective, search, inherits)
     key = "objective.target" if target else "limits.member_time_s"
@@ -199,7 +199,7 @@ def problems(
 
 
 def _of_lives(objective: Objective, search: Search, inherits: bool) -> list[str]:
-    """Return why lives cannot be repeated, stopped or compared as the config says."""
+    """Return why lives cannot be repeated, stopped or compared as configured."""
     asked = {
         "objective.repeats": objective.repeats > 1,
         "objective.over": objective.over == "best",
@@ -221,7 +221,7 @@ def _of_lives(objective: Objective, search: Search, inherits: bool) -> list[str]
 
 
 def warnings(objective: Objective, cluster: Cluster) -> list[str]:
-    """Return what makes seconds noisy that members are compared by."""
+    """Return what makes seconds to the target noisy, one line each."""
     if objective.target is None or objective.target.cost != "seconds":
         return []
     found, cores = [], os.cpu_count() or 1

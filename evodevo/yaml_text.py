@@ -139,8 +139,7 @@ def _with_values(text: str, values: dict[str, Any]) -> str:
 
 
 def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
-    """Return the number of values at and below a node with aliases expanded; a node within itself counts
-    once."""
+    """Count the values at and below a node with aliases expanded; a node within itself counts once."""
     if isinstance(node, yaml.ScalarNode):
         return 1
     if id(node) not in known:

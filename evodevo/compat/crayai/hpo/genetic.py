@@ -1,4 +1,4 @@
-"""`hpo.genetic.Optimizer`: the method of Vose et al. 2019, as the strategy `vose2019` has it."""
+"""Define `hpo.genetic.Optimizer`: the method of Vose et al. 2019, by the strategy `vose2019`."""
 
 import math
 from pathlib import Path
@@ -18,12 +18,12 @@ RULE = optimizer.RULE
 class Optimizer(optimizer.Optimizer):
     """A genetic search; with `@checkpoint` in the command it is population-based training.
 
-    pop_size: of a deme. Demes are not isolated: `num_demes` of them are one population of `num_demes *
-        pop_size`, so that `migration_interval` has no effect; logs have each deme's share of it.
-    mutation_rate, crossover_rate: per hyperparameter.
-    log_fn: a file for a row per generation; see `hpo.log.Log`.
+    pop_size: members per deme. Demes are not isolated: they form one population of `num_demes * pop_size`, so
+        `migration_interval` has no effect; logs list each deme's share of it.
+    mutation_rate, crossover_rate: probabilities per hyperparameter.
+    log_fn: a file with one row per generation; see `hpo.log.Log`.
 
-    Raises `UsageError` for what is not supported, by name.
+    Raises `UsageError`, naming the keyword, for anything that is not supported.
     """
 
     kind = "genetic"

@@ -1,4 +1,4 @@
-"""`hpo.grid.Optimizer`: every point of a grid, and the initial values."""
+"""Define `hpo.grid.Optimizer`: evaluate the initial values and every point of a grid."""
 
 from typing import Any
 
@@ -17,9 +17,10 @@ POINTS = "evodevo.compat.crayai.hpo.points:Points"
 
 
 class Optimizer(optimizer.Optimizer):
-    """A grid search with `grid_size` points along each range and all choices; told of by `chunk_size` points.
+    """A grid search with `grid_size` points along each range, and all choices.
 
-    Raises `UsageError` for what is not supported, by name.
+    chunk_size: points between lines of progress. Raises `UsageError`, naming the keyword, for anything that
+    is not supported.
     """
 
     kind = "grid"

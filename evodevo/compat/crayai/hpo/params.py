@@ -1,4 +1,4 @@
-"""The hyperparameters of a driver script: flags with initial values and ranges or choices."""
+"""Define the hyperparameters of a driver script: flags with initial values and ranges or choices."""
 
 import re
 import shlex
@@ -12,7 +12,7 @@ from evodevo.errors import UsageError
 
 @dataclass(frozen=True)
 class Param:
-    """One hyperparameter: its flag as the program knows it, the name of its locus, and the locus."""
+    """A hyperparameter: the program's flag, the name of its locus, and the locus."""
 
     flag: str
     name: str
@@ -21,7 +21,8 @@ class Param:
 
     @property
     def arguments(self) -> list[str]:
-        """The arguments of a command that give its value; `--optimizer lr` is two of them before it."""
+        """Arguments of the command that set its value; the flag `--optimizer lr` gives two before the
+        value."""
         return [*(text.replace("{", "{{").replace("}", "}}") for text in shlex.split(self.flag)), self.place]
 
     @property
@@ -30,10 +31,11 @@ class Param:
 
 
 class Params(Sequence[Param]):
-    """`Params([["--lr", 0.001, (1e-6, 0.1)], ["--optimizer", "Adam", ["Adam", "Nadam"]]])`.
+    """Hyperparameters, as `Params([["--lr", 0.001, (1e-6, 0.1)], ["--optimizer", "Adam", ["Adam",
+    "Nadam"]]])`.
 
-    A range whose bounds and initial value are whole numbers has whole numbers only. A list, or a tuple of
-    more than two, has choices, to which the initial value is added if it is not one of them. Raises
+    A range whose bounds and initial value are whole numbers has whole numbers only. A list, or a tuple with
+    text or other than two entries, gives choices; the initial value is added if it is missing. Raises
     `UsageError`.
     """
 
@@ -67,7 +69,7 @@ class Params(Sequence[Param]):
 
     @property
     def loci(self) -> dict[str, Mapping[str, Any]]:
-        """As in a config."""
+        """The loci, as in a config."""
         return {param.name: param.locus for param in self._params}
 
     @property
@@ -76,7 +78,7 @@ class Params(Sequence[Param]):
         return {param.flag: param.initial for param in self._params}
 
     def by_flag(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Return hyperparameters under the names of their flags."""
+        """Return hyperparameters by flag."""
         return {param.flag: hyperparameters[param.name] for param in self._params}
 
 
@@ -88,7 +90,7 @@ def _check_words(flag: str) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as one of Python's own if it is numpy's."""
+    """Return a value, converted from NumPy's type to Python's."""
     return value.item() if hasattr(value, "item") else value
 
 

@@ -79,7 +79,7 @@ class TriParent(base.Strategy):
         return self.mating_pool(generation, pair, [at for at in own if at < self.population])
 
     def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
-        if self._goes_on(parents, own):
+        if self._survives(parents, own):
             it = parents.members[own]
             return Birth(it.birth.genome, parent_a=it.id, parent_b=it.id, parent_params=it.id)
         pair = self._pair(slot)
@@ -97,14 +97,14 @@ class TriParent(base.Strategy):
 
     def beta(self, generation: int, slot: int, parents: Population, own: int, birth: Birth) -> str:
         """Return a member drawn like α, or parent b if α is tied; for a survivor, the member itself."""
-        if self._goes_on(parents, own):
+        if self._survives(parents, own):
             return parents.members[own].id
         if self.options.alpha == "tied":
             assert birth.parent_b is not None
             return birth.parent_b
         return parents.members[parents.wheel.draw(self.stream(generation, slot, "beta"))].id
 
-    def _goes_on(self, parents: Population, own: int) -> bool:
+    def _survives(self, parents: Population, own: int) -> bool:
         survivors = int(self.options.survivors * len(parents.members) + 1e-9)  # 0.29 of 100 is 29
         return parents.rank(own) < survivors and parents.survives(own)
 

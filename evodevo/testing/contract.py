@@ -18,7 +18,7 @@ from evodevo.evolution.strategies import Pace, Strategy
 from evodevo.run.guard import Guarded
 from evodevo.run.history import History
 from evodevo.run.life import Life
-from evodevo.run.place import place_of_method
+from evodevo.run.place import place_of, place_of_method
 from evodevo.run.records import Outcome
 from evodevo.run.simulation import invented, play
 from evodevo.testing.recorder import Asked, Recorder, same_answer, text_of
@@ -131,7 +131,8 @@ def nothing_else_is_touched(case: Case) -> None:
             raise case.broken(one.method, f"{one} changed the members that it was given; make copies")
     given = as_foms([2.0, None, 1.0, 1.0])
     foms = given.copy()
-    case.config.strategy().fitness(foms)
+    with contextlib.suppress(Exception):  # the rule `fitness_is_a_number_for_each` reports it
+        case.config.strategy().fitness(foms)
     if not np.array_equal(foms, given, equal_nan=True):
         raise case.broken("fitness", "fitness(...) changed the foms that it was given; make a copy")
 
@@ -285,14 +286,18 @@ def check_strategy(
         for case in _cases(kind, dict(options or {}), given, population, demes, dict(search or {})):
             try:
                 RULES[name](case)
-            except (BrokenRule, RunFailed) as why:
+            except UsageError:
+                raise
+            except Exception as why:
+                is_told = isinstance(why, BrokenRule | RunFailed)
+                raised = why.__cause__ if is_told else why
+                told = f"{why}" if is_told else f"raised {type(why).__name__}: {why}{place_of(why)}"
                 meaning = inspect.cleandoc(RULES[name].__doc__ or "").partition("\n\n")[0]
-                raise BrokenRule(f"{why}\n  {case}\n  rule {name}: {meaning}") from _raised_by_user(why)
+                raise BrokenRule(f"{told}\n  {case}\n  rule {name}: {meaning}") from _without_frames(raised)
 
 
-def _raised_by_user(why: Exception) -> BaseException | None:
-    """Return what the strategy raised, without evodevo's frames above it; None if it raised nothing."""
-    raised = why.__cause__
+def _without_frames(raised: BaseException | None) -> BaseException | None:
+    """Return what a strategy raised, without evodevo's frames above it."""
     frames = raised.__traceback__ if raised else None
     while frames and frames.tb_next and frames.tb_frame.f_globals.get("__name__", "").startswith("evodevo."):
         frames = frames.tb_next

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from evodevo.errors import UsageError
 from evodevo.evolution.population import Birth, Member, Population
-from evodevo.evolution.strategies import STRATEGIES, MutateBest, Strategy, TriParent
+from evodevo.evolution.strategies import STRATEGIES, MutateBest, RandomSearch, Strategy, TriParent
 from evodevo.testing import RULES, BrokenRule, check_strategy
 from evodevo.testing.contract import MIXED
 
@@ -169,6 +169,11 @@ VANDALS: list[tuple[type[Strategy], str]] = [
 ]
 
 
+class Dividing(RandomSearch):
+    def fitness(self, foms: Any) -> Any:
+        return [1 / 0 for _ in foms]
+
+
 class Raising(TriParent):
     def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
         raise LookupError(self.mode)
@@ -222,6 +227,12 @@ def test_a_broken_rule_shows_the_test_and_the_strategy_and_no_frame_of_the_check
     assert "contract.py" not in shown and "guard.py" not in shown
     with pytest.raises(BrokenRule, match=rf"\(in birth, {re.escape(__file__)}:\d+\)\n"):
         check_strategy(Counting)
+    with pytest.raises(
+        BrokenRule, match=r"(?s)^raised ZeroDivisionError: .* \(in fitness, .*rule fitness_is_a"
+    ) as found:
+        check_strategy(Dividing)
+    shown = str(found.getrepr(style="long"))
+    assert "return [1 / 0 for _ in foms]" in shown and "contract.py" not in shown
 
 
 def test_what_cannot_be_checked_is_refused() -> None:

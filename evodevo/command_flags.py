@@ -47,7 +47,9 @@ def placeholders(part: str) -> list[str]:
     found = []
     for _, name, form, conversion in string.Formatter().parse(part):
         if form or conversion:
-            raise ValueError(f"a placeholder is a name alone, not {{{name}:{form or conversion}}}")
+            raise ValueError(
+                f"{{{name}:{form or conversion}}} is not a placeholder; give only a name in braces"
+            )
         if name is not None:
             found.append(name)
     return found
@@ -61,13 +63,17 @@ def problems(
     for name, kind in flags.items():
         key = f"workload.flags.{name}"
         if name not in loci:
-            found.append(f"{key}: {name!r} is not a hyperparameter; those are {', '.join(loci)}")
+            found.append(f"{key}: {name!r} is not a hyperparameter; known: {', '.join(loci)}")
         elif name in _placeholders_of(command):
-            found.append(f"{key}: the command has the placeholder {{{name}}}; leave one of the two out")
+            found.append(f"{key}: the command already has the placeholder {{{name}}}; remove one of the two")
         elif kind in FOR_BOOLEANS and not _is_boolean(loci[name]):
-            found.append(f"{key}: {kind} is for a bool locus, or choices [true, false]; give value or equals")
+            found.append(
+                f"{key}: {kind} requires a bool locus, or choices [true, false]; use value or equals"
+            )
         elif kind == "negatable" and len(name) == 1:
-            found.append(f"{key}: negatable needs a name of two letters or more, for --name and --no-name")
+            found.append(
+                f"{key}: negatable (--name, --no-name) requires a name of two or more letters; use number"
+            )
     return found
 
 
@@ -77,9 +83,9 @@ def warnings(
     """Return a warning for each boolean hyperparameter without a flag or placeholder."""
     told = {*flags, *_placeholders_of(command)}
     return [
-        f"{name} is a boolean: of `{' '.join(flag_of(name, False))}` argparse's type=bool makes True, and "
-        f"store_true an error; say how it is told: workload.flags: {{{name}: bare}} for store_true, "
-        "negatable for BooleanOptionalAction, number for 1 and 0, value if it reads true and false"
+        f"{name} is a boolean, passed as `{' '.join(flag_of(name, False))}`, which argparse reads as True "
+        f"with type=bool and refuses with store_true; choose its flag: workload.flags: {{{name}: bare}} for "
+        "store_true, negatable for BooleanOptionalAction, number for 1 and 0, value for true and false"
         for name, locus in loci.items()
         if name not in told and _is_boolean(locus)
     ]

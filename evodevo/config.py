@@ -51,7 +51,7 @@ class Run(Section):
     @classmethod
     def _is_a_file_name(cls, name: str) -> str:
         if name == "slurm":
-            raise ValueError("'slurm' is where the jobs' output is kept; choose another name")
+            raise ValueError("'slurm' is the directory for the output of jobs; choose another name")
         return check_run_name(name)
 
 
@@ -74,7 +74,7 @@ class Workload(Section):
         if self.command is not None and not "".join(self.command).strip():
             raise ValueError("command is empty")
         if self.flags and self.command is None:
-            raise ValueError("flags are of a command; with `use` leave them out")
+            raise ValueError("flags apply to `command` only; leave them out")
         return self
 
 
@@ -97,7 +97,7 @@ class Checkpoints(Section):
     def _is_shared(cls, url: str | None) -> str | None:
         if url is not None and url.startswith("memory:"):
             raise ValueError(
-                f"{url!r} is in the memory of one process; give a directory or URL that workers share"
+                f"{url!r} is the memory of one process; give a directory or URL that all workers can read"
             )
         return url
 
@@ -147,7 +147,9 @@ class RunConfig(Section):
         known = STRATEGIES.get(self.search.strategy)
         own = known.own_loci(self._options_of(known)) if known else self.search.own_loci
         for name in own.keys() & self.search.loci.keys():
-            raise ValueError(f"{name}: {self.search.strategy} has a locus of that name of its own")
+            raise ValueError(
+                f"{name}: {self.search.strategy} adds a locus with this name; choose another name"
+            )
         return Space({**self.search.loci, **own})
 
     @property
@@ -286,22 +288,24 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
         )
     if not strategy.inherits and search.population > 1 and list(strategy.paces) == ["steady"]:
         problems.append(
-            f"search.population: is {search.population}, but a generation of {search.strategy} is one "
-            "member; leave population out, and give generations the number of members"
+            f"search.population: {search.population} is too large, as {search.strategy} has one member per "
+            "generation; leave population out, and set generations to the number of members"
         )
     if search.inherit == "parameters" and not strategy.inherits:
         problems.append(f"search.inherit: each member of {search.strategy} trains from scratch; leave it out")
     if search.inherit == "none" and not strategy.may_begin_anew:
         problems.append(
             f"search.inherit: {search.strategy} trains the same members from generation to generation, so "
-            "they cannot begin anew; leave it out, or take another strategy"
+            "they cannot train from scratch; leave it out, or choose another strategy"
         )
     problems += config_checks.problems(config, strategy) + trackers.problems(config.run.trackers)
     if search.pool is not None and search.pace != "pools":
-        problems.append(f"search.pool: is {search.pool}, and counts only with search.pace: pools")
+        problems.append(
+            f"search.pool: {search.pool} has no effect; leave it out, or set search.pace to pools"
+        )
     if search.pace is not None and search.pace not in strategy.paces:
         problems.append(
-            f"search.pace: is {search.pace!r}, and {search.strategy} knows {' or '.join(strategy.paces)} only"
+            f"search.pace: {search.pace!r} is not one of {search.strategy}; use {' or '.join(strategy.paces)}"
         )
     if getattr(options, "initial", "random") != "random":
         problems += [
@@ -380,8 +384,8 @@ def _unknown_workload(use: str | None) -> list[str]:
         return [f"workload.use: {why}"]
     names = ", ".join(installed.names(installed.WORKLOADS)) or "none"
     return [
-        f"workload.use: is {use!r} and should have the form module:Class, or be the name of a workload that "
-        f"an installed package offers; there are: {names}"
+        f"workload.use: {use!r} is unknown; give module:Class, or the name of a workload of an installed "
+        f"package: {names}"
     ]
 
 
@@ -389,4 +393,4 @@ def _wrong(where: str, problems: Iterable[str]) -> UsageError:
     lines = list(problems)
     if len(lines) == 1:
         return UsageError(f"{where}: {lines[0]}")
-    return UsageError("\n  ".join([f"{where}: {len(lines)} things are wrong:", *lines]))
+    return UsageError("\n  ".join([f"{where}: {len(lines)} errors:", *lines]))

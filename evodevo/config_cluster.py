@@ -40,7 +40,9 @@ class Slurm(Section):
     @model_validator(mode="after")
     def _has_room(self) -> Self:
         if self.max_workers < self.min_workers:
-            raise ValueError(f"max_workers is {self.max_workers}, less than min_workers, {self.min_workers}")
+            raise ValueError(
+                f"max_workers ({self.max_workers}) is less than min_workers ({self.min_workers}); raise it"
+            )
         return self
 
 
@@ -93,13 +95,15 @@ def problems(cluster: Cluster, command: str | list[str] | None) -> list[str]:
     """Return why members cannot be trained by several workers each as configured."""
     if cluster.workers_per_member == 1:
         if cluster.batch_norm != "local":
-            return ["cluster.batch_norm: counts only with cluster.workers_per_member of 2 or more"]
+            return [
+                "cluster.batch_norm: has no effect; leave it out, or set cluster.workers_per_member above 1"
+            ]
         return []
     found = []
     if command is not None:
-        found.append("cluster.workers_per_member: a program is trained by one worker, which starts it")
+        found.append("cluster.workers_per_member: one worker runs a program (workload.command); leave it out")
     if cluster.members_per_task not in ("auto", 1):
-        found.append("cluster.members_per_task: several workers are given one member at a time; leave it out")
+        found.append("cluster.members_per_task: several workers train one member at a time; leave it out")
     if cluster.members_per_device != 1:
         found.append("cluster.members_per_device: several workers train one member at a time; leave it out")
     if cluster.workers_per_device > 1:

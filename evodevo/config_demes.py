@@ -48,8 +48,8 @@ class DemesSection(BaseModel):
     def _has_demes(cls, grid: Any) -> Any:
         if not _is_grid(grid):
             raise ValueError(
-                f"{grid!r} should be [rows, columns] or [demes], whole numbers of 1 or more that make 2 to "
-                f"{MOST_DEMES} demes"
+                f"{grid!r} should be [rows, columns] or [demes], whole numbers of 1 or more, with 2 to "
+                f"{MOST_DEMES} demes in all"
             )
         return grid
 
@@ -57,9 +57,7 @@ class DemesSection(BaseModel):
     @classmethod
     def _is_a_frequency(cls, every: Any) -> Any:
         if not _is_count(every) and not (isinstance(every, list) and every and all(map(_is_count, every))):
-            raise ValueError(
-                f"{every!r} should be a number of generations, or a list of them, one for each deme"
-            )
+            raise ValueError(f"{every!r} should be a number of generations, or a list with one per deme")
         return every
 
     @model_validator(mode="before")
@@ -75,7 +73,7 @@ class DemesSection(BaseModel):
         numbers = [str(number) for number in range(math.prod(grid))]
         if strangers := [name for name in given if name not in numbers]:
             raise ValueError(
-                f"options: there is no deme {', '.join(strangers)}; {_said(grid)} has 0 to {numbers[-1]}"
+                f"options: deme {', '.join(strangers)} does not exist; {_said(grid)} has 0 to {numbers[-1]}"
             )
         return {**data, "options": [given.get(number, {}) for number in numbers]}
 
@@ -84,8 +82,8 @@ class DemesSection(BaseModel):
         for name, given in (("options", self.options), ("select_every", self.select_every)):
             if isinstance(given, list) and given and len(given) != self.count:
                 raise ValueError(
-                    f"{name} has {len(given)} entries, and {_said(self.grid)} has {self.count} demes; give "
-                    "each deme its own"
+                    f"{name} has {len(given)} entries, but {_said(self.grid)} has {self.count} demes; "
+                    "give one per deme"
                 )
         return self
 
@@ -109,7 +107,7 @@ class DemesSection(BaseModel):
         layout = self.layout(population)
         size = f"{_said(self.grid)}, each of {layout.size} members"
         if not self.migrants:
-            return f"{size}, which never meet"
+            return f"{size}, isolated from each other"
         best = "the best" if self.migrants == 1 else f"the {self.migrants} best"
         return f"{size}; every {self.every} generations {best} of each to its neighbours"
 
@@ -122,23 +120,21 @@ def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
     pace = search.pace or strategy.paces[0]
     if pace == "steady":
         others = [one for one in strategy.paces if one != "steady"]
-        remedy = f"take {' or '.join(others)}" if others else "take another strategy"
-        return [f"search.demes: migration counts generations, and search.pace steady has none; {remedy}"]
+        remedy = f"use {' or '.join(others)}" if others else "choose another strategy"
+        return [f"search.demes: search.pace steady has no generations between which to migrate; {remedy}"]
     if strategy.keeps_to_itself and not config.inherits:
-        return [f"search.demes: members of {search.strategy} that train from scratch descend from nobody, so "
-                "there is nothing to migrate; leave it out"]  # fmt: skip
+        return [f"search.demes: members of {search.strategy} that train from scratch have no parents, so "
+                "migration has no effect; leave it out"]  # fmt: skip
     if search.phases is not None:
         return [
-            "search.demes: genomes of all members grow together (search.phases); leave out one of the two"
+            "search.demes: not supported with search.phases, as genomes grow together; leave one of them out"
         ]
     if search.genomes != "one":
-        return [
-            f"search.genomes: is {search.genomes}, and search.demes know one genome a member; leave one out"
-        ]
+        return [f"search.genomes: {search.genomes} is not supported with search.demes; leave one of them out"]
     size, rest = divmod(search.population, demes.count)
     if rest or not size:
         return [
-            f"search.population: {search.population} cannot be shared out evenly to {demes.count} demes; "
+            f"search.population: {search.population} cannot be divided evenly into {demes.count} demes; "
             f"give a multiple of {demes.count}"
         ]
     found, layout = list[str](), demes.layout(search.population)
@@ -151,14 +147,14 @@ def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
         )
     elif demes.migrants * most >= size:
         found.append(
-            f"search.demes.migrants: {demes.migrants} from each of {most} neighbours leave nobody of a deme "
-            f"of {size}; give fewer migrants, fewer demes, or a population of "
+            f"search.demes.migrants: {demes.migrants} from each of {most} neighbours would replace a whole "
+            f"deme of {size}; give fewer migrants, fewer demes, or a population of "
             f"{(demes.migrants * most + 1) * demes.count} or more"
         )
     if not config.inherits and set(layout.select_every) != {1}:
         found.append(
-            "search.demes.select_every: members train from scratch, so a generation that is not selected "
-            "would bring nothing new; leave it out"
+            "search.demes.select_every: members train from scratch, so a generation without selection would "
+            "repeat the one before; leave it out"
         )
     return found + [line for deme in range(demes.count) for line in _option_problems(config, strategy, deme)]
 
@@ -176,11 +172,11 @@ def _option_problems(config: RunConfig, strategy: type[Strategy], deme: int) -> 
         return describe(why, strategy.Options, where)
     if strategy.own_loci(options) != strategy.own_loci(strategy.Options.model_validate(search.options)):
         names, key = ", ".join(own), ".".join(where)
-        return [f"{key}: {names} would change the loci that {search.strategy} adds, and all demes search the "
-                "same; give it in search.options"]  # fmt: skip
+        return [f"{key}: {names} would change the loci that {search.strategy} adds, which all demes share; "
+                "move it to search.options"]  # fmt: skip
     if getattr(options, "initial", "random") != "random" and (lacking := config.space().without_initial()):
-        return [f"{'.'.join(where)}: initial is {options.initial!r}, and {', '.join(lacking)} has no initial "
-                "value; give it one, or set initial to random"]  # fmt: skip
+        return [f"{'.'.join(where)}: initial is {options.initial!r}, but {', '.join(lacking)} has no initial "
+                "value; add one, or set initial to random"]  # fmt: skip
     return []
 
 

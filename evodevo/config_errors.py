@@ -42,7 +42,7 @@ def nearest(name: str, known: Sequence[str]) -> str:
     """Return a hint at the known name closest to `name`, and the list of all."""
     near = get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    return f"{hint}Known: {', '.join(known)}" if known else "there are none"
+    return f"{hint}Known: {', '.join(known)}" if known else "no keys are known here"
 
 
 def _sentence(path: Path, problems: list[dict[str, Any]], model: type[BaseModel], prefix: Path) -> str:
@@ -62,7 +62,7 @@ def _sentence(path: Path, problems: list[dict[str, Any]], model: type[BaseModel]
             return f"{key}.{name}: unknown {name} {tag!r}; {nearest(tag, list(kinds))}"
         case "union_tag_not_found":
             name, kinds = TAGGED[whole[:-1]]
-            return f"{key}: has no {name}; {nearest('', list(kinds))}"
+            return f"{key}: {name} is missing; {nearest('', list(kinds))}"
         case "value_error":
             return f"{key}: {problem['ctx']['error']}"
         case "model_type" | "model_attributes_type" | "dict_type":

@@ -52,7 +52,7 @@ def _resolve(data: dict[str, Any]) -> None:
 def _path(key: str, text: str) -> Path:
     """Return a text as a path, with `~` and `~user` expanded. Raises `UsageError`."""
     if "\0" in text:
-        raise UsageError(f"{key}: {text!r} has a NUL character in it, which no path can have")
+        raise UsageError(f"{key}: {text!r} contains a NUL character; remove it")
     try:
         return Path(text).expanduser()
     except RuntimeError:
@@ -121,7 +121,7 @@ def _phase(data: dict[str, Any], key: str) -> dict[str, Any]:
     names = [str(one.get("name")) for one in phases]
     parts = key.split(".")
     if len(parts) < 4 or parts[1] not in names:
-        known = ", ".join(names) or "there are none"
+        known = ", ".join(names) or "none"
         raise UsageError(f"--set {key}: should have the form phases.NAME.section.key=value; names: {known}")
     return phases[names.index(parts[1])]
 

@@ -38,7 +38,7 @@ def _check_goal(metric: str | None, at_least: float | None, at_most: float | Non
         raise ValueError("metric is missing")
     if not metric.startswith(OF_VALIDATION):
         raise ValueError(
-            f"metric {metric!r} is not of the validation split, the only one that selection may see; "
+            f"metric {metric!r} is not of the validation split, the only one allowed for selection; "
             f"give one that begins with {OF_VALIDATION}"
         )
     if (at_least is None) == (at_most is None):
@@ -73,11 +73,11 @@ class Target(Section):
             _check_goal(self.metric, self.at_least, self.at_most)
         names = [(goal.metric, goal.at_least is None) for goal in self.goals]
         if twice := next((one for one in names if names.count(one) > 1), None):
-            raise ValueError(f"all has {twice[0]} twice; one bound of it is enough")
+            raise ValueError(f"all has the same bound of {twice[0]} twice; remove one")
         least = self.evaluations * self.every_steps
         if self.cost == "steps" and self.limit < least:
             raise ValueError(
-                f"limit is {self.limit:g} steps, and the last of {self.evaluations} evaluations, one every "
+                f"limit is {self.limit:g} steps, but the last of {self.evaluations} evaluations, one every "
                 f"{self.every_steps} steps, is at step {least}; raise limit, or lower every_steps"
             )
         return self
@@ -133,7 +133,7 @@ class Objective(Section):
         for key, value in own.items():
             if data.get(key, value) != value:
                 raise ValueError(
-                    f"{key} is {data[key]!r}, and target makes it {value!r}: the cost to reach the target; "
+                    f"{key} is {data[key]!r}, but with target it is {value!r}, the cost of reaching it; "
                     f"leave {key} out"
                 )
         if data.get("weights") is not None:
@@ -145,7 +145,7 @@ class Objective(Section):
         if self.weights and self.metric in self.weights:
             raise ValueError(f"metric {self.metric!r} is one of the weights; give their sum another name")
         if self.weights and not any(self.weights.values()):
-            raise ValueError("weights are all zero, so that no member would be better than another")
+            raise ValueError("weights are all zero, so all members would be equal; give one that is not")
         return self
 
 
@@ -162,38 +162,40 @@ def problems(
         return found
     if is_program:
         what = "evaluated while it trains" if target else "ended after a step"
-        found.append(f"{key}: a program cannot be {what}; only a workload of Python (workload.use) can")
+        found.append(
+            f"{key}: a program cannot be {what}; leave it out, or give a workload in Python (workload.use)"
+        )
     if cluster.workers_per_member > 1:
         found.append(
-            f"{key}: {cluster.workers_per_member} workers that train each member (cluster.workers_per_member)"
-            " cannot stop in the middle of an epoch; leave workers_per_member out"
+            f"{key}: {cluster.workers_per_member} workers that train a member together "
+            "(cluster.workers_per_member) cannot stop within an epoch; leave workers_per_member out"
         )
     if cluster.stacked is True:
         found.append(
-            f"cluster.stacked: members of one network cannot stop one by one, as {key} has them do; "
+            f"cluster.stacked: stacked members cannot stop at different times, as {key} requires; "
             "leave it out"
         )
     if target is None:
         return found
     if inherits:
         found.append(
-            "objective.target: is the cost of a training from scratch, and members inherit parameters; set "
+            "objective.target: requires members that train from scratch, and these inherit parameters; set "
             "search.inherit to none, or search.strategy to mutate_best"
         )
     if search.soup:
-        found.append("search.soup: is an average for a better metric, and objective.target is none")
+        found.append("search.soup: improves a metric, but objective.target is a cost; leave it out")
     if target.cost == "seconds" and cluster.members_per_device != 1:
         found.append(
-            f"cluster.members_per_device: is {cluster.members_per_device}, and members that a worker trains "
-            "at once slow each other down; leave it out, or let objective.target.cost be steps or flops"
+            f"cluster.members_per_device: {cluster.members_per_device} members on a worker slow each other "
+            "down; leave it out, or set objective.target.cost to steps or flops"
         )
     if search.steps_per_generation is not None:
         life, least = search.steps_per_generation * search.legs, target.evaluations * target.every_steps
         if life < least:
             found.append(
                 f"objective.target.every_steps: the last of {target.evaluations} evaluations, one every "
-                f"{target.every_steps} steps, is at step {least}, and a life has {life} "
-                "(search.steps_per_generation x search.legs)"
+                f"{target.every_steps} steps, is at step {least}, but a life has {life} "
+                "(search.steps_per_generation x search.legs); lower every_steps"
             )
     return found
 
@@ -208,13 +210,13 @@ def _of_lives(objective: Objective, search: Search, inherits: bool) -> list[str]
     }
     if inherits:
         return [
-            f"{key}: is for members that train from scratch, and these inherit parameters; set "
+            f"{key}: requires members that train from scratch, and these inherit parameters; set "
             "search.inherit to none"
             for key, given in asked.items()
             if given
         ]
     return [
-        f"{key}: chooses between legs of a life, and a life has one; give search.legs"
+        f"{key}: compares legs of a life, and lives have only one; raise search.legs"
         for key in ("objective.over", "search.stop_early")
         if asked[key] and search.legs == 1
     ]

@@ -34,7 +34,7 @@ def laid_out(data: Mapping[str, Any], where: str, parse: Parse) -> Data:
     if not isinstance(name, str):
         raise ValueError("run.name: is missing")
     if common.get("compare"):
-        raise ValueError("compare: arms share epochs, and phases do not; give either phases or compare")
+        raise ValueError("compare: not supported with phases; leave one of them out")
     entries: list[Data] = []
     found: Data = {}
     for at, (phase, given) in enumerate(zip(names, data["phases"], strict=True)):
@@ -111,7 +111,7 @@ def _data_of(entries: list[Data], at: int, name: str, run: Data) -> Data:
 
 def _names(phases: Any) -> list[str]:
     if not isinstance(phases, list) or not all(isinstance(one, Mapping) for one in phases):
-        raise ValueError("phases: should be a list, and each phase a mapping with a name and sections")
+        raise ValueError("phases: should be a list of mappings, each with a name and sections")
     names: list[str] = []
     for at, one in enumerate(phases):
         name = one.get("name")
@@ -120,7 +120,9 @@ def _names(phases: Any) -> list[str]:
         if not isinstance(name, str) or not name:
             raise ValueError(f"phases.{at}.name: should be text, not {name!r}")
         if name in names:
-            raise ValueError(f"phases.{at}.name: {name!r} is the name of another phase, too")
+            raise ValueError(
+                f"phases.{at}.name: {name!r} is also the name of another phase; choose another name"
+            )
         names.append(name)
         for key, value in one.items():
             if key != "name" and key not in OVERLAID:
@@ -155,7 +157,7 @@ def _after(search: Data, overlay: Data, before: Data, found: Data, run: str, pha
             raise ValueError(f"{where}.loci.{name}: should be a mapping of keys to values, not {given!r}")
         if "type" not in (given or {}) and name not in loci:
             raise ValueError(
-                f"{where}.loci.{name}: no phase before has a locus of that name, so give its type; "
+                f"{where}.loci.{name}: no earlier phase has a locus with this name; give its type. "
                 f"{nearest(str(name), list(loci))}"
             )
         loci[name] = (
@@ -167,8 +169,8 @@ def _after(search: Data, overlay: Data, before: Data, found: Data, run: str, pha
     start = (overlay.get("search") or {}).get("start") or {}
     if not isinstance(start, Mapping) or not start.keys() <= {"take"} or start.get("take") == "start":
         raise ValueError(
-            f"{where}.start: a phase starts from the one before; give nothing, or take: genome (the default) "
-            "or take: best, for its parameters as well"
+            f"{where}.start: a phase starts from the one before; leave it out, or give take: genome (the "
+            "default) or take: best, to take parameters as well"
         )
     fix = [name for name, locus in before["loci"].items() if name not in named and locus["type"] != "fixed"]
     return {**search, "loci": loci, "start": {"take": "genome", **start, "run": run, "fix": fix}}

@@ -21,8 +21,8 @@ def check_run_name(name: str) -> str:
     """Return `name`. Raises `ValueError` if a run's directory cannot have it."""
     if not RUN_NAME.fullmatch(name) or ".." in name:
         raise ValueError(
-            f"{name!r} cannot name a directory; use letters, digits, '_', '-' and single dots, "
-            "beginning with a letter or digit, 100 at the most"
+            f"{name!r} cannot name a directory; use at most 100 letters, digits, '_', '-' and single dots, "
+            "beginning with a letter or digit"
         )
     return name
 
@@ -36,7 +36,7 @@ def _is_a_length(value: Any) -> Any:
         return value
     if isinstance(value, list) and value and all(map(is_count, value)):
         return value
-    raise ValueError(f"{value!r} should be auto, a number of epochs, or a list of them, one a generation")
+    raise ValueError(f"{value!r} should be auto, a number of epochs, or a list with one per generation")
 
 
 EpochsPerGeneration = Annotated[int | list[int] | Literal["auto"], BeforeValidator(_is_a_length)]
@@ -66,7 +66,9 @@ class Start(Section):
     @model_validator(mode="after")
     def _fixes_what_it_takes(self) -> Self:
         if self.fix and self.take in PARAMETERS_ALONE:
-            raise ValueError(f"fix is at values of the best genome, which `take: {self.take}` does not take")
+            raise ValueError(
+                f"fix requires a genome, which `take: {self.take}` does not take; use take: best or genome"
+            )
         return self
 
     @property
@@ -175,9 +177,11 @@ class Search(Section):
         each = ("auto" if mixes else 1) if each is None else each
         last = data["recombine"].get("last") if isinstance(data.get("recombine"), dict) else 0.0
         if data.get("inherit") == "none" or (strategy is not None and not strategy.inherits):
-            raise ValueError("epochs: members train from scratch; give generations, and the length of a life")
+            raise ValueError(
+                "epochs: members train from scratch; give generations and the length of a life instead"
+            )
         if data.get("generations") is not None:
-            raise ValueError("give epochs or generations, not both; null takes one of them out")
+            raise ValueError("give epochs or generations, not both; null removes one of them")
         if data.get("steps_per_generation") is not None:
             raise ValueError("give epochs or steps_per_generation, not both")
         sound = is_count(epochs) and (each == "auto" or is_count(each)) and isinstance(last, float | int)
@@ -191,7 +195,7 @@ class Search(Section):
     @model_validator(mode="after")
     def _has_one_length(self) -> Self:
         if self.epochs_per_generation == "auto":
-            raise ValueError("epochs_per_generation: auto needs epochs, the length of the run")
+            raise ValueError("epochs_per_generation: auto requires epochs, the length of the run")
         if self.steps_per_generation is not None and self.epochs_per_generation != 1:
             raise ValueError("give epochs_per_generation or steps_per_generation, not both")
         return self

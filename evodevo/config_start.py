@@ -38,7 +38,9 @@ def with_initials(config: "RunConfig", genome: Mapping[str, Value]) -> tuple["Ru
         possible = name in genome and locus.contains(value)
         if name in fix and not possible:
             why = f"{value!r} is not possible here" if name in genome else "the run has no such locus"
-            raise UsageError(f"search.start.fix: {name} cannot be fixed at what was found: {why}")
+            raise UsageError(
+                f"search.start.fix: {name} cannot be fixed at the value found: {why}; leave it out of fix"
+            )
         if name in fix:
             loci[name] = FixedLocus(type="fixed", value=value, when=when)
             fixed.append(said)
@@ -54,7 +56,7 @@ def with_initials(config: "RunConfig", genome: Mapping[str, Value]) -> tuple["Ru
     facts = [f"initial: {', '.join(taken) or 'nothing'} of its genome"]
     facts += [f"initial as given: {', '.join(kept)}"] if kept else []
     facts += [f"fixed: {', '.join(fixed)}"] if fixed else []
-    facts += [f"left out, as they can never count: {', '.join(sorted(left_out))}"] if left_out else []
+    facts += [f"left out, as their conditions cannot hold: {', '.join(sorted(left_out))}"] if left_out else []
     update: dict[str, Any] = {"loci": {name: loci[name] for name in space.loci if name in loci}}
     if start and fix:
         update["start"] = start.model_copy(update={"fix": []})

@@ -24,7 +24,7 @@ def _by_name(value: Any) -> Any:
             raise ValueError(f"{entry!r} should be the name of a tracker, or {{name: {{option: value}}}}")
         named = _by_name(entry)
         if found.keys() & named.keys():
-            raise ValueError(f"{next(iter(named))!r} is there twice")
+            raise ValueError(f"{next(iter(named))!r} appears twice; remove one")
         found |= named
     return found
 

@@ -31,7 +31,7 @@ def path_of(group: str, name: str) -> str | None:
     }
     if len(found) > 1:
         raise ValueError(
-            f"{name!r} is the name of {' and of '.join(f'{path} in {of}' for path, of in found.items())}: "
+            f"{name!r} is ambiguous: {' and '.join(f'{path} in {of}' for path, of in found.items())}; "
             "give the import path"
         )
     return next(iter(found), None)

@@ -27,8 +27,8 @@ def check_names() -> None:
                 where = Path(spec.origin or next(iter(spec.submodule_search_locations or [name])))
                 where = where.parent if where.name == "__init__.py" else where
                 raise UsageError(
-                    f"{where} has the name of evodevo's own package {name!r} "
-                    f"({Path(__file__).parents[1] / name}) and hides it: rename it"
+                    f"{where} hides evodevo's package {name!r} of the same name "
+                    f"({Path(__file__).parents[1] / name}): rename it"
                 )
 
 

@@ -33,7 +33,7 @@ class _Loader(yaml.SafeLoader):
             return super().construct_object(node, deep)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             text = repr(node.value[:40]) if isinstance(node.value, str) else "this"
-            why = f"{text} is no {node.tag.rpartition(':')[2]}"
+            why = f"{text} is not a valid {node.tag.rpartition(':')[2]}"
             raise yaml.constructor.ConstructorError(None, None, why, node.start_mark) from None
 
 
@@ -63,7 +63,7 @@ def text_of(path: Path) -> str:
     except ValueError as why:  # an invalid file name
         raise UsageError(f"{path}: cannot be read: {why}") from None
     if len(text) > MOST_BYTES:
-        raise UsageError(f"{path}: is larger than {MOST_BYTES >> 20} MiB, so it is no file of that kind")
+        raise UsageError(f"{path}: is larger than {MOST_BYTES >> 20} MiB; give a smaller file")
     return text
 
 
@@ -89,7 +89,7 @@ def load(text: str) -> Any:
         if node is None:
             return None
         if _written_out(node, {}) > MOST_VALUES:
-            raise ValueError(f"with its aliases written out it has more than {MOST_VALUES:,} values")
+            raise ValueError(f"it has more than {MOST_VALUES:,} values with its aliases expanded")
         return loader.construct_document(node)
     except yaml.MarkedYAMLError as why:
         mark = why.problem_mark or why.context_mark
@@ -157,7 +157,7 @@ def _int_of_a_size(loader: _Loader, node: yaml.ScalarNode) -> int:
     value: int = loader.construct_yaml_int(node)
     if abs(value) > LARGEST_INT:
         raise yaml.constructor.ConstructorError(
-            None, None, "a whole number of more than 308 digits is no use", node.start_mark
+            None, None, "a whole number has more than 308 digits", node.start_mark
         )
     return value
 
@@ -170,7 +170,7 @@ def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode) -> dict[An
             raise yaml.constructor.ConstructorError(None, None, "a key should be text", key_node.start_mark)
         if key in seen:
             raise yaml.constructor.ConstructorError(
-                None, None, f"key {key!r} comes twice", key_node.start_mark
+                None, None, f"key {key!r} appears twice", key_node.start_mark
             )
         seen.add(key)
     return loader.construct_mapping(node, deep=True)

@@ -42,7 +42,7 @@ class Blocks(BaseModel):
     def _first_is_of_the_loci(self) -> Self:
         for name in self.first:
             if name not in self.loci:
-                raise ValueError(f"first has {name!r}, and the loci are {', '.join(self.loci)}")
+                raise ValueError(f"first has {name!r}, which is not among the loci: {', '.join(self.loci)}")
         return self
 
     @property
@@ -91,7 +91,7 @@ class Phases(BaseModel):
         for before, after in itertools.pairwise(self.lengths):
             if after <= before:
                 raise ValueError(
-                    f"lengths has {after} after {before}, and genomes only grow; give ascending lengths, "
+                    f"lengths has {after} after {before}, but genomes only grow; give ascending lengths, "
                     f"such as {sorted(set(self.lengths))}"
                 )
         return self
@@ -146,15 +146,15 @@ def laid_out(search: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(loci, Mapping):
             twice = sorted(loci.keys() & more.keys())
             if twice and len(twice) < len(more):
-                raise ValueError(f"blocks: {twice[0]} is among loci, too; give one of them another name")
+                raise ValueError(f"blocks: {twice[0]} is also among loci; give one of them another name")
             found |= {"loci": {**more, **loci} if twice else {**loci, **more}, "blocks": None}
     if (phases := _read(Phases, search.get("phases"))) is not None:
         if search.get("epochs") is not None:
-            raise ValueError("phases: say how many generations there are; leave epochs out")
+            raise ValueError("phases: determine the number of generations; leave epochs out")
         given = search.get("generations")
         if isinstance(given, int) and given > phases.total:
             raise ValueError(
-                f"phases: {len(phases.lengths)} of {phases.generations} generations are {phases.total}, and "
+                f"phases: {len(phases.lengths)} of {phases.generations} generations make {phases.total}, but "
                 f"generations is {given}; leave generations out"
             )
         found["generations"] = phases.total if given is None else given

@@ -122,7 +122,7 @@ def loci_of(
     unknown = [str(name) for name in values if name not in KNOWN]
     near = {name: get_close_matches(name, KNOWN, n=1) for name in unknown}
     problems = [
-        f"{name}: is no hyperparameter of a hyp.yaml" + (f"; did you mean {like[0]}?" if like else "")
+        f"{name}: is not a hyperparameter of a hyp.yaml" + (f"; did you mean {like[0]}?" if like else "")
         for name, like in near.items()
     ]
     problems += [

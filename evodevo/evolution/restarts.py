@@ -50,7 +50,9 @@ def of(hyperparameters: Mapping[str, Any]) -> tuple[Restarts, bool] | None:
     if not steps and not epochs:
         return None
     if steps and epochs:
-        raise ValueError("restart_steps and restart_epochs both give the length of a cycle; leave one out")
+        raise ValueError(
+            "restart_steps and restart_epochs both give the length of a cycle; leave one of them out"
+        )
     multiplier, decay, floor = (_number(hyperparameters, name, value) for name, value in OTHERS.items())
     if multiplier < 1:
         raise ValueError(f"restart_multiplier: should be 1 or more, not {multiplier:g}")

@@ -197,7 +197,7 @@ class ChoiceLocus(_Locus):
             raise ValueError(f"choices {self.choices} leave nothing to choose; give two or more")
         for i, choice in enumerate(self.choices):
             if any(same(choice, other) for other in self.choices[:i]):
-                raise ValueError(f"choices {self.choices} name {choice!r} twice")
+                raise ValueError(f"choices {self.choices} have {choice!r} twice; remove one")
         if self.initial is not None and not self.contains(self.initial):
             raise ValueError(f"initial {self.initial!r} is not one of the choices {self.choices}")
         return self
@@ -336,13 +336,17 @@ class Space:
 
     def _check_condition(self, name: str, other: str, wanted: Value) -> None:
         if other not in self.loci:
-            raise ValueError(f"{name}.when names {other!r}, but the loci are {', '.join(self.loci)}")
+            raise ValueError(
+                f"{name}.when names {other!r}, which is not a locus; known: {', '.join(self.loci)}"
+            )
         alternatives = self._alternatives(other, wanted)
         if not alternatives:
-            raise ValueError(f"{name}.when gives {other} no value, so {name} would never count")
+            raise ValueError(
+                f"{name}.when lists no value of {other}, so {name} would never count; give at least one"
+            )
         for value in alternatives:
             if not self.loci[other].contains(value):
-                raise ValueError(f"{name}.when asks for {other} = {value!r}, which {other} can never be")
+                raise ValueError(f"{name}.when requires {other} = {value!r}, which is not a value of {other}")
 
     def _active(self, genome: Genome) -> set[str]:
         active: set[str] = set()
@@ -364,7 +368,7 @@ class Space:
             circle = why.args[1][:0:-1]
             at = circle.index(min(circle, key=list(self.loci).index))
             circle = [*circle[at:], *circle[: at + 1]]
-            raise ValueError(f"{circle[0]}.when goes round in a circle: {' -> '.join(circle)}") from None
+            raise ValueError(f"{circle[0]}.when is circular: {' -> '.join(circle)}") from None
 
 
 def _check_bounds(low: float, high: float, scale: str, initial: float | None) -> None:
@@ -373,10 +377,10 @@ def _check_bounds(low: float, high: float, scale: str, initial: float | None) ->
     if scale == "log" and low <= 0:
         raise ValueError(f"a log scale needs low above 0, not {low}")
     if max(abs(low), abs(high)) > 2**53 and isinstance(low, int):
-        raise ValueError(f"bounds {low} and {high} are beyond 2**53, where whole numbers are not exact")
+        raise ValueError(f"bounds {low} and {high} exceed 2**53, beyond which whole numbers are not exact")
     span = math.log(high) - math.log(low) if scale == "log" else high - low
     if not 0 < span < math.inf:
-        raise ValueError(f"from low {low} to high {high} is too wide, or too narrow, to be told apart")
+        raise ValueError(f"the range from low {low} to high {high} is too wide or too narrow for floats")
     if initial is not None and not low <= initial <= high:
         raise ValueError(f"initial {initial} is outside [{low}, {high}]")
 

@@ -190,7 +190,7 @@ def the_order_of_results_changes_nothing(case: Case) -> None:
     """In the paces generations and pools, the order in which members finish does not change the history."""
     if case.by_generation:
         shuffled = case.run(order=np.random.default_rng(1))
-        _compare(case, case.run(), shuffled, "if members are done in another order")
+        _compare(case, case.run(), shuffled, "if members finish in another order")
 
 
 def all_failures_are_alike(case: Case) -> None:
@@ -282,7 +282,7 @@ def check_strategy(
     given = MIXED if space is None else space.loci if isinstance(space, Space) else space
     for name in RULES if rules is None else rules:
         if name not in RULES:
-            raise UsageError(f"no rule {name!r}; there are {', '.join(RULES)}")
+            raise UsageError(f"no rule {name!r}; known: {', '.join(RULES)}")
         for case in _cases(kind, dict(options or {}), given, population, demes, dict(search or {})):
             try:
                 RULES[name](case)

@@ -45,7 +45,7 @@ class Simulated:
     best: SimulatedMember | None
 
     def __repr__(self) -> str:
-        best = f"best fom {self.best.fom:.6g} ({self.best.id})" if self.best else "none with a fom"
+        best = f"best fom {self.best.fom:.6g} ({self.best.id})" if self.best else "no member with a fom"
         return f"<Simulated: {len(self.members)} members, {best}>"
 
     def generation(self, number: int) -> list[SimulatedMember]:

@@ -54,7 +54,7 @@ def find(name: str) -> type[Strategy]:
         near = get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise ValueError(
-            f"no strategy {name!r}; {hint}There are {', '.join(names)}, or give an import path, module:Class"
+            f"no strategy {name!r}; {hint}Known: {', '.join(names)}; or give an import path, module:Class"
         )
     module, _, attribute = path.partition(":")
     loaded = None
@@ -69,7 +69,7 @@ def find(name: str) -> type[Strategy]:
     if not (isinstance(found, type) and issubclass(found, Strategy)):
         raise ValueError(f"{name!r} is not a subclass of evodevo.Strategy")
     if flaw := flaw_of(found):
-        raise ValueError(f"{name!r} is not a strategy that can be used: {flaw}")
+        raise ValueError(f"{name!r} is not a valid strategy: {flaw}")
     return found
 
 

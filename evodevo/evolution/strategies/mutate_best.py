@@ -24,7 +24,7 @@ SMALLEST_WEIGHT = 1e-6
 SMALLEST_GAIN = 0.01
 DIGITS = 5
 TRIES = 100
-ZERO = "0, and a value that is multiplied stays 0; to let one evolve, give it a value above 0"
+ZERO = "0, which stays 0 when multiplied; to let one evolve, give it a value above 0"
 NO_GAIN = "fixed by a gain of 0; to let one evolve, give it a gain: search.options.gains: {NAME: 1}"
 NEITHER = f"{ZERO} and a gain: search.options.gains: {{NAME: 1}}"
 
@@ -68,12 +68,14 @@ class MutateBest(base.Strategy):
         super().__init__(space, population, mode, seed, options, pool)
         for name, gain in self.options.gains.items():
             if name not in space.loci:
-                raise ValueError(f"gains: there is no locus {name!r}; there are {', '.join(space.loci)}")
+                raise ValueError(f"gains: {name!r} is not a locus; known: {', '.join(space.loci)}")
             if 0 < gain < SMALLEST_GAIN:
                 raise ValueError(f"gains: {name} is {gain:g}; give 0 to fix it, or {SMALLEST_GAIN} or more")
         immovable = self.immovable()
         if not any(self._evolves(name) and name not in immovable for name in space.loci):
-            raise ValueError("gains: no hyperparameter can change: all are fixed, or zero with low: 0")
+            raise ValueError(
+                "gains: no hyperparameter can change, as all are fixed or zero; let at least one evolve"
+            )
         self._best: list[Member] = []
 
     def immovable(self) -> dict[str, str]:

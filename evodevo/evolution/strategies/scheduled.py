@@ -54,9 +54,11 @@ class Steps(_Shape):
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         if len(self.at) != len(self.factors):
-            raise ValueError(f"at has {len(self.at)} points and factors has {len(self.factors)}")
+            raise ValueError(
+                f"at has {len(self.at)} points, but factors has {len(self.factors)}; give one for each"
+            )
         if sorted(set(self.at)) != self.at or not all(0 < at < 1 for at in self.at):
-            raise ValueError(f"at {self.at} should be ascending parts of the run, above 0 and below 1")
+            raise ValueError(f"at {self.at} should be ascending fractions of the run, above 0 and below 1")
         return self
 
     def factor(self, epoch: int, epochs: int) -> float:
@@ -136,7 +138,7 @@ class Scheduled(base.Strategy):
         for name in self.options.schedule:
             if name not in floats:
                 raise ValueError(
-                    f"schedule: {name!r} is no float locus; there are {', '.join(floats) or 'none'}"
+                    f"schedule: {name!r} is not a float locus; known: {', '.join(floats) or 'none'}"
                 )
 
     def founder(self, generation: int, slot: int) -> Birth:

@@ -33,7 +33,7 @@ class TruncationGA(base.Strategy):
 
     def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
         if not parents.has_survivors:
-            raise ValueError("no member of the generation survived to be kept")
+            raise ValueError("no member of the generation has a fom, so none can be kept")
         count = max(2, rounded_up(self.options.keep * self.population))
         kept = [parents.members[at] for at in parents.ranking[: min(count, parents.survivors)]]
         if slot < len(kept):

@@ -47,7 +47,7 @@ class TruncationPBT(base.Strategy):
     def _donor(self, parents: Population, draw: np.random.Generator) -> Member:
         best = min(self._count(parents), parents.survivors)
         if not best:
-            raise ValueError("no member of the generation survived to be copied")
+            raise ValueError("no member of the generation has a fom, so none can be copied")
         return parents.members[parents.ranking[int(draw.integers(best))]]
 
     def _count(self, parents: Population) -> int:

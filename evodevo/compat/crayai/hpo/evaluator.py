@@ -65,15 +65,13 @@ class Evaluator:
         call, given = "Evaluator", {key: value for key, value in locals().items() if key != "self"}
         refuse_unknown(call, unknown, {key: value for key, value in given.items() if key != "unknown"})
         if not isinstance(command, str) or not command.strip():
-            raise UsageError(f"Evaluator: command is {command!r}; give a line of shell")
+            raise UsageError(f"Evaluator: command is {command!r}; give a shell command")
         self.on_slurm = launcher in SLURM or workload_manager in SLURM
         for name, value in (("launcher", launcher), ("workload_manager", workload_manager)):
             if value not in (*SLURM, *LOCAL):
-                refuse(
-                    call, name, value, "give 'local' for this machine, or 'wlm' or 'slurm' for Slurm's jobs"
-                )
+                refuse(call, name, value, "give 'local' for this machine, or 'wlm' or 'slurm' for Slurm jobs")
         if check_count(call, "nodes_per_eval", nodes_per_eval) > 1:
-            why = "an evaluation has one worker; start its ranks in the command itself, with srun or mpirun"
+            why = "an evaluation has one worker; start its ranks in the command, with srun or mpirun"
             refuse(call, "nodes_per_eval", nodes_per_eval, why)
         if alloc_jobid:
             why = (
@@ -83,9 +81,11 @@ class Evaluator:
             refuse(call, "alloc_jobid", alloc_jobid, why)
         for name, value in (("launch_args", launch_args), ("urika_args", urika_args)):
             if value:
-                refuse(call, name, value, "workers start the command themselves; put a launcher into it")
+                refuse(
+                    call, name, value, "workers start the command themselves; add the launcher to the command"
+                )
         if str(fom).strip() != "FoM:":
-            refuse(call, "fom", fom, "the line that counts is 'FoM: <number>'")
+            refuse(call, "fom", fom, "print the result as 'FoM: <number>'")
         run_path, src_path = check_path(call, "run_path", run_path), check_path(call, "src_path", src_path)
         checkpoint = check_path(call, "checkpoint", checkpoint)
         if src_path and not Path(src_path).is_dir():

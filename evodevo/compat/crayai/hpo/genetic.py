@@ -46,7 +46,7 @@ class Optimizer(optimizer.Optimizer):
         call, given = "GeneticOptimizer", {key: value for key, value in locals().items() if key != "self"}
         refuse_unknown(call, unknown, {key: 0 for key in given if key != "unknown"})
         if check_count(call, "gens_per_epoch", gens_per_epoch) > 1:
-            why = "each generation trains on from its parents; let the command train less"
+            why = "each generation continues training from its parents; train less in the command"
             refuse(call, "gens_per_epoch", gens_per_epoch, why)
         self.generations = check_count(call, "generations", generations)
         self.num_demes = check_count(call, "num_demes", num_demes)
@@ -123,5 +123,5 @@ class Optimizer(optimizer.Optimizer):
         lines = [RULE, "Optimizer Settings:", *(f"{f'{key}:':<20}{value}" for key, value in about.items())]
         if self.num_demes > 1:
             size = self.num_demes * self.pop_size
-            lines.append(f"The {self.num_demes} demes are one population of {size}: nobody migrates.")
+            lines.append(f"The {self.num_demes} demes form one population of {size}: there is no migration.")
         return "\n".join(lines)

@@ -37,9 +37,7 @@ class Optimizer(optimizer.Optimizer):
         refuse_unknown("GridOptimizer", unknown, known)
         self.grid_size = check_count("GridOptimizer", "grid_size", grid_size)
         if grid_size > MOST_POINTS:
-            raise UsageError(
-                f"GridOptimizer: grid_size is {grid_size}, and {MOST_POINTS} points are possible"
-            )
+            raise UsageError(f"GridOptimizer: grid_size is {grid_size}; give at most {MOST_POINTS}")
         self._chunks = Chunks(check_count("GridOptimizer", "chunk_size", chunk_size))
         super().__init__(evaluator, 1, verbose)
 
@@ -50,8 +48,8 @@ class Optimizer(optimizer.Optimizer):
         points = 1 + count_of(Space(space), self.grid_size)
         if points > MOST_POINTS:
             raise UsageError(
-                f"GridOptimizer: a grid of grid_size {self.grid_size} has {points} points, and "
-                f"{MOST_POINTS} are possible; give a smaller one, or RandomOptimizer"
+                f"GridOptimizer: a grid of grid_size {self.grid_size} has {points} points, more than "
+                f"{MOST_POINTS}; give a smaller one, or use RandomOptimizer"
             )
         return {**whole, "population": points}
 

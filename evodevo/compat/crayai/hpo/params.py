@@ -49,7 +49,7 @@ class Params(Sequence[Param]):
             flag, initial, values = given
             _check_words(flag)
             if not shlex.split(flag) or any(flag == other.flag for other in self._params):
-                raise UsageError(f"Params: the flag {flag!r} is {'there twice' if flag.strip() else 'empty'}")
+                raise UsageError(f"Params: the flag {flag!r} is {'given twice' if flag.strip() else 'empty'}")
             self._params.append(Param(flag, self._name(flag), plain(initial), _locus(flag, initial, values)))
         if not self._params:
             raise UsageError("Params: give at least one hyperparameter")
@@ -86,7 +86,7 @@ def _check_words(flag: str) -> None:
     try:
         shlex.split(flag)
     except ValueError as why:
-        raise UsageError(f"Params: the flag {flag!r} is not one of a shell's: {why}") from None
+        raise UsageError(f"Params: the flag {flag!r} is not valid in a shell: {why}") from None
 
 
 def plain(value: Any) -> Any:
@@ -101,7 +101,7 @@ def _locus(flag: str, initial: Any, values: Any) -> dict[str, Any]:
     values = type(values)(plain(value) for value in values)
     if isinstance(values, list) or len(values) != 2 or any(isinstance(value, str) for value in values):
         if any(not isinstance(one, str | int | float) for one in (initial, *values)):
-            raise UsageError(f"Params: {flag} is {initial!r} of {values!r}; choices are text or numbers")
+            raise UsageError(f"Params: {flag} is {initial!r} of {values!r}; give text or numbers as choices")
         choices = list(dict.fromkeys([*values] if initial in values else [initial, *values]))
         if len(choices) == 1:
             return {"type": "fixed", "value": initial}
@@ -109,10 +109,10 @@ def _locus(flag: str, initial: Any, values: Any) -> dict[str, Any]:
         return {"type": "choice", "choices": choices, "initial": choices[at]}
     numbers = (initial, *values)
     if any(isinstance(one, bool) or not isinstance(one, int | float) for one in numbers):
-        raise UsageError(f"Params: {flag} is {initial!r} in {values!r}; a range has numbers")
+        raise UsageError(f"Params: {flag} is {initial!r} in {values!r}; give numbers for a range")
     if not values[0] < values[1] or not values[0] <= initial <= values[1]:
         raise UsageError(
-            f"Params: {flag} begins with {initial!r}, which should lie in the range {values!r} (low, high)"
+            f"Params: the initial value {initial!r} of {flag} should lie in the range {values!r} (low, high)"
         )
     if all(isinstance(one, int) for one in numbers):
         return {"type": "int", "low": values[0], "high": values[1], "initial": initial}

@@ -11,7 +11,7 @@ from evodevo.errors import UsageError
 def refuse_unknown(call: str, unknown: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     """Raise `UsageError` if a call got unknown keywords."""
     for name in unknown:
-        raise UsageError(f"{call}: the keyword {name!r} is not supported; there are {', '.join(known)}")
+        raise UsageError(f"{call}: the keyword {name!r} is not supported; known: {', '.join(known)}")
 
 
 def refuse(call: str, name: str, value: Any, why: str) -> NoReturn:

@@ -305,7 +305,8 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
         )
     if search.pace is not None and search.pace not in strategy.paces:
         problems.append(
-            f"search.pace: {search.pace!r} is not one of {search.strategy}; use {' or '.join(strategy.paces)}"
+            f"search.pace: {search.pace!r} is not supported by {search.strategy}; "
+            f"use {' or '.join(strategy.paces)}"
         )
     if getattr(options, "initial", "random") != "random":
         problems += [

@@ -41,8 +41,9 @@ def describe(error: ValidationError, model: type[BaseModel], prefix: Sequence[st
 def nearest(name: str, known: Sequence[str]) -> str:
     """Return a hint at the known name closest to `name`, and the list of all."""
     near = get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    return f"{hint}Known: {', '.join(known)}" if known else "no keys are known here"
+    if not known:
+        return "no keys are known here"
+    return f"{f'did you mean {near[0]}? Known' if near else 'known'}: {', '.join(known)}"
 
 
 def _sentence(path: Path, problems: list[dict[str, Any]], model: type[BaseModel], prefix: Path) -> str:

@@ -186,8 +186,8 @@ def problems(
         found.append("search.soup: improves a metric, but objective.target is a cost; leave it out")
     if target.cost == "seconds" and cluster.members_per_device != 1:
         found.append(
-            f"cluster.members_per_device: {cluster.members_per_device} members on a worker slow each other "
-            "down; leave it out, or set objective.target.cost to steps or flops"
+            f"cluster.members_per_device: is {cluster.members_per_device}, but members on one worker slow "
+            "each other down; leave it out, or set objective.target.cost to steps or flops"
         )
     if search.steps_per_generation is not None:
         life, least = search.steps_per_generation * search.legs, target.evaluations * target.every_steps

@@ -126,8 +126,9 @@ def _names(phases: Any) -> list[str]:
         names.append(name)
         for key, value in one.items():
             if key != "name" and key not in OVERLAID:
-                hint = "is the same for all phases; " if key in ("run", "cluster", "checkpoints") else ""
-                raise ValueError(f"phases.{name}.{key}: {hint}{nearest(str(key), ['name', *OVERLAID])}")
+                same = key in ("run", "cluster", "checkpoints")
+                hint = "is the same for all phases" if same else "unknown key"
+                raise ValueError(f"phases.{name}.{key}: {hint}; {nearest(str(key), ['name', *OVERLAID])}")
             if key != "name" and not isinstance(value, Mapping):
                 raise ValueError(f"phases.{name}.{key}: should be a mapping of keys to values, not {value!r}")
     return names
@@ -157,7 +158,7 @@ def _after(search: Data, overlay: Data, before: Data, found: Data, run: str, pha
             raise ValueError(f"{where}.loci.{name}: should be a mapping of keys to values, not {given!r}")
         if "type" not in (given or {}) and name not in loci:
             raise ValueError(
-                f"{where}.loci.{name}: no earlier phase has a locus with this name; give its type. "
+                f"{where}.loci.{name}: no earlier phase has a locus with this name; give its type; "
                 f"{nearest(str(name), list(loci))}"
             )
         loci[name] = (

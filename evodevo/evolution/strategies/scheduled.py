@@ -138,7 +138,7 @@ class Scheduled(base.Strategy):
         for name in self.options.schedule:
             if name not in floats:
                 raise ValueError(
-                    f"schedule: {name!r} is not a float locus; known: {', '.join(floats) or 'none'}"
+                    f"schedule: {name!r} is not a float locus; float loci: {', '.join(floats) or 'none'}"
                 )
 
     def founder(self, generation: int, slot: int) -> Birth:

@@ -44,8 +44,8 @@ def test_a_module_or_package_with_a_name_of_ours_is_refused_with_both_places(
     with pytest.raises(UsageError) as caught:
         check_names()
     assert str(caught.value) == (
-        f"{tmp_path / 'own' / file.removesuffix('/__init__.py')} hides evodevo's package {name!r} of the same "
-        f"name ({REPOSITORY / name}): rename it"
+        f"{tmp_path / 'own' / file.removesuffix('/__init__.py')} hides evodevo's package {name!r} of "
+        f"the same name ({REPOSITORY / name}): rename it"
     )
 
 
@@ -82,5 +82,5 @@ def test_the_command_line_says_it_in_one_line_and_writes_nothing(command: str, t
         timeout=100,
     )
     assert (told.returncode, told.stdout) == (2, "")
-    assert_golden("names/hidden-package", told.stderr, tmp_path, repository=REPOSITORY)
+    assert_golden("names/hidden-package", told.stderr, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.yaml", "workers.py"]

@@ -95,7 +95,7 @@ def test_two_packages_with_one_name_are_both_named(package: str, tmp_path: Path)
     told = f"'annealing' is ambiguous: (.*{package}.* and .*another_one|.*another_one.* and .*{package})"
     with pytest.raises(ValueError, match=told):
         find("annealing")
-    with pytest.raises(UsageError, match=r"workload.use: 'little' is the name of "):
+    with pytest.raises(UsageError, match=r"workload.use: 'little' is ambiguous: "):
         parse(small(USE_LITTLE))
 
 

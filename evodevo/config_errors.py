@@ -42,7 +42,7 @@ def nearest(name: str, known: Sequence[str]) -> str:
     """Return a hint at the known name closest to `name`, and the list of all."""
     near = get_close_matches(name, known, n=1)
     if not known:
-        return "no keys are known here"
+        return "none are known"
     return f"{f'did you mean {near[0]}? Known' if near else 'known'}: {', '.join(known)}"
 
 

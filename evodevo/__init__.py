@@ -1,9 +1,9 @@
 """Distributed tri-parent population-based training on a Dask cluster.
 
-`minimise` and `maximise` search the arguments of any function. `local`, `connect` and `attach` give a client;
-`open_run` reads a run's directory; `Schedule` and `load_model` give what was found. `Workload`, `Splits`,
-`Strategy` and `Birth` are what a model or a strategy of one's own is made of. Each name is imported on first
-use: a script that reads a schedule loads neither the Dask cluster nor torch.
+`minimise` and `maximise` optimise the arguments of any function. `local`, `connect`, `attach` and `slurm`
+return a client; `open_run` reads a run's directory; `Schedule` and `load_model` read a run's results.
+Subclass `Workload` (with `Splits`) to add a model, and `Strategy` (with `Birth`) to add a strategy. Each name
+is imported on first use, so a script that reads a schedule loads neither Dask nor torch.
 """
 
 import importlib

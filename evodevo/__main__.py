@@ -1,4 +1,4 @@
-"""`python -m evodevo` is the command `evodevo`."""
+"""Run the command `evodevo` as `python -m evodevo`."""
 
 from evodevo.cli import main
 

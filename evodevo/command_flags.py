@@ -1,4 +1,4 @@
-"""How a program of a user's is told its hyperparameters: the kinds of the config's `workload.flags`.
+"""Pass hyperparameters to a user's program: the kinds of flags in a config's `workload.flags`.
 
   value      --name value, the default; booleans are true and false
   equals     --name=value: for negative numbers, which argparse may take for another flag
@@ -19,7 +19,7 @@ FOR_BOOLEANS = ("bare", "negatable", "number")
 
 
 def flag_of(name: str, value: Any, kind: FlagKind = "value") -> list[str]:
-    """Return the arguments that tell a program a hyperparameter."""
+    """Return the arguments that pass one hyperparameter to a program."""
     flag, text = f"--{name}" if len(name) > 1 else f"-{name}", text_of(value)
     match kind:
         case "bare":
@@ -34,20 +34,22 @@ def flag_of(name: str, value: Any, kind: FlagKind = "value") -> list[str]:
 
 
 def text_of(value: Any) -> str:
-    """Return a value as text for a program: true and false, and a list as JSON."""
+    """Return a value as a program gets it: booleans and lists as JSON."""
     return json.dumps(value) if isinstance(value, bool | list) else str(value)
 
 
 OWN_PLACEHOLDERS = ("checkpoint_in", "checkpoint_out", "seed", "epoch_dir", "data_root")
-"""Those of a command that evodevo fills in; no hyperparameter can have such a name."""
+"""Placeholders that evodevo fills in; hyperparameters cannot have these names."""
 
 
 def placeholders(part: str) -> list[str]:
-    """Return the names in braces. Raises `ValueError` for anything but a name in them."""
+    """Return the names in braces. Raises `ValueError` for anything else in braces."""
     found = []
     for _, name, form, conversion in string.Formatter().parse(part):
         if form or conversion:
-            raise ValueError(f"a placeholder is a name alone, not {{{name}:{form or conversion}}}")
+            raise ValueError(
+                f"{{{name}:{form or conversion}}} is not a placeholder; give only a name in braces"
+            )
         if name is not None:
             found.append(name)
     return found
@@ -56,30 +58,34 @@ def placeholders(part: str) -> list[str]:
 def problems(
     command: str | Sequence[str], flags: Mapping[str, FlagKind], loci: Mapping[str, Any]
 ) -> list[str]:
-    """Return what is wrong with the flags of a command, by the loci of its hyperparameters."""
+    """Return what is wrong with a command's flags, given the loci."""
     found = []
     for name, kind in flags.items():
         key = f"workload.flags.{name}"
         if name not in loci:
-            found.append(f"{key}: {name!r} is not a hyperparameter; those are {', '.join(loci)}")
+            found.append(f"{key}: {name!r} is not a hyperparameter; known: {', '.join(loci)}")
         elif name in _placeholders_of(command):
-            found.append(f"{key}: the command has the placeholder {{{name}}}; leave one of the two out")
+            found.append(f"{key}: the command already has the placeholder {{{name}}}; remove one of the two")
         elif kind in FOR_BOOLEANS and not _is_boolean(loci[name]):
-            found.append(f"{key}: {kind} is for a bool locus, or choices [true, false]; give value or equals")
+            found.append(
+                f"{key}: {kind} requires a bool locus, or choices [true, false]; use value or equals"
+            )
         elif kind == "negatable" and len(name) == 1:
-            found.append(f"{key}: negatable needs a name of two letters or more, for --name and --no-name")
+            found.append(
+                f"{key}: negatable (--name, --no-name) requires a name of two or more letters; use number"
+            )
     return found
 
 
 def warnings(
     command: str | Sequence[str], flags: Mapping[str, FlagKind], loci: Mapping[str, Any]
 ) -> list[str]:
-    """Return a warning for each boolean hyperparameter of which nobody said how the program takes it."""
+    """Return a warning for each boolean hyperparameter without a flag or placeholder."""
     told = {*flags, *_placeholders_of(command)}
     return [
-        f"{name} is a boolean: of `{' '.join(flag_of(name, False))}` argparse's type=bool makes True, and "
-        f"store_true an error; say how it is told: workload.flags: {{{name}: bare}} for store_true, "
-        "negatable for BooleanOptionalAction, number for 1 and 0, value if it reads true and false"
+        f"{name} is a boolean, passed as `{' '.join(flag_of(name, False))}`, which argparse reads as True "
+        f"with type=bool and refuses with store_true; choose its flag: workload.flags: {{{name}: bare}} for "
+        "store_true, negatable for BooleanOptionalAction, number for 1 and 0, value for true and false"
         for name, locus in loci.items()
         if name not in told and _is_boolean(locus)
     ]
@@ -89,7 +95,7 @@ def _placeholders_of(command: str | Sequence[str]) -> set[str]:
     parts = [command] if isinstance(command, str) else command
     try:
         return {name for part in parts for name in placeholders(part)}
-    except ValueError:  # the worker says what is wrong with them
+    except ValueError:  # the worker reports it
         return set()
 
 

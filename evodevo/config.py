@@ -1,7 +1,7 @@
-"""The config of a run: plain data in, validated and frozen models out. For files see config_file.py.
+"""Validate the config of a run: plain data in, frozen models out. See config_file.py for files.
 
-Everything is checked here once. What is wrong becomes one `UsageError` that names each key, repeats its
-value and says what would be right.
+All checks happen here, once. What is wrong becomes one `UsageError` that names each key, repeats its value
+and says what would be valid.
 """
 
 import re
@@ -36,34 +36,34 @@ from evodevo.run.place import place_of
 
 DEFAULT_POOL = 8
 OF_PARAMETERS = ("judge", "average_half_life", "initialisation", "recombine", "soup")
-"""Keys of `search` that are about parameters, which of a program only itself knows."""
+"""Keys of `search` that concern parameters; a program's parameters are unknown to evodevo."""
 
 
 class Run(Section):
     name: str
-    """Names the run's directory: letters, digits, `_`, `.` and `-`."""
+    """Name of the run and its directory: letters, digits, `_`, `.` and `-`."""
     seed: int = Field(default=0, ge=0)
-    """With the config, decides everything that is random."""
+    """Seed of all random numbers: the same config and seed give the same history."""
     trackers: Trackers = Field(default_factory=dict)
-    """Tools that are told how the run goes: a list of names, or of {name: {option: value}}."""
+    """Experiment trackers that follow the run: a list of names, or of {name: {option: value}}."""
 
     @field_validator("name")
     @classmethod
     def _is_a_file_name(cls, name: str) -> str:
         if name == "slurm":
-            raise ValueError("'slurm' is where the jobs' output is kept; choose another name")
+            raise ValueError("'slurm' is the directory for the output of jobs; choose another name")
         return check_run_name(name)
 
 
 class Workload(Section):
     use: str | None = None
-    """The workload's class, as `module:Class` or by the name of an entry point; or else give `command`."""
+    """The workload's class: `module:Class` or the name of an entry point. Give this or `command`."""
     command: str | list[str] | None = None
-    """Any program: hyperparameters become its flags, its last line `FoM: <number>` gives the fom."""
+    """A program that gets hyperparameters as flags; its last line `FoM: <number>` gives the fom."""
     options: Plain = Field(default_factory=dict)
-    """The workload's own, given to its class by name and checked against its signature."""
+    """Keyword arguments for the workload's class, checked against its signature."""
     flags: dict[str, FlagKind] = Field(default_factory=dict)
-    """How `command` takes hyperparameters, by name; see `evodevo.command_flags`."""
+    """The kind of flag per hyperparameter of `command`; see `evodevo.command_flags`."""
 
     @model_validator(mode="after")
     def _is_one_of_two(self) -> Self:
@@ -74,47 +74,47 @@ class Workload(Section):
         if self.command is not None and not "".join(self.command).strip():
             raise ValueError("command is empty")
         if self.flags and self.command is None:
-            raise ValueError("flags are of a command; with `use` leave them out")
+            raise ValueError("flags apply to `command` only; leave them out")
         return self
 
 
 class Data(Section):
     root: str | None = Field(default=None, min_length=1)
-    """Directory with the data sets in their standard layouts, visible to every worker."""
+    """Directory of the data sets in their standard layouts; all workers must be able to read it."""
 
 
 class Checkpoints(Section):
     url: str | None = Field(default=None, min_length=1)
-    """Directory or fsspec URL, shared by workers, under which the run keeps its checkpoints; or `params/`."""
+    """Directory or fsspec URL for checkpoints, shared by all workers; default: `params/` of the run."""
     max_bytes: int | None = Field(default=None, gt=0)
-    """A run that would need more for its checkpoints stops at once and says how much it needs."""
+    """Limit for the run's checkpoints; a run that would exceed it stops and says how much it needs."""
     on_mismatch: Literal["stop", "accept"] = "stop"
-    """What a run does if a damaged checkpoint is made again and gets other bytes, as on other hardware: stop,
-    or go on with those."""
+    """What to do if a damaged checkpoint is recomputed and its bytes differ, as on other hardware: stop the
+    run, or accept the new ones."""
 
     @field_validator("url")
     @classmethod
     def _is_shared(cls, url: str | None) -> str | None:
         if url is not None and url.startswith("memory:"):
             raise ValueError(
-                f"{url!r} is in the memory of one process; give a directory or URL that workers share"
+                f"{url!r} is the memory of one process; give a directory or URL that all workers can read"
             )
         return url
 
 
 class Arm(Section):
-    """One of the ways to search that `evodevo compare` holds side by side."""
+    """One of the searches that `evodevo compare` runs side by side."""
 
     strategy: str
     options: Plain = Field(default_factory=dict)
     search: Plain = Field(default_factory=dict)
-    """Other keys of `search` for it. What is not given of `judge`, `recombine`, `soup` and the like is as if
-    it were not there: one epoch a generation, parameters judged as they are."""
+    """Other keys of `search` for this arm. An arm does not inherit `judge`, `recombine`, `soup` and the like
+    from the config: without them a generation is one epoch, and parameters are judged as they are."""
 
 
 class Compare(Section):
     arms: dict[str, Arm] = Field(default_factory=dict)
-    """By name; one that has the name of a built-in arm stands in its place."""
+    """Arms by name; one with the name of a built-in arm replaces it."""
 
 
 class RunConfig(Section):
@@ -128,11 +128,11 @@ class RunConfig(Section):
     cluster: Cluster = Cluster()
     compare: Compare = Compare()
     phases: list[Plain] = Field(default_factory=list)
-    """Sections to lay over the others, each with a `name`: runs that follow each other. See config_phases."""
+    """Runs in sequence: each entry has a `name` and sections that override the others. See config_phases."""
     phase: int | None = None
-    """Which of them this run is. Filled in by evodevo."""
+    """Index of this run's phase. Filled in by evodevo."""
     versions: dict[str, str] = Field(default_factory=dict)
-    """Filled in by evodevo when the run begins; what is given is overwritten."""
+    """Package versions. Filled in by evodevo when the run begins; given values are overwritten."""
 
     @property
     def ends_early(self) -> bool:
@@ -140,28 +140,30 @@ class RunConfig(Section):
         return self.objective.target is not None or self.limits.member_time_s is not None
 
     def space(self) -> Space:
-        """The loci of the config, and those that the strategy has of its own. Raises `ValueError`.
+        """Return the loci of the config and those that the strategy adds. Raises `ValueError`.
 
-        Imports nothing: what a user's strategy has of its own is in the config.
+        Imports nothing: the config has the loci that a user's strategy adds.
         """
         known = STRATEGIES.get(self.search.strategy)
         own = known.own_loci(self._options_of(known)) if known else self.search.own_loci
         for name in own.keys() & self.search.loci.keys():
-            raise ValueError(f"{name}: {self.search.strategy} has a locus of that name of its own")
+            raise ValueError(
+                f"{name}: {self.search.strategy} adds a locus with this name; choose another name"
+            )
         return Space({**self.search.loci, **own})
 
     @property
     def inherits(self) -> bool:
-        """Whether children go on from parameters of a parent. Imports nothing, as `space`."""
+        """Whether children start from a parent's parameters. Imports nothing, like `space`."""
         if self.search.inherit is not None:
             return self.search.inherit == "parameters"
         known = STRATEGIES.get(self.search.strategy)
         return known.inherits if known else True
 
     def strategy(self) -> Strategy:
-        """Return the strategy, or that of demes.
+        """Return the strategy, in demes if the config has them.
 
-        Raises `ValueError` for options that it refuses, and `TypeError` if it cannot be made at all.
+        Raises `ValueError` for options that it refuses, and `TypeError` if its class cannot be instantiated.
         """
         search, seed = self.search, self.run.seed
         if search.demes is None:
@@ -173,7 +175,7 @@ class RunConfig(Section):
         return made
 
     def _made(self, population: int, seed: int, options: Mapping[str, Any]) -> Strategy:
-        """The strategy of a population, with `options` over those of the config."""
+        """Return a strategy for a population; `options` override those of the config."""
         search = self.search
         found = find(search.strategy)
         pool = (search.pool or DEFAULT_POOL) if search.pace == "pools" else None
@@ -192,16 +194,16 @@ class RunConfig(Section):
         return strategy.Options.model_validate(self.search.options)
 
     def warnings(self) -> list[str]:
-        """Return what is probably not meant, though it is valid."""
+        """Return a line for each setting that is valid, but probably not intended."""
         command, found = self.workload.command, []
         if command:
             found += command_flags.warnings(command, self.workload.flags, self.search.loci)
         return found + config_objective.warnings(self.objective, self.cluster)
 
     def complete(self) -> Self:
-        """The same config with the defaults of the strategy's options filled in.
+        """Return the config with the defaults of the strategy's options filled in.
 
-        A run has them in its journal: what it does next must not change with the defaults of a new version.
+        The journal has them, so that a new version with other defaults does not change a run.
         """
         strategy = find(self.search.strategy)
         options = self._options_of(strategy).model_dump(mode="json")
@@ -213,19 +215,18 @@ class RunConfig(Section):
         return self.model_copy(update={"search": search})
 
     def with_members_per_device(self, members: int, stacked: bool) -> Self:
-        """The same config with the number of members that a worker trains at once, and how."""
+        """Return the config with the number of members that a worker trains at once, and how."""
         cluster = self.cluster.model_copy(update={"members_per_device": members, "stacked": stacked})
         return self.model_copy(update={"cluster": cluster})
 
     def with_generations(self, generations: int) -> Self:
-        """The same config with another number of generations."""
+        """Return the config with another number of generations."""
         return self.model_copy(update={"search": self.search.model_copy(update={"generations": generations})})
 
     def differs_from(self, other: Self) -> list[str]:
-        """The sections in which a result of this config could differ from the other's.
+        """Return the sections and keys by which this config's results could differ from the other's.
 
-        Where it runs does not count (but the threads and workers of a member do), nor do comparisons,
-        trackers and versions.
+        Of `cluster` only threads and workers per member matter; comparisons, trackers and versions do not.
         """
         results = ("workload", "objective", "search", "data", "checkpoints", "limits", "phases")
         one, two = (config.complete()._without_comments() for config in (self, other))
@@ -240,7 +241,7 @@ class RunConfig(Section):
         return self.model_copy(update={"search": self.search.model_copy(update={"hyp_text": None})})
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data that `parse` takes back."""
+        """Return plain data that `parse` accepts."""
         return self.model_dump(mode="json")
 
     def to_yaml(self) -> str:
@@ -248,7 +249,7 @@ class RunConfig(Section):
 
 
 def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
-    """Validate a config that is plain data. Raises `UsageError`, naming `where` it came from."""
+    """Validate a config given as plain data. Raises `UsageError`, naming `where` it came from."""
     if data.get("phases") and data.get("phase") is None:
         try:
             data = config_phases.laid_out(data, where, parse)
@@ -287,22 +288,25 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
         )
     if not strategy.inherits and search.population > 1 and list(strategy.paces) == ["steady"]:
         problems.append(
-            f"search.population: is {search.population}, but a generation of {search.strategy} is one "
-            "member; leave population out, and give generations the number of members"
+            f"search.population: {search.population} is too large, as {search.strategy} has one member per "
+            "generation; leave population out, and set generations to the number of members"
         )
     if search.inherit == "parameters" and not strategy.inherits:
         problems.append(f"search.inherit: each member of {search.strategy} trains from scratch; leave it out")
     if search.inherit == "none" and not strategy.may_begin_anew:
         problems.append(
             f"search.inherit: {search.strategy} trains the same members from generation to generation, so "
-            "they cannot begin anew; leave it out, or take another strategy"
+            "they cannot train from scratch; leave it out, or choose another strategy"
         )
     problems += config_checks.problems(config, strategy) + trackers.problems(config.run.trackers)
     if search.pool is not None and search.pace != "pools":
-        problems.append(f"search.pool: is {search.pool}, and counts only with search.pace: pools")
+        problems.append(
+            f"search.pool: {search.pool} has no effect; leave it out, or set search.pace to pools"
+        )
     if search.pace is not None and search.pace not in strategy.paces:
         problems.append(
-            f"search.pace: is {search.pace!r}, and {search.strategy} knows {' or '.join(strategy.paces)} only"
+            f"search.pace: {search.pace!r} is not supported by {search.strategy}; "
+            f"use {' or '.join(strategy.paces)}"
         )
     if getattr(options, "initial", "random") != "random":
         problems += [
@@ -325,10 +329,10 @@ def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:
 
 
 def _filled_in(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in what `search` does not say and its strategy has a value of its own for.
+    """Fill in the strategy's defaults for missing keys of `search`.
 
-    Only strategies of evodevo's own have such values. What is wrong is said later. Journals are not read in
-    this way: there a key that is missing is of a version that did not know it.
+    Only evodevo's own strategies have such defaults. Errors are reported later. Journals are not read in this
+    way: a key that is missing there was unknown to the version that wrote it.
     """
     search = data.get("search")
     name = search.get("strategy", "tri_parent") if isinstance(search, Mapping) else None
@@ -350,7 +354,7 @@ def _filled_in(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_config(data: Mapping[str, Any], where: str = "journal") -> RunConfig:
-    """Return a config that was validated when its run began; imports no strategy. Raises `UsageError`."""
+    """Return the config of a run, validated when it began; imports no strategy. Raises `UsageError`."""
     try:
         return RunConfig.model_validate(dict(data))
     except ValidationError as why:
@@ -358,7 +362,7 @@ def read_config(data: Mapping[str, Any], where: str = "journal") -> RunConfig:
 
 
 def _strategy_problems(data: Mapping[str, Any]) -> list[str]:
-    """Why the strategy that a config names cannot be had, if it names one."""
+    """Return why the strategy that a config names cannot be loaded, in at most one line."""
     search = data.get("search")
     name = search.get("strategy", "tri_parent") if isinstance(search, Mapping) else None
     if not isinstance(name, str):
@@ -371,7 +375,7 @@ def _strategy_problems(data: Mapping[str, Any]) -> list[str]:
 
 
 def _unknown_workload(use: str | None) -> list[str]:
-    """Why a workload that is named without a module cannot be had. Imports nothing."""
+    """Return why a workload that is named without a module cannot be found. Imports nothing."""
     if use is None or ":" in use:
         return []
     try:
@@ -381,8 +385,8 @@ def _unknown_workload(use: str | None) -> list[str]:
         return [f"workload.use: {why}"]
     names = ", ".join(installed.names(installed.WORKLOADS)) or "none"
     return [
-        f"workload.use: is {use!r} and should have the form module:Class, or be the name of a workload that "
-        f"an installed package offers; there are: {names}"
+        f"workload.use: {use!r} is unknown; give module:Class, or the name of a workload of an installed "
+        f"package: {names}"
     ]
 
 
@@ -390,4 +394,4 @@ def _wrong(where: str, problems: Iterable[str]) -> UsageError:
     lines = list(problems)
     if len(lines) == 1:
         return UsageError(f"{where}: {lines[0]}")
-    return UsageError("\n  ".join([f"{where}: {len(lines)} things are wrong:", *lines]))
+    return UsageError("\n  ".join([f"{where}: {len(lines)} errors:", *lines]))

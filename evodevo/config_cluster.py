@@ -1,4 +1,4 @@
-"""The section `cluster` of a config: where members are trained."""
+"""Define the section `cluster` of a config: where members are trained."""
 
 import re
 from typing import Any, Literal, Self
@@ -10,25 +10,25 @@ from evodevo.config_values import Walltime
 
 
 class Slurm(Section):
-    """The worker jobs of `evodevo launch --slurm`; each is one worker, or on a GPU `workers_per_device`."""
+    """Worker jobs of `evodevo launch --slurm`: one worker each, or `workers_per_device` on a GPU."""
 
     partition: str | None = None
     account: str | None = None
     walltime: Walltime = "04:00:00"
     gpus: int = Field(default=1, ge=0, le=1)
-    """Of each job: 1, or 0 to train on the CPU."""
+    """GPUs per job: 1, or 0 to train on the CPU."""
     cpus: int = Field(default=1, ge=1)
-    """Of each job: for the training, and for data loaders."""
+    """Cores per job, for training and data loaders."""
     memory: str = "8GB"
     min_workers: int = Field(default=1, ge=1)
     max_workers: int = Field(default=8, ge=1)
-    """There are never more workers than members to train, either."""
+    """Limit of the number of workers, which also never exceeds the number of members to train."""
     interface: str | None = None
-    """The network interface by which workers and scheduler reach each other, such as ib0."""
+    """Network interface between workers and scheduler, such as ib0."""
     prologue: list[str] = Field(default_factory=list)
-    """Lines of shell in each job before its worker starts, such as `module load cuda`."""
+    """Shell commands that each job runs before its worker starts, such as `module load cuda`."""
     directives: list[str] = Field(default_factory=list)
-    """Further options of sbatch, such as `--constraint=a100`."""
+    """Other sbatch options, such as `--constraint=a100`."""
 
     @field_validator("memory")
     @classmethod
@@ -40,39 +40,36 @@ class Slurm(Section):
     @model_validator(mode="after")
     def _has_room(self) -> Self:
         if self.max_workers < self.min_workers:
-            raise ValueError(f"max_workers is {self.max_workers}, less than min_workers, {self.min_workers}")
+            raise ValueError(
+                f"max_workers ({self.max_workers}) is less than min_workers ({self.min_workers}); raise it"
+            )
         return self
 
 
 class Cluster(Section):
     workers: int | Literal["auto"] = "auto"
-    """Workers of a local cluster. auto: `workers_per_device` for each GPU, or the cores divided by
-    `threads_per_member`, but never more than members to train. An existing cluster has its own number."""
+    """Workers of a local cluster. auto: `workers_per_device` per GPU, or the number of cores divided by
+    `threads_per_member`, but never more than members to train. Ignored on an existing cluster."""
     workers_per_device: int = Field(default=1, ge=1)
-    """Workers that share a GPU, of a local cluster and in Slurm's jobs (else EVODEVO_WORKERS_PER_DEVICE)."""
+    """Workers that share a GPU, in local clusters and Slurm jobs; elsewhere set
+    EVODEVO_WORKERS_PER_DEVICE."""
     members_per_device: int | Literal["auto"] = 1
-    """Members that a worker trains at once, taking turns; auto is measured before the run begins, on CPU 1.
-
-    A run has the number that was found in its journal.
-    """
+    """Members that a worker trains at once, taking turns. auto: measured before the run begins (1 on a CPU);
+    the journal has the number."""
     stacked: bool | Literal["auto"] = "auto"
-    """Whether these are computed as one network, if theirs can be; auto is measured, too, on a GPU.
-
-    A run has what was found in its journal.
-    """
+    """Whether the members that a worker trains at once are computed as one stacked network, if theirs can be.
+    auto: measured, on a GPU; the journal has the answer."""
     members_per_task: int | Literal["auto"] = "auto"
-    """Members that a worker is given at once; auto: as many as make a Dask task last 0.1 s or so.
-
-    Never fewer than it trains at once.
-    """
+    """Members per Dask task, at least as many as the worker trains at once. auto: as many as make a task last
+    about 0.1 s."""
     threads_per_member: int = Field(default=1, ge=1)
-    """Torch threads of each member's training on CPU (per worker); part of what makes a run repeatable."""
+    """Torch threads per member on a CPU, per worker; results depend on it."""
     workers_per_member: int = Field(default=1, ge=1)
-    """Workers that train each member together, each on its share of every batch."""
+    """Workers that train a member together, each on its share of every batch."""
     batch_norm: Literal["local", "synchronised"] = "local"
-    """With several workers per member: whether batch norm sees the share of a batch, or all of it."""
+    """With several workers per member: whether batch norm uses a worker's share of a batch or all of it."""
     device: Literal["any", "gpu"] = "any"
-    """gpu: workers that see none take no part in the run."""
+    """gpu: workers without a GPU get no work from this run."""
     slurm: Slurm = Slurm()
 
     @field_validator("workers", "members_per_device", "members_per_task", mode="before")
@@ -85,26 +82,28 @@ class Cluster(Section):
 
     @property
     def has_to_be_measured(self) -> bool:
-        """Whether how members are trained at once is open."""
+        """Whether `members_per_device` or `stacked` still has to be measured."""
         return self.members_per_device == "auto" or (self.members_per_device > 1 and self.stacked == "auto")
 
     @property
     def at_once(self) -> int:
-        """Members that a worker trains at once; 1 if that is to be measured and has not been."""
+        """Members that a worker trains at once; 1 while that is still to be measured."""
         return 1 if self.members_per_device == "auto" else self.members_per_device
 
 
 def problems(cluster: Cluster, command: str | list[str] | None) -> list[str]:
-    """Return why members cannot be trained by several workers each as the config says."""
+    """Return why members cannot be trained by several workers each as configured."""
     if cluster.workers_per_member == 1:
         if cluster.batch_norm != "local":
-            return ["cluster.batch_norm: counts only with cluster.workers_per_member of 2 or more"]
+            return [
+                "cluster.batch_norm: has no effect; leave it out, or set cluster.workers_per_member above 1"
+            ]
         return []
     found = []
     if command is not None:
-        found.append("cluster.workers_per_member: a program is trained by one worker, which starts it")
+        found.append("cluster.workers_per_member: one worker runs a program (workload.command); leave it out")
     if cluster.members_per_task not in ("auto", 1):
-        found.append("cluster.members_per_task: several workers are given one member at a time; leave it out")
+        found.append("cluster.members_per_task: several workers train one member at a time; leave it out")
     if cluster.members_per_device != 1:
         found.append("cluster.members_per_device: several workers train one member at a time; leave it out")
     if cluster.workers_per_device > 1:

@@ -1,4 +1,4 @@
-"""Turns pydantic's errors into sentences for the person who wrote the YAML."""
+"""Turn pydantic's errors into sentences for the author of a config."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -23,14 +23,14 @@ TAGGED: dict[Path, tuple[str, Kinds]] = {
     ("search", "loci"): ("type", _kinds(Locus, "type")),
     ("search", "options", "schedule"): ("shape", _kinds(Shape, "shape")),
 }
-"""Where a mapping's values are of several kinds: the key that says which, and the kinds."""
+"""Mappings whose values are of several kinds: the key that selects the kind, and the kinds."""
 _KINDS = ("str", "int", "float", "bool")
 
 
 def describe(error: ValidationError, model: type[BaseModel], prefix: Sequence[str] = ()) -> list[str]:
-    """One line for each problem: the key, what is wrong with it, and what would be right.
+    """Return one line per problem: the key, what is wrong with it, and what would be valid.
 
-    `model` is what was validated; `prefix` is where in the config it stands.
+    `model` is what was validated; `prefix` is its position in the config.
     """
     at: dict[Path, list[dict[str, Any]]] = {}
     for problem in error.errors():
@@ -39,10 +39,11 @@ def describe(error: ValidationError, model: type[BaseModel], prefix: Sequence[st
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """A hint at the known name that `name` may have been meant as, and the list of all."""
+    """Return a hint at the known name closest to `name`, and the list of all."""
     near = get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    return f"{hint}Known: {', '.join(known)}" if known else "there are none"
+    if not known:
+        return "none are known"
+    return f"{f'did you mean {near[0]}? Known' if near else 'known'}: {', '.join(known)}"
 
 
 def _sentence(path: Path, problems: list[dict[str, Any]], model: type[BaseModel], prefix: Path) -> str:
@@ -62,7 +63,7 @@ def _sentence(path: Path, problems: list[dict[str, Any]], model: type[BaseModel]
             return f"{key}.{name}: unknown {name} {tag!r}; {nearest(tag, list(kinds))}"
         case "union_tag_not_found":
             name, kinds = TAGGED[whole[:-1]]
-            return f"{key}: has no {name}; {nearest('', list(kinds))}"
+            return f"{key}: {name} is missing; {nearest('', list(kinds))}"
         case "value_error":
             return f"{key}: {problem['ctx']['error']}"
         case "model_type" | "model_attributes_type" | "dict_type":
@@ -77,12 +78,12 @@ def _sentence(path: Path, problems: list[dict[str, Any]], model: type[BaseModel]
 
 
 def _tag_at(whole: Path) -> int | None:
-    """Where in a path pydantic has put the kind of a value, if it has."""
+    """Return the position in a path at which pydantic has put the kind of a value, if any."""
     return next((len(at) + 1 for at in TAGGED if whole[: len(at)] == at and len(whole) > len(at) + 1), None)
 
 
 def _without_branch(path: Path, prefix: Path) -> Path:
-    """Cut off where pydantic goes on with the alternatives of a value instead of keys of the config."""
+    """Cut off the steps with which pydantic names alternatives of a value, which are not keys."""
     tag = _tag_at((*prefix, *path))
     ends = (i for i, step in enumerate(path) if i > 0 and (step in _KINDS or "[" in str(step)))
     end = next((i for i in ends if tag is None or i + len(prefix) != tag), len(path))
@@ -95,13 +96,13 @@ def _without_tag(whole: Path) -> Path:
 
 
 def _owner(path: Path, model: type[BaseModel], prefix: Path) -> type[BaseModel]:
-    """The model whose key is meant by what comes after `path`."""
+    """Return the model that has the keys below `path`."""
     whole = (*prefix, *path)
     tag = _tag_at(whole)
     if tag is not None:
         return TAGGED[whole[: tag - 1]][1][whole[tag]]
     for step in path:
-        if isinstance(step, int):  # in a list, which is the model of its elements already
+        if isinstance(step, int):  # an index; the model is that of the elements already
             continue
         annotation = model.model_fields[str(step)].annotation
         kinds = get_args(annotation) if get_origin(annotation) is UnionType else (annotation,)

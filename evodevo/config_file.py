@@ -1,4 +1,4 @@
-"""The file of a config: read, with what `--set` says over it, and with what it names in other files."""
+"""Read a config from its file, with the values of `--set` and the files that it names."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,14 +11,14 @@ from evodevo.evolution.hyp import KNOWN, loci_of
 from evodevo.evolution.strategies import find
 
 LONGEST_HYP = 50_000
-"""Characters of a hyp.yaml whose comments are kept; a run has its text in its journal."""
+"""Characters; the journal keeps the text of a hyp.yaml up to this length, with its comments."""
 
 
 def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> RunConfig:
-    """Read the config at `path`, set `overrides` (dotted key -> value) over it, and validate it.
+    """Read the config at `path`, apply `overrides` (dotted key -> value), and validate it.
 
-    Relative paths in `search.hyp`, `search.start.run`, `data.root` and `checkpoints.url` are taken from the
-    current directory; the last three are made absolute, as workers stand elsewhere. Raises `UsageError`.
+    Relative paths in `search.hyp`, `search.start.run`, `data.root` and `checkpoints.url` are relative to the
+    current directory; the last three are made absolute, as workers may have another one. Raises `UsageError`.
     """
     return read(yaml_text.read(Path(path), "configs/quickstart.yaml"), overrides, str(path))
 
@@ -26,7 +26,7 @@ def load(path: Path | str, overrides: Mapping[str, Any] | None = None) -> RunCon
 def read(
     data: dict[str, Any], overrides: Mapping[str, Any] | None = None, source: str = "config"
 ) -> RunConfig:
-    """The same of the data that such a file has, which are changed. Raises `UsageError`."""
+    """Validate the data of a config file like `load`; changes `data`. Raises `UsageError`."""
     for key, value in (overrides or {}).items():
         _set(data, key, value)
     given = data.get("phases")
@@ -36,7 +36,7 @@ def read(
 
 
 def _resolve(data: dict[str, Any]) -> None:
-    """Put in what sections name in other files, and make paths absolute."""
+    """Insert the contents of files that sections name, and make paths absolute."""
     _read_hyp(data)
     for section, key in (("data", "root"), ("checkpoints", "url")):
         inner = data.get(section)
@@ -50,9 +50,9 @@ def _resolve(data: dict[str, Any]) -> None:
 
 
 def _path(key: str, text: str) -> Path:
-    """The path in a text, `~` and `~user` expanded. Raises `UsageError` if it cannot be one."""
+    """Return a text as a path, with `~` and `~user` expanded. Raises `UsageError`."""
     if "\0" in text:
-        raise UsageError(f"{key}: {text!r} has a NUL character in it, which no path can have")
+        raise UsageError(f"{key}: {text!r} contains a NUL character; remove it")
     try:
         return Path(text).expanduser()
     except RuntimeError:
@@ -60,7 +60,7 @@ def _path(key: str, text: str) -> Path:
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """Split `key=value` of `--set`, the value being YAML. Raises `UsageError`."""
+    """Split `key=value` of `--set`; the value is YAML. Raises `UsageError`."""
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise UsageError(f"--set {text!r}: should have the form key=value, such as search.population=8")
@@ -71,7 +71,7 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 
 def _read_hyp(data: dict[str, Any]) -> None:
-    """Put the loci of `search.hyp`, a hyp.yaml of YOLOv5's, beside those that are given, which go first."""
+    """Add the loci of `search.hyp`, a hyp.yaml as in YOLOv5; loci that are given directly take precedence."""
     search = data.get("search")
     if not isinstance(search, dict) or search.get("hyp") is None:
         return
@@ -95,15 +95,15 @@ def _read_hyp(data: dict[str, Any]) -> None:
 
 
 def _has_gains(strategy: Any) -> bool:
-    """Whether the strategy of that name or import path has an option `gains`; one that is none has not."""
+    """Return whether a strategy, given by name or import path, has an option `gains`."""
     try:
         return "gains" in find(strategy).Options.model_fields
-    except (ValueError, TypeError, AttributeError):  # what is wrong with it is said with all the rest
+    except (ValueError, TypeError, AttributeError):  # validation reports it
         return False
 
 
 def _set(data: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted key; `phases.NAME` is the phase of that name."""
+    """Set the value of a dotted key, in which `phases.NAME` is the phase of that name."""
     *sections, last = key.split(".")
     if "phases" in (key, *sections[:1]):
         data, sections = _phase(data, key), sections[2:]
@@ -121,13 +121,13 @@ def _phase(data: dict[str, Any], key: str) -> dict[str, Any]:
     names = [str(one.get("name")) for one in phases]
     parts = key.split(".")
     if len(parts) < 4 or parts[1] not in names:
-        known = ", ".join(names) or "there are none"
+        known = ", ".join(names) or "none"
         raise UsageError(f"--set {key}: should have the form phases.NAME.section.key=value; names: {known}")
     return phases[names.index(parts[1])]
 
 
 def _section(data: dict[str, Any], name: str, within: str = "") -> dict[str, Any]:
-    """The section of that name, made where there is none. Raises `UsageError` for what is no section."""
+    """Return a section, created if missing. Raises `UsageError` if its value is not a mapping."""
     inner = data.setdefault(name, {})
     if not isinstance(inner, dict):
         raise UsageError(f"{within}{name} is {inner!r}, not a section with keys")

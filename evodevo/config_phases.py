@@ -1,7 +1,7 @@
-"""`phases` of a config: searches that follow each other, each from what the one before has found.
+"""Expand `phases` of a config: searches in sequence, each starting from the result of the one before.
 
-Every phase is a run of its own, `NAME-PHASE`. Its config holds all phases as they will be, so that whoever
-carries a run on can begin the next one from it, without the file that all came from.
+Each phase is a separate run, `NAME-PHASE`, whose config contains all phases. So the next phase can begin from
+a journal alone, without the original file.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from evodevo.config import RunConfig
 
 OVERLAID = ("workload", "objective", "search", "data", "limits")
-"""Sections that a phase may lay over those of all phases."""
+"""Sections that a phase may override."""
 KEPT = (*OVERLAID, "checkpoints", "cluster")
 Data = dict[str, Any]
 Parse = Callable[[Mapping[str, Any], str], "RunConfig"]
 
 
 def laid_out(data: Mapping[str, Any], where: str, parse: Parse) -> Data:
-    """Return the data of the first phase's config; `data` is of all phases together.
+    """Return the data of the first phase's config, given `data` with all phases.
 
-    Each phase searches the loci of all phases and its own. Loci of phases before it that it does not name are
-    fixed at the values found. Raises `ValueError` for phases that make no sense, and what `parse` raises for
-    the config of one: later ones are checked with initial values in place of those that will be found.
+    Each phase searches the common loci and its own. Loci of earlier phases that it does not name are fixed at
+    the values found. Raises `ValueError` for invalid phases, and what `parse` raises for the config of one;
+    later phases are checked with initial values as stand-ins for those that will be found.
     """
     common = {key: value for key, value in data.items() if key not in ("phases", "phase")}
     names = _names(data["phases"])
@@ -34,7 +34,7 @@ def laid_out(data: Mapping[str, Any], where: str, parse: Parse) -> Data:
     if not isinstance(name, str):
         raise ValueError("run.name: is missing")
     if common.get("compare"):
-        raise ValueError("compare: arms share epochs, and phases do not; give either phases or compare")
+        raise ValueError("compare: not supported with phases; leave one of them out")
     entries: list[Data] = []
     found: Data = {}
     for at, (phase, given) in enumerate(zip(names, data["phases"], strict=True)):
@@ -56,7 +56,7 @@ def laid_out(data: Mapping[str, Any], where: str, parse: Parse) -> Data:
 
 
 def next_of(config: "RunConfig") -> Data | None:
-    """The data of the config of the phase that follows; None if the run is the last one, or no phase."""
+    """Return the data of the next phase's config; None for the last phase and for a run without phases."""
     at = config.phase
     if at is None or at + 1 >= len(config.phases):
         return None
@@ -64,19 +64,19 @@ def next_of(config: "RunConfig") -> Data | None:
 
 
 def set_of(config: "RunConfig") -> str:
-    """The name that the phases of a run have in common; its own if it is none."""
+    """Return the common name of a run's phases; the run's name if it has none."""
     if config.phase is None:
         return config.run.name
     return config.run.name.removesuffix(f"-{config.phases[config.phase]['name']}")
 
 
 def run_names(config: "RunConfig") -> list[str]:
-    """The names of the runs of all phases."""
+    """Return the names of the runs of all phases."""
     return [f"{set_of(config)}-{one['name']}" for one in config.phases] or [config.run.name]
 
 
 def later_phases(config: "RunConfig", parse: Parse) -> list["RunConfig"]:
-    """The configs of the phases after this one, with initial values in place of what will be found."""
+    """Return the configs of the phases after this one, with initial values for what will be found."""
     configs: list[RunConfig] = []
     found, current = stand_in(config), config
     while following := next_of(current):
@@ -87,13 +87,13 @@ def later_phases(config: "RunConfig", parse: Parse) -> list["RunConfig"]:
 
 
 def with_stand_ins(config: "RunConfig", genome: Mapping[str, Any]) -> "RunConfig":
-    """The config as if the run that it starts from had found `genome`."""
+    """Return the config as if the run that it starts from had found `genome`."""
     begun, _ = with_initials(config, genome)
     return begun.model_copy(update={"search": begun.search.model_copy(update={"start": None})})
 
 
 def problems(phases: list[Data], phase: int | None) -> list[str]:
-    """What is wrong with the number of the phase that evodevo has filled in."""
+    """Return what is wrong with `phase`, which only evodevo fills in."""
     if phase is not None and not 0 <= phase < len(phases):
         return ["phase: is filled in by evodevo; leave it out"]
     return []
@@ -111,7 +111,7 @@ def _data_of(entries: list[Data], at: int, name: str, run: Data) -> Data:
 
 def _names(phases: Any) -> list[str]:
     if not isinstance(phases, list) or not all(isinstance(one, Mapping) for one in phases):
-        raise ValueError("phases: should be a list, and each phase a mapping with a name and sections")
+        raise ValueError("phases: should be a list of mappings, each with a name and sections")
     names: list[str] = []
     for at, one in enumerate(phases):
         name = one.get("name")
@@ -120,19 +120,22 @@ def _names(phases: Any) -> list[str]:
         if not isinstance(name, str) or not name:
             raise ValueError(f"phases.{at}.name: should be text, not {name!r}")
         if name in names:
-            raise ValueError(f"phases.{at}.name: {name!r} is the name of another phase, too")
+            raise ValueError(
+                f"phases.{at}.name: {name!r} is also the name of another phase; choose another name"
+            )
         names.append(name)
         for key, value in one.items():
             if key != "name" and key not in OVERLAID:
-                hint = "is the same for all phases; " if key in ("run", "cluster", "checkpoints") else ""
-                raise ValueError(f"phases.{name}.{key}: {hint}{nearest(str(key), ['name', *OVERLAID])}")
+                same = key in ("run", "cluster", "checkpoints")
+                hint = "is the same for all phases" if same else "unknown key"
+                raise ValueError(f"phases.{name}.{key}: {hint}; {nearest(str(key), ['name', *OVERLAID])}")
             if key != "name" and not isinstance(value, Mapping):
                 raise ValueError(f"phases.{name}.{key}: should be a mapping of keys to values, not {value!r}")
     return names
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> Data:
-    """`above` laid over `below`, key by key. A locus with a type stands by itself."""
+    """Return `below` with the values of `above`, key by key; a locus with a type replaces the one below."""
     laid = dict(below)
     for key, value in above.items():
         there = laid.get(key)
@@ -144,7 +147,7 @@ def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> Data:
 
 
 def _after(search: Data, overlay: Data, before: Data, found: Data, run: str, phase: str) -> Data:
-    """The `search` of a phase that begins where another one, of that `run`, ended."""
+    """Return the `search` of a phase that starts from the result of `run`, the phase before."""
     where = f"phases.{phase}.search"
     named = search.get("loci") or {}
     if not isinstance(named, Mapping):
@@ -155,7 +158,7 @@ def _after(search: Data, overlay: Data, before: Data, found: Data, run: str, pha
             raise ValueError(f"{where}.loci.{name}: should be a mapping of keys to values, not {given!r}")
         if "type" not in (given or {}) and name not in loci:
             raise ValueError(
-                f"{where}.loci.{name}: no phase before has a locus of that name, so give its type; "
+                f"{where}.loci.{name}: no earlier phase has a locus with this name; give its type; "
                 f"{nearest(str(name), list(loci))}"
             )
         loci[name] = (
@@ -167,8 +170,8 @@ def _after(search: Data, overlay: Data, before: Data, found: Data, run: str, pha
     start = (overlay.get("search") or {}).get("start") or {}
     if not isinstance(start, Mapping) or not start.keys() <= {"take"} or start.get("take") == "start":
         raise ValueError(
-            f"{where}.start: a phase starts from the one before; give nothing, or take: genome (the default) "
-            "or take: best, for its parameters as well"
+            f"{where}.start: a phase starts from the one before; leave it out, or give take: genome (the "
+            "default) or take: best, to take parameters as well"
         )
     fix = [name for name, locus in before["loci"].items() if name not in named and locus["type"] != "fixed"]
     return {**search, "loci": loci, "start": {"take": "genome", **start, "run": run, "fix": fix}}

@@ -1,4 +1,4 @@
-"""The `search` section of a config, and what all sections have in common. For the others see config.py."""
+"""Define the section `search` of a config, and the base of all sections. See config.py for the others."""
 
 import itertools
 import re
@@ -13,16 +13,16 @@ from evodevo.evolution.space import Locus
 from evodevo.evolution.strategies import STRATEGIES, Pace
 
 SELECTIONS = 9
-"""Generations that `epochs_per_generation: auto` makes of a run, without those that recombine."""
+"""Generations of a run with `epochs_per_generation: auto`, not counting those that recombine."""
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 def check_run_name(name: str) -> str:
-    """Return `name`. Raises `ValueError` if it cannot name a run's directory."""
+    """Return `name`. Raises `ValueError` if a run's directory cannot have it."""
     if not RUN_NAME.fullmatch(name) or ".." in name:
         raise ValueError(
-            f"{name!r} cannot name a directory; use letters, digits, '_', '-' and single dots, "
-            "beginning with a letter or digit, 100 at the most"
+            f"{name!r} cannot name a directory; use at most 100 letters, digits, '_', '-' and single dots, "
+            "beginning with a letter or digit"
         )
     return name
 
@@ -36,26 +36,27 @@ def _is_a_length(value: Any) -> Any:
         return value
     if isinstance(value, list) and value and all(map(is_count, value)):
         return value
-    raise ValueError(f"{value!r} should be auto, a number of epochs, or a list of them, one a generation")
+    raise ValueError(f"{value!r} should be auto, a number of epochs, or a list with one per generation")
 
 
 EpochsPerGeneration = Annotated[int | list[int] | Literal["auto"], BeforeValidator(_is_a_length)]
 
 
 PARAMETERS_ALONE = ("parameters", "start")
-"""Values of `search.start.take` that leave loci as they are."""
+"""Values of `search.start.take` that do not change the loci."""
 
 
 class Start(Section):
-    """What the founders of a run start from: another run's best, copied when it begins."""
+    """The starting point of the founders: another run's result, copied when the run begins."""
 
     run: str
-    """A run's name in the same runs directory, or the path of a run's directory."""
+    """Name of a run in the same runs directory, or path of a run's directory."""
     take: Literal["best", "parameters", "genome", "start"] = "best"
-    """The parameters and the genome of its best member; its parameters alone, with loci as the config has
-    them; the genome alone, with parameters drawn freshly; or the parameters that it started from itself."""
+    """What to take: `best`, the parameters and the genome of the best member; `parameters`, its parameters
+    only; `genome`, its genome only, with new random parameters; or `start`, the parameters from which that
+    run itself started."""
     fix: list[str] = Field(default_factory=list)
-    """Loci that are fixed at the values of that genome; the others begin there."""
+    """Loci to fix at the values of that genome; for the others these are initial values."""
 
     @field_validator("run")
     @classmethod
@@ -65,7 +66,9 @@ class Start(Section):
     @model_validator(mode="after")
     def _fixes_what_it_takes(self) -> Self:
         if self.fix and self.take in PARAMETERS_ALONE:
-            raise ValueError(f"fix is at values of the best genome, which `take: {self.take}` does not take")
+            raise ValueError(
+                f"fix requires a genome, which `take: {self.take}` does not take; use take: best or genome"
+            )
         return self
 
     @property
@@ -74,96 +77,96 @@ class Start(Section):
 
 
 MOST_NETWORKS = 64
-"""Of a member."""
+"""Per member."""
 MOST_GENERATIONS = 1_000_000
-"""And epochs; of strategies without inheritance it is the number of members."""
+"""Limit of generations, epochs and legs."""
 
 
 class Recombine(Section):
-    """Recombination of parameters: generations that begin from the mean of all members of the one before.
+    """Recombination of parameters: generations that start from the mean of all members of the one before.
 
-    In them nobody is selected: each member keeps its hyperparameters.
+    Members are not selected in these generations: each keeps its hyperparameters.
     """
 
     last: float = Field(gt=0, le=1)
-    """The fraction of the run that does so, at its end."""
+    """Fraction of the run, at its end, in which generations recombine."""
 
 
 class Search(Section):
     strategy: str = "tri_parent"
-    """The name of one in evolution/strategies, or the import path of a `Strategy`."""
+    """Name of a strategy, or import path of a subclass of `Strategy`."""
     population: int = Field(ge=1, le=100_000)
     generations: int = Field(ge=1, le=MOST_GENERATIONS)
-    """A generation is one life of every member: with inheritance one leg, by default one epoch."""
+    """In each generation every member lives once: with inheritance for one leg, by default one epoch."""
     pace: Pace | None = None
-    """When a child is born: after the whole generation before it, after its mating pool, or when a worker is
-    free (`steady`). The strategy's first where nothing is said: `generations`, and steady for mutate_best."""
+    """When a child is born: after the whole previous generation (`generations`), after its mating pool
+    (`pools`), or when a worker is free (`steady`). Default: `generations`, and `steady` for mutate_best."""
     pool: int | None = Field(default=None, ge=2)
-    """With `pace: pools`, the members of a mating pool: the child's own slot and others; 8 if not given."""
+    """Size of a mating pool with `pace: pools`, including the child's own slot; default: 8."""
     legs: int = Field(default=1, ge=1, le=MOST_GENERATIONS)
-    """Legs of a life, at the most; the fom is that of the last one."""
+    """Maximum number of legs per life; the fom is that of the last leg."""
     goal: float | None = None
-    """A fom that is good enough: the run is done once a member has it, or a better one. In paces with
-    generations that is judged when a generation is complete, and none begins before; null: never."""
+    """The run is done once a member reaches this fom. In paces with generations it is checked when a
+    generation is complete, before the next begins. null: none."""
     plateau: int | None = Field(default=None, ge=1)
-    """The run is done once so many complete generations in a row have brought no better fom; null: never."""
+    """The run is done after this many complete generations in a row without a better fom; null: never."""
     patience: int | None = Field(default=None, ge=1)
-    """A life ends after so many legs in a row of which none has a better fom than all before; null: never."""
+    """A life ends after this many legs in a row without a better fom; null: never."""
     epochs: int | None = Field(default=None, ge=1, le=MOST_GENERATIONS, exclude=True)
-    """Epochs of a line from its founder to the end of the run, instead of `generations`, which then follow
-    from it and from `epochs_per_generation` (`auto` if not given). Reading a config replaces it by these."""
+    """Epochs of training from a founder to the end of the run. Give this or `generations`, which is then
+    computed from it and `epochs_per_generation` (by default `auto`)."""
     epochs_per_generation: EpochsPerGeneration = 1
-    """Length of a leg: the same in all generations, or that of each (the last one holds for those after it).
-    auto, with `epochs`: as many as make `SELECTIONS` generations of the run; recombining ones have one."""
+    """Epochs per leg: one number, or a list with one per generation, whose last entry holds for all later
+    ones. auto, with `epochs`: chosen for 9 generations, plus generations of one epoch that recombine."""
     steps_per_generation: int | None = Field(default=None, ge=1)
-    """Length of a leg in optimizer steps, instead of epochs."""
+    """Optimizer steps per leg, instead of epochs."""
     stop_early: Literal["median", "halving"] | None = None
-    """Of members that train from scratch, end those early that seem hopeless after a leg: whose best fom so
-    far is worse than the median of others' after the same leg; or who is not in the better half after legs 1,
-    2, 4, 8, ... null: nobody."""
+    """Stops hopeless lives early, if members train from scratch. median: a member whose best fom so far is
+    worse than the median of the others after the same leg; halving: a member that is not in the better half
+    after legs 1, 2, 4, 8, ...; null: none."""
     reuse: str | None = None
-    """Another run, whose outcomes are taken for the same hyperparameters, in place of training again: a name
+    """Another run whose outcomes are reused for the same hyperparameters, instead of training again: a name
     in the same runs directory, or a path."""
     inherit: Literal["parameters", "none"] | None = None
-    """Whether children go on from a parent's parameters, or each member trains from scratch, for `legs` legs.
-    null: as the strategy has it by itself."""
+    """parameters: children start from a parent's parameters; none: each member trains from scratch, for up to
+    `legs` legs; null: the strategy's default."""
     judge: Literal["raw", "averaged"] = "raw"
-    """Whose fom counts: that of the parameters as they are, or of their moving average, kept at each step."""
+    """Parameters whose fom counts: those of the last step (raw), or a moving average (averaged)."""
     average_half_life: float | None = Field(default=None, gt=0)
-    """Half-life of that average, in epochs; with `judge: averaged` 1 if not given."""
+    """Half-life of that average in epochs; default with `judge: averaged`: 1."""
     initialisation: Literal["own", "shared"] = "own"
-    """Whether each founder draws its own parameters, or all founders begin with the same."""
+    """own: each founder draws its own parameters; shared: all founders start with the same."""
     recombine: Recombine | None = None
-    """Begin the last generations from the mean of all members; null: each from its parent, to the end."""
+    """Start the last generations from the mean of all members; null: from parents throughout."""
     soup: bool = False
-    """At the end, average those networks of the last generation whose mean is better on validation data."""
+    """At the end, average the networks of the last generation whose mean is better on validation data."""
     ploidy: int = Field(default=1, ge=1, le=MOST_NETWORKS)
-    """Networks of a member: an ensemble, whose combined predictions are judged. A child takes each of them
-    from its α or from a second such parent, with equal probability."""
+    """Networks per member: an ensemble whose combined predictions are evaluated. A child inherits each of
+    them from its parameter parent α or from a second one, with equal probability."""
     genomes: Literal["one", "mean", "own"] = "one"
-    """With `ploidy`: one genome for all networks of a member, or one for each. All networks are then trained
-    with the mean of numbers and a vote of choices (`mean`), or each with its `own`."""
+    """With `ploidy`: `one` genome per member, or one per network. In the latter case all networks are trained
+    with the `mean` of numbers and the majority of choices, or each with its `own`."""
     options: Plain = Field(default_factory=dict)
-    """The strategy's own."""
+    """Options of the strategy."""
     demes: DemesSection | None = None
-    """Sub-populations on a grid, each with a strategy of its own; null for one population."""
+    """Sub-populations on a grid, each with its own strategy; null: a single population."""
     start: Start | None = None
-    """Another run, from whose best the founders go on; null for parameters and genomes of their own."""
+    """Another run from whose result the founders start; null: new parameters and genomes."""
     hyp_text: str | None = None
-    """Text of the hyp.yaml that loci came from; hyp_evolved.yaml keeps its comments. Filled in by evodevo."""
+    """Text of the hyp.yaml with the loci; hyp_evolved.yaml keeps its comments. Filled in by evodevo."""
     phases: growth.Phases | None = None
-    """Stretches of generations in each of which genomes are longer than in the one before; for strategies
-    that grow genomes. `generations` are then all of them, if fewer are not given."""
+    """Stages of a strategy that grows genomes; genomes are longer in each. `generations` is by default the
+    sum of their generations."""
     blocks: growth.Blocks | None = Field(default=None, exclude=True)
-    """Loci that repeat. Reading a config replaces it by plain loci."""
+    """Loci that repeat; reading a config replaces them by plain loci."""
     loci: dict[str, Locus] = Field(min_length=1)
     own_loci: dict[str, Locus] = Field(default_factory=dict)
-    """Those that a strategy of a user's own adds. Filled in by evodevo; what is given is overwritten."""
+    """Loci that a user's strategy adds. Filled in by evodevo; given values are overwritten."""
 
     @model_validator(mode="before")
     @classmethod
     def _laid_out(cls, data: Any) -> Any:
-        """Blocks become loci; epochs, or phases, become generations and the length of each."""
+        """Replace blocks by loci, and epochs or phases by generations and their lengths."""
         data = growth.laid_out(data) if isinstance(data, dict) else data
         if not isinstance(data, dict) or data.get("epochs") is None:
             return data
@@ -174,9 +177,11 @@ class Search(Section):
         each = ("auto" if mixes else 1) if each is None else each
         last = data["recombine"].get("last") if isinstance(data.get("recombine"), dict) else 0.0
         if data.get("inherit") == "none" or (strategy is not None and not strategy.inherits):
-            raise ValueError("epochs: members train from scratch; give generations, and the length of a life")
+            raise ValueError(
+                "epochs: members train from scratch; give generations and the length of a life instead"
+            )
         if data.get("generations") is not None:
-            raise ValueError("give epochs or generations, not both; null takes one of them out")
+            raise ValueError("give epochs or generations, not both; null removes one of them")
         if data.get("steps_per_generation") is not None:
             raise ValueError("give epochs or steps_per_generation, not both")
         sound = is_count(epochs) and (each == "auto" or is_count(each)) and isinstance(last, float | int)
@@ -190,7 +195,7 @@ class Search(Section):
     @model_validator(mode="after")
     def _has_one_length(self) -> Self:
         if self.epochs_per_generation == "auto":
-            raise ValueError("epochs_per_generation: auto needs epochs, the length of the run")
+            raise ValueError("epochs_per_generation: auto requires epochs, the length of the run")
         if self.steps_per_generation is not None and self.epochs_per_generation != 1:
             raise ValueError("give epochs_per_generation or steps_per_generation, not both")
         return self
@@ -203,17 +208,17 @@ class Search(Section):
 
     @property
     def begins_alike(self) -> bool:
-        """Whether founders begin with the same parameters."""
+        """Whether founders start with the same parameters."""
         return self.initialisation == "shared" or (self.start is not None and self.start.take != "genome")
 
     @property
     def half_life(self) -> float | None:
-        """Of the average that members are judged by, in epochs; None if they are judged as they are."""
+        """Half-life in epochs of the average that is judged; None if members are judged raw."""
         return (self.average_half_life or 1.0) if self.judge == "averaged" else None
 
     @property
     def total_epochs(self) -> int:
-        """Epochs of a line from the first generation to the last, if children inherit parameters."""
+        """Epochs of training from the first generation to the last, if children inherit parameters."""
         each, count = self.epochs_per_generation, self.generations
         if self.phases is not None:
             count = self.phases.at(count - 1) + 1
@@ -224,7 +229,7 @@ class Search(Section):
 
     @property
     def recombining(self) -> int | None:
-        """The first generation that begins from a mean; founders have nobody to be the mean of."""
+        """The first generation that starts from a mean, never that of founders; None without `recombine`."""
         if self.recombine is None:
             return None
         if isinstance(self.epochs_per_generation, int):
@@ -236,15 +241,15 @@ class Search(Section):
 
 
 def is_count(value: Any) -> bool:
-    """Whether a value is a whole number of 1 or more."""
+    """Return whether a value is a whole number of 1 or more."""
     return type(value) is int and value >= 1
 
 
 def lay_out(epochs: int, each: int | Literal["auto"], recombining: int) -> list[int]:
-    """Return the epochs of each generation of a run of so many, the last `recombining` of which have one.
+    """Return the number of epochs of each generation of a run, given its total.
 
-    The others have `each`, but for the last of them, which has what is left; or with `auto` they are
-    `SELECTIONS` generations as equal as whole numbers allow.
+    The last `recombining` generations have one epoch each. The others have `each`, and the last of them the
+    remainder; with `auto` they are `SELECTIONS` generations, as equal as whole numbers allow.
     """
     selecting = max(1, epochs - recombining)
     if each == "auto":

@@ -1,4 +1,4 @@
-"""What a config becomes where a run begins from the genome that another one found."""
+"""Adapt the config of a run that starts from another run's genome."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def with_initials(config: "RunConfig", genome: Mapping[str, Value]) -> tuple["RunConfig", list[str]]:
-    """Return `config` with the values of `genome` as `initial`, and lines that say which were taken.
+    """Return `config` with the values of `genome` as initial values, and lines that report the changes.
 
-    A locus keeps its own if the genome has none for it, or one that it cannot have. Those that
-    `search.start.fix` names are fixed at its values, which decides conditions of other loci: one whose
-    condition can't hold any more is left out. Raises `UsageError` where there is no such value.
+    A locus keeps its initial value if the genome's is missing or not valid for it. Loci in `search.start.fix`
+    are fixed at the genome's values, which settles conditions of other loci; a locus whose condition can no
+    longer hold is dropped. Raises `UsageError` if a locus cannot be fixed.
     """
     space, start = Space(config.search.loci), config.search.start
     fix = set(start.fix) if start else set()
@@ -38,7 +38,9 @@ def with_initials(config: "RunConfig", genome: Mapping[str, Value]) -> tuple["Ru
         possible = name in genome and locus.contains(value)
         if name in fix and not possible:
             why = f"{value!r} is not possible here" if name in genome else "the run has no such locus"
-            raise UsageError(f"search.start.fix: {name} cannot be fixed at what was found: {why}")
+            raise UsageError(
+                f"search.start.fix: {name} cannot be fixed at the value found: {why}; leave it out of fix"
+            )
         if name in fix:
             loci[name] = FixedLocus(type="fixed", value=value, when=when)
             fixed.append(said)
@@ -54,7 +56,7 @@ def with_initials(config: "RunConfig", genome: Mapping[str, Value]) -> tuple["Ru
     facts = [f"initial: {', '.join(taken) or 'nothing'} of its genome"]
     facts += [f"initial as given: {', '.join(kept)}"] if kept else []
     facts += [f"fixed: {', '.join(fixed)}"] if fixed else []
-    facts += [f"left out, as they can never count: {', '.join(sorted(left_out))}"] if left_out else []
+    facts += [f"left out, as their conditions cannot hold: {', '.join(sorted(left_out))}"] if left_out else []
     update: dict[str, Any] = {"loci": {name: loci[name] for name in space.loci if name in loci}}
     if start and fix:
         update["start"] = start.model_copy(update={"fix": []})
@@ -62,7 +64,7 @@ def with_initials(config: "RunConfig", genome: Mapping[str, Value]) -> tuple["Ru
 
 
 def stand_in(config: "RunConfig") -> dict[str, Value]:
-    """A genome in place of one that is still to be found: the initial values, or where there is none any."""
+    """Return a genome as a stand-in for one still to be found: initial values, or random ones if missing."""
     any_value = rng.stream(config.run.seed, 0, 0, "stand-in")
     return {
         name: locus.initial if locus.contains(locus.initial) else locus.sample(any_value)

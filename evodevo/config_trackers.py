@@ -1,4 +1,4 @@
-"""How a config names trackers: a list of names, with options where they have any, or a mapping."""
+"""Read the trackers of a config: a list of names, some with options, or a mapping."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ from evodevo.config_values import Plain
 
 
 def _by_name(value: Any) -> Any:
-    """Return the options of each tracker, by its name."""
+    """Return the options of each tracker by its name. Raises `ValueError`."""
     if isinstance(value, Mapping):
         return {name: {} if options is None else options for name, options in value.items()}
     if isinstance(value, str):
@@ -24,7 +24,7 @@ def _by_name(value: Any) -> Any:
             raise ValueError(f"{entry!r} should be the name of a tracker, or {{name: {{option: value}}}}")
         named = _by_name(entry)
         if found.keys() & named.keys():
-            raise ValueError(f"{next(iter(named))!r} is there twice")
+            raise ValueError(f"{next(iter(named))!r} appears twice; remove one")
         found |= named
     return found
 

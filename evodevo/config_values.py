@@ -1,4 +1,4 @@
-"""Kinds of values of a config: plain data, and times as people write them."""
+"""Define types of values in a config: plain data and times."""
 
 import math
 import re
@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 _TIME = re.compile(r"(?:(\d+)-)?(\d{1,3}(?::[0-5]\d){1,2})")
-"""[days-]hours:minutes:seconds; without days also minutes:seconds, with them also hours:minutes."""
+"""[days-]hours:minutes:seconds; also minutes:seconds without days, and hours:minutes with them."""
 
 
 def _check_plain(value: Any) -> Any:
-    """Raise `ValueError` for what JSON would lose: the config is kept in the journal as JSON."""
+    """Return `value`. Raises `ValueError` for what JSON cannot hold, as the journal keeps configs as JSON."""
     match value:
         case dict():
             for key, inner in value.items():
@@ -40,7 +40,7 @@ def _check_walltime(walltime: Any) -> Any:
 
 
 def _seconds_of(duration: Any) -> Any:
-    """Return the seconds of a time; what is a number is seconds already."""
+    """Return a time in seconds; a number is in seconds already. Raises `ValueError`."""
     if not isinstance(duration, str):
         return duration
     found = _TIME.fullmatch(duration)
@@ -58,6 +58,6 @@ def _seconds_of(duration: Any) -> Any:
 
 Plain = Annotated[dict[str, Any], AfterValidator(_check_plain)]
 Walltime = Annotated[str, BeforeValidator(_check_walltime)]
-"""As sbatch takes it: [days-]hours:minutes:seconds."""
+"""A time limit of sbatch: [days-]hours:minutes:seconds."""
 Seconds = Annotated[float, Field(gt=0), BeforeValidator(_seconds_of)]
-"""A number, or a time such as 12:00:00."""
+"""A number of seconds, or a time such as 12:00:00."""

@@ -1,4 +1,4 @@
-"""The console that commands print to."""
+"""Define the console that commands print to."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from evodevo.harmless import harmless
 
 
 class HarmlessConsole(Console):
-    """Prints text as it is: no markup, no colours of its own choice, no control characters."""
+    """A console that prints text verbatim: without markup, automatic colours or control characters."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(markup=False, highlight=False, emoji=False, **settings)

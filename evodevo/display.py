@@ -1,4 +1,4 @@
-"""What a person sees of runs: a live display on a terminal, plain lines elsewhere, and tables."""
+"""Display runs: live on a terminal, as plain lines elsewhere, and in tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from evodevo.run.view import AT_WORK, Status, brief, idleness, remark
 
 
 def show(statuses: Iterable[Status], dashboard: str | None, console: Console, quiet: bool = False) -> Status:
-    """Show each status until there are no more; returns the last one."""
+    """Show statuses until there are no more; return the last one."""
     last = None
     if console.is_terminal and not quiet:
         with Live(console=console, refresh_per_second=4, transient=True) as live:
@@ -39,7 +39,7 @@ def show(statuses: Iterable[Status], dashboard: str | None, console: Console, qu
 def show_all(
     rounds: Iterable[list[Status]], total: int, dashboard: str | None, console: Console, quiet: bool = False
 ) -> list[Status]:
-    """Show the statuses of several runs, of `total` in the end, until there are no more; returns the last."""
+    """Show the statuses of several runs, `total` at the end, until there are no more; return the last."""
     last: list[Status] = []
     if console.is_terminal and not quiet:
         with Live(console=console, refresh_per_second=4, transient=True) as live:
@@ -59,7 +59,7 @@ def show_all(
 
 
 def line(status: Status) -> str:
-    """A run's status on one line."""
+    """Return a run's status in one line."""
     parts = [f"{status.name}: {status.state}", _progress(status)]
     if status.best_fom is not None:
         parts.append(f"best {status.metric} {status.best_fom:.6g} ({status.best_member})")
@@ -109,7 +109,7 @@ def _idleness(status: Status) -> str:
 
 
 def _display_all(statuses: list[Status], total: int, dashboard: str | None) -> Group:
-    """The runs at work, below how many are over."""
+    """Return a display of the number of finished runs and a table of the others."""
     at_work = [one for one in statuses if one.state in AT_WORK]
     head = Table.grid(padding=(0, 2))
     head.add_row("runs", _bar(len(statuses) - len(at_work), total))
@@ -136,7 +136,7 @@ def _clock(seconds: float) -> str:
 
 
 def rows(title: str, pairs: Iterable[tuple[str, str]]) -> Table:
-    """A table of labels and values."""
+    """Return a table of labels and values."""
     table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
     for pair in pairs:
         table.add_row(*(Text(harmless(cell)) for cell in pair))
@@ -144,7 +144,7 @@ def rows(title: str, pairs: Iterable[tuple[str, str]]) -> Table:
 
 
 def table(headings: Sequence[str], cells: Iterable[Sequence[str]]) -> Table:
-    """A table with headings, whose cells are broken and never cut."""
+    """Return a table with headings, whose cells wrap instead of being truncated."""
     found = Table(box=None, padding=(0, 2))
     for heading in headings:
         found.add_column(heading, overflow="fold")
@@ -154,7 +154,7 @@ def table(headings: Sequence[str], cells: Iterable[Sequence[str]]) -> Table:
 
 
 def status_table(statuses: Iterable[Status]) -> Table:
-    """A row a run."""
+    """Return a table with one row per run."""
     table = Table(box=None, padding=(0, 2))
     for heading in ("run", "state", "generation", "best", "median", "failed"):
         table.add_column(heading, no_wrap=True)
@@ -173,7 +173,7 @@ def status_table(statuses: Iterable[Status]) -> Table:
 
 
 def unused_lines(general: Sequence[str], statuses: Iterable[Status]) -> list[str]:
-    """A line for each worker that gets no work; if others do give it work, with the run that does not."""
+    """Return a line per worker without work, naming the run if it gets work from other runs."""
     found = [f"no work for {why}" for why in general]
     for one in statuses:
         if one.state in AT_WORK:
@@ -182,7 +182,7 @@ def unused_lines(general: Sequence[str], statuses: Iterable[Status]) -> list[str
 
 
 def _lengths(search: Search) -> str:
-    """What a generation is of each member, unless it is an epoch."""
+    """Return the length of a generation in words; empty for one epoch."""
     legs = f" x {search.legs} legs" if search.legs > 1 else ""
     if search.steps_per_generation is not None:
         return f"{legs} x {search.steps_per_generation} steps"
@@ -196,18 +196,18 @@ def _lengths(search: Search) -> str:
 
 
 def _amount(search: Search) -> str:
-    """How much a run trains, at the most."""
+    """Return the maximum amount of training of a run, in words."""
     if search.steps_per_generation is not None:
         legs = search.population * search.generations * search.legs
         return f"{legs * search.steps_per_generation:,} steps"
-    if search.phases is not None:  # no line of members has a life in each generation
+    if search.phases is not None:  # not every lineage trains in each generation
         lives = search.population * search.generations
         return f"at most {lives * search.legs * search.leg_epochs(0):,} epochs"
     return f"{search.population * search.total_epochs:,} epochs"
 
 
 def _life(search: Search) -> str:
-    """How long a member trains from scratch, at the most."""
+    """Return the maximum training of a member from scratch, in words."""
     if search.steps_per_generation is not None:
         return f"{search.legs * search.steps_per_generation:,} steps"
     epochs = search.legs * search.leg_epochs(0)
@@ -215,7 +215,7 @@ def _life(search: Search) -> str:
 
 
 def _averages(search: Search) -> str:
-    """What is made of averages of parameters, in words; empty if nothing is."""
+    """Return how averages of parameters are used, in words; empty if they are not."""
     found = []
     if (half_life := search.half_life) is not None:
         found.append(f"members are judged by them, half-life {half_life:g} epoch{'s' * (half_life != 1)}")
@@ -227,7 +227,7 @@ def _averages(search: Search) -> str:
 
 
 def _at_once(config: RunConfig, facts: Mapping[str, Any]) -> str:
-    """How many members a worker trains at once, if that is not 1."""
+    """Return how many members a worker trains at once, in words; empty for 1."""
     members = config.cluster.members_per_device
     if config.cluster.has_to_be_measured and "members" in facts:
         return str(facts["members"]["said"])
@@ -237,7 +237,7 @@ def _at_once(config: RunConfig, facts: Mapping[str, Any]) -> str:
 
 
 def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a config would do, as labels and values; `facts` are what a worker found out of its workload."""
+    """Return what a config would do, as labels and values; `facts` are what a worker reported."""
     search = config.complete().search
     members = "1 member" if search.population == 1 else f"{search.population} members"
     scratch = "each trained from scratch"
@@ -279,7 +279,7 @@ def plan(config: RunConfig, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _grouped(label: str, reasons: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return a row for each reason, with the names that it holds for; the first has the label."""
+    """Return a row per reason with the names to which it applies; the first row has the label."""
     names = {why: [name for name, one in reasons.items() if one == why] for why in reasons.values()}
     lines = [f"{', '.join(those)}: {why}" for why, those in names.items()]
     return [(label if not at else "", line) for at, line in enumerate(lines)]

@@ -1,10 +1,10 @@
-"""The errors that a person is meant to read. Anything else that escapes is a fault of evodevo's."""
+"""Define the errors that users are meant to read; any other exception is a bug in evodevo."""
 
 
 class UsageError(Exception):
-    """Bad input: one message that names what is wrong and what would be right. Exit status 2.
+    """Raised for bad input; the message says what is wrong and what would be valid. Exit status 2.
 
-    `shell` is the same for somebody at the command line, where the advice differs.
+    `shell` is the message for the command line, if its advice differs from that for Python.
     """
 
     def __init__(self, message: str, shell: str | None = None) -> None:
@@ -13,11 +13,11 @@ class UsageError(Exception):
 
 
 class RunFailed(Exception):
-    """A run could not go on; the message gives the reason. Exit status 1."""
+    """Raised when a run cannot continue; the message gives the reason. Exit status 1."""
 
 
 class Unfit(Exception):
-    """Raised by a task on a worker that must take no part in the task's run; the message gives the reason.
+    """Raised by a task on a worker that must not work for the task's run; the message gives the reason.
 
-    The worker gets no more work from that run as long as it is connected, and no attempt is charged.
+    The worker gets no more work from that run while it stays connected, and no attempt is charged.
     """

@@ -1,8 +1,8 @@
-"""A user's own modules as their files are now: what was edited since it was imported is imported again.
+"""Import a user's modules again after their files were edited.
 
-A module is known by the digest of its file. If that of a module changed, or of one that it imports, all
-of them are forgotten, and the next import reads the files. What has been made of the old
-ones (a workload that is at work, a strategy) stays as it is.
+A module is compared by the digest of its file. If it or a module that it imports has changed, all of them are
+removed from `sys.modules`, so the next import reads the files. Existing objects of the old modules (a running
+workload, a strategy) stay as they are.
 """
 
 import ast
@@ -24,14 +24,14 @@ OURS = ("evodevo", "workers")
 IMPORT_PATH = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_][\w.]*\Z")
 
 _digests: dict[str, str] = {}
-"""Of the files of the modules that are loaded, as they were when they were imported."""
+"""Digests of the files of loaded modules, taken when they were imported."""
 
 
 def refresh(given: Any) -> bool:
     """Forget the modules of the import paths in `given`, and those they import, if one of them was edited.
 
-    `given`: data in which texts may be `module:name`. Returns whether there were any. Modules of installed
-    packages never are.
+    `given`: data in which texts may be `module:name`. Returns whether modules were forgotten. Those of
+    installed packages never are.
     """
     found = _family(_modules_in(given))
     if not any(map(_is_edited, found)):
@@ -39,14 +39,16 @@ def refresh(given: Any) -> bool:
     for name in found:
         file = sys.modules.pop(name).__file__ or ""
         _digests.pop(name, None)
-        with contextlib.suppress(OSError, NotImplementedError):  # it is told by whole seconds and a size
+        with contextlib.suppress(
+            OSError, NotImplementedError
+        ):  # Python compares it by whole seconds and size alone
             os.unlink(importlib.util.cache_from_source(file))
     importlib.invalidate_caches()
     return True
 
 
 def remember(given: Any) -> None:
-    """Keep the digests of those modules, which have just been imported."""
+    """Keep the digests of the modules of import paths that have just been imported."""
     for name in _family(_modules_in(given)):
         _digests.setdefault(name, _digest_of(name))
 
@@ -61,7 +63,7 @@ def _modules_in(given: Any) -> Iterator[str]:
 
 
 def _family(names: Iterable[str]) -> list[str]:
-    """These modules, and what they import, as far as they are loaded and a user's own."""
+    """Return the given modules and those that they import, if they are loaded and the user's own."""
     found: dict[str, None] = {}
     waiting = list(names)
     while waiting:
@@ -86,7 +88,7 @@ def _installed() -> tuple[str, ...]:
 
 
 def _imported_by(name: str) -> Iterator[str]:
-    """What a module imports, by its source: names of modules, and of things in them."""
+    """Yield the names of what a module's source imports: modules, and names in them that may be modules."""
     try:
         tree = ast.parse(_source_of(name))
     except (OSError, SyntaxError, ValueError):
@@ -102,7 +104,7 @@ def _imported_by(name: str) -> Iterator[str]:
 
 
 def _is_edited(name: str) -> bool:
-    """A module that was imported by others is compared with the time when this process began."""
+    """Return whether a module was edited; one without a digest is compared with this process's start time."""
     if name in _digests:
         return _digests[name] != _digest_of(name)
     try:

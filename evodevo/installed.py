@@ -1,6 +1,6 @@
-"""What other installed packages offer by name: their entry points. Nothing is imported to list them.
+"""Find strategies, workloads and trackers of other installed packages by their entry points.
 
-A package says in its pyproject.toml:
+Listing them imports nothing. A package declares one in its pyproject.toml:
 
     [project.entry-points."evodevo.strategies"]
     simulated_annealing = "annealing.strategy:Annealing"
@@ -12,16 +12,16 @@ TRACKERS = "evodevo.trackers"
 
 
 def names(group: str) -> list[str]:
-    """Return the names in a group, sorted."""
+    """Return the names of a group of entry points, sorted."""
     from importlib.metadata import entry_points  # takes 50 ms, and most names are evodevo's own
 
     return sorted(entry_points(group=group).names)
 
 
 def path_of(group: str, name: str) -> str | None:
-    """Return the import path, `module:Class`, of a name; None if no package offers it.
+    """Return the import path `module:Class` of a name; None if no package offers it.
 
-    Raises `ValueError` if two packages offer different classes by one name.
+    Raises `ValueError` if packages offer different classes under the same name.
     """
     from importlib.metadata import entry_points
 
@@ -31,7 +31,7 @@ def path_of(group: str, name: str) -> str | None:
     }
     if len(found) > 1:
         raise ValueError(
-            f"{name!r} is the name of {' and of '.join(f'{path} in {of}' for path, of in found.items())}: "
+            f"{name!r} is ambiguous: {' and '.join(f'{path} in {of}' for path, of in found.items())}; "
             "give the import path"
         )
     return next(iter(found), None)

@@ -1,4 +1,4 @@
-"""Interrupts of the command line, heeded also where the exception that they raise is lost."""
+"""Handle interrupts of the command line, even if their exception is lost."""
 
 import contextlib
 import signal
@@ -12,10 +12,10 @@ _interrupted = threading.Event()
 
 @contextlib.contextmanager
 def remembered_interrupts() -> Iterator[None]:
-    """Ctrl-C and SIGTERM raise `KeyboardInterrupt`, and are remembered too.
+    """Within the block, raise `KeyboardInterrupt` on Ctrl-C and SIGTERM, and remember them.
 
-    They may come while a callback of the interpreter's is at work (distributed has one in the garbage
-    collector), where what is raised is lost.
+    Exceptions are lost if a signal arrives during a callback of the interpreter; distributed has one in the
+    garbage collector.
     """
 
     def handle(number: int, frame: Any) -> None:
@@ -25,7 +25,7 @@ def remembered_interrupts() -> Iterator[None]:
     _interrupted.clear()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number, handler in before.items():
-        if handler in (signal.default_int_handler, signal.SIG_DFL):  # not where it is ignored, as under nohup
+        if handler in (signal.default_int_handler, signal.SIG_DFL):  # unless it is ignored, as under nohup
             signal.signal(number, handle)
     try:
         yield
@@ -35,7 +35,7 @@ def remembered_interrupts() -> Iterator[None]:
 
 
 def heeding_interrupts(rounds: Iterable[Each]) -> Iterator[Each]:
-    """The same, until there was an interrupt: then `KeyboardInterrupt`, if it was not raised already."""
+    """Yield from `rounds`; raise `KeyboardInterrupt` once an interrupt was remembered."""
     for each in rounds:
         if _interrupted.is_set():
             raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Finds modules of a user's that have the names of evodevo's own packages, before a worker does."""
+"""Detect a user's modules that hide evodevo's packages, before a worker imports them."""
 
 import importlib.machinery
 import importlib.util
@@ -8,13 +8,13 @@ from pathlib import Path
 from evodevo.errors import UsageError
 
 MARKS = {"evodevo": "cli.py", "workers": "preload.py"}
-"""Our packages, and a file by which each is recognized, also in another copy of this program."""
+"""Our packages, and for each a file that identifies it, also in another copy of this program."""
 
 
 def check_names() -> None:
-    """Raise `UsageError` if a file of the user's hides one of our packages from this process or its workers.
+    """Raise `UsageError` if a user's file hides one of our packages from this process or its workers.
 
-    Workers and their programs look in the current directory and in PYTHONPATH before anywhere else.
+    Workers and their programs search the current directory and PYTHONPATH first.
     """
     first = [os.getcwd(), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     for name in MARKS:
@@ -27,8 +27,8 @@ def check_names() -> None:
                 where = Path(spec.origin or next(iter(spec.submodule_search_locations or [name])))
                 where = where.parent if where.name == "__init__.py" else where
                 raise UsageError(
-                    f"{where} has the name of evodevo's own package {name!r} "
-                    f"({Path(__file__).parents[1] / name}) and hides it: rename it"
+                    f"{where} hides evodevo's package {name!r} of the same name "
+                    f"({Path(__file__).parents[1] / name}): rename it"
                 )
 
 

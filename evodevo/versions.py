@@ -1,4 +1,4 @@
-"""Which versions take part in a run. Client, scheduler and workers must agree."""
+"""Compare versions of packages; client, scheduler and workers must agree."""
 
 import functools
 import platform
@@ -10,7 +10,7 @@ TESTED = {"dask": ">=2026.8,<2026.9", "distributed": ">=2026.8,<2026.9"}
 
 
 def own_versions() -> dict[str, str]:
-    """The versions of this process that must be the same everywhere."""
+    """Return this process's versions of what must be the same everywhere."""
     return {
         "evodevo": _version("evodevo"),
         "python": ".".join(platform.python_version_tuple()[:2]),
@@ -20,7 +20,7 @@ def own_versions() -> dict[str, str]:
 
 
 def differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:
-    """`package here/there` for every package that both have in different versions."""
+    """Return `package ours/theirs` for each package whose versions differ; one that they lack is skipped."""
     return [
         f"{name} {ours[name]}/{theirs[name]}" for name in ours if theirs.get(name, ours[name]) != ours[name]
     ]

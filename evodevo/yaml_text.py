@@ -1,4 +1,4 @@
-"""YAML as evodevo reads and writes it: plain data, 1e-4 a number and 12:00:00 none, and no key twice."""
+"""Read and write YAML: plain data, with 1e-4 as a number, 12:00:00 as text, and duplicate keys refused."""
 
 import os
 import re
@@ -16,16 +16,16 @@ _MERGE = "tag:yaml.org,2002:merge"
 
 
 MOST_BYTES = 4 << 20
-"""Of a file; reading that much takes some ten seconds, and no config needs it."""
+"""Limit for a file, which takes about ten seconds to read; no config needs more."""
 MOST_VALUES = 200_000
-"""Of a text, when aliases (`*name`) and merges (`<<`) are written out: a few lines can stand for billions."""
+"""Limit for a text with aliases (`*name`) and merges (`<<`) expanded: a few lines can stand for billions."""
 LARGEST_INT = 10**308
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML 1.1, with the floats of YAML 1.2; 12:00:00 is text and not 43200.
+    """A loader for safe YAML 1.1 with the floats of YAML 1.2; 12:00:00 is text, not 43200.
 
-    Whatever goes wrong in making a value becomes a `ConstructorError` that says where.
+    Errors while a value is constructed become a `ConstructorError` with its position.
     """
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
@@ -33,19 +33,19 @@ class _Loader(yaml.SafeLoader):
             return super().construct_object(node, deep)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             text = repr(node.value[:40]) if isinstance(node.value, str) else "this"
-            why = f"{text} is no {node.tag.rpartition(':')[2]}"
+            why = f"{text} is not a valid {node.tag.rpartition(':')[2]}"
             raise yaml.constructor.ConstructorError(None, None, why, node.start_mark) from None
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what `_Loader` would take for a float, and writes a list twice rather than a reference to it."""
+    """A dumper that quotes text which `_Loader` would read as a float, and writes no references."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
 def read(path: Path, example: str) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises `UsageError` where there is none, naming an example of one."""
+    """Return the mapping in a YAML file. Raises `UsageError`, naming an example, if it has none."""
     return mapping(text_of(path), path, example)
 
 
@@ -60,15 +60,15 @@ def text_of(path: Path) -> str:
         raise UsageError(f"{path}: is not text: {why}") from None
     except OSError as why:
         raise UsageError(f"{path}: cannot be read: {why.strerror}") from None
-    except ValueError as why:  # of a name that no file can have
+    except ValueError as why:  # an invalid file name
         raise UsageError(f"{path}: cannot be read: {why}") from None
     if len(text) > MOST_BYTES:
-        raise UsageError(f"{path}: is larger than {MOST_BYTES >> 20} MiB, so it is no file of that kind")
+        raise UsageError(f"{path}: is larger than {MOST_BYTES >> 20} MiB; give a smaller file")
     return text
 
 
 def mapping(text: str, path: Path, example: str) -> dict[str, Any]:
-    """Return the mapping in the text of the file at `path`. Raises `UsageError`, naming an example of one."""
+    """Return the mapping in the text of a file. Raises `UsageError`, naming the file and an example."""
     try:
         data = load(text)
     except ValueError as why:
@@ -82,14 +82,14 @@ def mapping(text: str, path: Path, example: str) -> dict[str, Any]:
 
 
 def load(text: str) -> Any:
-    """The data in a YAML text. Raises `ValueError`, in one line that says where."""
+    """Return the data in a YAML text. Raises `ValueError` with one line that gives the position."""
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None
         if _written_out(node, {}) > MOST_VALUES:
-            raise ValueError(f"with its aliases written out it has more than {MOST_VALUES:,} values")
+            raise ValueError(f"it has more than {MOST_VALUES:,} values with its aliases expanded")
         return loader.construct_document(node)
     except yaml.MarkedYAMLError as why:
         mark = why.problem_mark or why.context_mark
@@ -102,16 +102,16 @@ def load(text: str) -> Any:
 
 
 def dump(data: Any, **style: Any) -> str:
-    """YAML text that `load` reads back the same, keys in their order."""
+    """Return a YAML text from which `load` returns the same data, with keys in their order."""
     text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, **style)
     return text
 
 
 def with_values(text: str, values: Mapping[str, Any]) -> str:
-    """Return `text`, a mapping of names to values, with these values in place of its own: comments stay.
+    """Return `text`, a mapping of names to values, with `values` instead of its own; comments stay.
 
-    Entries that `values` lacks are removed with their lines; names that `text` lacks follow at the end. Where
-    that does not give `values`, as with aliases or a mapping in braces, the result is `dump(values)`.
+    Entries that `values` lacks are removed with their lines, and new names are appended. If the result does
+    not load as `values`, as with aliases or a mapping in braces, return `dump(values)`.
     """
     try:
         made = _with_values(text, dict(values))
@@ -139,7 +139,7 @@ def _with_values(text: str, values: dict[str, Any]) -> str:
 
 
 def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many values there are below and at a node if none is shared; a node within itself counts as one."""
+    """Count the values at and below a node with aliases expanded; a node within itself counts once."""
     if isinstance(node, yaml.ScalarNode):
         return 1
     if id(node) not in known:
@@ -157,7 +157,7 @@ def _int_of_a_size(loader: _Loader, node: yaml.ScalarNode) -> int:
     value: int = loader.construct_yaml_int(node)
     if abs(value) > LARGEST_INT:
         raise yaml.constructor.ConstructorError(
-            None, None, "a whole number of more than 308 digits is no use", node.start_mark
+            None, None, "a whole number has more than 308 digits", node.start_mark
         )
     return value
 
@@ -170,7 +170,7 @@ def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode) -> dict[An
             raise yaml.constructor.ConstructorError(None, None, "a key should be text", key_node.start_mark)
         if key in seen:
             raise yaml.constructor.ConstructorError(
-                None, None, f"key {key!r} comes twice", key_node.start_mark
+                None, None, f"key {key!r} appears twice", key_node.start_mark
             )
         seen.add(key)
     return loader.construct_mapping(node, deep=True)

@@ -268,7 +268,7 @@ def test_check_warns_of_a_boolean_of_a_command_of_which_nobody_said_how_it_is_pa
     told = " ".join(out.split())
     for name in ("nesterov", "kept"):
         expected = (
-            f"warning: {name} is a boolean: of `--{name} false` argparse's type=bool makes True, and store_"
+            f"warning: {name} is a boolean, passed as `--{name} false`, which argparse reads as True with"
         )
         assert (expected in told) == (name in warned)
         assert (f"workload.flags: {{{name}: bare}} for store_true, negatable for" in told) == (name in warned)

@@ -92,10 +92,10 @@ def test_messages_list_what_other_packages_offer_and_say_why_it_cannot_be_had(pa
 
 def test_two_packages_with_one_name_are_both_named(package: str, tmp_path: Path) -> None:
     install(tmp_path, "another_one")
-    told = f"'annealing' is the name of .*{package}.* and of |'annealing' is the name of .*another_one"
+    told = f"'annealing' is ambiguous: (.*{package}.* and .*another_one|.*another_one.* and .*{package})"
     with pytest.raises(ValueError, match=told):
         find("annealing")
-    with pytest.raises(UsageError, match=r"workload.use: 'little' is the name of "):
+    with pytest.raises(UsageError, match=r"workload.use: 'little' is ambiguous: "):
         parse(small(USE_LITTLE))
 
 

@@ -44,8 +44,8 @@ def test_a_module_or_package_with_a_name_of_ours_is_refused_with_both_places(
     with pytest.raises(UsageError) as caught:
         check_names()
     assert str(caught.value) == (
-        f"{tmp_path / 'own' / file.removesuffix('/__init__.py')} has the name of evodevo's own package "
-        f"{name!r} ({REPOSITORY / name}) and hides it: rename it"
+        f"{tmp_path / 'own' / file.removesuffix('/__init__.py')} hides evodevo's package {name!r} of "
+        f"the same name ({REPOSITORY / name}): rename it"
     )
 
 
@@ -63,7 +63,7 @@ def test_data_in_a_directory_of_that_name_and_a_copy_of_ours_hide_nothing(
 def test_a_local_cluster_is_refused_before_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "workers.py")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=r"workers\.py has the name"), evodevo.local(1):
+    with pytest.raises(UsageError, match=r"workers\.py hides evodevo's package"), evodevo.local(1):
         pass
 
 

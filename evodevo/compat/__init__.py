@@ -1,1 +1,1 @@
-"""Scripts that were written for other libraries, run by evodevo."""
+"""Run scripts written for other libraries."""

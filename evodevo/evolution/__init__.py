@@ -1,1 +1,1 @@
-"""Who is born. Pure: no files, no network, no clock; every random stream is an argument."""
+"""Decide births. Pure: no files, network or clock; every random stream is an argument."""

@@ -1,4 +1,4 @@
-"""Two genomes become two complementary ones: what one child takes from a, the other takes from b."""
+"""Cross two genomes into two complementary ones: each locus that one takes from a, the other takes from b."""
 
 from typing import Literal
 
@@ -14,9 +14,9 @@ def complementary(
 ) -> tuple[dict[str, Value], dict[str, Value]]:
     """Cross `a` and `b` (same loci, same order); an event happens at each locus with probability `rate`.
 
-    single_locus: an event swaps that locus alone (Vose et al. 2019).
-    switch_following: an event switches the source of that locus and of all that follow (their section
-    6.1), so loci that stand together in the config tend to stay together.
+    single_locus: an event swaps only that locus (Vose et al. 2019).
+    switch_following: an event switches the source of that locus and of all that follow (their section 6.1),
+    so adjacent loci of the config tend to stay together.
     """
     events = rng.random(len(a)) < rate
     swapped = events if kind == "single_locus" else np.logical_xor.accumulate(events)

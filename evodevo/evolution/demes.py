@@ -1,4 +1,4 @@
-"""Demes: sub-populations on a grid that evolve by themselves and exchange their best members. Pure.
+"""Arrange demes: sub-populations on a grid that evolve separately and exchange their best members. Pure.
 
 The stepping-stone model of parallel evolutionary algorithms (Cantú-Paz 1998, "A survey of parallel genetic
 algorithms"), which Vose et al. 2019 (arXiv 1901.03900) name as future work.
@@ -13,7 +13,7 @@ from evodevo.evolution.fitness import Foms, Mode, best_first, is_usable
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """The member of slot `source` is copied to another deme, in place of the member of slot `place`."""
+    """A copy of the member in slot `source` that replaces the member in slot `place` of another deme."""
 
     source: int
     place: int
@@ -23,9 +23,9 @@ class Migration:
 class Layout:
     """A grid of demes, numbered from 0 row by row; deme d has the slots d * size to (d + 1) * size - 1.
 
-    `size`: members of a deme. `every`: generations from one migration to the next. `migrants`: members that
-    each deme sends to each of its neighbours; 0 for demes that never meet. `wrap`: whether opposite edges of
-    the grid are neighbours. `select_every`: for each deme, generations from one selection to the next.
+    `size`: members per deme. `every`: generations between migrations. `migrants`: members that each deme
+    sends to each neighbour; 0 for isolated demes. `wrap`: whether opposite edges of the grid are neighbours.
+    `select_every`: for each deme, generations between selections.
     """
 
     sides: tuple[int, ...]
@@ -37,7 +37,7 @@ class Layout:
 
     @property
     def count(self) -> int:
-        """How many demes there are."""
+        """Number of demes."""
         return math.prod(self.sides)
 
     def deme_of(self, slot: int) -> int:
@@ -47,7 +47,7 @@ class Layout:
         return range(deme * self.size, (deme + 1) * self.size)
 
     def neighbours(self, deme: int) -> list[int]:
-        """Return the von Neumann neighbourhood, ascending: one step along one side of the grid."""
+        """Return the von Neumann neighbourhood, ascending: demes one step away along one side of the grid."""
         found, stride = set(), self.count
         for side in self.sides:
             stride //= side
@@ -58,20 +58,21 @@ class Layout:
         return sorted(found - {deme})
 
     def migrates(self, generation: int) -> bool:
-        """Whether migrants of the generation before are among the parents of that one."""
+        """Return whether the parents of a generation include migrants of the one before."""
         return generation > 0 and self.migrants > 0 and generation % self.every == 0
 
     def selects(self, deme: int, generation: int) -> bool:
-        """Whether the deme's strategy decides who is born; otherwise each member goes on as it is."""
+        """Return whether the deme's strategy decides the births; otherwise each member continues
+        unchanged."""
         return generation % self.select_every[deme] == 0
 
     def arrivals(
         self, deme: int, foms_of: Callable[[int], Sequence[float | None] | Foms], mode: Mode
     ) -> list[Migration]:
-        """Return who comes to a deme, neighbour by neighbour, the best of each first, for whose places.
+        """Return the migrations into a deme: per neighbour its best members with a fom, best first.
 
-        `foms_of`: the foms of a deme's members, by slot. They take the places of the worst, the worst first.
-        Nobody comes who has no fom.
+        They replace the deme's worst members, starting with the worst. `foms_of` returns the foms of a deme's
+        members, by slot.
         """
         come: list[int] = []
         for other in self.neighbours(deme):

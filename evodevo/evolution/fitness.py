@@ -1,4 +1,4 @@
-"""Figures of merit become relative fitness. Decided here and nowhere else: NaN, failure, ties."""
+"""Turn figures of merit into relative fitness; only here are NaN, failures and ties decided."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ DEFAULT_SIGMA = 5.0
 
 
 def is_usable(fom: float | None) -> TypeGuard[float]:
-    """Whether a figure of merit can be compared at all: no failure, no NaN, no infinity."""
+    """Return whether a figure of merit can be compared: it is not None, NaN or infinite."""
     return fom is not None and math.isfinite(fom)
 
 
@@ -33,16 +33,16 @@ def relative_fitness(
     sigma: float = DEFAULT_SIGMA,
     shape: Shape = "linear",
 ) -> NDArray[np.float64]:
-    """Map the foms of one generation to fitness in (0, 1]; 0 for what is not usable.
+    """Return the fitness, in (0, 1], of the foms of one generation; unusable foms have 0.
 
-    With x = (fom - best) / (worst - best), best and worst over the usable foms, it is `exp(-sigma * x^2)` if
-    `shape` is squared, which is the rule of Vose et al. 2019 (arXiv 1901.03900), and `exp(-sigma * x)` if it
-    is linear. For a fom that is maximised it is the mirror image. If all usable foms are equal, all have 1.
+    With x = (fom - best) / (worst - best), where best and worst are over usable foms, the fitness is
+    `exp(-sigma * x^2)` if `shape` is squared, the rule of Vose et al. 2019 (arXiv 1901.03900), and
+    `exp(-sigma * x)` if it is linear. If all usable foms are equal, all have 1.
     """
     known = as_foms(foms)
     usable = np.isfinite(known)
     fitness = usable.astype(np.float64)
-    halves = known[usable] / 2  # keep the span finite where the foms lie further apart than the largest float
+    halves = known[usable] / 2  # the span of foms may exceed the largest float
     if halves.size:
         best, worst = (halves.min(), halves.max()) if mode == "min" else (halves.max(), halves.min())
         if worst != best:
@@ -52,16 +52,16 @@ def relative_fitness(
 
 
 def badness(foms: Sequence[float | None] | Foms, mode: Mode) -> Foms:
-    """Return numbers that are the smaller, the better the fom; infinity for what is not usable."""
+    """Return numbers to minimise: smaller for better foms, infinity for unusable ones."""
     known = as_foms(foms)
     return np.where(np.isfinite(known), known if mode == "min" else -known, math.inf)
 
 
 def best_first(foms: Sequence[float | None] | Foms, mode: Mode) -> list[int]:
-    """Positions from the best fom to the worst; ties keep their order, what is not usable comes last."""
+    """Return positions from the best fom to the worst; ties keep their order, unusable foms come last."""
     return [int(at) for at in np.argsort(badness(foms, mode), kind="stable")]
 
 
 def is_better(fom: float, than: float, mode: Mode) -> bool:
-    """Whether a usable fom is better than another; equal ones are not."""
+    """Return whether a usable fom is strictly better than another."""
     return fom < than if mode == "min" else fom > than

@@ -1,7 +1,7 @@
-"""A hyp.yaml of YOLOv5's: the hyperparameters of a detector's training by their known names, as loci.
+"""Turn the hyperparameters of a YOLOv5 hyp.yaml into loci.
 
-Names, gains and bounds of `YOLOV5` are those of its evolution, and `DEFAULTS` are the values of its guide;
-`BEYOND` has more of the kind, which the detector in `workers` knows. The text of the file is read elsewhere.
+`YOLOV5` has the names, gains and bounds of YOLOv5's evolution, and `DEFAULTS` the values of its guide;
+`BEYOND` has further hyperparameters of the detector in `workers`. The file itself is read elsewhere.
 """
 
 import sys
@@ -11,10 +11,7 @@ from typing import Any, NamedTuple
 
 
 class Evolves(NamedTuple):
-    """How one hyperparameter evolves.
-
-    gain: of its mutations, 0 where it stays what it is. low, high: what it is kept within.
-    """
+    """The gain of a hyperparameter's mutations, 0 if it is fixed, and its bounds."""
 
     gain: float
     low: float
@@ -101,31 +98,31 @@ DEFAULTS: dict[str, float] = {
     "mixup": 0.0,
     "copy_paste": 0.0,
 }
-"""Values of names that a file lacks: those of the guide's file, `configs/hyp.scratch-low.yaml`, in its order.
-`anchors` is a comment there, and so is off."""
+"""Values of names that a file lacks, from `hyp.scratch-low.yaml` of YOLOv5's guide, in its order. There
+`anchors` is commented out, so it has none."""
 OFF_AT_ZERO = {"anchors", "restart_epochs", "restart_steps", "restart_min"}
 """Zero disables these hyperparameters, so evolution cannot start from it."""
 
 WIDE = 100
-"""Bounds further apart than by this factor are of a logarithmic scale."""
+"""Ratio of bounds from which a scale is logarithmic."""
 
 
 def loci_of(
     values: Mapping[str, Any], chosen: Mapping[str, Any] | None = None
 ) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
-    """Return what a config has as `search.loci`, and the gain of each locus: `values` first, then the rest.
+    """Return the loci for a config's `search.loci`, those of `values` first, and the gain of each.
 
-    A name of `DEFAULTS` that `values` lack has its value there. `chosen`: gains that go before the table's;
-    what is not a number among them is left for others to refuse. A gain of 0 makes a fixed locus, and so does
-    a zero that switches something off. The value is `initial` as it is: if it is outside the bounds, they are
-    widened to hold it.
-    Raises `ValueError` with everything that is wrong, one line for each: unknown names, and values that are
-    not finite numbers of 0 or more.
+    Names that `values` lacks have their value of `DEFAULTS`. `chosen`: gains that override the table's; those
+    that are not numbers are left for validation. A gain of 0 gives a fixed locus, and so does a zero that
+    disables something. Values become `initial`; bounds are widened if they do not contain it.
+
+    Raises `ValueError` with one line per problem: unknown names, and values that are not finite numbers of 0
+    or more.
     """
     unknown = [str(name) for name in values if name not in KNOWN]
     near = {name: get_close_matches(name, KNOWN, n=1) for name in unknown}
     problems = [
-        f"{name}: is no hyperparameter of a hyp.yaml" + (f"; did you mean {like[0]}?" if like else "")
+        f"{name}: is not a hyperparameter of a hyp.yaml" + (f"; did you mean {like[0]}?" if like else "")
         for name, like in near.items()
     ]
     problems += [
@@ -152,6 +149,6 @@ def _locus(name: str, value: float, gain: float) -> dict[str, Any]:
 
 
 def _is_finite(value: Any) -> bool:
-    """Whether it is a number that a float can hold."""
+    """Return whether a value is a number within the range of floats."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and abs(value) <= sys.float_info.max

@@ -1,4 +1,4 @@
-"""How a value changes. Bounds and types are the locus' own business (`step` in space.py)."""
+"""Mutate genomes; bounds and types are handled by the loci (`step` in space.py)."""
 
 import math
 from typing import Literal
@@ -9,16 +9,16 @@ from evodevo.evolution.space import Genome, Space, StepLocus, Value
 
 Kind = Literal["four_way", "log_normal", "self_adaptive"]
 STEP = "mutation_step"
-"""The gene of `self_adaptive`."""
+"""Name of the gene of `self_adaptive`."""
 SMALLEST_STEP, LARGEST_STEP = 0.01, 2.0
 
 FOUR_WAYS = ((-0.01, 0.0), (0.0, 0.01), (0.10, 0.20), (-0.20, -0.10))
 
 
 def four_way(space: Space, genome: Genome, rate: float, rng: np.random.Generator) -> dict[str, Value]:
-    """Mutate each locus with probability `rate`, in one of four ways, each as likely as the others.
+    """Mutate each locus with probability `rate`, in one of four equally likely ways.
 
-    Down 0-1 %, up 0-1 %, up 10-20 % or down 10-20 % of the value (Vose et al. 2019).
+    These are down 0-1 %, up 0-1 %, up 10-20 % and down 10-20 % of the value (Vose et al. 2019).
     """
     mutated = dict(genome)
     for name, locus in space.loci.items():
@@ -31,10 +31,10 @@ def four_way(space: Space, genome: Genome, rate: float, rng: np.random.Generator
 def log_normal(
     space: Space, genome: Genome, rate: float, step: float, rng: np.random.Generator
 ) -> dict[str, Value]:
-    """Mutate each locus with probability `rate`: its value times exp(step * N(0, 1)).
+    """Mutate each locus with probability `rate`: multiply its value by exp(step * N(0, 1)).
 
-    Up and down by the same ratio are equally likely; two of three changes are within a factor of exp(step).
-    For what is no real number see `drift` of the loci in space.py.
+    Changes up and down by the same ratio are equally likely; two in three are within a factor of exp(step).
+    For loci that are not real numbers, see their `drift` in space.py.
     """
     mutated = dict(genome)
     for name, locus in space.loci.items():
@@ -44,7 +44,7 @@ def log_normal(
 
 
 def self_adaptive(space: Space, genome: Genome, rate: float, rng: np.random.Generator) -> dict[str, Value]:
-    """Mutate the genome's own step, always, and then each other locus by `log_normal` with that step.
+    """Mutate the genome's own step, and then each other locus by `log_normal` with the new step.
 
     step' = step * exp(N(0, 1) / sqrt(n)) for n evolving loci: a step that finds good children is inherited
     with them (Beyer and Schwefel 2002, "Evolution strategies", section 4.2.1).
@@ -58,14 +58,14 @@ def self_adaptive(space: Space, genome: Genome, rate: float, rng: np.random.Gene
 
 
 def step_locus(initial: float) -> StepLocus:
-    """The locus of `self_adaptive`'s own step."""
+    """Return the locus of the step of `self_adaptive`."""
     return StepLocus(low=SMALLEST_STEP, high=LARGEST_STEP, initial=initial)
 
 
 def explore(
     space: Space, genome: Genome, resample_probability: float, rng: np.random.Generator
 ) -> dict[str, Value]:
-    """Perturb every locus by 0.8 or 1.2, or draw it anew (Jaderberg et al. 2017, arXiv 1711.09846)."""
+    """Multiply every locus by 0.8 or 1.2, or resample it (Jaderberg et al. 2017, arXiv 1711.09846)."""
     explored = {}
     for name, locus in space.loci.items():
         factor = (0.8, 1.2)[int(rng.integers(2))]
@@ -79,9 +79,9 @@ def explore(
 def redrawn(
     space: Space, genome: Genome, rate: float, gene_rate: float | None, rng: np.random.Generator
 ) -> dict[str, Value]:
-    """Mutate a genome with probability `rate`: each evolving gene is then drawn anew with `gene_rate`.
+    """Mutate a genome with probability `rate`: resample each evolving gene with probability `gene_rate`.
 
-    gene_rate: 1 / number of evolving genes if not given (Nielsen 2019, NaturalSelection).
+    gene_rate: by default 1 / number of evolving genes (Nielsen 2019, NaturalSelection).
     """
     genes = [name for name, locus in space.loci.items() if locus.evolves]
     if not genes or rng.random() >= rate:

@@ -1,4 +1,4 @@
-"""Several genomes in one member: what they come to together."""
+"""Combine the genomes of a member that has several."""
 
 import math
 from collections import Counter
@@ -8,9 +8,9 @@ from evodevo.evolution.space import FloatLocus, Genome, IntLocus, Space, Value, 
 
 
 def combined(space: Space, genomes: Sequence[Genome]) -> dict[str, Value]:
-    """Return the mean of numbers, on the scale of their locus, and of all else what most genomes have.
+    """Return the mean of numbers, on the scale of their locus, and the majority of other values.
 
-    Of values that equally many have it is the one that comes first; a mean of whole numbers is rounded.
+    Of equally frequent values the first one wins; a mean of whole numbers is rounded.
     """
     found: dict[str, Value] = {}
     for name, locus in space.loci.items():
@@ -26,7 +26,7 @@ def combined(space: Space, genomes: Sequence[Genome]) -> dict[str, Value]:
 
 
 def _mean(values: Sequence[float], on_logarithms: bool) -> float:
-    """The arithmetic mean, or the geometric one; rounding does not take it past the values themselves."""
+    """Return the arithmetic or geometric mean, clipped to the range of the values against rounding."""
     if on_logarithms:
         mean = math.exp(math.fsum(map(math.log, values)) / len(values))
     else:

@@ -1,4 +1,4 @@
-"""The members among whom parents are chosen, with their relative fitness among each other."""
+"""Represent members and the populations from which parents are chosen."""
 
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from evodevo.evolution.space import Genome
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One of several networks of a member, and the parent that it is from; None for a fresh start.
+    """One of several networks of a member, and the parent of its parameters; None for new parameters.
 
-    `genome` and `training_seed` are None except where they are not the member's (replay).
+    `genome` and `training_seed` are None unless they differ from the member's (replay).
     """
 
     parent: str | None
@@ -26,11 +26,10 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """A genome and where it comes from; the parents are member ids, None for a founder.
+    """A genome and its origin; parents are ids of members, or None for a founder.
 
-    `training_seed` is None except for a strategy that must train with a seed of the past (replay).
-    `networks` are those of a child with `search.ploidy` above 1; the engine draws them where a strategy does
-    not.
+    `training_seed` is None unless a strategy prescribes the seed of the training (replay). `networks` are
+    those of a child with `search.ploidy` above 1; the engine draws them if the strategy does not.
     """
 
     genome: Genome
@@ -42,13 +41,13 @@ class Birth:
 
     @property
     def first_parent(self) -> str | None:
-        """The member whose parameters it has; of several networks those of the first."""
+        """The member whose parameters it inherits; with several networks, that of the first."""
         return self.networks[0].parent if self.networks else self.parent_params
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A birth, its place in the population, and the fom that came of it (None: it failed)."""
+    """A birth, its place in the population, and its fom (None: it failed)."""
 
     id: str
     generation: int
@@ -60,8 +59,8 @@ class Member:
 class Window(Sequence[Member]):
     """The last `size` members that were appended, oldest first.
 
-    What a population needs of them is updated with each one, so that a birth among 10,000 members costs
-    little more than one among 100.
+    Their foms and ids are updated with each member, so that a birth among 10,000 members costs little more
+    than one among 100.
     """
 
     def __init__(self, size: int, members: Iterable[Member] = ()) -> None:
@@ -74,7 +73,7 @@ class Window(Sequence[Member]):
             self.append(member)
 
     def append(self, member: Member) -> None:
-        """Add a member; the oldest one leaves if there are more than `size`."""
+        """Append a member; drop the oldest one if there are more than `size`."""
         if len(self._members) == self.size:
             self._ids.remove(self._members[0].id)
             del self._members[0]  # moves 8 bytes per member
@@ -88,7 +87,7 @@ class Window(Sequence[Member]):
 
     @property
     def foms(self) -> Foms:
-        """float64 (members,): NaN for a member that failed."""
+        """float64 (members,), NaN for a member that failed; a view, so do not write to it."""
         return self._foms[self._end - len(self._members) : self._end]
 
     @property
@@ -107,18 +106,18 @@ class Window(Sequence[Member]):
 
 
 class Population:
-    """Evaluated members; each figure about them is computed when it is first asked for."""
+    """Evaluated members, with their ranking and fitness, computed on first use."""
 
     def __init__(
         self, members: Sequence[Member], mode: Mode, fitness: Callable[[Foms], Sequence[float] | Foms]
     ) -> None:
-        """`fitness` maps foms to fitness; a `Window` among whose members it is must not change meanwhile."""
+        """`fitness` maps foms to fitness. If `members` is a `Window`, it must not change meanwhile."""
         self.members = members if isinstance(members, Window) else Window(len(members), members)
         self._mode = mode
         self._fitness = fitness
 
     def survives(self, position: int) -> bool:
-        """Whether that member has a fom, so that a child can inherit from it."""
+        """Return whether the member at a position has a fom, so that a child can inherit from it."""
         return is_usable(self.members[position].fom)
 
     @property
@@ -127,29 +126,29 @@ class Population:
 
     @cached_property
     def survivors(self) -> int:
-        """How many have a fom: the first so many of the ranking."""
+        """Number of members with a fom; they come first in the ranking."""
         return int(np.isfinite(self.members.foms).sum())
 
     @cached_property
     def failed(self) -> Set[str]:
-        """The ids of those without a fom, from whom nobody can inherit."""
+        """Ids of the members without a fom, from which no child can inherit."""
         if self.survivors == len(self.members):
             return frozenset()
         return {self.members[int(at)].id for at in np.flatnonzero(~np.isfinite(self.members.foms))}
 
     def rank(self, position: int) -> int:
-        """Return 0 for the best member; of equals the first is the better."""
+        """Return the rank of the member at a position, 0 for the best; of equals the first ranks higher."""
         own = self._badness[position]
         return int((self._badness < own).sum() + (self._badness[:position] == own).sum())
 
     @cached_property
     def ranking(self) -> Sequence[int]:
-        """Positions, best first."""
+        """Positions of the members, best first."""
         return best_first(self.members.foms, self._mode)
 
     @cached_property
     def wheel(self) -> RouletteWheel:
-        """Draws members with probability proportional to fitness."""
+        """A wheel that draws positions with probability proportional to fitness."""
         return RouletteWheel(self._fitness(self.members.foms))
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Who becomes a parent."""
+"""Select parents."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 class RouletteWheel:
     """Fitness-proportional selection; each draw costs O(log n).
 
-    The draws are those of `Generator.choice` with probabilities `fitness / sum(fitness)`.
+    Draws equal those of `Generator.choice` with probabilities `fitness / sum(fitness)`.
     """
 
     def __init__(self, fitness: Sequence[float] | NDArray[np.float64]) -> None:
-        """Raise `ValueError` if every fitness is 0: nobody is left to be a parent."""
+        """Raise `ValueError` if every fitness is 0, as no parent is left."""
         shares = np.asarray(fitness, dtype=np.float64)
-        total = shares.cumsum()[-1] if shares.size else 0.0  # added up one by one, as by Python's sum
+        total = shares.cumsum()[-1] if shares.size else 0.0  # added one by one, like Python's sum
         if not total > 0:
             raise ValueError("no member of the generation has a fitness above 0")
         self._cdf = (shares / total).cumsum()

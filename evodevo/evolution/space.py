@@ -1,7 +1,7 @@
-"""The search space: the loci, the genomes they make, and what keeps every value legal.
+"""Define the search space: loci with their bounds and mutations, and the genomes over them.
 
-A genome holds a value for every locus, also for one whose condition does not hold: such a value is
-carried along, recombined and mutated unseen. `Space.express` gives the hyperparameters that count.
+A genome has a value for every locus, even if its condition does not hold: such values are inherited,
+recombined and mutated without effect. `Space.express` returns the hyperparameters that count.
 """
 
 import json
@@ -28,42 +28,42 @@ _Number = Annotated[float, Strict(), AllowInfNan(False)]
 Value = TypeAliasType(
     "Value", "StrictBool | StrictInt | _Number | StrictStr | Annotated[list[Value], Strict()] | None"
 )
-"""Of a locus. It is strict by itself: as a type that contains itself it has no part in a model's settings."""
+"""Value of a locus. Strict by itself, as the settings of a model do not apply to a recursive type."""
 Genome = Mapping[str, Value]
 
 
 def same(one: Value, other: Value) -> bool:
-    """Equal in type and value: 1, 1.0 and True are three values, also within lists."""
+    """Return whether values are equal in type and value: 1, 1.0 and True differ, also within lists."""
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(same, one, other))
     return type(one) is type(other) and one == other
 
 
 def text_of(value: Value) -> str:
-    """A value as text for people: a list as JSON, all else as `str` makes it."""
+    """Return a value as text for people: a list as JSON, anything else by `str`."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else str(value)
 
 
 class _Locus(BaseModel):
-    """What every locus has; `when` names the values of other loci under which this one counts.
+    """Base of all loci; `when` has the values of other loci for which this one counts.
 
-    A list there is of values that do, unless the locus can be that list itself.
+    A list in `when` gives alternatives, unless it is itself a value of that locus.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
     evolves: ClassVar[bool] = True
     expressed: ClassVar[bool] = True
-    """Whether the workload is given it; a gene that steers evolution itself is not."""
+    """Whether the workload gets its value; genes that control evolution itself are not expressed."""
     when: dict[str, Value] = Field(default_factory=dict)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the values, where they are counted and not measured; `index` says which one is whose."""
+        """Names of the values of a categorical locus, in the order of `index`; empty for numbers."""
         return ()
 
 
 class FloatLocus(_Locus):
-    """A real number in [low, high], laid out linearly or logarithmically."""
+    """A real number in [low, high], on a linear or logarithmic scale."""
 
     type: Literal["float"]
     low: float
@@ -83,14 +83,15 @@ class FloatLocus(_Locus):
         return self.from_unit(rng.random())
 
     def near(self, value: float, spread: float, rng: np.random.Generator) -> float:
-        """A value around `value`; `spread` is a standard deviation, as a part of the locus' whole range."""
+        """Return a value near `value`; `spread` is a standard deviation, as a fraction of the locus'
+        range."""
         return self.from_unit(_reflect(self.to_unit(value) + spread * rng.standard_normal()))
 
     def step(self, value: float, factor: float, rng: np.random.Generator) -> float:
-        """`value` changed by |factor - 1| of itself, up or down, held at the bounds; from one it turns back.
+        """Return `value` raised by `factor - 1` of its size, clipped to the bounds; at a bound, step back.
 
-        On a linear scale it is by that part of a quarter of the range at the least: near zero, steps that
-        are a part of the value would lead nowhere.
+        On a linear scale the size is at least a quarter of the range: near zero, steps in proportion to the
+        value would lead nowhere.
         """
         size = abs(value) if self.scale == "log" else max(abs(value), (self.high - self.low) / 4)
         change = (factor - 1.0) * size
@@ -98,16 +99,16 @@ class FloatLocus(_Locus):
         return target if target != value else self._clip(value - change)
 
     def drift(self, value: float, deviation: float, rng: np.random.Generator) -> float:
-        """`step` by a factor of exp(deviation * N(0, 1))."""
+        """Return `step` with a factor of exp(deviation * N(0, 1))."""
         return self.step(value, math.exp(deviation * rng.standard_normal()), rng)
 
     def to_unit(self, value: float) -> float:
-        """The place of `value` between the bounds, in [0, 1], on this locus' scale."""
+        """Return the position of `value` between the bounds, in [0, 1], on this locus' scale."""
         low, high, at = (self._on_scale(v) for v in (self.low, self.high, value))
         return (at - low) / (high - low)
 
     def from_unit(self, place: float) -> float:
-        """The value at `place` in [0, 1]; the inverse of `to_unit` up to rounding."""
+        """Return the value at `place` in [0, 1]; the inverse of `to_unit` up to rounding."""
         low, high = self._on_scale(self.low), self._on_scale(self.high)
         at = low + place * (high - low)
         return self._clip(math.exp(at) if self.scale == "log" else at)
@@ -120,7 +121,7 @@ class FloatLocus(_Locus):
 
 
 class StepLocus(FloatLocus):
-    """The size of a member's own mutations: a gene like the others, but not for the workload."""
+    """The size of a member's own mutations: a gene that is not passed to the workload."""
 
     type: Literal["float"] = "float"
     scale: Literal["linear", "log"] = "log"
@@ -153,18 +154,18 @@ class IntLocus(_Locus):
         return self._clip(round(self._continuous().near(float(value), spread, rng)))
 
     def step(self, value: int, factor: float, rng: np.random.Generator) -> int:
-        """`value` changed by |factor - 1| of itself, by one at the least; at a bound it turns back."""
+        """Return `value` raised by `factor - 1` of its size, by at least 1; at a bound, step back."""
         direction = 1 if factor >= 1.0 else -1
         target = round(value + (factor - 1.0) * abs(value))
         target = self._clip(target if target != value else value + direction)
         return target if target != value else self._clip(value - direction)
 
     def drift(self, value: int, deviation: float, rng: np.random.Generator) -> int:
-        """As a real number drifts, and rounded: it may stay."""
+        """Return `drift` of a real number, rounded; it may equal `value`."""
         return self._clip(round(self._continuous().drift(float(value), deviation, rng)))
 
     def _continuous(self) -> FloatLocus:
-        """The real numbers that round to this locus' values: every value has the same room."""
+        """Return the locus of the real numbers that round to this one's values, an interval of 1 for each."""
         return FloatLocus(type="float", low=self.low - 0.5, high=self.high + 0.5, scale=self.scale)
 
     def _clip(self, value: int) -> int:
@@ -172,7 +173,7 @@ class IntLocus(_Locus):
 
 
 class ChoiceLocus(_Locus):
-    """One of some values without an order."""
+    """One of several values without an order."""
 
     type: Literal["choice"]
     choices: list[Value]
@@ -180,7 +181,7 @@ class ChoiceLocus(_Locus):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """As `text_of` makes them; with quotes, where that makes two of them alike."""
+        """The choices by `text_of`, or by `repr` if two have the same text."""
         texts = [text_of(choice) for choice in self.choices]
         return tuple(
             repr(choice) if texts.count(text) > 1 else text
@@ -196,7 +197,7 @@ class ChoiceLocus(_Locus):
             raise ValueError(f"choices {self.choices} leave nothing to choose; give two or more")
         for i, choice in enumerate(self.choices):
             if any(same(choice, other) for other in self.choices[:i]):
-                raise ValueError(f"choices {self.choices} name {choice!r} twice")
+                raise ValueError(f"choices {self.choices} have {choice!r} twice; remove one")
         if self.initial is not None and not self.contains(self.initial):
             raise ValueError(f"initial {self.initial!r} is not one of the choices {self.choices}")
         return self
@@ -208,16 +209,16 @@ class ChoiceLocus(_Locus):
         return self.choices[int(rng.integers(len(self.choices)))]
 
     def near(self, value: Value, spread: float, rng: np.random.Generator) -> Value:
-        """The value itself, or, as choices have no neighbourhood, any choice: each half of the time."""
+        """Return `value` or a random choice, with equal probability, as choices have no neighbourhood."""
         return value if rng.random() < 0.5 else self.sample(rng)
 
     def step(self, value: Value, factor: float, rng: np.random.Generator) -> Value:
-        """Another choice, each with the same probability."""
+        """Return one of the other choices, with equal probability."""
         others = [choice for choice in self.choices if not same(choice, value)]
         return others[int(rng.integers(len(others)))]
 
     def drift(self, value: Value, deviation: float, rng: np.random.Generator) -> Value:
-        """`step`, with a probability of `deviation`: there are no small steps, so there are few."""
+        """Return `step` with probability `deviation`: steps are rare, as none is small."""
         return self.step(value, 1.0, rng) if rng.random() < deviation else value
 
 
@@ -241,19 +242,19 @@ class BoolLocus(_Locus):
         return bool(rng.random() < 0.5)
 
     def near(self, value: bool, spread: float, rng: np.random.Generator) -> bool:
-        """The value itself, or either: each half of the time."""
+        """Return `value` or a random one, with equal probability."""
         return value if rng.random() < 0.5 else self.sample(rng)
 
     def step(self, value: bool, factor: float, rng: np.random.Generator) -> bool:
         return not value
 
     def drift(self, value: bool, deviation: float, rng: np.random.Generator) -> bool:
-        """The other, with a probability of `deviation`."""
+        """Return the other value with probability `deviation`."""
         return not value if rng.random() < deviation else value
 
 
 class FixedLocus(_Locus):
-    """A constant that is passed to the workload with the rest and never changes."""
+    """A constant that is passed to the workload like the others and never changes."""
 
     evolves: ClassVar[bool] = False
     type: Literal["fixed"]
@@ -285,8 +286,7 @@ Locus = Annotated[FloatLocus | IntLocus | ChoiceLocus | BoolLocus | FixedLocus, 
 class Space:
     """All loci of a search, in the order of the config.
 
-    Raises `ValueError` where a `when` names a locus that is not there, a value that its locus cannot
-    have, or a circle.
+    Raises `ValueError` for a `when` that names an unknown locus or an impossible value, or is circular.
     """
 
     def __init__(self, loci: Mapping[str, Any]) -> None:
@@ -297,12 +297,12 @@ class Space:
         self.conditions_first = self._ordered()
 
     def express(self, genome: Genome) -> dict[str, Value]:
-        """The hyperparameters that `genome` stands for: those of its loci whose conditions hold."""
+        """Return the hyperparameters of a genome: the values of loci whose conditions hold."""
         active = self._active(genome)
         return {name: genome[name] for name, locus in self.loci.items() if locus.expressed and name in active}
 
     def active(self, name: str, genome: Genome) -> bool:
-        """Whether the condition of a locus holds, and so do those of the loci that it names."""
+        """Return whether the condition of a locus holds, and those of the loci that it names."""
         return name in self._active(genome)
 
     def contains(self, genome: Genome) -> bool:
@@ -311,38 +311,42 @@ class Space:
         )
 
     def given(self) -> dict[str, Value]:
-        """The genome of the loci's `initial` values."""
+        """Return the genome of the loci's `initial` values."""
         return {name: locus.initial for name, locus in self.loci.items()}
 
     def near(self, genome: Genome, spread: float, rng: np.random.Generator) -> dict[str, Value]:
-        """A genome around `genome`; for `spread` see `FloatLocus.near`."""
+        """Return a genome near `genome`; see `FloatLocus.near` for `spread`."""
         return {name: locus.near(genome[name], spread, rng) for name, locus in self.loci.items()}
 
     def sample(self, rng: np.random.Generator) -> dict[str, Value]:
-        """A genome drawn evenly from the whole space (on each locus' own scale)."""
+        """Return a genome drawn uniformly from the whole space, on each locus' scale."""
         return {name: locus.sample(rng) for name, locus in self.loci.items()}
 
     def without_initial(self) -> list[str]:
-        """The loci that the config gives no `initial` value."""
+        """Return the loci without a valid `initial` value."""
         return [name for name, locus in self.loci.items() if not locus.contains(locus.initial)]
 
     def meets(self, name: str, value: Value, wanted: Value) -> bool:
-        """Whether `value` of a locus is what a condition asks for."""
+        """Return whether the value of a locus satisfies a condition."""
         return any(same(value, one) for one in self._alternatives(name, wanted))
 
     def _alternatives(self, name: str, wanted: Value) -> list[Value]:
-        """The values of a locus that a condition names: one, or a list of them."""
+        """Return the values of a locus that satisfy a condition: the one it names, or those of its list."""
         return wanted if isinstance(wanted, list) and not self.loci[name].contains(wanted) else [wanted]
 
     def _check_condition(self, name: str, other: str, wanted: Value) -> None:
         if other not in self.loci:
-            raise ValueError(f"{name}.when names {other!r}, but the loci are {', '.join(self.loci)}")
+            raise ValueError(
+                f"{name}.when names {other!r}, which is not a locus; known: {', '.join(self.loci)}"
+            )
         alternatives = self._alternatives(other, wanted)
         if not alternatives:
-            raise ValueError(f"{name}.when gives {other} no value, so {name} would never count")
+            raise ValueError(
+                f"{name}.when lists no value of {other}, so {name} would never count; give at least one"
+            )
         for value in alternatives:
             if not self.loci[other].contains(value):
-                raise ValueError(f"{name}.when asks for {other} = {value!r}, which {other} can never be")
+                raise ValueError(f"{name}.when requires {other} = {value!r}, which is not a value of {other}")
 
     def _active(self, genome: Genome) -> set[str]:
         active: set[str] = set()
@@ -355,7 +359,7 @@ class Space:
         return active
 
     def _ordered(self) -> list[str]:
-        """The loci, each after those that its condition names."""
+        """Return the loci, each after those that its condition names."""
         try:
             return list(
                 TopologicalSorter({name: locus.when for name, locus in self.loci.items()}).static_order()
@@ -364,7 +368,7 @@ class Space:
             circle = why.args[1][:0:-1]
             at = circle.index(min(circle, key=list(self.loci).index))
             circle = [*circle[at:], *circle[: at + 1]]
-            raise ValueError(f"{circle[0]}.when goes round in a circle: {' -> '.join(circle)}") from None
+            raise ValueError(f"{circle[0]}.when is circular: {' -> '.join(circle)}") from None
 
 
 def _check_bounds(low: float, high: float, scale: str, initial: float | None) -> None:
@@ -373,15 +377,15 @@ def _check_bounds(low: float, high: float, scale: str, initial: float | None) ->
     if scale == "log" and low <= 0:
         raise ValueError(f"a log scale needs low above 0, not {low}")
     if max(abs(low), abs(high)) > 2**53 and isinstance(low, int):
-        raise ValueError(f"bounds {low} and {high} are beyond 2**53, where whole numbers are not exact")
+        raise ValueError(f"bounds {low} and {high} exceed 2**53, beyond which whole numbers are not exact")
     span = math.log(high) - math.log(low) if scale == "log" else high - low
     if not 0 < span < math.inf:
-        raise ValueError(f"from low {low} to high {high} is too wide, or too narrow, to be told apart")
+        raise ValueError(f"the range from low {low} to high {high} is too wide or too narrow for floats")
     if initial is not None and not low <= initial <= high:
         raise ValueError(f"initial {initial} is outside [{low}, {high}]")
 
 
 def _reflect(place: float) -> float:
-    """Fold a place on the real line back into [0, 1], as if the bounds were mirrors."""
+    """Return a place on the real line reflected at the bounds of [0, 1]."""
     folded = place % 2.0
     return 2.0 - folded if folded > 1.0 else folded

@@ -26,6 +26,7 @@ from evodevo.run.journal import JournalError
 from evodevo.run.journal import parse as parse_journal
 from evodevo.run.setup import JOURNAL
 from evodevo.run.view import FileSource, Reading, Status
+from evodevo.service import bare_main
 from evodevo.service.given import Given, config_of, count_of, refuse_main
 from evodevo.service.run_handle import Run
 from evodevo.versions import own_versions
@@ -263,6 +264,7 @@ def local(
     if workers is not None:
         workers = count_of("workers", workers, ", or omit it for as many as have room")
     check_names()
+    bare_main.refuse_unguarded_main()
     from evodevo.service import cluster, machine
 
     wanted = workers or machine.room_for_workers(per_device=workers_per_device)

@@ -27,11 +27,14 @@ def loci_of(space: Mapping[str, Any], initial: Mapping[str, Any]) -> dict[str, A
             raise UsageError(
                 f"space: the name {name!r} should be a string, the name of an argument of the function"
             )
-        found[name] = locus_of(name, given)
-        if name in initial:
-            value = _plain(initial[name])
-            is_float = found[name].get("type") == "float"
-            found[name]["initial"] = _real(value) if is_float and type(value) is int else value
+        try:
+            found[name] = locus_of(name, given)
+            if name in initial:
+                value = _plain(initial[name])
+                is_float = found[name].get("type") == "float"
+                found[name]["initial"] = _real(value) if is_float and type(value) is int else value
+        except RecursionError:
+            raise UsageError(f"space: {name} is nested too deeply, or contains itself; {FORMS}") from None
     return found
 
 

@@ -12,6 +12,8 @@ from evodevo.errors import UsageError
 from evodevo.service.importable import import_path, label_of
 
 Given = RunConfig | Mapping[str, Any] | Path | str
+DEEPEST = 50
+"""Levels of lists and dicts in a config; beyond them a value is taken to contain itself."""
 
 
 def config_of(given: Given, overrides: Mapping[str, Any] | None = None) -> RunConfig:
@@ -43,15 +45,24 @@ def _strategies(data: Mapping[str, Any]) -> list[Any]:
     return [data.get("search.strategy"), search.get("strategy") if isinstance(search, dict) else None]
 
 
-def plain(value: Any, key: str) -> Any:
+def plain(value: Any, key: str, level: int = 0) -> Any:
     """Convert a value to plain data as in YAML; a class or function becomes its import path.
 
-    Raises `UsageError`, naming the key, for a class or function that workers cannot import.
+    Raises `UsageError`, naming the key, for a value that contains itself and for a class or function that
+    workers cannot import. `level` counts the lists and dicts around the value.
     """
+    if level > DEEPEST:
+        raise UsageError(
+            f"{_beginning(key)}: nested more than {DEEPEST} levels deep, or contains itself; "
+            "give numbers, text, and lists and dicts of them"
+        )
     if isinstance(value, Mapping):
-        return {_name(name): plain(one, f"{key}.{name}" if key else str(name)) for name, one in value.items()}
+        return {
+            _name(name): plain(one, f"{key}.{name}" if key else str(name), level + 1)
+            for name, one in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [plain(one, key) for one in value]
+        return [plain(one, key, level + 1) for one in value]
     if value is None or type(value) in (bool, int, float, str):
         return value
     for kind in (str, int, float):  # subclasses, such as numpy's float64 and enums
@@ -64,6 +75,12 @@ def plain(value: Any, key: str) -> Any:
     if isinstance(value, type) or callable(value):
         return _path_of(value, key)
     raise UsageError(f"{key}: {value!r} is not a number, string, list or dict")
+
+
+def _beginning(key: str) -> str:
+    """Return the first parts of a dotted key."""
+    parts = key.split(".")
+    return ".".join([*parts[:3], "..."] if len(parts) > 4 else parts)
 
 
 def _name(name: Any) -> Any:

@@ -1,6 +1,6 @@
-"""For tests of strategies of one's own: `simulate` is a run without a cluster, `check_strategy` the contract.
+"""Test a strategy: `simulate` a run without a cluster, and `check_strategy` against the contract.
 
-Every strategy of evodevo's own is tested with these.
+Evodevo's own strategies are tested with these, too.
 """
 
 from evodevo.testing.contract import RULES, BrokenRule, check_strategy

@@ -1,5 +1,6 @@
-"""What every strategy must do: the contract that evodevo's own pass, as functions that raise `BrokenRule`."""
+"""The contract of strategies: rules as functions that raise `BrokenRule`, which evodevo's own pass, too."""
 
+import contextlib
 import inspect
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -17,6 +18,7 @@ from evodevo.evolution.strategies import Pace, Strategy
 from evodevo.run.guard import Guarded
 from evodevo.run.history import History
 from evodevo.run.life import Life
+from evodevo.run.place import place_of, place_of_method
 from evodevo.run.records import Outcome
 from evodevo.run.simulation import invented, play
 from evodevo.testing.recorder import Asked, Recorder, same_answer, text_of
@@ -30,21 +32,21 @@ MIXED: Mapping[str, Any] = {
     "nesterov": {"type": "bool", "initial": False},
     "batch": {"type": "fixed", "value": 90},
 }
-"""The loci with which a strategy is checked if none are given: one of each kind."""
+"""Loci for checking a strategy if none are given: one of each kind."""
 GENERATIONS = 4
 MEMBERS = 5
 ALONE = 25
-"""Members of a run in which they are born one after the other."""
+"""Generations of a run with one member per generation."""
 DRAW = "draw from self.stream(generation, slot, 'purpose'), and keep nothing between calls"
 
 
 class BrokenRule(AssertionError):
-    """A strategy does not do what every strategy must: the rule, what it was asked, what it answered."""
+    """Raised for a strategy that breaks a rule; names the rule, the call and the answer."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A strategy under test: its class, options and loci, and one of the paces that it claims to know."""
+    """One check of a strategy: its class, options and loci, one of its paces, a mode and a seed."""
 
     kind: type[Strategy]
     options: Mapping[str, Any]
@@ -55,7 +57,7 @@ class Case:
     seed: int = 0
     demes: Mapping[str, Any] | None = None
     search: Mapping[str, Any] = field(default_factory=dict)
-    """Further keys of a config's `search`."""
+    """Other keys of a config's `search`."""
 
     @property
     def config(self) -> RunConfig:
@@ -78,15 +80,19 @@ class Case:
         return self.pace != "steady"
 
     def run(self, **how: Any) -> History:
-        """Return the history of a simulated run. Raises `RunFailed`."""
+        """Return the history of a simulated run. Raises `RunFailed` if the strategy is at fault."""
         config = self.config
         return play(config, how.pop("evaluate", invented), how.pop("strategy_of", config.strategy), **how)
 
     def asked(self) -> list[Asked]:
-        """Return all that a strategy was asked in a run, with its answers."""
+        """Return the calls of a run, with the answers, in order. Raises `RunFailed`."""
         recorder = Recorder(self.config.strategy())
         self.run(strategy_of=lambda: recorder)
         return recorder.asked
+
+    def broken(self, method: str, what: str) -> BrokenRule:
+        """Return the error for a rule that a method breaks, with the line on which the method begins."""
+        return BrokenRule(f"{what}{place_of_method(getattr(self.kind, method))}")
 
     def __str__(self) -> str:
         told = f"{self.pace}, population {self.population}, mode {self.mode}, seed {self.seed}"
@@ -94,7 +100,7 @@ class Case:
 
 
 def options_are_checked(case: Case) -> None:
-    """An option that the strategy does not know is refused: subclass `CommonOptions`, or forbid extras."""
+    """Unknown options are refused: subclass `CommonOptions`, or forbid extra fields."""
     try:
         case.kind.Options(**{**case.options, "no_such_option": 1})
     except ValidationError as why:
@@ -104,70 +110,91 @@ def options_are_checked(case: Case) -> None:
 
 
 def paces_are_known(case: Case) -> None:
-    """`paces` names one or more of generations, pools and steady, each once."""
+    """`paces` lists at least one of generations, pools and steady, each once."""
     paces = list(case.kind.paces)
     if not paces or len(set(paces)) < len(paces) or not set(paces) <= set(get_args(Pace)):
         raise BrokenRule(f"paces is {paces!r}; it should be some of {get_args(Pace)!r}, each once")
 
 
-def a_run_comes_to_its_end(case: Case) -> None:
-    """Whatever members come to, births are legal and of parents that were given; judge says True or False.
+def nothing_else_is_touched(case: Case) -> None:
+    """Python's and NumPy's global generators, and what a method was given, are left as they are."""
+    before = _global_generators()
+    recorder = Recorder(case.config.strategy())
+    with contextlib.suppress(RunFailed):  # the rule `a_run_comes_to_its_end` reports it
+        case.run(strategy_of=lambda: recorder)
+    if _global_generators() != before:
+        raise BrokenRule(
+            "a global random generator was used; draw from self.stream(generation, slot, 'name')"
+        )
+    for one in recorder.asked:
+        if one.touched:
+            raise case.broken(one.method, f"{one} changed the members that it was given; make copies")
+    given = as_foms([2.0, None, 1.0, 1.0])
+    foms = given.copy()
+    with contextlib.suppress(Exception):  # the rule `fitness_is_a_number_for_each` reports it
+        case.config.strategy().fitness(foms)
+    if not np.array_equal(foms, given, equal_nan=True):
+        raise case.broken("fitness", "fitness(...) changed the foms that it was given; make a copy")
 
-    That is what the engine refuses (`evodevo.run.guard`): genomes that lack a locus or leave its bounds,
-    unknown parents, parameters of a member that failed.
+
+def a_run_comes_to_its_end(case: Case) -> None:
+    """Whatever members achieve, births are legal and name parents that were given; judge returns a bool.
+
+    The engine (`evodevo.run.guard`) refuses genomes that lack a locus or leave its bounds, unknown parents,
+    and parameters of a member that failed.
     """
     config, history = case.config, case.run()
     wanted = config.search.population * config.search.generations
     if len(history.over) != wanted:
-        raise BrokenRule(f"{len(history.over)} members were born in place of {wanted}")
+        raise BrokenRule(f"{len(history.over)} members were born instead of {wanted}")
 
 
 def founders_have_no_parents(case: Case) -> None:
-    """A founder names no parents, and its values are legal."""
+    """Founders name no parents, and their values are legal."""
     strategy = Guarded(case.config.strategy())
     for slot in range(case.population):
-        strategy.founder(0, slot)  # refuses what is wrong
+        strategy.founder(0, slot)  # raises if it is wrong
 
 
 def answers_depend_on_arguments_alone(case: Case) -> None:
-    """A strategy that is asked again, in reverse order or by itself, gives the same answers.
+    """The same call gives the same answer, in any order and from any object.
 
-    So does another one that was told nothing, except in the steady pace. Draw from `self.stream(...)`, keep
-    nothing between calls, and look at no clock, file or set order.
+    In the steady pace, objects that were told the same agree. Draw from `self.stream(...)`, keep nothing
+    between calls, and depend on no clock, file or order of a set.
     """
     asked = case.asked()
     if case.by_generation:
         fresh = case.config.strategy()
         for one in [*reversed(asked), *asked]:
             if one.method != "tell" and not same_answer(again := one.ask(fresh), one.answer):
-                raise BrokenRule(f"{one} returned {text_of(one.answer)}, asked in another order "
-                                 f"{text_of(again)}; {DRAW}")  # fmt: skip
+                raise case.broken(one.method, f"{one} returned {text_of(one.answer)}, asked in another order "
+                                              f"{text_of(again)}; {DRAW}")  # fmt: skip
         return
     told = case.config.strategy()
     for one in asked:
         answers = [one.ask(told) for _ in range(1 if one.method == "tell" else 2)]
         if one.method != "tell" and not (same_answer(answers[0], answers[1])):
             told_twice = f"{text_of(answers[0])}, asked twice {text_of(answers[1])}"
-            raise BrokenRule(f"{one} returned {told_twice}; {DRAW}")
+            raise case.broken(one.method, f"{one} returned {told_twice}; {DRAW}")
 
 
 def a_restart_changes_nothing(case: Case) -> None:
-    """A run that is resumed before each birth, with a new object each time, has the same history.
+    """A run that is resumed with a new object before each birth has the same history.
 
-    What a strategy keeps must follow from what it is told (`tell`), and that only in the steady pace.
+    Only in the steady pace may a strategy keep anything, and it must follow from what `tell` was given.
     """
-    _compare(case.run(), case.run(restarted=True), "after a restart")
+    _compare(case, case.run(), case.run(restarted=True), "after a restart")
 
 
 def the_order_of_results_changes_nothing(case: Case) -> None:
-    """In the paces generations and pools the history does not depend on which member is done first."""
+    """In the paces generations and pools, the order in which members finish does not change the history."""
     if case.by_generation:
         shuffled = case.run(order=np.random.default_rng(1))
-        _compare(case.run(), shuffled, "if members are done in another order")
+        _compare(case, case.run(), shuffled, "if members finish in another order")
 
 
 def all_failures_are_alike(case: Case) -> None:
-    """It makes no difference whether a fom is None, NaN or infinite."""
+    """A fom of None, NaN or infinity means the same: the member failed."""
     if not case.by_generation:
         return
     strategy = case.config.strategy()
@@ -179,12 +206,12 @@ def all_failures_are_alike(case: Case) -> None:
         changed = first.with_failures(failure)
         births.setdefault(repr(changed.ask(strategy)), []).append(failure)
     if len(births) > 1:
-        raise BrokenRule(f"{first} depends on how members failed: " +
-                         "; ".join(f"foms {foms}: {birth}" for birth, foms in births.items()))  # fmt: skip
+        raise case.broken("birth", f"{first} depends on how members failed: " +
+                          "; ".join(f"foms {foms}: {birth}" for birth, foms in births.items()))  # fmt: skip
 
 
 def the_mode_is_respected(case: Case) -> None:
-    """Foms that are maximised breed as their negatives do minimised: use `ranking`, `rank`, `self.mode`."""
+    """Maximising foms gives the births of minimising their negatives: use `ranking`, `rank`, `self.mode`."""
 
     def negated(life: Life, leg: int, history: History) -> Outcome:
         fom = invented(life, leg, history).fom
@@ -192,30 +219,19 @@ def the_mode_is_respected(case: Case) -> None:
 
     other: Mode = "max" if case.mode == "min" else "min"
     mirrored = replace(case, mode=other)
-    _compare(case.run(), mirrored.run(evaluate=negated), f"with mode {other} and foms of the other sign")
+    _compare(
+        case, case.run(), mirrored.run(evaluate=negated), f"with mode {other} and foms of the other sign"
+    )
 
 
 def fitness_is_a_number_for_each(case: Case) -> None:
-    """`fitness` gives each fom a finite number, 0 or more; 0 to what failed; none has more than the best."""
+    """`fitness` returns a finite number >= 0 for each fom: 0 for failures, most for the best."""
     foms = [2.0, None, 1.0, 1.0]
     fitness = [float(one) for one in case.config.strategy().fitness(as_foms(foms))]
     best = 2 if case.mode == "min" else 0
     sound = len(fitness) == 4 and all(is_usable(one) and one >= 0 for one in fitness) and not fitness[1]
     if not sound or max(fitness) != fitness[best]:
-        raise BrokenRule(f"fitness({foms}) returned {fitness}")
-
-
-def nothing_else_is_touched(case: Case) -> None:
-    """The global generators of Python and NumPy, and the members that are given, are left as they are."""
-    before = _global_generators()
-    asked = case.asked()
-    if _global_generators() != before:
-        raise BrokenRule(
-            "a global random generator was used; draw from self.stream(generation, slot, 'name')"
-        )
-    for one in asked:
-        if one.touched:
-            raise BrokenRule(f"{one} changed the members that it was given")
+        raise case.broken("fitness", f"fitness({foms}) returned {fitness}")
 
 
 RULES: Mapping[str, Callable[[Case], None]] = {
@@ -223,6 +239,7 @@ RULES: Mapping[str, Callable[[Case], None]] = {
     for rule in (
         options_are_checked,
         paces_are_known,
+        nothing_else_is_touched,  # before the rules whose runs it would spoil
         a_run_comes_to_its_end,
         founders_have_no_parents,
         answers_depend_on_arguments_alone,
@@ -231,10 +248,9 @@ RULES: Mapping[str, Callable[[Case], None]] = {
         all_failures_are_alike,
         the_mode_is_respected,
         fitness_is_a_number_for_each,
-        nothing_else_is_touched,
     )
 }
-"""The rules, by name; the docstring of each says what it asks for."""
+"""The rules by name; each one's docstring states it."""
 
 
 def check_strategy(
@@ -247,30 +263,45 @@ def check_strategy(
     rules: Collection[str] | None = None,
     search: Mapping[str, Any] | None = None,
 ) -> None:
-    """Check that a strategy does what every strategy must; takes less than a second.
+    """Check that a strategy keeps the contract; takes less than a second.
 
-    strategy: a class, or what a config may name. options, population, demes: as in a config; the steady pace,
-        which cannot have demes, is not tried with them.
+    strategy: a class, or a name that a config accepts.
+    options, population, demes: as in a config. With `demes` the steady pace is not tried, as it has none.
     space: as in `evodevo.minimise`; by default one locus of each kind.
     rules: names of `RULES`; all by default.
-    search: further keys of a config's `search`, such as phases. Its runs have 4 generations.
+    search: other keys of a config's `search`, such as phases. The simulated runs have 4 generations.
 
-    Each rule is tried in each pace that the strategy has, for both modes and two seeds. Raises `BrokenRule`,
-    an `AssertionError` that names the rule, what the strategy was asked and what it returned.
+    Each rule is tried in each of the strategy's paces, for both modes and two seeds. Raises `BrokenRule`, an
+    `AssertionError` that names the rule, the call and the answer. In pytest its traceback shows the test, and
+    the lines of the strategy that raised, if it did.
     """
+    __tracebackhide__ = True  # pytest's
     kind = strategy_class(strategy)
     if inspect.isabstract(kind):
         raise UsageError(f"{kind.__name__} lacks {', '.join(sorted(kind.__abstractmethods__))}")
     given = MIXED if space is None else space.loci if isinstance(space, Space) else space
     for name in RULES if rules is None else rules:
         if name not in RULES:
-            raise UsageError(f"no rule {name!r}; there are {', '.join(RULES)}")
+            raise UsageError(f"no rule {name!r}; known: {', '.join(RULES)}")
         for case in _cases(kind, dict(options or {}), given, population, demes, dict(search or {})):
             try:
                 RULES[name](case)
-            except (BrokenRule, RunFailed) as why:
+            except UsageError:
+                raise
+            except Exception as why:
+                is_told = isinstance(why, BrokenRule | RunFailed)
+                raised = why.__cause__ if is_told else why
+                told = f"{why}" if is_told else f"raised {type(why).__name__}: {why}{place_of(why)}"
                 meaning = inspect.cleandoc(RULES[name].__doc__ or "").partition("\n\n")[0]
-                raise BrokenRule(f"{why}\n  {case}\n  rule {name}: {meaning}") from None
+                raise BrokenRule(f"{told}\n  {case}\n  rule {name}: {meaning}") from _without_frames(raised)
+
+
+def _without_frames(raised: BaseException | None) -> BaseException | None:
+    """Return what a strategy raised, without evodevo's frames above it."""
+    frames = raised.__traceback__ if raised else None
+    while frames and frames.tb_next and frames.tb_frame.f_globals.get("__name__", "").startswith("evodevo."):
+        frames = frames.tb_next
+    return raised.with_traceback(frames) if raised else None
 
 
 def _cases(
@@ -291,18 +322,17 @@ def _cases(
                 yield Case(kind, options, space, pace, size, mode, seed, demes, search)
 
 
-def _compare(one: History, other: History, when: str) -> None:
-    """The same members, with the same births and foms but for their signs, in whatever order."""
+def _compare(case: Case, one: History, other: History, when: str) -> None:
+    """Raise `BrokenRule` unless two histories have the same births and legs; the order is not compared."""
     ours, theirs = ({life.id: life for life in history.births} for history in (one, other))
     for member, life in ours.items():
         twin = theirs.get(member)
         if twin is None or repr(life.birth) != repr(twin.birth):
             got = "was not born" if twin is None else f"is {text_of(twin.birth)}"
-            raise BrokenRule(f"{member} is {text_of(life.birth)}, and {when} {got}")
+            raise case.broken("birth", f"{member} is {text_of(life.birth)}, and {when} {got}")
         if len(life.legs) != len(twin.legs):
-            raise BrokenRule(
-                f"judge let {member} live for {len(life.legs) + 1} legs, {when} {len(twin.legs) + 1}"
-            )
+            legs = f"judge let {member} live for {len(life.legs) + 1} legs, {when} {len(twin.legs) + 1}"
+            raise case.broken("judge", legs)
 
 
 def _global_generators() -> str:

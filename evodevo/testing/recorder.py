@@ -1,4 +1,4 @@
-"""A strategy that notes down what another one is asked and what it answers."""
+"""Record the calls of a strategy, and their answers."""
 
 import copy
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from evodevo.evolution.strategies import Strategy
 
 @dataclass(frozen=True)
 class Asked:
-    """A call of one of a strategy's methods, and what was returned.
+    """A call of a strategy's method, and its answer.
 
-    `members`: the parents of a birth, those that are told, or the one that is judged. `own` is the position
-    of a birth's predecessor, or the leg that is judged.
+    `members`: the parents of a birth, the members told, or the one judged. `own`: the position of a birth's
+    predecessor, or the leg that is judged.
     """
 
     method: str
@@ -25,10 +25,10 @@ class Asked:
     own: int
     answer: Any
     touched: bool = False
-    """Whether the members were others after the call."""
+    """Whether the call changed the members."""
 
     def ask(self, strategy: Strategy) -> Any:
-        """Return what a strategy answers to the same question."""
+        """Return the answer of a strategy to the same call."""
         match self.method:
             case "founder":
                 return strategy.founder(self.generation, self.slot)
@@ -44,7 +44,7 @@ class Asked:
         return None
 
     def with_failures(self, fom: float | None) -> "Asked":
-        """Return the same question, with that fom for parents that failed, and for one more."""
+        """Return the same call, with that fom for the parents that failed and for one more."""
         usable = [at for at, one in enumerate(self.members) if is_usable(one.fom)]
         kept = set(usable[1:] if len(usable) > 1 else usable)
         members = tuple(one if at in kept else replace(one, fom=fom) for at, one in enumerate(self.members))
@@ -63,7 +63,7 @@ class Asked:
 
 
 class Recorder(Strategy):
-    """Asks the strategy that it is made of."""
+    """A strategy that passes each call on to another one, and records it in `asked`."""
 
     def __init__(self, strategy: Strategy) -> None:
         super().__init__(
@@ -124,12 +124,12 @@ class Recorder(Strategy):
 
 
 def same_answer(one: Any, other: Any) -> bool:
-    """Equal in type, value and order, as the journal would have it."""
+    """Return whether two answers are equal in type, value and order, as the journal would have them."""
     return repr(one) == repr(other)
 
 
 def text_of(birth: Any) -> str:
-    """A birth in a few words."""
+    """Return a short text of an answer."""
     if not isinstance(birth, Birth):
         return repr(birth)
     parents = f"{birth.parent_a}, {birth.parent_b}, {birth.parent_params}"

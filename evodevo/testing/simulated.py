@@ -1,4 +1,4 @@
-"""A simulated run for unit tests: no cluster, no files, no torch; milliseconds."""
+"""Simulate a run for unit tests, in milliseconds: without a cluster, files or torch."""
 
 import inspect
 import math
@@ -21,12 +21,12 @@ from evodevo.service.function_space import loci_of
 
 METRIC = "fom"
 RAW: Mapping[str, Any] = {"judge": "raw", "soup": False, "recombine": None}
-"""Of `search`: nothing is done with parameters, which there are none of."""
+"""Keys of `search` without which a run would need parameters; simulated members have none."""
 
 
 @dataclass(frozen=True)
 class SimulatedMember:
-    """One member: what was born, and what came of it. `foms` has one number for each leg of its life."""
+    """A member: its birth and its fom; `foms` has one for each leg of its life."""
 
     id: str
     generation: int
@@ -39,13 +39,13 @@ class SimulatedMember:
 
 @dataclass(frozen=True, repr=False)
 class Simulated:
-    """What came of a simulated run: `members` in the order of their births."""
+    """The result of a simulated run; `members` are in the order of their births."""
 
     members: tuple[SimulatedMember, ...]
     best: SimulatedMember | None
 
     def __repr__(self) -> str:
-        best = f"best fom {self.best.fom:.6g} ({self.best.id})" if self.best else "none with a fom"
+        best = f"best fom {self.best.fom:.6g} ({self.best.id})" if self.best else "no member with a fom"
         return f"<Simulated: {len(self.members)} members, {best}>"
 
     def generation(self, number: int) -> list[SimulatedMember]:
@@ -54,7 +54,7 @@ class Simulated:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """A row for each member: its place, parents, fom and hyperparameters."""
+        """Return one row per member: its place, parents, fom and hyperparameters."""
         return [
             {
                 "member": one.id,
@@ -88,20 +88,21 @@ def simulate(
     state: Any = None,
     inherit: bool = True,
 ) -> Simulated:
-    """Carry out a run in this process, with a function in place of training, and return what came of it.
+    """Simulate a run in this process, with a function instead of training, and return its members.
 
-    strategy: a class, or what a config may name.
+    strategy: a class, or a name that a config accepts.
     objective: called as `objective(**hyperparameters)` for each leg of each member; returns the fom. None,
-        NaN and infinity are a member that failed; what it raises is raised.
-    space: as in `evodevo.minimise`: name -> `(low, high)`, a list of choices, a locus as in a config.
-    state: if given, the objective is called as `objective(state, **hyperparameters)` and returns the fom and
-        the state after it: in place of parameters, which children inherit. Founders begin with this one. It
-        must not be changed in place, as two children may have the same.
+        NaN and infinity mean that the member failed; exceptions propagate.
+    space: as in `evodevo.minimise`: name -> `(low, high)`, a list of choices, or a locus as in a config.
+    state: stands for parameters, which children inherit. If given, the objective is called as
+        `objective(state, **hyperparameters)` and returns the fom and the new state. Founders begin with this
+        one. A state must not be changed in place, as two children may share it.
     options, demes, pace, pool, legs, seed, population, generations, mode: as in a config.
-    workers: members that are at work at once; it counts in the steady pace only.
+    workers: members that train at the same time; only the steady pace depends on it.
     inherit: False if all members begin with `state`, as with `search.inherit: none`.
 
-    Raises `RunFailed` if the strategy raises or answers what the engine would refuse, and `UsageError`.
+    Raises `RunFailed` if the strategy raises or gives an answer that the engine would refuse, and
+    `UsageError` for arguments that a config would not accept.
     """
     kind = strategy_class(strategy)
     found = space.loci if isinstance(space, Space) else space
@@ -131,9 +132,9 @@ def simulate(
 
 
 def strategy_class(strategy: type[Strategy] | str) -> type[Strategy]:
-    """Return the class of a strategy that is given by itself or by name. Raises `UsageError`.
+    """Return a strategy's class, given the class or its name. Raises `UsageError`.
 
-    By name its module is imported again if its file was edited.
+    If given by name, its module is imported again if the file was edited.
     """
     if isinstance(strategy, str):
         fresh.refresh(strategy)
@@ -151,7 +152,7 @@ def strategy_class(strategy: type[Strategy] | str) -> type[Strategy]:
 def options_for(
     kind: type[Strategy], space: Mapping[str, Any], options: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Return the options, with founders anywhere if they could not begin at loci's initial values."""
+    """Return the options, with random founders if a locus lacks an initial value."""
     chosen = dict(options or {})
     has_initial = all(
         (one.get("initial") if isinstance(one, Mapping) else getattr(one, "initial", None)) is not None
@@ -185,14 +186,14 @@ def config_of(
 
 
 def outcome_of(fom: Any) -> Outcome:
-    """Return the outcome of a leg with that fom."""
+    """Return the outcome of a leg that ended with a fom; None, NaN and infinity are failures."""
     if fom is None or not math.isfinite(fom):
         return Outcome("diverged")
     return Outcome("done", float(fom), {METRIC: float(fom)})
 
 
 def result_of(history: History) -> Simulated:
-    """Return the members of a simulated run."""
+    """Return the result of a simulated run, given its history."""
     space = history.config.space()
     members = {
         life.id: SimulatedMember(

@@ -44,14 +44,14 @@ def test_an_initial_value_outside_the_choices_is_one_of_them_and_long_tuples_are
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["--lr", 1.0, (1e-6, 0.1)], "--lr begins with 1.0, which should lie in the range"),
-        (["--lr", 0.1, (0.5, 0.1)], "--lr begins with 0.1"),
+        (["--lr", 1.0, (1e-6, 0.1)], "the initial value 1.0 of --lr should lie in the range"),
+        (["--lr", 0.1, (0.5, 0.1)], "the initial value 0.1 of --lr"),
         (["--lr", 0.1], "should be"),
-        (["--lr", "a", (0.1, 0.5)], "a range has numbers"),
+        (["--lr", "a", (0.1, 0.5)], "give numbers for a range"),
         (["--lr", 0.1, 5], "a list of choices"),
         ([" ", 0.1, (0.0, 1.0)], "empty"),
-        (["--lr 'x", 0.1, (0.0, 1.0)], "is not one of a shell's"),
-        (["--lr", [1], [[1], [2]]], "choices are text or numbers"),
+        (["--lr 'x", 0.1, (0.0, 1.0)], "is not valid in a shell"),
+        (["--lr", [1], [[1], [2]]], "give text or numbers as choices"),
     ],
 )
 def test_a_parameter_that_makes_no_sense_is_named(given: Any, said: str) -> None:

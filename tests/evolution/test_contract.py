@@ -2,7 +2,9 @@
 
 import itertools
 import random
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from pydantic import BaseModel
 
 from evodevo.errors import UsageError
 from evodevo.evolution.population import Birth, Member, Population
-from evodevo.evolution.strategies import STRATEGIES, TriParent
+from evodevo.evolution.strategies import STRATEGIES, MutateBest, RandomSearch, Strategy, TriParent
 from evodevo.testing import RULES, BrokenRule, check_strategy
 from evodevo.testing.contract import MIXED
 from tests.golden import raises_golden
@@ -129,6 +131,57 @@ class Global(TriParent):
         return super().needs(generation, slot)
 
 
+class Vandal(TriParent):
+    """Changes the genomes of the members that it is given."""
+
+    def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
+        spoil(parents.members[own])
+        return super().birth(generation, slot, parents, own)
+
+
+class VandalJudge(TriParent):
+    def judge(self, member: Member, leg: int) -> bool:
+        spoil(member)
+        return True
+
+
+class VandalListener(MutateBest):
+    def tell(self, members: Sequence[Member]) -> None:
+        for member in members:
+            spoil(member)
+
+
+class VandalFitness(TriParent):
+    def fitness(self, foms: Any) -> Any:
+        fitness = super().fitness(foms)
+        foms[:] = 0.0
+        return fitness
+
+
+def spoil(member: Member) -> None:
+    member.birth.genome["layers"] = 1 + member.birth.genome["layers"] % 6  # type: ignore[index]
+
+
+OURS = re.compile(r"evodevo/\S+\.py:\d+")
+"""The line of a frame of evodevo's, as pytest shows it."""
+VANDALS: list[tuple[type[Strategy], str]] = [
+    (Vandal, r"^birth\(1, 0, .* changed the members that it was given.* \(in birth, "),
+    (VandalJudge, r"^judge\(g000s000 .* changed the members that it was given.* \(in judge, "),
+    (VandalListener, r"^tell\(g000s000 .* changed the members that it was given.* \(in tell, "),
+    (VandalFitness, r"^fitness\(...\) changed the foms that it was given.* \(in fitness, "),
+]
+
+
+class Dividing(RandomSearch):
+    def fitness(self, foms: Any) -> Any:
+        return [1 / 0 for _ in foms]
+
+
+class Raising(TriParent):
+    def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
+        raise LookupError(self.mode)
+
+
 BROKEN: list[tuple[type[TriParent], str, str]] = [
     (Loose, "options_are_checked", "a misspelt option would have no effect"),
     (Paceless, "paces_are_known", "'hourly'"),
@@ -136,7 +189,7 @@ BROKEN: list[tuple[type[TriParent], str, str]] = [
     (Adopted, "founders_have_no_parents", r"founder\(0, 0\) names g000s000, not among the parents"),
     (Counting, "answers_depend_on_arguments_alone", r"birth\(3, 4, parents: .*returned .*in another order"),
     (Restless, "a_restart_changes_nothing", r"g001s000 is .*and after a restart is"),
-    (Hasty, "the_order_of_results_changes_nothing", "if members are done in another order"),
+    (Hasty, "the_order_of_results_changes_nothing", "if members finish in another order"),
     (Literal, "all_failures_are_alike", "depends on how members failed: foms .None, nan, -inf.: "),
     (Minimiser, "the_mode_is_respected", "with mode max and foms of the other sign is"),
     (Unfit, "fitness_is_a_number_for_each", r"fitness\(\[2.0, None, 1.0, 1.0\]\) returned \[1.0"),
@@ -158,6 +211,33 @@ def test_each_rule_has_a_strategy_here_that_breaks_it() -> None:
     assert {rule for _, rule, _ in BROKEN} == set(RULES)
 
 
+@pytest.mark.parametrize(("kind", "told"), VANDALS, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_method_that_changes_what_it_was_given_is_the_one_that_is_blamed(
+    kind: type[Strategy], told: str
+) -> None:
+    for rules in (["nothing_else_is_touched"], None):
+        with pytest.raises(BrokenRule, match=f"{told}{re.escape(__file__)}:") as found:
+            check_strategy(kind, rules=rules)
+        assert "rule nothing_else_is_touched: " in str(found.value)
+
+
+def test_a_broken_rule_shows_the_test_and_the_strategy_and_no_frame_of_the_check() -> None:
+    with pytest.raises(BrokenRule) as found:
+        check_strategy(Raising)
+    assert [entry.path for entry in found.traceback.filter(found)] == [Path(__file__)]
+    shown = str(found.getrepr(style="long"))
+    assert "raise LookupError(self.mode)" in shown and "\nE       LookupError: min" in shown
+    assert not OURS.search(shown)
+    with pytest.raises(BrokenRule, match=rf"\(in birth, {re.escape(__file__)}:\d+\)\n"):
+        check_strategy(Counting)
+    with pytest.raises(
+        BrokenRule, match=r"(?s)^raised ZeroDivisionError: .*test_contract.py:\d+\).*rule fitness_is_a"
+    ) as found:
+        check_strategy(Dividing)
+    shown = str(found.getrepr(style="long"))
+    assert "return [1 / 0 for _ in foms]" in shown and not OURS.search(shown)
+
+
 def test_what_cannot_be_checked_is_refused() -> None:
     with raises_golden("contract/unknown-rule", UsageError):
         check_strategy("tri_parent", rules=["legality"])
@@ -165,3 +245,5 @@ def test_what_cannot_be_checked_is_refused() -> None:
         check_strategy(dict)  # type: ignore[arg-type]
     with raises_golden("contract/nearest-strategy", UsageError):
         check_strategy("tri_parnet")
+    with pytest.raises(UsageError, match="no attribute 'TriParnt'; did you mean TriParent"):
+        check_strategy("evodevo.evolution.strategies:TriParnt")

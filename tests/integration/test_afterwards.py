@@ -9,7 +9,6 @@ import pytest
 import safetensors.torch
 
 from evodevo.run.setup import CONFIG
-from tests.golden import assert_golden
 from tests.integration.clusters import (
     Held,
     Processes,

@@ -17,7 +17,6 @@ import pytest
 import yaml
 
 import evodevo
-from tests.golden import assert_golden, raises_golden
 from tests.integration.clusters import until, write_config
 
 pytestmark = pytest.mark.slow

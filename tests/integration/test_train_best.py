@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 
-from tests.golden import assert_golden
 from tests.integration.clusters import Held, Processes, evodevo, history_of, until, write_config
 
 pytestmark = pytest.mark.slow

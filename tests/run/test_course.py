@@ -182,14 +182,14 @@ def test_a_lost_leg_costs_one_leg(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"objective__repeats": 2}, "objective.repeats: is for members that train from scratch"),
-        ({"search__stop_early": "median"}, "search.stop_early: is for members that train from scratch"),
-        ({"search__inherit": "none", "objective__over": "best"}, "objective.over: chooses between legs"),
-        ({"search__inherit": "none", "search__stop_early": "halving"}, "search.stop_early: chooses between"),
-        ({"search__inherit": "none", "search__soup": True}, "search.soup: networks that were trained"),
+        ({"objective__repeats": 2}, "objective.repeats: requires members that train from scratch"),
+        ({"search__stop_early": "median"}, "search.stop_early: requires members that train from scratch"),
+        ({"search__inherit": "none", "objective__over": "best"}, "objective.over: compares legs"),
+        ({"search__inherit": "none", "search__stop_early": "halving"}, "search.stop_early: compares legs"),
+        ({"search__inherit": "none", "search__soup": True}, "search.soup: networks that train from scratch"),
         (
             {"search__inherit": "none", "search__epochs_per_generation": [1, 2]},
-            "search.epochs_per_generation: members train from scratch, and lives of 1 and of 2 epochs",
+            "search.epochs_per_generation: members train from scratch, so lives with 1 and 2 epochs",
         ),
     ],
 )

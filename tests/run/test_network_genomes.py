@@ -152,11 +152,11 @@ def test_from_scratch_the_mean_is_what_is_trained(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"search__ploidy": 1}, "search.genomes: is own, and counts only with search.ploidy above 1"),
-        ({"search__pace": "steady"}, "search.genomes: is own, and search.pace steady knows one only"),
+        ({"search__ploidy": 1}, "search.genomes: own has no effect"),
+        ({"search__pace": "steady"}, "search.genomes: own is not supported with search.pace: steady"),
         (
             {"search__inherit": "none"},
-            "search.genomes: is own, and members that train from scratch are known",
+            "search.genomes: own is not supported for members that train from scratch",
         ),
         ({"search__genomes": "two"}, "search.genomes"),
     ],

@@ -27,7 +27,7 @@ def test_a_simulated_run_shows_as_one_short_line() -> None:
     assert found.best is not None
     assert repr(found) == f"<Simulated: 100 members, best fom {found.best.fom:.6g} ({found.best.id})>"
     nothing = simulate("random_search", lambda x: None, space, inherit=False)
-    assert repr(nothing) == "<Simulated: 100 members, none with a fom>"
+    assert repr(nothing) == "<Simulated: 100 members, no member with a fom>"
 
 
 def test_a_simulated_run_has_members_the_best_and_a_row_for_each() -> None:

@@ -10,6 +10,8 @@ from evodevo.service.function_space import loci_of
 from evodevo.service.functions import config_of
 
 SPACE = {"x": (0.0, 1.0)}
+CIRCLE: list[Any] = []
+CIRCLE.append(CIRCLE)
 
 
 @pytest.mark.parametrize(
@@ -19,7 +21,10 @@ SPACE = {"x": (0.0, 1.0)}
         ({"x": [np.arange(3)]}, {}, {}, "search.loci.x.choices.0"),
         ({"x": (0.0, 10**400)}, {}, {}, "search.loci.x.high"),
         (SPACE, {"x": 10**400}, {}, "search.loci.x.initial"),
+        ({"x": [CIRCLE, 1]}, {}, {}, "space: x is nested too deeply, or contains itself"),
+        (SPACE, {"x": CIRCLE}, {}, "space: x is nested too deeply, or contains itself"),
         (SPACE, {}, {"options": 3}, "options is 3"),
+        (SPACE, {}, {"options": {"sigma": CIRCLE}}, "search.options.sigma: nested more than 50 levels"),
         (SPACE, {}, {"strategy": None}, "strategy is None"),
     ],
 )

@@ -57,6 +57,23 @@ def test_what_is_not_a_config_is_named() -> None:
         config_of({"run": {"name": object()}})
 
 
+def test_what_contains_itself_or_is_nested_too_deep_is_named_in_one_short_message() -> None:
+    circle: dict[str, Any] = {}
+    circle["inner"] = [circle]
+    deep: list[Any] = []
+    for _ in range(5000):
+        deep = [deep]
+    for options in ({"net": circle}, {"net": deep}):
+        with pytest.raises(
+            UsageError, match=r"^workload\.options\.net[.\w]*: nested more than 50 levels"
+        ) as told:
+            config_of({**data(), "workload": {"use": "digits:Digits", "options": options}})
+        assert len(str(told.value)) < 200
+        assert told.value.__cause__ is None
+    with pytest.raises(UsageError, match=r"workload\.options: nested more than 50 levels"):
+        config_of(data(), {"workload.options": deep})
+
+
 def test_a_class_of_a_module_is_its_import_path_and_one_of_a_function_says_what_to_do() -> None:
     class Local:
         pass

@@ -1,4 +1,4 @@
-"""Driver scripts of crayai run with one changed import: `from evodevo.compat.crayai import hpo`."""
+"""Run crayai driver scripts with one changed import: `from evodevo.compat.crayai import hpo`."""
 
 from evodevo.compat.crayai import hpo
 

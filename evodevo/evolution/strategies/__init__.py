@@ -1,4 +1,4 @@
-"""The strategies, by name. One algorithm a file; `base.Strategy` is what they have in common."""
+"""List the strategies by name. Each module has one algorithm; `base.Strategy` is their base."""
 
 import importlib
 import weakref
@@ -40,9 +40,9 @@ _given: weakref.WeakValueDictionary[str, type[Strategy]] = weakref.WeakValueDict
 
 
 def find(name: str) -> type[Strategy]:
-    """The strategy of that name, here or in another package, or the class at the import path `module:Class`.
+    """Return a strategy by its name, ours or another package's, or by its import path `module:Class`.
 
-    Raises `ValueError`, naming the strategies there are, or why the import failed.
+    Raises `ValueError` with the known names, or with the reason for which the import failed.
     """
     if name in STRATEGIES:
         return STRATEGIES[name]
@@ -52,16 +52,16 @@ def find(name: str) -> type[Strategy]:
     if path is None:
         names = [*dict.fromkeys([*STRATEGIES, *installed.names(installed.STRATEGIES)])]
         near = get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
+        hint = f"did you mean {near[0]}? Known" if near else "known"
         raise ValueError(
-            f"no strategy {name!r}; {hint}There are {', '.join(names)}, or give an import path, module:Class"
+            f"no strategy {name!r}; {hint}: {', '.join(names)}; or give an import path, module:Class"
         )
     module, _, attribute = path.partition(":")
     loaded = None
     try:
         loaded = importlib.import_module(module)
         found = getattr(loaded, attribute)
-    except (Exception, SystemExit) as why:  # a user's module may raise anything while it is imported
+    except (Exception, SystemExit) as why:  # a user's module may raise anything
         at = "" if path == name else f" ({path})"
         near = get_close_matches(attribute, dir(loaded), n=1) if loaded else []
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -69,12 +69,12 @@ def find(name: str) -> type[Strategy]:
     if not (isinstance(found, type) and issubclass(found, Strategy)):
         raise ValueError(f"{name!r} is not a subclass of evodevo.Strategy")
     if flaw := flaw_of(found):
-        raise ValueError(f"{name!r} is not a strategy that can be used: {flaw}")
+        raise ValueError(f"{name!r} is not a valid strategy: {flaw}")
     return found
 
 
 def name_of(kind: type[Strategy]) -> str:
-    """Return a name by which `find` finds a class in this process, also one that cannot be imported."""
+    """Return a name by which `find` finds a class in this process, even if it cannot be imported."""
     for name, known in STRATEGIES.items():
         if known is kind:
             return name

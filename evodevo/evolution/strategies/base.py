@@ -1,8 +1,9 @@
-"""What every strategy is: it decides births, from evaluated members and named random streams.
+"""Define the base of all strategies: they decide births, given evaluated members and named random streams.
 
-The engine asks `needs` which members of the generation before a birth depends on, waits until these are done,
-and asks `birth`. An answer depends on the arguments and on named random streams alone, so it is the same
-whoever asks, whenever, and in any order. Only a strategy of the steady pace may let what it was told decide.
+The engine calls `needs` to learn on which members of the previous generation a birth depends, waits until
+they are done, and calls `birth`. Answers depend only on the arguments and on named random streams, so they
+are the same at any time and in any order. Only in the steady pace may they also depend on what `tell` was
+given.
 """
 
 from abc import ABC, abstractmethod
@@ -22,49 +23,49 @@ Pace = Literal["generations", "pools", "steady"]
 
 
 class CommonOptions(BaseModel):
-    """Options that all strategies share."""
+    """Options of all strategies."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     initial: Literal["given", "spread", "random"] = "spread"
-    """Founders: all at the loci's `initial`; one there and the rest around it; or anywhere."""
+    """Genomes of founders: given, the loci's `initial` values; spread, one of them there and the rest near
+    it; random, anywhere."""
     initial_spread: float = Field(default=0.15, gt=0, le=1)
-    """Standard deviation of that spread, as a fraction of each locus' range (on its scale)."""
+    """Standard deviation of the spread, as a fraction of each locus' range (on its scale)."""
 
 
 class Strategy(ABC):
-    """Base of all strategies. A subclass gives `birth`, and `Options` if it has options of its own."""
+    """Base of all strategies. A subclass defines `birth`, and `Options` if it has further options."""
 
     Options: ClassVar[type[BaseModel]] = CommonOptions
     smallest_population: ClassVar[int] = 2
     paces: ClassVar[Sequence[Pace]] = ("generations",)
-    """The values of `search.pace` that it can do; the first is its default."""
+    """Supported values of `search.pace`; the first is the default."""
     inherits: bool = True
-    """Whether children start from parameters of their parents, so that a run is one training.
+    """Whether children start from their parents' parameters.
 
-    Otherwise each member trains from scratch, whatever `parent_params` its birth has, and no checkpoint is
-    kept for children to come. A config says otherwise with `search.inherit`, and then an object has another
-    value than its class.
+    Otherwise each member trains from scratch, whatever the `parent_params` of its birth, and no checkpoints
+    are kept for children. `search.inherit` in a config overrides the value of the class.
     """
     may_begin_anew: ClassVar[bool] = True
-    """Whether a config may say that its members train from scratch, though the class has `inherits`."""
+    """Whether `search.inherit: none` is allowed in a config, if the class has `inherits`."""
     options_from_scratch: ClassVar[Mapping[str, Any]] = {}
-    """Values of options that a config does not give whose members train from scratch."""
+    """Defaults of options if `search.inherit` is none."""
     keeps_to_itself: ClassVar[bool] = False
-    """Whether each slot's children descend from that slot alone, so that lines never mix."""
+    """Whether each child descends only from its own slot, so that lineages never mix."""
     keeps_to_bounds: ClassVar[bool] = True
-    """Whether all values are within the bounds of their loci; what is not is refused."""
+    """Whether values outside the bounds of their loci are refused."""
     grows: ClassVar[bool] = False
-    """Whether genomes grow in phases, which a config then has to give (`search.phases`).
+    """Whether genomes grow in phases; the config must then have `search.phases`.
 
-    Within a phase all children go on from the parameters of the same member, and one that equals a member of
-    the generation before has its outcome: it is not trained again. A birth may name as `parent_params` whom
-    one of the members that it is given went on from.
+    Within a phase all children start from the parameters of the same member, and a child that equals a member
+    of the previous generation gets its outcome without training. A birth may have the `parent_params` of any
+    of the members it was given.
     """
     phases: Phases | None = None
-    """Those of the config, if it has any."""
+    """The phases of the config, if any."""
     default_search: ClassVar[Mapping[str, Any]] = {}
-    """Values of keys of `search` for a config that does not give them."""
+    """Defaults for keys of `search` that a config does not give."""
 
     def __init__(
         self,
@@ -75,7 +76,7 @@ class Strategy(ABC):
         options: BaseModel,
         pool: int | None = None,
     ) -> None:
-        """`pool`: the size of each child's mating pool; None for the whole generation before it."""
+        """`pool`: size of each child's mating pool; None for the whole previous generation."""
         self.space = space
         self.population = population
         self.mode = mode
@@ -85,64 +86,64 @@ class Strategy(ABC):
 
     @classmethod
     def own_loci(cls, options: Any) -> dict[str, Any]:
-        """Loci that the strategy adds to those of the config, to steer itself."""
+        """Return loci that the strategy adds to those of the config, to control itself."""
         return {}
 
     @property
     def label(self) -> str:
-        """Return what messages call it."""
+        """The strategy's name in messages."""
         return type(self).__name__
 
     @property
     def growth(self) -> Phases:
-        """The phases of a strategy that has them."""
+        """The phases; only for strategies that grow genomes."""
         assert self.phases is not None, "a config without search.phases was refused"
         return self.phases
 
     @property
     def most_generations(self) -> int | None:
-        """Return how many generations it has births for; None for any number."""
+        """Limit of the number of generations; None if there is none."""
         return None
 
     def needs(self, generation: int, slot: int) -> Sequence[int] | None:
-        """Return the slots of `generation - 1` that the birth depends on, ascending; None for all of them.
+        """Return the slots of `generation - 1` on which a birth depends, ascending; None for all of them.
 
-        By default all, or with a `pool` the child's own slot and others that a named stream draws.
+        By default all, or with a `pool` the child's own slot and others from a named random stream.
         """
         return None if self.pool is None else self.mating_pool(generation, slot, [slot])
 
     def mating_pool(self, generation: int, slot: int, own: Sequence[int]) -> list[int]:
-        """Return `own` and as many other slots, drawn without replacement, as make a pool."""
+        """Return a pool: `own` and other slots, drawn without replacement."""
         assert self.pool is not None
         others = self.population - len(own)
         draw = self.stream(generation, slot, "pool")
         chosen = draw.choice(others, size=max(0, self.pool - len(own)), replace=False)
-        first, last = min(own), max(own)  # own slots are neighbours: what is drawn is counted without them
+        first, last = min(own), max(own)  # own slots are adjacent; draws are numbered without them
         return sorted([*own, *(int(n) if n < first else int(n) + last - first + 1 for n in chosen)])
 
     def evaluated(self, members: Sequence[Member]) -> Population:
-        """Return members with their relative fitness among each other."""
+        """Return members as a population, with their fitness relative to each other."""
         return Population(members, self.mode, self.fitness)
 
     @abstractmethod
     def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
-        """Return the child for one slot of `generation`.
+        """Return the child for a slot of `generation`.
 
-        `parents` are the members that it `needs` (in the steady pace: the last ones that are done), at least
-        one of which has a fom; `own` is the position among them of the one whose place the child takes.
+        `parents` are the members that it `needs` (in the steady pace the last ones done), at least one of
+        which has a fom; `own` is the position among them of the member that the child replaces.
         """
 
     def beta(self, generation: int, slot: int, parents: Population, own: int, birth: Birth) -> str:
-        """Return the second parent of parameters of a birth, where members have several networks.
+        """Return the second parameter parent of a birth whose members have several networks.
 
-        Each network comes from α (`birth.parent_params`) or from it, with equal probability. Asked only with
-        `search.ploidy` above 1 and of a birth that has an α; by default it is α.
+        Each network comes from α (`birth.parent_params`) or from this member, with equal probability. Called
+        only with `search.ploidy` above 1 for births that have an α. By default it is α.
         """
         assert birth.parent_params is not None
         return birth.parent_params
 
     def founder(self, generation: int, slot: int) -> Birth:
-        """Return a member without parents, as `initial` says; slot 0 of a spread has the given values."""
+        """Return a member without parents, by the option `initial`; slot 0 of a spread has `given` values."""
         options = self.options
         assert isinstance(options, CommonOptions), "a strategy with other options has its own founders"
         draw = self.stream(generation, slot, "founder")
@@ -154,25 +155,25 @@ class Strategy(ABC):
         return Birth(self.space.near(given, options.initial_spread, draw))
 
     def immovable(self) -> dict[str, str]:
-        """Return the loci that keep their values though they look as if they evolve, or were meant to.
+        """Return the loci that cannot evolve although the config lets them, by default none.
 
-        Each with the reason and what would let it evolve. By default none.
+        The values are the reasons, with what would let each locus evolve.
         """
         return {}
 
     def tell(self, members: Sequence[Member]) -> None:  # noqa: B027
-        """Hear of members that are done, in the order of the journal. Does nothing by default."""
+        """Receive members that are done, in the order of the journal. Does nothing by default."""
 
     def judge(self, member: Member, leg: int) -> bool:
-        """Return whether a member goes on after leg number `leg` of its life, which may have more.
+        """Return whether a member continues after leg `leg` of its life, which is not the last possible one.
 
-        `member.fom` is that of this leg. The default lets every life go on to `search.legs`. In paces other
-        than steady the answer may depend on the arguments alone.
+        `member.fom` is that of this leg. By default every life continues to `search.legs`. Except in the
+        steady pace, the answer must depend on the arguments alone.
         """
         return True
 
     def fitness(self, foms: Foms) -> Sequence[float] | Foms:
-        """Return the relative fitness of foms that are compared with each other (NaN: the member failed)."""
+        """Return the fitness of foms relative to each other; NaN stands for a member that failed."""
         return relative_fitness(foms, self.mode)
 
     def stream(self, generation: int, slot: int, purpose: str) -> np.random.Generator:

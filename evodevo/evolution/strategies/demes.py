@@ -1,9 +1,9 @@
-"""Any strategy in demes: each deme has one of its own, which sees its members and those that migrate to it.
+"""Run any strategy in demes: each deme has its own strategy, which sees its members and the migrants to it.
 
-A generation's migrants are copies: as parents they stand in the places of the deme's worst members, and stay
-where they are as well. How often selection happens may differ from deme to deme, after the frequencies of
-Doulazmi et al. 2025, "Multiple-Frequencies Population-Based Training" (arXiv 2506.03225); migration here is
-the same between all neighbours, and not asymmetric as theirs.
+Migrants are copies: as parents they replace the deme's worst members, and remain in their own deme. The
+frequency of selection may differ between demes, after Doulazmi et al. 2025, "Multiple-Frequencies
+Population-Based Training" (arXiv 2506.03225); migration is the same between all neighbours, unlike their
+asymmetric one.
 """
 
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from evodevo.evolution.strategies import base
 
 
 class Demes(base.Strategy):
-    """`search.demes` makes it of the strategies of the demes; it has no name in a config."""
+    """The strategy of a population with `search.demes`, composed of its demes' strategies."""
 
     def __init__(self, layout: Layout, strategies: Sequence[base.Strategy], seed: int) -> None:
-        """`strategies`: one for each deme, which knows of `layout.size` members."""
+        """`strategies`: one per deme, each for a population of `layout.size`."""
         first = strategies[0]
         population = layout.count * layout.size
         super().__init__(first.space, population, first.mode, seed, first.options, first.pool)
@@ -38,7 +38,7 @@ class Demes(base.Strategy):
         return self.strategies[0].most_generations
 
     def needs(self, generation: int, slot: int) -> list[int]:
-        """Return slots of the deme alone; at a migration all of it, and all of its neighbours."""
+        """Return slots of the deme; at a migration, all of its slots and its neighbours'."""
         deme, place = divmod(slot, self.layout.size)
         if self.layout.migrates(generation):
             demes = sorted([deme, *self.layout.neighbours(deme)])
@@ -54,9 +54,9 @@ class Demes(base.Strategy):
         return self.strategies[deme].founder(generation, place)
 
     def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
-        """Return the child that the deme's strategy has of those whom it sees.
+        """Return the child by the deme's strategy, given the members that it sees.
 
-        In a generation without selection a member that has a fom goes on as it is.
+        In a generation without selection a member with a fom continues unchanged.
         """
         deme, place = divmod(slot, self.layout.size)
         strategy, view = self.strategies[deme], self._view_of(generation, deme, parents)
@@ -69,7 +69,7 @@ class Demes(base.Strategy):
         return strategy.birth(generation, place, among, at)
 
     def beta(self, generation: int, slot: int, parents: Population, own: int, birth: Birth) -> str:
-        """Return what the deme's strategy says of those whom it sees; of a member that goes on, itself."""
+        """Return the answer of the deme's strategy; for a member that continues unchanged, itself."""
         deme, place = divmod(slot, self.layout.size)
         view = self._view_of(generation, deme, parents)
         before = view.members[place]
@@ -83,25 +83,25 @@ class Demes(base.Strategy):
         return self.strategies[deme].judge(replace(member, slot=place), leg)
 
     def fitness(self, foms: Foms) -> Sequence[float] | Foms:
-        """Return what the first deme's strategy says; each deme judges its own."""
+        """Return the fitness by the first deme's strategy; births use that of their own deme."""
         return self.strategies[0].fitness(foms)
 
     def _view_of(self, generation: int, deme: int, parents: Population) -> "_View":
-        """What a deme's strategy sees of `parents`; for a child after another one the same again."""
+        """Return what a deme's strategy sees of `parents`; consecutive children share it."""
         view = self._last
         if view is None or view.parents is not parents or (view.generation, view.deme) != (generation, deme):
             view = self._last = _View(generation, deme, parents, self.layout, self.strategies[deme])
         return view
 
     def _among(self, generation: int, deme: int, place: int, view: "_View") -> tuple[Population, int]:
-        """Whom a birth in a place of a deme needs, and where among them its own place's member is."""
+        """Return the members that a birth in a place of a deme needs, and its own position among them."""
         needed = self._needed(deme, generation, place)
         if needed is None:
             return view.whole, place
         return self.strategies[deme].evaluated([view.members[one] for one in needed]), needed.index(place)
 
     def _needed(self, deme: int, generation: int, place: int) -> Sequence[int] | None:
-        """The places in a deme that a birth there needs. Raises `ValueError` if they are not there."""
+        """Return the places in a deme that a birth there needs. Raises `ValueError` if they do not exist."""
         needed = self.strategies[deme].needs(generation, place)
         if needed is None:
             return None
@@ -113,7 +113,7 @@ class Demes(base.Strategy):
 
 
 class _View:
-    """The members that a deme's strategy sees, by place in the deme; there they have their slots."""
+    """The members that a deme's strategy sees, by place in the deme, which is their slot there."""
 
     def __init__(
         self, generation: int, deme: int, parents: Population, layout: Layout, strategy: base.Strategy
@@ -132,5 +132,5 @@ class _View:
 
     @cached_property
     def whole(self) -> Population:
-        """All of them, which are the whole deme."""
+        """All members of the deme as a population."""
         return self._strategy.evaluated([self.members[place] for place in sorted(self.members)])

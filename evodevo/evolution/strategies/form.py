@@ -1,4 +1,4 @@
-"""The form that a strategy's class must have before it can be asked anything."""
+"""Check the attributes of a strategy's class before it is used."""
 
 from typing import get_args
 
@@ -8,7 +8,7 @@ from evodevo.evolution.strategies.base import CommonOptions, Pace, Strategy
 
 
 def flaw_of(kind: type[Strategy]) -> str | None:
-    """Return what is wrong with a class, and what would be right; None if nothing is."""
+    """Return what is wrong with a strategy's class, and what would be valid; None if nothing is."""
     if lacking := sorted(getattr(kind, "__abstractmethods__", ())):
         return f"it lacks {', '.join(lacking)}"
     known = get_args(Pace)

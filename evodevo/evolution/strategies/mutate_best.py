@@ -1,9 +1,9 @@
-"""Mutation of the best so far, as users of YOLOv5's `--evolve` know it; every member trains from scratch.
+"""Mutate the best members so far, as YOLOv5's `--evolve` does; every member trains from scratch.
 
-A parent is drawn from the five best members, as YOLOv5's code does, or is their weighted mean, which is the
-"combination of the best parents" of its guide; each hyperparameter is multiplied by a factor around 1 (Jocher
-2020, "Hyperparameter Evolution", docs.ultralytics.com/yolov5). There are no generations: a child is born
-whenever a worker is free, from what is known then.
+A parent is drawn from the five best members, as in YOLOv5's code, or is their weighted mean, the "combination
+of the best parents" of its guide; each hyperparameter is multiplied by a factor around 1 (Jocher 2020,
+"Hyperparameter Evolution", docs.ultralytics.com/yolov5). There are no generations: a child is born whenever a
+worker is free, from the results so far.
 """
 
 import math
@@ -24,7 +24,7 @@ SMALLEST_WEIGHT = 1e-6
 SMALLEST_GAIN = 0.01
 DIGITS = 5
 TRIES = 100
-ZERO = "0, and a value that is multiplied stays 0; to let one evolve, give it a value above 0"
+ZERO = "0, which stays 0 when multiplied; to let one evolve, give it a value above 0"
 NO_GAIN = "fixed by a gain of 0; to let one evolve, give it a gain: search.options.gains: {NAME: 1}"
 NEITHER = f"{ZERO} and a gain: search.options.gains: {{NAME: 1}}"
 
@@ -33,17 +33,18 @@ class MutateBestOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     initial: Literal["given"] = "given"
-    """The first member has the loci's `initial` values; children that know no other are mutants of it."""
+    """The first member has the loci's `initial` values; children born before any result are mutants of it."""
     parents: int = Field(default=5, ge=1)
-    """So many of the best may be parents."""
+    """Number of the best members that may be parents."""
     parent: Literal["drawn", "weighted_mean"] = "drawn"
-    """One of them, or their mean; both by weights: how far each is better than the worst of them."""
+    """The parent: one of them, or their mean; the weights are how much each is better than the worst of
+    them."""
     mutation_rate: float = Field(default=0.8, gt=0, le=1)
-    """Probability of each locus; at least one changes."""
+    """Mutation probability of each locus; at least one changes."""
     mutation_step: float = Field(default=0.2, gt=0)
-    """A value is multiplied by 1 + gain * N(0, 1) * U(0, 1) * mutation_step, from 0.3 to 3."""
+    """Values are multiplied by 1 + gain * N(0, 1) * U(0, 1) * mutation_step, within 0.3 and 3."""
     gains: dict[str, Annotated[float, Field(ge=0, le=10)]] = Field(default_factory=dict)
-    """Locus -> how much it changes, 1 where nothing is said; with 0 it stays as it is."""
+    """Locus -> relative size of its changes, by default 1; 0 fixes it."""
 
 
 class MutateBest(base.Strategy):
@@ -63,24 +64,26 @@ class MutateBest(base.Strategy):
         options: BaseModel,
         pool: int | None = None,
     ) -> None:
-        """Raises `ValueError` for gains of loci that there are not, and where nothing can change."""
+        """Raise `ValueError` for gains of unknown loci, and if nothing can change."""
         super().__init__(space, population, mode, seed, options, pool)
         for name, gain in self.options.gains.items():
             if name not in space.loci:
-                raise ValueError(f"gains: there is no locus {name!r}; there are {', '.join(space.loci)}")
+                raise ValueError(f"gains: {name!r} is not a locus; known: {', '.join(space.loci)}")
             if 0 < gain < SMALLEST_GAIN:
                 raise ValueError(f"gains: {name} is {gain:g}; give 0 to fix it, or {SMALLEST_GAIN} or more")
         immovable = self.immovable()
         if not any(self._evolves(name) and name not in immovable for name in space.loci):
-            raise ValueError("gains: no hyperparameter can change: all are fixed, or zero with low: 0")
+            raise ValueError(
+                "gains: no hyperparameter can change, as all are fixed or zero; let at least one evolve"
+            )
         self._best: list[Member] = []
 
     def immovable(self) -> dict[str, str]:
-        """Return numbers that are zero, and loci that a gain of 0 fixes."""
+        """Return loci that start at zero, and those that a gain of 0 fixes."""
         found = {}
         for name, locus in self.space.loci.items():
             gain = self.options.gains.get(name, 1.0 if locus.evolves else None)
-            if gain is None:  # fixed by the config itself
+            if gain is None:  # a fixed locus
                 continue
             if not locus.labels and locus.initial == 0:
                 found[name] = ZERO if gain > 0 else NEITHER
@@ -89,7 +92,7 @@ class MutateBest(base.Strategy):
         return found
 
     def tell(self, members: Sequence[Member]) -> None:
-        """Take in members as they are done, in any order; of equals the first born is the better."""
+        """Keep the best members, given in any order; of equals the first born is better."""
         known = sorted(
             (one for one in (*self._best, *members) if is_usable(one.fom)), key=lambda one: one.generation
         )
@@ -97,14 +100,14 @@ class MutateBest(base.Strategy):
         self._best = [known[place] for place in ranking[: self.options.parents]]
 
     def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
-        """Return a child of the best of all that were told so far, whatever `parents` are.
+        """Return a child of the best members that `tell` was given; `parents` are ignored.
 
-        All members are trained with one seed: what differs between them is their hyperparameters.
+        All members train with the same seed, so that they differ in hyperparameters only.
         """
         return self._child(generation, slot)
 
     def founder(self, generation: int, slot: int) -> Birth:
-        """Return the given values first, and children of nobody known as long as no member is done."""
+        """Return the given values first, and mutants of them until a member is done."""
         if (generation, slot) == (0, 0):
             return Birth(self.space.given(), training_seed=rng.training_seed(self.seed, 0, 0))
         return self._child(generation, slot)
@@ -124,9 +127,10 @@ class MutateBest(base.Strategy):
         return Birth(self._mutated(a.birth.genome, draw), parent_a=a.id, training_seed=seed)
 
     def _weights(self) -> list[float]:
-        """fitness - min + 1e-6 of the best, where fitness is the fom that is maximised; the largest is 1.
+        """Return fitness - min + 1e-6 of the best, scaled to a largest weight of 1.
 
-        The halves keep differences finite where the foms lie further apart than the largest float.
+        Fitness is the fom with the sign for maximising. It is halved, as differences of foms may exceed the
+        largest float.
         """
         sign = 1.0 if self.mode == "max" else -1.0
         halves = [sign * one.fom / 2 for one in self._best if one.fom is not None]
@@ -134,7 +138,7 @@ class MutateBest(base.Strategy):
         return [weight / max(weights) for weight in weights]
 
     def _mean(self, members: Sequence[Member], weights: np.ndarray) -> dict[str, Value]:
-        """The weighted mean of numbers; what is no number is as the best member has it."""
+        """Return the weighted mean of numbers; other values are those of the best member."""
         mean = dict(members[0].birth.genome)
         for name, locus in self.space.loci.items():
             if isinstance(locus, FloatLocus | IntLocus):
@@ -143,9 +147,9 @@ class MutateBest(base.Strategy):
         return mean
 
     def _mutated(self, genome: Genome, draw: np.random.Generator) -> dict[str, Value]:
-        """Try until something that counts has changed. N is drawn for each locus, U for all of them together.
+        """Return a mutant in which something that counts has changed: N is drawn per locus, U per mutant.
 
-        Rounding and bounds can swallow every small step: after many tries one locus takes a step that shows.
+        Rounding and bounds can undo small steps; after many tries, one locus takes a full step.
         """
         for _ in range(TRIES):
             strength = self.options.mutation_step * draw.random()
@@ -173,10 +177,10 @@ class MutateBest(base.Strategy):
 
 
 def _legal(locus: FloatLocus | IntLocus, value: float, chance: float) -> Value:
-    """Within the bounds, with five significant digits.
+    """Return a value within the bounds, with five significant digits.
 
-    A whole number is rounded up where its fraction and `chance`, in [0, 1), come to 1: where that is drawn
-    evenly, small steps add up that would be lost by rounding to the nearest.
+    An int locus is rounded up if its fractional part plus `chance`, in [0, 1), reaches 1: with a random
+    `chance`, small steps add up that rounding to the nearest would undo.
     """
     if isinstance(locus, IntLocus):
         return int(min(max(math.floor(value + chance), locus.low), locus.high))

@@ -1,9 +1,9 @@
-"""The genetic algorithm of the package NaturalSelection; every member trains from scratch.
+"""Implement the genetic algorithm of the package NaturalSelection; every member trains from scratch.
 
-Nielsen 2019, github.com/saattrupdan/naturalselection: elites and breeders are drawn at random, the fitter the
-more likely, with replacement; pairs of breeders have children, whose genes come from either parent; some of
-the children mutate. There the probabilities are the scores' shares of their sum, which needs scores above 0
-and hardly tells accuracies of 44 % and 46 % from each other; here they are relative fitness.
+Nielsen 2019, github.com/saattrupdan/naturalselection: elites and breeders are drawn with replacement, with
+probability by fitness; pairs of breeders have children, whose genes come from either parent; some of the
+children mutate. The package uses scores divided by their sum as probabilities, which requires positive scores
+and hardly distinguishes accuracies of 44 % and 46 %; here they are relative fitness.
 """
 
 import math
@@ -22,15 +22,15 @@ from evodevo.evolution.strategies import base
 class NaturalSelectionOptions(base.CommonOptions):
     initial: Literal["given", "spread", "random"] = "random"
     sigma: float = Field(default=DEFAULT_SIGMA, ge=0, le=700)
-    """Selection pressure: the best is exp(sigma) times as likely to be drawn as the worst; 0 is chance."""
+    """Selection pressure: the best is exp(sigma) times as likely to be drawn as the worst; 0: no pressure."""
     elites: float = Field(default=0.05, ge=0, le=1)
-    """The fraction of a generation that is drawn to go on unchanged, rounded up."""
+    """Fraction of a generation that is drawn to continue unchanged, rounded up."""
     breeders: float = Field(default=0.8, gt=0, le=1)
-    """The size of the breeding pool as a fraction of the population, rounded up; two at the least."""
+    """Size of the breeding pool as a fraction of the population, rounded up; at least two members."""
     mutation_rate: float = Field(default=0.2, ge=0, le=1)
-    """Probability of each child to mutate."""
+    """Mutation probability of each child."""
     gene_mutation_rate: float | None = Field(default=None, ge=0, le=1)
-    """Probability of each gene of such a child to be drawn anew; 1 / number of genes if not given."""
+    """Probability that a gene of a mutating child is resampled; default: 1 / number of genes."""
 
 
 class NaturalSelection(base.Strategy):
@@ -55,7 +55,7 @@ class NaturalSelection(base.Strategy):
         return Birth(genome, parent_a=a.id, parent_b=b.id)
 
     def _drawn(self, generation: int, place: int, parents: Population, pool: str) -> Member:
-        """Return the member at one place of a pool, the same for all children of the generation."""
+        """Return the member at a place of a pool, the same for all children of the generation."""
         return parents.members[parents.wheel.draw(self.stream(generation, place, pool))]
 
     def fitness(self, foms: Foms) -> Foms:
@@ -63,5 +63,5 @@ class NaturalSelection(base.Strategy):
 
 
 def rounded_up(count: float) -> int:
-    """Return the next whole number, but 6 for the 6.000000000000001 that fractions of a population can be."""
+    """Return a count rounded up; 6.000000000000001, as a fraction of a population can be, gives 6."""
     return math.ceil(count - 1e-9)

@@ -1,8 +1,7 @@
-"""Random search: every slot keeps its hyperparameters and its parameters to the end.
+"""Search at random: every slot keeps its hyperparameters and its parameters to the end.
 
-The yardstick at equal compute: nothing is learned from one member for another. A slot that failed has
-nothing to go on with and starts afresh, with a new founder. Members that train from scratch are all drawn
-anew.
+This is the baseline at equal compute: members do not influence each other. A slot that failed starts again
+with a new founder. If members train from scratch, all are sampled independently.
 """
 
 from collections.abc import Sequence

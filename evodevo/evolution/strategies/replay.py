@@ -1,4 +1,4 @@
-"""Replay: one member, trained along a schedule that another run found. Used by `evodevo replay`."""
+"""Replay another run's schedule with a single member, for `evodevo replay`."""
 
 from typing import Any, ClassVar
 
@@ -21,9 +21,9 @@ class ReplayOptions(BaseModel):
     genomes: list[dict[str, Any]]
     training_seeds: list[int]
     legs: list[int] = []
-    """Of each life; as many as the run has where nothing is said."""
+    """Legs of each life; by default those of the config."""
     networks: list[list[ReplayedNetwork]] = []
-    """Of each life, where members have several networks, each with a line of its own."""
+    """Networks of each life, if members have several; each has its own lineage."""
 
 
 class Replay(base.Strategy):
@@ -59,5 +59,5 @@ class Replay(base.Strategy):
         )
 
     def judge(self, member: Member, leg: int) -> bool:
-        """Return whether the original went on, too."""
+        """Return whether the original continued, too."""
         return not self.options.legs or leg + 1 < self.options.legs[member.generation]

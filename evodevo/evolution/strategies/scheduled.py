@@ -1,7 +1,7 @@
-"""Training by hand: hyperparameters follow fixed schedules, and every slot keeps its parameters to the end.
+"""Follow fixed schedules of hyperparameters; every slot keeps its parameters to the end.
 
-The yardstick of what people do without evolution: a population of independent runs of one recipe, of which
-the best counts. With `initial: spread` or `random` the recipe's values are searched at the same time.
+This is the baseline of training without evolution: independent runs of one recipe, of which the best counts.
+With `initial: spread` or `random` the recipe's values are searched at random at the same time.
 """
 
 import math
@@ -21,16 +21,16 @@ class _Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     start: float | Annotated[list[float], Field(min_length=1)] | None = None
-    """The value that is multiplied, or one for each slot; without it, the founder's own."""
+    """Start value that the shape multiplies, or one per slot; default: the founder's value."""
 
     def begins(self, slot: int, own: float) -> float:
-        """Return the start value of a slot whose founder has `own`; a list begins again at its end."""
+        """Return the start value of a slot whose founder has `own`; slots cycle through a list."""
         if self.start is None:
             return own
         return self.start[slot % len(self.start)] if isinstance(self.start, list) else self.start
 
     def value(self, epoch: int, epochs: int, start: float) -> float:
-        """Return the value at an epoch of a run of so many, of a slot that begins with `start`."""
+        """Return the value at an epoch out of `epochs`, for a slot that begins with `start`."""
         return start * self.factor(epoch, epochs)
 
     def factor(self, epoch: int, epochs: int) -> float:
@@ -38,25 +38,27 @@ class _Shape(BaseModel):
 
 
 class Constant(_Shape):
-    """The start value; in a config the number alone says as much."""
+    """A constant value; a config may give the number itself instead."""
 
     shape: Literal["constant"]
 
 
 class Steps(_Shape):
-    """A factor from a point on, until the next: `at` are parts of the run, above 0 and below 1."""
+    """Steps at the fractions `at` of the run, above 0 and below 1, to given factors."""
 
     shape: Literal["steps"]
     at: list[float]
     factors: list[float]
-    """Of the start value, one for each of `at`; not of the value before."""
+    """Factors of the start value (not of the previous one), one for each of `at`."""
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         if len(self.at) != len(self.factors):
-            raise ValueError(f"at has {len(self.at)} points and factors has {len(self.factors)}")
+            raise ValueError(
+                f"at has {len(self.at)} points, but factors has {len(self.factors)}; give one for each"
+            )
         if sorted(set(self.at)) != self.at or not all(0 < at < 1 for at in self.at):
-            raise ValueError(f"at {self.at} should be ascending parts of the run, above 0 and below 1")
+            raise ValueError(f"at {self.at} should be ascending fractions of the run, above 0 and below 1")
         return self
 
     def factor(self, epoch: int, epochs: int) -> float:
@@ -65,13 +67,14 @@ class Steps(_Shape):
 
 
 class Cosine(_Shape):
-    """Half a cosine from 1 towards `end`, after Loshchilov and Hutter 2017 (SGDR, arXiv 1608.03983)."""
+    """Half a cosine from factor 1 towards `end`, after Loshchilov and Hutter 2017 (SGDR, arXiv
+    1608.03983)."""
 
     shape: Literal["cosine"]
     end: float = Field(default=0.0, ge=0, le=1)
     """Factor that the epoch after the last one would have."""
     warmup: float = Field(default=0.0, ge=0, lt=1)
-    """Part of the run in which the factor first rises linearly."""
+    """Fraction of the run, at its start, in which the factor rises linearly."""
 
     def factor(self, epoch: int, epochs: int) -> float:
         warm = self.warmup * epochs
@@ -82,15 +85,15 @@ class Cosine(_Shape):
 
 
 class Restarts(_Shape):
-    """Cosines with warm restarts: see `evodevo.evolution.restarts`. The first peak is the start value."""
+    """Cosines with warm restarts; see `evodevo.evolution.restarts`. The first peak is the start value."""
 
     shape: Literal["restarts"]
     length: float = Field(gt=0)
-    """Of the first cycle, in epochs; with search.steps_per_generation in generations of so many steps."""
+    """Length of the first cycle in epochs, or with search.steps_per_generation in generations."""
     multiplier: float = Field(default=1.0, ge=1)
     decay: float = Field(default=1.0, ge=0)
     min: float = 0.0
-    """The value at the end of each cycle, the same for all."""
+    """Value at the end of each cycle."""
 
     def value(self, epoch: int, epochs: int, start: float) -> float:
         return Cycles(self.length, self.multiplier, self.decay, self.min).value(epoch, start)
@@ -107,9 +110,9 @@ Shape = Annotated[Constant | Steps | Cosine | Restarts, Field(discriminator="sha
 class ScheduledOptions(base.CommonOptions):
     initial: Literal["given", "spread", "random"] = "given"
     epochs: int = Field(ge=1)
-    """Over which the shapes are laid out: the run's generations. After them the last value stays."""
+    """Length of the schedule in generations; after them the last value stays."""
     schedule: dict[str, Annotated[Shape, BeforeValidator(_constant)]] = Field(default_factory=dict)
-    """Float locus -> its shape, or a number that stays; values may leave the locus' bounds."""
+    """Float locus -> its shape, or a constant number; values may leave the locus' bounds."""
 
 
 class Scheduled(base.Strategy):
@@ -129,13 +132,13 @@ class Scheduled(base.Strategy):
         options: BaseModel,
         pool: int | None = None,
     ) -> None:
-        """Raises `ValueError` where a schedule is for something that is no float locus."""
+        """Raise `ValueError` for schedules of anything but float loci."""
         super().__init__(space, population, mode, seed, options, pool)
         floats = [name for name, locus in space.loci.items() if isinstance(locus, FloatLocus)]
         for name in self.options.schedule:
             if name not in floats:
                 raise ValueError(
-                    f"schedule: {name!r} is no float locus; there are {', '.join(floats) or 'none'}"
+                    f"schedule: {name!r} is not a float locus; float loci: {', '.join(floats) or 'none'}"
                 )
 
     def founder(self, generation: int, slot: int) -> Birth:

@@ -1,6 +1,6 @@
-"""Tri-parent recombination: two parents give hyperparameters, a third gives parameters.
+"""Recombine three parents: two give hyperparameters, the third gives parameters. The default strategy.
 
-Vose et al. 2019, "Recombination of Artificial Neural Networks", arXiv 1901.03900. The reference strategy.
+Vose et al. 2019, "Recombination of Artificial Neural Networks", arXiv 1901.03900.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,28 +28,30 @@ from evodevo.evolution.strategies import base
 
 class TriParentOptions(base.CommonOptions):
     initial_spread: float = Field(default=0.25, gt=0, le=1)
-    """As of every strategy, but wider: what is found late cannot be made up for."""
+    """Standard deviation of the founders' spread; wider than other strategies', as late finds help little."""
     sigma: float = Field(default=DEFAULT_SIGMA, ge=0, le=700)
-    """Selection pressure: the worst has fitness exp(-sigma), above 0 up to 700. The paper gives no value."""
+    """Selection pressure: the worst has fitness exp(-sigma). The paper gives no value."""
     fitness: Shape = "linear"
-    """exp(-sigma x), or the paper's exp(-sigma x^2), which tells the best from each other less."""
+    """linear: exp(-sigma x); squared: the paper's exp(-sigma x^2), which separates the best members less."""
     survivors: float = Field(default=0.25, ge=0, lt=1)
-    """The part of the population that goes on as it is, the best of each generation; the paper has none.
-
-    Selection after one epoch is short-sighted: a line that goes on shows what its hyperparameters come to.
+    """Fraction of the population, the best of each generation, that continues unchanged; the paper has none.
+    Selection after one epoch is short-sighted: lineages that continue show what their hyperparameters
+    achieve.
     """
     crossover_rate: float = Field(default=0.33, ge=0, le=1)
     crossover: Kind = "single_locus"
     keep: Literal["one", "both"] = "one"
-    """Of two complementary genotypes, one at random; or both, a child for each (neighbouring slots)."""
+    """Which of two complementary genotypes to keep: one at random, or both, in adjacent slots."""
     alpha: Literal["drawn", "tied"] = "drawn"
-    """The parent of the parameters: drawn for itself, or parent a, as in other PBT."""
+    """Parent of the parameters: drawn independently, or tied to parent a, as in other PBT."""
     mutation: MutationKind = "log_normal"
-    """four_way is the paper's; log_normal has `mutation_step`; self_adaptive evolves it, starting there."""
+    """four_way: the paper's; log_normal: by `mutation_step`; self_adaptive: by a step that evolves from
+    there."""
     mutation_rate: float = Field(default=1.0, ge=0, le=1)
-    """Probability of each locus; the paper's 0.05 is for 100 members and 200 epochs."""
+    """Mutation probability of each locus; the paper's 0.05 is for 100 members and 200 epochs."""
     mutation_step: float = Field(default=0.5, ge=SMALLEST_STEP, le=LARGEST_STEP)
-    """Standard deviation of a value's natural logarithm: 0.5 is mostly within a factor of 1.6."""
+    """Standard deviation of the change of a value's natural logarithm; 0.5: two in three within a factor of
+    1.6."""
 
 
 class TriParent(base.Strategy):
@@ -69,7 +71,7 @@ class TriParent(base.Strategy):
     options: TriParentOptions
 
     def needs(self, generation: int, slot: int) -> Sequence[int] | None:
-        """Two children that are made of one pair of genotypes have one pool."""
+        """Return the same pool for two children of one pair of genotypes."""
         if self.pool is None:
             return None
         pair = self._pair(slot)
@@ -77,7 +79,7 @@ class TriParent(base.Strategy):
         return self.mating_pool(generation, pair, [at for at in own if at < self.population])
 
     def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
-        if self._goes_on(parents, own):
+        if self._survives(parents, own):
             it = parents.members[own]
             return Birth(it.birth.genome, parent_a=it.id, parent_b=it.id, parent_params=it.id)
         pair = self._pair(slot)
@@ -94,20 +96,20 @@ class TriParent(base.Strategy):
         return Birth(genome, parent_a=a.id, parent_b=b.id, parent_params=alpha.id)
 
     def beta(self, generation: int, slot: int, parents: Population, own: int, birth: Birth) -> str:
-        """Return another member, drawn as α is, or with a tied α parent b; of one that goes on, itself."""
-        if self._goes_on(parents, own):
+        """Return a member drawn like α, or parent b if α is tied; for a survivor, the member itself."""
+        if self._survives(parents, own):
             return parents.members[own].id
         if self.options.alpha == "tied":
             assert birth.parent_b is not None
             return birth.parent_b
         return parents.members[parents.wheel.draw(self.stream(generation, slot, "beta"))].id
 
-    def _goes_on(self, parents: Population, own: int) -> bool:
+    def _survives(self, parents: Population, own: int) -> bool:
         survivors = int(self.options.survivors * len(parents.members) + 1e-9)  # 0.29 of 100 is 29
         return parents.rank(own) < survivors and parents.survives(own)
 
     def _pair(self, slot: int) -> int:
-        """The first of the slots whose children come of the same two genotypes."""
+        """Return the first of the slots whose children share the same two genotypes."""
         return slot - slot % 2 if self.options.keep == "both" else slot
 
     @classmethod

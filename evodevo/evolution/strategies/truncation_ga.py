@@ -1,9 +1,8 @@
-"""A genetic algorithm with truncation selection; every member trains from scratch.
+"""Implement a genetic algorithm with truncation selection; every member trains from scratch.
 
-The search for hyperparameters of YOLOv4's recipe (Bochkovskiy et al. 2020, arXiv 2004.10934, section 3.4):
-a random population; each is trained; the best fraction is kept; pairs of these have children, whose genes
-come from either parent; some of the children mutate. It ends with the last generation, or with
-`search.plateau` before.
+It is the hyperparameter search of YOLOv4's recipe (Bochkovskiy et al. 2020, arXiv 2004.10934, section 3.4):
+of a random population the best fraction is kept; pairs of these have children, whose genes come from either
+parent; some of the children mutate. `search.plateau` may end it before the last generation.
 """
 
 from typing import ClassVar, Literal
@@ -20,11 +19,11 @@ from evodevo.evolution.strategies.natural_selection import rounded_up
 class TruncationGAOptions(base.CommonOptions):
     initial: Literal["given", "spread", "random"] = "random"
     keep: float = Field(default=0.25, gt=0, le=1)
-    """The fraction of a generation that goes on and has the children, rounded up; two at the least."""
+    """Fraction of a generation that continues and has the children, rounded up; at least two members."""
     mutation_rate: float = Field(default=0.3, ge=0, le=1)
-    """Probability of each child to mutate."""
+    """Mutation probability of each child."""
     gene_mutation_rate: float | None = Field(default=None, ge=0, le=1)
-    """Probability of each gene of such a child to be drawn anew; 1 / number of genes if not given."""
+    """Probability that a gene of a mutating child is resampled; default: 1 / number of genes."""
 
 
 class TruncationGA(base.Strategy):
@@ -34,7 +33,7 @@ class TruncationGA(base.Strategy):
 
     def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
         if not parents.has_survivors:
-            raise ValueError("no member of the generation survived to be kept")
+            raise ValueError("no member of the generation has a fom, so none can be kept")
         count = max(2, rounded_up(self.options.keep * self.population))
         kept = [parents.members[at] for at in parents.ranking[: min(count, parents.survivors)]]
         if slot < len(kept):

@@ -1,4 +1,4 @@
-"""Population-based training as it was first described: the worst copy one of the best, and explore.
+"""Implement population-based training as first described: the worst copy one of the best, and explore.
 
 Jaderberg et al. 2017, "Population Based Training of Neural Networks", arXiv 1711.09846.
 """
@@ -16,9 +16,9 @@ from evodevo.evolution.strategies import base
 
 class TruncationOptions(base.CommonOptions):
     fraction: float = Field(default=0.2, gt=0, le=0.5)
-    """The part of the population that copies, and the part it copies from; one member at the least."""
+    """Fraction of the population that copies, and fraction that is copied from; at least one member each."""
     resample_probability: float = Field(default=0.25, ge=0, le=1)
-    """Probability that a locus is drawn anew instead of being multiplied by 0.8 or 1.2."""
+    """Probability that a locus is resampled instead of being multiplied by 0.8 or 1.2."""
 
 
 class TruncationPBT(base.Strategy):
@@ -36,7 +36,7 @@ class TruncationPBT(base.Strategy):
         return Birth(genome, parent_a=donor.id, parent_params=donor.id)
 
     def beta(self, generation: int, slot: int, parents: Population, own: int, birth: Birth) -> str:
-        """Return another of the best for a member that copies; of one that is kept, itself."""
+        """Return one of the best, drawn independently; for a member that is kept, the member itself."""
         if self._is_kept(parents, own):
             return parents.members[own].id
         return self._donor(parents, self.stream(generation, slot, "beta")).id
@@ -47,7 +47,7 @@ class TruncationPBT(base.Strategy):
     def _donor(self, parents: Population, draw: np.random.Generator) -> Member:
         best = min(self._count(parents), parents.survivors)
         if not best:
-            raise ValueError("no member of the generation survived to be copied")
+            raise ValueError("no member of the generation has a fom, so none can be copied")
         return parents.members[parents.ranking[int(draw.integers(best))]]
 
     def _count(self, parents: Population) -> int:

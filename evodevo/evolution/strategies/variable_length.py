@@ -1,14 +1,14 @@
-"""Genomes that grow from phase to phase, after the variable-length genetic algorithm for CNNs.
+"""Grow genomes from phase to phase, after the variable-length genetic algorithm for CNNs.
 
 Xiao et al. 2020, "Efficient Hyperparameter Optimization in Deep Learning Using a Variable Length Genetic
-Algorithm", arXiv 2006.12703. In each phase genomes get a new tail, which is drawn at random and evolves;
-their head is the best genome of the phase before, whose parameters all of them go on from.
+Algorithm", arXiv 2006.12703. In each phase genomes get a new random tail, which evolves; their head is the
+best genome of the previous phase, from whose parameters all members start.
 
-A generation consists of survivors, a fraction of the best and with a small probability each of the others, of
-which some mutate in one gene; and of children of two survivors. Survivors that do not mutate are not trained
-again (see `base.Strategy.grows`). Two things are ours: the best survivor never mutates, so the best of a
-phase is there at its end, and fitness-weighted parents are drawn by relative fitness. A later variant has
-another crossover, whose rule is not published; `uniform` with parents drawn by `fitness` is our reading.
+A generation consists of survivors, some of which mutate in one gene, and of children of two survivors. The
+survivors are a fraction of the best, and each of the others with a small probability; those that do not
+mutate are not trained again (see `base.Strategy.grows`). We differ in two ways: the best survivor never
+mutates, so the best of a phase is still there at its end, and parents are drawn by relative fitness. The rule
+for crossover of a later variant is not published; `uniform` with parents drawn by `fitness` is our reading.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,15 +27,16 @@ from evodevo.evolution.strategies import base
 class VariableLengthOptions(base.CommonOptions):
     initial: Literal["given", "spread", "random"] = "random"
     survivors: float = Field(default=0.5, gt=0, le=1)
-    """The fraction of the best that survive, rounded down; one at the least."""
+    """Fraction of the population, the best of it, that survives, rounded down; at least one member."""
     lucky: float = Field(default=0.2, ge=0, le=1)
-    """Probability of each of the others to survive."""
+    """Survival probability of each other member."""
     mutation_rate: float = Field(default=0.1, ge=0, le=1)
-    """Probability of each survivor but the best to mutate: one gene is drawn anew."""
+    """Probability that a survivor other than the best mutates: one gene is resampled."""
     parents: Literal["fitness", "uniform"] = "fitness"
-    """How the two parents of a child are drawn from the survivors, without replacement."""
+    """Weights for drawing the two parents of a child from the survivors, without replacement."""
     crossover: Literal["uniform", "one_point"] = "uniform"
-    """Each gene comes from either parent; or those before a point from the one, the others from the other."""
+    """uniform: each gene comes from either parent; one_point: genes after a random point come from parent
+    b."""
     sigma: float = Field(default=1.0, ge=0, le=700)
     """With `parents: fitness` the best is exp(sigma) times as likely to be drawn as the worst."""
 
@@ -76,7 +77,7 @@ class VariableLength(base.Strategy):
         return relative_fitness(foms, self.mode, self.options.sigma)
 
     def _survivors(self, generation: int, parents: Population) -> list[Member]:
-        """Return those who survive, best first; who failed never does."""
+        """Return the survivors, best first; members that failed are never among them."""
         count = max(1, int(self.population * self.options.survivors + 1e-9))  # 0.29 of 100 is 29
         ranked = [parents.members[at] for at in parents.ranking[: parents.survivors]]
         lucky = [
@@ -89,7 +90,7 @@ class VariableLength(base.Strategy):
     def _pair(
         self, generation: int, slot: int, parents: Population, survivors: Sequence[Member]
     ) -> tuple[Member, Member]:
-        """Return two survivors; if there is one only, it twice."""
+        """Return two survivors; a single survivor is returned twice."""
         draw, rest = self.stream(generation, slot, "parents"), list(survivors)
         fitness = self.fitness(parents.members.foms) if self.options.parents == "fitness" else None
         weight = {one.id: 1.0 if fitness is None else fitness[at] for at, one in enumerate(parents.members)}
@@ -105,7 +106,7 @@ class VariableLength(base.Strategy):
         return {**a, **{name: b[name] for name, its in zip(tail, of_b, strict=True) if its}}
 
     def _one_gene(self, genome: Genome, generation: int, draw: np.random.Generator) -> dict[str, Value]:
-        """Return another value for one gene that counts."""
+        """Return a different value for one gene that counts."""
         counting = [name for name in self._tail(generation) if self.space.active(name, genome)]
         name = counting[int(draw.integers(len(counting)))]
         locus = self.space.loci[name]

@@ -1,7 +1,7 @@
-"""Tri-parent recombination with everything as in the paper it is from.
+"""Recombine three parents exactly as in the original paper.
 
 Vose et al. 2019, "Recombination of Artificial Neural Networks", arXiv 1901.03900, sections 3 and 4: squared
-fitness, crossover at single loci, mutation in four ways, no elite. The paper gives no sigma.
+fitness, single-locus crossover, four-way mutation, no elite. The paper gives no sigma.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class Vose2019(TriParent):
     options_from_scratch: ClassVar[Mapping[str, Any]] = {}
 
     def _mutated(self, genome: Genome, draw: np.random.Generator) -> dict[str, Value]:
-        """As `four_way`, but a real number changes by a fraction of itself also on a linear scale."""
+        """Mutate like `four_way`, but by a fraction of the value on linear scales, too."""
         if self.options.mutation != "four_way":
             return super()._mutated(genome, draw)
         mutated = dict(genome)
@@ -43,6 +43,6 @@ class Vose2019(TriParent):
             if isinstance(locus, FloatLocus) and value:
                 assert isinstance(value, float)
                 mutated[name] = min(max(value * factor, locus.low), locus.high)
-            else:  # zero would stay for ever
+            else:  # a product with zero stays zero
                 mutated[name] = locus.step(value, factor, draw)
         return mutated

@@ -1,4 +1,4 @@
-"""The names that a crayai driver script uses, carried out by evodevo.
+"""Provide the names that crayai driver scripts use.
 
 from evodevo.compat.crayai import hpo
 

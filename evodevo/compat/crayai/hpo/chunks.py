@@ -1,10 +1,10 @@
-"""Progress of a search without generations, told by so many points at a time."""
+"""Report the progress of a search without generations."""
 
 from evodevo.run.history import History
 
 
 class Chunks:
-    """Prints a line each time that a further `size` points are done."""
+    """Print a line for every `size` points that are done."""
 
     def __init__(self, size: int) -> None:
         self._size = size

@@ -1,4 +1,4 @@
-"""How a driver script's command is run: `Evaluator`."""
+"""Define `Evaluator`: how to run a driver script's command."""
 
 import os
 import shlex
@@ -19,25 +19,26 @@ if [ -n "$begin" ]; then cp -R "$begin"/. "$checkpoint"; fi
 if [ -n "$source" ]; then cp -R "$source" "$directory"; cd "$directory"; fi
 eval "$command \\"\\$@\\""
 """
-"""Runs a command as crayai does: in a copy of its sources, by a shell, with a directory for its checkpoint in
-which that of its parent is already."""
+"""Shell script that runs a command like crayai: in a copy of its sources, with a checkpoint directory that
+contains the parent's checkpoint."""
 SLURM = ("wlm", "slurm")
 LOCAL = (None, "", "local")
 
 
 class Evaluator:
-    """A program that is run once for each set of hyperparameters; the `FoM: <number>` it prints is minimised.
+    """A program that runs once per set of hyperparameters; the `FoM: <number>` that it prints is minimised.
 
-    command: a line of shell, to which the flags are appended. `@checkpoint` in it is a directory that has
-        the parent's checkpoint in it when the program starts, and is kept when it ends (population-based
-        training); `checkpoint` names the directory where they are kept.
-    src_path: a directory that is copied for each evaluation, which then runs in the copy.
-    run_path: where runs have their directories, with the journal, history.csv and report of each.
+    command: a shell command, to which the flags are appended. `@checkpoint` in it stands for a directory that
+        contains the parent's checkpoint when the program starts, and is kept when it ends (population-based
+        training) in the directory `checkpoint`.
+    src_path: a directory that is copied for each evaluation, which runs in the copy.
+    run_path: the directory for runs, each with its journal, history.csv and report.
     nodes, nodes_per_eval, num_parallel_evals, launcher, workload_manager, alloc_args: see docs/search.md.
-    timeout: seconds of an evaluation.
-    client: a client of a cluster that is there, from `evodevo.connect` or `evodevo.local`; not of crayai.
+    timeout: time limit of an evaluation in seconds.
+    client: a client of an existing cluster, from `evodevo.connect` or `evodevo.local`; crayai has no such
+        keyword.
 
-    Raises `UsageError` for what is not supported, by name.
+    Raises `UsageError`, naming the keyword, for anything that is not supported.
     """
 
     def __init__(
@@ -64,15 +65,13 @@ class Evaluator:
         call, given = "Evaluator", {key: value for key, value in locals().items() if key != "self"}
         refuse_unknown(call, unknown, {key: value for key, value in given.items() if key != "unknown"})
         if not isinstance(command, str) or not command.strip():
-            raise UsageError(f"Evaluator: command is {command!r}; give a line of shell")
+            raise UsageError(f"Evaluator: command is {command!r}; give a shell command")
         self.on_slurm = launcher in SLURM or workload_manager in SLURM
         for name, value in (("launcher", launcher), ("workload_manager", workload_manager)):
             if value not in (*SLURM, *LOCAL):
-                refuse(
-                    call, name, value, "give 'local' for this machine, or 'wlm' or 'slurm' for Slurm's jobs"
-                )
+                refuse(call, name, value, "give 'local' for this machine, or 'wlm' or 'slurm' for Slurm jobs")
         if check_count(call, "nodes_per_eval", nodes_per_eval) > 1:
-            why = "an evaluation has one worker; start its ranks in the command itself, with srun or mpirun"
+            why = "an evaluation has one worker; start its ranks in the command, with srun or mpirun"
             refuse(call, "nodes_per_eval", nodes_per_eval, why)
         if alloc_jobid:
             why = (
@@ -82,9 +81,11 @@ class Evaluator:
             refuse(call, "alloc_jobid", alloc_jobid, why)
         for name, value in (("launch_args", launch_args), ("urika_args", urika_args)):
             if value:
-                refuse(call, name, value, "workers start the command themselves; put a launcher into it")
+                refuse(
+                    call, name, value, "workers start the command themselves; add the launcher to the command"
+                )
         if str(fom).strip() != "FoM:":
-            refuse(call, "fom", fom, "the line that counts is 'FoM: <number>'")
+            refuse(call, "fom", fom, "print the result as 'FoM: <number>'")
         run_path, src_path = check_path(call, "run_path", run_path), check_path(call, "src_path", src_path)
         checkpoint = check_path(call, "checkpoint", checkpoint)
         if src_path and not Path(src_path).is_dir():
@@ -104,16 +105,16 @@ class Evaluator:
 
     @property
     def trains_on(self) -> bool:
-        """Whether an evaluation goes on from its parent's checkpoint (population-based training)."""
+        """Whether evaluations start from their parent's checkpoint (population-based training)."""
         return CHECKPOINT in self.command
 
     @property
     def workers(self) -> int | None:
-        """How many evaluations run at once; None for one on each core."""
+        """Number of evaluations at the same time; None for one per core."""
         return self.num_parallel_evals or (self.nodes if self.nodes > 1 else None)
 
     def arguments(self, params: Params) -> list[str]:
-        """Return the command of a config's `workload.command`."""
+        """Return the value of a config's `workload.command`."""
         command = self.command.replace(CHECKPOINT, '"$checkpoint"')
         kept = ["{checkpoint_in}", "{checkpoint_out}"] if self.trains_on else ["", ""]
         literal = (text.replace("{", "{{").replace("}", "}}") for text in (command, self.src_path))

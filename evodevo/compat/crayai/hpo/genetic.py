@@ -1,4 +1,4 @@
-"""`hpo.genetic.Optimizer`: the method of Vose et al. 2019, as the strategy `vose2019` has it."""
+"""Define `hpo.genetic.Optimizer`: the method of Vose et al. 2019, by the strategy `vose2019`."""
 
 import math
 from pathlib import Path
@@ -18,12 +18,12 @@ RULE = optimizer.RULE
 class Optimizer(optimizer.Optimizer):
     """A genetic search; with `@checkpoint` in the command it is population-based training.
 
-    pop_size: of a deme. Demes are not isolated: `num_demes` of them are one population of `num_demes *
-        pop_size`, so that `migration_interval` has no effect; logs have each deme's share of it.
-    mutation_rate, crossover_rate: per hyperparameter.
-    log_fn: a file for a row per generation; see `hpo.log.Log`.
+    pop_size: members per deme. Demes are not isolated: they form one population of `num_demes * pop_size`, so
+        `migration_interval` has no effect; logs list each deme's share of it.
+    mutation_rate, crossover_rate: probabilities per hyperparameter.
+    log_fn: a file with one row per generation; see `hpo.log.Log`.
 
-    Raises `UsageError` for what is not supported, by name.
+    Raises `UsageError`, naming the keyword, for anything that is not supported.
     """
 
     kind = "genetic"
@@ -46,7 +46,7 @@ class Optimizer(optimizer.Optimizer):
         call, given = "GeneticOptimizer", {key: value for key, value in locals().items() if key != "self"}
         refuse_unknown(call, unknown, {key: 0 for key in given if key != "unknown"})
         if check_count(call, "gens_per_epoch", gens_per_epoch) > 1:
-            why = "each generation trains on from its parents; let the command train less"
+            why = "each generation continues training from its parents; train less in the command"
             refuse(call, "gens_per_epoch", gens_per_epoch, why)
         self.generations = check_count(call, "generations", generations)
         self.num_demes = check_count(call, "num_demes", num_demes)
@@ -123,5 +123,5 @@ class Optimizer(optimizer.Optimizer):
         lines = [RULE, "Optimizer Settings:", *(f"{f'{key}:':<20}{value}" for key, value in about.items())]
         if self.num_demes > 1:
             size = self.num_demes * self.pop_size
-            lines.append(f"The {self.num_demes} demes are one population of {size}: nobody migrates.")
+            lines.append(f"The {self.num_demes} demes form one population of {size}: there is no migration.")
         return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`hpo.grid.Optimizer`: every point of a grid, and the initial values."""
+"""Define `hpo.grid.Optimizer`: evaluate the initial values and every point of a grid."""
 
 from typing import Any
 
@@ -17,9 +17,10 @@ POINTS = "evodevo.compat.crayai.hpo.points:Points"
 
 
 class Optimizer(optimizer.Optimizer):
-    """A grid search with `grid_size` points along each range and all choices; told of by `chunk_size` points.
+    """A grid search with `grid_size` points along each range, and all choices.
 
-    Raises `UsageError` for what is not supported, by name.
+    chunk_size: points between lines of progress. Raises `UsageError`, naming the keyword, for anything that
+    is not supported.
     """
 
     kind = "grid"
@@ -36,9 +37,7 @@ class Optimizer(optimizer.Optimizer):
         refuse_unknown("GridOptimizer", unknown, known)
         self.grid_size = check_count("GridOptimizer", "grid_size", grid_size)
         if grid_size > MOST_POINTS:
-            raise UsageError(
-                f"GridOptimizer: grid_size is {grid_size}, and {MOST_POINTS} points are possible"
-            )
+            raise UsageError(f"GridOptimizer: grid_size is {grid_size}; give at most {MOST_POINTS}")
         self._chunks = Chunks(check_count("GridOptimizer", "chunk_size", chunk_size))
         super().__init__(evaluator, 1, verbose)
 
@@ -49,8 +48,8 @@ class Optimizer(optimizer.Optimizer):
         points = 1 + count_of(Space(space), self.grid_size)
         if points > MOST_POINTS:
             raise UsageError(
-                f"GridOptimizer: a grid of grid_size {self.grid_size} has {points} points, and "
-                f"{MOST_POINTS} are possible; give a smaller one, or RandomOptimizer"
+                f"GridOptimizer: a grid of grid_size {self.grid_size} has {points} points, more than "
+                f"{MOST_POINTS}; give a smaller one, or use RandomOptimizer"
             )
         return {**whole, "population": points}
 

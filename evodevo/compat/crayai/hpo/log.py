@@ -1,4 +1,4 @@
-"""The log files of a genetic search, as crayai writes them: columns of text, a row for each generation."""
+"""Write the log files of a genetic search in crayai's format: columns of text, one row per generation."""
 
 import json
 import math
@@ -12,14 +12,14 @@ from evodevo.run.history import History
 from evodevo.run.life import Life
 
 SIGMA = 10.0
-"""Selection pressure of crayai: its logs have exp(-10 x^2) for the fitness, 4.5e-05 for the worst."""
+"""Selection pressure of crayai, whose fitness is exp(-10 x^2) by its logs: 4.5e-05 for the worst."""
 
 
 class Log:
-    """Writes `path`, a row for each generation, and `Deme<n>_<path>`, a row for each evaluation.
+    """A log with one row per generation in `path`, and one per evaluation in `Deme<n>_<path>`.
 
-    Columns of the first: generation, epoch, best_fom (so far), avg_fom, checkpoint_in, checkpoint_out and the
-    flags (of the best so far). Of the others: generation, tag, fitness, FoM and the flags. Both are read by
+    The former has the columns generation, epoch, best_fom (so far), avg_fom, checkpoint_in, checkpoint_out
+    and the flags of the best so far; the latter generation, tag, fitness, FoM and the flags. Read both with
     `pandas.read_csv(path, sep=r"\\s+")`.
     """
 
@@ -37,7 +37,7 @@ class Log:
             )
 
     def add(self, history: History, generation: int, best: Life, average: float) -> None:
-        """Append a generation that is complete; `best` is the best so far."""
+        """Append a complete generation; `best` is the best member so far."""
         parent = history.parent_checkpoint(best)
         own = best.outcome.checkpoint if best.outcome else None
         names = [ref.name if ref else math.nan for ref in (parent, own)]
@@ -72,13 +72,13 @@ def expressed(history: History, life: Life) -> Mapping[str, Any]:
 
 
 def tag_of(life: Life, deme_size: int) -> str:
-    """Return crayai's name of an evaluation, such as `deme1_ind12`: numbered within a deme."""
+    """Return crayai's name of an evaluation, such as `deme1_ind12`, numbered within its deme."""
     deme, at = divmod(life.slot, deme_size)
     return f"deme{deme + 1}_ind{life.generation * deme_size + at}"
 
 
 def cell(value: Any) -> str:
-    """Return a value as text without a space, or in quotes; floats read back the same."""
+    """Return a value as text, in quotes if it is empty or has spaces; floats are exact."""
     text = value if isinstance(value, str) else repr(value)
     return json.dumps(text, ensure_ascii=False) if not text or any(map(str.isspace, text)) else text
 

@@ -1,4 +1,4 @@
-"""What the optimizers of a driver script have in common: a run of evodevo, followed to its end."""
+"""Define the base of the optimizers, which follow an evodevo run to its end."""
 
 import contextlib
 import os
@@ -21,16 +21,16 @@ RULE = "-" * 60
 
 
 class Optimizer(ABC):
-    """Base of all optimizers: `optimize(params)`, and then `best_fom` and `best_params`.
+    """Base of all optimizers: call `optimize(params)`, then read `best_fom` and `best_params`.
 
-    `best_params` has values by flag. `run_directory` is that of the run, with the journal and the report.
+    `best_params` has values by flag. `run_directory` has the run's journal and report.
     """
 
     kind: str
-    """Begins the names of runs."""
+    """Prefix of the names of runs."""
 
     def __init__(self, evaluator: Evaluator, seed: int, verbose: bool) -> None:
-        """`seed`: 0 for another one each time."""
+        """`seed`: 0 for a different one each time."""
         if not isinstance(evaluator, Evaluator):
             raise UsageError(f"{self.kind}: the first argument is {evaluator!r}; give an hpo.Evaluator")
         self.evaluator = evaluator
@@ -45,7 +45,7 @@ class Optimizer(ABC):
         """Return the section `search` of the config."""
 
     def tell(self, history: History, params: Params) -> None:  # noqa: B027
-        """Hear that something is new; by default nothing is done."""
+        """Receive the history after each change; does nothing by default."""
 
     def config(self, params: Params, name: str) -> RunConfig:
         """Return the config of the run. Raises `UsageError`."""
@@ -108,7 +108,7 @@ class Optimizer(ABC):
 
 
 def gain_of(history: History, best: float) -> str:
-    """Return ` (2.2x)`: how many times smaller than the initial values' figure of merit the best is."""
+    """Return the ratio of the initial values' fom to the best one, as ` (2.2x)`; empty if unknown."""
     first = next(history.lives(), None)
     if first is None or not is_usable(first.fom) or not best:
         return ""

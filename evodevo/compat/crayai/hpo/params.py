@@ -1,4 +1,4 @@
-"""The hyperparameters of a driver script: flags with initial values and ranges or choices."""
+"""Define the hyperparameters of a driver script: flags with initial values and ranges or choices."""
 
 import re
 import shlex
@@ -12,7 +12,7 @@ from evodevo.errors import UsageError
 
 @dataclass(frozen=True)
 class Param:
-    """One hyperparameter: its flag as the program knows it, the name of its locus, and the locus."""
+    """A hyperparameter: the program's flag, the name of its locus, and the locus."""
 
     flag: str
     name: str
@@ -21,7 +21,8 @@ class Param:
 
     @property
     def arguments(self) -> list[str]:
-        """The arguments of a command that give its value; `--optimizer lr` is two of them before it."""
+        """Arguments of the command that set its value; the flag `--optimizer lr` gives two before the
+        value."""
         return [*(text.replace("{", "{{").replace("}", "}}") for text in shlex.split(self.flag)), self.place]
 
     @property
@@ -30,10 +31,11 @@ class Param:
 
 
 class Params(Sequence[Param]):
-    """`Params([["--lr", 0.001, (1e-6, 0.1)], ["--optimizer", "Adam", ["Adam", "Nadam"]]])`.
+    """Hyperparameters, as `Params([["--lr", 0.001, (1e-6, 0.1)], ["--optimizer", "Adam", ["Adam",
+    "Nadam"]]])`.
 
-    A range whose bounds and initial value are whole numbers has whole numbers only. A list, or a tuple of
-    more than two, has choices, to which the initial value is added if it is not one of them. Raises
+    A range whose bounds and initial value are whole numbers has whole numbers only. A list, or a tuple with
+    text or other than two entries, gives choices; the initial value is added if it is missing. Raises
     `UsageError`.
     """
 
@@ -47,7 +49,7 @@ class Params(Sequence[Param]):
             flag, initial, values = given
             _check_words(flag)
             if not shlex.split(flag) or any(flag == other.flag for other in self._params):
-                raise UsageError(f"Params: the flag {flag!r} is {'there twice' if flag.strip() else 'empty'}")
+                raise UsageError(f"Params: the flag {flag!r} is {'given twice' if flag.strip() else 'empty'}")
             self._params.append(Param(flag, self._name(flag), plain(initial), _locus(flag, initial, values)))
         if not self._params:
             raise UsageError("Params: give at least one hyperparameter")
@@ -67,7 +69,7 @@ class Params(Sequence[Param]):
 
     @property
     def loci(self) -> dict[str, Mapping[str, Any]]:
-        """As in a config."""
+        """The loci, as in a config."""
         return {param.name: param.locus for param in self._params}
 
     @property
@@ -76,7 +78,7 @@ class Params(Sequence[Param]):
         return {param.flag: param.initial for param in self._params}
 
     def by_flag(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Return hyperparameters under the names of their flags."""
+        """Return hyperparameters by flag."""
         return {param.flag: hyperparameters[param.name] for param in self._params}
 
 
@@ -84,11 +86,11 @@ def _check_words(flag: str) -> None:
     try:
         shlex.split(flag)
     except ValueError as why:
-        raise UsageError(f"Params: the flag {flag!r} is not one of a shell's: {why}") from None
+        raise UsageError(f"Params: the flag {flag!r} is not valid in a shell: {why}") from None
 
 
 def plain(value: Any) -> Any:
-    """Return a value as one of Python's own if it is numpy's."""
+    """Return a value, converted from NumPy's type to Python's."""
     return value.item() if hasattr(value, "item") else value
 
 
@@ -99,7 +101,7 @@ def _locus(flag: str, initial: Any, values: Any) -> dict[str, Any]:
     values = type(values)(plain(value) for value in values)
     if isinstance(values, list) or len(values) != 2 or any(isinstance(value, str) for value in values):
         if any(not isinstance(one, str | int | float) for one in (initial, *values)):
-            raise UsageError(f"Params: {flag} is {initial!r} of {values!r}; choices are text or numbers")
+            raise UsageError(f"Params: {flag} is {initial!r} of {values!r}; give text or numbers as choices")
         choices = list(dict.fromkeys([*values] if initial in values else [initial, *values]))
         if len(choices) == 1:
             return {"type": "fixed", "value": initial}
@@ -107,10 +109,10 @@ def _locus(flag: str, initial: Any, values: Any) -> dict[str, Any]:
         return {"type": "choice", "choices": choices, "initial": choices[at]}
     numbers = (initial, *values)
     if any(isinstance(one, bool) or not isinstance(one, int | float) for one in numbers):
-        raise UsageError(f"Params: {flag} is {initial!r} in {values!r}; a range has numbers")
+        raise UsageError(f"Params: {flag} is {initial!r} in {values!r}; give numbers for a range")
     if not values[0] < values[1] or not values[0] <= initial <= values[1]:
         raise UsageError(
-            f"Params: {flag} begins with {initial!r}, which should lie in the range {values!r} (low, high)"
+            f"Params: the initial value {initial!r} of {flag} should lie in the range {values!r} (low, high)"
         )
     if all(isinstance(one, int) for one in numbers):
         return {"type": "int", "low": values[0], "high": values[1], "initial": initial}

@@ -1,4 +1,4 @@
-"""The strategy of driver scripts that only evaluate points: one generation, the initial values first."""
+"""Define the strategy of optimizers that only evaluate points, in one generation."""
 
 from typing import Any, ClassVar
 
@@ -15,11 +15,11 @@ class PointsOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     grid_size: int | None = Field(default=None, ge=1)
-    """Points of the grid along each range; None for points that are drawn."""
+    """Points of the grid along each range; None for random points."""
 
 
 class Points(Strategy):
-    """The initial values first, then the points of a grid or points drawn evenly."""
+    """Evaluate the initial values first, then the points of a grid or uniformly random points."""
 
     Options: ClassVar[type[BaseModel]] = PointsOptions
     smallest_population: ClassVar[int] = 1
@@ -41,9 +41,9 @@ class Points(Strategy):
 
 
 def axis(locus: Any, size: int) -> list[Value]:
-    """Return the values of a locus on a grid: all choices, or so many from low to high.
+    """Return the values of a locus on a grid: all choices, or `size` values from low to high.
 
-    One alone is in the middle; whole numbers are there once each.
+    A single value is in the middle; int loci have no value twice.
     """
     if isinstance(locus, FloatLocus | IntLocus):
         places = [at / (size - 1) for at in range(size)] if size > 1 else [0.5]
@@ -61,7 +61,7 @@ def count_of(space: Space, size: int) -> int:
 
 
 def point_of(space: Space, size: int, number: int) -> dict[str, Value]:
-    """Return a point of a grid by its number; the first hyperparameter changes the slowest."""
+    """Return a point of a grid by its number; the first hyperparameter changes slowest."""
     point: dict[str, Value] = {}
     for name, locus in reversed(space.loci.items()):
         values = axis(locus, size)

@@ -1,4 +1,4 @@
-"""`hpo.random.Optimizer`: points drawn evenly, and the initial values."""
+"""Define `hpo.random.Optimizer`: evaluate the initial values and uniformly random points."""
 
 from typing import Any
 
@@ -12,9 +12,10 @@ from evodevo.run.history import History
 
 
 class Optimizer(optimizer.Optimizer):
-    """A random search of `num_iters` points (`numIters` of old), the first of which has the initial values.
+    """A random search of `num_iters` points (formerly `numIters`), the first of which has the initial values.
 
-    `seed`: 0 for another one each time. Raises `UsageError` for what is not supported, by name.
+    `seed`: 0 for a different one each time. Raises `UsageError`, naming the keyword, for anything that is not
+    supported.
     """
 
     kind = "random"

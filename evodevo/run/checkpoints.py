@@ -131,7 +131,7 @@ class CheckpointStore:
                 self._remove(path)
 
     def names(self) -> list[str]:
-        """Return the names of checkpoints and of leftovers from unfinished writes, without unrelated files.
+        """Return the names of checkpoints and of leftovers from unfinished writes; other files are ignored.
         """
         with _raised_as(f"checkpoints in {self.url} cannot be listed"):
             self._fs.invalidate_cache(self._root)

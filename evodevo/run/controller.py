@@ -147,8 +147,7 @@ class Controller:
                 await self._follower.close()
 
     async def _pacing(self) -> Pacing:
-        """Return the run's pacing. Raises `RunFailed` if the strategy, which may be a user's, cannot be made.
-        """
+        """Return the run's pacing. Raises `RunFailed` if the strategy, possibly a user's, cannot be made."""
         try:
             strategy = self.history.config.strategy()
         except Exception as why:

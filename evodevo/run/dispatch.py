@@ -271,9 +271,7 @@ class Dispatcher:
             self._end_early(posting)
 
     def _end_early(self, posting: Posting) -> None:
-        """End a unit whose run is over, restarting workers with unreported work; reported work ends by
-        itself.
-        """
+        """End a unit whose run is over; workers with unreported work are restarted."""
         if posting.unreported:
             self._abandon(posting.worker, posting.present, posting.future)
             if posting.others:

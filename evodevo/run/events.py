@@ -178,9 +178,7 @@ class Replaced:
 
 @dataclass(frozen=True)
 class Soup:
-    """The mean of those networks of the last generation that improve it. `of` lists their members, best
-    first.
-    """
+    """The mean of the networks of the last generation that improve it; `of` lists the members, best first."""
 
     of: Sequence[str]
     fom: float

@@ -1,4 +1,4 @@
-"""Whether a run can be carried on to another number of generations, before anything is written."""
+"""Check whether a run can be extended to another number of generations, before anything is written."""
 
 from pathlib import Path
 
@@ -20,9 +20,9 @@ from evodevo.run.stopping import (
 
 
 def extension_of(directory: Path, history: History, generations: int) -> int | None:
-    """Return the number of generations to journal; None if an unfinished run has that number already.
+    """Return the number of generations to journal; None if an unfinished run already has that number.
 
-    `history` is changed to have it. Raises `UsageError` if the run cannot be carried on so.
+    `history` is changed to have it. Raises `UsageError` if the run cannot be extended to it.
     """
     name, config = directory.name, history.config
     if history.end != "done" and generations == config.search.generations:
@@ -68,7 +68,7 @@ def extension_of(directory: Path, history: History, generations: int) -> int | N
     soup = history.soup.checkpoint if history.soup else None
     others = needed - {ref.name for ref in (best, soup, history.start) if ref}
     missing = needed.difference(there)
-    if others and others <= missing:  # fewer are damaged, and made again
+    if others and others <= missing:  # if only some are missing, they are remade
         raise UsageError(
             f"run {name!r} cannot be carried on: {len(missing)} of the {len(needed)} checkpoints that it "
             f"goes on from are gone (`evodevo prune` deletes them); {instead}"

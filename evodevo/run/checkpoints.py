@@ -131,8 +131,7 @@ class CheckpointStore:
                 self._remove(path)
 
     def names(self) -> list[str]:
-        """Return the names of checkpoints and of leftovers from unfinished writes; other files are ignored.
-        """
+        """Return the names of checkpoints and of leftovers from unfinished writes, but no other files."""
         with _raised_as(f"checkpoints in {self.url} cannot be listed"):
             self._fs.invalidate_cache(self._root)
             try:

@@ -47,8 +47,7 @@ MOST_REMEMBERED = 1000
 
 @dataclass(frozen=True)
 class Sign:
-    """What a controller says about itself. `locks`: it holds the run's lock, and the file system has locks.
-    """
+    """What a controller says about itself. `locks`: it holds the run's lock, as there are locks."""
 
     id: str
     host: str

@@ -27,16 +27,16 @@ KEYS = {
     "limits": ("member_time_s",),
     "cluster": ("threads_per_member", "workers_per_member", "batch_norm"),
 }
-"""What must be equal for an outcome to be that of the new run."""
+"""Keys that must be equal for an outcome to hold in the new run."""
 
 
 def load_known(
     config: RunConfig, runs_dir: Path, data: Mapping[str, str], start: CheckpointRef | None = None
 ) -> tuple[History, Path] | None:
-    """Return the history that `config.search.reuse` names, and where it is; None if it names none.
+    """Return the history that `config.search.reuse` names, and its directory; None if it names none.
 
-    `start`: the parameters that members begin with, if these are another run's. Raises `UsageError` if there
-    is no such run, or if its outcomes are not those of the same training.
+    `start`: the checkpoint of another run that members start from, if any. Raises `UsageError` if there is no
+    such run, or if its outcomes are those of a different training.
     """
     name = config.search.reuse
     if name is None:
@@ -62,9 +62,9 @@ def load_known(
 
 
 def known_of(history: History, copied: CheckpointRef | None) -> Known:
-    """Return what a history knows. `copied` is the copy of the best member's checkpoint."""
+    """Return the known outcomes of a history; `copied` is the copy of its best checkpoint."""
     space, outcomes, members = history.config.space(), dict[str, Outcome](), dict[str, str]()
-    for key, (whose, outcome) in history.known.items():  # what it had taken itself from a run before it
+    for key, (whose, outcome) in history.known.items():  # outcomes that it had reused itself
         outcomes[key], members[key] = replace(outcome, checkpoint=None), whose
     for life in history.lives():
         if life.outcome is None or life.status == "failed" or life.same_as:

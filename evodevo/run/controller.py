@@ -116,7 +116,7 @@ class Controller:
             await self._end_by_fault(why)
             if isinstance(why, Exception):
                 raise
-            raise RuntimeError(f"{type(why).__name__}: {why}") from why  # others stop the scheduler
+            raise RuntimeError(f"{type(why).__name__}: {why}") from why  # `why` would end the scheduler
         finally:
             await self._on_disk(close, opening)
             self._disk.shutdown(wait=False)

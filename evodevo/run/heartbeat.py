@@ -80,7 +80,7 @@ class Heartbeat:
         self.sign = Sign(uuid.uuid4().hex, socket.gethostname(), os.getpid(), locks)
         self._path = directory / FILE
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._go_on, name="evodevo-heartbeat", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="evodevo-heartbeat", daemon=True)
 
     def begin(self) -> None:
         files.replace(self._path, json.dumps(asdict(self.sign)).encode() + b"\n")
@@ -106,7 +106,7 @@ class Heartbeat:
         os.utime(self._path)
         return True
 
-    def _go_on(self) -> None:
+    def _run(self) -> None:
         failed = False
         while not self._over.wait(BEAT_S):
             try:

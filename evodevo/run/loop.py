@@ -128,11 +128,11 @@ class Loop:
                 replaced += await self._mending.take(message, self._inbox.put)
                 self._keeper.has_strays = True
                 continue
-            heeded = self._stragglers.heed(message, time.monotonic())
-            if heeded is None:
+            counted = self._stragglers.filter(message, time.monotonic())
+            if counted is None:
                 self._keeper.has_strays = True
                 continue
-            match message := heeded:
+            match message := counted:
                 case Reported():
                     events.append(self._verdict(message))
                 case AttemptsLost():
@@ -232,7 +232,7 @@ class Loop:
         seconds = round(message.seconds / len(message.assignments), 3)
         shared = len(message.assignments) > 1
         if message.cause == "worker":
-            self._conduct.cleared(message.worker)  # one that comes in its place is not the same
+            self._conduct.cleared(message.worker)  # its successor at this address is another process
         events: list[Event] = []
         lives = [self._history.by_id[assignment.member] for assignment in message.assignments]
         why, worker = message.why, message.worker

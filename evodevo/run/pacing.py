@@ -114,7 +114,7 @@ def pacing_of(strategy: Strategy, history: History) -> Pacing:
         shared = search.initialisation == "shared" or history.start is not None
         limits = search.goal, search.plateau, search.phases, history.config.limits.member_epochs
         ends_early = any(limit is not None for limit in limits)
-        drift = 1 if ends_early else DRIFT  # births must not depend on what is done
+        drift = 1 if ends_early else DRIFT  # births must not depend on which members are done
         made = ByGeneration(strategy, search.generations, search.recombining, shared, drift)
     made.bearing = Bearing(strategy, made.strategy, search.ploidy, search.genomes != "one")
     for mean in history.means.values():

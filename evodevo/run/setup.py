@@ -140,7 +140,7 @@ def founders(config: RunConfig) -> list[dict[str, Any]]:
     """
     try:
         strategy = Guarded(config.strategy())
-        last = min(1, config.search.population - 1) if strategy.inherits else 0  # networks may differ
+        last = min(1, config.search.population - 1) if strategy.inherits else 0  # else networks may differ
         genomes = [strategy.founder(0, slot).genome for slot in (0, last)]
         mixes = config.search.demes is not None or strategy.needs(1, 0) != [0]
         mutates = config.search.generations > 1 and strategy.inherits and mixes

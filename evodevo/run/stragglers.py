@@ -55,7 +55,7 @@ class Stragglers:
         at = self._workers[worker] = _AtWork(now, {one.member: one.epochs for one in assignments})
         self._count.update(at.epochs.keys())
 
-    def heed(self, message: Message, now: float) -> Message | None:
+    def filter(self, message: Message, now: float) -> Message | None:
         """Return what counts of a message, without members that another worker finished first.
 
         Returns None if nothing counts.

@@ -98,7 +98,6 @@ class History:
         self.unsuccessful = 0
         """Number of members that diverged or failed."""
         self.failed = 0
-        """Number of members that failed."""
         self.trouble: str | None = None
         """Why a member keeps losing attempts, until a result arrives."""
         self.losses: list[tuple[str, float, float]] = []
@@ -174,7 +173,9 @@ class History:
                 self.begun, self.run_id = event, event.id
             case Replaced():
                 structure.check_checkpoint(event.checkpoint)
-                self.by_id[event.member].replace_checkpoint(event.leg, event.checkpoint)
+                before = self.by_id[event.member].checkpoint_of(event.leg)
+                for life in (*self.births, *self.means.values()):  # twins have it as well
+                    life.replace_checkpoint(before, event.checkpoint)
             case Ended():
                 structure.check_ended(event, self.by_id.keys())
                 self.end, self.reason, self.test = event.status, event.reason, event.test

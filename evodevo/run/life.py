@@ -74,15 +74,21 @@ class Life:
         if self.outcome:
             yield self.outcome
 
-    def replace_checkpoint(self, leg: int, checkpoint: CheckpointRef) -> None:
-        """Replace the checkpoint that a leg left. Raises `LookupError`."""
-        if leg < len(self.legs):
-            before = self.legs[leg]
-            self.legs[leg] = replace(before, outcome=replace(before.outcome, checkpoint=checkpoint))
-        elif self.outcome and self.outcome.checkpoint and leg == len(self.legs):
-            self.outcome = replace(self.outcome, checkpoint=checkpoint)
-        else:
+    def checkpoint_of(self, leg: int) -> CheckpointRef:
+        """Return the checkpoint that a leg left. Raises `LookupError`."""
+        outcomes = list(self.outcomes())
+        ref = outcomes[leg].checkpoint if 0 <= leg < len(outcomes) else None
+        if ref is None:
             raise LookupError(f"{self.id} has no checkpoint of leg {leg}")
+        return ref
+
+    def replace_checkpoint(self, before: CheckpointRef, after: CheckpointRef) -> None:
+        """Replace a checkpoint in each outcome that has it; later legs may have kept an earlier one's."""
+        for at, leg in enumerate(self.legs):
+            if leg.outcome.checkpoint == before:
+                self.legs[at] = replace(leg, outcome=replace(leg.outcome, checkpoint=after))
+        if self.outcome and self.outcome.checkpoint == before:
+            self.outcome = replace(self.outcome, checkpoint=after)
 
     def seconds_of(self, stage: str) -> float:
         """Return the worker seconds of one stage (`train`, ...), summed over all legs."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.fakes import WORKERS, FakeCaller, finished, history_of, story
+from run.fakes import WORKERS, FakeCaller, carry_out, finished, history_of, new_run, stop, story
 from run.growing import growing
 from run.test_controller_resumed import resumed_everywhere
 
@@ -119,6 +119,21 @@ def test_a_run_killed_at_any_record_has_the_same_history_and_keeps_what_it_needs
         assert not [one for one in caller.assignments if one.remakes], "a checkpoint was deleted too early"
         assert set(CheckpointStore(str(run / "params")).names()) >= needed_checkpoints(history)
     assert kills > 50
+
+
+def test_children_of_a_twin_start_from_the_replaced_checkpoint_of_the_member_that_was_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = new_run(tmp_path / "run", growing(**SURVIVE, checkpoints__on_mismatch="accept"))
+    trained: list[Any] = []
+    stop(run, FakeCaller(lambda one: "hang" if len(trained) == 9 else "done", watch=trained.append))
+    twins = [life for life in history_of(run).lives() if life.same_as]
+    assert twins
+    for path in (run / "params").iterdir():
+        path.unlink()
+    monkeypatch.setattr("run.fakes.quality_of", lambda inherited, hp, seed: 0.6 * inherited + 0.4)
+    history = carry_out(run, FakeCaller())
+    assert (history.end, history.reason) == ("done", None)
 
 
 def test_no_more_checkpoints_are_kept_than_of_two_generations_and_the_parent_of_the_phase(

@@ -222,7 +222,7 @@ def test_a_replaced_checkpoint_must_be_one_that_a_member_has(tmp_path: Path) -> 
     history = finished(tmp_path / "run")
     life = history.generations[0][0]
     assert life.outcome is not None
-    ref = life.outcome.checkpoint
-    assert ref is not None
-    with pytest.raises(LookupError, match="g000s000 has no checkpoint of leg 3"):
-        life.replace_checkpoint(3, ref)
+    assert life.checkpoint_of(0) == life.outcome.checkpoint
+    for leg in (-1, 3):
+        with pytest.raises(LookupError, match=f"g000s000 has no checkpoint of leg {leg}"):
+            life.checkpoint_of(leg)

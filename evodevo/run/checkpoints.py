@@ -211,5 +211,5 @@ def member_of(name: str) -> str:
     """Return the member named in a checkpoint's name."""
     match = _OURS.fullmatch(name)
     if match is None:
-        raise ValueError(f"{name!r} is no checkpoint's name")
+        raise ValueError(f"{name!r} is not the name of a checkpoint")
     return match["member"]

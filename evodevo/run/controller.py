@@ -238,8 +238,8 @@ class Controller:
             return
         trace = "".join(traceback.format_exception(why))[-TRACE_CHARACTERS:]
         reason = (
-            "evodevo or its machine failed, and not the workload; "
-            f"`evodevo resume {self.directory.name}` tries again\n{trace}"
+            "evodevo or its machine failed, not the workload; "
+            f"try again with `evodevo resume {self.directory.name}`\n{trace}"
         )
         with contextlib.suppress(Exception):  # the same fault may prevent the write
             await self._write_once(Ended("failed", reason))
@@ -333,7 +333,7 @@ class Controller:
                 problem = why
                 needs = replace(needs, avoid=getattr(why, "worker", None))
         else:
-            self.warnings.append(f"no report (`evodevo report {self._job.run}` makes it): {problem}")
+            self.warnings.append(f"no report was written; try `evodevo report {self._job.run}`: {problem}")
         if self._mending and (account := self._mending.account):
             self.warnings.append(f"checkpoints were damaged: {account}")
         self.warnings += self._mending.problems() if self._mending and self.history.end == "done" else []
@@ -343,7 +343,9 @@ class Controller:
         try:
             await asyncio.wait_for(self._render(), PRODUCTS_S)
         except TimeoutError:
-            self.warnings.append(f"no report (`evodevo report {self._job.run}` makes it): no worker was free")
+            self.warnings.append(
+                f"no report was written, as no worker was free; try `evodevo report {self._job.run}`"
+            )
 
     async def _mend_products(self, written: Collection[str]) -> bool:
         """Remake what a finished run could not write; return whether it can be written now."""

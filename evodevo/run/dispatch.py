@@ -197,8 +197,8 @@ class Dispatcher:
         try:
             self._take_reports(posting, json.loads(reports))
         except Exception as why:  # raised from here, it would close the worker's stream
-            logger.exception("worker %s reports what cannot be understood", worker)
-            posting.garbled = f"worker {worker} reports what cannot be understood: {why}"
+            logger.exception("worker %s sent reports that cannot be parsed", worker)
+            posting.garbled = f"worker {worker} sent reports that cannot be parsed: {why}"
 
     def _take_reports(self, posting: Posting, reports: Sequence[Mapping[str, Any]]) -> None:
         worker = posting.worker

@@ -30,7 +30,7 @@ def write_all_new(directory: Path, contents: Mapping[str, bytes]) -> None:
         for name, data in contents.items():
             path = os.path.join(directory, name)
             if os.path.exists(path):
-                raise FileExistsError(f"{path} is there already")
+                raise FileExistsError(f"{path} already exists")
             parts[path] = _write_part(path, data)
     except BaseException:
         for part in parts.values():

@@ -107,7 +107,7 @@ class Guarded:
             raise self._failed(where, f"returned a genome {flaw}")
         if birth.networks and len(birth.networks) != (self.ploidy or len(birth.networks)):
             count = len(birth.networks)
-            raise self._failed(where, f"gives {count} networks, and search.ploidy is {self.ploidy}")
+            raise self._failed(where, f"returned {count} networks, but search.ploidy is {self.ploidy}")
         for network in birth.networks:
             if network.genome is not None and (flaw := self._flaw(network.genome)):
                 raise self._failed(where, f"returned a network with a genome {flaw}")
@@ -120,7 +120,7 @@ class Guarded:
             if type(name) is not str or (name not in known and name not in self._told)
         ]
         if strangers := sorted(set(strangers)):
-            told = f"names {', '.join(map(_short, strangers))}, not among the parents it was given"
+            told = f"names {', '.join(map(_short, strangers))}, not among the parents that it was given"
             raise self._failed(where, f"{told}; a parent is named by its id, such as 'g000s002'")
         if parents and (failed := [name for name in givers if name in parents.failed]):
             raise self._failed(where, f"takes the parameters of {failed[0]}, which failed and has none")
@@ -147,9 +147,7 @@ class Guarded:
         for name, locus in loci.items():
             value = genome[name]
             if self._in_bounds and not locus.contains(value):
-                plain = (
-                    "; numpy's .item() makes it a value of Python" if isinstance(value, np.generic) else ""
-                )
+                plain = "; convert it with numpy's .item()" if isinstance(value, np.generic) else ""
                 return f"with {name} = {value!r}, which should be {_domain(locus)}{plain}"
         return None
 

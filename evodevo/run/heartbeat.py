@@ -111,7 +111,7 @@ class Heartbeat:
         while not self._over.wait(BEAT_S):
             try:
                 if not self.beat():
-                    logger.warning("%s is not this controller's any more", self._path)
+                    logger.warning("%s no longer belongs to this controller", self._path)
                     return
             except OSError as why:
                 if not failed:

@@ -128,7 +128,7 @@ class History:
             self.take(decode(record), record["time"])
         except structure.MALFORMED as why:
             raise JournalError(
-                f"record {record['n']} (kind {record.get('kind')!r}) is not what evodevo writes there: "
+                f"record {record['n']} (kind {record.get('kind')!r}) is not valid: "
                 f"{type(why).__name__}: {' '.join(str(why).split())[:200]}"
             ) from why
 
@@ -168,7 +168,7 @@ class History:
                 self.__dict__.pop("config", None)  # computed again, with the new number
             case Begun():
                 if "begun" in vars(self):
-                    raise ValueError("a run begins once")
+                    raise ValueError("the run begins twice")
                 structure.check_begun(event)
                 self.begun, self.run_id = event, event.id
             case Replaced():

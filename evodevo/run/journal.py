@@ -76,7 +76,9 @@ class Holder:
     def __str__(self) -> str:
         known = self.sign is not None and self.sign.pid
         who = f"process {self.sign.pid} on {self.sign.host}" if self.sign and known else "another controller"
-        return f"{who} ({'it holds the lock' if self.has_lock else f'its heartbeat goes on; {self.no_lock}'})"
+        return (
+            f"{who} ({'it holds the lock' if self.has_lock else f'its heartbeat continues; {self.no_lock}'})"
+        )
 
 
 class Journal:
@@ -154,8 +156,8 @@ class Journal:
     def _write(self, data: bytes) -> None:
         if self._heartbeat and not self._heartbeat.sign.locks and not self._heartbeat.is_own():
             raise Superseded(
-                f"{self.path.with_name(heartbeat.FILE)} is not this controller's any more: "
-                "another one has taken the run over"
+                f"{self.path.with_name(heartbeat.FILE)} no longer belongs to this controller: "
+                "another one has taken over the run"
             )
         self._refuse_removed()
         _flock(self._file, fcntl.LOCK_EX)
@@ -165,8 +167,8 @@ class Journal:
                 length = self.length
             if length != self.length:
                 raise Superseded(
-                    f"{self.path} has {length} bytes where this controller left {self.length}: "
-                    "somebody else wrote to it, such as another controller that has taken the run over"
+                    f"{self.path} has {length} bytes, but this controller left {self.length}: "
+                    "another process wrote to it, such as a controller that has taken over the run"
                 )
             self._unsure = data
             _write_all(self._file, data)
@@ -295,7 +297,7 @@ def _by_heartbeat(directory: Path, locks: bool) -> Holder | None:
 
 
 def _in_use(path: Path, holder: Holder) -> str:
-    return f"{path.parent} is being carried on by {holder}"
+    return f"{path.parent} is being carried out by {holder}"
 
 
 def encode(record: Mapping[str, Any]) -> bytes:
@@ -321,7 +323,7 @@ def parse(data: bytes, where: str, first: int = 0, offset: int = 0) -> tuple[lis
         record = _DECODER.decode(body.decode())
         if record["n"] != number:
             raise JournalError(
-                f"{where}: record {record['n']} at byte {offset + used} stands where {number} should"
+                f"{where}: record {record['n']} at byte {offset + used} is in the place of record {number}"
             )
         records.append(record)
         used = end + 1

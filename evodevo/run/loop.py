@@ -179,7 +179,7 @@ class Loop:
                 self._crew.restore(worker)
             return self._result(message)
         if self._is_doubtful(life, worker):
-            why = f"it failed on {worker}, which counts if it fails on another worker too:\n{outcome.error}"
+            why = f"it failed on {worker}; that counts if it fails on another worker too:\n{outcome.error}"
             self._troubled_on[life.id] = worker
             self._blame_worker(worker, outcome.error or "")
             self._keeper.has_strays = True
@@ -203,7 +203,7 @@ class Loop:
         if seconds and self._job.workers == 1:
             lines = why.strip().splitlines() or [""]
             until = f"for {seconds:g} s" if math.isfinite(seconds) else "until it is restarted"
-            said = f"it fails while others succeed, and rests {until}: {lines[-1]}"
+            said = f"it fails while others succeed, and gets no work {until}: {lines[-1]}"
             self._crew.bench(worker, seconds, said)
 
     def _clear(self, life: Life, worker: str) -> bool:
@@ -358,7 +358,7 @@ class Loop:
             if self._offered and self._stragglers.is_alone_at(member, slow):
                 other = self._offered.pop(0)
                 if self._send(other, [self._history.by_id[member]]):
-                    logger.warning("%s takes long on %s, and is started on %s as well", member, slow, other)
+                    logger.warning("%s is slow on %s, so it is also started on %s", member, slow, other)
         self._overdue = [pair for pair in self._overdue if self._stragglers.is_alone_at(*pair)]
 
     def _look_out(self) -> None:

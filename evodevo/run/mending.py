@@ -38,8 +38,8 @@ logger = logging.getLogger("evodevo.mending")
 SIGN = "CheckpointError"
 """Text in the reason of a lost attempt that shows that a checkpoint could not be read."""
 OTHER_BYTES = (
-    "made again it has other bytes than at first (other hardware or versions, or a program that is not "
-    "deterministic)"
+    "the remade checkpoint has other bytes than the original (other hardware or versions, or a program that "
+    "is not deterministic)"
 )
 
 
@@ -106,17 +106,17 @@ class Mending:
         found = []
         if self.made:
             found.append(
-                f"{_counted(self.made, 'checkpoint')} made again, "
+                f"{_counted(self.made, 'checkpoint')} remade "
                 f"by training {_counted(self.epochs, 'member-epoch')}"
             )
         if self.copied:
-            found.append(f"{_counted(self.copied, 'checkpoint')} copied anew")
+            found.append(f"{_counted(self.copied, 'checkpoint')} restored from a copy")
         return "; ".join(found)
 
     def problems(self) -> list[str]:
         """Return a line for each checkpoint that could not be remade."""
         return [
-            f"checkpoint {name} is damaged, and could not be made again: {why}"
+            f"checkpoint {name} is damaged and could not be remade: {why}"
             for name, why in self.failed.items()
         ]
 
@@ -144,7 +144,7 @@ class Mending:
         if steps:
             told = [why for ref in refs if (why := reasons.get(ref.name))]
             logger.warning(
-                "run %s: %s; to be made again: %s, %s",
+                "run %s: %s; to be remade: %s, %s",
                 self.history.config.run.name,
                 "; ".join(told),
                 _counted(len(steps), "checkpoint"),
@@ -232,7 +232,7 @@ class Mending:
         if not self._accepts:
             await self._fail(
                 ref.name,
-                f"{OTHER_BYTES}; put the file back, or accept the new parameters with "
+                f"{OTHER_BYTES}; restore the file, or accept the new parameters with "
                 f"`evodevo verify {self.history.config.run.name} --repair --accept`",
             )
             await self._delete([made.name])
@@ -289,7 +289,7 @@ class Mending:
         for ref in refs:
             found[ref.name] = why = self.store.damage(ref)
             if why and (data := find_copy(self._directory, self.history, ref)) is not None:
-                logger.warning("run %s: %s; copied anew", self.history.config.run.name, why)
+                logger.warning("run %s: %s; restored from a copy", self.history.config.run.name, why)
                 self.store.clear(ref.name)
                 self.store.write({ref.name: data})
                 self.copied += 1
@@ -374,7 +374,7 @@ class Mending:
             inputs += step.inputs
             self._users.subtract(ref.name for ref in step.inputs)
             for follower in self._followers.pop(one, ()):
-                self.failed.setdefault(follower, f"{one}, which it is made from, cannot be made again: {why}")
+                self.failed.setdefault(follower, f"{one}, which it is made from, cannot be remade: {why}")
                 doomed.append(follower)
         await self._delete(self._used_up(inputs))
 

@@ -51,9 +51,9 @@ class Found:
         differing = [name for name in theirs if name in data and theirs[name] != data[name]]
         if same_source and differing:
             raise _wrong(
-                f"the {differing[0]} split is not that of run {before.run.name!r}, so this one would be "
-                "validated and tested on examples that its parameters were trained on; set run.seed to "
-                f"{before.run.seed}, as there, or let data() make its splits with a fixed seed"
+                f"the {differing[0]} split differs from that of run {before.run.name!r}, so this one would "
+                "be validated and tested on examples that its parameters were trained on; set run.seed to "
+                f"{before.run.seed}, as in that run, or make data() split with a fixed seed"
             )
 
 
@@ -77,8 +77,8 @@ def find_origin(config: RunConfig, runs_dir: Path) -> Found | None:
     theirs, ours = history.config.search.ploidy, config.search.ploidy
     if theirs != ours:
         raise _wrong(
-            f"search.ploidy of {start.run!r} is {theirs}, and {ours} of this run, whose members cannot begin "
-            "with another number of networks; make them the same, or take: genome"
+            f"search.ploidy is {theirs} in {start.run!r} but {ours} in this run, and members cannot start "
+            "from another number of networks; make them equal, or use take: genome"
         )
     is_program = Path(origin.checkpoint.name).suffix == ".checkpoint"
     if is_program != (config.workload.command is not None):
@@ -91,7 +91,7 @@ def find_origin(config: RunConfig, runs_dir: Path) -> Found | None:
     except DamagedCheckpointError as why:
         copy = find_copy(directory, history, origin.checkpoint)
         if copy is None:
-            raise _wrong(f"{why}; `evodevo verify {directory.name} --repair` makes it again") from None
+            raise _wrong(f"{why}; `evodevo verify {directory.name} --repair` remakes it") from None
         data = copy
     except CheckpointError as why:
         raise _wrong(str(why)) from None

@@ -33,7 +33,7 @@ class CannotRemakeError(Exception):
     def __init__(self, name: str) -> None:
         super().__init__(
             "no member of the run left it; it came from the run that search.start or search.reuse names, "
-            "which has it no more"
+            "which no longer has it"
         )
         self.name = name
 

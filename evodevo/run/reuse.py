@@ -47,14 +47,14 @@ def load_known(
     except (OSError, ValueError):
         is_there = False
     if not is_there:
-        raise _wrong(f"there is no run in {directory.absolute()}")
+        raise _wrong(f"no run found in {directory.absolute()}")
     history = load_history(directory / JOURNAL)
     if history.inherits:
-        raise _wrong(f"members of run {name!r} inherit parameters, so their outcomes are of other trainings")
+        raise _wrong(f"members of run {name!r} inherit parameters, so their outcomes cannot be reused")
     if differing := _differing(config, history.config):
-        raise _wrong(f"{', '.join(differing)} of run {name!r} differ, so its outcomes are of other trainings")
+        raise _wrong(f"{', '.join(differing)} of run {name!r} differ, so its outcomes cannot be reused")
     if (start and start.sha256) != (history.start and history.start.sha256):
-        raise _wrong(f"members of run {name!r} do not begin with the same parameters (search.start)")
+        raise _wrong(f"members of run {name!r} do not start from the same parameters (search.start)")
     theirs = history.begun.data
     if splits := [split for split in theirs if split in data and theirs[split] != data[split]]:
         raise _wrong(f"the data of run {name!r} differ: {', '.join(splits)}")
@@ -84,7 +84,7 @@ def best_checkpoint(history: History, url: str) -> tuple[str, bytes] | None:
     try:
         return (ref.name, CheckpointStore(url).read(ref)) if ref else None
     except CheckpointError as why:
-        raise _wrong(f"{why}; `evodevo verify RUN --repair` makes it again") from None
+        raise _wrong(f"{why}; `evodevo verify RUN --repair` remakes it") from None
 
 
 def _differing(one: RunConfig, other: RunConfig) -> list[str]:

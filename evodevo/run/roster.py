@@ -115,7 +115,7 @@ class Roster:
         if why := present.refused.get(needs.run):
             return why
         if needs.gpu and present.device == "cpu":
-            return "it sees no GPU, and the config demands one (cluster.device: gpu)"
+            return "it sees no GPU, but the config requires one (cluster.device: gpu)"
         if present.ends_at is not None and needs.seconds is not None:
             left = present.ends_at - self._clock()
             if left < ROOM * needs.seconds:

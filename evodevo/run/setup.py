@@ -60,7 +60,7 @@ def create_run(
     """
     config = config.complete()
     if directory.exists():
-        raise FileExistsError(f"{directory} is there already")
+        raise FileExistsError(f"{directory} already exists")
     reused = load_known(config, directory.parent, data or {}, start[0].checkpoint if start else None)
     _clear_left_overs(directory)
     unborn = directory.with_name(f".{directory.name}.{uuid.uuid4().hex[:8]}")
@@ -176,7 +176,7 @@ def _rename_to_new(unborn: Path, directory: Path) -> None:
         unborn.rename(directory)
     except OSError as why:
         if directory.exists():
-            raise FileExistsError(f"{directory} is there already") from why
+            raise FileExistsError(f"{directory} already exists") from why
         raise
 
 

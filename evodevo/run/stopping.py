@@ -114,7 +114,7 @@ def reason(history: History) -> str | None:
         return said
     if epochs_are_used_up(history):
         return f"limits.member_epochs = {limits.member_epochs} are used up: {member_epochs(history)}"
-    assert limits.wall_time_s is not None, "births are missing, and nobody waits for them"
+    assert limits.wall_time_s is not None, "births are missing, but no limit has ended the run"
     return f"limits.wall_time_s = {limits.wall_time_s:g} is used up"
 
 

@@ -74,7 +74,7 @@ def check_birth(born: Born, search: Search, known: Collection[str], generations:
         if parent is not None and parent not in known:
             raise ValueError(f"{born.member} descends from {parent}, which is not born")
     if birth.networks and len(birth.networks) != search.ploidy:
-        raise ValueError(f"{born.member} has {len(birth.networks)} networks in place of {search.ploidy}")
+        raise ValueError(f"{born.member} has {len(birth.networks)} networks instead of {search.ploidy}")
     seeds = [network.training_seed for network in birth.networks]
     if not all(isinstance(seed, int | None) for seed in seeds):
         raise TypeError(f"{born.member} has networks with the seeds {seeds}")
@@ -112,7 +112,7 @@ def check_result(event: Result) -> None:
     """Check that an outcome has a fom if and only if it is done, and that its fields have the right types."""
     outcome = event.outcome
     if event.again and not event.goes_on:
-        raise ValueError(f"{event.member} has another repeat, and does not go on")
+        raise ValueError(f"{event.member} has another repeat but does not continue")
     _texts(_given(event.stopped, event.same_as))
     _numbers(outcome.progress.values())
     if outcome.status not in STATUSES or (outcome.fom is not None) != (outcome.status == "done"):
@@ -130,7 +130,7 @@ def check_result(event: Result) -> None:
 def check_twin(event: Result, other: "Life | None") -> None:
     """Check that an outcome is taken from a finished member that was trained itself."""
     if other is not None and (other.outcome is None or other.same_as is not None):
-        raise ValueError(f"{event.member} has the outcome of {other.id}, which has none of its own")
+        raise ValueError(f"{event.member} has the outcome of {other.id}, which was not trained itself")
 
 
 def check_checkpoint(ref: CheckpointRef) -> None:

@@ -42,7 +42,7 @@ def verify(directory: Path) -> Findings:
     """Check the run in `directory`. Raises `UsageError` if its checkpoint store cannot be read."""
     found = check_journal(directory / JOURNAL)
     if found.history is None:
-        found.notes.append("checkpoints were not checked, as the journal does not say which there are")
+        found.notes.append("checkpoints were not checked, because the journal cannot be read")
         return found
     check_checkpoints(directory, found)
     if found.damaged and is_live(directory / JOURNAL):  # the live run may have deleted some since
@@ -78,9 +78,9 @@ def check_journal(path: Path) -> Findings:
                 found.problems.append(_one_line(f"{path}: {why}"))
                 intact = False
     if not found.records:
-        found.problems.append(f"{path}: is empty: the run was never begun")
+        found.problems.append(f"{path} is empty: the run was never begun")
     elif intact and not history.run_id and "begun" not in vars(history):
-        found.problems.append(f"{path}: does not say what the run is")
+        found.problems.append(f"{path} does not say what the run is")
     elif intact:
         found.history = history
     return found
@@ -96,7 +96,7 @@ def check_checkpoints(directory: Path, found: Findings) -> None:
         _look(store, refs, found)
         if for_more and not found.damaged and {ref.name for ref in for_more}.isdisjoint(store.names()):
             found.notes.append(
-                f"the {len(for_more)} checkpoints that more generations would begin with are not there, as "
+                f"the {len(for_more)} checkpoints that more generations would start from are missing, as "
                 "after `evodevo prune`"
             )
         else:

@@ -56,7 +56,9 @@ class FileSource:
     def __init__(self, directory: Path) -> None:
         self.path = directory / JOURNAL
         if not self.path.exists():
-            raise UsageError(f"{directory}: is no run (it has no {JOURNAL})")
+            raise UsageError(
+                f"{directory} is not a run directory: {JOURNAL} not found. `evodevo status` lists the runs."
+            )
         self._tail = Tail(self.path)
 
     def read(self, since: int) -> Reading:
@@ -206,7 +208,7 @@ class View:
         if state != "waiting" or not there or there >= needed:
             return []
         are = "is" if there == 1 else "are"
-        return [f"waits for {needed} workers (cluster.workers_per_member); {there} {are} there"]
+        return [f"waits for {needed} workers (cluster.workers_per_member); {there} {are} connected"]
 
 
 def _best_of(history: History, legs: Sequence[float | None]) -> tuple[float | None, str | None]:
@@ -228,7 +230,7 @@ def refuse_live(directory: Path) -> None:
         about = load_history(directory / JOURNAL).controller
         who = ", ".join(f"{key} {about[key]}" for key in ("host", "pid", "scheduler") if key in about)
         how = "" if holder.has_lock else f": {holder}"
-        begun = f"run {directory.name!r} is being carried on by another controller ({who}){how};"
+        begun = f"run {directory.name!r} is being carried out by another controller ({who}){how};"
         raise UsageError(
             f'{begun} `evodevo.open_run("{directory}").wait()` follows it',
             f"{begun} `evodevo watch {directory.name}` follows it",

@@ -192,7 +192,7 @@ def test_a_run_ends_with_the_phase_that_brings_less_than_the_gain_asked_for(tmp_
     assert history.reason is not None
     assert history.reason.startswith("phase 1 brought ")
     assert history.reason.endswith("less than search.phases.gain = 1e+09")
-    assert "cannot be carried on: phase 1 brought" in complaint(
+    assert "cannot be extended: phase 1 brought" in complaint(
         lambda: extension_of(tmp_path / "run", history_of(tmp_path / "run"), 6)
     )
     enough = {**phases, "gain": 0.0}

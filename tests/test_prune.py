@@ -30,5 +30,5 @@ def test_nothing_is_deleted_of_a_run_in_progress(tmp_path: Path, capsys: pytest.
     with Journal(tmp_path / "run" / JOURNAL), pytest.raises(SystemExit) as ended:
         main(["prune", "run", "--runs-dir", str(tmp_path)])
     assert ended.value.code == 2
-    assert "is being carried on by" in capsys.readouterr().err
+    assert "is being carried out by" in capsys.readouterr().err
     assert sorted((tmp_path / "run" / "params").iterdir()) == before

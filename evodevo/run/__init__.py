@@ -1,1 +1,1 @@
-"""What is true about one run, and how it moves on."""
+"""State of a single run, and the logic that advances it."""

@@ -1,4 +1,4 @@
-"""What a worker is told of a leg, the first time and when its checkpoint is made again. Pure."""
+"""Build the assignments of legs, for the first training and for remaking a checkpoint. Pure."""
 
 from itertools import islice
 
@@ -11,7 +11,7 @@ from evodevo.run.records import Assignment, CheckpointRef, NetworkStart
 
 
 def assignment_of(history: History, space: Space, life: Life, leg: int) -> Assignment:
-    """Return an attempt, numbered after all so far, at a leg of a life or at a mean."""
+    """Return the next attempt at a leg of a life or at a mean, numbered after all earlier ones."""
     length = history.config.search.leg_epochs(life.generation)
     is_mean, several = isinstance(life, Mean), history.config.search.ploidy > 1
     return Assignment(
@@ -31,7 +31,7 @@ def assignment_of(history: History, space: Space, life: Life, leg: int) -> Assig
 
 
 def _starts(history: History, space: Space, life: Life, leg: int) -> tuple[NetworkStart, ...]:
-    """What each of several networks begins a leg with."""
+    """Return what each of several networks starts a leg from."""
     done = (leg - life.begins(leg)) * history.config.search.leg_epochs(life.generation)
     return tuple(
         NetworkStart(
@@ -45,13 +45,13 @@ def _starts(history: History, space: Space, life: Life, leg: int) -> tuple[Netwo
 
 
 def _end_of(life: Life, leg: int) -> int | None:
-    """Return the step of the life at which a leg that was trained before ended early; None if it did not."""
+    """Return the step of the life at which a trained leg ended early; None if it did not end early."""
     done = next(islice(life.outcomes(), leg, None), None)
     return int(done.progress["steps"]) if done and done.over else None
 
 
 def inputs_of(history: History, life: Life, leg: int) -> tuple[CheckpointRef, ...]:
-    """Return the checkpoints that a leg, or a mean, is made from."""
+    """Return the checkpoints from which a leg or a mean is made."""
     if isinstance(life, Mean):
         return tuple(life.checkpoints)
     count = history.config.search.ploidy

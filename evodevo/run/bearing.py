@@ -1,9 +1,9 @@
-"""Births of members with several networks (`search.ploidy`), made out of what a strategy answers. Pure.
+"""Births of members with several networks (`search.ploidy`), built from a strategy's answers. Pure.
 
-A strategy knows members with one genome. With `search.genomes: one` its births are that, and each network
-comes from α or β. Otherwise each network has a genome of its own, and that in place i is born as a member's
-is: of the genomes in place i of parents that the strategy draws, with a seed for the place. The genome of the
-member is then what they come to together (`evodevo.evolution.ploidy`).
+A strategy handles members with a single genome. With `search.genomes: one` its births are used as they are,
+and each network is inherited from α or β. Otherwise each network has a separate genome, and the network in
+place i is born as a member is: from the genomes in place i of the parents that the strategy draws, with a
+seed for that place. The member's genome combines those of its networks (`evodevo.evolution.ploidy`).
 """
 
 import copy
@@ -19,7 +19,7 @@ from evodevo.run.life import Mean
 
 
 class Bearing:
-    """Births of members with `ploidy` networks, by a strategy; `each`: with a genome for each of them."""
+    """Creates births of members with `ploidy` networks; with `each`, every network has its own genome."""
 
     def __init__(self, strategy: Strategy, guarded: Guarded, ploidy: int = 1, each: bool = False) -> None:
         self._strategy = guarded
@@ -52,7 +52,10 @@ class Bearing:
         return self._with_genomes(birth, others)
 
     def of_mean(self, own: Member, mean: Mean) -> Birth:
-        """Return who keeps its hyperparameters and goes on from a mean; who failed gets those of the best."""
+        """Return a birth that starts from a mean and keeps the member's hyperparameters.
+
+        A member that failed gets the hyperparameters of the best one.
+        """
         kept = mean.of[0].birth if own.fom is None else own.birth
         birth = Birth(kept.genome, own.id, own.id, mean.id)
         if self._ploidy == 1:
@@ -61,7 +64,7 @@ class Bearing:
         return replace(birth, networks=tuple(Network(mean.id, genome) for genome in genomes))
 
     def _with_genomes(self, birth: Birth, others: Sequence[Birth]) -> Birth:
-        """Return a birth with the genomes of the others for its further networks."""
+        """Return a birth whose further networks have the genomes of `others`."""
         if not self._each or any(network.genome is not None for network in birth.networks):
             return birth
         genomes = [birth.genome, *(one.genome for one in others)]
@@ -70,7 +73,7 @@ class Bearing:
         return replace(birth, genome=combined(self._space, genomes), networks=own)
 
     def _in_place(self, parents: Population, place: int) -> Population:
-        """Return the parents as if each had only the genome of its network in that place."""
+        """Return the parents as if each had only the genome of its network in `place`."""
         if not self._each or not all(one.birth.networks for one in parents.members):
             return parents
         return self._strategy.evaluated([_of_place(one, place) for one in parents.members])

@@ -1,4 +1,4 @@
-"""Whose fault it is that an attempt came to no result: the workload's, or that of what it runs on. Pure."""
+"""Attribute a lost attempt to the workload or to the infrastructure that it ran on. Pure."""
 
 import errno
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 from evodevo.run.checkpoints import CheckpointError
 
 Cause = Literal["own", "raised", "worker", "disk"]
-"""own: a limit was overrun. raised: what the workload may have raised itself. worker: its process was lost.
+"""own: a limit was exceeded. raised: the workload may have raised the error. worker: the process was lost.
 disk: a disk, a checkpoint store or the network failed. Only the first two can count against a member."""
 
 INFRASTRUCTURE = frozenset(
@@ -35,13 +35,13 @@ INFRASTRUCTURE = frozenset(
         errno.ETIMEDOUT,
     }
 )
-"""Errors of disks, file systems and networks, which the same code does not meet at its next attempt."""
+"""Errors of disks, file systems and networks, which are unlikely to recur at the next attempt."""
 
 
 def cause_of(why: BaseException) -> Cause:
-    """Return whose fault an exception is that ended an attempt.
+    """Return the cause of an exception that ended an attempt.
 
-    A `TimeoutError` that no system call raised is that of `limits.epoch_timeout_s`.
+    A `TimeoutError` that no system call raised comes from `limits.epoch_timeout_s`.
     """
     if isinstance(why, CheckpointError | ConnectionError):
         return "disk"

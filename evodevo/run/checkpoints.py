@@ -1,9 +1,9 @@
 """The checkpoint store: immutable files on any fsspec file system.
 
-A checkpoint's name is `<member>-a<attempt>-<random>` and a suffix that says what wrote it, so no two
-attempts ever write to one name and nothing is overwritten. The store knows bytes only; what they mean is
-the workers' business.
-Not for many writers of one file, and not a cache: every read is checked against its reference.
+A checkpoint is named `<member>-a<attempt>-<random>` plus a suffix for the kind of workload that wrote it, so
+no two attempts write to the same name and nothing is overwritten. The store handles bytes only; their meaning
+is up to the workers. It does not support several writers of one file, and it is not a cache: every read is
+checked against its reference.
 """
 
 import contextlib
@@ -29,33 +29,33 @@ _OURS = re.compile(
 
 
 class CheckpointError(OSError):
-    """A checkpoint that is missing, cut short or altered, or a store that cannot be used; in one line.
+    """A checkpoint is missing, truncated or altered, or the store cannot be used; the message is one line.
 
-    It is all that a store raises: what its file system's library does is not always an `OSError`.
+    A store raises nothing else, because the errors of a file system's library are not always `OSError`.
     """
 
 
 class DamagedCheckpointError(CheckpointError):
-    """A checkpoint that is not there as it was published, in a store that works."""
+    """A checkpoint in a working store is missing or differs from what was published."""
 
 
 class CheckpointStore:
     """The checkpoints of one run, in the directory or under the fsspec URL `url`.
 
-    Its directory is made when it is needed, unlike the one above it (that of a run, which somebody may have
-    removed) or a bucket. Raises `CheckpointError` where there is no file system for such a URL.
+    The store's directory is created on the first write; its parent (the run's directory, which somebody may
+    have removed) or the bucket must exist. Raises `CheckpointError` if no file system handles the URL.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
-        # A plain path is taken as it stands: fsspec would find a meaning in "::" and the like.
+        # A plain path is used as is: fsspec would interpret "::" and the like.
         with _raised_as(f"no file system for {url}"):
             fs, path = fsspec.core.url_to_fs(url) if "://" in url else (LocalFileSystem(), url)
         self._fs: Any = fs
         self._root = path.rstrip("/")
 
     def prepare(self) -> None:
-        """Make the directories above that of the store, where it is one of a file system."""
+        """Create the parent directories of a store on a local file system."""
         if isinstance(self._fs, LocalFileSystem):
             with _raised_as(f"no checkpoints can be kept in {self.url}"):
                 Path(self._root).parent.mkdir(parents=True, exist_ok=True)
@@ -67,14 +67,14 @@ class CheckpointStore:
         return ref
 
     def ref(self, stem: str, data: bytes, suffix: str = ".safetensors") -> CheckpointRef:
-        """Return what `data` will be known by, under a new name that begins with `stem`."""
+        """Return a reference to `data` under a new name that begins with `stem`, without writing it."""
         name = f"{stem}-{os.urandom(6).hex()}{suffix}"
         return CheckpointRef(name, len(data), hashlib.sha256(data).hexdigest())
 
     def write(self, contents: Mapping[str, bytes]) -> None:
-        """Write new files, name -> content; all of them are durable when this returns.
+        """Write new files, given as name -> content; all of them are durable when this returns.
 
-        Several cost less than one by one, as their directory is flushed once.
+        One call for several files is cheaper, because their directory is flushed once.
         """
         if isinstance(self._fs, LocalFileSystem):
             with _raised_as(f"checkpoints {', '.join(contents)} in {self.url} cannot be written"):
@@ -87,14 +87,14 @@ class CheckpointStore:
                 try:
                     self._put(path, data)
                 except FileExistsError:
-                    # A put whose answer was lost is sent again by its library, and finds that it was done.
+                    # The library repeats a put whose response was lost; the repeated one finds the file.
                     if self._fs.cat_file(path) != data:
                         raise
 
     def read(self, ref: CheckpointRef) -> bytes:
-        """The bytes of a checkpoint, verified.
+        """Return the verified bytes of a checkpoint.
 
-        Raises `DamagedCheckpointError` if the file is missing or is not what was published.
+        Raises `DamagedCheckpointError` if the file is missing or differs from what was published.
         """
         where = f"checkpoint {self.url}/{ref.name}"
         with _raised_as(f"{where} cannot be read"):
@@ -113,7 +113,7 @@ class CheckpointStore:
     def damage(self, ref: CheckpointRef) -> str | None:
         """Return what is wrong with a checkpoint; None if it is as it was published.
 
-        Raises `CheckpointError` if the store does not tell.
+        Raises `CheckpointError` if the store cannot be read.
         """
         try:
             self.read(ref)
@@ -122,7 +122,7 @@ class CheckpointStore:
         return None
 
     def clear(self, name: str) -> None:
-        """Remove whatever is in the place of a checkpoint; a directory gets another name instead."""
+        """Remove whatever stands in place of a checkpoint; a directory is renamed instead."""
         path = f"{self._root}/{name}"
         with _raised_as(f"checkpoint {self.url}/{name} cannot be replaced"):
             if isinstance(self._fs, LocalFileSystem) and os.path.isdir(path):
@@ -131,7 +131,7 @@ class CheckpointStore:
                 self._remove(path)
 
     def names(self) -> list[str]:
-        """The checkpoints that are there, and what unfinished writes have left; nobody else's files."""
+        """Return the names of checkpoints and of leftovers from unfinished writes, but no other files."""
         with _raised_as(f"checkpoints in {self.url} cannot be listed"):
             self._fs.invalidate_cache(self._root)
             try:
@@ -142,16 +142,16 @@ class CheckpointStore:
         return sorted(name for name in names if _OURS.fullmatch(name))
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete files of the store; one that is gone already is fine."""
+        """Delete files from the store, ignoring those that are already gone."""
         for name in names:
             with _raised_as(f"checkpoint {self.url}/{name} cannot be deleted"):
                 self._remove(f"{self._root}/{name}")
 
     def check(self) -> None:
-        """Do once what a run will do, with a file that is gone afterwards. Raises `CheckpointError`.
+        """Try the operations of a run on a file that is removed afterwards. Raises `CheckpointError`.
 
-        The file is where the store's directory will be made: in the nearest directory that is there, or under
-        the URL above.
+        The file is placed next to the store's future directory: in its nearest existing ancestor, or one
+        level up from the URL.
         """
         home = self._root.rpartition("/")[0]
         if isinstance(self._fs, LocalFileSystem):
@@ -168,7 +168,7 @@ class CheckpointStore:
             self.names()
 
     def _put(self, path: str, data: bytes) -> None:
-        """Write a file that is durable then. Raises `FileExistsError` where the store can tell."""
+        """Write a file durably. Raises `FileExistsError` if it exists and the store can tell."""
         if isinstance(self._fs, LocalFileSystem):
             files.write_new(Path(path), data)
             return
@@ -179,23 +179,23 @@ class CheckpointStore:
         except FileNotFoundError:
             home, _, _ = path.rpartition("/")
             if not self._fs.isdir(home.rpartition("/")[0]):
-                raise  # there is no such bucket, or not the directory that the user named
+                raise  # the bucket, or the directory that the user named, does not exist
             with contextlib.suppress(FileExistsError):
                 self._fs.mkdir(home, create_parents=False)
             self._fs.pipe_file(path, data, **mode)
         except OSError as why:
-            if why.errno != errno.ENOSYS:  # an S3 of another make that has no conditional put
+            if why.errno != errno.ENOSYS:  # an S3-compatible server without conditional puts
                 raise
             self._fs.pipe_file(path, data)
 
     def _remove(self, path: str) -> None:
-        with contextlib.suppress(FileNotFoundError):  # gone meanwhile, which is what was wanted
+        with contextlib.suppress(FileNotFoundError):  # already gone
             self._fs.rm_file(path)
 
 
 @contextlib.contextmanager
 def _raised_as(what: str) -> Iterator[None]:
-    """Raise whatever is raised as a `CheckpointError` that begins with `what`."""
+    """Turn any exception into a `CheckpointError` that begins with `what`."""
     try:
         yield
     except CheckpointError:
@@ -208,8 +208,8 @@ def _raised_as(what: str) -> Iterator[None]:
 
 
 def member_of(name: str) -> str:
-    """The member that a checkpoint's name says it belongs to."""
+    """Return the member named in a checkpoint's name."""
     match = _OURS.fullmatch(name)
     if match is None:
-        raise ValueError(f"{name!r} is no checkpoint's name")
+        raise ValueError(f"{name!r} is not the name of a checkpoint")
     return match["member"]

@@ -1,8 +1,8 @@
-"""How the events of a journal are written as records, and read back.
+"""Conversion of events to journal records and back.
 
-Records of format 1 (before lives had legs) are read as the events they are today, so a run that an older
-version began is read, reported and resumed; each record says by its own shape which format it has. A version
-that does not know a kind of event refuses the run.
+Records of format 1 (before lives had legs) are read as today's events, so runs of older versions can be read,
+reported and resumed; each record shows its format by its shape. A version that does not know a kind of event
+refuses the run.
 """
 
 import sys
@@ -159,7 +159,7 @@ def _origin(data: Mapping[str, Any]) -> Origin:
 
 def _run(record: Record) -> Begun:
     config = record["config"]
-    steady = config["search"]["strategy"] == "mutate_best"  # in format 1 the only strategy that was
+    steady = config["search"]["strategy"] == "mutate_best"  # the only steady strategy of format 1
     return Begun(
         record.get("id", ""),
         config,
@@ -197,7 +197,7 @@ def _born(born: Mapping[str, Any]) -> Born:
 
 
 def _born_1(generation: int, slot: int, born: Mapping[str, Any]) -> Born:
-    """A birth of format 1, whose place is that of its record."""
+    """Return a birth of format 1, whose slot is its position in the record."""
     seed = born["training_seed"]
     birth = Birth(born["genome"], born["parent_a"], born["parent_b"], born["parent_params"], seed)
     return Born(member_id(generation, slot), generation, slot, birth, seed)

@@ -1,4 +1,4 @@
-"""The garbage collector, while very many records are read."""
+"""Pause the garbage collector while many records are read."""
 
 import gc
 from collections.abc import Iterator

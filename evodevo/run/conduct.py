@@ -1,7 +1,7 @@
-"""How the workers of a run do, compared with each other: who is benched, and for how long. Pure.
+"""How a run's workers perform compared with each other: which are benched, and for how long. Pure.
 
-A worker that is broken fails all that it is given, at once, and is therefore always the first that is free.
-Evidence against it is trouble while others succeed; where nobody succeeds, no worker is to blame.
+A broken worker fails everything at once and is therefore always the first to be free. Trouble is evidence
+against a worker only while others succeed; if none succeeds, no worker is to blame.
 """
 
 from dataclasses import dataclass
@@ -9,31 +9,31 @@ from dataclasses import dataclass
 FIRST_S = 1.0
 LONGEST_S = 60.0
 STRIKES = 6
-"""A worker that had trouble so many times in a row, each time while others succeeded, is out."""
+"""A worker gets no more work after this many troubles in a row, each while others succeeded."""
 PATIENCE = 12
-"""After so many troubles in a row, most of them while nobody else was at work, a worker is believed."""
+"""A worker with more troubles in a row than this is believed, because others hardly succeeded meanwhile."""
 OUT = float("inf")
 
 
 @dataclass(slots=True)
 class _Record:
     others: bool = False
-    """Whether another worker has succeeded since the last thing that is known of this one."""
+    """Whether another worker has succeeded since this one was last heard of."""
     strikes: int = 0
     troubles: int = 0
-    """In a row, since the first strike."""
+    """Consecutive troubles since the first strike."""
 
 
 class Conduct:
-    """What is known of the workers of one run."""
+    """Tracks successes and troubles of the workers of one run."""
 
     def __init__(self) -> None:
         self._records: dict[str, _Record] = {}
         self._succeeded: str | None = None
-        """Who succeeded last."""
+        """The worker that succeeded last."""
 
     def succeeded(self, worker: str) -> bool:
-        """A worker has done what it was given; return whether it was thought ill of."""
+        """Record a worker's success; return whether there was evidence against it."""
         record = self._records.pop(worker, None)
         for other in self._records.values():
             other.others = True
@@ -41,9 +41,9 @@ class Conduct:
         return record is not None and record.strikes > 0
 
     def troubled(self, worker: str) -> float:
-        """A worker has failed what it was given; return for how many seconds it is benched.
+        """Record a worker's failure; return for how many seconds the worker is benched.
 
-        0 if there is no evidence against it, and `OUT` if it is to get nothing before it restarts.
+        Returns 0 if there is no evidence against it, and `OUT` if it gets no work until it is restarted.
         """
         record = self._records.get(worker)
         if record is None:
@@ -60,11 +60,11 @@ class Conduct:
         return min(LONGEST_S, FIRST_S * 2.0 ** min(record.troubles - 1, 30))
 
     def suspects(self, worker: str) -> bool:
-        """Whether there is evidence against a worker; it fades if no other one shows that it can be done."""
+        """Return whether there is evidence against a worker; it expires if no other worker succeeds."""
         record = self._records.get(worker)
         return record is not None and record.strikes > 0 and record.troubles <= PATIENCE
 
     def cleared(self, worker: str) -> bool:
-        """What was held against a worker was not its fault; return whether it was thought ill of."""
+        """Drop the evidence against a worker that was not at fault; return whether there was any."""
         record = self._records.pop(worker, None)
         return record is not None and record.strikes > 0

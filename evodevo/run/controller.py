@@ -1,7 +1,7 @@
-"""One run being carried out: its journal opened, its loop run, its end written.
+"""Carry out one run: open its journal, run its loop and write its end.
 
-Everything the controller knows is in its `History`, and the history changes only by a record that is
-already on disk. So a controller that is killed at any point is replaced by a new one that reads the journal.
+Everything the controller knows is in its `History`, and the history changes only by records that are already
+on disk. A controller that is killed at any point is therefore replaced by a new one that reads the journal.
 """
 
 import asyncio
@@ -44,18 +44,18 @@ from evodevo.run.setup import EXAMINE, EXHIBITS, JOURNAL, RENDER, SOUP, job_of, 
 logger = logging.getLogger("evodevo.controller")
 
 PRODUCTS_S = 60.0
-"""Longest wait for the products of a run that a user cancels, or a fault ends: somebody waits for that."""
+"""Maximum wait for the products of a run that was cancelled or ended by a fault; a caller waits for them."""
 TRACE_CHARACTERS = 4000
-"""Of what went wrong in evodevo itself, for the journal."""
+"""Length of the traceback that is journaled if evodevo itself fails."""
 
 
 class Controller:
     """Carries out the run in `directory`, from wherever its journal ends.
 
-    `about` goes into the journal's `controller` record (where this controller is). With `retry`, members
-    that failed and of whom nobody descends are tried again. `generations` is a new number of them, which
-    `evodevo.run.extension` has judged. `follow` writes what is to be had after every member of a run in which
-    each trains from scratch.
+    `about` describes this controller in the journal's `controller` record. With `retry`, failed members
+    without descendants are tried again. `generations` is a new number of generations, already checked by
+    `evodevo.run.extension`. `follow` writes files that are updated after every member, for runs in which each
+    member trains from scratch.
     """
 
     def __init__(
@@ -77,20 +77,20 @@ class Controller:
         self._follower: Follower | None = None
         self._edition = uuid.uuid4().hex
         self.warnings: list[str] = []
-        """What went wrong that did not stop the run."""
+        """Problems that did not stop the run."""
         self.trouble: str | None = None
-        """Why the run waits for something other than workers, if it does."""
+        """Why the run waits for something other than workers; None if it does not."""
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="evodevo-disk")
         self._journal: Journal | None = None
         self._mending: Mending | None = None
         self.cancelled = False
-        """A user wants it to end."""
+        """Whether a user has cancelled the run."""
 
     async def carry_out(self) -> None:
-        """Run to the end; when cancelled (the scheduler closes), the run can be resumed.
+        """Run to the end; if cancelled because the scheduler closes, the run can be resumed.
 
-        Raises `JournalInUse`, `JournalError`, `Superseded` or `Removed`. Anything else is a fault of evodevo
-        or of the machine, which the journal then has as the run's end, if it can be written.
+        Raises `JournalInUse`, `JournalError`, `Superseded` or `Removed`. Any other exception is a fault of
+        evodevo or of the machine and, if possible, is journaled as the run's end.
         """
         opening = self._disk.submit(Journal, self.directory / JOURNAL, beats=True)
         try:
@@ -98,7 +98,7 @@ class Controller:
             await self._take_up(opening.result())
             config = self.history.config
             if self.history.end == "done" and self._generations is None and next_of(config) is not None:
-                return  # only a phase that follows it is left to begin
+                return  # only the next phase is left to start
             store = await self._on_disk(CheckpointStore, self._job.checkpoints_url)
             try:
                 status, reason = await self._evolve(store)
@@ -116,13 +116,13 @@ class Controller:
             await self._end_by_fault(why)
             if isinstance(why, Exception):
                 raise
-            raise RuntimeError(f"{type(why).__name__}: {why}") from why  # it would end the scheduler
+            raise RuntimeError(f"{type(why).__name__}: {why}") from why  # `why` would end the scheduler
         finally:
             await self._on_disk(close, opening)
             self._disk.shutdown(wait=False)
 
     async def _evolve(self, store: CheckpointStore) -> tuple[End, str | None]:
-        """Take the run over and let it go on. Raises `RunFailed`."""
+        """Take over the run and continue it. Raises `RunFailed`."""
         taken_over = TakenOver(self._about, await self._again() if self._retry else ())
         await self.write(taken_over, *([Extended(self._generations)] if self._generations else []))
         if self.history.extended_to is not None:
@@ -147,7 +147,7 @@ class Controller:
                 await self._follower.close()
 
     async def _pacing(self) -> Pacing:
-        """Raises `RunFailed` if the strategy, which may be a user's, cannot be had here."""
+        """Return the run's pacing. Raises `RunFailed` if the strategy, possibly a user's, cannot be made."""
         try:
             strategy = self.history.config.strategy()
         except Exception as why:
@@ -157,14 +157,14 @@ class Controller:
 
     @property
     def needs(self) -> Needs:
-        """What a worker must have to train a member of this run, as far as is known yet."""
+        """Requirements on a worker that trains a member of this run, as far as they are known."""
         if not self.history.run_id:
             return ANYTHING
         gpu = self.history.config.cluster.device == "gpu"
         return Needs(gpu, self.history.longest_leg_s(), self.history.config.run.name)
 
     def wanted_workers(self) -> int:
-        """How many workers the run could use from now on; between two generations still all."""
+        """Return how many workers the run could use from now on; between two generations, still all."""
         if not self.history.run_id:
             return 1
         search = self.history.config.search
@@ -174,26 +174,26 @@ class Controller:
 
     @property
     def workers_per_member(self) -> int:
-        """How many workers train each member together, as far as is known yet."""
+        """Number of workers that train each member together; 1 until the journal has been read."""
         return self.history.config.cluster.workers_per_member if self.history.run_id else 1
 
     def mark_cancelled(self) -> bool:
-        """Say, before cancelling the task, that a user wants it: then the journal says so too.
+        """Note, before the task is cancelled, that a user cancelled the run, for the journal to say so.
 
-        False if somebody said so before; cancelling a second time would interrupt the first.
+        Returns False if that was noted before; cancelling a second time would interrupt the first.
         """
         first, self.cancelled = not self.cancelled, True
         return first
 
     async def write(self, *events: Event) -> None:
-        """Write events to disk, then take them into the history; wait as long as the disk fails."""
+        """Write events to disk, then apply them to the history; wait while the disk fails."""
         assert self._journal is not None
         if events:
             records = await self._patiently(self._journal.append, [encode(event) for event in events])
             self._take_in(events, records)
 
     async def _write_once(self, event: Event) -> None:
-        """Write an event to disk and take it in. Raises `OSError`."""
+        """Write an event to disk and apply it. Raises `OSError`."""
         assert self._journal is not None
         self._take_in([event], await self._on_disk(self._journal.append, [encode(event)]))
 
@@ -204,7 +204,7 @@ class Controller:
             self._follower.note()
 
     async def _take_up(self, journal: Journal) -> None:
-        """Begin where the journal ends. A long one is read in the thread: nothing else waits for that."""
+        """Start where the journal ends; a long journal is read on the disk thread, so nothing else waits."""
         if not journal.records:
             raise JournalError(f"{journal.path} is empty: the run was never begun")
         self._journal = journal
@@ -213,17 +213,17 @@ class Controller:
         self._job = self._job_now()
 
     def _job_now(self) -> Job:
-        """What all assignments have in common, by the config that is in force."""
+        """Return what all assignments have in common under the current config."""
         history = self.history
         return job_of(history.config, self.directory, history.run_id, history.begun.data, self._edition)
 
     async def _again(self) -> list[str]:
-        """The failed members that can be tried again without a contradiction."""
+        """Return the failed members that can be tried again because no birth depends on them."""
         pacing = await self._pacing()
         return [life.id for life in self.history.over if life.status == "failed" and pacing.open(life)]
 
     async def _end_for_user(self, opening: Future[Journal]) -> None:
-        """What was on its way to the disk gets there first; a run that has ended stays as it ended."""
+        """End the run as cancelled after pending writes; a run that has already ended stays as it is."""
         journal = await self._on_disk(opening.result)
         if self._journal is None:
             await self._take_up(journal)
@@ -233,20 +233,20 @@ class Controller:
             await self._render_soon()
 
     async def _end_by_fault(self, why: BaseException) -> None:
-        """What nobody has foreseen has ended the run: the journal says so, if it can be written."""
+        """Journal that an unforeseen error has ended the run, if that can be written."""
         if self._journal is None or self.history.end is not None:
             return
         trace = "".join(traceback.format_exception(why))[-TRACE_CHARACTERS:]
         reason = (
-            "evodevo or its machine failed, and not the workload; "
-            f"`evodevo resume {self.directory.name}` tries again\n{trace}"
+            "evodevo or its machine failed, not the workload; "
+            f"try again with `evodevo resume {self.directory.name}`\n{trace}"
         )
-        with contextlib.suppress(Exception):  # what is wrong may keep it from being written
+        with contextlib.suppress(Exception):  # the same fault may prevent the write
             await self._write_once(Ended("failed", reason))
             await self._render_soon()
 
     async def _test(self, status: End) -> dict[str, float]:
-        """Metrics of the best member on the test split, which nothing was selected by; and its exhibits."""
+        """Return the best member's metrics on the test split, unused by selection, and write its exhibits."""
         best = self.history.best
         if status != "done" or best is None or best.outcome is None or best.outcome.checkpoint is None:
             return {}
@@ -258,7 +258,7 @@ class Controller:
         return metrics
 
     async def _soup(self, status: End) -> Soup | None:
-        """The soup of the last generation and its metrics on the test split, if the config asks for one."""
+        """Return the soup of the last generation, with test metrics; None if the config asks for no soup."""
         config, generations = self.history.config, self.history.generations
         lives = [life for life in generations[-1] if life.fom is not None] if generations else []
         if status != "done" or not config.search.soup or not lives:
@@ -275,10 +275,10 @@ class Controller:
     async def _finish(
         self, function: str, arguments: Callable[[], Sequence[Any]], of: Sequence[Life] = ()
     ) -> Any:
-        """Have a worker do something after the last generation; None if it comes to nothing.
+        """Call a function on a worker after the last generation; return None if it keeps failing.
 
-        As for members, lost workers and failing disks do not count. `of`: the members whose checkpoints it
-        reads, which are made again if they are damaged.
+        As with members, lost workers and failing disks do not count. `of`: the members whose checkpoints the
+        function reads; damaged ones are remade.
         """
         failures, unlucky, needs = 0, 0, self.needs
         try:
@@ -306,7 +306,7 @@ class Controller:
         return None
 
     async def _mend(self, refs: Sequence[CheckpointRef]) -> bool:
-        """Make those that are damaged again; return whether there is something that was not there before."""
+        """Remake the damaged ones among `refs`; return whether any checkpoint was restored."""
         mending = self._mending
         if mending is None:
             return False
@@ -319,7 +319,7 @@ class Controller:
         return mending.account != before
 
     async def _render(self) -> None:
-        """Tables, schedule, best checkpoint and plots; they can be made again with `evodevo report`."""
+        """Write tables, schedule, best checkpoint and plots; `evodevo report` can write them again."""
         problem: Exception | None = None
         needs = ANYTHING
         for _ in range(self.history.config.limits.max_attempts):
@@ -333,20 +333,22 @@ class Controller:
                 problem = why
                 needs = replace(needs, avoid=getattr(why, "worker", None))
         else:
-            self.warnings.append(f"no report (`evodevo report {self._job.run}` makes it): {problem}")
+            self.warnings.append(f"no report was written; try `evodevo report {self._job.run}`: {problem}")
         if self._mending and (account := self._mending.account):
             self.warnings.append(f"checkpoints were damaged: {account}")
         self.warnings += self._mending.problems() if self._mending and self.history.end == "done" else []
 
     async def _render_soon(self) -> None:
-        """The same of a run that was stopped, if a worker is free for it within a while."""
+        """Write the products of a run that was stopped, if a worker is free within `PRODUCTS_S`."""
         try:
             await asyncio.wait_for(self._render(), PRODUCTS_S)
         except TimeoutError:
-            self.warnings.append(f"no report (`evodevo report {self._job.run}` makes it): no worker was free")
+            self.warnings.append(
+                f"no report was written, as no worker was free; try `evodevo report {self._job.run}`"
+            )
 
     async def _mend_products(self, written: Collection[str]) -> bool:
-        """Make again what a finished run has found and could not be written; return whether it can be now."""
+        """Remake what a finished run could not write; return whether it can be written now."""
         history, mended = self.history, False
         if history.best and "best" not in written:
             mended = await self._mend(_checkpoints([history.best]))
@@ -356,7 +358,7 @@ class Controller:
         return mended
 
     async def _patiently(self, function: Any, *arguments: Any) -> Any:
-        """`_on_disk`, again and again as long as the disk fails."""
+        """Call `_on_disk` again and again while the disk fails."""
         failures = 0
         try:
             while True:
@@ -370,19 +372,19 @@ class Controller:
             self.trouble = None
 
     async def _wait(self, why: str, failures: int) -> None:
-        """Wait before what has failed so many times in a row is tried again, and say so."""
+        """Report why the run waits, and pause as suits that many failures in a row."""
         self.trouble = why
         await asyncio.sleep(pause_s(failures))
 
     async def _on_disk(self, function: Any, *arguments: Any) -> Any:
-        """Run a file operation off the event loop, one after the other; once begun it is not interrupted."""
+        """Run a file operation on the disk thread, one at a time; once started, it is not interrupted."""
         return await asyncio.shield(
             asyncio.get_running_loop().run_in_executor(self._disk, function, *arguments)
         )
 
 
 def close(opening: Future[Journal]) -> None:
-    """Close the journal that was, or was not, opened; it runs after the opening, on the same thread."""
+    """Close the journal if it was opened; call it on the same thread, after the opening."""
     if opening.exception() is None:
         opening.result().close()
 

@@ -1,4 +1,4 @@
-"""Other copies of a damaged checkpoint: in the run's own products, or in the run that it was taken from."""
+"""Find other copies of a damaged checkpoint: in the run's products, or in the run it was copied from."""
 
 import contextlib
 import hashlib
@@ -14,7 +14,7 @@ from evodevo.run.setup import JOURNAL, job_of
 
 
 def find_copy(directory: Path, history: History, ref: CheckpointRef) -> bytes | None:
-    """Return the content of a checkpoint of the run in `directory` from somewhere else than its store."""
+    """Return the content of a checkpoint from a place other than its store; None if there is no copy."""
     for path in (*directory.glob("best.*"), *directory.glob("soup.*")):
         with contextlib.suppress(OSError):
             if path.stat().st_size == ref.size_bytes:

@@ -1,6 +1,7 @@
-"""What the result of a leg means for a life: it goes on, begins anew with another repeat, or is over. Pure.
+"""Decide after each leg whether a life continues, starts another repeat, or ends. Pure.
 
-A life from scratch is `objective.repeats` trainings with different seeds, of `search.legs` legs at the most.
+A life from scratch consists of `objective.repeats` trainings with different seeds, each of at most
+`search.legs` legs.
 """
 
 import bisect
@@ -20,9 +21,9 @@ PATIENCE = "patience"
 
 
 def closed(config: RunConfig, legs: Sequence[Outcome]) -> Outcome:
-    """Return what a repeat came to, by the outcomes of its legs: the last one, or the best one.
+    """Return the outcome of a repeat, given those of its legs: the last one or the best one.
 
-    If that is not the last, the parameters that are kept are those after the best leg.
+    If the best leg is not the last, the parameters after the best leg are kept.
     """
     last = legs[-1]
     if last.status != "done" or config.objective.over == "last":
@@ -32,7 +33,7 @@ def closed(config: RunConfig, legs: Sequence[Outcome]) -> Outcome:
 
 
 def middle(config: RunConfig, repeats: Sequence[Outcome]) -> Outcome:
-    """Return the repeat with the median fom; of an even number the worse of the two in the middle."""
+    """Return the repeat with the median fom; for an even number, the worse of the two in the middle."""
     ranking = best_first([one.fom for one in repeats], config.objective.mode)
     chosen = repeats[ranking[len(repeats) // 2]]
     foms = ", ".join(f"{one.fom:.6g}" for one in repeats)
@@ -41,30 +42,31 @@ def middle(config: RunConfig, repeats: Sequence[Outcome]) -> Outcome:
 
 
 def _with_result_of(chosen: Outcome, last: Outcome) -> Outcome:
-    """Return the last leg's outcome with the figures and the parameters of another one."""
+    """Return the last leg's outcome with the fom, metrics and checkpoint of another one."""
     return replace(last, fom=chosen.fom, metrics=chosen.metrics, checkpoint=chosen.checkpoint)
 
 
 class Course:
-    """Decides about the lives of one run. `lag`: a birth waits for the whole generation so many before it.
+    """Decides how the lives of one run continue. A birth waits for the whole generation `lag` before its own.
 
     With `search.stop_early` a leg is compared with the same legs of members whose generations were complete
-    when the life began (without generations: of all that are over), so that it does not depend on workers.
+    when the life began, so the decision does not depend on workers. In the pace `steady` it is compared with
+    those of all finished members.
     """
 
     def __init__(self, history: History, lag: int, judge: Callable[[Member, int], bool]) -> None:
-        """`judge`: whether a strategy has a member go on after a leg."""
+        """Follow a history; `judge` says whether the strategy lets a member continue after a leg."""
         self._history = history
         self._judge = judge
         self._config = history.config
         self._lag = lag
         self._rivals: dict[int, list[float]] = {}
-        """For each leg, the foms that it is compared with, ascending."""
+        """For each leg, the foms that it is compared with, in ascending order."""
         self._counted = 0
-        """Members (or generations) whose foms are among them."""
+        """Number of members (or generations) whose foms are in `_rivals`."""
 
     def result(self, life: Life, outcome: Outcome) -> Result:
-        """Return the result of the leg at hand."""
+        """Return the result of the current leg."""
         begin = life.begins(len(life.legs))
         legs = [*(leg.outcome for leg in life.legs[begin:]), outcome]
         if outcome.status != "done" or isinstance(life, Mean):
@@ -87,7 +89,7 @@ class Course:
         return Result(life.id, ended, stopped=stopped)
 
     def _stops(self, life: Life, foms: Sequence[float | None], begin: int) -> str | None:
-        """Return the rule by which a life ends before its last leg; None if it goes on."""
+        """Return the rule that ends a life before its last leg; None if it continues."""
         search, mode = self._config.search, self._config.objective.mode
         if is_out_of_patience(foms, mode, search.patience):
             return PATIENCE
@@ -99,14 +101,14 @@ class Course:
         return rule if rivals and fom is not None and _is_worse_than_half(fom, rivals, mode) else None
 
     def rivals_of(self, life: Life, leg: int) -> list[float]:
-        """Return the foms, ascending, that a life's fom after a leg is compared with."""
+        """Return the foms, in ascending order, that a life's fom after a leg is compared with."""
         history = self._history
         if history.begun.pace == "steady":
             for other in history.over[self._counted :]:
                 self._count(other)
             self._counted = len(history.over)
         else:
-            # what is counted once may be more than an older life, which was born before it, may know
+            # an older life must not be compared with generations that were completed after its birth
             settled = life.generation - self._lag + 1
             if settled < self._counted:
                 self._rivals, self._counted = {}, 0
@@ -117,7 +119,7 @@ class Course:
         return self._rivals.get(leg, [])
 
     def _count(self, life: Life) -> None:
-        if life.same_as is not None:  # of another run's legs nothing is known
+        if life.same_as is not None:  # the legs of another run are not known
             if life.same_as not in self._history.by_id:
                 return
             life = self._history.by_id[life.same_as]
@@ -127,14 +129,14 @@ class Course:
 
 
 def _is_worse_than_half(fom: float, rivals: Sequence[float], mode: Mode) -> bool:
-    """Whether a fom is worse than the median of others, which are ascending."""
+    """Return whether a fom is worse than the median of `rivals`, which are in ascending order."""
     half = len(rivals) // 2
     median = rivals[half] if len(rivals) % 2 else rivals[half - 1] / 2 + rivals[half] / 2
     return is_better(median, fom, mode)
 
 
 def candidates(config: RunConfig, life: Life) -> list[Outcome]:
-    """Return the outcomes of earlier legs of a life that is not over whose parameters may yet be kept."""
+    """Return the outcomes of earlier legs whose parameters an unfinished life may still keep."""
     found = [leg.outcome for leg in life.legs if leg.again]
     legs = [leg.outcome for leg in life.legs[life.begins(len(life.legs)) :]]
     return [*found, *([closed(config, legs)] if legs else []), *legs[-1:]]

@@ -1,4 +1,4 @@
-"""What a controller needs of workers: how it asks for them, what it hears of them, where it waits for it."""
+"""Interface between a controller and its workers: requests, messages, and the inbox that holds them."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -11,14 +11,14 @@ from evodevo.run.records import Assignment, Outcome, WorkUnit
 
 @dataclass(frozen=True)
 class Offered:
-    """A worker (of a team its first) is there for the run until the run gives it work or declines it."""
+    """A worker (of a team, the first) is reserved for the run until the run sends it work or declines it."""
 
     worker: str
 
 
 @dataclass(frozen=True)
 class Reported:
-    """An attempt came to its end, begun at `started_at` (seconds since the epoch)."""
+    """An attempt that began at `started_at` (seconds since the epoch) ran to its end."""
 
     assignment: Assignment
     outcome: Outcome
@@ -28,10 +28,10 @@ class Reported:
 
 @dataclass(frozen=True)
 class AttemptsLost:
-    """Attempts that came to no result: a lost worker, a failing disk, a time limit.
+    """Attempts that ended without a result: a lost worker, a failing disk, a time limit.
 
-    `preempted`: the worker had said that it must go. `seconds`: how long it had been at them. `cause`: whose
-    fault that was, as far as one can tell from here.
+    `preempted`: the worker had announced that it must leave. `seconds`: how long it had worked on them.
+    `cause`: what was at fault, as far as the sender can tell.
     """
 
     assignments: Sequence[Assignment]
@@ -59,14 +59,14 @@ class Rested:
 
 @dataclass(frozen=True)
 class Look:
-    """It is time to look whether a worker takes too long."""
+    """It is time to check whether a worker takes too long."""
 
 
 Message = Offered | Reported | AttemptsLost | NotBegun | Rested | Look
 
 
 class Inbox:
-    """Messages for one controller. For one event loop."""
+    """Messages for one controller, on one event loop."""
 
     def __init__(self) -> None:
         self._messages: list[Message] = []
@@ -80,7 +80,7 @@ class Inbox:
         self._some.set()
 
     async def take(self) -> list[Message]:
-        """Wait for messages; return all that are there, oldest first."""
+        """Wait for messages; return all that have arrived, oldest first."""
         await self._some.wait()
         self._some.clear()
         messages, self._messages = self._messages, []
@@ -88,7 +88,7 @@ class Inbox:
 
 
 class AttemptLost(Exception):
-    """A call on `worker` came to no result; it may do better next time. `cause`: whose fault that was."""
+    """A call on `worker` ended without a result; the next one may succeed. `cause`: what was at fault."""
 
     def __init__(self, why: str, worker: str = "", cause: Cause = "raised") -> None:
         super().__init__(why)
@@ -97,16 +97,16 @@ class AttemptLost(Exception):
 
     @property
     def is_infrastructure(self) -> bool:
-        """Whether it says nothing about what was called."""
+        """Whether the loss says nothing about the function that was called."""
         return self.cause in ("worker", "disk")
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a worker must have to be given work: a GPU, and time for `seconds` (None: not known yet).
+    """Requirements on a worker: a GPU, and time for `seconds` of work (None: not known yet).
 
-    `run`: a worker that this run has refused will not do. `avoid`: a worker that will do only if there is no
-    other one that does.
+    `run`: a worker that this run has refused does not qualify. `avoid`: a worker that qualifies only if no
+    other one does.
     """
 
     gpu: bool = False
@@ -119,54 +119,54 @@ ANYTHING = Needs()
 
 
 class Crew(Protocol):
-    """The workers that a run has, by and by."""
+    """The workers of one run, which are offered to it as they become free."""
 
     def want(self, workers: int, needs: Needs, preferred: Collection[str]) -> None:
-        """Say how many workers (or teams) the run could use now, apart from those at work.
+        """Set how many workers (or teams) the run could use now, in addition to those at work.
 
-        Each comes as `Offered` when it is free; those in `preferred` come first.
+        Each arrives as `Offered` when it is free; those in `preferred` come first.
         """
         ...
 
     def idle(self, most: int) -> int:
-        """Return how many workers do nothing now, apart from those that are offered; `most` is enough."""
+        """Return how many workers are idle, not counting those on offer, up to `most`."""
         ...
 
     def send(self, worker: str, unit: WorkUnit) -> bool:
-        """Give a worker that was offered a unit; False if it is gone."""
+        """Send a unit to a worker on offer; return False if the worker is gone."""
         ...
 
     def decline(self, worker: str) -> None:
-        """Give a worker back that was offered."""
+        """Release a worker on offer."""
         ...
 
     def has_another(self, worker: str) -> bool:
-        """Return whether some other worker, at work or not, has what the run needs."""
+        """Return whether another worker, busy or not, meets the run's needs."""
         ...
 
     def bench(self, worker: str, seconds: float, why: str) -> None:
-        """Have no work for a worker for so long; if they are infinite, as long as it is connected."""
+        """Withhold work from a worker for `seconds`; if they are infinite, until it disconnects."""
         ...
 
     def restore(self, worker: str) -> None:
-        """A worker that was benched may have work again."""
+        """End the bench of a worker."""
         ...
 
     def dismiss(self) -> None:
-        """Want nothing any more. Workers that are at work for the run are restarted."""
+        """Request no more workers, and restart those that are at work for the run."""
         ...
 
 
 class Caller(Protocol):
-    """What a controller needs of a dispatcher."""
+    """The part of a dispatcher that a controller uses."""
 
     async def call(self, run: str, function: str, *arguments: Any, needs: Needs = ANYTHING) -> Any:
-        """Call `module:function` on the next free worker that has what it needs; return its result.
+        """Call `module:function` on the next free worker that meets `needs`; return its result.
 
         Raises `AttemptLost`, or the `UsageError` that the function raised.
         """
         ...
 
     def enlist(self, run: str, inbox: Inbox, at_once: int = 1) -> Crew:
-        """Return the run's crew, which will report to `inbox`; a unit takes so many workers at once."""
+        """Return the run's crew, which reports to `inbox`; each unit takes `at_once` workers."""
         ...

@@ -1,12 +1,12 @@
-"""Where work units run: sends them to Dask workers, one at a time each, hears of results, and notices loss.
+"""Run work units on Dask workers: send one unit to each at a time, receive results, and detect losses.
 
-Choices about Dask, each on purpose: a unit is restricted to the one worker that is free for it, so nothing
-is stolen and a lost worker takes down no unit but its own; keys are unique, so equal units are two; a
-function goes by its import path and arguments are small records, so no weights cross the wire. Results come
-on the worker's own stream to the scheduler, each as soon as it is there; the end of a task follows on the
-same stream, so it never overtakes them. Dask's own retries are not used: whether to try again is the
-controller's decision, after it is in the journal. A member that several workers train is one unit, and the
-first of them reports; `evodevo.run.gangs` has the others.
+Deliberate choices about Dask: a unit is restricted to the one worker that is free for it, so nothing is
+stolen and a lost worker takes down only its own unit; keys are unique, so equal units stay separate;
+functions are sent as import paths and arguments are small records, so no weights cross the wire. Results
+arrive on the worker's own stream to the scheduler as soon as they exist; the end of a task follows on the
+same stream, so it never overtakes them. Dask's own retries are not used: the controller decides whether to
+try again, after the loss is in the journal. A member that several workers train is one unit, which the first
+of them reports; `evodevo.run.gangs` manages the others.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LONGEST_WAIT_S = 3600.0
 
 
 class Dispatcher:
-    """Work on the workers of one scheduler, for all its runs. Lives in the scheduler's event loop."""
+    """Dispatches the work of all runs to the workers of one scheduler, in the scheduler's event loop."""
 
     def __init__(self, scheduler: Scheduler, client: Client, clock: Callable[[], float] = time.time) -> None:
         self._scheduler = scheduler
@@ -55,7 +55,7 @@ class Dispatcher:
             self.worker_joined(worker)
 
     def idle(self) -> set[str]:
-        """The workers that do nothing now."""
+        """Return the workers that are idle."""
         return set(self._pool.free)
 
     def worker_joined(self, worker: str) -> None:
@@ -66,7 +66,7 @@ class Dispatcher:
             self._pool.join(worker)
 
     def worker_leaves(self, worker: str, why: str) -> None:
-        """A worker says that it must go: it may finish its leg, gets no other, and is closed."""
+        """Let a worker that must leave finish its leg, give it no other, and close it."""
         present = self.roster.get(worker)
         if present is None or present.leaving:
             return
@@ -79,19 +79,19 @@ class Dispatcher:
     def worker_left(self, worker: str) -> None:
         self._pool.leave(worker)
         self.roster.leave(worker)
-        self._pool.match()  # whom others avoided may be the best now
+        self._pool.match()  # a worker that was avoided may be the best one now
 
     def enlist(self, run: str, inbox: Inbox, at_once: int = 1) -> Share:
         return Share(self, self._pool, self.roster, run, inbox, at_once)
 
     async def call(self, run: str, function: str, *arguments: Any, needs: Needs = ANYTHING) -> Any:
-        """Raises a `UsageError` only after another worker, if there is one, has raised one too."""
+        """Call a function on a worker; raise its `UsageError` only if another fit worker raises one too."""
         said: UsageError | None = None
         while True:
             worker = await self._next_free(run, needs)
             try:
                 return await self._call(run, worker, function, arguments)
-            except Unfit:  # that worker has been refused; another one may do
+            except Unfit:  # that worker has been refused; another one may be fit
                 needs = replace(needs, run=run)
             except UsageError as why:
                 if said or not self.roster.has_another(worker, needs):
@@ -138,7 +138,7 @@ class Dispatcher:
         await asyncio.gather(*self._background, return_exceptions=True)
 
     async def _next_free(self, run: str, needs: Needs) -> str:
-        """Wait for a worker that suits; whoever gets it gives it back."""
+        """Wait for a suitable worker; the caller must release it."""
         offer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         claim = Claim(run, offer.set_result, lambda worker: self.roster.suits(worker, needs), wants=1)
         self._pool.claim(claim)
@@ -189,16 +189,16 @@ class Dispatcher:
         return posting
 
     def _hear(self, worker: str, key: str, reports: str) -> None:
-        """What a worker reports of the unit with that key, in its order."""
+        """Process what a worker reports about the unit with that key, in order."""
         posting = self._postings.get(key)
         if posting is None or posting.worker != worker:
-            return  # the run is over, or gave the unit up
+            return  # the run is over or has abandoned the unit
         posting.progress_at = time.monotonic()
         try:
             self._take_reports(posting, json.loads(reports))
-        except Exception as why:  # raised from here, it would end the worker's stream
-            logger.exception("worker %s reports what cannot be understood", worker)
-            posting.garbled = f"worker {worker} reports what cannot be understood: {why}"
+        except Exception as why:  # raised from here, it would close the worker's stream
+            logger.exception("worker %s sent reports that cannot be parsed", worker)
+            posting.garbled = f"worker {worker} sent reports that cannot be parsed: {why}"
 
     def _take_reports(self, posting: Posting, reports: Sequence[Mapping[str, Any]]) -> None:
         worker = posting.worker
@@ -220,10 +220,10 @@ class Dispatcher:
                 outcome = Outcome.from_json(report["outcome"])
                 posting.inbox.put(Reported(assignment, outcome, worker, report["started_at"]))
             if not posting.unreported:
-                self._give_back(worker, posting.present)  # the task ends now; the next may be on its way
+                self._give_back(worker, posting.present)  # the task is ending; the next one may be sent
 
     async def _attend(self, key: str, run: str, posting: Posting) -> None:
-        """Follow a unit to its end, whatever that is."""
+        """Follow a unit until it ends, in whatever way."""
         worker, present, future, others = posting.worker, posting.present, posting.future, posting.others
         ends = [present.lost] if others is None else [present.lost, others.broken]
         result = asyncio.create_task(end_of(future, worker))
@@ -233,7 +233,7 @@ class Dispatcher:
             if others and others.broken.is_set():
                 await first_of(result, GRACE_S, present.lost)
             if others and result.done() and posting.unreported:
-                await others.settle()  # whether it was an unfit one may come later
+                await others.settle()  # the news that one was unfit may arrive later
         except asyncio.CancelledError:
             result.cancel()
             self._end_early(posting)
@@ -246,7 +246,7 @@ class Dispatcher:
                 why = Undone(posting.garbled, "raised") if posting.garbled else result.result()
                 if isinstance(why, Unfit):
                     self._refuse(run, worker, present, why)
-                    why = None  # nothing was lost: all that is not reported goes back
+                    why = None  # nothing was lost: unreported assignments are queued again
                 elif others:
                     why = None if others.unfit else others.why or why
                 elif why and present.lost.is_set():
@@ -266,12 +266,12 @@ class Dispatcher:
             self._in_background(others.settle())
 
     def _drop(self, key: str) -> None:
-        """Abandon a unit that nobody attended to: the run was over before that began."""
+        """Abandon a unit whose `_attend` never started because the run was over before that."""
         if posting := self._postings.pop(key, None):
             self._end_early(posting)
 
     def _end_early(self, posting: Posting) -> None:
-        """The run is over. What is reported ends by itself; workers that are at more are restarted."""
+        """End a unit whose run is over; workers with unreported work are restarted."""
         if posting.unreported:
             self._abandon(posting.worker, posting.present, posting.future)
             if posting.others:
@@ -282,13 +282,13 @@ class Dispatcher:
             self._in_background(posting.others.settle())
 
     def _refuse(self, run: str, worker: str, present: Presence, why: Unfit) -> None:
-        """Before the worker is given back, or it would be offered to that run again."""
+        """Exclude a worker from a run, before it is released and would be offered to that run again."""
         logger.warning("worker %s gets no work from run %s: %s", worker, run, why)
         if self.roster.get(worker) is present:
             self.roster.refuse(run, worker, str(why))
 
     def _give_back(self, worker: str, present: Presence) -> None:
-        """Free the worker, unless it is gone and another one came with its address."""
+        """Release a worker, unless it is gone and another one has come with its address."""
         if self.roster.get(worker) is not present:
             return
         if present.leaving:
@@ -297,7 +297,7 @@ class Dispatcher:
             self._pool.give_back(worker)
 
     def _abandon(self, worker: str, present: Presence, future: Future) -> None:
-        """Nobody waits for this call any more, but its thread cannot be stopped: restart the process.
+        """Restart the worker's process, because the thread of an unwanted call cannot be stopped.
 
         Its place stays taken until then. A worker without a nanny has to finish the call first.
         """
@@ -323,7 +323,7 @@ class Dispatcher:
 
 @dataclass(frozen=True)
 class _Hands:
-    """What the dispatcher does for the other workers of a gang."""
+    """The dispatcher's operations on the other workers of a gang."""
 
     dispatcher: Dispatcher
     run: str
@@ -348,9 +348,10 @@ def _lost_before(worker: str) -> AttemptLost:
 
 
 def call_by_path(path: str, arguments: tuple[Any, ...]) -> Any:
-    """On the worker: import `module:function` and call it.
+    """Import `module:function` and call it; this runs on the worker.
 
-    What is no `Exception` is raised as one: some would end the worker, and its client's task with them.
+    An exception that is not an `Exception` is raised as one, because some would end the worker, and its
+    client's task with it.
     """
     module, _, name = path.partition(":")
     try:

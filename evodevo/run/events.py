@@ -1,15 +1,15 @@
-"""The events that a journal holds, typed; `codec` writes each as a record and reads it back.
+"""The typed events of a journal; `codec` converts them to records and back.
 
-Begun      what the run is: its whole config, and what its strategy is like
+Begun      the whole config of the run, and what a reader must know of its strategy
 TakenOver  a controller takes over: host, pid, scheduler address, versions; members that are tried again
-Extended   from here on the run has another number of generations; follows a `TakenOver`
+Extended   the run has another number of generations from here on; follows a `TakenOver`
 Births     members that are born together
 Averaging  the parameters of a generation are to be averaged; a `Result` of that mean follows
-Lost       an attempt that was given up, why, and whose fault that was; see `Blame`
-Result     what came of a leg; from here on it is true. `goes_on`: the life has another leg
-Replaced   a checkpoint was damaged, and made again with other bytes, which children begin from
+Lost       an attempt was lost, why, and what was at fault; see `Blame`
+Result     the outcome of a leg, which is true from here on. `goes_on`: the life has another leg
+Replaced   a damaged checkpoint was remade with other bytes, which children start from
 Ended      done, failed or cancelled, and why; `TakenOver` may follow it
-Known      outcomes of another run, which the members of this one with the same genome take
+Known      outcomes of another run, which members of this one with the same genome take
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,8 +27,8 @@ End = Literal["done", "failed", "cancelled"]
 class Origin:
     """The member of another run that the founders of this one start from.
 
-    `checkpoint` is a copy in the run's own store, or None if only the genome was taken. `epochs` is how many
-    its parameters had been trained, all runs together; this run counts its epochs from 0.
+    `checkpoint` is a copy in the run's own store, or None if only the genome was taken. `epochs` is how long
+    its parameters had been trained, over all runs; this run counts its epochs from 0.
     """
 
     run: str
@@ -41,7 +41,7 @@ class Origin:
     checkpoint: CheckpointRef | None
 
     def text(self) -> str:
-        """The member in words."""
+        """Return a description of the member."""
         fom = "" if self.fom is None else f"{self.metric} {self.fom:.6g}, "
         taken = f"{self.epochs} epochs" if self.checkpoint else "its genome only"
         return f"{self.member} of {self.run} ({fom}{taken})"
@@ -49,9 +49,9 @@ class Origin:
 
 @dataclass(frozen=True)
 class Begun:
-    """`pace` and `inherits` are the strategy's; they are here so that a reader needs no strategy.
+    """The start of a run. `pace` and `inherits` are the strategy's, so that a reader needs no strategy.
 
-    `data` has the digest of each split, by its name; it is empty for runs of versions that knew none.
+    `data` has the digest of each split by name; it is empty for runs of versions that had no digests.
     """
 
     id: str
@@ -64,7 +64,11 @@ class Begun:
 
 @dataclass(frozen=True)
 class TakenOver:
-    """`retry`: the failed members that are tried again; in format 1 True stands for the last generation's."""
+    """A controller takes over the run.
+
+    `retry`: the failed members that are tried again; in format 1, True stands for those of the last
+    generation.
+    """
 
     about: Mapping[str, Any]
     retry: Sequence[str] | bool = ()
@@ -72,14 +76,14 @@ class TakenOver:
 
 @dataclass(frozen=True)
 class Extended:
-    """`generations` is the whole number, those that there are already included."""
+    """The run has another number of generations; `generations` is the new total."""
 
     generations: int
 
 
 @dataclass(frozen=True)
 class Born:
-    """`training_seed` is the one that counts, whether the strategy or the run's seed gave it."""
+    """A birth with its place, and the training seed in force, from the strategy or from the run's seed."""
 
     member: str
     generation: int
@@ -97,7 +101,7 @@ class Births:
 class Averaging:
     """The parameters of members of a generation are to be averaged, for the children of the next one.
 
-    The mean has an id and a result as a member has, and is none: nothing is trained. `of` are the members,
+    The mean has an id and a result like a member but is not one: nothing is trained. `of` lists the members,
     best first.
     """
 
@@ -108,14 +112,15 @@ class Averaging:
 
 Blame = Literal["own", "worker", "disk", "unconfirmed"]
 """own: the member's, and counts against `limits.max_attempts`. worker: its process was lost. disk: a disk, a
-store or the network failed. unconfirmed: the workload raised, and may not do so on another worker."""
+store or the network failed. unconfirmed: the workload raised, but may not do so on another worker."""
 
 
 @dataclass(frozen=True)
 class Lost:
-    """`seconds`: how long `worker` had been at it. `shared`: lost together with others, nobody knows why.
+    """An attempt was lost after `seconds` on `worker`.
 
-    `preempted`: its worker had said that it must go. Neither counts against the member, whoever is to blame.
+    `shared`: it was lost together with others, so it is not known which was at fault. `preempted`: its worker
+    had announced that it must leave. Neither counts against the member, whatever `blame` is.
     """
 
     member: str
@@ -129,11 +134,11 @@ class Lost:
 
 @dataclass(frozen=True)
 class Result:
-    """`started_at` (seconds since the epoch) is when the attempt began on its worker.
+    """The outcome of a leg, whose attempt began on its worker at `started_at` (seconds since the epoch).
 
-    `again`: the life has another leg, and that one begins from scratch: another repeat. `stopped`: the rule
-    (of `search.stop_early`, or patience) by which the life, or this repeat, is over before its last leg.
-    `same_as`: the member whose outcome it is, as both have the same hyperparameters; nothing was trained.
+    `again`: the life's next leg starts from scratch, as another repeat. `stopped`: the rule (of
+    `search.stop_early`, or patience) that ended the life, or this repeat, before its last leg. `same_as`: the
+    member whose outcome was taken because both have the same hyperparameters; nothing was trained.
     """
 
     member: str
@@ -148,10 +153,9 @@ class Result:
 
 @dataclass(frozen=True)
 class Known:
-    """What members of another run came to, by their genome as `evodevo.run.twins.key_of` writes it.
+    """Outcomes of members of another run, by their genomes as `evodevo.run.twins.key_of` writes them.
 
-    An outcome has no checkpoint, unless it is the best one, whose checkpoint was copied. `members` are their
-    ids there.
+    At most the best outcome has a checkpoint, which was copied. `members` holds the ids in that run.
     """
 
     run: str
@@ -162,9 +166,9 @@ class Known:
 
 @dataclass(frozen=True)
 class Replaced:
-    """What a leg of a member left has another checkpoint from here on; `checkpoints.on_mismatch` allows it.
+    """A leg of a member has another checkpoint from here on, which `checkpoints.on_mismatch` allows.
 
-    A checkpoint that was made again with the same bytes is no event: what the journal says is still true.
+    Remaking a checkpoint with the same bytes is not an event: what the journal says is still true.
     """
 
     member: str
@@ -174,7 +178,7 @@ class Replaced:
 
 @dataclass(frozen=True)
 class Soup:
-    """The mean of those networks of the last generation that make it better; `of` are members, best first."""
+    """The mean of the networks of the last generation that improve it; `of` lists the members, best first."""
 
     of: Sequence[str]
     fom: float
@@ -185,7 +189,10 @@ class Soup:
 
 @dataclass(frozen=True)
 class Ended:
-    """`test`: metrics of the best member on the test split. `soup`: what was made of the last generation."""
+    """The run has ended; `test` has the best member's metrics on the test split.
+
+    `soup` is the soup of the last generation, if one was made.
+    """
 
     status: End
     reason: str | None = None
@@ -197,10 +204,10 @@ Event = Averaging | Begun | TakenOver | Extended | Births | Lost | Result | Repl
 
 
 def member_id(generation: int, slot: int) -> str:
-    """The id of the member that is born at that place; opaque to everybody but whoever makes births."""
+    """Return the id of the member born at a place; only code that creates births may rely on its form."""
     return f"g{generation:03d}s{slot:03d}"
 
 
 def mean_id(generation: int) -> str:
-    """The id of the mean of all members of a generation."""
+    """Return the id of the mean of a generation."""
     return f"g{generation:03d}mean"

@@ -1,4 +1,4 @@
-"""Whether a run can be carried on to another number of generations, before anything is written."""
+"""Check whether a run can be extended to another number of generations, before anything is written."""
 
 from pathlib import Path
 
@@ -20,9 +20,9 @@ from evodevo.run.stopping import (
 
 
 def extension_of(directory: Path, history: History, generations: int) -> int | None:
-    """Return the number of generations to journal; None if an unfinished run has that number already.
+    """Return the number of generations to journal; None if an unfinished run already has that number.
 
-    `history` is changed to have it. Raises `UsageError` if the run cannot be carried on so.
+    `history` is changed to have it. Raises `UsageError` if the run cannot be extended to it.
     """
     name, config = directory.name, history.config
     if history.end != "done" and generations == config.search.generations:
@@ -30,12 +30,12 @@ def extension_of(directory: Path, history: History, generations: int) -> int | N
     following = next_of(config)
     if following and (directory.parent / following["run"]["name"] / JOURNAL).exists():
         raise UsageError(
-            f"run {name!r} cannot be carried on: {following['run']['name']} has begun from what it found; "
-            "carry that one on, or begin another run with another run.name"
+            f"run {name!r} cannot be extended: {following['run']['name']} has started from its result; "
+            "extend that one, or start a new run with another run.name"
         )
     born = len(history.generations)
     if generations <= born:
-        has = f"run {name!r} has {born} generations already; give"
+        has = f"run {name!r} already has {born} generations; give"
         raise UsageError(f"{has} generations={born + 1} or more", f"{has} --generations more than that")
     most = config.strategy().most_generations
     if most is not None and generations > most:
@@ -43,7 +43,7 @@ def extension_of(directory: Path, history: History, generations: int) -> int | N
             f"run {name!r} cannot have {generations} generations: its strategy, {config.search.strategy}, "
             f"has {most}"
         )
-    instead = f"begin another run from its best member, with search.start: {{run: {name}}}"
+    instead = f"start another run from its best member, with search.start: {{run: {name}}}"
     if time_is_up(history):
         raise UsageError(
             f"run {name!r} has used up limits.wall_time_s = {config.limits.wall_time_s:g}; {instead}"
@@ -52,11 +52,11 @@ def extension_of(directory: Path, history: History, generations: int) -> int | N
         limit = config.limits.member_epochs
         raise UsageError(f"run {name!r} has used up limits.member_epochs = {limit}; {instead}")
     if said := small_gain(history):
-        raise UsageError(f"run {name!r} cannot be carried on: {said}; {instead}")
+        raise UsageError(f"run {name!r} cannot be extended: {said}; {instead}")
     if goal_is_reached(history):
         raise UsageError(f"run {name!r} has reached search.goal = {config.search.goal:g}; {instead}")
     if is_on_plateau(history):
-        raise UsageError(f"run {name!r} has come to search.plateau = {config.search.plateau}; {instead}")
+        raise UsageError(f"run {name!r} has reached search.plateau = {config.search.plateau}; {instead}")
     history.take(Extended(generations), history.last_at)
     try:
         pacing = pacing_of(history.config.strategy(), history)
@@ -68,9 +68,9 @@ def extension_of(directory: Path, history: History, generations: int) -> int | N
     soup = history.soup.checkpoint if history.soup else None
     others = needed - {ref.name for ref in (best, soup, history.start) if ref}
     missing = needed.difference(there)
-    if others and others <= missing:  # fewer are damaged, and made again
+    if others and others <= missing:  # if only some are missing, they are remade
         raise UsageError(
-            f"run {name!r} cannot be carried on: {len(missing)} of the {len(needed)} checkpoints that it "
-            f"goes on from are gone (`evodevo prune` deletes them); {instead}"
+            f"run {name!r} cannot be extended: {len(missing)} of the {len(needed)} checkpoints that it would "
+            f"continue from are missing (`evodevo prune` deletes them); {instead}"
         )
     return generations

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one, and a crash never leaves half of one behind."""
+"""Write files so that a reader never sees a partial one, not even after a crash."""
 
 import contextlib
 import errno
@@ -7,30 +7,30 @@ from collections.abc import Mapping
 from pathlib import Path
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
-"""What `flock` fails with on a file system that has no locks."""
+"""Error codes of `flock` on a file system without locks."""
 
 
 class Missing(str):
-    """Stands for the content of a file that cannot be made: why."""
+    """Placeholder for the content of a file that cannot be made; the text says why."""
 
 
 def write_new(path: Path, data: bytes) -> None:
     """Publish `data` under a name that was never used; it is on disk when this returns.
 
-    Raises `FileExistsError` where the name is taken. (Two writers of one name at one instant are not
-    kept apart: a hard link would, but not every shared file system has them. Use unique names.)
+    Raises `FileExistsError` if the name is taken. Two simultaneous writers of one name are not kept apart (a
+    hard link would do that, but not every shared file system has them): use unique names.
     """
     write_all_new(path.parent, {path.name: data})
 
 
 def write_all_new(directory: Path, contents: Mapping[str, bytes]) -> None:
-    """`write_new` several files in one directory, name -> content; all are on disk when this returns."""
+    """Publish new files in one directory, given as name -> content; all are on disk when this returns."""
     parts: dict[str, str] = {}
     try:
         for name, data in contents.items():
             path = os.path.join(directory, name)
             if os.path.exists(path):
-                raise FileExistsError(f"{path} is there already")
+                raise FileExistsError(f"{path} already exists")
             parts[path] = _write_part(path, data)
     except BaseException:
         for part in parts.values():
@@ -42,18 +42,18 @@ def write_all_new(directory: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Write a file that is made from the journal and can be made again (tables, plots, summaries)."""
+    """Write or replace a file that can be made again, such as a table, a plot or a summary."""
     os.replace(_write_part(str(path), data), path)
 
 
 def replace_all(contents: Mapping[Path, bytes | str | Missing]) -> list[Path]:
-    """`replace` each file (text as UTF-8, a lone surrogate as its escape), and remove what is `Missing`.
+    """Write or replace each file and remove those that are `Missing`; return the paths of the files written.
 
-    Returns the paths of those that are there.
+    Text is encoded as UTF-8, and a lone surrogate as its escape sequence.
     """
     for path, data in contents.items():
         if isinstance(data, Missing):
-            path.unlink(missing_ok=True)  # rather none than one of another time
+            path.unlink(missing_ok=True)  # no file is better than a stale one
         else:
             replace(path, data.encode(errors="backslashreplace") if isinstance(data, str) else data)
     return [path for path, data in contents.items() if not isinstance(data, Missing)]
@@ -75,7 +75,7 @@ def _write_part(path: str, data: bytes) -> str:
 
 
 def flush_directory(path: Path) -> None:
-    """A new name is safe from a power cut only when its directory is on disk too."""
+    """Flush a directory, without which a new name in it may not survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

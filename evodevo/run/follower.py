@@ -1,4 +1,4 @@
-"""Files that are written anew after every member, behind the run, which does not wait for them."""
+"""Rewrite files after every member in the background, so that the run does not wait for them."""
 
 import asyncio
 import contextlib
@@ -10,10 +10,10 @@ from pathlib import Path
 logger = logging.getLogger("evodevo.follower")
 
 Write = Callable[[Path], object]
-"""Writes files of the run in a directory, from its journal. Called on a thread of its own."""
+"""Writes files of the run in a directory, from its journal; called on a separate thread."""
 REST = 30.0
-"""Pause after a writing, as a multiple of the time that it took: a long journal costs 3 % of a core. What
-comes meanwhile is written together."""
+"""Pause after each write, as a multiple of its duration, so that a long journal costs 3 % of a core. Results
+that arrive meanwhile are written together."""
 
 
 class Follower:
@@ -31,7 +31,7 @@ class Follower:
         self._noted.set()
 
     async def close(self) -> None:
-        """Write no more; returns when what was being written is."""
+        """Stop writing; return when a write in progress has ended."""
         self._closed.set()
         self._noted.set()
         await self._task
@@ -45,7 +45,7 @@ class Follower:
             began = time.monotonic()
             try:
                 await asyncio.to_thread(self._write, self._directory)
-            except Exception as why:  # a full disk, say: the next member tries again
+            except Exception as why:  # a full disk, say; retried after the next result
                 logger.warning("run %s: %s", self._directory.name, why)
             took = time.monotonic() - began
             await self._rest(REST * took)

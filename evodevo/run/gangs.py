@@ -1,9 +1,9 @@
-"""The workers of a gang beside its first, which is at work on the unit: how they are told, watched and freed.
+"""Manage the workers of a gang other than its first: give them their tasks, watch them, release them.
 
-One attempt has several workers. The first reports, and its task is the attempt's; the others are given theirs
-when the first has said where it listens. A worker is free again when its own task has ended, which for the
-others is before the first has evaluated the member. If one is lost or fails, the attempt is lost: the others
-notice by themselves as a rule, and what has not ended `GRACE_S` later is restarted.
+One attempt has several workers. The first one reports, and its task stands for the attempt; the others get
+their tasks once the first has said at which address it listens. A worker is free again when its own task has
+ended, which for the others is before the first has evaluated the member. If one is lost or fails, the attempt
+is lost: the others usually notice by themselves, and any that has not ended `GRACE_S` later is restarted.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from distributed import Future
 
 GRACE_S = 5.0
-"""For the other workers of a gang that has broken or ended, to end by themselves."""
+"""Grace period for the other workers of a broken or finished gang to end by themselves."""
 
 
 class Hands(Protocol):
-    """What a gang needs of its dispatcher."""
+    """The operations of a dispatcher that a gang needs."""
 
     def submit(self, worker: str, rank: int, host: str, port: int) -> Future:
         """Give a worker its task."""
@@ -42,38 +42,38 @@ class Others:
 
     def __init__(self, workers: Sequence[tuple[str, Presence]], hands: Hands) -> None:
         self.broken = asyncio.Event()
-        """One of them was lost, or failed."""
+        """Set when one of them was lost or has failed."""
         self.why: Undone | None = None
         self.unfit = False
-        """One of them must take no part in the run, and nothing was lost."""
+        """Whether one of them must take no part in the run, in which case nothing was lost."""
         self._hands = hands
         self._workers = workers
         self._waiting = dict(workers)
-        """Those that were not given their task yet."""
+        """Workers that have not been given their tasks."""
         self._at_work: dict[str, tuple[Presence, Future]] = {}
         self._watches: list[asyncio.Task[None]] = []
 
     @property
     def leaving(self) -> str | None:
-        """Why one of them leaves, if one does."""
+        """Why one of them is leaving; None if none is."""
         return next((present.leaving for _, present in self._workers if present.leaving), None)
 
     def begin(self, host: str, port: int) -> None:
-        """The first worker listens at that address; give the others their tasks."""
+        """Give the workers their tasks, with the address at which the first one listens."""
         for rank, (worker, present) in enumerate(self._workers, start=1):
             if self._waiting.pop(worker, None):
                 self._at_work[worker] = present, self._hands.submit(worker, rank, host, port)
                 self._watches.append(asyncio.create_task(self._watch(worker, *self._at_work[worker])))
 
     async def settle(self) -> None:
-        """Wait until all have ended, but not for long; then end them."""
+        """Wait up to `GRACE_S` for all of them to end, then end the rest."""
         self._free_waiting()
         if self._watches:
             await asyncio.wait(self._watches, timeout=GRACE_S)
         self.end()
 
     def end(self) -> None:
-        """Restart the workers that are still at work; the others are free."""
+        """Restart the workers that are still busy, and release the others."""
         self._free_waiting()
         for watch in self._watches:
             watch.cancel()
@@ -86,7 +86,7 @@ class Others:
             self._hands.free(*self._waiting.popitem())
 
     async def _watch(self, worker: str, present: Presence, future: Future) -> None:
-        """Follow a worker's task to its end, whatever that is."""
+        """Follow a worker's task until it ends, in whatever way."""
         result = asyncio.create_task(end_of(future, worker))
         try:
             await first_of(result, None, present.lost)

@@ -1,6 +1,6 @@
-"""A strategy as the engine asks it: what it raises or answers wrongly fails the run, with a reason.
+"""Guard the engine against strategies: an exception or a wrong answer fails the run, with a reason.
 
-Strategies may be a user's own; whatever they do, the service and its other runs go on.
+A strategy may be a user's; whatever it does, the service and its other runs continue.
 """
 
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -18,7 +18,7 @@ LONGEST_SHOWN = 80
 
 
 class Guarded:
-    """A strategy whose methods raise nothing but `RunFailed`."""
+    """A strategy whose methods raise only `RunFailed`."""
 
     def __init__(self, strategy: Strategy) -> None:
         self._strategy = strategy
@@ -32,15 +32,15 @@ class Guarded:
         self.keeps_to_itself = strategy.keeps_to_itself
         self.phases = strategy.phases
         self.ploidy: int | None = None
-        """How many networks a birth may have that names any; None: as many as it likes."""
+        """The number of networks that a birth must have if it names any; None allows any number."""
         self._told: set[str] = set()
 
     def key(self, birth: Birth) -> str:
-        """Return what is the same for births with the same hyperparameters."""
+        """Return a text that is equal for births with the same hyperparameters."""
         return key_of(self._space, birth.genome)
 
     def needs(self, generation: int, slot: int) -> Sequence[int] | None:
-        """Return the slots that a birth needs, ascending, its own among them; None for all."""
+        """Return the slots that a birth needs, ascending and including its own; None for all."""
         where = f"needs({generation}, {slot})"
         needed = self._ask(where, self._strategy.needs, generation, slot)
         if needed is None:
@@ -90,14 +90,14 @@ class Guarded:
     def _ask(self, where: str, method: Callable[..., Answer], *arguments: Any) -> Answer:
         try:
             return method(*arguments)
-        except BaseException as why:  # also what would end a process or a task
+        except BaseException as why:  # including those that end a process or a task
             told = f"{where} raised {type(why).__name__}: {why}{place_of(why, method=method)}"
             raise RunFailed(f"strategy {self._name}: {told}") from why
 
     def _checked(self, where: str, birth: Any, parents: Population | None) -> Birth:
-        """The genome is one of the space, and whoever gives anything is one of the parents.
+        """Return a birth if its genome is in the space and every member that it names is a parent.
 
-        Without inheritance it may also be anybody of whom the strategy was told.
+        Without inheritance it may also name any member that the strategy was told about.
         """
         if not isinstance(birth, Birth):
             told = f"returned {_short(birth)}, which is not a Birth"
@@ -107,7 +107,7 @@ class Guarded:
             raise self._failed(where, f"returned a genome {flaw}")
         if birth.networks and len(birth.networks) != (self.ploidy or len(birth.networks)):
             count = len(birth.networks)
-            raise self._failed(where, f"gives {count} networks, and search.ploidy is {self.ploidy}")
+            raise self._failed(where, f"returned {count} networks, but search.ploidy is {self.ploidy}")
         for network in birth.networks:
             if network.genome is not None and (flaw := self._flaw(network.genome)):
                 raise self._failed(where, f"returned a network with a genome {flaw}")
@@ -120,7 +120,7 @@ class Guarded:
             if type(name) is not str or (name not in known and name not in self._told)
         ]
         if strangers := sorted(set(strangers)):
-            told = f"names {', '.join(map(_short, strangers))}, not among the parents it was given"
+            told = f"names {', '.join(map(_short, strangers))}, not among the parents that it was given"
             raise self._failed(where, f"{told}; a parent is named by its id, such as 'g000s002'")
         if parents and (failed := [name for name in givers if name in parents.failed]):
             raise self._failed(where, f"takes the parameters of {failed[0]}, which failed and has none")
@@ -129,14 +129,14 @@ class Guarded:
         return birth
 
     def _known(self, parents: Population) -> Set[str]:
-        """Return whom a birth may name: the members given, and in phases those that they went on from."""
+        """Return the members that a birth may name: those given, and in phases those they continued from."""
         if self.phases is None:
             return parents.members.ids
         went_on_from = {one.birth.parent_params for one in parents.members} - {None}
         return {*parents.members.ids, *map(str, went_on_from)}
 
     def _flaw(self, genome: Any) -> str | None:
-        """Return what is wrong with a genome, and what would be right; None if nothing is."""
+        """Return what is wrong with a genome and what would be right; None if it is valid."""
         loci = self._space.loci
         if not isinstance(genome, Mapping):
             return f"{genome!r}, which is not a mapping of loci to values"
@@ -147,14 +147,12 @@ class Guarded:
         for name, locus in loci.items():
             value = genome[name]
             if self._in_bounds and not locus.contains(value):
-                plain = (
-                    "; numpy's .item() makes it a value of Python" if isinstance(value, np.generic) else ""
-                )
+                plain = "; convert it with numpy's .item()" if isinstance(value, np.generic) else ""
                 return f"with {name} = {value!r}, which should be {_domain(locus)}{plain}"
         return None
 
     def _failed(self, where: str, what: str) -> RunFailed:
-        """The error that a method's answer is wrong; `where` is the call."""
+        """Return the error for a method's wrong answer; `where` is the call."""
         place = place_of_method(getattr(self._strategy, where.partition("(")[0]))
         return RunFailed(f"strategy {self._name}: {where} {what}{place}")
 

@@ -1,24 +1,24 @@
-"""A sign of life of a run's controller, for file systems whose locks do not reach everybody.
+"""Heartbeat of a run's controller, for file systems whose locks are not visible on every host.
 
-The controller writes `controller.json` into the run's directory (who and where it is, and whether it has the
-lock) and sets the file's time anew every `BEAT_S` seconds, from a thread of its own. Setting a time needs no
-room, so a full disk does not stop it. A controller that finds somebody else's file there has been superseded
-and is silent.
+The controller writes `controller.json` into the run's directory (who and where it is, and whether it holds
+the lock) and updates the file's time every `BEAT_S` seconds, from a separate thread. Setting a time needs no
+space, so a full disk does not stop it. A controller that finds another one's file there has been superseded
+and stops its heartbeat.
 
-A reader does not compare that time with any clock. Who sets it (a server, as on NFS, or the controller's own
-machine, as on Lustre) depends on the file system, so comparing it with the reader's clock, or with the time
-of a file that the reader has just written, would be as good as the clocks of two machines. A reader watches
-instead: the heartbeat goes on if the time changes, to whatever, within `SILENT_S` seconds of the reader's
-own. That takes about one beat for a live controller and `SILENT_S` for one that was killed; what was seen is
-remembered, and one who keeps looking waits no more. Only a time that is more than a day old by the reader's
-clock is not watched.
+A reader does not compare that time with any clock. Which clock sets it (a server's, as on NFS, or that of the
+controller's machine, as on Lustre) depends on the file system, so a comparison with the reader's clock, or
+with the time of a file that the reader has just written, would be only as good as the agreement of two
+machines' clocks. Instead, a reader watches: the controller is alive if the time changes, to any value, within
+`SILENT_S` seconds by the reader's own clock. That takes about one beat for a live controller and `SILENT_S`
+for one that was killed; observations are remembered, so a reader that keeps looking does not wait again. Only
+a time that is more than a day old by the reader's clock is not watched.
 
     live     beat ... beat ... beat    the reader waits for the next one
     killed   beat                      SILENT_S pass: interrupted
-    stalled  beat ........... beat     interrupted in between; another controller may take the run over, and
+    stalled  beat ........... beat     interrupted in between; another controller may take over the run, and
                                        fencing stops this one (see `run.journal`)
 
-The file is opened at every look: NFS asks the server then, and may answer a mere `stat` from memory.
+The file is opened for every look: NFS then asks the server, but may answer a mere `stat` from its cache.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ logger = logging.getLogger("evodevo.heartbeat")
 FILE = "controller.json"
 BEAT_S = 2.0
 SILENT_S = 10.0
-"""A heartbeat that is not renewed for so long has ended: five beats."""
+"""A heartbeat that is not renewed for this long, five beats, has stopped."""
 LOOK_S = 0.2
 FORGOTTEN_S = 86_400.0
 MOST_REMEMBERED = 1000
@@ -47,7 +47,7 @@ MOST_REMEMBERED = 1000
 
 @dataclass(frozen=True)
 class Sign:
-    """What a controller says of itself. `locks`: it holds the run's lock, as its file system has locks."""
+    """What a controller says about itself. `locks`: it holds the run's lock, as there are locks."""
 
     id: str
     host: str
@@ -56,7 +56,7 @@ class Sign:
 
     @property
     def is_here(self) -> bool:
-        """Whether it was left on this machine, where a lock that is free says that it is dead."""
+        """Whether the controller ran on this machine, where a free lock shows that it is dead."""
         return self.host == socket.gethostname()
 
 
@@ -66,7 +66,7 @@ class _Seen:
 
     stamp: tuple[int, int]
     beat_at: float | None
-    """When it was seen to have changed; None: it did not change while it was watched."""
+    """When a change was seen; None if there was no change while it was watched."""
     looked_at: float
 
 
@@ -80,14 +80,14 @@ class Heartbeat:
         self.sign = Sign(uuid.uuid4().hex, socket.gethostname(), os.getpid(), locks)
         self._path = directory / FILE
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._go_on, name="evodevo-heartbeat", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="evodevo-heartbeat", daemon=True)
 
     def begin(self) -> None:
         files.replace(self._path, json.dumps(asdict(self.sign)).encode() + b"\n")
         self._thread.start()
 
     def end(self) -> None:
-        """Nobody has to watch a run that is not carried on any more."""
+        """Stop, and remove the file so that no reader needs to watch a run that nobody carries out."""
         self._over.set()
         self._thread.join()
         with contextlib.suppress(OSError):
@@ -95,23 +95,23 @@ class Heartbeat:
                 self._path.unlink()
 
     def is_own(self) -> bool:
-        """False if another controller has taken the run over, or the file is gone. May raise `OSError`."""
+        """Return False if another controller has taken over or the file is gone. May raise `OSError`."""
         sign = sign_in(self._path.parent)
         return sign is not None and sign.id == self.sign.id
 
     def beat(self) -> bool:
-        """Renew the heartbeat; False if that is another's now. May raise `OSError`."""
+        """Renew the heartbeat; return False if it is not this controller's any more. May raise `OSError`."""
         if not self.is_own():
             return False
         os.utime(self._path)
         return True
 
-    def _go_on(self) -> None:
+    def _run(self) -> None:
         failed = False
         while not self._over.wait(BEAT_S):
             try:
                 if not self.beat():
-                    logger.warning("%s is not this controller's any more", self._path)
+                    logger.warning("%s no longer belongs to this controller", self._path)
                     return
             except OSError as why:
                 if not failed:
@@ -120,19 +120,19 @@ class Heartbeat:
 
 
 def sign_in(directory: Path) -> Sign | None:
-    """Return what the last controller of the run in a directory left, unless it ended in order."""
+    """Return what the last controller left in a run's directory; None if it ended in order."""
     try:
         text = (directory / FILE).read_text()
     except FileNotFoundError:
         return None
     try:
         return Sign(**json.loads(text))
-    except (ValueError, TypeError):  # cut short by a power cut
+    except (ValueError, TypeError):  # truncated by a power cut
         return Sign("", "an unknown host", 0, False)
 
 
 def goes_on(directory: Path) -> bool:
-    """Whether the heartbeat in a directory goes on; watches for up to `SILENT_S` if that is not known yet."""
+    """Return whether a directory's heartbeat continues, watching for up to `SILENT_S` if that is unknown."""
     stamp, seen, now = _stamp(directory), _seen.get(directory), time.monotonic()
     if stamp is None or time.time() - stamp[1] / 1e9 > FORGOTTEN_S:
         _seen.pop(directory, None)
@@ -146,7 +146,7 @@ def goes_on(directory: Path) -> bool:
 
 
 def _watch(directory: Path, first: tuple[int, int]) -> bool:
-    """Wait for the next beat, or until it is certain that none comes."""
+    """Wait for the next beat, up to `SILENT_S`; return whether it came."""
     until, stamp = time.monotonic() + SILENT_S, first
     while stamp == first and time.monotonic() < until:
         time.sleep(LOOK_S)
@@ -162,7 +162,7 @@ def _watch(directory: Path, first: tuple[int, int]) -> bool:
 
 
 def _stamp(directory: Path) -> tuple[int, int] | None:
-    """The identity of the file and its time, in ns."""
+    """Return the inode of the heartbeat's file and its time in ns; None if there is no file."""
     try:
         descriptor = os.open(directory / FILE, os.O_RDONLY)
     except FileNotFoundError:

@@ -1,8 +1,7 @@
-"""What a journal says: its events, folded one by one into the state of the run.
+"""The state of a run, as a fold over the events in its journal.
 
-The controller, the status, the tables and the plots all read a run through this fold and nothing else,
-so a resumed run and a finished one are understood in the same way. No code of a user's is imported: any
-journal can be read anywhere.
+The controller, the status, the tables and the plots all read a run through this fold alone, so a resumed run
+and a finished one are understood in the same way. No user code is imported: any journal can be read anywhere.
 """
 
 import bisect
@@ -41,15 +40,15 @@ from evodevo.run.life import Life, Mean
 from evodevo.run.records import CheckpointRef, Outcome
 
 MANY = 10_000
-"""Records that are in memory at a time."""
+"""Number of records held in memory at a time."""
 STALLED = 3
-"""Attempts that a member loses in a row to lost workers and disks, until it is said that the run waits."""
+"""Consecutive attempts lost to workers and disks after which a member's run is reported as waiting."""
 RECENT = 256
-"""Legs whose seconds say how long the next one will take."""
+"""Number of recent legs from which the duration of the next one is estimated."""
 
 
 def load_history(journal: Path) -> "History":
-    """Return the history in a journal's file. Raises `JournalError` if it is damaged or empty."""
+    """Return the history in a journal file. Raises `JournalError` if it is damaged or empty."""
     history, tail = History(), Tail(journal)
     with without_gc():
         while records := tail.read(MANY):
@@ -61,7 +60,7 @@ def load_history(journal: Path) -> "History":
 
 
 class History:
-    """The state of a run, after all records so far; nothing is known before the first one."""
+    """The state of a run after the records so far; empty before the first one."""
 
     begun: Begun
 
@@ -69,39 +68,38 @@ class History:
         self.run_id = ""
         self.controller: Mapping[str, Any] = {}
         self.generations: list[list[Life]] = []
-        """The members of each generation that are born, in the order of their slots."""
+        """The members of each generation that are born, ordered by slot."""
         self.births: list[Life] = []
-        """All members, in the order of their births."""
+        """All members, in order of birth."""
         self.over: list[Life] = []
-        """The members whose lives are over, in the order in which the journal has it."""
+        """The finished members, in journal order."""
         self.pending: dict[str, Life] = {}
-        """The members whose lives are not over, by id, in the order of their births."""
+        """Unfinished members and means by id, in the order in which they were journaled."""
         self.by_id: dict[str, Life] = {}
         """Members and means, by id."""
         self.means: dict[str, Mean] = {}
-        """The means of generations, by id. They are no members: nothing is trained."""
+        """The means of generations, by id. They are not members: nothing is trained."""
         self.known: dict[str, tuple[str, Outcome]] = {}
-        """What is known from another run: a member's name and outcome, by `evodevo.run.twins.key_of`."""
+        """Outcomes of another run, each with its member's name, by `evodevo.run.twins.key_of`."""
         self.extended_to: int | None = None
-        """The number of generations, if it is another than the one that the run began with."""
+        """The number of generations after the last extension; None if the run was never extended."""
         self.end: End | None = None
         self.reason: str | None = None
         self.test: Mapping[str, float] = {}
-        """Metrics of the best member on the test split; there when the run is done."""
+        """Metrics of the best member on the test split; set when the run is done."""
         self.soup: Soup | None = None
-        """The soup of the last generation, if one was asked for; there when the run is done."""
+        """The soup of the last generation, if one was asked for; set when the run is done."""
         self.elapsed_s = 0.0
-        """Seconds during which a controller was at work; the time between two controllers does not count."""
+        """Seconds during which a controller was at work, without the time between two controllers."""
         self.spans: list[list[float]] = []
-        """For each controller, when its members began to train, and when its last result came."""
+        """For each controller, when its members began to train and when its last result arrived."""
         self.last_at = 0.0
         self.lost_attempts = 0
         self.unsuccessful = 0
-        """Members that diverged or failed."""
+        """Number of members that diverged or failed."""
         self.failed = 0
-        """Members that failed."""
         self.trouble: str | None = None
-        """What keeps members from being done, if nothing else has come of the last attempts."""
+        """Why a member keeps losing attempts, until a result arrives."""
         self.losses: list[tuple[str, float, float]] = []
         """Worker, time and seconds of each attempt that was lost on a worker."""
         self._recent_s: deque[float] = deque(maxlen=RECENT)
@@ -121,23 +119,24 @@ class History:
         return history
 
     def apply(self, record: Record) -> None:
-        """Take in the next record.
+        """Apply the next record.
 
-        Raises `JournalError` if this version does not know its kind, or it is not what evodevo writes there.
+        Raises `JournalError` if this version does not know its kind, or if evodevo does not write such
+        content.
         """
         try:
             self.take(decode(record), record["time"])
         except structure.MALFORMED as why:
             raise JournalError(
-                f"record {record['n']} (kind {record.get('kind')!r}) is not what evodevo writes there: "
+                f"record {record['n']} (kind {record.get('kind')!r}) is not valid: "
                 f"{type(why).__name__}: {' '.join(str(why).split())[:200]}"
             ) from why
 
     def take(self, event: Event, at: float) -> None:
-        """Take in the next event, journaled at that time (seconds since the epoch)."""
+        """Apply the next event, journaled at the time `at` (seconds since the epoch)."""
         if not isinstance(event, TakenOver | Replaced):
             self.elapsed_s += max(0.0, at - self.last_at) if self.last_at else 0.0
-        if not isinstance(event, Replaced):  # which may come long after the run has ended
+        if not isinstance(event, Replaced):  # may come long after the run has ended
             self.last_at = at
         match event:
             case Result():
@@ -166,15 +165,17 @@ class History:
                 structure.check_extended(event, len(self.generations))
                 self._lengths.extended(self.config.search.generations, self.births)
                 self.extended_to = event.generations
-                self.__dict__.pop("config", None)  # made again, with the new number
+                self.__dict__.pop("config", None)  # computed again, with the new number
             case Begun():
                 if "begun" in vars(self):
-                    raise ValueError("a run begins once")
+                    raise ValueError("the run begins twice")
                 structure.check_begun(event)
                 self.begun, self.run_id = event, event.id
             case Replaced():
                 structure.check_checkpoint(event.checkpoint)
-                self.by_id[event.member].replace_checkpoint(event.leg, event.checkpoint)
+                before = self.by_id[event.member].checkpoint_of(event.leg)
+                for life in (*self.births, *self.means.values()):  # twins have it as well
+                    life.replace_checkpoint(before, event.checkpoint)
             case Ended():
                 structure.check_ended(event, self.by_id.keys())
                 self.end, self.reason, self.test = event.status, event.reason, event.test
@@ -182,22 +183,22 @@ class History:
 
     @cached_property
     def config(self) -> RunConfig:
-        """The config as it is in force now."""
+        """The config that is in force now."""
         config = read_config(self.begun.config)
         return config if self.extended_to is None else config.with_generations(self.extended_to)
 
     def generations_at(self, life: Life, leg: int) -> int:
-        """Return how many generations the run was to have when a leg was trained, which workers are told."""
+        """Return how many generations were planned when a leg was trained, which workers are told."""
         return self._lengths.at(life, leg) or self.config.search.generations
 
     @property
     def origin(self) -> Origin | None:
-        """What the founders start from, if that is a member of another run."""
+        """The member of another run that the founders start from, if any."""
         return self.begun.origin
 
     @property
     def start(self) -> CheckpointRef | None:
-        """The parameters that the founders start from, if they are another run's."""
+        """The checkpoint of another run that the founders start from, if any."""
         return self.origin.checkpoint if self.origin else None
 
     @property
@@ -207,17 +208,17 @@ class History:
 
     @property
     def in_generations(self) -> bool:
-        """Whether members are compared within generations, and not with all before them."""
+        """Whether members are compared within generations instead of with all earlier ones."""
         return self.inherits or self.config.search.population > 1
 
     @property
     def best(self) -> Life | None:
-        """The member with the best fom of the whole run; of equals, the one of the earliest place."""
+        """The member with the best fom of the whole run; among equals, the one with the earliest place."""
         return self._best
 
     @property
     def better_soup(self) -> Soup | None:
-        """The soup, if it is of several members and better on validation data than the best member."""
+        """The soup, if it combines several members and beats the best one on validation data."""
         soup, best = self.soup, self._best
         if soup is None or len(soup.of) < 2 or not is_usable(soup.fom):
             return None
@@ -225,7 +226,7 @@ class History:
         return soup if best is None or best.fom is None or is_better(soup.fom, best.fom, mode) else None
 
     def complete(self, generation: int) -> bool:
-        """Whether all members of a generation are born and done."""
+        """Return whether all members of a generation are born and finished."""
         return (
             generation < len(self.generations)
             and not self._pending_in[generation]
@@ -233,39 +234,39 @@ class History:
         )
 
     def completed(self) -> int:
-        """How many generations are complete."""
+        """Return how many generations are complete."""
         return self._complete
 
     def lives(self) -> Iterator[Life]:
-        """All members by generation and slot."""
+        """Yield all members by generation and slot."""
         for generation in self.generations:
             yield from generation
 
     def leg_s(self) -> float | None:
-        """Seconds that a leg keeps a worker busy, by the mean of the last ones; None before the first."""
+        """Return the mean seconds that recent legs kept a worker busy; None before the first."""
         return sum(self._recent_s) / len(self._recent_s) if self._recent_s else None
 
     def longest_leg_s(self) -> float | None:
-        """Seconds from beginning to end of the longest of the last legs; None before the first."""
+        """Return the seconds from start to end of the longest recent leg; None before the first."""
         return max(self._recent_there_s, default=None)
 
     def alpha(self, life: Life) -> Life | None:
-        """Return the member from which another one has its parameters; of a mean, the best of its members.
+        """Return the member from which another one has its parameters; for a mean, its best member.
 
-        Of several networks those of the first count; `evodevo.run.networks` has the lines of the others.
+        For several networks, the first one counts; `evodevo.run.networks` has the lines of the others.
         """
         parent = self.by_id.get(life.birth.first_parent or "")
         return parent.of[0] if isinstance(parent, Mean) else parent
 
     def line(self, life: Life) -> list[Life]:
-        """Return the α-line of a member, founder first: how its parameters were really trained."""
+        """Return the α-line of a member, founder first: how its parameters were actually trained."""
         line = [life]
         while (parent := self.alpha(line[-1])) is not None:
             line.append(parent)
         return line[::-1]
 
     def parent_checkpoint(self, life: Life) -> CheckpointRef | None:
-        """Return the parameters that a member starts from; None for a fresh start."""
+        """Return the checkpoint that a member starts from; None for a fresh start."""
         return networks.start_of(self, life, 0)
 
     @property
@@ -274,7 +275,7 @@ class History:
         return sum(last - first for first, last in self.spans)
 
     def _train_until(self, at: float) -> None:
-        """A controller that finds members to be trained begins with them at once."""
+        """Extend the span of training; a controller that finds unfinished members trains them at once."""
         if self._taken_over_at is not None:
             self.spans.append([self._taken_over_at, at])
             self._taken_over_at = None
@@ -294,7 +295,7 @@ class History:
             self._revive(self.by_id[member])
 
     def _revive(self, life: Life) -> None:
-        """A failed member is tried again, from its first leg."""
+        """Reset a failed member, to be tried again from its first leg."""
         life.outcome = life.started_at = life.worker = None
         self._lengths.revived(life)
         life.lost, life.preempted, life.legs = [], 0, []
@@ -342,14 +343,14 @@ class History:
         self.means[mean.id] = self.by_id[mean.id] = self.pending[mean.id] = mean
 
     def epochs_trained(self, life: Life, network: int = 0) -> int:
-        """Epochs that the parameters of a member have been trained after its legs so far."""
+        """Return how many epochs a member's parameters have been trained, after its legs so far."""
         if isinstance(life, Mean):
             return life.epoch
         if life.same_as in self.by_id:
             return self.epochs_trained(self.by_id[life.same_as])
         before = life.network_epochs[network] if life.network_epochs else life.epoch
         legs = len(life.legs) - life.begins(len(life.legs)) + (life.outcome is not None)
-        legs = self.config.search.legs if life.same_as else legs  # of another run's none are known
+        legs = self.config.search.legs if life.same_as else legs  # another run's legs are not known
         return before + legs * self.config.search.leg_epochs(life.generation)
 
     def _take_loss(self, event: Lost, at: float) -> None:

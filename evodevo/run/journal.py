@@ -1,20 +1,20 @@
-"""The journal: the append-only history of a run, and the only truth after a crash.
+"""The journal: the append-only history of a run, and its only source of truth after a crash.
 
-One JSON object a line, each with its number `n` and, last, the checksum `crc` of the rest of the line.
-Three things keep two controllers apart. A lock that the kernel gives back when its process dies refuses a
-second controller while the first one lives. Not every file system has locks that all nodes see (Lustre has
-none unless it is mounted with `flock`, and NFS with `nolock` keeps them on one node); then the controller's
-heartbeat decides (`run.heartbeat`), which is slower to notice a death and can take a stalled controller for a
-dead one. And appending is compare-and-append: the length of the file is the fencing token. A controller that
-finds the file longer than its last write has been superseded and must stop.
+Each line is a JSON object with its number `n` and, last, the checksum `crc` of the rest of the line. Three
+mechanisms keep two controllers apart. First, a lock that the kernel releases when its process dies refuses a
+second controller while the first one lives. Second, not every file system has locks that all nodes see
+(Lustre has none unless it is mounted with `flock`, and NFS with `nolock` keeps them on one node); without
+them the controller's heartbeat decides (`run.heartbeat`), which is slower to notice a death and can mistake a
+stalled controller for a dead one. Third, appending is compare-and-append: the length of the file is the
+fencing token. A controller that finds the file longer than its last write has been superseded and must stop.
 
     A appends up to byte 900 and stalls.
     B opens the journal, reads 900 bytes, appends its own `controller` record: 1000 bytes.
     A wakes and appends: the file has 1000 bytes and not 900, so A raises `Superseded`.
 
-Without locks that comparison and the write after it are two steps, so the heartbeat's file, which B has
-replaced by its own before it appends, is a second token: a controller that does not find its own there must
-stop as well.
+Without locks, that comparison and the following write are two steps. The heartbeat's file, which B replaces
+with its own before it appends, is therefore a second token: a controller that does not find its own file
+there must stop as well.
 """
 
 import fcntl
@@ -34,20 +34,21 @@ from evodevo.run import files, heartbeat
 from evodevo.run.heartbeat import Heartbeat, Sign
 
 JOURNAL = "journal.jsonl"
-"""The name of its file in a run's directory."""
+"""File name of the journal in a run's directory."""
 Record = dict[str, Any]
 _DECODER = json.JSONDecoder()
 
 LOCK_TRIES, LOCK_PAUSE_S = 20, 0.02
 SETTLE_S = 1.0
-"""Without locks, of two controllers that begin at once the one that said so last goes on: after so long."""
+"""Pause after writing a heartbeat without locks: of two controllers that start at once, the last writer
+continues."""
 NO_LOCKS = "this file system has no locks"
 NO_COMMON_LOCKS = "its lock is not seen from this host"
 INDEX_BLOCK_BYTES = 1 << 20
 
 
 class JournalError(Exception):
-    """The journal cannot be read; says where."""
+    """The journal cannot be read; the message says where."""
 
 
 class JournalInUse(Exception):
@@ -55,35 +56,37 @@ class JournalInUse(Exception):
 
 
 class Superseded(Exception):
-    """Another controller has taken this run over."""
+    """Another controller has taken over this run."""
 
 
 class Removed(Exception):
-    """The run's directory was removed, or another one is in its place."""
+    """The run's directory was removed, or replaced by another one."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """The live controller of a run, and how it is known to live."""
+    """The live controller of a run, and the evidence that it is alive."""
 
     sign: Sign | None
-    """What it says of itself, if that was there."""
+    """What it says about itself, if that was found."""
     has_lock: bool
     no_lock: str = ""
-    """Why the lock does not tell."""
+    """Why the lock is not conclusive."""
 
     def __str__(self) -> str:
         known = self.sign is not None and self.sign.pid
         who = f"process {self.sign.pid} on {self.sign.host}" if self.sign and known else "another controller"
-        return f"{who} ({'it holds the lock' if self.has_lock else f'its heartbeat goes on; {self.no_lock}'})"
+        return (
+            f"{who} ({'it holds the lock' if self.has_lock else f'its heartbeat continues; {self.no_lock}'})"
+        )
 
 
 class Journal:
-    """The journal of a run, opened for appending by its one controller.
+    """The journal of a run, opened for appending by its only controller.
 
-    `records` are those that it held then; later ones are not kept. Opening cuts off a torn last record;
-    raises `JournalError` for anything worse and `JournalInUse` where another controller lives. Whoever keeps
-    it open for long lets its heart beat.
+    `records` holds what was in it then; later records are not kept. Opening truncates a torn last record; it
+    raises `JournalError` for any other damage, and `JournalInUse` if another controller lives. Use `beats`,
+    which keeps up a heartbeat, to hold it open for long.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time, beats: bool = False) -> None:
@@ -93,7 +96,7 @@ class Journal:
         self._lock = os.open(path.with_name("journal.lock"), os.O_RDWR | os.O_CREAT, 0o644)
         self._file = -1
         self._unsure = b""
-        """What could not be written as a whole and may be there in part."""
+        """Data that could not be written as a whole and may be in the file in part."""
         try:
             if (locks := _take_lock(self._lock)) is False:
                 raise JournalInUse(_in_use(path, Holder(heartbeat.sign_in(path.parent), True)))
@@ -121,9 +124,9 @@ class Journal:
         """Write records together and flush them to disk once (group commit).
 
         Returns them as `Tail` would, each with its number `n` and its `time`. Raises, with nothing written,
-        `Superseded` if another controller has appended meanwhile, `Removed` if the file is not there any
-        more, and `ValueError` for a record that JSON cannot hold. Raises `OSError` if the disk fails; what it
-        left of the records is removed then, or else by the next call.
+        `Superseded` if another controller has appended meanwhile, `Removed` if the file is gone, and
+        `ValueError` for a record that JSON cannot hold. Raises `OSError` if the disk fails; a partial write
+        is then removed at once, or else by the next call.
         """
         now = round(self._clock(), 3)
         full: list[Record] = []
@@ -135,14 +138,14 @@ class Journal:
         return full
 
     def _begin_heartbeat(self, locks: bool) -> None:
-        """Raises `JournalInUse` if another controller, without locks, begins at the same time."""
+        """Start the heartbeat. Raises `JournalInUse` if, without locks, another controller starts at once."""
         mine = Heartbeat(self.path.parent, locks)
         try:
             mine.begin()
         except OSError:
             if not locks:
                 raise
-            return  # the lock is enough
+            return  # the lock suffices
         self._heartbeat = mine
         if not locks:
             time.sleep(SETTLE_S)
@@ -153,8 +156,8 @@ class Journal:
     def _write(self, data: bytes) -> None:
         if self._heartbeat and not self._heartbeat.sign.locks and not self._heartbeat.is_own():
             raise Superseded(
-                f"{self.path.with_name(heartbeat.FILE)} is not this controller's any more: "
-                "another one has taken the run over"
+                f"{self.path.with_name(heartbeat.FILE)} no longer belongs to this controller: "
+                "another one has taken over the run"
             )
         self._refuse_removed()
         _flock(self._file, fcntl.LOCK_EX)
@@ -164,14 +167,14 @@ class Journal:
                 length = self.length
             if length != self.length:
                 raise Superseded(
-                    f"{self.path} has {length} bytes where this controller left {self.length}: "
-                    "somebody else wrote to it, such as another controller that has taken the run over"
+                    f"{self.path} has {length} bytes, but this controller left {self.length}: "
+                    "another process wrote to it, such as a controller that has taken over the run"
                 )
             self._unsure = data
             _write_all(self._file, data)
             os.fsync(self._file)
         except OSError:
-            os.ftruncate(self._file, self.length)  # a full disk: leave no half record behind
+            os.ftruncate(self._file, self.length)  # a full disk, say: leave no partial record
             raise
         finally:
             _flock(self._file, fcntl.LOCK_UN)
@@ -179,7 +182,7 @@ class Journal:
         self.length += len(data)
 
     def _left_behind(self, length: int) -> bool:
-        """Remove what a failed write has left at the end; False if somebody else has written that."""
+        """Remove the remains of a failed write from the end; return False if they are another writer's."""
         more = length - self.length
         if os.pread(self._file, more, self.length) != self._unsure[:more] or more > len(self._unsure):
             return False
@@ -187,7 +190,7 @@ class Journal:
         return True
 
     def _refuse_removed(self) -> None:
-        """Raise `Removed` if what is written would be seen by nobody."""
+        """Raise `Removed` if nobody would see what is written."""
         try:
             found = os.stat(self.path)
         except FileNotFoundError:
@@ -214,7 +217,7 @@ class Journal:
 
 
 class Tail:
-    """Reads a journal that another process may be writing; each call gives what is new since the last."""
+    """Reads a journal that another process may be writing; each call returns what is new."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -222,9 +225,9 @@ class Tail:
         self._count = 0
 
     def read(self, most: int | None = None) -> list[Record]:
-        """Return the whole records since the last call, or the first `most` of them.
+        """Return the complete records since the last call, or the first `most` of them.
 
-        One that is still being written is left for later.
+        A record that is still being written is left for later.
         """
         with open(self.path, "rb") as file:
             file.seek(self._offset)
@@ -236,7 +239,7 @@ class Tail:
 
 
 class Excerpts:
-    """Gives parts of a growing journal by record number, as text, without decoding them."""
+    """Returns excerpts of a growing journal by record number, as text, without decoding them."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -244,7 +247,7 @@ class Excerpts:
         """Where each record begins, and where the next one will."""
 
     def read(self, since: int, most: int) -> str:
-        """Return the whole lines of up to `most` records from number `since` on; what `parse` takes."""
+        """Return the complete lines of up to `most` records from number `since` on, as `parse` takes them."""
         with open(self.path, "rb") as file:
             self._index(file)
             last = min(since + most, len(self._offsets) - 1)
@@ -263,7 +266,7 @@ class Excerpts:
 
 
 def holder_of(path: Path) -> Holder | None:
-    """Return who holds the run of this journal just now; without locks this may take `heartbeat.SILENT_S`."""
+    """Return the controller that now holds the run; without locks this may take `heartbeat.SILENT_S`."""
     try:
         descriptor = os.open(path.with_name("journal.lock"), os.O_RDONLY)
     except FileNotFoundError:
@@ -278,12 +281,15 @@ def holder_of(path: Path) -> Holder | None:
 
 
 def is_live(path: Path) -> bool:
-    """Whether a controller holds the run of this journal just now."""
+    """Return whether a controller now holds the run of this journal."""
     return holder_of(path) is not None
 
 
 def _by_heartbeat(directory: Path, locks: bool) -> Holder | None:
-    """Who holds a run whose lock is free or does not exist. A lock taken on this host is believed."""
+    """Return the holder of a run whose lock is free or does not exist.
+
+    If the controller had its lock on this host, the free lock is conclusive.
+    """
     sign = heartbeat.sign_in(directory)
     if sign is None or (locks and sign.locks and sign.is_here) or not heartbeat.goes_on(directory):
         return None
@@ -291,21 +297,21 @@ def _by_heartbeat(directory: Path, locks: bool) -> Holder | None:
 
 
 def _in_use(path: Path, holder: Holder) -> str:
-    return f"{path.parent} is being carried on by {holder}"
+    return f"{path.parent} is being carried out by {holder}"
 
 
 def encode(record: Mapping[str, Any]) -> bytes:
-    """One line of the journal. Raises `ValueError` for NaN and infinities, which are not JSON."""
+    """Return a line of the journal. Raises `ValueError` for NaN and infinities, which are not JSON."""
     body = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()
     return b'%s,"crc":"%08x"}\n' % (body[:-1], zlib.crc32(body))
 
 
 def parse(data: bytes, where: str, first: int = 0, offset: int = 0) -> tuple[list[Record], int]:
-    """Decode whole lines; returns the records and how many bytes they take.
+    """Decode complete lines; return the records and how many bytes they take.
 
-    What follows the last newline is a torn record and is not counted (but a whole record with another byte
-    where its newline was is damage: it had been written). Raises `JournalError` for a line
-    that is altered or out of its number, naming file, record and byte.
+    Data after the last newline is a torn record and is ignored, unless it is a whole record with another byte
+    in place of its newline: that one had been written and is damaged. Raises `JournalError`, naming file,
+    record and byte, for a line that is altered or out of sequence.
     """
     records: list[Record] = []
     used = 0
@@ -317,7 +323,7 @@ def parse(data: bytes, where: str, first: int = 0, offset: int = 0) -> tuple[lis
         record = _DECODER.decode(body.decode())
         if record["n"] != number:
             raise JournalError(
-                f"{where}: record {record['n']} at byte {offset + used} stands where {number} should"
+                f"{where}: record {record['n']} at byte {offset + used} is in the place of record {number}"
             )
         records.append(record)
         used = end + 1
@@ -327,16 +333,16 @@ def parse(data: bytes, where: str, first: int = 0, offset: int = 0) -> tuple[lis
 
 
 def _body(line: bytes) -> bytes | None:
-    """The JSON of a line without its checksum; None where they do not agree."""
+    """Return the JSON of a line without its checksum; None if they do not agree."""
     body, _, crc = line.rpartition(b',"crc":"')
     body += b"}"
     return body if crc == b'%08x"}' % zlib.crc32(body) else None
 
 
 def _take_lock(descriptor: int) -> bool | None:
-    """Take the controller's lock; False if another has it, None if the file system has no locks.
+    """Take the controller's lock; return False if another process has it, None if there are no locks.
 
-    `holder_of` may hold it for an instant, so try again.
+    `holder_of` may hold it for an instant, so try several times.
     """
     for _ in range(LOCK_TRIES):
         try:
@@ -347,7 +353,7 @@ def _take_lock(descriptor: int) -> bool | None:
 
 
 def _lockers(descriptor: int) -> str:
-    """Who holds a lock on an open file, as far as this host knows."""
+    """Return who holds a lock on an open file, as far as this host knows."""
     inode = str(os.fstat(descriptor).st_ino)
     try:
         lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
@@ -358,7 +364,10 @@ def _lockers(descriptor: int) -> str:
 
 
 def _flock(descriptor: int, operation: int) -> bool:
-    """False if the file system has no locks. Raises `BlockingIOError` if another has this one."""
+    """Apply a lock operation; return False if the file system has no locks.
+
+    Raises `BlockingIOError` if another process has the lock.
+    """
     try:
         fcntl.flock(descriptor, operation)
     except OSError as why:

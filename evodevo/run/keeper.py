@@ -1,4 +1,4 @@
-"""The checkpoints of a run that is carried out: which are there, and that what nobody needs is deleted."""
+"""Track the checkpoints of a run that is being carried out, and delete those that nothing needs."""
 
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -13,11 +13,11 @@ from evodevo.run.retention import needed_checkpoints
 logger = logging.getLogger("evodevo.keeper")
 
 OnDisk = Callable[..., Awaitable[Any]]
-"""Runs a function with its arguments where it may wait for a disk."""
+"""Runs a function with its arguments on a thread that may wait for a disk."""
 
 
 class Keeper:
-    """Keeps a run's store tidy. A store that fails now is tried again next time: no run fails for that."""
+    """Deletes unneeded checkpoints. If the store fails, it tries again next time: no run fails for that."""
 
     def __init__(self, store: CheckpointStore, history: History, pacing: Pacing, on_disk: OnDisk) -> None:
         self._store = store
@@ -25,15 +25,15 @@ class Keeper:
         self._pacing = pacing
         self._on_disk = on_disk
         self._kept: set[str] = set()
-        """The checkpoints that are known to be there."""
+        """Names of checkpoints that are known to exist."""
         self._collected_at = (-1, -1)
         self.held: Collection[str] = ()
-        """Checkpoints that others than members are made from for a while."""
+        """Names of checkpoints that are kept while others are remade from them."""
         self.has_strays = True
-        """Files may be there that nobody knows of: of lost attempts, or of a controller before this one."""
+        """Whether there may be unknown files, of lost attempts or of an earlier controller."""
 
     def note(self, outcome: Outcome) -> None:
-        """A result came. A member that failed or diverged may have published what nobody knows of."""
+        """Note a result's outcome; if it has no checkpoint, the attempt may have published an unknown one."""
         if outcome.checkpoint:
             self._kept.add(outcome.checkpoint.name)
         else:
@@ -41,15 +41,15 @@ class Keeper:
 
     @property
     def crowded(self) -> bool:
-        """Whether deleting cannot wait: there is hardly room for what is on its way.
+        """Whether deleting cannot wait because there is hardly room for upcoming checkpoints.
 
-        Where all of a generation wait for each other, what is on its way has room by itself.
+        If all members of a generation wait for each other, there is always room.
         """
         most = self._pacing.generations_kept - 1
         return most > 1 and len(self._kept) >= most * self._history.config.search.population
 
     async def collect(self) -> None:
-        """Delete the checkpoints that nothing needs: once a generation is born or over, or if crowded."""
+        """Delete unneeded checkpoints: after each generation's worth of births or ends, or if crowded."""
         population = self._history.config.search.population
         collected_at = len(self._history.births) // population, len(self._history.over) // population
         if collected_at == self._collected_at and not self.crowded:
@@ -61,10 +61,10 @@ class Keeper:
             await self._delete(sorted(doomed))
 
     async def _sweep(self) -> None:
-        """Delete whatever is in the store and not needed.
+        """Delete everything in the store that is not needed.
 
-        An attempt that is running may have published, while nobody here knows of it yet: files of members
-        at work are kept. What is listed first and judged then cannot be of a member born in between.
+        A running attempt may have published a checkpoint that is not known here, so files of members at work
+        are kept. Listing comes before judging, so no listed file can belong to a member born in between.
         """
         try:
             names = await self._on_disk(self._store.names)
@@ -78,7 +78,7 @@ class Keeper:
         await self._delete(doomed)
 
     def needed(self) -> set[str]:
-        """Return the names of the checkpoints that somebody needs now."""
+        """Return the names of the checkpoints that are needed now."""
         needed = needed_checkpoints(self._history, self._pacing.may_inherit, self._pacing.open)
         return needed.union(self.held)
 

@@ -1,4 +1,4 @@
-"""What a journal holds of one member, or of a mean of members."""
+"""What a journal holds about one member, or about a mean of members."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,7 @@ from evodevo.run.records import CheckpointRef, Outcome
 
 @dataclass(eq=False, slots=True)
 class Life:
-    """All that the journal holds of one member."""
+    """Everything that the journal holds about one member."""
 
     id: str
     generation: int
@@ -23,31 +23,32 @@ class Life:
     lost: list[str] = field(default_factory=list)
     """Reasons for the attempts that were lost, oldest first."""
     preempted: int = 0
-    """How many of those were nobody's fault: their workers had to go."""
+    """Number of lost attempts that nobody is to blame for: their workers had to leave."""
     charged: int = 0
-    """Attempts at the leg at hand that were lost and count against `limits.max_attempts`."""
+    """Lost attempts at the current leg that count against `limits.max_attempts`."""
     unlucky: int = 0
-    """Attempts at the leg at hand that were lost in a row for a lost worker, a disk or a store."""
+    """Consecutive attempts at the current leg that were lost to a worker, a disk or a store."""
     lost_workers: int = 0
-    """Workers that were lost in a row while they were at the leg at hand and nothing else."""
+    """Consecutive workers that were lost while they worked on the current leg alone."""
     raised_on: str | None = None
-    """The worker on which the workload raised in the leg at hand, which was not believed yet."""
+    """The worker on which the workload raised in the current leg, if that is not confirmed yet."""
     suspect: bool = False
-    """An attempt at the leg at hand was lost, not for a preemption: it may be what ended its worker."""
+    """Whether an attempt at the current leg was lost, other than by preemption: it may have ended its worker.
+    """
     legs: list[Result] = field(default_factory=list)
-    """The legs that the life went on from."""
+    """The legs after which the life continued."""
     outcome: Outcome | None = None
-    """What came of the last leg: the life is over."""
+    """The outcome of the last leg; None while the life is unfinished."""
     worker: str | None = None
-    """Where the last leg that has a result was trained."""
+    """The worker that trained the last leg with a result."""
     started_at: float | None = None
     """When that attempt began on its worker (seconds since the epoch)."""
     stopped: str | None = None
-    """The rule by which the life was over before its last leg."""
+    """The rule that ended the life before its last leg."""
     same_as: str | None = None
-    """The member whose outcome it has, as both have the same hyperparameters; nothing was trained."""
+    """The member whose outcome was taken because both have the same hyperparameters; nothing was trained."""
     network_epochs: tuple[int, ...] = ()
-    """`epoch` of each of several networks; empty for a founder, and where a member has one network."""
+    """`epoch` of each of several networks; empty if the birth names no networks."""
 
     @property
     def fom(self) -> float | None:
@@ -55,12 +56,12 @@ class Life:
 
     @property
     def attempts(self) -> int:
-        """Attempts begun: those lost, and one for each leg that has a result."""
+        """Number of attempts begun: those lost, and one for each leg that has a result."""
         return len(self.lost) + len(self.legs) + (self.outcome is not None and self.started_at is not None)
 
     @property
     def status(self) -> str:
-        """done, diverged, failed, or pending."""
+        """One of done, diverged, failed and pending."""
         return self.outcome.status if self.outcome else "pending"
 
     def begins(self, leg: int) -> int:
@@ -68,27 +69,33 @@ class Life:
         return max((at + 1 for at in range(leg) if self.legs[at].again), default=0)
 
     def outcomes(self) -> Iterator[Outcome]:
-        """What came of each leg, first to last."""
+        """Yield the outcome of each leg, first to last."""
         yield from (leg.outcome for leg in self.legs)
         if self.outcome:
             yield self.outcome
 
-    def replace_checkpoint(self, leg: int, checkpoint: CheckpointRef) -> None:
-        """Have another checkpoint in the place of the one that a leg left. Raises `LookupError`."""
-        if leg < len(self.legs):
-            before = self.legs[leg]
-            self.legs[leg] = replace(before, outcome=replace(before.outcome, checkpoint=checkpoint))
-        elif self.outcome and self.outcome.checkpoint and leg == len(self.legs):
-            self.outcome = replace(self.outcome, checkpoint=checkpoint)
-        else:
+    def checkpoint_of(self, leg: int) -> CheckpointRef:
+        """Return the checkpoint that a leg left. Raises `LookupError`."""
+        outcomes = list(self.outcomes())
+        ref = outcomes[leg].checkpoint if 0 <= leg < len(outcomes) else None
+        if ref is None:
             raise LookupError(f"{self.id} has no checkpoint of leg {leg}")
+        return ref
 
-    def seconds_of(self, part: str) -> float:
-        """Worker seconds of one part of the account (`train`, ...), over all legs."""
-        return sum(outcome.seconds.get(part, 0.0) for outcome in self.outcomes())
+    def replace_checkpoint(self, before: CheckpointRef, after: CheckpointRef) -> None:
+        """Replace a checkpoint in each outcome that has it; later legs may have kept an earlier one's."""
+        for at, leg in enumerate(self.legs):
+            if leg.outcome.checkpoint == before:
+                self.legs[at] = replace(leg, outcome=replace(leg.outcome, checkpoint=after))
+        if self.outcome and self.outcome.checkpoint == before:
+            self.outcome = replace(self.outcome, checkpoint=after)
+
+    def seconds_of(self, stage: str) -> float:
+        """Return the worker seconds of one stage (`train`, ...), summed over all legs."""
+        return sum(outcome.seconds.get(stage, 0.0) for outcome in self.outcomes())
 
     def lose(self, event: Lost) -> None:
-        """An attempt at the leg at hand was lost."""
+        """Record that an attempt at the current leg was lost."""
         self.lost.append(event.why)
         if event.preempted:
             self.preempted += 1
@@ -101,7 +108,7 @@ class Life:
             self.raised_on = event.worker
 
     def fresh_leg(self) -> None:
-        """Nothing is known of the leg at hand."""
+        """Reset what is known about the current leg."""
         self.charged = self.unlucky = self.lost_workers = 0
         self.suspect, self.raised_on = False, None
 
@@ -117,6 +124,6 @@ class Mean(Life):
 
     @property
     def checkpoints(self) -> list[CheckpointRef]:
-        """Those that are averaged."""
+        """The checkpoints that are averaged."""
         found = (life.outcome.checkpoint for life in self.of if life.outcome)
         return [ref for ref in found if ref]

@@ -1,8 +1,8 @@
-"""The loop in which a run goes on: it puts pacing, journal, workers and checkpoints together.
+"""The main loop of a run, which connects pacing, journal, workers and checkpoints.
 
     pacing: births -> journal -> pack -> a worker -> its result -> journal -> pacing looks again
 
-What comes in while a record is on its way to the disk is written together with whatever else waits then.
+Messages that arrive while a record is being written are journaled together afterwards.
 """
 
 import asyncio
@@ -44,9 +44,9 @@ logger = logging.getLogger("evodevo.loop")
 
 
 class Loop:
-    """One controller's, from the first birth to the last result.
+    """The loop of one controller, from the first birth to the last result.
 
-    `write` puts events into the journal and then into `history`; `needs` says what a worker must have now.
+    `write` puts events into the journal and then into `history`; `needs` returns what a worker must have now.
     """
 
     def __init__(
@@ -76,9 +76,9 @@ class Loop:
         self._course = Course(history, pacing.lag, pacing.strategy.judge)
         self._twins = Twins(history, self._space)
         self._troubled_on: dict[str, str] = {}
-        """For each member that lost an attempt at the leg at hand, the worker that the last one was on."""
+        """For each member that lost an attempt at the current leg, the worker of the last one."""
         self._resting: dict[str, asyncio.TimerHandle] = {}
-        """Members that wait before they are tried again."""
+        """Timers of members that pause before their next attempt."""
         self._stragglers = Stragglers(
             self._config.limits.straggler_factor if job.workers == 1 else None, job.members_per_device
         )
@@ -91,7 +91,7 @@ class Loop:
             self._begin(life)
 
     def dismiss(self) -> None:
-        """Nothing more is wanted of workers."""
+        """Stop the timers, and want nothing more of workers."""
         for timer in self._resting.values():
             timer.cancel()
         if self._watch:
@@ -108,7 +108,7 @@ class Loop:
         self._look_out()
         while history.pending or (self._pacing.waiting() and not stopping.is_enough(history)):
             self._place()
-            if not self._inbox or self._keeper.crowded:  # what can be done for workers goes first
+            if not self._inbox or self._keeper.crowded:  # serving workers comes first
                 await self._keeper.collect()
             await self._take(await self._inbox.take())
             await self._share()
@@ -117,9 +117,9 @@ class Loop:
         return "done", stopping.reason(history)
 
     async def _take(self, messages: Sequence[Message]) -> None:
-        """Journal what came in, all of it together; then act on it.
+        """Journal what the messages say, all of it together; then act on it.
 
-        Workers that are free are given what is ready before that: they do not wait for the disk.
+        Free workers are given what is ready before that, so they do not wait for the disk.
         """
         events: list[Event] = []
         replaced: list[Event] = []
@@ -128,11 +128,11 @@ class Loop:
                 replaced += await self._mending.take(message, self._inbox.put)
                 self._keeper.has_strays = True
                 continue
-            heeded = self._stragglers.heed(message, time.monotonic())
-            if heeded is None:
+            counted = self._stragglers.filter(message, time.monotonic())
+            if counted is None:
                 self._keeper.has_strays = True
                 continue
-            match message := heeded:
+            match message := counted:
                 case Reported():
                     events.append(self._verdict(message))
                 case AttemptsLost():
@@ -170,7 +170,7 @@ class Loop:
         stopping.check_failures(history, over)
 
     def _verdict(self, message: Reported) -> Result | Lost:
-        """What a report is worth. A failure is believed once the workload has failed on two workers."""
+        """Return the event for a report; a failure counts once the workload has failed on two workers."""
         life = self._history.by_id[message.assignment.member]
         worker, outcome = message.worker, message.outcome
         if outcome.status != "failed":
@@ -179,7 +179,7 @@ class Loop:
                 self._crew.restore(worker)
             return self._result(message)
         if self._is_doubtful(life, worker):
-            why = f"it failed on {worker}, which counts if it fails on another worker too:\n{outcome.error}"
+            why = f"it failed on {worker}; that counts if it fails on another worker too:\n{outcome.error}"
             self._troubled_on[life.id] = worker
             self._blame_worker(worker, outcome.error or "")
             self._keeper.has_strays = True
@@ -190,7 +190,7 @@ class Loop:
         return self._result(message)
 
     def _is_doubtful(self, life: Life, worker: str) -> bool:
-        """Whether what the workload raised on a worker may be the worker's fault, and another can tell."""
+        """Return whether an error may be the worker's fault and another worker can tell."""
         if not self._config.limits.confirm_failures or self._job.workers > 1:
             return False
         if life.raised_on is None and self._crew.has_another(worker):
@@ -198,16 +198,16 @@ class Loop:
         return life.raised_on in (None, worker) and self._conduct.suspects(worker)
 
     def _blame_worker(self, worker: str, why: str) -> None:
-        """A worker has failed what it was given; it is benched if others do better."""
+        """Record a worker's failure; bench the worker if others do better."""
         seconds = self._conduct.troubled(worker)
         if seconds and self._job.workers == 1:
             lines = why.strip().splitlines() or [""]
             until = f"for {seconds:g} s" if math.isfinite(seconds) else "until it is restarted"
-            said = f"it fails while others succeed, and rests {until}: {lines[-1]}"
+            said = f"it fails while others succeed, and gets no work {until}: {lines[-1]}"
             self._crew.bench(worker, seconds, said)
 
     def _clear(self, life: Life, worker: str) -> bool:
-        """Return whether a member that failed had failed on another worker, too, which is cleared then."""
+        """Return whether a failed member had failed on another worker before, and clear that worker if so."""
         if life.raised_on in (None, worker):
             return False
         if self._conduct.cleared(life.raised_on):
@@ -218,21 +218,21 @@ class Loop:
         life = self._history.by_id[message.assignment.member]
         found = self._course.result(life, message.outcome)
         if found.outcome.checkpoint != message.outcome.checkpoint:
-            self._keeper.has_strays = True  # another leg's is kept
+            self._keeper.has_strays = True  # another leg's checkpoint is kept
         return replace(found, worker=message.worker, started_at=message.started_at)
 
     def _losses(self, message: AttemptsLost) -> list[Event]:
-        """One event for each attempt, and one more for a member that has had enough of them.
+        """Return an event for each attempt, plus a result for each member that has used up its attempts.
 
-        If several were lost together, nobody knows whose fault it was: they do not count, and each goes alone
-        from then on. So history does not depend on who shared a task with whom. Nor does a lost worker count,
-        or a failing disk.
+        If several attempts were lost together, it is not known which was at fault: they do not count, and
+        each member travels alone from then on. History therefore does not depend on which members shared a
+        task. A lost worker or a failing disk does not count either.
         """
         self._keeper.has_strays = True
         seconds = round(message.seconds / len(message.assignments), 3)
         shared = len(message.assignments) > 1
         if message.cause == "worker":
-            self._conduct.cleared(message.worker)  # it is another one that may come in its place
+            self._conduct.cleared(message.worker)  # its successor at this address is another process
         events: list[Event] = []
         lives = [self._history.by_id[assignment.member] for assignment in message.assignments]
         why, worker = message.why, message.worker
@@ -262,7 +262,7 @@ class Loop:
         return blame == "worker" and most is not None and life.lost_workers + 1 >= most
 
     def _try_again(self, life: Life, event: Event) -> None:
-        """A member goes on with its next leg, or with another attempt: after a pause, if that may help."""
+        """Queue a member for its next leg or its next attempt, after a pause if that may help."""
         if isinstance(event, Lost) and life.unlucky and not event.preempted:
             loop, rested = asyncio.get_running_loop(), Rested(life.id)
             self._resting[life.id] = loop.call_later(pause_s(life.unlucky), self._inbox.put, rested)
@@ -270,12 +270,12 @@ class Loop:
             self._queue(life)
 
     def _begin(self, life: Life) -> None:
-        """A member waits for a worker, or for the outcome of another one with the same hyperparameters."""
+        """Queue a member, unless it waits for the outcome of one with the same hyperparameters."""
         if isinstance(life, Mean) or self._twins.is_first(life):
             self._queue(life)
 
     async def _share(self) -> None:
-        """Members have the outcomes of others that they waited for."""
+        """Give members the outcomes of others that they waited for."""
         for life in self._twins.freed():
             self._queue(life)
         if results := self._twins.results():
@@ -286,7 +286,7 @@ class Loop:
             stopping.check_failures(self._history, lives)
 
     async def _give_birth(self) -> None:
-        """Let everybody be born who can be now; between portions the event loop has its turn."""
+        """Create all births that are possible now; between portions the event loop gets its turn."""
         history = self._history
         for averaging in self._pacing.averagings():
             await self._write(averaging)
@@ -302,7 +302,7 @@ class Loop:
             await self._share()
 
     def _places(self) -> int:
-        """For how many members that are born now there is a worker."""
+        """Return for how many members born now there would be a worker."""
         if not self._offered:
             return 0
         waiting = len(self._backlog) + self._pacing.waiting()
@@ -310,7 +310,7 @@ class Loop:
         return max(0, size * len(self._offered) - len(self._backlog))
 
     def _place(self) -> None:
-        """Give the workers that are offered what is ready, and say how many more there is work for."""
+        """Give workers on offer what is ready, and request as many more as there is work for."""
         self._hand_out()
         waiting = 0
         if not self._offered and not stopping.is_enough(self._history):
@@ -325,7 +325,7 @@ class Loop:
         self._offered.clear()
 
     def _hand_out(self) -> None:
-        """Give the workers that are offered what is ready, what others wait for first."""
+        """Give workers on offer what is ready, checkpoints that others wait for first."""
         while self._offered and (remake := self._mending.next_unit()):
             if not self._crew.send(self._offered.pop(0), remake):
                 self._mending.put_back(remake)
@@ -335,7 +335,7 @@ class Loop:
             worker = self._offered.pop(0)
             avoids = self._backlog.is_avoided(worker) and self._crew.has_another(worker)
             lives = self._backlog.take(worker, size, not avoids)
-            if not lives:  # all that wait avoid it; somebody may be born for it
+            if not lives:  # all waiting members avoid it; a birth may use it
                 avoided.append(worker)
                 continue
             if not self._send(worker, lives):
@@ -353,16 +353,16 @@ class Loop:
         return sent
 
     def _start_twice(self) -> None:
-        """Give workers that nothing else waits for the members whose workers take too long."""
+        """Start overdue members a second time, on workers that nothing else needs."""
         for member, slow in self._overdue:
             if self._offered and self._stragglers.is_alone_at(member, slow):
                 other = self._offered.pop(0)
                 if self._send(other, [self._history.by_id[member]]):
-                    logger.warning("%s takes long on %s, and is started on %s as well", member, slow, other)
+                    logger.warning("%s is slow on %s, so it is also started on %s", member, slow, other)
         self._overdue = [pair for pair in self._overdue if self._stragglers.is_alone_at(*pair)]
 
     def _look_out(self) -> None:
-        """See which workers take too long, now and again later."""
+        """Find members whose workers take too long, and schedule the next check."""
         self._overdue = self._stragglers.overdue(time.monotonic())
         if self._config.limits.straggler_factor is not None:
             loop = asyncio.get_running_loop()
@@ -379,7 +379,7 @@ class Loop:
         )
 
     def _queue(self, life: Life) -> None:
-        """A member waits for a worker, best for the one that holds its parameters in memory."""
+        """Queue a member, preferably for the worker that holds its parameters in memory."""
         before = life if life.legs else self._history.by_id.get(life.birth.parent_params or "")
         self._backlog.add(life, before.worker if before else None, self._troubled_on.get(life.id))
 

@@ -1,8 +1,8 @@
-"""Which members have a mean that is worth having, and whether it was. Pure.
+"""Decide which members are averaged into a mean, and whether the mean is good enough. Pure.
 
 Networks that share an ancestor are connected by low loss; those of different founders are not (Frankle et al.
-2020, arXiv 1912.05671). So a mean is of members that descend from one founder, without those that have nearly
-diverged, and children begin from it only if it turns out no worse than the median of its members.
+2020, arXiv 1912.05671). A mean is therefore taken over members that descend from one founder, without those
+that have nearly diverged, and children start from it only if it is no worse than the median of its members.
 """
 
 from evodevo.evolution.fitness import Mode, is_better
@@ -10,13 +10,13 @@ from evodevo.evolution.population import Population
 from evodevo.run.life import Life, Mean
 
 OUTLYING = 2.0
-"""A member whose fom is further from the best than so many times the median's is left out of a mean."""
+"""A member is left out of a mean if its fom is further from the best than this many median distances."""
 
 
 class Means:
     """The means of a run's generations, for the births of generation `first` and later ones.
 
-    `shared`: all founders begin with the same parameters, so that all members are related.
+    `shared`: all founders start with the same parameters, so all members are related.
     """
 
     def __init__(self, first: int, mode: Mode, shared: bool = False) -> None:
@@ -25,14 +25,14 @@ class Means:
         self._shared = shared
         self._by_generation: dict[int, Mean] = {}
         self._founders: dict[str, tuple[str, ...]] = {}
-        """For each member the founder of its line; of several networks that of each."""
+        """The founder of each member's line; of several networks, that of each."""
 
     def are_for(self, generation: int) -> bool:
-        """Whether members of that generation begin from a mean."""
+        """Return whether members of a generation start from a mean."""
         return generation >= max(1, self._first)
 
     def born(self, life: Life) -> None:
-        """A member is born; of its line the founder is remembered."""
+        """Record a birth and the founder of its line."""
         if self._shared:
             self._founders[life.id] = ()
             return
@@ -42,23 +42,23 @@ class Means:
         for at, parent in enumerate(parents):
             alpha = mean.of[0].id if mean and parent == mean.id else parent
             own = self._founders.get(alpha or "", (life.id,))
-            found.append(own[min(at, len(own) - 1)])  # a founder has all its networks itself
+            found.append(own[min(at, len(own) - 1)])  # a founder is the origin of all its networks
         self._founders[life.id] = tuple(found)
 
     def add(self, mean: Mean) -> None:
-        """A mean has been asked for."""
+        """Record that a mean was requested."""
         self._by_generation[mean.generation] = mean
 
     def asked(self, generation: int) -> bool:
-        """Whether the mean of a generation has been asked for."""
+        """Return whether the mean of a generation was requested."""
         return generation in self._by_generation
 
     def there(self, generation: int) -> bool:
-        """Whether it is known what came of the mean of a generation that was asked for."""
+        """Return whether the requested mean of a generation has an outcome."""
         return self._by_generation[generation].outcome is not None
 
     def related(self, whole: Population) -> list[str]:
-        """Return the members of a generation that have a mean, best first."""
+        """Return the members of a generation that are averaged, best first."""
         ranked = [whole.members[at] for at in whole.ranking[: whole.survivors]]
         if not ranked:
             return []
@@ -72,7 +72,7 @@ class Means:
         ]
 
     def good(self, generation: int) -> Mean | None:
-        """Return the mean of a generation if children begin from it; None if there is none, or it is bad."""
+        """Return the mean of a generation if children start from it; None if it is missing or too bad."""
         mean = self._by_generation.get(generation)
         if mean is None or mean.fom is None:
             return None

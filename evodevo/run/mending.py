@@ -1,12 +1,12 @@
-"""Damaged checkpoints are made again: their members are trained again, on the workers that there are.
+"""Remake damaged checkpoints by training their members again, on the workers that are available.
 
-What is missing or altered is found when somebody needs it. The same assignment as at first, with the same
-seeds, gives the same bytes, which their sha256 proves, and they get the same name: the journal need not be
-told. Only if the bytes are others (other hardware or versions, a program that is not deterministic) something
-has changed: `checkpoints.on_mismatch` says whether that is an error or a `Replaced` event.
+A missing or altered checkpoint is found when it is needed. The original assignment, with the original seeds,
+gives the same bytes, which the sha256 proves, and they get the same name: nothing is journaled. Only if the
+bytes differ (other hardware or versions, a program that is not deterministic) has something changed, and
+`checkpoints.on_mismatch` decides between an error and a `Replaced` event.
 
-Each is made once, when all that it is made from is there. What was made only for others to be made from it is
-deleted when they are.
+Each checkpoint is made once, when all its inputs exist. One that was made only as an input is deleted
+afterwards.
 """
 
 import asyncio
@@ -36,17 +36,17 @@ from evodevo.run.setup import JOURNAL, job_of
 logger = logging.getLogger("evodevo.mending")
 
 SIGN = "CheckpointError"
-"""What the reason of a lost attempt has in it if a checkpoint could not be read."""
+"""Text in the reason of a lost attempt that shows that a checkpoint could not be read."""
 OTHER_BYTES = (
-    "made again it has other bytes than at first (other hardware or versions, or a program that is not "
-    "deterministic)"
+    "the remade checkpoint has other bytes than the original (other hardware or versions, or a program that "
+    "is not deterministic)"
 )
 
 
 class Mending:
-    """The damaged checkpoints of one run. Whoever has workers gives them its units and passes messages on.
+    """The damaged checkpoints of one run; the caller gives its units to workers and passes messages on to it.
 
-    `accepts`: other bytes are accepted. `needed`: the names of the checkpoints that stay.
+    `accepts`: other bytes are accepted. `needed` returns the names of the checkpoints that must stay.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class Mending:
         needed: Callable[[], Collection[str]],
     ) -> None:
         self.failed: dict[str, str] = {}
-        """Why checkpoints could not be made again, by name."""
+        """Reasons for the checkpoints that could not be remade, by name."""
         self.copied = 0
         self.made = 0
         self.epochs = 0
         """Member-epochs that were trained again."""
         self.held: set[str] = set()
-        """The names of checkpoints that are at hand, which must not be deleted."""
+        """Names of checkpoints in use, which must not be deleted."""
         self.history = history
         self._directory = directory
         self.store = store
@@ -74,57 +74,57 @@ class Mending:
         self._jobs: dict[int, Job] = {}
         self._ready: deque[Recipe] = deque()
         self._steps: dict[str, Recipe] = {}
-        """What is to be made and is not yet, by name."""
+        """Unfinished steps, by the name of the checkpoint that they make."""
         self._missing: dict[str, set[str]] = {}
-        """What each of those waits for."""
+        """The unfinished inputs of each step."""
         self._followers: dict[str, list[str]] = {}
         self._users: Counter[str] = Counter()
-        """How many of those begin with a checkpoint."""
+        """How many steps, or callers that need it for now, use a checkpoint."""
         self._targets: set[str] = set()
         self._made_here: set[str] = set()
         self._actual: dict[str, CheckpointRef] = {}
-        """What stands in the place of checkpoints that got other bytes, by their names."""
+        """Replacements for checkpoints that got other bytes, by the names of the originals."""
         self._attempts: Counter[str] = Counter()
         self._unlucky: Counter[str] = Counter()
-        """Attempts that lost workers and failing disks have cost."""
+        """Attempts that were lost to workers and disks."""
         self._waiting: dict[str, set[str]] = {}
-        """Members that wait for checkpoints."""
+        """The checkpoints that each waiting member waits for."""
 
     @property
     def ready(self) -> int:
-        """How many units there are for workers now."""
+        """Number of units that workers could start now."""
         return len(self._ready)
 
     @property
     def busy(self) -> bool:
-        """Whether anything is not made yet."""
+        """Whether any checkpoint is still to be remade."""
         return bool(self._steps)
 
     @property
     def account(self) -> str:
-        """What was done, in words; empty if nothing was."""
+        """A summary of what was done; empty if nothing was."""
         found = []
         if self.made:
             found.append(
-                f"{_counted(self.made, 'checkpoint')} made again, "
+                f"{_counted(self.made, 'checkpoint')} remade "
                 f"by training {_counted(self.epochs, 'member-epoch')}"
             )
         if self.copied:
-            found.append(f"{_counted(self.copied, 'checkpoint')} copied anew")
+            found.append(f"{_counted(self.copied, 'checkpoint')} restored from a copy")
         return "; ".join(found)
 
     def problems(self) -> list[str]:
-        """Return a line for each checkpoint that could not be made again."""
+        """Return a line for each checkpoint that could not be remade."""
         return [
-            f"checkpoint {name} is damaged, and could not be made again: {why}"
+            f"checkpoint {name} is damaged and could not be remade: {why}"
             for name, why in self.failed.items()
         ]
 
     async def need(self, refs: Iterable[CheckpointRef], for_now: bool = False) -> bool:
-        """Have those of `refs` that are damaged made again; return whether any was damaged.
+        """Start to remake those of `refs` that are damaged; return whether any was damaged.
 
-        Those that are needed only `for_now` are held until `release`. Raises `CannotRemakeError`, and
-        `CheckpointError` if the store does not tell.
+        With `for_now` they are held only until `release`. Raises `CannotRemakeError`, and `CheckpointError`
+        if the store cannot be read.
         """
         refs, recipes, whole = list(refs), Recipes(self.history), dict[str, bool]()
         reasons: dict[str, str | None] = {}
@@ -144,7 +144,7 @@ class Mending:
         if steps:
             told = [why for ref in refs if (why := reasons.get(ref.name))]
             logger.warning(
-                "run %s: %s; to be made again: %s, %s",
+                "run %s: %s; to be remade: %s, %s",
                 self.history.config.run.name,
                 "; ".join(told),
                 _counted(len(steps), "checkpoint"),
@@ -153,13 +153,13 @@ class Mending:
         return self.copied > copied or any(ref.name in self._steps for ref in refs)
 
     async def release(self, refs: Iterable[CheckpointRef]) -> None:
-        """What was needed for now is not needed any more."""
+        """Release checkpoints that were needed for now."""
         refs = list(refs)
         self._users.subtract(ref.name for ref in refs)
         await self._delete(self._used_up(refs))
 
     async def takes_over(self, message: AttemptsLost) -> bool:
-        """Whether attempts were lost as what they begin with is damaged: then their members wait for it."""
+        """Return whether attempts were lost to damaged inputs; if so, their members wait for these."""
         if SIGN not in message.why:
             return False
         try:
@@ -176,14 +176,14 @@ class Mending:
         return True
 
     def freed(self) -> list[str]:
-        """Return, once, the members that wait for nothing any more."""
+        """Return, once, the members that no longer wait for any checkpoint."""
         found = [member for member, names in self._waiting.items() if self._steps.keys().isdisjoint(names)]
         for member in found:
             del self._waiting[member]
         return found
 
     def next_unit(self) -> WorkUnit | None:
-        """Return what a worker is to do now."""
+        """Return the next unit for a worker; None if none is ready."""
         if not self._ready:
             return None
         step = self._ready.popleft()
@@ -194,14 +194,14 @@ class Mending:
         return WorkUnit(self._jobs[generations], [self._assignment(step)])
 
     def put_back(self, unit: WorkUnit) -> None:
-        """A unit was not begun."""
+        """Queue a unit again that was not begun."""
         for assignment in unit.assignments:
             self._queue(assignment)
 
     async def take(self, message: Message, put: Callable[[Message], None]) -> list[Replaced]:
-        """Hear what came of units; return what the journal has to be told. `failed` has what went wrong.
+        """Process a message about units; return the events to be journaled, and note errors in `failed`.
 
-        As for members, lost workers and failing disks do not count; after a pause `put` gets a message.
+        As with members, lost workers and failing disks do not count; after a pause, `put` gets a message.
         """
         match message:
             case Reported() if message.outcome.status == "done":
@@ -232,7 +232,7 @@ class Mending:
         if not self._accepts:
             await self._fail(
                 ref.name,
-                f"{OTHER_BYTES}; put the file back, or accept the new parameters with "
+                f"{OTHER_BYTES}; restore the file, or accept the new parameters with "
                 f"`evodevo verify {self.history.config.run.name} --repair --accept`",
             )
             await self._delete([made.name])
@@ -246,9 +246,9 @@ class Mending:
     async def _again(
         self, assignment: Assignment, why: str, counts: bool, put: Callable[[Message], None]
     ) -> None:
-        """An attempt came to nothing: try again, unless it has been done after all, or too often.
+        """Try again after a failed attempt, unless the checkpoint exists after all or too many have failed.
 
-        Raises `Removed` if the run's directory is gone, which nothing that is journaled would tell.
+        Raises `Removed` if the run's directory is gone, which would go unnoticed while nothing is journaled.
         """
         assert assignment.remakes is not None
         name = assignment.remakes.name
@@ -281,7 +281,7 @@ class Mending:
             loop.call_later(pauses.pause_s(self._unlucky[name]), put, NotBegun([assignment]))
 
     async def look(self, refs: Iterable[CheckpointRef]) -> dict[str, str | None]:
-        """Return what is wrong with each, None if nothing is; one that has a copy elsewhere gets that."""
+        """Return what is wrong with each checkpoint, or None; restore those that have a copy elsewhere."""
         return await asyncio.to_thread(self._look, list(refs))
 
     def _look(self, refs: Iterable[CheckpointRef]) -> dict[str, str | None]:
@@ -289,7 +289,7 @@ class Mending:
         for ref in refs:
             found[ref.name] = why = self.store.damage(ref)
             if why and (data := find_copy(self._directory, self.history, ref)) is not None:
-                logger.warning("run %s: %s; copied anew", self.history.config.run.name, why)
+                logger.warning("run %s: %s; restored from a copy", self.history.config.run.name, why)
                 self.store.clear(ref.name)
                 self.store.write({ref.name: data})
                 self.copied += 1
@@ -305,7 +305,7 @@ class Mending:
         self._wait(step)
 
     def _wait(self, step: Recipe) -> None:
-        """A step waits for those of its inputs that are not made yet."""
+        """Make a step wait for its unfinished inputs, or mark it as ready."""
         name = step.ref.name
         self._missing[name] = {ref.name for ref in step.inputs} & self._steps.keys()
         for other in self._missing[name]:
@@ -314,7 +314,7 @@ class Mending:
             self._ready.append(step)
 
     def _assignment(self, step: Recipe) -> Assignment:
-        """That of the first training; what it begins with may have other bytes."""
+        """Return the assignment of the original training, with the inputs that exist now."""
         first = assignment_of(self.history, self._space, step.life, step.leg)
         return replace(first.with_inputs(lambda ref: self._actual.get(ref.name, ref)), remakes=step.ref)
 
@@ -330,7 +330,7 @@ class Mending:
         await self._delete(self._used_up([*step.inputs, step.ref]))
 
     def _finish(self, step: Recipe) -> None:
-        """A step is not to be made any more; those that waited for it may go on."""
+        """Remove a finished step, and mark those as ready for which it was the last missing input."""
         del self._steps[step.ref.name]
         for ref in step.inputs:
             self._users[ref.name] -= 1
@@ -340,7 +340,7 @@ class Mending:
                 self._ready.append(self._steps[name])
 
     def _used_up(self, refs: Iterable[CheckpointRef]) -> list[str]:
-        """The files of those that nobody is made from any more; of targets none."""
+        """Stop holding checkpoints that no step needs; return the files to delete, without targets."""
         found = []
         for ref in refs:
             at_hand = ref.name in self._steps or self._users[ref.name] > 0
@@ -360,7 +360,7 @@ class Mending:
             logger.warning("run %s: %s", self.history.config.run.name, why)
 
     async def _fail(self, name: str, why: str) -> None:
-        """A checkpoint cannot be made again, nor can what is made from it."""
+        """Give up a checkpoint and everything that is made from it."""
         self.failed[name] = why
         doomed, inputs = [name], list[CheckpointRef]()
         while doomed:
@@ -374,7 +374,7 @@ class Mending:
             inputs += step.inputs
             self._users.subtract(ref.name for ref in step.inputs)
             for follower in self._followers.pop(one, ()):
-                self.failed.setdefault(follower, f"{one}, which it is made from, cannot be made again: {why}")
+                self.failed.setdefault(follower, f"{one}, which it is made from, cannot be remade: {why}")
                 doomed.append(follower)
         await self._delete(self._used_up(inputs))
 
@@ -384,7 +384,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def is_remake(message: Message) -> bool:
-    """Whether a message is of a checkpoint that is made again."""
+    """Return whether a message is about a checkpoint that is being remade."""
     match message:
         case Reported():
             return message.assignment.remakes is not None

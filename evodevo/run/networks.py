@@ -1,7 +1,7 @@
-"""Members with several networks (`search.ploidy`): where each is from, and its line of ancestors. Pure.
+"""The networks of members that have several (`search.ploidy`): their origins and ancestral lines. Pure.
 
-A network keeps its place: the second one of a child is the second one of its α or of its β, and so on back to
-a founder. So the networks of a member never come from one and the same network, however related members are.
+A network keeps its place: the second one of a child is the second one of its α or its β, and so on back to a
+founder. The networks of a member therefore never come from the same network, however related members are.
 """
 
 from collections.abc import Iterable
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def parent_of(life: Life, network: int) -> str | None:
-    """Return the member or mean that a network begins from; None for a fresh start."""
+    """Return the member or mean that a network starts from; None for a fresh start."""
     networks = life.birth.networks
     return networks[network].parent if networks else life.birth.parent_params
 
 
 def line_of(history: "History", life: Life, network: int) -> list[Life]:
-    """Return the members in which a network was trained, founder first; of a mean, its best member."""
+    """Return the members in which a network was trained, founder first; for a mean, its best member."""
     line = [life]
     while (parent := history.by_id.get(parent_of(line[-1], network) or "")) is not None:
         line.append(parent.of[0] if isinstance(parent, Mean) else parent)
@@ -32,7 +32,7 @@ def line_of(history: "History", life: Life, network: int) -> list[Life]:
 
 
 def genome_of(history: "History", life: Life, network: int) -> Genome:
-    """Return the genome that a network is trained with: the member's, or with `genomes: own` its own."""
+    """Return the genome that a network is trained with: the member's or, with `genomes: own`, its own."""
     networks = life.birth.networks
     own = networks[network].genome if networks and history.config.search.genomes == "own" else None
     return life.birth.genome if own is None else own
@@ -46,14 +46,14 @@ def seed_of(life: Life, network: int) -> int:
 
 
 def epochs_before(history: "History", birth: Birth) -> tuple[int, ...]:
-    """Return for each network of a birth the epochs that its parameters have been trained."""
+    """Return, for each network of a birth, how many epochs its parameters have been trained."""
     names = [network.parent for network in birth.networks] or [birth.parent_params]
     parents = [history.by_id.get(name or "") for name in names]
     return tuple(0 if one is None else history.epochs_trained(one, at) for at, one in enumerate(parents))
 
 
 def start_of(history: "History", life: Life, leg: int, network: int = 0) -> CheckpointRef | None:
-    """Return the checkpoint that a network begins a leg with; None for a fresh start."""
+    """Return the checkpoint that a network starts a leg from; None for a fresh start."""
     if leg > life.begins(leg):
         return life.legs[leg - 1].outcome.checkpoint
     name = parent_of(life, network)
@@ -64,5 +64,5 @@ def start_of(history: "History", life: Life, leg: int, network: int = 0) -> Chec
 
 
 def distinct(refs: Iterable[CheckpointRef | None]) -> tuple[CheckpointRef, ...]:
-    """Return each checkpoint once, in the order in which they come first."""
+    """Return each checkpoint once, in order of first appearance."""
     return tuple(dict.fromkeys(ref for ref in refs if ref))

@@ -1,7 +1,7 @@
 """`search.start`: begin a run from the genome that another one found, and from its parameters.
 
-Whatever has no parent in the new run starts from them. The checkpoint, if it is taken, is copied into the new
-run's store and the genome into its config, so the other run can be pruned or deleted afterwards.
+Every member without a parent in the new run starts from them. The checkpoint, if it is taken, is copied into
+the new run's store and the genome into its config, so the other run can be pruned or deleted afterwards.
 """
 
 from collections.abc import Mapping
@@ -23,10 +23,11 @@ from evodevo.run.view import runs_in
 
 @dataclass(frozen=True)
 class Found:
-    """What a run starts from. `checkpoint` is the other run's own, at `url`, and `data` its content; if
-    only the genome is taken, it is None.
+    """What a run starts from.
 
-    `config` is that of the new run with the genome as the loci's `initial`; `facts` says what that changes.
+    `checkpoint` is the other run's, at `url`, with the content `data`; it is None if only the genome is
+    taken. `config` is that of the new run, with the genome as the loci's `initial` values if it is taken;
+    `facts` says what that changes.
     """
 
     origin: Origin
@@ -40,8 +41,8 @@ class Found:
     def check_data(self, data: Mapping[str, str]) -> None:
         """Compare the digests of the splits with those of the other run.
 
-        Raises `UsageError` if they are other splits of the same source: what validates and tests here may
-        have trained the parameters that the run starts from.
+        Raises `UsageError` if the same source is split differently: the parameters may have been trained on
+        examples that this run validates or tests with.
         """
         if self.checkpoint is None:
             return
@@ -50,16 +51,16 @@ class Found:
         differing = [name for name in theirs if name in data and theirs[name] != data[name]]
         if same_source and differing:
             raise _wrong(
-                f"the {differing[0]} split is not that of run {before.run.name!r}, so this one would be "
-                "validated and tested on examples that its parameters were trained on; set run.seed to "
-                f"{before.run.seed}, as there, or let data() make its splits with a fixed seed"
+                f"the {differing[0]} split differs from that of run {before.run.name!r}, so this one would "
+                "be validated and tested on examples that its parameters were trained on; set run.seed to "
+                f"{before.run.seed}, as in that run, or make data() split with a fixed seed"
             )
 
 
 def find_origin(config: RunConfig, runs_dir: Path) -> Found | None:
     """Return what `config.search.start` names; None if it names nothing.
 
-    Raises `UsageError` if there is no such run, or it has nothing that this one can start from.
+    Raises `UsageError` if there is no such run, or if it has nothing that this one can start from.
     """
     start = config.search.start
     if start is None:
@@ -76,8 +77,8 @@ def find_origin(config: RunConfig, runs_dir: Path) -> Found | None:
     theirs, ours = history.config.search.ploidy, config.search.ploidy
     if theirs != ours:
         raise _wrong(
-            f"search.ploidy of {start.run!r} is {theirs}, and {ours} of this run, whose members cannot begin "
-            "with another number of networks; make them the same, or take: genome"
+            f"search.ploidy is {theirs} in {start.run!r} but {ours} in this run, and members cannot start "
+            "from another number of networks; make them equal, or use take: genome"
         )
     is_program = Path(origin.checkpoint.name).suffix == ".checkpoint"
     if is_program != (config.workload.command is not None):
@@ -90,7 +91,7 @@ def find_origin(config: RunConfig, runs_dir: Path) -> Found | None:
     except DamagedCheckpointError as why:
         copy = find_copy(directory, history, origin.checkpoint)
         if copy is None:
-            raise _wrong(f"{why}; `evodevo verify {directory.name} --repair` makes it again") from None
+            raise _wrong(f"{why}; `evodevo verify {directory.name} --repair` remakes it") from None
         data = copy
     except CheckpointError as why:
         raise _wrong(str(why)) from None
@@ -102,7 +103,7 @@ def find_origin(config: RunConfig, runs_dir: Path) -> Found | None:
 
 
 def as_begun(config: RunConfig, history: History) -> RunConfig:
-    """Return `config` as it would be if a run had begun with it where that of `history` did."""
+    """Return `config` with the initial values that a run started from the origin of `history` would have."""
     start = config.search.start
     if start is None or start.take in PARAMETERS_ALONE or history.origin is None:
         return config

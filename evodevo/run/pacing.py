@@ -1,15 +1,15 @@
-"""Which births may happen now, and what is born: from the strategy's needs and from who is done.
+"""Decide which births may happen now, and what is born, from the strategy's needs and the finished members.
 
-Pure: no clock, no files, no Dask. A pacing hears of every birth and of every life that is over, in the order
-of the journal, whether these happen now or are read again after a restart.
+Pure: no clock, no files, no Dask. A pacing is told of every birth and every finished life in journal order,
+whether it happens now or is read again after a restart.
 
-  generations, pools   A child is born as soon as the members that it needs are done: all of the generation
-                       before it, or its mating pool. The number and the speed of workers change when it is
-                       born, and nothing else about it. No slot runs away: a birth in generation g + 1 waits
+  generations, pools   A child is born as soon as the members that it needs are done: the whole generation
+                       before it, or its mating pool. The number and speed of workers affect when it is
+                       born, and nothing else. No slot runs far ahead: a birth in generation g + 1 waits
                        for all of g - 2, so the checkpoints that must be kept stay bounded.
-  steady               A child is born when there is a worker for it, from the last `population` members that
-                       are done. It takes the place of the one among them that has been done for longest and
-                       has no successor yet. What is done by then depends on the workers; the journal has it.
+  steady               A child is born when a worker is available, from the last `population` members that
+                       are done. It succeeds the one among them that has been done for longest and has no
+                       successor yet. Which members are done depends on the workers; the journal has it.
 """
 
 from abc import ABC, abstractmethod
@@ -27,14 +27,14 @@ from evodevo.run.life import Life, Mean
 from evodevo.run.means import Means
 
 DRIFT = 3
-"""A birth waits for the whole generation that is so many before its own."""
+"""A birth waits for the whole generation that is this many before its own."""
 
 PORTION = 500
-"""Most births of one call: at some 50 us each they keep an event loop for 25 ms."""
+"""Maximum number of births per call: at some 50 us each, they block an event loop for 25 ms."""
 
 
 class Pacing(ABC):
-    """What the paces have in common: births have numbers, and with these their places and their seeds."""
+    """Base class of the paces, which numbers births and derives their places and seeds."""
 
     def __init__(self, strategy: Strategy, generations: int) -> None:
         self.strategy = Guarded(strategy)
@@ -44,49 +44,48 @@ class Pacing(ABC):
 
     @abstractmethod
     def born(self, life: Life) -> None:
-        """A member is born."""
+        """Record a birth."""
 
     @abstractmethod
     def over(self, life: Life) -> None:
-        """A life is over: children may depend on it now."""
+        """Record that a life is finished, so that children may depend on it."""
 
     @abstractmethod
     def births(self, places: int, begin: bool = True) -> list[Born]:
-        """Return births that happen now, given that so many members more could have a worker at once.
+        """Return the births that happen now, if workers are available for `places` more members.
 
-        At most `PORTION` of them: the others are returned when it is asked again, after `born`.
-
-        Without `begin` no generation begins that has no member yet.
+        Returns at most `PORTION`; call it again, after `born`, for the others. Without `begin` no generation
+        starts that has no members yet.
         """
 
     def averagings(self) -> list[Averaging]:
-        """Return the means that births wait for and nobody has asked for yet; by default none."""
+        """Return the means that births wait for and that were not requested yet; by default none."""
         return []
 
     def averaging(self, mean: Mean) -> None:  # noqa: B027
-        """A mean has been asked for."""
+        """Record that a mean was requested."""
 
     @abstractmethod
     def waiting(self) -> int:
-        """How many births would happen if there were workers for them."""
+        """Return how many births would happen if there were workers for them."""
 
     @abstractmethod
     def open(self, life: Life) -> bool:
-        """Whether no child that is born depends on this member, or could have."""
+        """Return whether no birth so far depends on this member, or could have."""
 
     @abstractmethod
     def may_inherit(self, life: Life) -> bool:
-        """Whether a child that is not born yet can inherit from a member of the last generations."""
+        """Return whether a future child can inherit from a member of the last generations."""
 
     @property
     def lag(self) -> int:
-        """Before a birth the whole generation that is so many before its own is over, whoever is faster."""
+        """A birth happens only after the whole generation that is this many before its own."""
         return DRIFT
 
     @property
     @abstractmethod
     def generations_kept(self) -> int:
-        """How many generations of checkpoints, besides the best, can be there at once."""
+        """Maximum number of generations of checkpoints that can exist at once, besides the best."""
 
     def _born(self, generation: int, slot: int, birth: Birth) -> Born:
         seed = birth.training_seed
@@ -99,14 +98,14 @@ class Pacing(ABC):
         return Born(member_id(generation, slot), generation, slot, birth, seed)
 
     def _child(self, generation: int, slot: int, parents: Population, own: int) -> Born:
-        """Among parents of whom nobody has a fom there is nothing to inherit: the child is a founder."""
+        """Return a child, or a founder if no parent has a fom and there is nothing to inherit."""
         if not parents.has_survivors:
             return self._born(generation, slot, self.bearing.founder(generation, slot))
         return self._born(generation, slot, self.bearing.child(generation, slot, parents, own))
 
 
 def pacing_of(strategy: Strategy, history: History) -> Pacing:
-    """Return the pacing of a run, as its history stands."""
+    """Return the pacing of a run as its history stands."""
     search = history.config.search
     made: Pacing
     if history.begun.pace == "steady":
@@ -115,7 +114,7 @@ def pacing_of(strategy: Strategy, history: History) -> Pacing:
         shared = search.initialisation == "shared" or history.start is not None
         limits = search.goal, search.plateau, search.phases, history.config.limits.member_epochs
         ends_early = any(limit is not None for limit in limits)
-        drift = 1 if ends_early else DRIFT  # who is born must not depend on who is done
+        drift = 1 if ends_early else DRIFT  # births must not depend on which members are done
         made = ByGeneration(strategy, search.generations, search.recombining, shared, drift)
     made.bearing = Bearing(strategy, made.strategy, search.ploidy, search.genomes != "one")
     for mean in history.means.values():
@@ -128,11 +127,11 @@ def pacing_of(strategy: Strategy, history: History) -> Pacing:
 
 
 class ByGeneration(Pacing):
-    """Births that happen as soon as the members they need are done.
+    """Births that happen as soon as the members that they need are done.
 
-    From the generation `recombining` on, if it is given, members keep their hyperparameters and go on from
-    the mean of all members of the generation before. `shared`: all founders begin with the same parameters.
-    `drift`: with 1 no generation begins before the one before it is complete.
+    From generation `recombining` on, if given, members keep their hyperparameters and continue from the mean
+    of the generation before. `shared`: all founders start with the same parameters. `drift`: with 1, no
+    generation starts before the one before it is complete.
     """
 
     def __init__(
@@ -192,7 +191,7 @@ class ByGeneration(Pacing):
         self._means.add(mean)
 
     def _awaits_mean(self, generation: int) -> bool:
-        """Whether the births of a generation need a mean that is not there; of one member there is none."""
+        """Return whether the births of a generation need a mean that is not there yet, if one is made."""
         if not self._means.are_for(generation):
             return False
         if self._means.asked(generation - 1):
@@ -238,12 +237,12 @@ class ByGeneration(Pacing):
         done, needed = self._stages[generation - 1].done, stage.needs[slot]
         if needed is None:
             return self._child(generation, slot, self._whole(generation - 1), slot)
-        if stage.parents is None or stage.parents[0] != needed:  # neighbours often need the same
+        if stage.parents is None or stage.parents[0] != needed:  # neighbours often have the same needs
             stage.parents = needed, self.strategy.evaluated([done[at] for at in needed])
         return self._child(generation, slot, stage.parents[1], needed.index(slot))
 
     def _whole(self, generation: int) -> Population:
-        """A whole generation, evaluated once for all of its children."""
+        """Return a whole generation, evaluated once for all of its children."""
         stage = self._stages[generation]
         if stage.evaluated is None:
             stage.evaluated = self.strategy.evaluated([stage.done[at] for at in range(self.population)])
@@ -255,13 +254,13 @@ class ByGeneration(Pacing):
         return None if self._means.are_for(generation) else self.strategy.needs(generation, slot)
 
     def _at_work(self) -> Iterable["_Stage"]:
-        """The generations in which births may happen, oldest first."""
+        """Yield the generations in which births may happen, oldest first."""
         for at in range(self._first, len(self._stages)):
             if at < self._drift or self._stages[at - self._drift].count == self.population:
                 yield self._stages[at]
 
     def _stage(self, generation: int) -> "_Stage":
-        """The stage of a generation, made when it is first heard of."""
+        """Return the stage of a generation, and create it on first use."""
         while len(self._stages) <= generation:
             at = len(self._stages)
             before = set(self._stages[-1].done) if at else set()
@@ -271,7 +270,7 @@ class ByGeneration(Pacing):
 
 
 class _Stage:
-    """One generation: who of it is born and done, and who is ready to be born."""
+    """One generation: which of its members are born, which are done, and which can be born now."""
 
     def __init__(
         self, generation: int, needs: dict[int, Sequence[int] | None], done: set[int], whole: bool
@@ -282,10 +281,10 @@ class _Stage:
         self.ready: set[int] = set()
         self.done: dict[int, Member] = {}
         self.count = 0
-        """How many are done."""
+        """Number of members that are done."""
         self.evaluated: Population | None = None
         self.parents: tuple[Sequence[int], Population] | None = None
-        """What the last birth needed, and these members."""
+        """What the last birth needed, and those members."""
         self._wanted: set[int] | None = None
         self._need_all = [slot for slot, needed in needs.items() if needed is None]
         self._missing: dict[int, int] = {}
@@ -305,7 +304,7 @@ class _Stage:
         self.count += 1
 
     def wants(self, slot: int) -> bool:
-        """Whether somebody who is not born yet may inherit from that slot of the generation before."""
+        """Return whether an unborn member may inherit from that slot of the generation before."""
         if self._wanted is None:
             named = [needed for at in self.unborn if (needed := self.needs[at]) is not None]
             whole = len(named) < len(self.unborn)
@@ -317,15 +316,15 @@ class _Stage:
         self._wanted = None
 
     def forget_needs(self) -> None:
-        """All of it are born."""
+        """Drop what is needed no more once the whole generation is born."""
         self.needs, self.parents = {}, None
 
     def forget_members(self) -> None:
-        """All of the next generation are born."""
+        """Drop what is needed no more once the whole next generation is born."""
         self.done, self.evaluated = {}, None
 
     def parent_done(self, slot: int, whole: bool) -> None:
-        """A member of the generation before is done; `whole`: it was the last one."""
+        """Record that a member of the generation before is done; `whole`: it was the last one."""
         for child in self._children_of.pop(slot, ()):
             self._missing[child] -= 1
             if not self._missing[child]:
@@ -335,7 +334,7 @@ class _Stage:
 
 
 class Steady(Pacing):
-    """Births that happen when there is a worker, from the last members that are done."""
+    """Births that happen when a worker is available, from the last members that are done."""
 
     def __init__(self, strategy: Strategy, generations: int) -> None:
         super().__init__(strategy, generations)
@@ -365,7 +364,10 @@ class Steady(Pacing):
         return min(left, self.population + self._over - self._count)
 
     def open(self, life: Life) -> bool:
-        """Whoever inherited can be tried again only while the checkpoints of that time are kept."""
+        """Return whether a failed member can be tried again.
+
+        One that inherited can be tried only while the checkpoints of its time are kept.
+        """
         return life.birth.parent_params is None or life.id in self._last.ids
 
     def may_inherit(self, life: Life) -> bool:

@@ -1,4 +1,4 @@
-"""Members that are ready to train: which of them go to a worker together. Pure."""
+"""Group members that are ready to train into units for workers. Pure."""
 
 import math
 from collections.abc import Collection
@@ -6,7 +6,7 @@ from collections.abc import Collection
 from evodevo.run.life import Life
 
 WORTH_A_TASK_S = 0.1
-"""A Dask task costs some milliseconds; with legs shorter than this it gets several."""
+"""Shorter legs are grouped, because a Dask task costs some milliseconds."""
 
 
 def unit_size(
@@ -14,9 +14,9 @@ def unit_size(
 ) -> int:
     """Return how many members a worker gets at once.
 
-    `fixed` is the config's number; None sizes units so that a task lasts about `WORTH_A_TASK_S`, by the
-    seconds of the last legs (None: none is known yet), has as many as a worker trains `together`, and leaves
-    no other idle worker without.
+    `fixed` is the config's number. None sizes units by the seconds of recent legs (None: not known yet), so
+    that a task lasts about `WORTH_A_TASK_S`, has as many members as a worker trains `together`, and leaves
+    work for the other idle workers.
     """
     if fixed is not None:
         return max(fixed, together)
@@ -25,35 +25,35 @@ def unit_size(
 
 
 class Backlog:
-    """Members that wait for a worker, first come, first served.
+    """Members that wait for a worker, in order of arrival.
 
-    A worker is first given those that prefer it, as it holds their α's parameters in memory. A member that
-    has lost an attempt goes alone: whatever ended its worker shall not take others with it again. It may
-    avoid the worker that it had trouble on.
+    A worker is first given those that prefer it, because it has their α's parameters in memory. A member that
+    has lost an attempt travels alone, so that whatever ended its worker does not take others with it; it may
+    also avoid the worker on which it had trouble.
     """
 
     def __init__(self) -> None:
         self._waiting: dict[str, tuple[Life, str | None]] = {}
         self._by_worker: dict[str, dict[str, Life]] = {}
         self._alone: dict[str, tuple[Life, str | None]] = {}
-        """Those that go alone, and the worker that each avoids."""
+        """Members that travel alone, each with the worker that it avoids."""
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._alone)
 
     @property
     def preferred(self) -> Collection[str]:
-        """The workers that somebody here prefers."""
+        """The workers that members here prefer."""
         return self._by_worker.keys()
 
     @property
     def avoided(self) -> str | None:
-        """The worker that all here avoid, if there is one."""
+        """The worker that all members here avoid, if there is one."""
         workers = set() if self._waiting else {avoid for _, avoid in self._alone.values()}
         return next(iter(workers)) if len(workers) == 1 else None
 
     def is_avoided(self, worker: str) -> bool:
-        """Return whether anybody here avoids a worker."""
+        """Return whether any member here avoids a worker."""
         return any(avoid == worker for _, avoid in self._alone.values())
 
     def add(self, life: Life, prefer: str | None, avoid: str | None = None) -> None:
@@ -65,7 +65,7 @@ class Backlog:
             self._by_worker.setdefault(prefer, {})[life.id] = life
 
     def take(self, worker: str, most: int, any_worker: bool = True) -> list[Life]:
-        """Remove and return up to `most` members for a worker; unless `any_worker`, none that avoids it."""
+        """Remove and return up to `most` members; unless `any_worker`, skip those that avoid the worker."""
         for member, (life, avoid) in self._alone.items():
             if any_worker or avoid != worker:
                 del self._alone[member]

@@ -1,4 +1,4 @@
-"""Where in a user's code an error came up."""
+"""Locate an error in user code."""
 
 import sysconfig
 import traceback
@@ -11,11 +11,12 @@ PACKAGES = (ROOT / "evodevo", ROOT / "workers")
 
 
 def place_of(error: BaseException, *not_in: str, method: Callable[..., Any] | None = None) -> str:
-    """Return ` (in FUNCTION, FILE:LINE)`, the innermost frame of a user's code, if there is one.
+    """Return ` (in FUNCTION, FILE:LINE)` for the innermost frame of user code.
 
-    That is one outside evodevo, what is installed, and the files `not_in`; else where `method` begins, if it
-    is a user's (it was called, and no line of it was reached); else one of evodevo's, else any.
-    Of a `SyntaxError` it is ` (in FILE:LINE)`, the line that cannot be read.
+    User code is outside evodevo, the installed packages and the files `not_in`. If no frame qualifies, return
+    the start of `method` if it is user code (it was called, but no line of it was reached), or else a frame
+    of evodevo, or else any frame; return an empty text if there are no frames. For a `SyntaxError`, return `
+    (in FILE:LINE)`, the line that cannot be parsed.
     """
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         return f" (in {error.filename}:{error.lineno})"
@@ -31,7 +32,7 @@ def place_of(error: BaseException, *not_in: str, method: Callable[..., Any] | No
 
 
 def place_of_method(method: Callable[..., Any]) -> str:
-    """Return ` (in FUNCTION, FILE:LINE)` of where a method begins; empty if it is not the user's own."""
+    """Return ` (in FUNCTION, FILE:LINE)` for the start of a method; empty if it is not user code."""
     code = getattr(method, "__code__", None)
     if code is None or _is_installed(code.co_filename) or _is_own(code.co_filename):
         return ""

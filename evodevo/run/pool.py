@@ -1,14 +1,14 @@
-"""Free workers, and who gets them. One holder a worker; whoever waits, waits here.
+"""The free workers, and the claims that wait for them. Each worker has at most one holder.
 
-Pure bookkeeping on an event loop: it knows nothing of Dask. A claim says how many workers it could use, and
-hears of each that it is offered; it keeps the worker until it gives it back.
+Pure bookkeeping on an event loop, independent of Dask. A claim says how many workers it could use and is told
+of each one that it is offered; it keeps the worker until it releases it.
 
-A claim may need several workers at once (`at_once`): it is offered teams, whole ones or none. If it is its
-turn and too few are free, it *gathers*: free workers that suit it are kept for it until they are enough. Only
-one claim gathers at a time, so that no two wait for each other's workers; it goes before all others, so that
-it does not wait for ever beside claims that take every worker as it comes; and only one that the workers
-which are there, free or not, could satisfy gathers, so that none is kept for nothing. Nothing is held while
-it gathers but that right: a claim that ceases to want loses it with no trace.
+A claim may need several workers at once (`at_once`): it is offered complete teams only. If it is its turn and
+too few workers are free, it *gathers*: suitable free workers are kept for it until there are enough. Only one
+claim gathers at a time, so no two wait for each other's workers. It goes before all others, so it does not
+wait for ever beside claims that take every worker as it comes. A claim gathers only if the connected workers,
+free or not, could satisfy it, so none is kept in vain. It holds nothing but that right: a claim that stops
+wanting workers loses it without a trace.
 """
 
 from collections import Counter
@@ -19,46 +19,47 @@ from itertools import chain
 
 @dataclass(eq=False)
 class Claim:
-    """The wish of a run for workers, or for teams of `at_once` workers.
+    """A run's demand for workers, or for teams of `at_once` workers.
 
-    `suits`: whether a worker will do; where one begins to that did not, call `Pool.match`. `offer` is called
-    with each worker that the claim is given, of a team with its first, by which the whole team goes.
+    `suits` says whether a worker qualifies; if one begins to, call `Pool.match`. `offer` is called with each
+    worker that the claim is given; a team goes by its first worker.
     """
 
     run: str
     offer: Callable[[str], None]
     suits: Callable[[str], bool] = lambda worker: True
     wants: int = 0
-    """Workers (or teams) that it could use now, those included that it has neither used nor declined."""
+    """Workers (or teams) that it could use now, including those on offer that it has neither used nor
+    declined."""
     offered: set[str] = field(default_factory=set)
     preferred: Collection[str] = ()
-    """Workers that it would rather have than others, or have as the first of a team."""
+    """Workers that it prefers, alone or as the first of a team."""
     at_once: int = 1
     kind: Callable[[str], Hashable] = lambda worker: None
-    """What workers of one team must have in common, such as a kind of device."""
+    """What the workers of a team must have in common, such as the kind of device."""
 
 
 class Pool:
-    """The workers of a cluster, shared fairly by runs.
+    """The workers of a cluster, shared fairly between runs.
 
-    A free worker goes to the eligible run that holds the fewest workers, of several to the one that was last
-    given a worker longest ago; of those free, a run gets one that it prefers, or else the one that was free
-    first.
+    A free worker goes to the eligible run that holds the fewest workers; ties go to the run that was served
+    longest ago. Of the free workers, a run gets one that it prefers, or else the one that has been free for
+    longest.
     """
 
     def __init__(self) -> None:
         self.free: dict[str, None] = {}
-        """The workers that nobody has, the one that was free first in front."""
+        """The workers without a holder, longest free first."""
         self._taken: dict[str, Claim] = {}
         self._claims: list[Claim] = []
         self._busy: Counter[str] = Counter()
         self._served: dict[str, int] = {}
-        """For each run the number of the offer that was its last."""
+        """The number of the last offer to each run."""
         self._offers = 0
         self._teams: dict[str, tuple[str, ...]] = {}
-        """Teams of several workers that are offered, by their first."""
+        """Teams of several workers on offer, by their first worker."""
         self._first_of: dict[str, str] = {}
-        """The first of its team, for each worker in such a team."""
+        """The first worker of its team, for each worker of a team on offer."""
         self._gathering: Claim | None = None
 
     @property
@@ -66,11 +67,11 @@ class Pool:
         return {*self.free, *self._taken}
 
     def busy(self, run: str) -> int:
-        """How many workers the run has now."""
+        """Return how many workers a run holds now."""
         return self._busy[run]
 
     def at_work(self, worker: str) -> bool:
-        """Whether somebody has the worker and uses it."""
+        """Return whether a worker has a holder that uses it."""
         claim = self._taken.get(worker)
         return claim is not None and worker not in claim.offered and worker not in self._first_of
 
@@ -80,7 +81,7 @@ class Pool:
             self.match()
 
     def leave(self, worker: str) -> None:
-        """The worker is gone, whatever it was doing. A team that it was offered in is offered no more."""
+        """Remove a worker, whatever it was doing; if it was on offer in a team, withdraw the team."""
         team = self._untake(worker)
         self.free.pop(worker, None)
         if others := [one for one in team if one != worker]:
@@ -89,12 +90,12 @@ class Pool:
             self.match()
 
     def claim(self, claim: Claim) -> None:
-        """Take part in the sharing; `claim.wants` may change at any time (call `match` then)."""
+        """Add a claim; `claim.wants` may change at any time (call `match` then)."""
         self._claims.append(claim)
         self.match()
 
     def withdraw(self, claim: Claim) -> None:
-        """Want nothing any more; what was offered and not used goes back."""
+        """Remove a claim; workers that it was offered and has not used are released."""
         if claim in self._claims:
             self._claims.remove(claim)
         for worker in list(claim.offered):
@@ -103,9 +104,9 @@ class Pool:
             self.match()
 
     def use(self, worker: str) -> tuple[str, ...]:
-        """The holder has work for the worker (or team) that it was offered; returns the team.
+        """Mark a worker (or team) as used by the claim that it was offered to; return the team.
 
-        Each worker of a team is given back by itself.
+        Each worker of a team is released separately.
         """
         if claim := self._taken.get(worker):
             claim.offered.discard(worker)
@@ -115,20 +116,20 @@ class Pool:
         return team
 
     def give_back(self, worker: str) -> None:
-        """The worker is free; if it is offered, its whole team is."""
+        """Release a worker; if it is only on offer, release its whole team."""
         if team := self._untake(worker):
             self.free.update(dict.fromkeys(team))
             self.match()
 
     def match(self) -> None:
-        """Offer free workers as long as anybody wants one that suits."""
+        """Offer free workers while any claim wants one that suits it."""
         unsuited: set[int] = set()
         while self.free:
             wanting = [
                 one for one in self._claims if one.wants > len(one.offered) and id(one) not in unsuited
             ]
             if self._gathering is not None and self._gathering not in wanting and not unsuited:
-                self._gathering = None  # it wants nothing any more
+                self._gathering = None  # it wants no more workers
             if not wanting:
                 return
             claim = self._next_of(wanting)
@@ -159,7 +160,7 @@ class Pool:
         claim.offer(team[0])
 
     def _team_for(self, claim: Claim) -> tuple[str, ...] | None:
-        """Free workers for a claim, as many as it needs at once, or None."""
+        """Return as many free workers as a claim needs at once; None if there are too few."""
         if claim.at_once == 1:
             worker = self._best_for(claim)
             return None if worker is None else (worker,)
@@ -176,7 +177,7 @@ class Pool:
         return None
 
     def _may_have(self, claim: Claim, worker: str) -> bool:
-        """Whether a free worker suits a claim and is not kept for another one."""
+        """Return whether a free worker suits a claim and is not kept for another one."""
         if self._gathering is not None and self._gathering is not claim and self._gathering.suits(worker):
             return False
         return claim.suits(worker)
@@ -193,7 +194,7 @@ class Pool:
         )
 
     def _untake(self, worker: str) -> tuple[str, ...]:
-        """Take a worker from its holder, with its team if that is only offered; return who is free then."""
+        """Detach a worker from its holder, with its team if that is only on offer; return them."""
         claim = self._taken.get(worker)
         if claim is None:
             return ()
@@ -206,7 +207,7 @@ class Pool:
 
 
 def _first_of_a_kind(claim: Claim, workers: Iterable[str]) -> list[str]:
-    """Return the first workers of one kind that are enough for a team; none if they are too few."""
+    """Return the first workers of one kind that complete a team; an empty list if there are too few."""
     by_kind: dict[Hashable, list[str]] = {}
     for worker in workers:
         alike = by_kind.setdefault(claim.kind(worker), [])

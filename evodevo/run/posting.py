@@ -1,4 +1,4 @@
-"""A unit that is on its way through a worker, as the dispatcher knows it."""
+"""What the dispatcher knows of a unit that it has sent to a worker."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ class Posting:
     garbled: str | None = None
     """Why its reports could not be understood."""
     others: Others | None = None
-    """The other workers of a gang; `worker` is the first of it then, and reports."""
+    """The other workers of a gang; `worker` is then the first of it, which reports."""
 
     @property
     def leaving(self) -> str | None:
-        """Why a worker that is at the unit leaves, if one does."""
+        """Why a worker of the unit is leaving; None if none is."""
         return self.present.leaving or (self.others.leaving if self.others else None)
 
     def left_s(self) -> float:
-        """Seconds until its worker has overrun the time limits of the legs at hand, which take turns."""
+        """Return the seconds until the worker exceeds the time limits of its legs, which take turns."""
         job = self.unit.job
         if not self.unreported or job.epoch_timeout_s is None:
             return math.inf
@@ -57,9 +57,10 @@ class Posting:
         return self.progress_at + limit + KILL_AFTER_S - time.monotonic()
 
     def settle(self, undone: Undone | None) -> None:
-        """A unit has ended. Lost are attempts that were begun, and nothing is said of the others.
+        """Report the end of a unit: attempts that were begun are lost, and the others were not begun.
 
-        The next one after those may have begun as well: what a worker says last may not get here.
+        The next one after those known to be begun counts as begun if the unit failed, because the worker's
+        last report may be lost.
         """
         rest = list(self.unreported)
         count = sum(at <= self.began for at in rest) + 1 if undone is not None else 0
@@ -79,12 +80,12 @@ class Posting:
 
 
 def label(unit: WorkUnit) -> str:
-    """What the Dask dashboard shows of a unit: its first and last member."""
+    """Return what the Dask dashboard shows for a unit: its first and last member."""
     members = [assignment.member for assignment in unit.assignments]
     return members[0] if len(members) == 1 else f"{members[0]}..{members[-1]}"
 
 
 def loss(worker: str, leaving: str | None, why: str | None = None) -> str:
-    """The reason of an attempt whose worker was lost, or failed it on its way out."""
+    """Return the reason for an attempt whose worker was lost, or failed while it was leaving."""
     why = why or f"worker {worker} was lost"
     return f"{why} ({leaving})" if leaving else why

@@ -1,7 +1,7 @@
-"""How checkpoints came to be, and which have to be made again for some to be whole. Pure.
+"""How checkpoints were made, and which have to be remade to restore others. Pure.
 
-A checkpoint is made from the one that its leg began with (a mean from those of its members), which is made
-again first if it is not there any more: so it goes up the line, to a founder if need be.
+A checkpoint is made from the one that its leg started from (a mean from those of its members). If that one is
+missing, it is remade first, and so on up the line, to a founder if necessary.
 
     targets: g003s001     whole: g001s002     plan: g002s000 (from g001s002), g003s001
 """
@@ -18,7 +18,7 @@ from evodevo.run.records import CheckpointRef
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """The checkpoint `ref` is what `life` left after a leg that began with `inputs`. `epochs`: its length."""
+    """How `ref` was made: `life` left it after a leg of `epochs` epochs that started from `inputs`."""
 
     ref: CheckpointRef
     life: Life
@@ -28,12 +28,12 @@ class Recipe:
 
 
 class CannotRemakeError(Exception):
-    """A checkpoint that no member of the run left: it cannot be made again."""
+    """No member of the run left the checkpoint, so it cannot be remade."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
             "no member of the run left it; it came from the run that search.start or search.reuse names, "
-            "which has it no more"
+            "which no longer has it"
         )
         self.name = name
 
@@ -47,7 +47,7 @@ class Recipes:
         for life in chain(history.births, history.means.values()):
             for leg, outcome in enumerate(life.outcomes()):
                 if (ref := outcome.checkpoint) and not life.same_as:
-                    self._made_by.setdefault(ref.name, (ref, life, leg))  # later ones may have kept it
+                    self._made_by.setdefault(ref.name, (ref, life, leg))  # later legs may have kept it
 
     def of(self, name: str) -> Recipe | None:
         """Return the recipe of a checkpoint; None if no member of the run left it."""
@@ -64,10 +64,10 @@ def plan(
     whole: Mapping[str, bool],
     begun: Collection[str] = (),
 ) -> tuple[list[Recipe], list[CheckpointRef]]:
-    """Return what has to be made for `targets` to be whole, each after its inputs; and what is not known yet.
+    """Return what must be made to restore `targets`, inputs first, and the checkpoints not yet checked.
 
-    `whole` says of checkpoints by name whether they are; those in `begun` are being made again already. If
-    anything is not known, look and ask again. Raises `CannotRemakeError`.
+    `whole` says, by name, whether a checkpoint is intact; those in `begun` are already being remade. If any
+    are unchecked, check them and call again. Raises `CannotRemakeError`.
     """
     order: list[Recipe] = []
     unknown: list[CheckpointRef] = []

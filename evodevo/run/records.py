@@ -1,4 +1,4 @@
-"""The records that cross process borders: small, frozen, plain data. Weights never do, only references."""
+"""Records that cross process borders: small, frozen, plain data. Weights travel only as references."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 PER_DEVICE = "EVODEVO_WORKERS_PER_DEVICE"
-"""The environment variable that tells a worker how many may share its GPU."""
+"""Environment variable that tells a worker how many workers may share its GPU."""
 
 Status = Literal["done", "diverged", "failed"]
 
@@ -16,16 +16,16 @@ STREAM = "evodevo-report"
 """The operation by which workers report on their stream to the scheduler."""
 
 SENT_FUNCTION = "evodevo-function-"
-"""Name, before a key, of the worker plugin that carries a function which cannot be imported."""
+"""Start of the name of a worker plugin that carries a function which cannot be imported; a key follows."""
 
 
 def in_json(numbers: Mapping[str, float]) -> dict[str, float | str]:
-    """Return the numbers as JSON can hold them: what is not finite is "nan", "inf" or "-inf"."""
+    """Return numbers as JSON can hold them: one that is not finite becomes "nan", "inf" or "-inf"."""
     return {name: value if math.isfinite(value) else str(float(value)) for name, value in numbers.items()}
 
 
 def from_json(numbers: Mapping[str, float | str]) -> dict[str, float]:
-    """Return what `in_json` was given. Keys are in memory once, not once for each of very many outcomes."""
+    """Return what `in_json` was given. Keys are interned, because there are very many outcomes."""
     return {
         sys.intern(name): float(value) if isinstance(value, str) else value for name, value in numbers.items()
     }
@@ -48,13 +48,13 @@ class CheckpointRef:
     sha256: str
 
     def has_content_of(self, other: "CheckpointRef") -> bool:
-        """Whether both stand for the same bytes."""
+        """Return whether both references stand for the same bytes."""
         return (self.size_bytes, self.sha256) == (other.size_bytes, other.sha256)
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is the same for every member of a run: the workload and where its things are.
+    """What all members of a run have in common: the workload, and where its files are.
 
     `workload` is the config's section as it stands. `checkpoints_url` is a directory or an fsspec URL.
     """
@@ -71,37 +71,38 @@ class Job:
     steps: int | None = None
     """Optimizer steps of a leg, if its length is not in epochs."""
     seed: int = 0
-    """Of the run: whatever is not of one member (the data, evaluation) is drawn with seeds made from it."""
+    """The run's seed, from which the seeds of everything common to members (data, evaluation) are derived."""
     total_epochs: int | None = None
     """Epochs of a line of members from the first generation to the last."""
     data: Mapping[str, str] = field(default_factory=dict)
-    """Digest of each split, by its name; a worker whose data differ takes no part. Empty if not known."""
+    """Digest of each split by name; a worker whose data differ takes no part. Empty if unknown."""
     average_half_life: float | None = None
-    """In epochs; None if the parameters are judged as they are."""
+    """Half-life of the parameter average in epochs; None if parameters are evaluated as they are."""
     initial_seed: int | None = None
-    """Of the parameters that all founders begin with; None if each draws its own."""
+    """Seed of the parameters that all founders start from; None if each draws its own."""
     longest_leg: int = 1
     """Epochs of the longest leg of the run."""
     members_per_device: int = 1
     """Members that a worker trains at once."""
     stacked: bool = True
-    """Whether these are computed as one network, if theirs can be."""
+    """Whether members that a worker trains at once are computed as one network, if that is possible."""
     workers: int = 1
-    """That train each member together: a gang."""
+    """Number of workers that train each member together: a gang."""
     batch_norm: Literal["local", "synchronised"] = "local"
-    """Whether a gang's layers of batch norm have the statistics of a worker's share of a batch, or of all."""
+    """Whether a gang's batch norm uses the statistics of each worker's share of a batch, or of the whole
+    batch."""
     legs: int = 1
-    """Of a life, at the most."""
+    """Maximum number of legs of a life."""
     target: Mapping[str, Any] | None = None
-    """If `metric` is the cost to reach it: see `evodevo.config_objective.Target.for_workers`."""
+    """If `metric` is the cost of reaching a target: see `evodevo.config_objective.Target.for_workers`."""
     member_time_s: float | None = None
-    """Seconds of training after which a life is over."""
+    """Seconds of training after which a life ends."""
     edition: str = ""
-    """New each time the run starts or resumes, so workers check whether modules were edited."""
+    """New each time the run starts or resumes, so that workers check whether modules were edited."""
     ploidy: int = 1
-    """Networks of a member; a time limit is that of one."""
+    """Networks of a member; a time limit is that of one network."""
     accounts: bool = False
-    """Whether metrics have `parameters`, the number of them, and `flops`, those of the training so far."""
+    """Whether metrics include `parameters`, their number, and `flops`, those of the training so far."""
 
     @property
     def ends_early(self) -> bool:
@@ -109,13 +110,13 @@ class Job:
         return self.target is not None or self.member_time_s is not None
 
     def leg_timeout_s(self, epochs: int) -> float | None:
-        """Seconds after which training a leg is given up: the limit is one per epoch of a network."""
+        """Return the seconds after which training a leg is aborted; the limit is per epoch of a network."""
         return self.epoch_timeout_s and self.epoch_timeout_s * epochs * self.ploidy
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkStart:
-    """What one of several networks of a member begins a leg with; see `Assignment`."""
+    """What one of several networks of a member starts a leg from; see `Assignment`."""
 
     parent: CheckpointRef | None
     epoch: int
@@ -127,9 +128,9 @@ class NetworkStart:
 class Assignment:
     """One attempt at one leg of a member's life.
 
-    `parent` is the checkpoint to start from (parent α's, or after the first leg the member's own), None for
-    a fresh start; `epoch` is the number of epochs that its parameters have been trained already, so the
-    first is 0. Attempts are numbered from 1 through the whole life.
+    `parent` is the checkpoint to start from (parent α's or, after the first leg, the member's own), or None
+    for a fresh start; `epoch` is how many epochs its parameters have been trained, so the first is 0.
+    Attempts are numbered from 1 through the whole life.
     """
 
     member: str
@@ -140,19 +141,19 @@ class Assignment:
     training_seed: int
     leg: int = 0
     epochs: int = 1
-    """Length of the leg, unless the job has it in steps."""
+    """Length of the leg, unless the job gives it in steps."""
     mean_of: tuple[CheckpointRef, ...] = ()
-    """If given, nothing is trained: the outcome is that of the mean of these."""
+    """If given, nothing is trained: the outcome is that of the mean of these checkpoints."""
     remakes: CheckpointRef | None = None
-    """If given, the member lived before, and this checkpoint of it is damaged: it is published under the same
-    name if it has the same bytes, and nothing is evaluated."""
+    """If given, the member was trained before, and this checkpoint of it is damaged: it is published under
+    the same name if it has the same bytes, and nothing is evaluated."""
     progress: Mapping[str, float] = field(default_factory=dict)
-    """That of the outcome of the leg before; empty at the beginning of a life."""
+    """The progress in the outcome of the previous leg; empty at the start of a life."""
     until_step: int | None = None
-    """With `remakes`, the step of the life with which the leg ended, if it ended before its length."""
+    """With `remakes`, the step of the life at which the leg ended, if it ended before its full length."""
     networks: tuple[NetworkStart, ...] = ()
-    """If a member has several networks, what each begins with, the one that has its place in the checkpoint
-    `parent`; the assignment's own `parent` is None then."""
+    """What each of several networks starts from: the network in the same place of the checkpoint `parent`.
+    The assignment's own `parent` is then None."""
 
     @property
     def checkpoint_stem(self) -> str:
@@ -160,12 +161,12 @@ class Assignment:
 
     @property
     def inputs(self) -> tuple[CheckpointRef, ...]:
-        """The checkpoints that it begins with, each once."""
+        """The checkpoints that the attempt starts from, each once."""
         starts = [self.parent, *(one.parent for one in self.networks)]
         return self.mean_of or tuple(dict.fromkeys(ref for ref in starts if ref))
 
     def with_inputs(self, actual: Callable[[CheckpointRef], CheckpointRef]) -> "Assignment":
-        """Return the same with other checkpoints in the place of those that it begins with."""
+        """Return a copy that starts from other checkpoints, which `actual` returns."""
         return replace(
             self,
             parent=self.parent and actual(self.parent),
@@ -176,10 +177,10 @@ class Assignment:
 
 @dataclass(frozen=True)
 class WorkUnit:
-    """Assignments of one run that go to a worker together; each result comes back as it is there.
+    """Assignments of one run that go to a worker together; each result is reported as soon as it exists.
 
-    `since` (seconds since the epoch) is when the run began to wait for workers: idle time of a worker before
-    that is not this run's.
+    `since` (seconds since the epoch) is when the run began to wait for workers: it does not account for a
+    worker's idle time before that.
     """
 
     job: Job
@@ -187,7 +188,7 @@ class WorkUnit:
     since: float = 0.0
 
     def to_text(self) -> str:
-        """One text, into which nobody on the way to a worker has to look."""
+        """Return the unit as one text, which nothing on the way to a worker has to parse."""
         assignments = [
             {
                 **_fields(one),
@@ -222,20 +223,22 @@ class WorkUnit:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an attempt that ran to its end.
+    """The outcome of an attempt that ran to its end.
 
-    status: done; diverged (the objective's metric was NaN or infinite); failed (the workload raised, and
-    `error` is the traceback). `fom` and `checkpoint` are there when done, and only then. `seconds` has wait
-    (for work, before it), prepare (loading the data, once a process), load, train, eval and save: together
+    `status` is done, diverged (the objective's metric was NaN or infinite) or failed (the workload raised,
+    and `error` is the traceback). Only an outcome that is done has `fom` and `checkpoint`. `seconds` has wait
+    (for work, before it), prepare (loading the data, once per process), load, train, eval and save: together
     they are the time that passed on the worker, so save counts only what evaluation and the next member did
-    not hide; `hidden_s` is what they did. Of several members that a worker trains at once each has the
-    seconds of its own turns; `aside_s` are those of the others between its beginning and its end. `epochs`
-    has the training metrics of each epoch of a longer leg.
-    `progress` has how far the life has come, of runs that count it: `steps` (batches), `seconds` of training,
-    `flops`, and with a target `in_a_row` (evaluations) and `shortfall`. `over`: the life ends here, whatever
-    legs were left.
-    `metrics` and `epochs` have what is not finite, too (in JSON as text, see `in_json`). `notes` says what
-    else is to be known of the attempt, such as metrics that are not finite, or state that did not fit.
+    not hide; `hidden_s` is what they hid. If a worker trains several members at once, each has the seconds of
+    its own turns; `aside_s` are those of the others between its start and its end. `epochs` has the training
+    metrics of each epoch of a longer leg.
+
+    `progress` says how far the life has come, in runs that count it: `steps` (batches), `seconds` of
+    training, `flops`, and with a target `in_a_row` (evaluations) and `shortfall`. `over`: the life ends here,
+    whatever legs were left.
+
+    `metrics` and `epochs` include values that are not finite (in JSON as text, see `in_json`). `notes` are
+    further remarks on the attempt, such as metrics that are not finite, or state that did not fit.
     """
 
     status: Status
@@ -252,7 +255,7 @@ class Outcome:
     over: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; what has nothing to say is left out."""
+        """Return plain data, without the fields that are empty."""
         data: dict[str, Any] = {"status": self.status}
         if self.fom is not None:
             data["fom"] = self.fom
@@ -297,7 +300,7 @@ class Outcome:
         )
 
     def without_times(self) -> Self:
-        """The same outcome for a member that no worker has trained."""
+        """Return the same outcome for a member that no worker has trained."""
         return replace(self, seconds={}, hidden_s=0.0, aside_s=0.0)
 
     @property
@@ -307,7 +310,7 @@ class Outcome:
 
     @property
     def there_s(self) -> float:
-        """Seconds from the attempt's beginning to its end."""
+        """Seconds from the start of the attempt to its end."""
         return self.busy_s + self.aside_s
 
 

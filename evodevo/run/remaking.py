@@ -1,4 +1,4 @@
-"""Making damaged checkpoints again where no loop does it: for the products of a run, and by command."""
+"""Remake damaged checkpoints outside the main loop: for the products of a run, and by command."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ from evodevo.run.setup import SOUP
 
 
 async def mend(mending: Mending, caller: Caller, job: Job, needs: Needs) -> list[Replaced]:
-    """Have workers carry out what there is to make again; return what the journal has to be told."""
+    """Have workers remake everything that is planned; return the events to be journaled."""
     inbox = Inbox()
     crew = caller.enlist(job.run, inbox, job.workers)
     found: list[Replaced] = []
@@ -34,7 +34,7 @@ async def mend(mending: Mending, caller: Caller, job: Job, needs: Needs) -> list
 
 
 async def remake_soup(mending: Mending, caller: Caller, job: Job, needs: Needs) -> bool:
-    """Make the soup of a run that is done again if it is damaged; return whether it is whole then."""
+    """Remake the soup of a finished run if it is damaged; return whether it is intact afterwards."""
     history, store = mending.history, mending.store
     soup = history.soup
     assert soup is not None

@@ -1,4 +1,4 @@
-"""`evodevo verify RUN --repair`: make the damaged checkpoints of a run again that nobody carries out."""
+"""`evodevo verify RUN --repair`: remake the damaged checkpoints of a run that no controller carries out."""
 
 import asyncio
 import time
@@ -19,19 +19,19 @@ from evodevo.run.verify import Findings, check_checkpoints
 
 
 class Repair(Controller):
-    """A controller that repairs a run and carries it no further. With `accepts`, other bytes are accepted."""
+    """A controller that repairs a run without continuing it. With `accepts`, other bytes are accepted."""
 
     def __init__(self, directory: Path, caller: Caller, about: Mapping[str, Any], accepts: bool) -> None:
         super().__init__(directory, caller, about)
         self.accepts = accepts
         self.problems: list[str] = []
-        """A line for each checkpoint that is damaged still."""
+        """A line for each checkpoint that is still damaged."""
         self.account = ""
         self.seconds = 0.0
         self.ended = False
 
     async def carry_out(self) -> None:
-        """Make again what is damaged. Raises what `Controller.carry_out` does."""
+        """Remake what is damaged. Raises what `Controller.carry_out` does."""
         opening = self._disk.submit(Journal, self.directory / JOURNAL, beats=True)
         try:
             await asyncio.shield(asyncio.wrap_future(opening))
@@ -58,7 +58,7 @@ class Repair(Controller):
         self.ended = True
 
     async def _need(self, mending: Mending, refs: Sequence[CheckpointRef]) -> None:
-        """Have all of them made again, or if one cannot be, all others."""
+        """Plan to remake all of `refs` or, if one cannot be remade, all others."""
         try:
             await mending.need(refs)
         except (CannotRemakeError, CheckpointError) as why:

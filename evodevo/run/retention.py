@@ -1,4 +1,4 @@
-"""Which checkpoints live. Pure."""
+"""Decide which checkpoints are kept. Pure."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -16,11 +16,11 @@ def needed_checkpoints(
     may_inherit: Callable[[Life], bool] = lambda life: True,
     may_retry: Callable[[Life], bool] = lambda life: True,
 ) -> set[str]:
-    """Return the names of the checkpoints that a child to come, the best, or an unfinished member needs.
+    """Return the names of the checkpoints that a future child, the best, or an unfinished member needs.
 
-    What the founders started from is kept as well: a founder can be born again, and a replay begins with it.
-    `may_inherit`: whether a child to come can inherit from a member; `may_retry`: whether a failed member can
-    be tried again. The pacing of the run knows; without it both are taken to be so for the last generations.
+    What the founders started from is kept as well: a founder can be born again, and a replay starts from it.
+    `may_inherit`: whether a future child can inherit from a member; `may_retry`: whether a failed member can
+    be tried again. The run's pacing knows both; by default they are assumed for the last generations.
     """
     needed = {history.start.name} if history.start else set()
     needed.update(outcome.checkpoint.name for _, outcome in history.known.values() if outcome.checkpoint)
@@ -48,7 +48,7 @@ def needed_checkpoints(
 
 
 def _recent(history: History) -> Iterator[Life]:
-    """The members that are done and may still become parents."""
+    """Yield the finished members that may still become parents."""
     if not history.inherits:
         return
     population = history.config.search.population
@@ -62,7 +62,10 @@ def _recent(history: History) -> Iterator[Life]:
 
 
 def _of_a_phase(history: History) -> Iterator[str]:
-    """In phases children go on from whom their parents went on from, and members take others' outcomes."""
+    """Yield the names of further checkpoints that genomes growing in phases need.
+
+    Children continue from what their parents continued from, and members take the outcomes of others.
+    """
     for life in _recent(history):
         if life.outcome and (ref := history.parent_checkpoint(life)):
             yield ref.name

@@ -27,16 +27,16 @@ KEYS = {
     "limits": ("member_time_s",),
     "cluster": ("threads_per_member", "workers_per_member", "batch_norm"),
 }
-"""What must be equal for an outcome to be that of the new run."""
+"""Keys that must be equal for an outcome to hold in the new run."""
 
 
 def load_known(
     config: RunConfig, runs_dir: Path, data: Mapping[str, str], start: CheckpointRef | None = None
 ) -> tuple[History, Path] | None:
-    """Return the history that `config.search.reuse` names, and where it is; None if it names none.
+    """Return the history that `config.search.reuse` names, and its directory; None if it names none.
 
-    `start`: the parameters that members begin with, if these are another run's. Raises `UsageError` if there
-    is no such run, or if its outcomes are not those of the same training.
+    `start`: the checkpoint of another run that members start from, if any. Raises `UsageError` if there is no
+    such run, or if its outcomes are those of a different training.
     """
     name = config.search.reuse
     if name is None:
@@ -47,14 +47,14 @@ def load_known(
     except (OSError, ValueError):
         is_there = False
     if not is_there:
-        raise _wrong(f"there is no run in {directory.absolute()}")
+        raise _wrong(f"no run found in {directory.absolute()}")
     history = load_history(directory / JOURNAL)
     if history.inherits:
-        raise _wrong(f"members of run {name!r} inherit parameters, so their outcomes are of other trainings")
+        raise _wrong(f"members of run {name!r} inherit parameters, so their outcomes cannot be reused")
     if differing := _differing(config, history.config):
-        raise _wrong(f"{', '.join(differing)} of run {name!r} differ, so its outcomes are of other trainings")
+        raise _wrong(f"{', '.join(differing)} of run {name!r} differ, so its outcomes cannot be reused")
     if (start and start.sha256) != (history.start and history.start.sha256):
-        raise _wrong(f"members of run {name!r} do not begin with the same parameters (search.start)")
+        raise _wrong(f"members of run {name!r} do not start from the same parameters (search.start)")
     theirs = history.begun.data
     if splits := [split for split in theirs if split in data and theirs[split] != data[split]]:
         raise _wrong(f"the data of run {name!r} differ: {', '.join(splits)}")
@@ -62,9 +62,9 @@ def load_known(
 
 
 def known_of(history: History, copied: CheckpointRef | None) -> Known:
-    """Return what a history knows. `copied` is the copy of the best member's checkpoint."""
+    """Return the known outcomes of a history; `copied` is the copy of its best checkpoint."""
     space, outcomes, members = history.config.space(), dict[str, Outcome](), dict[str, str]()
-    for key, (whose, outcome) in history.known.items():  # what it had taken itself from a run before it
+    for key, (whose, outcome) in history.known.items():  # outcomes that it had reused itself
         outcomes[key], members[key] = replace(outcome, checkpoint=None), whose
     for life in history.lives():
         if life.outcome is None or life.status == "failed" or life.same_as:
@@ -84,7 +84,7 @@ def best_checkpoint(history: History, url: str) -> tuple[str, bytes] | None:
     try:
         return (ref.name, CheckpointStore(url).read(ref)) if ref else None
     except CheckpointError as why:
-        raise _wrong(f"{why}; `evodevo verify RUN --repair` makes it again") from None
+        raise _wrong(f"{why}; `evodevo verify RUN --repair` remakes it") from None
 
 
 def _differing(one: RunConfig, other: RunConfig) -> list[str]:

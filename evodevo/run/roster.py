@@ -1,4 +1,4 @@
-"""The workers that are connected, what each of them is, and what it is fit for."""
+"""The connected workers: what each of them is, and what it is fit for."""
 
 import asyncio
 import time
@@ -11,13 +11,13 @@ from evodevo.run.crew import ANYTHING, Needs
 from evodevo.versions import differences, own_versions
 
 ROOM = 1.25
-"""A leg begins on a worker whose end is known only if this many times its expected seconds are left."""
+"""A leg starts on a worker whose end is known only if this many times its expected seconds are left."""
 MOST_REASONS = 20
 
 
 @dataclass(eq=False)
 class Presence:
-    """One worker, as long as it is connected. Another one may come with its address."""
+    """One worker, while it is connected. Another one may come with its address."""
 
     device: str
     ends_at: float | None
@@ -36,7 +36,7 @@ class Unused:
 
 
 class Roster:
-    """Who is here, and why some of them get no work."""
+    """The connected workers, and why some of them get no work."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -44,11 +44,11 @@ class Roster:
         self._unusable: dict[str, str] = {}
 
     def get(self, worker: str) -> Presence | None:
-        """Return a worker that can be given work, if it is here."""
+        """Return a worker that can be given work; None if it is not connected."""
         return self._present.get(worker)
 
     def join(self, worker: str, about: Mapping[str, Any] | None) -> str | None:
-        """A worker is here, which says `about` itself; return why it cannot be given work, if so."""
+        """Add a worker, described by `about`; return why it cannot be given work, or None if it can."""
         problem = _why_unusable(about)
         if about is None or problem:
             self._unusable[worker] = str(problem)
@@ -58,55 +58,55 @@ class Roster:
         return None
 
     def leave(self, worker: str) -> None:
-        """A worker is gone."""
+        """Remove a worker."""
         self._unusable.pop(worker, None)
         if present := self._present.pop(worker, None):
             present.lost.set()
 
     def refuse(self, run: str, worker: str, why: str) -> None:
-        """A worker must take no part in a run, as long as it is connected."""
+        """Exclude a worker from a run while it is connected."""
         if present := self._present.get(worker):
             present.refused[run] = why
 
     def restore(self, run: str, worker: str, why: str) -> None:
-        """A worker may take part in a run again, if that is why it was refused."""
+        """Admit a worker to a run again, if `why` is the reason for which it was refused."""
         present = self._present.get(worker)
         if present and present.refused.get(run) == why:
             del present.refused[run]
 
     def pardon(self, run: str) -> None:
-        """A new run begins that has the name of one which may have refused workers."""
+        """Drop all refusals by a run's name, because a new run begins with that name."""
         for present in self._present.values():
             present.refused.pop(run, None)
 
     def fit(self, needs: Needs = ANYTHING) -> list[str]:
-        """The workers that have what is needed and are here to stay."""
+        """Return the workers that meet the needs and are not leaving."""
         return [worker for worker in self._staying() if not self.why_unfit(worker, needs)]
 
     def suits(self, worker: str, needs: Needs) -> bool:
-        """Whether a worker that is here has what is needed, and there is not a better one."""
+        """Return whether a connected worker meets the needs, and no other one is preferable."""
         if self.why_unfit(worker, needs):
             return False
         return worker != needs.avoid or not self.has_another(worker, needs)
 
     def has_another(self, worker: str, needs: Needs) -> bool:
-        """Whether some other worker that is here to stay has what is needed."""
+        """Return whether another worker, which is not leaving, meets the needs."""
         return any(
             one != worker and not present.leaving and not self.why_unfit(one, needs)
             for one, present in self._present.items()
         )
 
     def fit_together(self, needs: Needs = ANYTHING) -> int:
-        """How many workers that have what is needed could be in one gang: those of the most frequent kind."""
+        """Return how many fit workers could form one gang: those of the most frequent kind."""
         return max(Counter(map(self.kind, self.fit(needs))).values(), default=0)
 
     def problems(self, needs: Needs = ANYTHING) -> list[str]:
-        """Why each of the workers that are here to stay but have not what is needed is not used."""
+        """Return a line for each worker that is unusable, or stays but does not meet the needs."""
         found = {**self._unusable, **{worker: self.why_unfit(worker, needs) for worker in self._staying()}}
         return [f"worker {worker}: {why}" for worker, why in found.items() if why]
 
     def unused(self, needs: Needs = ANYTHING) -> Unused:
-        """`problems`, for people: counted, and not more reasons than one can read."""
+        """Return `problems` for display: their number, and not more reasons than one can read."""
         problems = self.problems(needs)
         return Unused(len(problems), problems[:MOST_REASONS])
 
@@ -115,7 +115,7 @@ class Roster:
         if why := present.refused.get(needs.run):
             return why
         if needs.gpu and present.device == "cpu":
-            return "it sees no GPU, and the config demands one (cluster.device: gpu)"
+            return "it sees no GPU, but the config requires one (cluster.device: gpu)"
         if present.ends_at is not None and needs.seconds is not None:
             left = present.ends_at - self._clock()
             if left < ROOM * needs.seconds:
@@ -123,7 +123,7 @@ class Roster:
         return None
 
     def kind(self, worker: str) -> str:
-        """The kind of a worker's device: a gang is of one kind."""
+        """Return the kind of a worker's device; all workers of a gang are of one kind."""
         return "cpu" if self._present[worker].device == "cpu" else "gpu"
 
     def _staying(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a run is before it moves: its directory, and what its calls to workers have in common."""
+"""Create runs: their directories, and what all calls to workers have in common."""
 
 import contextlib
 import glob
@@ -32,9 +32,9 @@ CONFIG = "config.yaml"
 EXHIBITS = "exhibits"
 """Directory, in the run's, for what the workload has to show of the best member: pictures and texts."""
 START_STEM = "start-a0"
-"""Begins the name of the checkpoint that founders start from, where a member's has its id."""
+"""Start of the name of the checkpoint that founders start from, in place of a member's id."""
 KNOWN_STEM = "known-a0"
-"""The same of the best checkpoint of a run whose outcomes are taken."""
+"""The same for the best checkpoint of a run whose outcomes are reused."""
 RUN_UNIT = "workers.unit:run_unit"
 LEAD = "workers.ranks:lead"
 FOLLOW = "workers.ranks:follow"
@@ -52,15 +52,15 @@ def create_run(
     data: Mapping[str, str] | None = None,
     start: tuple[Origin, bytes] | None = None,
 ) -> None:
-    """Make the directory of a new run, with its journal begun: all of it or nothing.
+    """Create the directory of a new run, with its journal begun: all of it or nothing.
 
-    `data`: the digest of each split, by its name. `start` is what the founders start from, and the content of
-    its checkpoint, if it has one: the run keeps a copy. Raises `FileExistsError` where there is a run,
+    `data`: the digest of each split by name. `start`: what the founders start from, and the content of its
+    checkpoint if it has one, of which the run keeps a copy. Raises `FileExistsError` if the directory exists,
     `UsageError` if `config.search.reuse` cannot be used, and `CheckpointError` if a copy cannot be written.
     """
     config = config.complete()
     if directory.exists():
-        raise FileExistsError(f"{directory} is there already")
+        raise FileExistsError(f"{directory} already exists")
     reused = load_known(config, directory.parent, data or {}, start[0].checkpoint if start else None)
     _clear_left_overs(directory)
     unborn = directory.with_name(f".{directory.name}.{uuid.uuid4().hex[:8]}")
@@ -95,7 +95,7 @@ def create_run(
 def _copied_outcomes(
     history: History, directory: Path, store: CheckpointStore, copies: list[CheckpointRef]
 ) -> Known:
-    """Return what another run knows; a copy of its best checkpoint is added to `copies`."""
+    """Return the known outcomes of another run; a copy of its best checkpoint is added to `copies`."""
     url = job_of(history.config, directory.absolute(), history.run_id).checkpoints_url
     best = best_checkpoint(history, url)
     if best is None:
@@ -105,7 +105,7 @@ def _copied_outcomes(
 
 
 def _clear_left_overs(directory: Path) -> None:
-    """Remove what a process that ended in `create_run` left of a run of that name, some time ago."""
+    """Remove old leftovers of processes that ended in `create_run` for a run of that name."""
     for path in directory.parent.glob(f".{glob.escape(directory.name)}.{'[0-9a-f]' * 8}"):
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > LEFT_OVER_S:
@@ -113,9 +113,9 @@ def _clear_left_overs(directory: Path) -> None:
 
 
 def write_config(directory: Path, config: RunConfig) -> None:
-    """Write the config of a run anew if it has changed.
+    """Rewrite the config of a run if it has changed.
 
-    The file keeps its time, which says when the run was made.
+    The file keeps its time, which says when the run was created.
     """
     path, text = directory / CONFIG, config.to_yaml().encode()
     if path.exists() and path.read_bytes() == text:
@@ -127,20 +127,20 @@ def write_config(directory: Path, config: RunConfig) -> None:
 
 
 LEFT_OVER_S = 3600.0
-"""A directory that is not renamed to a run's after so long never will be."""
+"""A new directory that has not been renamed to a run's after this time never will be."""
 MOST_VARIANTS = 16
-"""Values of loci without an order that are tried before a run begins."""
+"""Maximum number of the first founder's variants that are tried before a run begins."""
 
 
 def founders(config: RunConfig) -> list[dict[str, Any]]:
     """Return the hyperparameters of the first two founders, and of members that may inherit from the first.
 
-    The latter differ from it in one locus: another choice, or a step in an integer, which may change what a
-    network looks like. Raises `UsageError` if there cannot be any founders.
+    The latter differ from the first in one locus: another choice, or a step in an integer, which may change
+    the shape of a network. Raises `UsageError` if there cannot be any founders.
     """
     try:
         strategy = Guarded(config.strategy())
-        last = min(1, config.search.population - 1) if strategy.inherits else 0  # networks may be unlike
+        last = min(1, config.search.population - 1) if strategy.inherits else 0  # else networks may differ
         genomes = [strategy.founder(0, slot).genome for slot in (0, last)]
         mixes = config.search.demes is not None or strategy.needs(1, 0) != [0]
         mutates = config.search.generations > 1 and strategy.inherits and mixes
@@ -168,12 +168,15 @@ def _variants(space: Space, genome: Genome) -> Iterator[Genome]:
 
 
 def _rename_to_new(unborn: Path, directory: Path) -> None:
-    """Of two who make the same directory at once the kernel refuses one, by an error of several names."""
+    """Rename a new directory to a run's.
+
+    If two processes create the same one at once, the kernel refuses one of them, with one of several errors.
+    """
     try:
         unborn.rename(directory)
     except OSError as why:
         if directory.exists():
-            raise FileExistsError(f"{directory} is there already") from why
+            raise FileExistsError(f"{directory} already exists") from why
         raise
 
 
@@ -184,9 +187,9 @@ def job_of(
     data: Mapping[str, str] | None = None,
     edition: str = "",
 ) -> Job:
-    """What every assignment of the run has in common.
+    """Return what all assignments of a run have in common.
 
-    At a url that runs share, each has a directory of its own, also where two have the same name.
+    At a URL that runs share, each has its own directory, even if two have the same name.
     """
     url, search = config.checkpoints.url, config.search
     counted = search.steps_per_generation is None

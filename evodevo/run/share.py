@@ -1,4 +1,4 @@
-"""One run's share of the workers: what it wants, which of them suit it, and what it has given them to do."""
+"""One run's share of the workers: what it wants, which workers suit it, and what it has sent them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from evodevo.run.roster import Roster
 
 
 class Post(Protocol):
-    """What a share needs of its dispatcher."""
+    """The operation of a dispatcher that a share needs."""
 
     def post(self, run: str, worker: str, unit: WorkUnit, inbox: Inbox) -> Posting | None:
-        """Give a worker a unit; None if it is gone."""
+        """Send a unit to a worker; return None if the worker is gone."""
         ...
 
 
 class Share:
-    """The `Crew` of a run, of a dispatcher's workers."""
+    """The `Crew` of one run, backed by a dispatcher's workers."""
 
     def __init__(
         self, dispatcher: Post, pool: Pool, roster: Roster, run: str, inbox: Inbox, at_once: int
@@ -45,7 +45,7 @@ class Share:
         )
         self._postings: set[asyncio.Task[None]] = set()
         self._benched: dict[str, tuple[str, asyncio.TimerHandle | None]] = {}
-        """Why each worker is benched, and what ends that."""
+        """Why each worker is benched, and the timer that ends it."""
         pool.claim(self._claim)
 
     def want(self, workers: int, needs: Needs, preferred: Collection[str]) -> None:
@@ -85,7 +85,7 @@ class Share:
             timer = asyncio.get_running_loop().call_later(seconds, self.restore, worker)
         self._benched[worker] = why, timer
         self.decline(worker)
-        self._pool.match()  # whom others avoided may be the best now
+        self._pool.match()  # a worker that was avoided may be the best one now
 
     def restore(self, worker: str) -> None:
         if self._end_bench(worker):
@@ -99,7 +99,7 @@ class Share:
             task.cancel()
 
     def _end_bench(self, worker: str) -> bool:
-        """Return whether the worker was benched."""
+        """End a worker's bench; return whether it was benched."""
         why, timer = self._benched.pop(worker, ("", None))
         if timer:
             timer.cancel()

@@ -1,4 +1,4 @@
-"""A run without cluster, files and clocks: a function makes up what comes of each member. Pure."""
+"""Simulate a run without cluster, files and clocks: a function invents the outcome of each leg. Pure."""
 
 from collections import deque
 from collections.abc import Callable
@@ -17,9 +17,9 @@ from evodevo.run.pacing import pacing_of
 from evodevo.run.records import Outcome
 
 TRIED = 1000
-"""Members of a generation, at the most, with which a strategy is tried."""
+"""Maximum number of members per generation in the trial of a strategy."""
 TRIED_ALONE = 10
-"""Members with which it is tried if they are born one after the other."""
+"""Number of members in that trial if they are born one after the other."""
 
 Evaluate = Callable[[Life, int, History], Outcome]
 """Returns the outcome of a leg, given the life, the leg's number and the history so far."""
@@ -33,12 +33,12 @@ def play(
     order: np.random.Generator | None = None,
     restarted: bool = False,
 ) -> History:
-    """Return the history of a whole run, of which nothing is written and nothing is trained.
+    """Return the history of a whole simulated run; nothing is written and nothing is trained.
 
-    Up to `workers` members are born ahead in the steady pace. Legs end in the order in which their members
-    wait, or in one that `order` draws. `restarted`: before each birth the run is taken up anew, by a strategy
-    from `strategy_of` that knows nothing, as after the controller was killed. Raises `RunFailed` if the
-    strategy is at fault.
+    In the pace `steady`, up to `workers` members are born ahead. Legs end in the order in which their members
+    wait, or in a random order if `order` is given. `restarted`: before each birth the run is taken over with
+    a new strategy from `strategy_of`, as after a kill of the controller. Raises `RunFailed` if the strategy
+    is at fault.
     """
     config = config.complete()
     assert config.search.pace is not None
@@ -74,12 +74,12 @@ def play(
 def try_strategy(config: RunConfig) -> History:
     """Return the history of two generations of the strategy of a config, with invented figures of merit.
 
-    One member in five fails. Nothing is trained. Raises `UsageError` if the strategy is at fault.
+    One member in five diverges; nothing is trained. Raises `UsageError` if the strategy is at fault.
     """
     search = config.search
     alone = search.population == 1
     population, demes = min(search.population, TRIED), search.demes
-    if demes is not None:  # of each a part, and they exchange members at once
+    if demes is not None:  # fewer members in each, which migrate at once
         population = demes.count * min(search.population // demes.count, max(TRIED // demes.count, 10))
         demes = demes.model_copy(update={"every": 1})
     changes = {
@@ -100,7 +100,7 @@ def try_strategy(config: RunConfig) -> History:
 
 
 def invented(life: Life, leg: int, history: History) -> Outcome:
-    """Return an outcome by a member's place alone; one in five diverges, and foms are equal now and then."""
+    """Return an outcome that depends only on a member's place; one in five diverges, some foms are equal."""
     draw = rng.stream(history.config.run.seed, life.generation, life.slot, f"simulated {leg}")
     number = int(draw.integers(10))
     if life.slot and number < 2:

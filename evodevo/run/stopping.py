@@ -1,4 +1,4 @@
-"""When a run ends before its last generation. Pure; what ends a run as failed is raised as `RunFailed`."""
+"""Decide when a run ends before its last generation. Pure; a run that must fail raises `RunFailed`."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -11,7 +11,7 @@ from evodevo.run.life import Life
 from evodevo.run.records import Outcome
 
 ENOUGH_TO_JUDGE = 5
-"""If members have no generations, `limits.max_failed_fraction` of fewer is a fraction of so many."""
+"""Without generations, `limits.max_failed_fraction` is a fraction of at least this many members."""
 
 
 def time_is_up(history: History) -> bool:
@@ -20,10 +20,10 @@ def time_is_up(history: History) -> bool:
 
 
 def goal_is_reached(history: History) -> bool:
-    """Whether a member has `search.goal`.
+    """Return whether a member has reached `search.goal`.
 
-    In paces with generations the others of its own are born by then, and those of the next wait for them all:
-    who is born does not depend on when this is asked.
+    In paces with generations, the others of its generation are born by then, and those of the next one wait
+    for all of them: which members are born does not depend on when this is asked.
     """
     goal, best = history.config.search.goal, history.best
     if goal is None or best is None or best.fom is None:
@@ -32,9 +32,9 @@ def goal_is_reached(history: History) -> bool:
 
 
 def is_on_plateau(history: History) -> bool:
-    """Whether the last `search.plateau` generations, all complete, brought no better fom than those before.
+    """Return whether the last `search.plateau` complete generations brought no better fom than before.
 
-    As with a goal, no generation begins before the one before it is complete.
+    As with a goal, no generation starts before the one before it is complete.
     """
     plateau, best = history.config.search.plateau, history.best
     if plateau is None or best is None:
@@ -43,15 +43,15 @@ def is_on_plateau(history: History) -> bool:
 
 
 def epochs_are_used_up(history: History) -> bool:
-    """Whether members have been trained for `limits.member_epochs`."""
+    """Return whether members have been trained for `limits.member_epochs`."""
     limit = history.config.limits.member_epochs
     return limit is not None and member_epochs(history) >= limit
 
 
 def member_epochs(history: History) -> int:
-    """Return the epochs that members whose lives are over have been trained, all of them together.
+    """Return how many epochs all finished members together have been trained.
 
-    One that has the outcome of another was not trained. Lost attempts do not count.
+    One that took the outcome of another was not trained. Lost attempts do not count.
     """
     search = history.config.search
     return sum(
@@ -62,9 +62,9 @@ def member_epochs(history: History) -> int:
 
 
 def small_gain(history: History) -> str | None:
-    """Say that the last complete phase brought less than `search.phases.gain`; None if it did not.
+    """Return a message if the last complete phase gained less than `search.phases.gain`, else None.
 
-    Its gain is that of its best fom over that of the phase before. Phases are counted from 0.
+    The gain is that of its best fom over that of the phase before. Phases are counted from 0.
     """
     phases = history.config.search.phases
     if phases is None or phases.gain is None:
@@ -89,7 +89,7 @@ def _best_fom(history: History, phases: Phases, phase: int) -> float | None:
 
 
 def is_enough(history: History) -> bool:
-    """Whether nobody is to be born any more, though the config has more generations."""
+    """Return whether there are to be no more births, though the config has more generations."""
     return (
         goal_is_reached(history)
         or is_on_plateau(history)
@@ -100,7 +100,7 @@ def is_enough(history: History) -> bool:
 
 
 def reason(history: History) -> str | None:
-    """Return why a run ends that nobody is born in any more, if that is not for its last generation."""
+    """Return why a run without further births ends; None if it has had its last generation."""
     search, limits = history.config.search, history.config.limits
     if goal_is_reached(history):
         assert history.best is not None
@@ -114,19 +114,20 @@ def reason(history: History) -> str | None:
         return said
     if epochs_are_used_up(history):
         return f"limits.member_epochs = {limits.member_epochs} are used up: {member_epochs(history)}"
-    assert limits.wall_time_s is not None, "births are missing, and nobody waits for them"
+    assert limits.wall_time_s is not None, "births are missing, but no limit has ended the run"
     return f"limits.wall_time_s = {limits.wall_time_s:g} is used up"
 
 
 def is_out_of_patience(foms: Sequence[float | None], mode: Mode, patience: int | None) -> bool:
-    """Whether a life, given the foms of its legs so far, has not improved for `patience` legs."""
+    """Return whether a life, given the foms of its legs, has not improved for `patience` legs."""
     return patience is not None and len(foms) - 1 - best_first(foms, mode)[0] >= patience
 
 
 def check_failures(history: History, newly_over: Sequence[Life]) -> None:
-    """Raise `RunFailed`, with the first one's error, if too many members failed or none can be a parent.
+    """Raise `RunFailed`, with the first error, if too many members failed or none can be a parent.
 
-    That is judged for each generation when it is complete; if members train from scratch, for all so far.
+    Each generation is judged when it is complete; without generations, all finished members are judged
+    together.
     """
     if not newly_over or not history.unsuccessful:
         return
@@ -148,7 +149,7 @@ def check_failures(history: History, newly_over: Sequence[Life]) -> None:
 def check_budget(history: History, outcome: Outcome, generations: int) -> None:
     """Raise `RunFailed` if checkpoints of this size need more bytes than `checkpoints.max_bytes`.
 
-    There can be `generations` generations of them at once, and the best; and what the run started from.
+    Up to `generations` generations of them can exist at once, plus the best and what the run started from.
     """
     budget = history.config.checkpoints.max_bytes
     if budget is None or outcome.checkpoint is None:
@@ -179,5 +180,5 @@ def _check(history: History, lives: Sequence[Life], of: int, which: str) -> None
 
 
 def _first_error(failed: Sequence[Life]) -> str:
-    """What the first of those that failed says; nothing if none did."""
+    """Return the error of the first of the failed members; empty if there are none."""
     return "".join(f"the first, {life.id}:\n{life.outcome.error}" for life in failed[:1] if life.outcome)

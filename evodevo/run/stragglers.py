@@ -1,8 +1,8 @@
-"""Members whose worker is far slower than others are also started on an idle worker. Pure.
+"""Start members whose worker is far slower than others a second time, on an idle worker. Pure.
 
-Both attempts begin with the same bytes and the same seeds, so it does not matter for the history which result
-comes first; that one counts, and what comes of the other is dropped. The slow worker finishes what it is at,
-unless the run ends before that: then it is restarted.
+Both attempts start with the same bytes and the same seeds, so history does not depend on which result arrives
+first; that one counts, and the other is dropped. The slow worker finishes its leg, unless the run ends before
+that: then it is restarted.
 """
 
 import statistics
@@ -14,13 +14,13 @@ from evodevo.run.crew import AttemptsLost, Message, NotBegun, Reported
 from evodevo.run.records import Assignment
 
 LOOK_EVERY_S = 2.0
-"""How often somebody should ask who is overdue."""
+"""How often to check for overdue members."""
 RECENT = 64
-"""The typical length of an epoch is the median over so many legs."""
+"""The typical duration of an epoch is the median over this many legs."""
 FEWEST = 3
-"""Until so many legs are done, nobody knows what is slow."""
+"""Until this many legs are done, none counts as slow."""
 SHORTEST_S = 5.0
-"""A worker that was heard of within this time is not slow."""
+"""A worker that reported within this time is not slow."""
 
 
 @dataclass
@@ -28,17 +28,18 @@ class _AtWork:
     """What a worker was given and has not reported."""
 
     since: float
-    """When it was given that, or last reported something."""
+    """When it was given work, or last reported."""
     epochs: dict[str, int] = field(default_factory=dict)
-    """Epochs of the leg at hand, by member."""
+    """Epochs of the current leg, by member."""
     void: set[str] = field(default_factory=set)
-    """Members that another worker was faster with."""
+    """Members that another worker finished first."""
 
 
 class Stragglers:
-    """Who is at what, and who takes `factor` times as long as is typical, or more; None: nobody does.
+    """Tracks which worker trains which members, and which take `factor` times the typical duration or more.
 
-    `together`: how many members a worker trains at once. All times are of one clock, in seconds.
+    If `factor` is None, none counts as slow. `together`: how many members a worker trains at once. All times
+    are of one clock, in seconds.
     """
 
     def __init__(self, factor: float | None, together: int = 1) -> None:
@@ -47,17 +48,17 @@ class Stragglers:
         self._workers: dict[str, _AtWork] = {}
         self._epochs_s: deque[float] = deque(maxlen=RECENT)
         self._count: Counter[str] = Counter()
-        """How many workers are at each member."""
+        """How many workers train each member."""
 
     def sent(self, worker: str, assignments: Iterable[Assignment], now: float) -> None:
-        """A worker was given these."""
+        """Record that a worker was given assignments."""
         at = self._workers[worker] = _AtWork(now, {one.member: one.epochs for one in assignments})
         self._count.update(at.epochs.keys())
 
-    def heed(self, message: Message, now: float) -> Message | None:
-        """Return what counts of a message: all of it, or without members that another worker was faster with.
+    def filter(self, message: Message, now: float) -> Message | None:
+        """Return what counts of a message, without members that another worker finished first.
 
-        None if nothing counts.
+        Returns None if nothing counts.
         """
         match message:
             case Reported(assignment=one, worker=worker):
@@ -76,7 +77,7 @@ class Stragglers:
         return message
 
     def overdue(self, now: float) -> list[tuple[str, str]]:
-        """Return the members that take too long and that one worker alone is at, each with that worker."""
+        """Return the members that only one worker trains, for too long, each with that worker."""
         if self._factor is None or len(self._epochs_s) < FEWEST:
             return []
         typical_s = statistics.median(self._epochs_s)
@@ -88,7 +89,7 @@ class Stragglers:
         return found
 
     def is_alone_at(self, member: str, worker: str) -> bool:
-        """Return whether that worker, and no other, is at a member."""
+        """Return whether that worker, and no other, trains a member."""
         at = self._workers.get(worker)
         return at is not None and member in at.epochs and self._count[member] == 1
 
@@ -101,14 +102,14 @@ class Stragglers:
                 at.void.add(member)
 
     def _forget(self, at: _AtWork, member: str) -> bool:
-        """Return whether a worker was at a member; it is no longer."""
+        """Stop tracking a member on a worker; return whether it was tracked."""
         if at.epochs.pop(member, None) is None:
             return False
         self._count[member] -= 1
         return True
 
     def _ended(self, worker: str, assignments: Sequence[Assignment], now: float) -> list[Assignment]:
-        """Return those of a worker's assignments, which have come to an end, that count."""
+        """Record that assignments of a worker have ended; return those that count."""
         at = self._workers.get(worker)
         if at is None:
             return list(assignments)

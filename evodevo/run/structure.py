@@ -1,7 +1,7 @@
-"""What must hold of an event for a history to make sense, whoever has written it.
+"""Check that events make sense in a history, whoever has written them.
 
-A checksum says that a record is as it was written, not that evodevo wrote it. Each check raises `ValueError`,
-`TypeError` or `KeyError`; `History.apply` says of which record.
+A checksum shows that a record is as it was written, not that evodevo wrote it. Each check raises
+`ValueError`, `TypeError` or `KeyError`; `History.apply` says for which record.
 """
 
 import re
@@ -25,14 +25,14 @@ MALFORMED = (
     TypeError,
     ValueError,
 )
-"""What reading a record may raise that somebody else has written, though its checksum is right."""
+"""Exceptions that a record with a valid checksum may raise if evodevo did not write it."""
 _NAME = re.compile(r"[^/\\\0]+")
 STATUSES = ("done", "diverged", "failed")
 BLAMES = get_args(Blame)
 
 
 def check_begun(event: Begun) -> None:
-    """A run begins with a config, as one of the paces that there are."""
+    """Check that a run begins with a known pace and a config with text keys."""
     if event.pace not in get_args(Pace) or not isinstance(event.inherits, bool):
         raise ValueError(f"the run has the pace {event.pace!r}")
     _texts([event.id, *event.data, *event.data.values(), *event.config])
@@ -43,13 +43,13 @@ def check_begun(event: Begun) -> None:
 
 
 def check_extended(event: Extended, generations: int) -> None:
-    """A run gets no fewer generations than it has begun, and no more than a config can have."""
+    """Check that a run gets no fewer generations than it has begun, and no more than a config can have."""
     if type(event.generations) is not int or not max(1, generations) <= event.generations <= MOST_GENERATIONS:
         raise ValueError(f"the run is extended to {event.generations!r} generations")
 
 
 def check_ended(event: Ended, known: Collection[str]) -> None:
-    """A run ends in one of three ways; a soup is made of members that there are."""
+    """Check that a run ends in one of three ways, and that a soup is made of known members."""
     if event.status not in get_args(End):
         raise ValueError(f"the run ends {event.status!r}")
     _texts([*_given(event.reason), *event.test])
@@ -63,7 +63,7 @@ def check_ended(event: Ended, known: Collection[str]) -> None:
 
 
 def check_birth(born: Born, search: Search, known: Collection[str], generations: int) -> None:
-    """Members are born once, in a place that there is, after their parents, with a value for each locus."""
+    """Check that a member is born once, in a valid place, after its parents, with a value for each locus."""
     birth = born.birth
     if born.member in known:
         raise ValueError(f"{born.member} is born twice")
@@ -74,7 +74,7 @@ def check_birth(born: Born, search: Search, known: Collection[str], generations:
         if parent is not None and parent not in known:
             raise ValueError(f"{born.member} descends from {parent}, which is not born")
     if birth.networks and len(birth.networks) != search.ploidy:
-        raise ValueError(f"{born.member} has {len(birth.networks)} networks in place of {search.ploidy}")
+        raise ValueError(f"{born.member} has {len(birth.networks)} networks instead of {search.ploidy}")
     seeds = [network.training_seed for network in birth.networks]
     if not all(isinstance(seed, int | None) for seed in seeds):
         raise TypeError(f"{born.member} has networks with the seeds {seeds}")
@@ -86,7 +86,7 @@ def check_birth(born: Born, search: Search, known: Collection[str], generations:
 
 
 def check_averaging(event: Averaging, known: Collection[str]) -> None:
-    """A mean is made once, of members that there are."""
+    """Check that a mean is made once, and of something."""
     if event.member in known:
         raise ValueError(f"{event.member} is made twice")
     if not event.of:
@@ -94,6 +94,7 @@ def check_averaging(event: Averaging, known: Collection[str]) -> None:
 
 
 def check_lost(event: Lost) -> None:
+    """Check that a loss has a reason, a duration and a known blame."""
     _numbers([event.seconds])
     _texts([event.why])
     if event.blame not in BLAMES:
@@ -101,17 +102,17 @@ def check_lost(event: Lost) -> None:
 
 
 def check_known(event: Known) -> None:
-    """What another run has found are outcomes of members with names."""
+    """Check that the outcomes of another run are valid, and that their members have names."""
     _texts([event.run, event.run_id, *event.members.values()])
     for key, outcome in event.outcomes.items():
         check_result(Result(event.members[key], outcome))
 
 
 def check_result(event: Result) -> None:
-    """An outcome has a fom if and only if it is done; its fields have the types that they should have."""
+    """Check that an outcome has a fom if and only if it is done, and that its fields have the right types."""
     outcome = event.outcome
     if event.again and not event.goes_on:
-        raise ValueError(f"{event.member} has another repeat, and does not go on")
+        raise ValueError(f"{event.member} has another repeat but does not continue")
     _texts(_given(event.stopped, event.same_as))
     _numbers(outcome.progress.values())
     if outcome.status not in STATUSES or (outcome.fom is not None) != (outcome.status == "done"):
@@ -127,13 +128,13 @@ def check_result(event: Result) -> None:
 
 
 def check_twin(event: Result, other: "Life | None") -> None:
-    """A member has the outcome of one that was trained itself, and is done."""
+    """Check that an outcome is taken from a finished member that was trained itself."""
     if other is not None and (other.outcome is None or other.same_as is not None):
-        raise ValueError(f"{event.member} has the outcome of {other.id}, which has none of its own")
+        raise ValueError(f"{event.member} has the outcome of {other.id}, which was not trained itself")
 
 
 def check_checkpoint(ref: CheckpointRef) -> None:
-    """A checkpoint is a file in the run's store: its name must not lead out of it."""
+    """Check that a checkpoint's name does not lead out of the run's store."""
     if not _NAME.fullmatch(ref.name) or ref.name in (".", ".."):
         raise ValueError(f"a checkpoint has the name {ref.name!r}")
     _numbers([ref.size_bytes])

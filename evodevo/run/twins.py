@@ -1,9 +1,9 @@
-"""Members with the same hyperparameters, where each trains from scratch: one of them is trained for all.
+"""Train one of several members with the same hyperparameters, and share its outcome with the others.
 
-So it is where genomes grow in phases (`search.phases`), in which all members of a phase begin with the same
-parameters; there it counts for members of a generation and the one before, whose checkpoints are kept. Such
-members have the same training seed (`evodevo.evolution.rng.genome_seed`), so the history does not depend on
-which of them it is. Pure.
+That applies if each member trains from scratch. It also applies if genomes grow in phases (`search.phases`),
+in which all members of a phase start with the same parameters; there it is limited to members of a generation
+and the one before, whose checkpoints are kept. Such members have the same training seed
+(`evodevo.evolution.rng.genome_seed`), so history does not depend on which of them is trained. Pure.
 """
 
 import json
@@ -18,7 +18,7 @@ from evodevo.run.records import Outcome
 
 
 def key_of(space: Space, genome: Genome) -> str:
-    """Return a text that is the same for genomes that stand for the same hyperparameters."""
+    """Return a text that is equal for genomes with the same hyperparameters."""
     return json.dumps(space.express(genome), sort_keys=True, ensure_ascii=False)
 
 
@@ -29,19 +29,19 @@ class Twins:
         self._history = history
         self._space = space
         self._first: dict[str, Life] = {}
-        """The member that is trained, or was, for each key."""
+        """The member that is or was trained, for each key."""
         self._followers: dict[str, list[Life]] = {}
-        """Members that wait, by the key of whom they wait for."""
+        """Waiting members, by the key of the member that they wait for."""
         self._grows = history.config.search.phases is not None and history.inherits
         self._latest: dict[str, int] = {}
-        """The latest generation that has a member with a key, where genomes grow."""
+        """The latest generation that has a member with a key, if genomes grow."""
         if not history.inherits or self._grows:
             for life in history.births:
                 if life.outcome and life.status != "failed" and (self._grows or not life.same_as):
                     self._note(self._key(life), life)
 
     def is_first(self, life: Life) -> bool:
-        """Return whether a member is to be trained; otherwise it waits, and `results` will have its own."""
+        """Return whether a member is to be trained; otherwise it waits for a result from `results`."""
         if self._history.inherits and not self._grows:
             return True
         key = self._key(life)
@@ -52,14 +52,14 @@ class Twins:
         return False
 
     def _note(self, key: str, life: Life) -> None:
-        """A member is the first with a key, or one more."""
+        """Record a member as the first with a key, or as a further one."""
         gone = self._grows and self._latest.get(key, life.generation) < life.generation - 1
         if key not in self._first or (gone and not life.same_as):
             self._first[key] = life
         self._latest[key] = life.generation
 
     def results(self) -> list[Result]:
-        """Return the results of members that wait for one which is over; they wait no longer."""
+        """Return the results of waiting members whose outcome is known; they wait no longer."""
         found = []
         for key in list(self._followers):
             if outcome := self._outcome(key):
@@ -69,7 +69,7 @@ class Twins:
         return found
 
     def freed(self) -> Iterator[Life]:
-        """Members that wait for one which has failed: the first of them is to be trained."""
+        """Yield members to be trained because the one that they waited for has failed."""
         for key in list(self._followers):
             if key in self._first and self._first[key].status == "failed":
                 self._first[key], *others = self._followers.pop(key)
@@ -81,7 +81,7 @@ class Twins:
         return key_of(self._space, life.birth.genome)
 
     def _outcome(self, key: str) -> Outcome | None:
-        """What followers take over: not what failed, as that may be chance."""
+        """Return the outcome that followers take, unless it failed, which may be chance."""
         if key in self._history.known:
             return self._history.known[key][1]
         life = self._first[key]

@@ -1,6 +1,6 @@
-"""Whether a run is whole: each record of its journal, and each checkpoint that should be there.
+"""Check whether a run is intact: each record of its journal, and each checkpoint that should exist.
 
-Nothing is written, and no code of a user's is imported.
+Nothing is written, and no user code is imported.
 """
 
 import json
@@ -24,28 +24,28 @@ from evodevo.run.setup import JOURNAL, job_of
 
 @dataclass
 class Findings:
-    """What was looked at, and a line for each thing that is wrong."""
+    """What was checked, and a line for each problem."""
 
     records: int = 0
     checkpoints: int = 0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     kept: set[str] = field(default_factory=set)
-    """The names of the checkpoints that should be there."""
+    """Names of the checkpoints that should exist."""
     damaged: list[CheckpointRef] = field(default_factory=list)
-    """Those of the checkpoints that are not as they were published."""
+    """The checkpoints among them that are not as they were published."""
     history: History | None = None
     """What the journal says; None if it cannot be read to its end."""
 
 
 def verify(directory: Path) -> Findings:
-    """Check the run in `directory`. Raises `UsageError` if its checkpoint store does not tell."""
+    """Check the run in `directory`. Raises `UsageError` if its checkpoint store cannot be read."""
     found = check_journal(directory / JOURNAL)
     if found.history is None:
-        found.notes.append("checkpoints were not checked, as the journal does not say which there are")
+        found.notes.append("checkpoints were not checked, because the journal cannot be read")
         return found
     check_checkpoints(directory, found)
-    if found.damaged and is_live(directory / JOURNAL):  # what was needed then may have been deleted since
+    if found.damaged and is_live(directory / JOURNAL):  # the live run may have deleted some since
         found = check_journal(directory / JOURNAL)
         if found.history is not None:
             check_checkpoints(directory, found)
@@ -53,9 +53,9 @@ def verify(directory: Path) -> Findings:
 
 
 def check_journal(path: Path) -> Findings:
-    """Check each record by itself (checksum, number, form), and what it says after those before it.
+    """Check each record by itself (checksum, number, form), and its content against those before it.
 
-    A record that is cut off at the end is no damage: whoever wrote it was killed, and it never counted.
+    A truncated record at the end is not damage: its writer was killed, and it never counted.
     """
     found, history = Findings(), History()
     intact = True
@@ -78,9 +78,9 @@ def check_journal(path: Path) -> Findings:
                 found.problems.append(_one_line(f"{path}: {why}"))
                 intact = False
     if not found.records:
-        found.problems.append(f"{path}: is empty: the run was never begun")
+        found.problems.append(f"{path} is empty: the run was never begun")
     elif intact and not history.run_id and "begun" not in vars(history):
-        found.problems.append(f"{path}: does not say what the run is")
+        found.problems.append(f"{path} does not say what the run is")
     elif intact:
         found.history = history
     return found
@@ -96,7 +96,7 @@ def check_checkpoints(directory: Path, found: Findings) -> None:
         _look(store, refs, found)
         if for_more and not found.damaged and {ref.name for ref in for_more}.isdisjoint(store.names()):
             found.notes.append(
-                f"the {len(for_more)} checkpoints that more generations would begin with are not there, as "
+                f"the {len(for_more)} checkpoints that more generations would start from are missing, as "
                 "after `evodevo prune`"
             )
         else:
@@ -115,10 +115,10 @@ def _look(store: CheckpointStore, refs: Iterable[CheckpointRef], found: Findings
 
 
 def kept_checkpoints(history: History) -> tuple[list[CheckpointRef], list[CheckpointRef]]:
-    """Return the checkpoints that must be there, and those that only more generations of a done run need.
+    """Return the checkpoints that must exist, and those that only an extension of a done run needs.
 
-    The latter `evodevo prune` deletes. For a strategy of a user's, which is not asked, all those are left out
-    that only it knows to be needed.
+    `evodevo prune` deletes the latter. A user's strategy is not imported, so checkpoints that only it knows
+    to be needed are left out.
     """
     recipes = Recipes(history)
     refs = {recipe.ref.name: recipe.ref for name in _needed(history) if (recipe := recipes.of(name))}
@@ -132,7 +132,7 @@ def kept_checkpoints(history: History) -> tuple[list[CheckpointRef], list[Checkp
 
 
 def _needed(history: History) -> set[str]:
-    """The names of the checkpoints that a run keeps as it stands."""
+    """Return the names of the checkpoints that a run keeps as it stands."""
 
     def never(life: Life) -> bool:
         return False
@@ -142,7 +142,7 @@ def _needed(history: History) -> set[str]:
             pacing = pacing_of(history.config.strategy(), history)
             return needed_checkpoints(history, pacing.may_inherit, pacing.open)
         except (RunFailed, *structure.MALFORMED):
-            pass  # what such a history makes of a strategy is not what is checked here
+            pass  # how a strategy copes with such a history is not checked here
     return needed_checkpoints(history, never, never)
 
 
@@ -154,7 +154,7 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _is_intact_elsewhere(line: bytes) -> bool:
-    """Whether a line is a record that is as it was written, and only its place is wrong."""
+    """Return whether a line is an intact record in the wrong place."""
     try:
         parse(line, "", json.loads(line)["n"])
     except (JournalError, *structure.MALFORMED):

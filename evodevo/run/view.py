@@ -1,4 +1,4 @@
-"""Looking at a run from outside: follow its journal, from the file or through a service, and sum it up."""
+"""Follow a run from outside, through its journal's file or through a service, and summarize it."""
 
 import contextlib
 import statistics
@@ -17,7 +17,7 @@ from evodevo.run.setup import JOURNAL
 from evodevo.run.tracking import problems_in
 
 MANY = 10_000
-"""A source may give no more than so many records at a time; then there may be more."""
+"""Maximum number of records that a source returns at a time; if it returns that many, there may be more."""
 
 AT_WORK = ("running", "waiting")
 State = Literal["running", "waiting", "done", "failed", "cancelled", "interrupted"]
@@ -25,12 +25,11 @@ State = Literal["running", "waiting", "done", "failed", "cancelled", "interrupte
 
 @dataclass(frozen=True)
 class Reading:
-    """What is new in a journal, and how things stand around it.
+    """What is new in a journal, and the circumstances of its run.
 
-    `live`: a controller is at work. `workers`: how many it can use, None where that cannot be seen.
-    `problems`: why it has no workers at all, why the controller stopped, or what is wrong with a tracker.
-    `unused_workers`: how many are connected and get no work from it, None where that cannot be seen;
-    `unused_why`: why the first do not.
+    `live`: a controller is at work. `workers`: how many it can use; None if unknown. `problems`: why it has
+    no workers at all, why the controller stopped, or what is wrong with a tracker. `unused_workers`: how many
+    are connected and get no work from it; None if unknown. `unused_why`: the reasons for the first of them.
     """
 
     records: Sequence[Record]
@@ -40,28 +39,30 @@ class Reading:
     unused_workers: int | None = None
     unused_why: Sequence[str] = ()
     waits: str = ""
-    """What the controller waits for, other than workers: a disk that is full, say."""
+    """What the controller waits for other than workers, such as space on a disk."""
     by_heartbeat: str = ""
-    """Who carries it out, if it is not a lock that says so."""
+    """Who carries out the run, if that is not known from a lock."""
 
 
 class Source(Protocol):
     def read(self, since: int) -> Reading:
-        """The records from number `since` on."""
+        """Return the records from number `since` on."""
         ...
 
 
 class FileSource:
-    """The journal of a run's directory; needs no scheduler."""
+    """The journal in a run's directory; needs no scheduler."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / JOURNAL
         if not self.path.exists():
-            raise UsageError(f"{directory}: is no run (it has no {JOURNAL})")
+            raise UsageError(
+                f"{directory} is not a run directory: {JOURNAL} not found. `evodevo status` lists the runs."
+            )
         self._tail = Tail(self.path)
 
     def read(self, since: int) -> Reading:
-        holder = holder_of(self.path)  # before the records: what a live controller writes last is then seen
+        holder = holder_of(self.path)  # first, so that a live controller's last records are seen
         records = self._tail.read(MANY)
         if not records and since == 0:
             raise UsageError(f"{self.path} is empty: the run was never begun")
@@ -74,14 +75,13 @@ class FileSource:
 class Status:
     """Where a run stands.
 
-    `generation` counts complete ones; `members_done` are members of others that are done, out of `population`
-    where one generation is at work at a time.
-    `legs_done`, of `legs` at the most, are those of the one life of a run that has no other.
-    `best_fom` is the best of the whole run, or of that life's legs so far; `median_fom` that of the last
-    generation with outcomes, if it can have more than one.
-    `remaining_s` is an estimate, from the seconds per member so far. `workers` can be used, `unused_workers`
-    are connected and get no work from this run, for the reasons `unused_why` (of the first ones; each names
-    its worker); None where that cannot be seen.
+    `generation` is the number of complete generations; `members_done` counts finished members of the others,
+    out of `population` if one generation is at work at a time. `legs_done`, of at most `legs`, are those of
+    the only life of a run that has a single one. `best_fom` is the best of the whole run, or of that life's
+    legs so far; `median_fom` is that of the last generation with outcomes, if generations have several
+    members. `remaining_s` is an estimate from the seconds per member so far. `workers` can be used;
+    `unused_workers` are connected and get no work from this run, for the reasons `unused_why` (of the first
+    ones, each naming its worker). They are None if unknown.
     """
 
     name: str
@@ -141,12 +141,12 @@ class View:
 
     @property
     def seen(self) -> int:
-        """How many records of the journal have been read."""
+        """Number of records of the journal that have been read."""
         return self._seen
 
     @property
     def over(self) -> bool:
-        """No controller is at work on the run any more."""
+        """Whether no controller is at work on the run any more."""
         return not self._last.live
 
     def status(self) -> Status:
@@ -198,21 +198,21 @@ class View:
         return "running" if self._last.workers is None or self._last.workers >= needed else "waiting"
 
     def _waits(self, state: State) -> list[str]:
-        """What a run waits for that is not a worker."""
+        """Return what a run waits for other than workers."""
         why = self._last.waits or self.history.trouble
         return [f"waiting: {why}"] if state == "waiting" and why else []
 
     def _too_few(self, state: State) -> list[str]:
-        """What a run waits for that has workers, but fewer than each member needs."""
+        """Return what a run waits for if it has workers, but fewer than each member needs."""
         needed, there = self.history.config.cluster.workers_per_member, self._last.workers
         if state != "waiting" or not there or there >= needed:
             return []
         are = "is" if there == 1 else "are"
-        return [f"waits for {needed} workers (cluster.workers_per_member); {there} {are} there"]
+        return [f"waits for {needed} workers (cluster.workers_per_member); {there} {are} connected"]
 
 
 def _best_of(history: History, legs: Sequence[float | None]) -> tuple[float | None, str | None]:
-    """The best fom and whose it is: a member's, or a leg's of the only life as long as that is not over."""
+    """Return the best fom and whose it is: a member's or, while the only life is unfinished, a leg's."""
     if best := history.best:
         return best.fom, best.id
     for at in best_first(legs, history.config.objective.mode)[:1]:
@@ -222,15 +222,15 @@ def _best_of(history: History, legs: Sequence[float | None]) -> tuple[float | No
 
 
 def refuse_live(directory: Path) -> None:
-    """Raise `UsageError` where a controller is at work on the run in `directory`; says which.
+    """Raise `UsageError`, naming the controller, if one is at work on the run in `directory`.
 
-    One that has only just begun may not be in the journal yet; then the last one before it is named.
+    A controller that has only just started may not be in the journal yet; then the previous one is named.
     """
     if holder := holder_of(directory / JOURNAL):
         about = load_history(directory / JOURNAL).controller
         who = ", ".join(f"{key} {about[key]}" for key in ("host", "pid", "scheduler") if key in about)
         how = "" if holder.has_lock else f": {holder}"
-        begun = f"run {directory.name!r} is being carried on by another controller ({who}){how};"
+        begun = f"run {directory.name!r} is being carried out by another controller ({who}){how};"
         raise UsageError(
             f'{begun} `evodevo.open_run("{directory}").wait()` follows it',
             f"{begun} `evodevo watch {directory.name}` follows it",
@@ -238,21 +238,21 @@ def refuse_live(directory: Path) -> None:
 
 
 def idleness(count: int | None, reasons: Sequence[str]) -> str:
-    """Return one line: how many workers get no work, and why the first of them does not; empty if none."""
+    """Return one line: how many workers get no work, and why the first one does not; empty if all do."""
     if not count:
         return ""
     return f"{count} worker{' gets' if count == 1 else 's get'} no work; {reasons[0]}"
 
 
 def remark(status: Status) -> str:
-    """Return what there is to say of a run on one line: its message, or what keeps workers idle."""
+    """Return what there is to say about a run on one line: its message, or what keeps workers idle."""
     if status.message:
         return brief(status.message)
     return idleness(status.unused_workers, status.unused_why) if status.state in AT_WORK else ""
 
 
 def brief(text: str) -> str:
-    """The first line of a message, and its last one; of a traceback the last says it all."""
+    """Return the first and last line of a message, or only the last line of a traceback."""
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [""]
     if len(lines) == 1 or lines[0].startswith("Traceback"):
         return lines[-1]
@@ -260,13 +260,13 @@ def brief(text: str) -> str:
 
 
 def runs_in(runs_dir: Path) -> list[str]:
-    """The names of the runs that have their directories in `runs_dir`, oldest first."""
+    """Return the names of the runs in `runs_dir`, oldest first."""
     runs = [path.parent for path in runs_dir.glob(f"[!.]*/{JOURNAL}")]
     return [run.name for run in sorted(runs, key=_made_at)]
 
 
 def phases_begun(name: str, runs_dir: Path) -> list[str]:
-    """The runs that are the phases of `name` and have begun, in order; none if that is not what it names."""
+    """Return the phases of `name` that have begun, in order; empty if it does not name a set of phases."""
     found = {}
     for run in runs_in(runs_dir):
         if run.startswith(f"{name}-"):
@@ -278,9 +278,9 @@ def phases_begun(name: str, runs_dir: Path) -> list[str]:
 
 
 def directory_of(run: str, runs_dir: str) -> Path:
-    """Return the directory of a run, given by its name in `runs_dir` or its own path. Raises `UsageError`.
+    """Return the directory of a run, given its name in `runs_dir` or its path. Raises `UsageError`.
 
-    The name of a set of phases stands for the last one that has begun.
+    The name of a set of phases stands for the last phase that has begun.
     """
     for directory in (Path(runs_dir, run), Path(run)):
         if (directory / JOURNAL).exists():
@@ -292,6 +292,6 @@ def directory_of(run: str, runs_dir: str) -> Path:
 
 
 def _made_at(run: Path) -> float:
-    """When a run was made: its config is written once, then."""
+    """Return when a run was created, which is the time of its config file."""
     config = run / "config.yaml"
     return config.stat().st_mtime if config.exists() else 0.0

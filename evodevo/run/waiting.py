@@ -1,4 +1,4 @@
-"""Waiting for futures of Dask, without harm to others who wait in the same client."""
+"""Wait for Dask futures without disturbing others that wait in the same client."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Undone:
-    """Why a task left work undone, and whose fault that was."""
+    """Why a task left work undone, and what was at fault."""
 
     why: str
     cause: Cause
 
 
 async def end_of(future: Future, worker: str) -> Undone | Unfit | None:
-    """Wait until a unit's task is over; return why it left work undone, None if it ended by itself."""
+    """Wait until a unit's task has ended; return why it left work undone, or None if it ended normally."""
     why = await future.exception()
     if isinstance(why, Unfit):
         return why
@@ -32,14 +32,14 @@ async def end_of(future: Future, worker: str) -> Undone | Unfit | None:
 
 
 def blame(why: BaseException) -> Cause:
-    """Return whose fault it is that a task failed; what Dask itself raises is about its worker."""
+    """Return the cause of a task's failure; errors of Dask itself are attributed to its worker."""
     return "worker" if type(why).__module__.startswith("distributed") else cause_of(why)
 
 
 async def result_of(future: Future) -> Any:
-    """Wait for a result. Shielded: all who wait in a client share a request, and one must not cancel it."""
+    """Wait for a result, shielded: all waiters of a client share a request, which none must cancel."""
     waiting = asyncio.ensure_future(_awaited(future))
-    waiting.add_done_callback(lambda it: it.cancelled() or it.exception())  # it may be that nobody waits
+    waiting.add_done_callback(lambda it: it.cancelled() or it.exception())  # possibly nobody waits any more
     return await asyncio.shield(waiting)
 
 
@@ -48,7 +48,7 @@ async def _awaited(future: Future) -> Any:
 
 
 async def first_of(result: asyncio.Task[Any], timeout_s: float | None, *events: asyncio.Event) -> None:
-    """Wait until the call has ended, one of the events has come (its worker is lost), or time is over."""
+    """Wait until the call has ended, an event is set (such as a lost worker), or time has run out."""
     waiting = [asyncio.create_task(event.wait()) for event in events]
     try:
         await asyncio.wait([result, *waiting], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)

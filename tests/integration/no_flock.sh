@@ -34,14 +34,14 @@ worker=$!
 evodevo launch "$config" --detach --scheduler "$scheduler" >"$directory/launch.log" 2>&1 || fail "the launch"
 touch "$directory/hold"
 
-who="process $controller on $(hostname) (its heartbeat goes on; this file system has no locks)"
+who="process $controller on $(hostname) (its heartbeat continues; this file system has no locks)"
 [[ $(state) == running ]] || fail "status says $(state) of a live run"
 here status digits --json | grep -qF "$who" || fail "status does not say how it knows"
 for command in prune resume; do
     code=0
     here "$command" digits >"$directory/$command.log" 2>&1 || code=$?
     [[ $code == 2 ]] || fail "$command ended with status $code"
-    tr -d '\n' <"$directory/$command.log" | grep -qF -e "running, carried out by $who" -e "being carried on by $who" || fail "$command says something else"
+    tr -d '\n' <"$directory/$command.log" | grep -qF -e "running, carried out by $who" -e "being carried out by $who" || fail "$command says something else"
 done
 
 kill -9 "$controller"

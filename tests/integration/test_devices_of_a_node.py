@@ -47,7 +47,7 @@ def test_a_worker_without_a_gpu_takes_no_part_in_a_run_that_demands_one(
     visible_to_each(cluster, 1)
     refused = evodevo("launch", str(config), "--scheduler", cluster.address)
     assert refused.returncode == 2
-    assert "it sees no GPU, and the config demands one (cluster.device: gpu)" in refused.stderr
+    assert "it sees no GPU, but the config requires one (cluster.device: gpu)" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert not cluster.runs_dir.exists()
 

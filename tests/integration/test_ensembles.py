@@ -120,7 +120,7 @@ def test_averages_means_and_the_soup_of_ensembles_go_to_a_runs_end_and_into_anot
         *("--runs-dir", str(tmp_path)),
     )
     assert refused.returncode == 2
-    assert "search.ploidy of 'first' is 3, and 1 of this run" in refused.stderr
+    assert "search.ploidy is 3 in 'first' but 1 in this run" in refused.stderr
 
 
 @pytest.mark.parametrize("command", ["check", "launch"])

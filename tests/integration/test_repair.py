@@ -101,7 +101,7 @@ def test_all_checkpoints_of_a_finished_run_are_made_again_bit_for_bit(
     without_products(directory)
     done = run.repair()
     assert done["problems"] == []
-    assert "made again" in done["account"]
+    assert "remade" in done["account"]
     assert sums(directory) == before
     assert run.repair()["account"] == ""
 
@@ -183,7 +183,7 @@ def test_verify_says_what_is_wrong_and_repairs_it(tmp_path: Path) -> None:
     assert bad.stderr == "evodevo: run digits is damaged; --repair makes checkpoints again\n"
     mended = evodevo("verify", "digits", "--repair", *there)
     assert mended.returncode == 0, mended.stderr
-    assert "checkpoints made again, by training" in mended.stdout
+    assert "checkpoints remade by training" in mended.stdout
     assert sums(run) == before
     for path in (run / "params").iterdir():
         path.unlink()
@@ -230,7 +230,7 @@ def test_a_program_that_gives_other_bytes_is_not_repaired_unless_that_is_accepte
     lose()
     refused = evodevo("verify", "program", "--repair", *there, DRIFT="0.001")
     assert refused.returncode == 1
-    assert "it has other bytes than at first" in refused.stdout
+    assert "has other bytes than the original" in refused.stdout
     assert sums(run) == {name: value for name, value in before.items() if name != lost.name}
     accepted = evodevo("verify", "program", "--repair", "--accept", *there, DRIFT="0.001")
     assert accepted.returncode == 0, accepted.stdout + accepted.stderr

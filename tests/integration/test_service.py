@@ -137,7 +137,7 @@ def test_of_two_who_launch_a_run_with_resume_at_once_one_carries_it_out_and_the_
     loser, winner = sorted(launched, key=lambda log: launched[log].poll() is None)
     said = processes.log(loser).splitlines()[-1]
     assert launched[loser].returncode == 2, said
-    assert "run 'digits' is being carried on by another controller" in said
+    assert "run 'digits' is being carried out by another controller" in said
     scheduler = history_of(tmp_path / "digits").controller["scheduler"]
     assert f"pid {launched[winner].pid}, scheduler {scheduler}" in said
     hold.unlink()

@@ -274,7 +274,7 @@ def test_a_fault_inside_the_controller_is_the_reason_that_the_journal_has_and_re
     history = history_of(run)
     assert history.end == "failed"
     assert history.reason is not None
-    assert "`evodevo resume run` tries again" in history.reason.splitlines()[0]
+    assert "try again with `evodevo resume run`" in history.reason.splitlines()[0]
     assert f"{kind.__name__}: " in history.reason.splitlines()[-1]
     history = carry_out(run, FakeCaller(), retry=True)
     assert (history.end, story(history)) == ("done", expected)

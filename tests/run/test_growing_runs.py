@@ -121,6 +121,21 @@ def test_a_run_killed_at_any_record_has_the_same_history_and_keeps_what_it_needs
     assert kills > 50
 
 
+def test_children_of_a_twin_start_from_the_replaced_checkpoint_of_the_member_that_was_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = new_run(tmp_path / "run", growing(**SURVIVE, checkpoints__on_mismatch="accept"))
+    trained: list[Any] = []
+    stop(run, FakeCaller(lambda one: "hang" if len(trained) == 9 else "done", watch=trained.append))
+    twins = [life for life in history_of(run).lives() if life.same_as]
+    assert twins
+    for path in (run / "params").iterdir():
+        path.unlink()
+    monkeypatch.setattr("run.fakes.quality_of", lambda inherited, hp, seed: 0.6 * inherited + 0.4)
+    history = carry_out(run, FakeCaller())
+    assert (history.end, history.reason) == ("done", None)
+
+
 def test_no_more_checkpoints_are_kept_than_of_two_generations_and_the_parent_of_the_phase(
     tmp_path: Path,
 ) -> None:
@@ -177,7 +192,7 @@ def test_a_run_ends_with_the_phase_that_brings_less_than_the_gain_asked_for(tmp_
     assert history.reason is not None
     assert history.reason.startswith("phase 1 brought ")
     assert history.reason.endswith("less than search.phases.gain = 1e+09")
-    assert "cannot be carried on: phase 1 brought" in complaint(
+    assert "cannot be extended: phase 1 brought" in complaint(
         lambda: extension_of(tmp_path / "run", history_of(tmp_path / "run"), 6)
     )
     enough = {**phases, "gain": 0.0}

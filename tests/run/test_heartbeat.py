@@ -218,10 +218,10 @@ def test_without_locks_a_second_controller_is_refused_while_the_first_ones_heart
     monkeypatch.setattr(heartbeat, "LOOK_S", 0.01)
     with Journal(path, beats=True) as first:
         who = f"process {os.getpid()} on {socket.gethostname()}"
-        how = "its heartbeat goes on; this file system has no locks"
+        how = "its heartbeat continues; this file system has no locks"
         with pytest.raises(JournalInUse) as refused:
             Journal(path, beats=True)
-        assert str(refused.value) == f"{path.parent} is being carried on by {who} ({how})"
+        assert str(refused.value) == f"{path.parent} is being carried out by {who} ({how})"
         first.append([{"type": "still here"}])
     assert holder_of(path) is None
     with Journal(path, beats=True) as second:
@@ -294,7 +294,7 @@ def test_a_free_lock_says_nothing_of_who_took_it_elsewhere_or_had_none(
     heart.path.write_text(json.dumps(sign))
     holder = holder_of(path)
     assert holder is not None
-    assert f"process 42 on {sign['host']} (its heartbeat goes on; its lock is not seen" in str(holder)
+    assert f"process 42 on {sign['host']} (its heartbeat continues; its lock is not seen" in str(holder)
     with pytest.raises(JournalInUse, match="process 42"):
         Journal(path, beats=True)
     heart.stop()
@@ -329,9 +329,9 @@ def test_without_locks_a_run_is_seen_as_running_and_then_as_interrupted(
     view = View("run", FileSource(run))
     status = view.refresh()
     assert status.state == "running"
-    who = "process 42 on n7 (its heartbeat goes on; this file system has no locks)"
+    who = "process 42 on n7 (its heartbeat continues; this file system has no locks)"
     assert status.message == f"carried out by {who}"
-    with pytest.raises(UsageError, match=r"'run' is being carried on by .*: process 42 on n7"):
+    with pytest.raises(UsageError, match=r"'run' is being carried out by .*: process 42 on n7"):
         refuse_live(run)
     beating.stop()
     minutes.now += SILENT_S + BEAT_S

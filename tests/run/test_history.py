@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from evodevo.evolution.strategies import Birth, Member
-from evodevo.run.events import Births, Born, Lost, Result, TakenOver, member_id
+from evodevo.run.events import Births, Born, Lost, Replaced, Result, TakenOver, member_id
 from evodevo.run.history import History
 from evodevo.run.records import Outcome
 from tests.run.fakes import config_of
@@ -219,6 +219,22 @@ def test_a_leg_that_is_not_the_last_leaves_its_member_pending_and_without_a_fom(
     assert (life.status, life.fom, best_of(pen), history.over) == ("done", 0.3, "g000s000", [life])
     assert [one.fom for one in life.outcomes()] == [0.1, 0.2, 0.3]
     assert life.seconds_of("train") == pytest.approx(0.6)
+
+
+def test_a_checkpoint_is_replaced_in_each_outcome_that_has_it(pen: Pen) -> None:
+    """The last leg of a life may keep the parameters of an earlier one, and twins take its outcome."""
+    pen.founders()
+    leg(pen, "g000s000", 0.1)
+    leg(pen, "g000s000", 0.2)
+    kept = Outcome("done", 0.1, {}, checkpoint("g000s000.0.1"))
+    pen.outcome("g000s000", kept)
+    pen.write(Result("g000s001", kept, same_as="g000s000"))
+    pen.done(g000s002=0.3)
+    pen.write(Replaced("g000s000", 0, checkpoint("other")))
+    by_id = pen.history.by_id
+    found = [[one.checkpoint for one in by_id[f"g000s00{slot}"].outcomes()] for slot in range(3)]
+    other = checkpoint("other")
+    assert found == [[other, checkpoint("g000s000.0.2"), other], [other], [checkpoint("g000s002")]]
 
 
 def test_attempts_are_counted_through_all_legs_and_charged_to_one(pen: Pen) -> None:

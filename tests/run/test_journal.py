@@ -264,7 +264,7 @@ def test_records_swapped_removed_or_duplicated_are_found(
     lines = write(path, [*EVENTS, NEXT]).splitlines(keepends=True)
     path.write_bytes(b"".join(lines[number] for number in order))
     place = sum(len(lines[number]) for number in order[:wrong])
-    message = f"{path}: record {order[wrong]} at byte {place} stands where {wrong} should"
+    message = f"{path}: record {order[wrong]} at byte {place} is in the place of record {wrong}"
     with pytest.raises(JournalError, match=re.escape(message)):
         read(path)
 

@@ -51,7 +51,7 @@ def test_a_second_controller_of_this_process_is_refused_while_the_first_one_live
     with Journal(path) as first:
         before = descriptors()
         for _ in range(3):
-            with pytest.raises(JournalInUse, match=f"{path.parent} is being carried on"):
+            with pytest.raises(JournalInUse, match=f"{path.parent} is being carried out"):
                 Journal(path)
         assert descriptors() == before
         first.append([{"type": "still here"}])

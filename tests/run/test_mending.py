@@ -194,7 +194,7 @@ def test_other_bytes_stop_the_run_with_a_message_and_change_nothing(tmp_path: Pa
     history = drifting(run)
     assert history.end == "failed"
     assert history.reason is not None
-    assert "it has other bytes than at first" in history.reason
+    assert "has other bytes than the original" in history.reason
     assert "`evodevo verify small --repair --accept`" in history.reason
     after = story(history)
     assert all(row in after for row in before if row[5] is not None)

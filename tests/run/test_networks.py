@@ -368,7 +368,7 @@ def test_a_network_with_its_own_genome_and_seed_goes_through_the_journal(tmp_pat
 @pytest.mark.parametrize(
     ("spoilt", "said"),
     [
-        ([{"parent": "g000s000"}], "has 1 networks in place of 3"),
+        ([{"parent": "g000s000"}], "has 1 networks instead of 3"),
         ([{"parent": "g009s000"}] * 3, "descends from g009s000, which is not born"),
         ([{"parent": "g000s000", "training_seed": "x"}] * 3, "networks with the seeds"),
         ([{"parent": "g000s000", "genome": {}}] * 3, "KeyError"),
@@ -435,7 +435,7 @@ class OneNetwork(TriParent):
     ("kind", "said"),
     [
         (Odd, "beta(1, 0, ...) returned 'g009s000'; it should be a parent that has a fom"),
-        (OneNetwork, "gives 1 networks, and search.ploidy is 3"),
+        (OneNetwork, "returned 1 networks, but search.ploidy is 3"),
     ],
 )
 def test_what_a_strategy_says_wrongly_of_networks_fails_the_run(kind: type[TriParent], said: str) -> None:

@@ -68,8 +68,8 @@ def test_it_has_the_same_history_wherever_it_is_killed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "now", "message"),
     [
-        ({}, {"search__reuse": "nobody"}, "there is no run in .*nobody"),
-        ({}, {"search__reuse": "x" * 5000}, "there is no run in .*xxx"),
+        ({}, {"search__reuse": "nobody"}, "no run found in .*nobody"),
+        ({}, {"search__reuse": "x" * 5000}, "no run found in .*xxx"),
         ({}, {"search__initialisation": "shared"}, "search.initialisation of run 'first' differ"),
         ({}, {"search__epochs_per_generation": 2}, "search.epochs_per_generation of run 'first' differ"),
         ({}, {"cluster__workers_per_member": 2}, "cluster.workers_per_member of run 'first' differ"),
@@ -97,5 +97,5 @@ def test_outcomes_of_members_that_began_with_other_parameters_are_refused(tmp_pa
     started = config(search__start={"run": "first"}, search__reuse="first")
     found = find_origin(started, tmp_path)
     assert found is not None
-    with pytest.raises(UsageError, match=r"do not begin with the same parameters \(search\.start\)"):
+    with pytest.raises(UsageError, match=r"do not start from the same parameters \(search\.start\)"):
         create_run(tmp_path / "second", found.config, start=(found.origin, found.data))

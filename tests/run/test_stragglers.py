@@ -24,7 +24,7 @@ def known() -> Stragglers:
     found = Stragglers(5.0)
     for number, train_s in enumerate((8.0, 10.0, 12.0)):
         found.sent("a", [assignment(f"early{number}")], 0.0)
-        found.heed(report(f"early{number}", "a", train_s), 0.0)
+        found.filter(report(f"early{number}", "a", train_s), 0.0)
     return found
 
 
@@ -42,7 +42,7 @@ def test_a_leg_of_several_epochs_has_proportionally_more_time(known: Stragglers)
 
 def test_a_unit_has_its_time_anew_with_each_report(known: Stragglers) -> None:
     known.sent("a", [assignment("m"), assignment("n")], 100.0)
-    known.heed(report("m", "a"), 140.0)
+    known.filter(report("m", "a"), 140.0)
     assert known.overdue(189.9) == []
     assert known.overdue(190.0) == [("n", "a")]
 
@@ -51,7 +51,7 @@ def test_members_that_take_turns_on_a_worker_have_their_time_together() -> None:
     found = Stragglers(5.0, together=2)
     for number in range(3):
         found.sent("a", [assignment(f"early{number}")], 0.0)
-        found.heed(report(f"early{number}", "a"), 0.0)
+        found.filter(report(f"early{number}", "a"), 0.0)
     found.sent("a", [assignment("m"), assignment("n"), assignment("o")], 100.0)
     assert found.overdue(199.9) == []
     assert len(found.overdue(200.0)) == 3
@@ -63,7 +63,7 @@ def test_nobody_is_overdue_before_some_legs_are_known_nor_without_a_factor(known
         one.sent("a", [assignment("m")], 0.0)
     for _ in range(5):
         never.sent("b", [assignment("n")], 0.0)
-        never.heed(report("n", "b"), 0.0)
+        never.filter(report("n", "b"), 0.0)
     assert fresh.overdue(1e9) == never.overdue(1e9) == []
 
 
@@ -71,7 +71,7 @@ def test_short_epochs_make_nobody_late_within_seconds() -> None:
     found = Stragglers(5.0)
     for number in range(3):
         found.sent("a", [assignment(f"early{number}")], 0.0)
-        found.heed(report(f"early{number}", "a", 0.001), 0.0)
+        found.filter(report(f"early{number}", "a", 0.001), 0.0)
     found.sent("a", [assignment("m")], 0.0)
     assert found.overdue(stragglers.SHORTEST_S - 0.1) == []
     assert found.overdue(stragglers.SHORTEST_S) == [("m", "a")]
@@ -89,18 +89,18 @@ def test_the_first_result_counts_and_the_other_is_dropped(known: Stragglers, fir
     known.sent("a", [assignment("m")], 0.0)
     known.sent("b", [assignment("m")], 60.0)
     one, other = report("m", first), report("m", second)
-    assert known.heed(one, 70.0) is one
-    assert known.heed(other, 80.0) is None
+    assert known.filter(one, 70.0) is one
+    assert known.filter(other, 80.0) is None
     known.sent(second, [assignment("m")], 90.0)  # its next leg is another matter
-    assert known.heed(other, 95.0) is other
+    assert known.filter(other, 95.0) is other
 
 
 def test_what_a_slow_worker_loses_later_is_dropped_but_for_what_counts(known: Stragglers) -> None:
     known.sent("a", [assignment("m"), assignment("n")], 0.0)
     known.sent("b", [assignment("m")], 60.0)
-    known.heed(report("m", "b"), 70.0)
+    known.filter(report("m", "b"), 70.0)
     lost = AttemptsLost([assignment("m"), assignment("n")], "a", "it was lost", False, 9.0)
-    kept = known.heed(lost, 80.0)
+    kept = known.filter(lost, 80.0)
     assert isinstance(kept, AttemptsLost)
     assert [one.member for one in kept.assignments] == ["n"]
     known.sent("a", [assignment("o")], 90.0)
@@ -110,10 +110,10 @@ def test_what_a_slow_worker_loses_later_is_dropped_but_for_what_counts(known: St
 def test_what_was_not_begun_does_not_go_back_while_another_worker_is_at_it(known: Stragglers) -> None:
     known.sent("a", [assignment("m")], 0.0)
     known.sent("b", [assignment("m")], 60.0)
-    assert known.heed(NotBegun([assignment("m")], "b"), 70.0) is None
+    assert known.filter(NotBegun([assignment("m")], "b"), 70.0) is None
     assert known.is_alone_at("m", "a")
     back = NotBegun([assignment("m")], "a")
-    assert known.heed(back, 80.0) == back
+    assert known.filter(back, 80.0) == back
 
 
 def test_an_attempt_that_is_lost_while_another_one_runs_counts_and_the_other_does_not(
@@ -122,8 +122,8 @@ def test_an_attempt_that_is_lost_while_another_one_runs_counts_and_the_other_doe
     known.sent("a", [assignment("m")], 0.0)
     known.sent("b", [assignment("m")], 60.0)
     lost = AttemptsLost([assignment("m")], "b", "it was lost", False, 9.0)
-    assert known.heed(lost, 70.0) == lost
-    assert known.heed(report("m", "a"), 80.0) is None
+    assert known.filter(lost, 70.0) == lost
+    assert known.filter(report("m", "a"), 80.0) is None
 
 
 def test_nothing_is_kept_of_members_that_are_done(known: Stragglers) -> None:
@@ -131,7 +131,7 @@ def test_nothing_is_kept_of_members_that_are_done(known: Stragglers) -> None:
         for number in range(100):
             known.sent("a", [assignment(f"m{number}")], 0.0)
             known.sent("b", [assignment(f"m{number}")], 0.0)
-            known.heed(report(f"m{number}", "a"), 0.0)
-            known.heed(report(f"m{number}", "b"), 0.0)
+            known.filter(report(f"m{number}", "a"), 0.0)
+            known.filter(report(f"m{number}", "b"), 0.0)
     assert not known._workers
     assert not +known._count

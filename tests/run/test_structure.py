@@ -85,7 +85,7 @@ def births(edit: Callable[[dict[str, Any]], None]) -> Edit:
         ("outcome", lambda r: r["outcome"]["checkpoint"].update(name="../../.ssh/id_rsa"), "has the name"),
         ("outcome", lambda r: r.update(member="g777s777"), "KeyError"),
         ("outcome", lambda r: r.pop("outcome"), "KeyError: 'outcome'"),
-        ("outcome", lambda r: r.update(same_as=r["member"]), "which has none of its own"),
+        ("outcome", lambda r: r.update(same_as=r["member"]), "which was not trained itself"),
         ("run", lambda r: r["config"]["search"].pop("loci"), "search.loci: is missing"),
         ("end", lambda r: r.update(status="well"), "the run ends 'well'"),
         ("end", lambda r: r.update(kind="future"), "upgrade evodevo"),

@@ -91,8 +91,8 @@ def test_the_state_follows_from_the_end_the_controller_and_the_workers(
     ("workers", "state", "message"),
     [
         (3, "running", None),
-        (2, "waiting", "waits for 3 workers (cluster.workers_per_member); 2 are there"),
-        (1, "waiting", "waits for 3 workers (cluster.workers_per_member); 1 is there"),
+        (2, "waiting", "waits for 3 workers (cluster.workers_per_member); 2 are connected"),
+        (1, "waiting", "waits for 3 workers (cluster.workers_per_member); 1 is connected"),
         (0, "waiting", "why no worker fits"),
         (None, "running", None),
     ],

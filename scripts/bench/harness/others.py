@@ -54,7 +54,7 @@ def second(lab: Lab, key: str) -> Trial:
         else:
             with lab.cluster("other", runs=cluster.runs) as other_cluster:
                 other_cluster.start_scheduler()
-                told = "is being carried on by"
+                told = "is being carried out by"
                 until(lambda: told in other_cluster.said("scheduler"), "the other scheduler to be refused")
         until(follower.has_ended, "the end of the run")
         controllers = sum(record["kind"] == "controller" for record in records_of(run))

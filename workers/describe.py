@@ -1,4 +1,4 @@
-"""Says, before a run begins, whether its workload works: imports it, loads the data, rehearses a round."""
+"""Check before a run that its workload works: import it, load the data, rehearse a round."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -25,16 +25,17 @@ from workers.training import leg_of
 from workers.turns import using_device
 
 QUICK_S = 3.0
-"""Data that are loaded within this time are loaded twice before every run."""
+"""Data that load within this time are loaded twice before every run, to compare them."""
 
 
 @using_device
 def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = False) -> dict[str, Any]:
-    """Facts about the job's workload: `facts` and `warnings` (lines), `metrics` (names), `torch` (version).
+    """Return facts about the job's workload, after a rehearsal of it.
 
-    `data` has the digest of each split; if the job knows digests, they have to be equal. `founders` are the
-    hyperparameters of two members, and of others that may inherit from the first. With `twice` the data are
-    loaded a second time, however long that takes, and have to be the same.
+    The keys are `facts` and `warnings` (lines), `metrics` (names), `torch` (version) and `data` (the digest of
+    each split, which must equal the job's if it has any). `founders` are the hyperparameters of two members,
+    and of others that may inherit from the first. With `twice` the data are loaded a second time, however long
+    that takes, and must be the same.
 
     Raises `UsageError` if no checkpoints can be kept, or the workload cannot be imported, cannot load its
     data, fails in a round of training, or does not report the objective's metric.
@@ -104,14 +105,14 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
 
 
 def wanted_metrics(job: Job) -> list[str]:
-    """Return the metrics that the objective is made of."""
+    """Return the names of the metrics that the objective uses."""
     if job.target:
         return [goal["metric"] for goal in job.target["goals"]]
     return list(job.weights or [job.metric])
 
 
 def _check_data(job: Job, data: Mapping[str, str], twice: bool) -> None:
-    """The data are those that the run began with, and with the same seed the same again."""
+    """Raise `UsageError` unless the data are those the run began with and are reproducible from the seed."""
     if job.data and (differing := digests.difference(job.data, data)):
         raise UsageError(
             f"the {differing} split of the data is not the one that the run began with; give it the same data"
@@ -125,7 +126,7 @@ def _check_data(job: Job, data: Mapping[str, str], twice: bool) -> None:
 
 
 def _named(name: str, message: str) -> str:
-    """A message with the workload's name before it, unless it begins with a key of the config."""
+    """Prefix a message with the workload's name, unless it begins with that or a key of the config."""
     is_key = message.split(":")[0].startswith(
         ("workload.", "search.", "data.", "checkpoints.", "objective.", "cluster.")
     )
@@ -133,7 +134,7 @@ def _named(name: str, message: str) -> str:
 
 
 def _check_legs(job: Job, facts: list[str]) -> None:
-    """A program of its own is called once an epoch, and goes on from its checkpoint only."""
+    """Raise `UsageError` for legs that a command cannot train: it runs once per epoch, from its checkpoint."""
     if job.steps is not None:
         raise UsageError(
             "search.steps_per_generation: the steps of a command cannot be counted; "

@@ -32,10 +32,10 @@ QUICK_S = 3.0
 def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = False) -> dict[str, Any]:
     """Return facts about the job's workload, after a rehearsal of it.
 
-    The keys are `facts` and `warnings` (lines), `metrics` (names), `torch` (version) and `data` (the digest of
-    each split, which must equal the job's if it has any). `founders` are the hyperparameters of two members,
-    and of others that may inherit from the first. With `twice` the data are loaded a second time, however long
-    that takes, and must be the same.
+    The keys are `facts` and `warnings` (lines), `metrics` (names), `torch` (version) and `data` (the digest
+    of each split, which must equal the job's if it has any). `founders` are the hyperparameters of two
+    members, and of others that may inherit from the first. With `twice` the data are loaded a second time,
+    however long that takes, and must be the same.
 
     Raises `UsageError` if no checkpoints can be kept, or the workload cannot be imported, cannot load its
     data, fails in a round of training, or does not report the objective's metric.
@@ -134,7 +134,7 @@ def _named(name: str, message: str) -> str:
 
 
 def _check_legs(job: Job, facts: list[str]) -> None:
-    """Raise `UsageError` for legs that a command cannot train: it runs once per epoch, from its checkpoint."""
+    """Raise `UsageError` for legs that a command, which runs once per epoch, cannot train."""
     if job.steps is not None:
         raise UsageError(
             "search.steps_per_generation: the steps of a command cannot be counted; "

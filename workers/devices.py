@@ -61,7 +61,7 @@ class Claim:
 def claim(visible: list[str], directory: Path | None = None, per_device: int | None = None) -> Claim:
     """Claim the first device of `visible` that fewer than `per_device` other processes have claimed.
 
-    The claim is a lock on a file in `directory` (local to the node, by default under the temporary directory).
+    The claim is a lock on a file in `directory` (by default a local one, under the temporary directory).
     `per_device` defaults to the environment's EVODEVO_WORKERS_PER_DEVICE.
     """
     if not visible:
@@ -113,7 +113,7 @@ def claim(visible: list[str], directory: Path | None = None, per_device: int | N
 
 
 def _is_own(directory: Path) -> bool:
-    """Return whether this is a directory, not a link, that belongs to this user and only they may write to."""
+    """Return whether this is a directory (not a link) that only this user, its owner, may write to."""
     state = directory.lstat()
     return stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and not state.st_mode & 0o022
 

@@ -1,4 +1,4 @@
-"""The hyperparameters that a workload is given."""
+"""The mapping of hyperparameters that a workload receives."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ class UnknownHyperparameter(KeyError):
 
 
 class Hyperparameters(Mapping[str, Any]):
-    """A mapping that says plainly which name it lacks, and remembers in `read` which ones were asked for."""
+    """A mapping with a clear error for a missing name, which records in `read` the names asked for."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = dict(values)
@@ -29,7 +29,7 @@ class Hyperparameters(Mapping[str, Any]):
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[set[str]]:
-        """Collect the names that are asked for within the block, also of those that are not there."""
+        """Collect the names that are asked for within the block, including missing ones."""
         before, self.read = self.read, set()
         found = self.read
         try:

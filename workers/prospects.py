@@ -1,4 +1,4 @@
-"""What can be said of a target before a run begins: whether it can be reached, and what its cost is like."""
+"""Check before a run whether its target can be reached, and report what it costs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ def prospects(
 ) -> tuple[list[str], list[str]]:
     """Return facts and warnings about the job's target, for the first founder's `hyperparameters`.
 
-    Raises `UsageError` if it can never be reached, or if evaluations would change the training.
+    Raises `UsageError` if the target cannot be reached, or if evaluations would change the training.
     """
     assert job.target is not None
     target, facts, warnings = job.target, [], []
@@ -61,7 +61,7 @@ def prospects(
 
 
 def _steps_of_life(job: Job, workload: Any) -> int | None:
-    """Return the batches of a whole life; None if an epoch has no length."""
+    """Return the number of batches in a whole life, or None if an epoch has no known length."""
     if job.steps is not None:
         return job.steps * job.legs
     if not isinstance(workload, Workload):
@@ -71,7 +71,7 @@ def _steps_of_life(job: Job, workload: Any) -> int | None:
 
 
 def _check_evaluation(workload: Workload, hyperparameters: Mapping[str, Any], leg: Leg) -> None:
-    """Raise `UsageError` if a member is not the same after it is evaluated."""
+    """Raise `UsageError` if evaluation changes a member."""
     member = workload.begin(hyperparameters, rehearsal.SEED, None, leg)
     before = workload.checkpoint(member)
     rehearsal._metrics(workload, member)

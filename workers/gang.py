@@ -49,7 +49,7 @@ class Broken(OSError):
 class Gang:
     """This process's place among the ranks that train a member.
 
-    Without a `store` there are no other ranks and sums change nothing; a rehearsal tries one rank in this way.
+    Without a `store` there are no other ranks and sums change nothing; a rehearsal tries one rank so.
     """
 
     def __init__(self, rank: int, size: int, batch_norm: str = "local", store: Any = None) -> None:

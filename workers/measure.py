@@ -28,7 +28,7 @@ _OVER = object()
 def members_at_once(
     job: Job, founder: Mapping[str, Any], most: int, fixed: int | None = None, stacked: bool | None = None
 ) -> dict[str, Any]:
-    """Return `members`, how many to train at once, `stacked`, whether in one network, and both as text, `said`.
+    """Return `members` (how many to train at once), `stacked` (whether in one network) and `said` (as text).
 
     The number is `fixed`, or else doubled from 1 up to `most`, until the steps per second of all members
     grow by less than 5 %, or less than 20 % of (this worker's share of) the device's free memory is left.

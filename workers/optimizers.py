@@ -81,9 +81,9 @@ def whole_state_of(optimizer: Any, names: Mapping[int, str], given: Settings) ->
 
 
 def set_whole_state(optimizer: Any, stored: Mapping[str, Any], names: Mapping[int, str]) -> list[str]:
-    """Restore the state from `whole_state_of`, which is kept by position and so fits the same parameters only.
+    """Restore a state from `whole_state_of` like `set_state`.
 
-    Otherwise like `set_state`.
+    The state is kept by position, so it fits only the same parameters.
     """
     kind = type(optimizer).__name__
     if stored["kind"] != kind:
@@ -219,9 +219,9 @@ def _base(group: Mapping[str, Any], given: Mapping[str, Any], key: str) -> Any:
 def _fresh_state(
     optimizer: torch.optim.Optimizer, parameter: Tensor, group: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Return the state that the optimizer initialises for a parameter, from a step on a copy with zero gradient.
+    """Return the initial state that the optimizer makes for a parameter, or None if that cannot be found out.
 
-    Return the existing state of an optimizer that initialises it early, and None if the step fails.
+    The state is taken from a step on a copy with zero gradient, or already there if it is made early.
     """
     if optimizer.state.get(parameter):
         return dict(optimizer.state[parameter])

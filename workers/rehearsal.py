@@ -1,10 +1,10 @@
-"""A whole round with two members before a run begins, so that what would go wrong later goes wrong now.
+"""Rehearse a round with two members before a run begins, to detect errors early.
 
-Two members are made, with the hyperparameters of two founders. One is trained, evaluated and written; what
-was written is restored into a fresh member, which has to be its equal, to evaluate alike, and to train on as
-the first one does, bit for bit; and into the other founder's, which has to train on with its own
-hyperparameters. What is shared by the two, or kept in the workload, must not change when one of them is
-trained.
+Two members are made, with the hyperparameters of two founders. One is trained, evaluated and saved. Its
+checkpoint is restored into a fresh member, which must equal the first, have the same metrics, and continue
+training in the same way, bit for bit; and into a member with the other founder's hyperparameters, which must
+continue training with those. State that the two share, or that the workload keeps, must not change when one of
+them is trained.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from workers.workload import Workload
 
 BATCHES = 2
-"""Batches that the first member is trained before its checkpoint; after it one."""
+"""Number of batches that the first member is trained before its checkpoint; one follows."""
 SEED = 0
 EPOCHS = 2
-"""That the first member ends in this round; a scheduler must have as many."""
+"""Number of epochs that the first member ends in this round; schedulers must last that long."""
 
 
 def rehearse(
@@ -43,9 +43,9 @@ def rehearse(
 ) -> tuple[list[str], set[str]]:
     """Return the names of the metrics, and the hyperparameters that were read.
 
-    `heirs` are hyperparameters of further members that take over the state of the first.
+    `heirs` are hyperparameters of further members that inherit the state of the first.
 
-    Raises `UsageError` for what a run would get wrong without a word, and whatever the workload raises.
+    Raises `UsageError` for errors that would go unnoticed in a run, and anything the workload raises.
     """
     leg = replace(leg, total=leg.total and max(EPOCHS, leg.total))
     first = workload.begin(hyperparameters, SEED, None, leg)
@@ -90,7 +90,7 @@ def rehearse(
 
 
 def _begun(workload: Workload, hyperparameters: Mapping[str, Any], leg: Leg) -> Training | None:
-    """A second member; None if its hyperparameters are such that it fails by itself, as members may."""
+    """Return a second member, or None if it fails with its hyperparameters, as members may."""
     try:
         return workload.begin(hyperparameters, SEED + 1, None, leg)
     except UsageError:
@@ -100,7 +100,7 @@ def _begun(workload: Workload, hyperparameters: Mapping[str, Any], leg: Leg) -> 
 
 
 def _can_train(workload: Workload, training: Training) -> bool:
-    """Whether a fresh member does not fail by itself for its hyperparameters."""
+    """Return whether a fresh member trains without failing for its hyperparameters."""
     try:
         _train(workload, training, SEED + 5)
     except UsageError:
@@ -128,7 +128,7 @@ def _restored(
 
 
 def _same_batches(workload: Workload, training: Training) -> None:
-    """A seed decides which batches there are; whether a sampler has random numbers of its own shows here."""
+    """Raise `UsageError` unless a seed determines the batches, for example if a sampler is not seeded."""
     found = []
     for _ in range(2):
         seed_all(SEED, workload.device)
@@ -149,18 +149,18 @@ def _same_batches(workload: Workload, training: Training) -> None:
 
 
 def _train(workload: Workload, training: Training, seed: int, most: int = 1) -> None:
-    """The first batches of an epoch, and the end of one."""
+    """Train the first batches of an epoch, and end the epoch."""
     seed_all(seed, workload.device)
     training.generator.manual_seed(seed)
     steps = workload.train(training)
     losses = list(islice(steps, most))
-    if len(losses) == most:  # else it came to its end
+    if len(losses) == most:  # otherwise the epoch has ended already
         steps.close()
         workload.end_epoch(training, losses)
 
 
 def _metrics(workload: Workload, training: Training) -> dict[str, str]:
-    """Those of one batch of the validation split by their full names, as text: NaN is not equal to itself."""
+    """Return the metrics of one validation batch by full name, as text because NaN does not equal itself."""
     seed_all(derived(SEED, "evaluate"), workload.device)
     if type(workload).evaluate is not _plain_evaluate():
         return _of_own_evaluate(workload, training)
@@ -174,13 +174,13 @@ def _plain_evaluate() -> Any:
 
 
 def _of_own_evaluate(workload: Workload, training: Training) -> dict[str, str]:
-    """What an overridden `evaluate` makes of the split, of which it sees one batch if it asks for batches."""
+    """Return the metrics of an overridden `evaluate`, whose `evaluation_batches` yield only one batch."""
     batches = workload.evaluation_batches
     workload.evaluation_batches = lambda split: islice(batches(split), 1)  # type: ignore[method-assign]
     try:
         found = workload.evaluate(training, "validation")
     finally:
-        del workload.evaluation_batches  # the method of the class is there again
+        del workload.evaluation_batches  # uncovers the class's method
     for name in found:
         if not name.startswith("validation_"):
             raise UsageError(
@@ -238,7 +238,7 @@ def _named(suspects: Sequence[str]) -> str:
 
 
 def _same_attributes(first: Training, again: Training) -> None:
-    """Attributes that no state_dict has; these have come to be alike if they are made anew for each batch."""
+    """Raise `UsageError` if attributes outside any state_dict differ after both members trained a batch."""
     for name in differing(attributes(first), attributes(again)):
         raise UsageError(
             f"{name} of a member that is restored from its checkpoint is not what it would have been "
@@ -255,7 +255,7 @@ def _encoded(workload: Workload, training: Training) -> bytes:
 
 
 def _same_state(workload: Workload, data: bytes, again: Training) -> None:
-    """What is restored is what was written."""
+    """Raise `UsageError` unless the restored state equals the saved one."""
     if (name := _difference(data, _encoded(workload, again))) is not None:
         raise UsageError(
             f"{name} is not the same after a member is restored from its checkpoint: a load_state_dict does "
@@ -277,7 +277,7 @@ def _same_training(workload: Workload, first: Training, again: Training, suspect
 
 
 def _difference(one: bytes, other: bytes) -> str | None:
-    """Return the name of the first value that differs between two checkpoints; None if none does."""
+    """Return the name of the first value that differs between two checkpoints, or None."""
     if one == other:
         return None
     import safetensors.torch
@@ -290,7 +290,7 @@ def _difference(one: bytes, other: bytes) -> str | None:
 
 
 def _differing(one: Any, other: Any, where: str) -> str | None:
-    """The place in two texts of state at which they differ."""
+    """Return the path at which two states, as JSON values, first differ, or None."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in [*one, *other]:
             name = where if key in ("dict", "tuple", "OrderedDict") else f"{where}.{key}".strip(".")

@@ -2,9 +2,9 @@
 
 Two members are made, with the hyperparameters of two founders. One is trained, evaluated and saved. Its
 checkpoint is restored into a fresh member, which must equal the first, have the same metrics, and continue
-training in the same way, bit for bit; and into a member with the other founder's hyperparameters, which must
-continue training with those. State that the two share, or that the workload keeps, must not change when one of
-them is trained.
+training in the same way, bit for bit; then into a member with the other founder's hyperparameters, which must
+continue training with those. State that the two share, or that the workload keeps, must not change when one
+of them is trained.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Seq2Seq(nn.Module):
                     nn.init.ones_(parameter.data[units : 2 * units])  # the forget gates begin open
 
     def forward(self, source: Tensor, target: Tensor, dropout: float = 0.0) -> Tensor:
-        """Return the negative log-likelihood of each target word except padding, float32 (words,), row by row.
+        """Return the negative log-likelihoods of all target words except padding, float32 (words,), by row.
 
         source: int64 (n, S); target: int64 (n, T), ending with `END`; dropout: the rate, in training only.
         """
@@ -81,7 +81,9 @@ class Seq2Seq(nn.Module):
         return memory, mask, hidden.transpose(0, 1), cell.transpose(0, 1)
 
     def step(self, words: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return log-probabilities float32 (n, target words) of the words after `words`, int64 (n,), and the state.
+        """Return log-probabilities float32 (n, target words) of the next words, and the new state.
+
+        words: int64 (n,), the words before.
         """
         memory, mask, hidden, cell = state
         before = hidden.transpose(0, 1).contiguous(), cell.transpose(0, 1).contiguous()

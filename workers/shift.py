@@ -4,8 +4,8 @@ The first members begin, each with its load; then each in turn trains for the st
 (at least one). When one is done, the next of the unit takes its place. If the workload's
 `stackable(trainings)` is true for the members in progress, `train_together(trainings, randomness)` trains an
 epoch of all of them; it is a generator like `train` that yields after each step the losses of all, in order,
-or None. `randomness` is the state of the global generators for each. The workload is asked when all members in
-progress are about to train an epoch. If training together fails, all of them restart and train one by one.
+or None. `randomness` is the state of the global generators for each. The workload is asked when all members
+in progress are about to train an epoch. If training together fails, all restart and train one by one.
 
 A member that does not fit into the device's memory waits until another member is done, and then until no
 other worker uses the device (`workers.room`). It fails only if it does not fit with the device to itself.
@@ -58,7 +58,7 @@ class Shift:
         """Whether that turn is still in progress."""
 
     def work(self) -> None:
-        """Carry the unit out; raise `Unfit` if a member finds that this worker cannot take part in the run."""
+        """Carry the unit out; raise `Unfit` if a member finds that this worker cannot take part."""
         try:
             while self._fill():
                 for attempt in [*self._at_work]:

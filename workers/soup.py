@@ -146,7 +146,7 @@ def _evaluated(
 
 
 def _encoded(training: Training) -> bytes:
-    """Return a checkpoint of the model, or of all networks of an ensemble, without optimizers and the like."""
+    """Return a checkpoint of only the model, or of only the networks of an ensemble."""
     each = [_encoded_network(one) for one in networks_of(training)]
     return packed(each) if isinstance(training, Networks) else each[0]
 

@@ -266,7 +266,7 @@ class Dropout(Stacked):
         self.masks: Masks = from_global_generator
 
     def forward(self, values: Tensor) -> Tensor:
-        if self.channels_ndim not in (None, values.ndim):  # torch would guess which dimension is the channel's
+        if self.channels_ndim not in (None, values.ndim):  # torch would guess the channel's dimension
             raise NotStackable(
                 self, f"values {list(values.shape)} should have {self.channels_ndim} dimensions"
             )

@@ -22,7 +22,7 @@ class Averaged:
 
     def __init__(self, model: nn.Module, half_life_steps: float) -> None:
         sparse = [buffer for buffer in model.buffers() if buffer.layout != torch.strided]
-        memo = {id(buffer): buffer.detach().clone() for buffer in sparse}  # some layouts cannot be deep-copied
+        memo = {id(buffer): buffer.detach().clone() for buffer in sparse}  # not all can be deep-copied
         try:
             self.module = copy.deepcopy(original(model), memo).requires_grad_(False)
         except Exception as why:

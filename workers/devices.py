@@ -7,14 +7,14 @@ number 0. So the name of the file depends on the kind of entry (`identities`):
 - `GPU-uuid`, `MIG-uuid`: the entry itself; an abbreviated UUID is completed if the whole one is known.
 - A number, if the UUIDs of the GPUs in this view are known (`workers.gpus`): the UUID at that number.
   CUDA numbers GPUs of different models by speed, unless CUDA_DEVICE_ORDER=PCI_BUS_ID is set, while UUIDs are
-  listed by PCI address. The UUID may then belong to another GPU of the view, but two workers of one view still
-  lock different files for different numbers, a view of one GPU has only one order, and CUDA is always told to
-  use the entry of the list itself. Only views of several models that overlap without being equal could
-  conflict.
+  listed by PCI address. The UUID may then belong to another GPU of the view, but two workers of one view
+  still lock different files for different numbers, a view of one GPU has only one order, and CUDA is always
+  told to use the entry of the list itself. Only views of several models that overlap without being equal
+  could conflict.
 - A number in a Slurm job (usually with AMD GPUs): the node's number. SLURM_STEP_GPUS, or else
-  SLURM_JOB_GPUS, lists those of the job, whether devices are confined or not. A process that sees only numbers
-  of that list is not confined, and its numbers are the node's; otherwise its number n is the n-th of the
-  list. (GPU_DEVICE_ORDINAL does not help: in a confined job it counts from 0, like CUDA_VISIBLE_DEVICES.)
+  SLURM_JOB_GPUS, lists those of the job, whether devices are confined or not. A process that sees only
+  numbers of that list is not confined, and its numbers are the node's; otherwise its number n is the n-th of
+  the list. (GPU_DEVICE_ORDINAL does not help: in a confined job it counts from 0, like CUDA_VISIBLE_DEVICES.)
 - Any other number: the number. It is the node's if devices are not confined. If they are, nothing
   here tells two views apart, and an idle worker that reports it is better than two workers on one GPU. So
   neither the job's number nor the cgroup is part of the name, as jobs whose devices are not confined do

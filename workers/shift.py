@@ -184,7 +184,7 @@ class Shift:
         except (_Overran, Unfit) as why:
             problem = why
         except BaseException as why:
-            problem = RuntimeError(f"{type(why).__name__}: {why}")  # drops the traceback and the memory it holds
+            problem = RuntimeError(f"{type(why).__name__}: {why}")  # without a traceback, which holds memory
         whole.stop()
         for attempt in attempts:
             attempt.watch.count(whole.counted_s() / len(attempts), whole)

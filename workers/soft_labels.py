@@ -18,15 +18,15 @@ from evodevo.errors import UsageError
 
 NAMES = ("cutmix", "mosaic", "label_smoothing")
 NEAREST = 0.2
-"""Minimum distance from the border to the point where four images meet, as a fraction of the side (darknet)."""
+"""Minimum distance from the border to the point where four images meet, as a fraction of a side (darknet's)."""
 
 
 def drawn(shape: Sequence[int], hp: Mapping[str, Any]) -> dict[str, Tensor] | None:
     """Draw for a batch of images of shape (n, channels, height, width) from the global generator of the CPU.
 
     Return None, and draw nothing, if all hyperparameters are 0. Otherwise return `corners`, int64 (n, 2),
-    rows and columns of the first image of a mosaic; `cuts`, int64 (n, 4), top, left, bottom, right of the
-    rectangle that CutMix takes from the next image; `smoothing`, (n,). Raises `UsageError` for invalid values.
+    rows and columns of the first image of a mosaic; `cuts`, int64 (n, 4), top, left, bottom, right of what
+    CutMix takes from the next image; `smoothing`, (n,). Raises `UsageError` for invalid values.
     """
     cutmix, mosaic, smoothing = values = [hp.get(name, 0.0) for name in NAMES]
     for name, value in zip(NAMES, values, strict=True):

@@ -2,8 +2,8 @@
 
 The state comprises all named parts of a `Training`. An optimizer's state is keyed by the names of parameters;
 of the settings of optimizers and learning-rate schedulers only those that training changed are kept, as the
-others belong to each member. Tensors are named after their places (`model.fc.weight`); the rest is a JSON text
-in the file's metadata. Nothing identifies the member, so equal states make equal files.
+others belong to each member. Tensors are named after their places (`model.fc.weight`); the rest is JSON in
+the file's metadata. Nothing identifies the member, so equal states make equal files.
 """
 
 import json
@@ -203,7 +203,7 @@ def _is_scheduler(part: Any) -> bool:
 
 
 def _changes(given: Any, now: Any) -> Any:
-    """Return the part of a scheduler's state that differs from its initial one; nested schedulers pairwise."""
+    """Return the entries of a scheduler's state that differ from the initial ones; recurse into schedulers."""
     found = {}
     for key, value in now.items():
         before = given.get(key)
@@ -235,7 +235,7 @@ def _copied(state: Any) -> Any:
 
 
 def _restore_1(about: Mapping[str, Any], tensors: Mapping[str, Tensor], training: Training) -> None:
-    """Restore a checkpoint of format 1: a model, and an optimizer's state by the numbers of its parameters."""
+    """Restore a checkpoint of format 1: a model, and an optimizer's state by parameter number."""
     state: dict[int, dict[str, Any]] = {int(n): dict(keys) for n, keys in about["scalars"].items()}
     for name, value in tensors.items():
         if name.startswith("optimizer."):

@@ -87,7 +87,7 @@ class Stream:
         self._worker.loop.add_callback(self._send)
 
     def _send_soon(self) -> None:
-        """In the worker's event loop."""
+        """Send now or at the end of the interval; runs in the worker's event loop."""
         early_s = self._sent_at + TOGETHER_S - time.monotonic()
         if early_s > 0:
             self._worker.loop.call_later(early_s, self._send)
@@ -95,7 +95,7 @@ class Stream:
             self._send()
 
     def _send(self) -> None:
-        """In the worker's event loop."""
+        """Send all collected reports; runs in the worker's event loop."""
         with self._lock:
             reports, self._reports = self._reports, []
             self._scheduled = False

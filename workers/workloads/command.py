@@ -1,10 +1,10 @@
-"""Any program as a workload.
+"""Use any program as a workload.
 
 Each hyperparameter becomes a flag, `--name value` or as `workload.flags` says (see `evodevo.command_flags`),
-unless the command has a placeholder `{name}` for it. More placeholders: `{checkpoint_in}`, the parameters to
-start from (empty for a founder), `{checkpoint_out}`, where to leave them, as a file or a directory, `{seed}`,
-`{epoch_dir}`, a directory of the attempt's own, and `{data_root}`. The last line `FoM: <number>` on its
-standard output is the fom.
+unless the command has a placeholder `{name}` for it. Further placeholders: `{checkpoint_in}`, the path of the
+parameters to start from (empty for a founder), `{checkpoint_out}`, the path where to save them, as a file or
+a directory, `{seed}`, `{epoch_dir}`, a directory for this attempt, and `{data_root}`. The last line
+`FoM: <number>` on its standard output is the fom.
 """
 
 import os
@@ -32,12 +32,12 @@ TAIL_CHARACTERS = 2000
 
 
 class CommandFailed(Exception):
-    """The program ended badly; the message has its exit status and the tail of its output."""
+    """The program failed; the message has the reason and the tail of its output."""
 
 
 @dataclass
 class Attempt:
-    """One call of the program and the directory it works with, which is deleted when this is dropped."""
+    """One call of the program, and its temporary directory, which is deleted with this object."""
 
     arguments: list[str]
     directory: tempfile.TemporaryDirectory[str]
@@ -93,7 +93,7 @@ class Command:
         return Attempt(self.arguments(hyperparameters, own), directory)
 
     def arguments(self, hyperparameters: Mapping[str, Any], own: Mapping[str, str]) -> list[str]:
-        """The program's argument list, with placeholders filled in and flags appended."""
+        """Return the program's argument list, with placeholders filled in and flags appended."""
         values = {**{name: text_of(value) for name, value in hyperparameters.items()}, **own}
         unknown = self.placeholders - values.keys()
         if unknown:
@@ -108,7 +108,8 @@ class Command:
         return filled
 
     def train(self, attempt: Attempt) -> Generator[None, None, None]:
-        """Run the program to its end. Raises `CommandFailed`; a `TimeoutError` thrown in gains the tail."""
+        """Run the program to its end; raise `CommandFailed`, and add its output to a `TimeoutError` thrown in.
+        """
         leash = [sys.executable, "-m", "workers.leash", str(os.getpid())]
         with attempt.stdout.open("wb") as out, attempt.stderr.open("wb") as err:
             process = subprocess.Popen(
@@ -147,7 +148,7 @@ class Command:
         raise CommandFailed(f"{program}: {left}{_tail(attempt)}")
 
     def evaluate(self, attempt: Attempt, split: str) -> dict[str, float]:
-        """The fom that the program printed; it has no other split."""
+        """Return the fom that the program printed, for the validation split only."""
         return {"fom": attempt.fom} if split == "validation" and attempt.fom is not None else {}
 
     def exhibits(self, attempt: Attempt) -> dict[str, bytes]:
@@ -185,7 +186,7 @@ class Command:
 
 
 def _write(parent: bytes, path: Path) -> None:
-    """Put a checkpoint where the program is to find it: the file or the directory that was left."""
+    """Restore a checkpoint at `path`, as the file or directory that the program saved."""
     if not directories.is_packed(parent):
         path.write_bytes(parent)
         return

@@ -203,7 +203,7 @@ def _is_scheduler(part: Any) -> bool:
 
 
 def _changes(given: Any, now: Any) -> Any:
-    """Return the entries of a scheduler's state that differ from the initial ones; recurse into schedulers."""
+    """Return the entries of a scheduler's state that differ from the initial ones, recursively."""
     found = {}
     for key, value in now.items():
         before = given.get(key)

@@ -109,7 +109,7 @@ class Workload(ABC):
 
     @abstractmethod
     def optimizer(self, model: nn.Module, hp: Hyperparameters) -> Any:
-        """Return an optimizer with the child's hyperparameters; the state of its α's is loaded into it later.
+        """Return an optimizer with the child's hyperparameters; its α's state is loaded into it later.
 
         Return several (as in a GAN) as a dict by name, and override `step`.
         """

@@ -109,7 +109,7 @@ class StackedNextCharacter(Stacked):
         self.masks: Masks = from_global_generator
 
     def forward(self, contexts: Tensor, dropout: Tensor | None = None) -> Tensor:
-        """Return scores float32 (K, n, numbers) for contexts int64 (K, n, context) and rates of dropout (K)."""
+        """Return scores float32 (K, n, numbers) for contexts int64 (K, n, context) and dropout rates (K)."""
         hidden = F.relu(self.hidden(self.embedding(contexts).flatten(2)))
         if dropout is not None and self.training:
             hidden = dropped(hidden, dropout, self.masks)

@@ -50,8 +50,8 @@ class YOLO(Workload):
     whose polygons copy_paste cuts out.
     training_sizes: longer sides, in pixels, from which each training batch draws one; the number of images is
     chosen so that a batch has about as many pixels as `batch_size` images of size `pixels`.
-    epochs: per call of train(). With 1, as in PBT, the learning rate is lr0, annealed, or with restarts, as in
-    any workload. With more, a call is a whole training from lr0 to lrf by `schedule`, with warm-up.
+    epochs: per call of train(). With 1, as in PBT, the learning rate is lr0, annealed, or with restarts, as
+    in any workload. With more, a call is a whole training from lr0 to lrf by `schedule`, with warm-up.
     anchors: width and height of each, in pixels of the training images; by default 3 * anchors_per_scale
     anchors are fitted to the training split. A hyperparameter `anchors` of 1 or more, the number of anchors
     per scale, overrides both. nms_t: the DIoU above which non-maximum suppression drops detections.
@@ -63,8 +63,8 @@ class YOLO(Workload):
     residual_inputs, cross_mini_batches: see `workers.detection.network.Plan`.
     precision: of the network in training; None is bfloat16 on a GPU that supports it and float32 otherwise.
 
-    The loss is that of YOLOv5 and, as there, its gradient is that of the sum over a batch, for which the usual
-    learning rates (0.01 with SGD) are meant. Metrics: precision, recall, map50 and map (see
+    The loss is that of YOLOv5 and, as there, its gradient is that of the sum over a batch, for which the
+    usual learning rates (0.01 with SGD) are meant. Metrics: precision, recall, map50 and map (see
     `evaluation.Judged`), and the terms of the loss with the member's gains, box_loss, obj_loss and cls_loss,
     and their sum, loss; so losses of members whose gains differ are not comparable.
     """
@@ -190,7 +190,7 @@ class YOLO(Workload):
         return self.fits[count]
 
     def optimizer(self, model: nn.Module, hp: Hyperparameters) -> torch.optim.Optimizer:
-        """Return an optimizer in which only kernels decay; the last group is the biases, which warm up apart."""
+        """Return an optimizer in which only kernels decay; its last group is the biases, warmed up apart."""
         values = recipe.read(hp, recipe.OPTIMISER)
         named = list(model.named_parameters())
         biases = [parameter for name, parameter in named if name.endswith("bias")]

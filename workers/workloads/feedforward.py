@@ -1,7 +1,7 @@
 """A feed-forward network on the pixels of CIFAR-10, with hyperparameters for its topology and training.
 
-It follows the example of the package NaturalSelection (Nielsen 2019, github.com/saattrupdan/naturalselection):
-fifteen genes, one epoch per member. Optimizers and initializers are Keras', as there.
+It follows the example of NaturalSelection (Nielsen 2019, github.com/saattrupdan/naturalselection): fifteen
+genes, one epoch per member. Optimizers and initializers are Keras', as there.
 """
 
 import math
@@ -127,7 +127,7 @@ class FeedForward(Workload):
         return mean_distribution(outputs)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor | float]:
-        """Return a whole split's `loss`, `accuracy`, and means over classes of `precision`, `recall` and `f1`.
+        """Return a split's `loss` and `accuracy`, and means over classes of `precision`, `recall` and `f1`.
 
         A class that is never predicted has precision 0. `score` is added if the option is given.
         """

@@ -206,7 +206,7 @@ class Block(nn.Module):
 
 
 def layer(channels_in: int, channels: int, kernel: int, norm: bool) -> nn.Module:
-    """Return a convolution with stride 1 whose output is as large as its input, optionally with batch norm."""
+    """Return a convolution with stride 1 that keeps the size of its input, optionally with batch norm."""
     made = same_convolution(channels_in, channels, kernel)
     for module in made:
         if isinstance(module, nn.Conv2d):

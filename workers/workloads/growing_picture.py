@@ -15,7 +15,7 @@ COLOURS = {"end": "#e7e5e4", "convolution": "#dbeafe", "pooling": "#fef3c7", "sk
 
 
 def drawn(blocks: Sequence[Mapping[str, Any]], activation: str, pixels: int, parameters: int) -> bytes:
-    """Return a PNG of the layers from top to bottom, with a frame around each block and its skip beside it."""
+    """Return a PNG of the layers from top to bottom, each block framed and with its skip beside it."""
     places = sum(1 + block["layer_b"] + block["pool"] for block in blocks) + 3
     figure = Figure(figsize=(6.2, 0.6 + STEP * places), layout="constrained")
     axes = figure.add_subplot()

@@ -1,4 +1,4 @@
-"""The LeNet of TensorFlow's MNIST tutorial, with all sizes as hyperparameters: 3,274,634 parameters by default.
+"""The LeNet of TensorFlow's MNIST tutorial, 3,274,634 parameters, with all sizes as hyperparameters.
 
 It follows the "Deep MNIST for Experts" tutorial and CrayAI's public example that searches its topology
 (`hpo/mnist-topology` of NERSC/sc19-dl-tutorial): two convolutions with stride 1 whose output is as large as

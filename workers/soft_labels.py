@@ -18,7 +18,7 @@ from evodevo.errors import UsageError
 
 NAMES = ("cutmix", "mosaic", "label_smoothing")
 NEAREST = 0.2
-"""Minimum distance from the border to the meeting point of four images, as a fraction of a side (darknet's)."""
+"""Minimum distance, as a fraction of a side, from the border to the meeting point of four images (darknet)."""
 
 
 def drawn(shape: Sequence[int], hp: Mapping[str, Any]) -> dict[str, Tensor] | None:

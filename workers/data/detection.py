@@ -35,7 +35,7 @@ MULTIPLE = 32
 @dataclass(frozen=True)
 class DetectionData:
     splits: Splits
-    """Splits of images uint8 (n, 3, height, width) and labels float32 (n, most, 5); see `workers.detection`."""
+    """Images uint8 (n, 3, height, width) and labels float32 (n, most, 5); see `workers.detection`."""
     classes: list[str]
     left_out: int
     """Number of boxes without area, which are left out of the splits."""

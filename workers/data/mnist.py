@@ -39,7 +39,7 @@ def load(root: str | None) -> Splits:
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """Read an array of unsigned bytes in idx format, gzipped (`.gz`) or not; raise `UsageError` if damaged."""
+    """Return an array of bytes from an idx file, gzipped (`.gz`) or not; raise `UsageError` if damaged."""
     data = path.read_bytes()
     if path.suffix == ".gz":
         try:

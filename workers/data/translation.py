@@ -176,7 +176,7 @@ def lengths(sentences: Tensor) -> Tensor:
 
 
 def read_lines(path: Path, corpus: str) -> list[str]:
-    """Return a file's lines, split at newlines only; `str.splitlines` would also split at rarer characters."""
+    """Return a file's lines, split at newlines only, unlike `str.splitlines`."""
     try:
         return path.read_bytes().decode().removesuffix("\n").split("\n")
     except FileNotFoundError:

@@ -35,8 +35,8 @@ def read_yolo(path: Path, split: str) -> tuple[list[Example], list[str]]:
     """Return a split's examples and the names of all classes, in the order of their numbers.
 
     Images in a directory are sorted by path; a list keeps its order. An image without a text file has no
-    objects. If data.yaml has no such split, there are no examples. Raises `UsageError` if files are missing or
-    damaged.
+    objects. If data.yaml has no such split, there are no examples. Raises `UsageError` if files are missing
+    or damaged.
     """
     data = yaml_text.read(path, "https://docs.ultralytics.com/datasets/detect/coco128")
     names = _names(path, data)

@@ -108,7 +108,7 @@ class Command:
         return filled
 
     def train(self, attempt: Attempt) -> Generator[None, None, None]:
-        """Run the program to its end; raise `CommandFailed`, and add the tail to a `TimeoutError` thrown in."""
+        """Run the program to its end; raise `CommandFailed`, and extend a `TimeoutError` thrown in."""
         leash = [sys.executable, "-m", "workers.leash", str(os.getpid())]
         with attempt.stdout.open("wb") as out, attempt.stderr.open("wb") as err:
             process = subprocess.Popen(

@@ -25,8 +25,8 @@ LETTERS = {"site": "A", "laterality": "B", "grade": "C"}
 class P3B1(Workload):
     """P3B1's network; all tasks and the benchmark's units, 1200 and 1200, 1200, give 9,151,219 parameters.
 
-    tasks, fold, test_folds, validation_examples: see `workers.data.p3b1.load`. shared_units, task_units: units
-    of the shared layers and of each task's layers, one number per layer. Batches mix documents of all tasks.
+    tasks, fold, test_folds, validation_examples: see `workers.data.p3b1.load`. shared_units, task_units: of
+    the shared layers and of each task's layers, one number per layer. Batches mix documents of all tasks.
 
     Evolvable: learning_rate (of SGD), and optionally momentum, dropout (after every layer but the last) and
     weight_decay (torch's, for kernels only: w times it is added to the gradient). Sizes of layers override

@@ -1,5 +1,4 @@
-"""ResNet-20 on CIFAR-10, and its shallower and deeper variants: He et al. 2015 (arXiv 1512.03385), section 4.2.
-"""
+"""ResNet-20 and its other depths on CIFAR-10: He et al. 2015 (arXiv 1512.03385), section 4.2."""
 
 from typing import Literal
 

@@ -1,7 +1,7 @@
 """A convolutional network that finds RPV-supersymmetry events in images of the ATLAS detector.
 
-It is the network of sparticlesteve/cori-intml-examples (`rpv.py`): three convolutions with stride 1, each with
-a ReLU and 2 x 2 max pooling, then dropout, a dense layer with a ReLU, dropout, and one logistic output.
+The network is that of sparticlesteve/cori-intml-examples (`rpv.py`): three convolutions with stride 1, each
+with a ReLU and 2 x 2 max pooling, then dropout, a dense layer with a ReLU, dropout, and one logistic output.
 """
 
 from collections.abc import Sequence

@@ -18,7 +18,7 @@ from evodevo.errors import UsageError
 
 NAMES = ("cutmix", "mosaic", "label_smoothing")
 NEAREST = 0.2
-"""Minimum distance, as a fraction of a side, from the border to the meeting point of four images (darknet)."""
+"""Minimum distance of a mosaic's meeting point from the border, as a fraction of a side (as in darknet)."""
 
 
 def drawn(shape: Sequence[int], hp: Mapping[str, Any]) -> dict[str, Tensor] | None:

@@ -89,7 +89,7 @@ def _covered(
     sides: np.ndarray,
     by: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Cover, with a probability, a random rectangle of given sides, (n, 2) width and height, in each image."""
+    """Cover a random rectangle in each image, with a probability; sides: (n, 2), width and height."""
     height, width = images.shape[2:]
     which = torch.from_numpy(rng.uniform(size=len(images)) < probability).to(images.device)
     corner = rng.uniform(0, 1, sides.shape) * ((width, height) - sides)

@@ -128,7 +128,7 @@ class CrossStage(nn.Module):
 
 
 class PyramidPooling(nn.Module):
-    """Max pooling over windows of several sizes, next to the inputs (SPP, He et al. 2015, arXiv 1406.4729)."""
+    """Max pooling over windows of several sizes, beside the inputs (SPP, He et al. 2015, arXiv 1406.4729)."""
 
     def __init__(self, width_in: int, width: int, style: Style) -> None:
         super().__init__()

@@ -39,7 +39,7 @@ def iou(first: Tensor, second: Tensor) -> Tensor:
 
 
 def diou(first: Tensor, second: Tensor) -> Tensor:
-    """Return IoU minus the centres' squared distance over the enclosing box's squared diagonal, in [-1, 1]."""
+    """Return IoU minus the centres' squared distance over the enclosing box's squared diagonal: [-1, 1]."""
     return iou(first, second) - _centre_distance(first, second)
 
 

@@ -138,7 +138,7 @@ def warped_labels(labels: Tensor, matrices: np.ndarray, size: tuple[int, int]) -
 
 
 def visible(labels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return labels with boxes clipped at the border, and empty rows for those of which too little is left."""
+    """Return labels with boxes clipped at the border, and empty rows if too little of a box is left."""
     inside = clipped(labels[..., :4], *size)
     enough = ((inside[..., 2:] - inside[..., :2]) >= LEAST_SIDE).all(-1)
     enough &= areas(inside) >= LEAST_VISIBLE * areas(labels[..., :4])
@@ -161,7 +161,7 @@ def compact(labels: Tensor) -> Tensor:
 
 
 def shape_for(longest: int, canvas: tuple[int, int], multiple: int = 32) -> tuple[int, int]:
-    """Return height and width of a canvas scaled to a longer side, each rounded to a multiple, at least one."""
+    """Return height and width of a canvas scaled to a longer side, rounded to positive multiples."""
     factor = longest / max(canvas)
     height, width = (multiple * max(1, math.floor(side * factor / multiple + 0.5)) for side in canvas)
     return height, width

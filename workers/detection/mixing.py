@@ -17,14 +17,14 @@ MOST_PASTED_OVER = 0.3
 """Maximum fraction of an object that a pasted one may hide."""
 MIXUP_BETA = 32.0
 Ratio = Literal["beta", "uniform"]
-"""Distribution of mixup's ratio: Beta(32, 32) with full weight of all objects, or uniform with ratio weights."""
+"""Distribution of mixup's ratio: Beta(32, 32), without weights of objects, or uniform, with weights."""
 
 
 def scenes(
     images: Tensor, labels: Tensor, chosen: np.ndarray, others: np.ndarray, mosaic: np.ndarray,
     centres: np.ndarray,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Return scenes of twice the size: mosaics of four images (Bochkovskiy et al. 2020), or one in the centre.
+    """Return scenes of twice the size: mosaics of four images (Bochkovskiy et al. 2020), or one centred.
 
     images: uint8 (all, 3, height, width), labels (all, most, 5). chosen: (n,), the scenes' first images;
     others: (n, 3), the rest of each mosaic; mosaic: bool (n,). centres: (n, 2), in [0, 1]: x and y of the
@@ -149,7 +149,7 @@ def cut(
 
 
 def hidden(labels: Tensor, rectangles: Tensor, which: Tensor) -> Tensor:
-    """Return labels (n, most, 5) without those that rectangles (n, 4) hide in the images `which`, bool (n,)."""
+    """Return labels (n, most, 5) without those hidden by rectangles (n, 4) in images `which`, bool (n,)."""
     return emptied(labels, (covered(labels[..., :4], rectangles[:, None]) > MOST_COVERED) & which[:, None])
 
 

@@ -30,9 +30,9 @@ class CrossIterationNorm(nn.BatchNorm2d):
 
     Yao et al. 2020, "Cross-iteration batch normalization", arXiv 2002.05712.
 
-    Earlier statistics are corrected for the change of the kernel of the convolution before this layer; changes
-    of other layers are neglected, as in the paper. A channel ignores an iteration whose corrected variance
-    would be negative, as in the authors' code. The statistics are part of a checkpoint.
+    Earlier statistics are corrected for the change of the kernel of the convolution before this layer;
+    changes of other layers are neglected, as in the paper. A channel ignores an iteration whose corrected
+    variance would be negative, as in the authors' code. The statistics are part of a checkpoint.
     """
 
     def __init__(self, channels: int, window: int, eps: float = 1e-3) -> None:

@@ -89,7 +89,7 @@ def _nothing_filled() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_waiting() -> Iterator[None]:
-    """Make torch raise an error instead of waiting for the GPU, as a failure in a capture has side effects."""
+    """Make torch raise an error instead of waiting for the GPU; failing within a capture has side effects."""
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns that it does not detect everything

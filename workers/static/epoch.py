@@ -48,8 +48,8 @@ def together(
 ) -> Generator[Tensor, None, None]:
     """Train one epoch of K members at once, yielding their losses, (K,), as `begun` does.
 
-    Raises `Obstructed` before the first step if that is impossible. The network's own random numbers (dropout)
-    come from the first member's generators.
+    Raises `Obstructed` before the first step if that is impossible. The network's own random numbers
+    (dropout) come from the first member's generators.
     """
     step = _loaded(workload, trainings, randomness)
     try:

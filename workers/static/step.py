@@ -33,7 +33,7 @@ class Obstructed(Exception):
 class Step:
     """A step that only reads from tables, at a counter on the device, and changes an arena.
 
-    It is made for K members; afterwards it can be used for any members it `fits`. On a GPU it is a CUDA graph.
+    It is made for K members; afterwards any K members that it `fits` can use it. On a GPU it is a CUDA graph.
     """
 
     def __init__(self, workload: Workload, trainings: Sequence[Training], drawn: list[tables.Drawn]) -> None:

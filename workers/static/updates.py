@@ -88,7 +88,7 @@ class SGD(Update):
         return int(state.get("momentum_buffer") is not None)
 
     def taken(self, training: Training) -> list[int]:
-        """Return for each group 1 if it has a momentum buffer; always 0 without dampening, as it is irrelevant."""
+        """Return for each group whether it has a momentum buffer, 0 or 1; 0 if dampening is off."""
         undampened = not any(group["momentum"] and group["dampening"] for group in groups_of(training))
         return [0] * len(self.on) if undampened else super().taken(training)
 

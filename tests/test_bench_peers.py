@@ -13,6 +13,7 @@ from evodevo.config import RunConfig, parse
 from evodevo.errors import RunFailed, UsageError
 from evodevo.evolution.rng import training_seed
 from evodevo.evolution.space import Space
+from tests.golden import raises_golden
 from tests.workers.toys import TOY, assignment
 from workers.leg import Stopwatch, train_leg
 
@@ -120,7 +121,7 @@ def test_what_a_peer_cannot_run_is_refused(
 def test_a_program_is_refused(bench: Any) -> None:
     plain = a_config(judge="raw", recombine=None, soup=False).to_json()
     config = parse({**plain, "workload": {"command": "train --x"}})
-    with pytest.raises(UsageError, match=r"workload\.command: peers train classes"):
+    with raises_golden("bench-peers/command", UsageError):
         bench("peer_search").check(config, ["optuna_tpe"])
 
 
@@ -219,7 +220,7 @@ def test_bad_input_that_a_peer_finds_is_said_as_it_says_it(
     peers = bench("peers")
     text = "import sys; print('noise'); print('data.root: is empty'); sys.exit(2)"
     a_peer(monkeypatch, peers, tmp_path, "optuna", text)
-    with pytest.raises(UsageError, match=r"optuna_tpe: data\.root: is empty"):
+    with raises_golden("bench-peers/empty-data", UsageError, tmp_path):
         list(peers.carry_out(a_config(), [("optuna_tpe", 4)], {"optuna": sys.executable}, 1))
 
 
@@ -228,7 +229,7 @@ def test_a_python_without_the_library_is_refused(bench: Any, monkeypatch: pytest
     monkeypatch.setattr(peers, "NEEDS", {"ray": "no_such_library"})
     with pytest.raises(UsageError, match=r"--ray-python .*: ModuleNotFoundError: .*no_such_library.*--help"):
         peers.check_python(sys.executable, "ray")
-    with pytest.raises(UsageError, match="--ray-python /no/python: No such file"):
+    with raises_golden("bench-peers/no-python", UsageError):
         peers.check_python("/no/python", "ray")
 
 

@@ -1,5 +1,7 @@
 """The command line's manners: what needs no cluster."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import yaml
 from run.fakes import finished
 
 from evodevo.cli import main
+from tests.golden import assert_golden
 
 QUICKSTART = Path(__file__).parents[1] / "configs" / "quickstart.yaml"
 
@@ -37,21 +40,22 @@ def edited(tmp_path: Path, **changes: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("name", "changes", "key"),
     [
-        ({"search__populatoin": 8}, "search.populatoin: unknown key; did you mean population?"),
-        ({"search__loci__learning_rate__low": 2.0}, "low 2.0 is not below high 1.0"),
-        ({"search__loci__learning_rate__initial": 3.0}, "initial 3.0 is outside [0.0001, 1.0]"),
-        ({"search__population": 1}, "search.population: 1 is too small"),
-        ({"run__name": "a/b"}, "run.name: 'a/b' cannot name a directory"),
-        ({"run__name": ".."}, "run.name: '..' cannot name a directory"),
+        ("unknown-key", {"search__populatoin": 8}, "search.populatoin"),
+        ("low-above-high", {"search__loci__learning_rate__low": 2.0}, "search.loci.learning_rate"),
+        ("initial-outside", {"search__loci__learning_rate__initial": 3.0}, "search.loci.learning_rate"),
+        ("population-too-small", {"search__population": 1}, "search.population"),
+        ("name-with-slash", {"run__name": "a/b"}, "run.name"),
+        ("name-of-dots", {"run__name": ".."}, "run.name"),
     ],
 )
 @pytest.mark.parametrize("command", ["launch", "check"])
 def test_a_bad_config_gives_one_message_and_status_2_and_nothing_is_written(
     command: str,
+    name: str,
     changes: dict[str, object],
-    message: str,
+    key: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -59,7 +63,8 @@ def test_a_bad_config_gives_one_message_and_status_2_and_nothing_is_written(
     monkeypatch.chdir(tmp_path)
     status, out, err = run(capsys, command, edited(tmp_path, **changes))
     assert status == 2
-    assert message in err
+    assert err.startswith(f"evodevo: {tmp_path / 'config.yaml'}: {key}: ")
+    assert_golden(f"command-line/bad-config/{name}", err, tmp_path)
     assert out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
@@ -69,10 +74,12 @@ def test_a_file_that_is_not_there_or_empty_is_named(
 ) -> None:
     empty = tmp_path / "empty.yaml"
     empty.touch()
-    assert run(capsys, "launch", str(tmp_path / "no.yaml"))[0] == 2
+    status, _, err = run(capsys, "launch", str(tmp_path / "no.yaml"))
+    assert status == 2
+    assert_golden("command-line/no-file", err, tmp_path, cwd=Path.cwd())
     status, _, err = run(capsys, "launch", str(empty))
     assert status == 2
-    assert "empty.yaml: is empty" in err
+    assert_golden("command-line/empty-file", err, tmp_path)
 
 
 def test_detach_without_a_cluster_that_outlives_the_command_is_refused(
@@ -80,42 +87,42 @@ def test_detach_without_a_cluster_that_outlives_the_command_is_refused(
 ) -> None:
     status, _, err = run(capsys, "launch", str(QUICKSTART), "--detach")
     assert status == 2
-    assert "--detach needs a cluster that outlives this command" in err
+    assert_golden("command-line/detach-without-cluster", err)
 
 
 @pytest.mark.parametrize(
-    ("options", "expected"),
+    ("name", "options"),
     [
-        (["--workers", "2"], "--slurm has workers of its own"),
-        (["--scheduler", "tcp://127.0.0.1:1"], "leave out --scheduler"),
-        ([], "cluster.slurm: there is no sbatch here; --slurm needs a login node"),
+        ("workers", ["--workers", "2"]),
+        ("scheduler", ["--scheduler", "tcp://127.0.0.1:1"]),
+        ("no-sbatch", []),
     ],
 )
 def test_slurm_where_it_cannot_be_is_refused(
+    name: str,
     options: list[str],
-    expected: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("PATH", "")
     status, _, err = run(capsys, "launch", str(QUICKSTART), "--slurm", *options)
     assert status == 2
-    assert expected in err
+    assert_golden(f"command-line/slurm/{name}", err)
 
 
 @pytest.mark.parametrize(
-    ("conf", "scontrol", "problem"),
+    ("name", "conf", "scontrol"),
     [
-        ("nowhere.conf", "exit 0", "SLURM_CONF names nowhere.conf, which is not there"),
-        ("", "echo ctl at n is DOWN; echo '****'; exit 1", "Slurm does not answer (ctl at n is DOWN)"),
-        ("", "echo a >&2; echo fatal: no source >&2; exit 1", "Slurm does not answer (fatal: no source)"),
-        ("", "exec /bin/sleep 60", "Slurm has not answered within 0.1 s"),
+        ("no-conf", "nowhere.conf", "exit 0"),
+        ("down", "", "echo ctl at n is DOWN; echo '****'; exit 1"),
+        ("error", "", "echo a >&2; echo fatal: no source >&2; exit 1"),
+        ("silent", "", "exec /bin/sleep 60"),
     ],
 )
 def test_a_slurm_that_does_not_answer_is_one_message_that_says_what_to_do(
+    name: str,
     conf: str,
     scontrol: str,
-    problem: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -129,7 +136,8 @@ def test_a_slurm_that_does_not_answer_is_one_message_that_says_what_to_do(
         monkeypatch.setattr("evodevo.service.slurm.PING_TIMEOUT_S", 0.1)
     status, out, err = run(capsys, "launch", str(QUICKSTART), "--slurm", "--runs-dir", str(tmp_path / "runs"))
     assert (status, out) == (2, "")
-    assert err.startswith(f"evodevo: cluster.slurm: {problem}; --slurm needs a login node")
+    assert err.startswith("evodevo: cluster.slurm: ")
+    assert_golden(f"command-line/slurm-silent/{name}", err, tmp_path)
     assert len(err.splitlines()) == 1
     assert not (tmp_path / "runs").exists()
 
@@ -140,14 +148,16 @@ def test_a_scheduler_that_is_not_there_is_named(
     monkeypatch.setattr("evodevo.service.cluster.CONNECT_TIMEOUT_S", 0.2)
     status, _, err = run(capsys, "status", "--scheduler", "tcp://127.0.0.1:1")
     assert status == 2
-    assert "no scheduler answers at tcp://127.0.0.1:1" in err
+    assert "tcp://127.0.0.1:1" in err
+    assert_golden("command-line/no-scheduler", err)
 
 
 def test_a_scheduler_file_or_address_that_is_nonsense_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, _, err = run(capsys, "status", "--scheduler-file", str(tmp_path / "no.json"))
-    assert (status, "no such file" in err) == (2, True)
+    assert status == 2
+    assert_golden("command-line/no-scheduler-file", err, tmp_path)
     broken = tmp_path / "broken.json"
     broken.write_text("{")
     status, _, err = run(capsys, "status", "--scheduler-file", str(broken))
@@ -163,14 +173,16 @@ def test_a_run_that_is_not_there_is_named(
 ) -> None:
     status, _, err = run(capsys, command, "nosuchrun", "--runs-dir", str(tmp_path))
     assert status == 2
-    assert "no run 'nosuchrun'" in err
-    assert "there are: none" in err
+    assert_golden("command-line/no-run", err, tmp_path)
 
 
 def test_runs_in_no_directory_are_said_to_be_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(capsys, "status", "--runs-dir", str(tmp_path)) == (0, f"no runs in {tmp_path}\n", "")
+    status, out, err = run(capsys, "status", "--runs-dir", str(tmp_path))
+    assert (status, err) == (0, "")
+    assert_golden("command-line/no-runs", out, tmp_path)
     status, out, _ = run(capsys, "status", "--runs-dir", str(tmp_path / "x"))
-    assert (status, "".join(out.split("\n"))) == (0, f"no runs in {tmp_path / 'x'}, which is not a directory")
+    assert status == 0
+    assert_golden("command-line/no-directory-of-runs", "".join(out.split("\n")), tmp_path)
 
 
 def test_check_counts_what_is_trained(
@@ -193,7 +205,7 @@ def test_what_cannot_be_written_is_one_message(tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "run" / "report").write_text("in the way")
     status, out, err = run(capsys, "report", "run", "--runs-dir", str(tmp_path))
     assert (status, out) == (2, "")
-    assert err == f"evodevo: {tmp_path / 'run' / 'report'}: File exists\n"
+    assert err == f"evodevo: {tmp_path / 'run' / 'report'}: {os.strerror(errno.EEXIST)}\n"
 
 
 def test_an_unknown_option_or_command_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -213,7 +225,7 @@ def test_check_tries_the_arms_of_a_comparison_too(capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit) as ended:
         main(["check", str(QUICKSTART), "--set", arm])
     assert ended.value.code == 2
-    assert "arm bold: search.options.sigmas: unknown key; did you mean sigma?" in capsys.readouterr().err
+    assert_golden("command-line/arm-with-unknown-option", capsys.readouterr().err, folder=QUICKSTART.parent)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import yaml
 
-from configs import complaint, small
 from evodevo.cli import main
 from evodevo.cli_common import console
 from evodevo.config import RunConfig, parse
@@ -19,6 +18,8 @@ from evodevo.run.journal import Journal
 from evodevo.run.origin import find_origin
 from evodevo.run.setup import JOURNAL, create_run
 from evodevo.service.comparison import DEFAULT_ARMS, Planned, all_done, directory_of, finished, plan, write
+from tests.configs import complaint, small
+from tests.golden import assert_golden, raises_golden
 from tests.run.fakes import FakeCaller, carry_out
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -66,7 +67,7 @@ def test_only_the_configs_own_search_has_its_demes_and_an_arm_is_the_same_withou
     with_demes = [arm for arm, search in arms.items() if search.demes]
     assert with_demes == ["tri_parent", "no_crossover"]
     assert arms["no_demes"] == arms["tri_parent"].model_copy(update={"demes": None})
-    assert "no arm 'no_demes'" in complaint(lambda: plan(config_of(), ["no_demes"], 1))
+    assert_golden("compare/no-demes", complaint(lambda: plan(config_of(), ["no_demes"], 1)))
 
 
 def test_an_arm_whose_strategy_has_not_the_configs_pace_has_its_own() -> None:
@@ -158,7 +159,8 @@ def test_an_arm_of_the_config_may_have_other_keys_of_search() -> None:
     assert (search.judge, search.soup, search.generations, search.total_epochs) == ("averaged", True, 9, 24)
     wrong = {"bold": {"strategy": "truncation_pbt", "search": {"judges": "raw"}}}
     message = complaint(lambda: plan(config_of(compare__arms=wrong), ["bold"], 1))
-    assert "arm bold: search.judges" in message
+    assert "arm bold: search.judges: " in message
+    assert_golden("compare/arm-with-unknown-search-key", message)
 
 
 def test_an_arm_of_the_config_is_added_or_stands_in_a_built_in_ones_place() -> None:
@@ -187,24 +189,21 @@ def test_the_subject_is_tri_parent_also_where_the_config_searches_in_another_way
 
 
 @pytest.mark.parametrize(
-    ("arms", "changes", "message"),
+    ("name", "arms", "changes"),
     [
-        (["tri_parnt"], {}, "no arm 'tri_parnt'; did you mean tri_parent? There are original, cosine"),
-        (["soup"], {}, "no arm 'soup'"),
-        (["cosine", "cosine"], {}, "--arms cosine,cosine: names an arm twice"),
-        (["cosine"], {"search__loci": {"rate": LOCI["momentum"]}}, "the config has no locus learning_rate"),
+        ("near-name", ["tri_parnt"], {}),
+        ("piece-alone", ["soup"], {}),
+        ("twice", ["cosine", "cosine"], {}),
+        ("no-learning-rate", ["cosine"], {"search__loci": {"rate": LOCI["momentum"]}}),
         (
+            "unknown-option",
             ["bold"],
             {"compare__arms": {"bold": {"strategy": "tri_parent", "options": {"sigmas": 1.0}}}},
-            "arm bold: search.options.sigmas",
         ),
-        (["bold"], {"compare__arms": {"bold": {"strategy": "nonsense"}}}, "arm bold: search.strategy"),
+        ("unknown-strategy", ["bold"], {"compare__arms": {"bold": {"strategy": "nonsense"}}}),
+        ("other-budget", ["original", "bold"], {"compare__arms": {"bold": {"strategy": "mutate_best"}}}),
         (
-            ["original", "bold"],
-            {"compare__arms": {"bold": {"strategy": "mutate_best"}}},
-            "compare.arms.bold.strategy: mutate_best trains each member to its end",
-        ),
-        (
+            "schedule-of-no-locus",
             ["bold"],
             {
                 "compare__arms": {
@@ -214,15 +213,14 @@ def test_the_subject_is_tri_parent_also_where_the_config_searches_in_another_way
                     }
                 }
             },
-            "arm bold: search.options.schedule: 'speed' is no float locus",
         ),
     ],
     ids=str,
 )
 def test_an_arm_that_cannot_be_is_refused_and_named(
-    arms: list[str], changes: dict[str, Any], message: str
+    name: str, arms: list[str], changes: dict[str, Any]
 ) -> None:
-    assert message in complaint(lambda: plan(config_of(**changes), arms, 1))
+    assert_golden(f"compare/arm/{name}", complaint(lambda: plan(config_of(**changes), arms, 1)))
 
 
 def carried_out(planned: list[Planned], runs_dir: Path) -> None:
@@ -257,8 +255,7 @@ def test_a_run_that_was_cancelled_is_not_finished(tmp_path: Path) -> None:
 def test_a_run_of_another_config_is_never_taken_for_ones_own(tmp_path: Path) -> None:
     carried_out(plan(config_of(), ["tri_parent"], 1), tmp_path)
     other = plan(config_of(search__options={"sigma": 8.0}), ["tri_parent"], 1)
-    other_search = r"small-tri_parent-s7 is a run with another config \(another search\); remove it"
-    with pytest.raises(UsageError, match=other_search):
+    with raises_golden("compare/run-of-another-search", UsageError, tmp_path):
         finished(other, tmp_path)
 
 
@@ -301,7 +298,7 @@ def test_the_number_of_workers_makes_no_other_config(tmp_path: Path) -> None:
     carried_out(plan(config_of(), ["tri_parent"], 1), tmp_path)
     assert all_done(plan(config_of(cluster={"workers": 9}), ["tri_parent"], 1), tmp_path)
     threads = plan(config_of(cluster={"threads_per_member": 9}), ["tri_parent"], 1)
-    with pytest.raises(UsageError, match="another config"):
+    with raises_golden("compare/run-of-other-threads", UsageError, tmp_path):
         finished(threads, tmp_path)
 
 
@@ -317,15 +314,9 @@ def test_every_config_here_is_good_and_so_are_its_arms(path: Path, monkeypatch: 
     arms = {*(grown or DEFAULT_ARMS), *config.compare.arms}
     if config.phases:
         message = complaint(lambda: plan(config, sorted(arms), 2))
-        assert message.startswith("phases: arms share epochs")
+        assert message.startswith("phases: ")
     elif not config.inherits:
         message = complaint(lambda: plan(config, sorted(arms), 2))
-        begins = (
-            "search.strategy: mutate_best trains each member ",
-            "search.strategy: natural_selection trains each member ",
-            "search.strategy: truncation_ga trains each member ",
-            "search.inherit: none trains each member ",
-        )
-        assert message.startswith(begins)
+        assert message.startswith(("search.strategy: ", "search.inherit: "))
     else:
         assert len(plan(config, sorted(arms), 2)) == 2 * len(arms)

@@ -11,6 +11,7 @@ from evodevo.config import parse
 from evodevo.config_file import load
 from evodevo.run.simulation import try_strategy
 from evodevo.service.comparison import plan
+from tests.golden import assert_golden
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 ARMS = ["variable_length", "fixed_length", "random_search"]
@@ -26,49 +27,55 @@ def test_generations_follow_from_phases_and_a_config_is_read_again_as_it_is() ->
 def test_fewer_generations_can_be_given_and_no_more() -> None:
     assert growing(search__generations=4).search.generations == 4
     said = complaint(lambda: growing(search__generations=7))
-    assert said.endswith("phases: 3 of 2 generations are 6, and generations is 7; leave generations out")
+    assert_golden("config/growth/too-many-generations", said)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("name", "changes", "key"),
     [
-        ({"search__phases": {"lengths": [1, 3, 2]}}, "search.phases: lengths has 2 after 3"),
-        ({"search__phases": {"lengths": []}}, "search.phases.lengths: is empty"),
-        ({"search__phases": {"lengths": [1, 2, 4]}}, "search.phases.lengths: 4 is not a value of blocks"),
+        ("lengths-descend", {"search__phases": {"lengths": [1, 3, 2]}}, "search.phases"),
+        ("lengths-empty", {"search__phases": {"lengths": []}}, "search.phases.lengths"),
+        ("length-too-long", {"search__phases": {"lengths": [1, 2, 4]}}, "search.phases.lengths"),
+        ("locus-unknown", {"search__phases": {"lengths": [1], "locus": "block"}}, "search.phases.locus"),
+        ("locus-a-choice", {"search__phases": {"lengths": [1], "locus": "rate"}}, "search.phases.locus"),
         (
-            {"search__phases": {"lengths": [1], "locus": "block"}},
-            "search.phases.locus: block is not a locus; did you mean blocks?",
+            "generations-zero",
+            {"search__phases": {"lengths": [1], "generations": 0}},
+            "search.phases.generations",
         ),
-        ({"search__phases": {"lengths": [1], "locus": "rate"}}, "search.phases.locus: rate is choice"),
-        ({"search__phases": {"lengths": [1], "generations": 0}}, "search.phases.generations"),
-        ({"search__phases": {"lenghts": [1]}}, "search.phases.lenghts: unknown key; did you mean lengths?"),
-        ({"search__phases": None, "search__generations": 2}, "search.phases: is missing; give lengths"),
-        ({"search__strategy": "tri_parent"}, "search.phases: genomes of tri_parent do not grow"),
-        ({"search__soup": True}, "search.soup: networks of different genomes have no mean"),
+        ("unknown-key", {"search__phases": {"lenghts": [1]}}, "search.phases.lenghts"),
+        ("phases-missing", {"search__phases": None, "search__generations": 2}, "search.phases"),
+        ("strategy-does-not-grow", {"search__strategy": "tri_parent"}, "search.phases"),
+        ("soup", {"search__soup": True}, "search.soup"),
+        ("recombine", {"search__recombine": {"last": 0.5}}, "search.recombine"),
         (
-            {"search__recombine": {"last": 0.5}},
-            "search.recombine: networks of different genomes have no mean",
-        ),
-        (
+            "epochs-differ",
             {"search__epochs_per_generation": [1, 2, 2, 2, 2, 2]},
-            "search.epochs_per_generation: survivors are not trained again",
+            "search.epochs_per_generation",
         ),
-        ({"search__epochs": 9}, "phases: say how many generations there are; leave epochs out"),
-        ({"search__blocks": {**BLOCKS, "most": 1}}, "search.blocks.most"),
-        ({"search__blocks": {**BLOCKS, "mots": 1}}, "search.blocks.mots: unknown key"),
-        ({"search__blocks": {**BLOCKS, "loci": {"w": {"type": "it"}}}}, "search.loci.block1.w"),
-        ({"search__loci": {"blocks": {"type": "bool"}}}, "blocks: blocks is among loci, too"),
+        ("epochs-given", {"search__epochs": 9}, "search: phases: "),
+        ("most-one", {"search__blocks": {**BLOCKS, "most": 1}}, "search.blocks.most"),
+        ("blocks-unknown-key", {"search__blocks": {**BLOCKS, "mots": 1}}, "search.blocks.mots"),
         (
-            {"search__blocks": {"most": 3, "loci": {"a": {"type": "fixed", "value": 1}}}},
-            "search.phases.lengths: with 2 nothing is new that evolves",
+            "block-locus-type",
+            {"search__blocks": {**BLOCKS, "loci": {"w": {"type": "it"}}}},
+            "search.loci.block1.w",
         ),
-        ({"search__options": {"crossover": "two_point"}}, "search.options.crossover"),
-        ({"limits__member_epochs": 0}, "limits.member_epochs"),
+        ("blocks-among-loci", {"search__loci": {"blocks": {"type": "bool"}}}, "search: blocks: "),
+        (
+            "nothing-new",
+            {"search__blocks": {"most": 3, "loci": {"a": {"type": "fixed", "value": 1}}}},
+            "search.phases.lengths",
+        ),
+        ("crossover", {"search__options": {"crossover": "two_point"}}, "search.options.crossover"),
+        ("member-epochs", {"limits__member_epochs": 0}, "limits.member_epochs"),
     ],
-    ids=lambda value: None if isinstance(value, dict) else value,
 )
-def test_what_makes_no_sense_is_refused_and_named(changes: dict[str, Any], said: str) -> None:
-    assert said in complaint(lambda: growing(**changes))
+def test_what_makes_no_sense_is_refused_and_named(name: str, changes: dict[str, Any], key: str) -> None:
+    said = complaint(lambda: growing(**changes))
+    assert said.startswith("config: ")
+    assert key in said
+    assert_golden(f"config/growth/{name}", said)
 
 
 @pytest.mark.parametrize("name", ["variable-length.yaml", "small/variable-length.yaml"])

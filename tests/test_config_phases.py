@@ -7,6 +7,7 @@ import pytest
 from evodevo.config import parse
 from evodevo.config_phases import later_phases, next_of, run_names, set_of
 from tests.configs import complaint, small
+from tests.golden import assert_golden
 
 WIDTH = {"type": "int", "low": 1, "high": 64, "initial": 8}
 RATE = {"type": "float", "low": 0.001, "high": 1.0, "scale": "log", "initial": 0.1}
@@ -84,35 +85,41 @@ def test_there_can_be_any_number_of_phases() -> None:
 
 
 @pytest.mark.parametrize(
-    ("phases", "said"),
+    ("name", "phases", "key"),
     [
-        ([{"search": {}}], "phases.0.name: is missing"),
-        ([FIRST, {**SECOND, "name": "one"}], "phases.1.name: 'one' is the name of another phase, too"),
-        ([{**FIRST, "name": 3}], "phases.0.name: should be text, not 3"),
-        ([{**FIRST, "run": {"seed": 1}}], "phases.one.run: is the same for all phases"),
-        ([{**FIRST, "serch": {}}], "phases.one.serch: did you mean search?"),
-        ([{**FIRST, "search": 3}], "phases.one.search: should be a mapping of keys to values, not 3"),
-        (["one"], "phases: should be a list, and each phase a mapping with a name and sections"),
+        ("name-missing", [{"search": {}}], "phases.0.name"),
+        ("name-twice", [FIRST, {**SECOND, "name": "one"}], "phases.1.name"),
+        ("name-number", [{**FIRST, "name": 3}], "phases.0.name"),
+        ("run-section", [{**FIRST, "run": {"seed": 1}}], "phases.one.run"),
+        ("unknown-section", [{**FIRST, "serch": {}}], "phases.one.serch"),
+        ("search-number", [{**FIRST, "search": 3}], "phases.one.search"),
+        ("text", ["one"], "phases"),
         (
+            "locus-without-type",
             [FIRST, {"name": "two", "search": {"loci": {"widht": {"high": 9}}}}],
-            "phases.two.search.loci.widht: no phase before has a locus of that name, so give its type; did",
+            "phases.two.search.loci.widht",
+        ),
+        ("start", [FIRST, {"name": "two", "search": {"start": {"run": "other"}}}], "phases.two.search.start"),
+        (
+            "unknown-key",
+            [FIRST, {"name": "two", "search": {"populatoin": 3}}],
+            "phase two: search.populatoin",
         ),
         (
-            [FIRST, {"name": "two", "search": {"start": {"run": "other"}}}],
-            "phases.two.search.start: a phase starts from the one before",
-        ),
-        ([FIRST, {"name": "two", "search": {"populatoin": 3}}], "phase two: search.populatoin: unknown key"),
-        (
+            "stop-early",
             [FIRST, {"name": "two", "search": {"stop_early": "median"}}],
-            "phase two: search.stop_early: is for",
+            "phase two: search.stop_early",
         ),
-        ([{**FIRST, "name": "a/b"}], "a/b"),
+        ("name-with-slash", [{**FIRST, "name": "a/b"}], "run.name"),
     ],
 )
-def test_what_makes_no_sense_is_said_in_one_message(phases: list[Any], said: str) -> None:
-    assert said in complaint(lambda: parse(data(*phases)))
+def test_what_makes_no_sense_is_said_in_one_message(name: str, phases: list[Any], key: str) -> None:
+    said = complaint(lambda: parse(data(*phases)))
+    assert said.startswith("config")
+    assert f"{key}: " in said
+    assert_golden(f"config/phases/{name}", said)
 
 
 def test_phases_and_arms_do_not_go_together() -> None:
     arms = {"mine": {"strategy": "random_search"}}
-    assert "give either phases or compare" in complaint(lambda: parse(data(compare__arms=arms)))
+    assert_golden("config/phases-and-compare", complaint(lambda: parse(data(compare__arms=arms))))

@@ -1,5 +1,6 @@
 """The file that a config comes from, its YAML, and what `--set` puts over it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,47 +10,46 @@ from evodevo import yaml_text
 from evodevo.config_file import load, parse_override
 from tests.configs import SMALL, complaint, load_text
 from tests.evolution.spaces import identical
-
-IS_NOT_YAML = "config.yaml: is not YAML: "
+from tests.golden import assert_golden, raises_golden
 
 
 @pytest.mark.parametrize(
-    "text, parts",
+    ("name", "text"),
     [
-        ("", ["is empty", "see configs/quickstart.yaml"]),
-        ("# only a comment\n", ["is empty"]),
-        ("- run\n- search\n", ["should be a mapping of names, not list"]),
-        ("quickstart", ["should be a mapping of names, not str"]),
-        ("run: {name: [small", ["is not YAML: ", "line 1"]),
-        ("run:\n\tname: small", ["is not YAML: ", "line 2"]),
-        ("run: {name: a}\n---\nrun: {name: b}", ["is not YAML: ", "but found another document"]),
-        ("? [a, b]\n: 1", ["is not YAML: ", "a key should be text"]),
-        ("run: *nobody", ["is not YAML: ", "undefined alias"]),
-        ("run: !mine {name: a}", ["is not YAML: ", "!mine"]),
-        (bytes(range(256)), ["is not text: ", "utf-8"]),
-        (b"run: \0", ["is not YAML: ", "unacceptable character"]),
-        ("run: {name: a}".encode("utf-16"), ["is not text: ", "utf-8"]),
+        ("empty", ""),
+        ("only-a-comment", "# only a comment\n"),
+        ("list", "- run\n- search\n"),
+        ("text", "quickstart"),
+        ("open-bracket", "run: {name: [small"),
+        ("tab", "run:\n\tname: small"),
+        ("two-documents", "run: {name: a}\n---\nrun: {name: b}"),
+        ("key-of-a-list", "? [a, b]\n: 1"),
+        ("undefined-alias", "run: *nobody"),
+        ("tag", "run: !mine {name: a}"),
+        ("bytes", bytes(range(256))),
+        ("nul", b"run: \0"),
+        ("utf-16", "run: {name: a}".encode("utf-16")),
     ],
-    ids=lambda value: repr(value)[:30] if not isinstance(value, list) else "",
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
 )
-def test_a_file_without_one_yaml_mapping_is_refused(
-    text: str | bytes, parts: list[str], tmp_path: Path
-) -> None:
+def test_a_file_without_one_yaml_mapping_is_refused(name: str, text: str | bytes, tmp_path: Path) -> None:
     said = complaint(lambda: load_text(tmp_path, text))
-    assert said.startswith(f"{tmp_path / 'config.yaml'}: {parts[0]}")
-    assert [part for part in parts if part not in said] == []
+    assert said.startswith(f"{tmp_path / 'config.yaml'}: ")
     assert "\n" not in said
+    assert_golden(f"config/file/{name}", said, tmp_path)
 
 
 def test_a_missing_file_is_refused_with_the_directory_it_was_looked_for_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert complaint(lambda: load("none.yaml")) == f"none.yaml: no such file (from {tmp_path})"
+    said = complaint(lambda: load("none.yaml"))
+    assert said.startswith("none.yaml: ")
+    assert_golden("config/no-file", said, tmp_path)
 
 
 def test_a_directory_instead_of_a_file_is_refused(tmp_path: Path) -> None:
-    assert complaint(lambda: load(tmp_path)).startswith(f"{tmp_path}: cannot be read: ")
+    assert_golden("config/directory", complaint(lambda: load(tmp_path)), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -66,25 +66,33 @@ def test_a_key_that_comes_twice_is_refused_with_its_line(
     text: str, key: str, line: int, tmp_path: Path
 ) -> None:
     said = complaint(lambda: load_text(tmp_path, text))
-    assert f"{IS_NOT_YAML}key {key!r} comes twice" in said
     assert f"line {line}," in said
+    said = re.sub(r"\d+", "<n>", said.replace(str(tmp_path), "<tmp>"))
+    assert_golden("config/key-twice", said, key=repr(key))
 
 
 def test_what_is_wrong_inside_is_reported_under_the_file_s_name(tmp_path: Path) -> None:
     said = complaint(lambda: load_text(tmp_path, SMALL.replace("population: 4", "population: 1")))
-    assert said.startswith(f"{tmp_path / 'config.yaml'}: search.population: 1 is too small")
+    assert said.startswith(f"{tmp_path / 'config.yaml'}: search.population: ")
 
 
 @pytest.mark.parametrize(
-    "value",
-    ["!!python/object/apply:os.mkdir [{folder}]", "!!python/name:os.mkdir ''", "!!python/tuple [1, 2]"],
+    ("name", "value"),
+    [
+        ("call", "!!python/object/apply:os.mkdir [{folder}]"),
+        ("name", "!!python/name:os.mkdir ''"),
+        ("tuple", "!!python/tuple [1, 2]"),
+    ],
 )
-def test_yaml_that_names_things_of_python_is_refused_and_runs_nothing(value: str, tmp_path: Path) -> None:
+def test_yaml_that_names_things_of_python_is_refused_and_runs_nothing(
+    name: str, value: str, tmp_path: Path
+) -> None:
     folder = tmp_path / "made by code"
     bad = value.format(folder=f"'{folder}'")
     text = SMALL.replace("options: {batch_size: 50}", f"options:\n    batch_size: {bad}")
-    assert f"{IS_NOT_YAML}could not determine a constructor" in complaint(lambda: load_text(tmp_path, text))
-    assert "the value is not YAML" in complaint(lambda: parse_override(f"workload.options.a={bad}"))
+    assert_golden(f"config/python/{name}", complaint(lambda: load_text(tmp_path, text)), tmp_path)
+    override = complaint(lambda: parse_override(f"workload.options.a={bad}"))
+    assert_golden(f"config/python-override/{name}", override, tmp_path)
     assert not folder.exists()
 
 
@@ -135,10 +143,18 @@ def test_a_name_that_begins_like_a_number_is_text(name: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "value", ["2020-13-45", "!!float x", "0x_", "[" * 1500, "9" * 5000], ids=lambda value: value[:10]
+    ("name", "value"),
+    [
+        ("no-date", "2020-13-45"),
+        ("no-float", "!!float x"),
+        ("no-hex", "0x_"),
+        ("brackets", "[" * 1500),
+        ("digits", "9" * 5000),
+    ],
+    ids=lambda value: value[:10],
 )
-def test_a_scalar_that_yaml_cannot_make_is_refused(value: str, tmp_path: Path) -> None:
-    assert IS_NOT_YAML in complaint(lambda: load_text(tmp_path, f"run: {value}"))
+def test_a_scalar_that_yaml_cannot_make_is_refused(name: str, value: str, tmp_path: Path) -> None:
+    assert_golden(f"config/scalar/{name}", complaint(lambda: load_text(tmp_path, f"run: {value}")), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -160,14 +176,19 @@ def test_an_override_is_a_key_and_a_yaml_value(text: str, key: str, value: Any) 
 
 @pytest.mark.parametrize("text", ["search.population", "", "=8", "="])
 def test_an_override_without_key_and_value_is_refused(text: str) -> None:
-    assert complaint(lambda: parse_override(text)) == (
-        f"--set {text!r}: should have the form key=value, such as search.population=8"
-    )
+    said = complaint(lambda: parse_override(text))
+    assert said.startswith(f"--set {text!r}: ")
+    assert_golden("config/override-not-a-pair", said, text=repr(text))
 
 
-@pytest.mark.parametrize("text", ["a=[1", "a=b: c: d", "a={b: 1, b: 2}"])
-def test_an_override_whose_value_is_not_yaml_is_refused(text: str) -> None:
-    assert complaint(lambda: parse_override(text)).startswith(f"--set {text!r}: the value is not YAML: ")
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("bracket", "a=[1"), ("two-colons", "a=b: c: d"), ("key-twice", "a={b: 1, b: 2}")],
+)
+def test_an_override_whose_value_is_not_yaml_is_refused(name: str, text: str) -> None:
+    said = complaint(lambda: parse_override(text))
+    assert said.startswith(f"--set {text!r}: ")
+    assert_golden(f"config/override-not-yaml/{name}", said)
 
 
 def test_overrides_set_old_and_new_keys_at_any_depth_and_the_last_one_counts(tmp_path: Path) -> None:
@@ -185,24 +206,25 @@ def test_overrides_set_old_and_new_keys_at_any_depth_and_the_last_one_counts(tmp
 
 
 @pytest.mark.parametrize(
-    "key, parts",
+    ("name", "key"),
     [
-        ("search.popluation", ["search.popluation: unknown key; did you mean population?"]),
-        ("serch.population", ["serch: unknown key; did you mean search?"]),
-        ("population", ["population: unknown key; ", "Known: run, workload"]),
-        ("search.loci.rate.hihg", ["search.loci.rate.hihg: unknown key; did you mean high?"]),
-        ("search.options.sigm", ["search.options.sigm: unknown key; did you mean sigma?"]),
+        ("search-key", "search.popluation"),
+        ("section", "serch.population"),
+        ("top-level-key", "population"),
+        ("locus-key", "search.loci.rate.hihg"),
+        ("option", "search.options.sigm"),
     ],
 )
-def test_an_override_of_an_unknown_key_is_refused(key: str, parts: list[str], tmp_path: Path) -> None:
+def test_an_override_of_an_unknown_key_is_refused(name: str, key: str, tmp_path: Path) -> None:
     said = complaint(lambda: load_text(tmp_path, SMALL, {key: 8}))
-    assert [part for part in parts if part not in said] == []
+    assert_golden(f"config/override-unknown/{name}", said, tmp_path)
 
 
-@pytest.mark.parametrize("key, inner", [("run.name.x", "name is 'small'"), ("run.seed.a.b", "seed is 7")])
-def test_an_override_into_what_has_no_keys_is_refused(key: str, inner: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "key"), [("name", "run.name.x"), ("seed", "run.seed.a.b")])
+def test_an_override_into_what_has_no_keys_is_refused(name: str, key: str, tmp_path: Path) -> None:
     said = complaint(lambda: load_text(tmp_path, SMALL, {key: 8}))
-    assert said == f"--set {key}: {inner}, not a section with keys"
+    assert said.startswith(f"--set {key}: ")
+    assert_golden(f"config/override-inside/{name}", said)
 
 
 def test_text_in_any_script_is_written_as_it_is_and_reads_back() -> None:
@@ -213,23 +235,22 @@ def test_text_in_any_script_is_written_as_it_is_and_reads_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "text, said",
+    ("name", "text"),
     [
-        ("a: !!int ''", "'' is no int in line 1, column 4"),
-        ("a: !!float x", "'x' is no float in line 1, column 4"),
-        ("a: !!bool maybe", "'maybe' is no bool in line 1, column 4"),
-        ("a: !!timestamp ''", "'' is no timestamp in line 1, column 4"),
-        ("a: 2020-99-99", "'2020-99-99' is no timestamp in line 1, column 4"),
-        ("!!set {a}: 1", "a key should be text in line 1, column 1"),
-        ("a: 0x" + "f" * 5000, "a whole number of more than 308 digits is no use in line 1, column 4"),
-        ("a: " + "[" * 3000, "it is nested too deeply"),
+        ("int", "a: !!int ''"),
+        ("float", "a: !!float x"),
+        ("bool", "a: !!bool maybe"),
+        ("timestamp", "a: !!timestamp ''"),
+        ("date", "a: 2020-99-99"),
+        ("set", "!!set {a}: 1"),
+        ("huge", "a: 0x" + "f" * 5000),
+        ("nested", "a: " + "[" * 3000),
     ],
     ids=lambda text: text[:20],
 )
-def test_what_a_tag_does_not_fit_and_what_is_beyond_all_measure_is_refused(text: str, said: str) -> None:
-    with pytest.raises(ValueError) as refused:
+def test_what_a_tag_does_not_fit_and_what_is_beyond_all_measure_is_refused(name: str, text: str) -> None:
+    with raises_golden(f"config/yaml/{name}", ValueError):
         yaml_text.load(text)
-    assert str(refused.value) == said
 
 
 def bomb(line: str) -> str:
@@ -243,7 +264,7 @@ def bomb(line: str) -> str:
     "line", ["a{0}: &a{0} [{1}]", "a{0}: &a{0} {{<<: [{1}]}}"], ids=["aliases", "merges"]
 )
 def test_a_few_lines_that_stand_for_billions_of_values_are_refused_at_once(line: str) -> None:
-    with pytest.raises(ValueError, match=r"with its aliases written out it has more than 200,000 values"):
+    with raises_golden("config/yaml-bomb", ValueError):
         yaml_text.load(bomb(line))
 
 
@@ -256,14 +277,17 @@ def test_a_file_that_is_no_config_by_its_size_is_not_read_to_its_end(tmp_path: P
     path = tmp_path / "large.yaml"
     path.write_bytes(b"a: 1\n" * 1_000_000)
     said = complaint(lambda: yaml_text.read(path, "an example"))
-    assert said == f"{path}: is larger than 4 MiB, so it is no file of that kind"
+    assert said.startswith(f"{path}: ")
+    assert_golden("config/file-too-large", said, tmp_path)
 
 
 @pytest.mark.parametrize("key", ["data.root", "checkpoints.url", "search.hyp"])
 def test_a_path_of_a_user_that_is_none_is_refused(key: str, tmp_path: Path) -> None:
     said = complaint(lambda: load_text(tmp_path, SMALL, {key: "~nobody-of-that-name/x"}))
-    assert said.startswith(f"{key}: ~nobody-of-that-name/x: no such user")
-    assert "NUL" in complaint(lambda: load_text(tmp_path, SMALL, {key: "a\0b"}))
+    assert said.startswith(f"{key}: ")
+    assert_golden("config/no-such-user", said, config_key=key)
+    said = complaint(lambda: load_text(tmp_path, SMALL, {key: "a\0b"}))
+    assert_golden("config/path-with-nul", said, tmp_path, config_key=key)
 
 
 @pytest.mark.parametrize(

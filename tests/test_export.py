@@ -11,7 +11,6 @@ from test_command_line import run as command
 from torch import nn
 
 import evodevo
-from configs import complaint
 from evodevo.report.products import write_products
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.codec import encode as encode_event
@@ -20,6 +19,8 @@ from evodevo.run.journal import Journal
 from evodevo.run.records import Outcome
 from evodevo.run.setup import JOURNAL
 from evodevo.service.export import export
+from tests.configs import complaint
+from tests.golden import assert_golden
 from tests.workers.states import encode
 from workers import directories
 
@@ -85,9 +86,11 @@ def test_one_of_the_two_copies_is_enough(lost: str, run: Path, net: nn.Module) -
 def test_a_copy_of_another_time_is_not_taken_for_the_best(run: Path, net: nn.Module) -> None:
     (run / "best.safetensors").write_bytes(b"of another member")
     assert holds(evodevo.load_model(run), net)
-    (run / "params" / best_name(run)).unlink()
+    name = best_name(run)
+    (run / "params" / name).unlink()
     told = complaint(lambda: evodevo.load_model(run))
-    assert told.endswith(f"is missing; `evodevo verify {run.name} --repair` makes it again")
+    assert f"`evodevo verify {run.name} --repair`" in told
+    assert_golden("export/checkpoint-missing", told, tmp=run.parent, checkpoint=name)
 
 
 @pytest.mark.parametrize(("out", "name"), [((), "run/model.safetensors"), (("--out", "mine.pt"), "mine.pt")])
@@ -101,7 +104,8 @@ def test_the_file_is_written_and_named(
 ) -> None:
     monkeypatch.chdir(run.parent)
     status, told, _ = command(capsys, "export", "run", "--runs-dir", ".", *out)
-    assert (status, told) == (0, f"{name}: a state_dict with plain names, of member g000s001\n")
+    assert status == 0
+    assert_golden("export/done", told, file=name)
     read = safetensors.torch.load_file if name.endswith(".safetensors") else torch.load
     assert holds(read(run.parent / name), net)
 
@@ -126,20 +130,18 @@ def test_the_soup_is_what_is_taken_away_if_it_is_better_by_validation(
     assert holds(evodevo.load_model(run), soup if is_product else net)
     assert holds(evodevo.load_model(run, member=True), net)
     _, what = export(run)
-    assert ("the mean of 2 members (--member: g000s001 alone)" in what) == is_product
+    assert ("--member" in what) == is_product
+    if is_product:
+        assert_golden("export/soup", what)
 
 
 def test_a_programs_checkpoint_is_copied_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = run_with(tmp_path / "run", b"whatever", ".checkpoint")
     status, told, _ = command(capsys, "export", str(run), "--out", str(tmp_path / "mine.bin"))
-    assert (status, told) == (
-        0,
-        f"{tmp_path / 'mine.bin'}: the checkpoint that the program wrote, as it is\n",
-    )
+    assert status == 0
+    assert_golden("export/checkpoint-of-a-program", told, tmp_path)
     assert (tmp_path / "mine.bin").read_bytes() == b"whatever"
-    assert complaint(lambda: evodevo.load_model(run)) == (
-        "the checkpoints of 'run' are its program's own files; `evodevo export run` copies the best one"
-    )
+    assert_golden("export/model-of-a-program", complaint(lambda: evodevo.load_model(run)))
 
 
 def test_a_directory_that_a_program_wrote_is_a_directory_again(
@@ -151,13 +153,11 @@ def test_a_directory_that_a_program_wrote_is_a_directory_again(
     run = run_with(tmp_path / "run", directories.pack(saved), ".checkpoint")
     status, told, _ = command(capsys, "export", str(run))
     assert status == 0
-    assert told == f"{run / 'model.checkpoint'}: the directory that the program wrote, as it was\n"
+    assert_golden("export/directory-of-a-program", told, tmp_path)
     assert (run / "model.checkpoint" / "more" / "weights").read_bytes() == b"whatever"
     status, _, err = command(capsys, "export", str(run))
-    assert (status, err) == (
-        2,
-        f"evodevo: {run / 'model.checkpoint'} is there already: remove it, or give another name with --out\n",
-    )
+    assert status == 2
+    assert_golden("export/directory-exists", err, tmp_path)
 
 
 def test_what_cannot_be_exported_is_said_in_one_message(
@@ -170,9 +170,9 @@ def test_what_cannot_be_exported_is_said_in_one_message(
 
     new_run(tmp_path / "unborn")
     finished(tmp_path / "foreign")
-    assert refused("nobody").startswith(f"no run 'nobody' in {tmp_path}; there are: ")
-    assert refused("unborn") == "run 'unborn' has no best member yet"
+    assert_golden("export/no-run", refused("nobody"), tmp_path)
+    assert_golden("export/no-best-member", refused("unborn"))
     assert refused("run", "--out", str(tmp_path)).startswith("--out ")
-    assert refused("run", "--out", "x.onnx") == "--out x.onnx: should end in .safetensors, .pt or .pth"
-    assert refused("run", "--out", "no/where.pt") == "--out no/where.pt: there is no directory no"
-    assert refused("foreign") == "the best checkpoint of 'foreign': this is no checkpoint of evodevo's"
+    assert_golden("export/unknown-suffix", refused("run", "--out", "x.onnx"))
+    assert_golden("export/no-directory", refused("run", "--out", "no/where.pt"))
+    assert_golden("export/foreign-checkpoint", refused("foreign"))

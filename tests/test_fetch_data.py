@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 
 from evodevo.errors import UsageError
+from tests.golden import assert_golden, raises_golden
 
 pytest.importorskip("aiohttp", reason="fsspec reads HTTP through aiohttp")
 
@@ -325,18 +326,18 @@ def test_a_part_of_another_file_costs_no_more_than_to_begin_afresh(server: Serve
 def test_a_page_instead_of_the_file_is_refused_before_it_is_read(server: Server, tmp_path: Path) -> None:
     (tmp_path / "big.bin.part").write_bytes(BIG[:MIB])
     server.published["big.bin"], server.has_range = b"<html>Log in first</html>", False
-    with pytest.raises(UsageError, match=r"expected 3,145,728 bytes, found 25$"):
+    with raises_golden("fetch-data/another-length", UsageError, tmp_path, server=server.url):
         bring(two_files(server.url), tmp_path)
     assert contents(tmp_path) == {"big.bin.part": BIG[:MIB]}
 
 
 @pytest.mark.parametrize(
-    ("status", "message"),
-    [(404, "big.bin: there is no such file"), (403, "the server answers 403 Forbidden")],
+    ("name", "status"),
+    [("no-such-file", 404), ("forbidden", 403)],
 )
 def test_a_file_that_the_server_does_not_give_is_one_message_and_status_2(
+    name: str,
     status: int,
-    message: str,
     server: Server,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -348,7 +349,7 @@ def test_a_file_that_the_server_does_not_give_is_one_message_and_status_2(
     monkeypatch.setitem(script.SETS, "mnist", two_files(server.url))
     ended, out, err = run(capsys, "mnist", "--root", str(tmp_path))
     assert (ended, out, err.count("\n")) == (2, "", 1)
-    assert message in err
+    assert_golden(f"fetch-data/server/{name}", err, tmp_path, server=server.url)
     assert len(server.asked) == 1
 
 
@@ -366,25 +367,22 @@ def test_without_a_network_there_is_one_message_at_once(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("name", "arguments"),
     [
-        (["imagenet", "--root", "."], "no data set 'imagenet'; there are: cifar10, mnist, iwslt15"),
-        (["mnist", "imagenet", "--root", "."], "no data set 'imagenet'"),
-        (["--root", "."], "Missing argument"),
-        (["mnist"], "Missing option '--root'"),
-        (["mnist", "--root", "file"], "file/mnist: [Errno 20] Not a directory"),
-        (
-            ["mnist", "--root", ".", "--from", "nowhere"],
-            "nowhere/train-images-idx3-ubyte.gz: there is no such",
-        ),
-        (["mnist", "--root", ".", "--from", "gopher://a"], "--from: 'gopher://a' cannot be read"),
-        (["mnist", "--root", ".", "--from", "ftp://127.0.0.1:1"], "--from: 'ftp://127.0.0.1:1' cannot"),
-        (["mnist", "--root", ".", "--from", "http://"], "cannot be opened"),
+        ("unknown-set", ["imagenet", "--root", "."]),
+        ("another-unknown-set", ["mnist", "imagenet", "--root", "."]),
+        ("no-set", ["--root", "."]),
+        ("no-root", ["mnist"]),
+        ("root-is-a-file", ["mnist", "--root", "file"]),
+        ("no-mirror", ["mnist", "--root", ".", "--from", "nowhere"]),
+        ("gopher", ["mnist", "--root", ".", "--from", "gopher://a"]),
+        ("ftp", ["mnist", "--root", ".", "--from", "ftp://127.0.0.1:1"]),
+        ("empty-address", ["mnist", "--root", ".", "--from", "http://"]),
     ],
 )
 def test_bad_usage_is_a_message_and_status_2(
+    name: str,
     arguments: list[str],
-    message: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -393,7 +391,7 @@ def test_bad_usage_is_a_message_and_status_2(
     (tmp_path / "file").touch()
     status, out, err = run(capsys, *arguments)
     assert (status, out) == (2, "")
-    assert message in err
+    assert_golden(f"fetch-data/usage/{name}", err, tmp_path)
     assert contents(tmp_path) == {"file": b""}
 
 
@@ -401,7 +399,7 @@ def test_without_aiohttp_the_message_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "aiohttp", None)
-    with pytest.raises(UsageError, match=r'needs aiohttp: pip install "fsspec\[http\]"'):
+    with raises_golden("fetch-data/no-aiohttp", UsageError):
         bring(two_files("https://127.0.0.1:1"), tmp_path)
 
 
@@ -417,7 +415,7 @@ def test_a_directory_is_a_mirror_too_and_a_part_is_carried_on_from_it(tmp_path: 
 
 def test_a_file_of_the_same_name_that_is_another_one_is_left_alone(server: Server, tmp_path: Path) -> None:
     (tmp_path / "big.bin").write_bytes(b"mine")
-    with pytest.raises(UsageError, match=r"is there, but is not the published file.*it is left as it is"):
+    with raises_golden("fetch-data/another-file", UsageError, tmp_path):
         bring(two_files(server.url), tmp_path)
     assert contents(tmp_path) == {"big.bin": b"mine"}
     assert server.asked == []
@@ -426,7 +424,7 @@ def test_a_file_of_the_same_name_that_is_another_one_is_left_alone(server: Serve
 def test_two_commands_do_not_write_one_set_at_once(server: Server, tmp_path: Path) -> None:
     with open(tmp_path / ".lock", "ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UsageError, match=f"another command downloads into {tmp_path}"):
+        with raises_golden("fetch-data/another-command", UsageError, tmp_path):
             bring(two_files(server.url), tmp_path)
     assert server.asked == []
 
@@ -452,17 +450,17 @@ def test_an_archive_that_was_not_unpacked_yet_is_not_asked_for_again(server: Ser
 
 
 @pytest.mark.parametrize(
-    ("members", "message"),
+    ("name", "members"),
     [
-        ({**WHOLE, "../outside": b"!"}, "outside the destination"),
-        ({"batches/big.bin": BIG}, "does not hold the published batches/small.txt"),
-        ({**WHOLE, "batches/small.txt": b"2 1 0"}, "does not hold the published batches/small.txt"),
+        ("outside", {**WHOLE, "../outside": b"!"}),
+        ("file-missing", {"batches/big.bin": BIG}),
+        ("file-differs", {**WHOLE, "batches/small.txt": b"2 1 0"}),
     ],
 )
 def test_a_bad_archive_leaves_nothing_behind_but_itself(
-    members: dict[str, bytes], message: str, server: Server, tmp_path: Path
+    name: str, members: dict[str, bytes], server: Server, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match=message):
+    with raises_golden(f"fetch-data/archive/{name}", UsageError, tmp_path, server=server.url):
         bring(in_an_archive(server, members), tmp_path / "set")
     assert contents(tmp_path).keys() == {"set/batches.tar.gz"}
 
@@ -472,7 +470,7 @@ def test_a_directory_that_lacks_a_file_is_told_of_before_the_archive_is_download
 ) -> None:
     (tmp_path / "batches").mkdir()
     (tmp_path / "batches" / "small.txt").write_bytes(SMALL)
-    with pytest.raises(UsageError, match="batches is there, but not whole"):
+    with raises_golden("fetch-data/not-whole", UsageError, tmp_path):
         bring(in_an_archive(server, WHOLE), tmp_path)
     assert contents(tmp_path) == {"batches/small.txt": SMALL}
     assert server.asked == []

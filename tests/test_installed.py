@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from configs import small
 from evodevo.config import parse, read_config
 from evodevo.errors import UsageError
 from evodevo.evolution.strategies import find
 from evodevo.testing import check_strategy
+from tests.configs import small
+from tests.golden import raises_golden
 from workers.build import build
 
 MODULE = """
@@ -70,22 +71,22 @@ def test_names_of_evodevos_own_are_its_own(package: str) -> None:
 
 
 def test_a_name_that_a_package_takes_from_evodevo_is_listed_once(package: str) -> None:
-    with pytest.raises(ValueError, match="There are tri_parent") as told:
+    with raises_golden("installed/unknown-strategy", ValueError) as told:
         find("no_such")
     assert str(told.value).count("tri_parent") == 1
 
 
 def test_a_misspelt_class_is_answered_with_the_one_that_is_meant(package: str) -> None:
-    with pytest.raises(ValueError, match="no attribute 'Anealing'; did you mean Annealing"):
+    with raises_golden("installed/nearest-class", ValueError, package=package):
         find(f"{package}:Anealing")
 
 
 def test_messages_list_what_other_packages_offer_and_say_why_it_cannot_be_had(package: str) -> None:
-    with pytest.raises(UsageError, match=r"no strategy 'anealing'; did you mean annealing\? There are tri"):
+    with raises_golden("installed/nearest-strategy", UsageError):
         parse(small({"search.strategy": "anealing"}))
-    with pytest.raises(ValueError, match=rf"cannot import 'lost' \({package}:NoSuchClass\): AttributeError"):
+    with raises_golden("installed/class-missing", ValueError, package=package):
         find("lost")
-    with pytest.raises(UsageError, match=r"workload.use: is 'litle' and should have the form .*: little"):
+    with raises_golden("installed/nearest-workload", UsageError):
         parse(small({"workload.use": "litle"}))
 
 
@@ -109,5 +110,5 @@ def test_a_run_is_read_without_importing_the_packages_that_it_names(package: str
 
 
 def test_a_worker_without_the_package_says_what_is_missing() -> None:
-    with pytest.raises(UsageError, match="no package that is installed here offers 'little'; there are: "):
+    with raises_golden("installed/no-package-offers-it", UsageError):
         build({"use": "little", "command": None, "options": {}})

@@ -15,6 +15,7 @@ from evodevo.cli_common import Where, client_of
 from evodevo.config import RunConfig, parse
 from evodevo.errors import UsageError
 from evodevo.service import machine
+from tests.golden import raises_golden
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_the_command_line_goes_before_the_config(started: list[int]) -> None:
 
 
 def test_a_cluster_without_workers_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="workers is 0; give 1 or more"), evodevo.local(0, tmp_path):
+    with raises_golden("local/no-workers", UsageError), evodevo.local(0, tmp_path):
         pass
 
 

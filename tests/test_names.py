@@ -10,6 +10,7 @@ import pytest
 import evodevo
 from evodevo.errors import UsageError
 from evodevo.names import check_names
+from tests.golden import assert_golden
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = """\
@@ -81,8 +82,5 @@ def test_the_command_line_says_it_in_one_line_and_writes_nothing(command: str, t
         timeout=100,
     )
     assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr == (
-        f"evodevo: {tmp_path / 'workers.py'} has the name of evodevo's own package 'workers' "
-        f"({REPOSITORY / 'workers'}) and hides it: rename it\n"
-    )
+    assert_golden("names/hidden-package", told.stderr, tmp_path, repository=REPOSITORY)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.yaml", "workers.py"]

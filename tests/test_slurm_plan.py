@@ -13,6 +13,7 @@ from evodevo.config import RunConfig, parse
 from evodevo.errors import UsageError
 from evodevo.service import slurm
 from evodevo.service.slurm import plan
+from tests.golden import raises_golden
 
 CTRL_C = """\
 import signal
@@ -84,7 +85,7 @@ def test_workers_belong_to_the_job_whose_name_theirs_begins_with() -> None:
 def test_fewer_jobs_than_a_member_needs_are_refused(tmp_path: Path) -> None:
     config = parse(small({"cluster.workers_per_member": 4, "cluster.slurm": {"max_workers": 3}}))
     with (
-        pytest.raises(UsageError, match=r"cluster\.slurm\.max_workers: is 3, and each member needs 4"),
+        raises_golden("slurm/too-few-workers-for-a-gang", UsageError),
         slurm.slurm(config, tmp_path),
     ):
         pass

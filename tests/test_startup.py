@@ -9,6 +9,7 @@ import pytest
 from click import Context
 
 from evodevo import cli, cli_commands, cli_machine, cli_results
+from tests.golden import raises_golden
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 HEAVY = {"bokeh", "distributed", "matplotlib", "pandas", "torch"}
@@ -56,7 +57,7 @@ def test_every_public_name_is_there_and_another_is_not() -> None:
     assert all(value.__name__ == name for name, value in values.items())
     assert evodevo.__version__ == version("evodevo")
     assert set(evodevo.__all__) <= set(dir(evodevo))
-    with pytest.raises(AttributeError, match="'evodevo' has no attribute 'lokal'"):
+    with raises_golden("python-api/no-attribute", AttributeError):
         evodevo.lokal  # noqa: B018
 
 

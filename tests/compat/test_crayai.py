@@ -15,6 +15,7 @@ from evodevo.compat.crayai.hpo.log import Log
 from evodevo.compat.crayai.hpo.points import Points, PointsOptions, axis, count_of
 from evodevo.errors import UsageError
 from evodevo.evolution.space import Space
+from tests.golden import raises_golden
 from workers.workloads.command import Command
 
 PARAMS = [["--lr", 0.001, (1e-6, 0.1)], ["--h1", 16, (4, 64)], ["--optimizer", "Adam", ["Adam", "Nadam"]]]
@@ -141,7 +142,7 @@ def test_the_keywords_of_the_public_examples_are_taken() -> None:
     hpo.RandomOptimizer(evaluator, num_iters=10, seed=42, verbose=True)
     assert hpo.random.Optimizer(evaluator, numIters=7).num_iters == 7
     hpo.GridOptimizer(evaluator, grid_size=2, chunk_size=50, verbose=True)
-    with pytest.raises(UsageError, match="gens_per_epoch=2 is not supported"):
+    with raises_golden("crayai/gens-per-epoch", UsageError):
         hpo.GeneticOptimizer(evaluator, gens_per_epoch=2)
     for optimizer in (hpo.GeneticOptimizer, hpo.RandomOptimizer, hpo.GridOptimizer):
         with pytest.raises(UsageError, match="'goal' is not supported"):
@@ -207,7 +208,7 @@ def test_a_grid_has_the_initial_values_and_then_each_point_once() -> None:
 
 def test_a_grid_beyond_all_bounds_is_refused() -> None:
     many = hpo.Params([[f"--x{at}", 0.5, (0.0, 1.0)] for at in range(7)])
-    with pytest.raises(UsageError, match="grid_size 6 has 279937 points"):
+    with raises_golden("crayai/grid-too-large", UsageError):
         hpo.GridOptimizer(hpo.Evaluator("train"), grid_size=6).config(many, "name")
 
 

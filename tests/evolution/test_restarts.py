@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from evodevo.evolution.restarts import Restarts, of
+from tests.golden import raises_golden
 
 SLIDES = Restarts(10, 1, 0.7, 0.001)  # of the slides on YOLOv4: T 10, T_mult 1, max 0.1, min 0.001, gamma 0.7
 
@@ -41,14 +42,15 @@ def test_hyperparameters_give_the_cycles_in_steps_or_in_epochs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"),
+    ("name", "wrong"),
     [
-        ({"restart_steps": 1, "restart_epochs": 1}, "restart_steps and restart_epochs"),
-        ({"restart_steps": -1}, "restart_steps: should be a number of 0 or more, not -1"),
-        ({"restart_epochs": "2"}, "restart_epochs: should be a number of 0 or more, not '2'"),
-        ({"restart_steps": 1, "restart_multiplier": 0.5}, "restart_multiplier: should be 1 or more, not 0.5"),
+        ("steps-and-epochs", {"restart_steps": 1, "restart_epochs": 1}),
+        ("steps-negative", {"restart_steps": -1}),
+        ("epochs-text", {"restart_epochs": "2"}),
+        ("multiplier", {"restart_steps": 1, "restart_multiplier": 0.5}),
     ],
 )
-def test_what_cannot_be_is_named(wrong: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_what_cannot_be_is_named(name: str, wrong: dict[str, Any]) -> None:
+    with raises_golden(f"restarts/{name}", ValueError) as raised:
         of(wrong)
+    assert list(wrong)[-1] in str(raised.value)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from evodevo.evolution.selection import RouletteWheel
 from tests.evolution.spaces import assert_rate, rngs
+from tests.golden import raises_golden
 
 DRAWS = 20_000
 
@@ -47,7 +48,7 @@ def test_whoever_is_drawn_has_a_fitness_and_a_place(fitness: list[float], rng: n
 
 @pytest.mark.parametrize("fitness", [[], [0.0], [0.0, 0.0, 0.0]])
 def test_where_nobody_is_left_the_error_says_so(fitness: list[float]) -> None:
-    with pytest.raises(ValueError, match="no member of the generation has a fitness above 0"):
+    with raises_golden("selection/nobody-left", ValueError):
         RouletteWheel(fitness)
 
 

@@ -23,6 +23,7 @@ from tests.evolution.spaces import (
     space_of,
     spaces,
 )
+from tests.golden import raises_golden
 
 NAMES = ["tri_parent", "truncation_pbt", "random_search", "natural_selection", "truncation_ga"]
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
@@ -97,20 +98,12 @@ def test_the_fittest_is_the_smallest_or_the_largest_as_the_mode_says(name: str) 
     assert make(name, MIXED, 3, mode="max").fitness(as_foms([2.0, None, 1.0])).tolist()[:2] == [1.0, 0.0]
 
 
-@pytest.mark.parametrize(
-    "name, message",
-    [
-        ("tri_parent", "no member .* has a fitness above 0"),
-        ("truncation_pbt", "no member .* survived"),
-        ("natural_selection", "no member .* has a fitness above 0"),
-        ("truncation_ga", "no member .* survived"),
-    ],
-)
-def test_a_generation_without_survivors_has_no_children(name: str, message: str) -> None:
+@pytest.mark.parametrize("name", ["tri_parent", "truncation_pbt", "natural_selection", "truncation_ga"])
+def test_a_generation_without_survivors_has_no_children(name: str) -> None:
     strategy = make(name, MIXED, 3)
     (members,) = play(strategy, [[None, math.nan, math.inf]])
     assert not strategy.evaluated(members).has_survivors
-    with pytest.raises(ValueError, match=message):
+    with raises_golden(f"strategy/no-survivors/{name}", ValueError):
         ask(strategy, 1, members)
 
 
@@ -160,24 +153,19 @@ def test_every_strategy_is_found_by_its_name_or_by_an_import_path() -> None:
 
 
 @pytest.mark.parametrize(
-    "name, message",
+    ("name", "path"),
     [
-        (
-            "tri_parnet",
-            "no strategy 'tri_parnet'; did you mean tri_parent.*natural_selection, truncation_ga, .*replay",
-        ),
-        ("zzz", "no strategy 'zzz'; There are tri_parent, .*module:Class"),
-        (
-            "no.such.module:Thing",
-            "cannot import 'no.such.module:Thing': ModuleNotFoundError: No module named",
-        ),
-        ("math:NoSuchThing", "cannot import 'math:NoSuchThing': .*no attribute"),
-        (".relative:Thing", "'.relative:Thing'"),
-        (":Thing", "':Thing'"),
-        ("math:pi", "'math:pi' is not a subclass of"),
-        ("fractions:Fraction", "'fractions:Fraction' is not a subclass of"),
+        ("near-name", "tri_parnet"),
+        ("no-name-near", "zzz"),
+        ("no-module", "no.such.module:Thing"),
+        ("no-attribute", "math:NoSuchThing"),
+        ("relative", ".relative:Thing"),
+        ("empty-module", ":Thing"),
+        ("not-a-class", "math:pi"),
+        ("not-a-strategy", "fractions:Fraction"),
     ],
 )
-def test_what_is_no_strategy_is_refused_and_named(name: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        find(name)
+def test_what_is_no_strategy_is_refused_and_named(name: str, path: str) -> None:
+    with raises_golden(f"strategy/find/{name}", ValueError) as raised:
+        find(path)
+    assert repr(path) in str(raised.value)

@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 from integration.clusters import Cluster, Processes, evodevo, free_port, write_config
+
+from tests.golden import assert_golden
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -40,38 +43,39 @@ def test_a_module_that_is_not_there_is_named_with_where_it_was_looked_for(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     message = refused(cluster, tmp_path, workload__use="digit:Digits")
-    assert "No module named 'digit'" in message
-    assert "start it where digit.py is" in message
+    assert "'digit'" in message
+    assert "digit.py" in message
 
 
 def test_a_class_that_is_not_there_is_named_with_the_nearest(cluster: Cluster, tmp_path: Path) -> None:
-    assert "did you mean Digits?" in refused(cluster, tmp_path, workload__use="digits:Digit")
+    assert_golden("bad-input/nearest-class", refused(cluster, tmp_path, workload__use="digits:Digit"))
 
 
 def test_a_metric_that_the_workload_does_not_report_is_named_with_those_it_does(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     message = refused(cluster, tmp_path, objective__metric="validation_los")
-    assert "did you mean validation_loss?" in message
+    assert_golden("bad-input/nearest-metric", message)
 
 
 def test_an_unknown_option_of_the_workload_is_named_with_the_nearest(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     message = refused(cluster, tmp_path, workload__options={"pause": 1.0})
-    assert "workload.options.pause: unknown key; did you mean pause_s?" in message
+    assert message.startswith("evodevo: workload.options.pause: ")
+    assert_golden("bad-input/unknown-option", message)
 
 
 def test_a_hyperparameter_that_no_locus_gives_is_named(cluster: Cluster, tmp_path: Path) -> None:
     loci = {"momentum": {"type": "float", "low": 0.0, "high": 0.9, "initial": 0.5}}
-    assert "'learning_rate'" in refused(cluster, tmp_path, search__loci=loci)
+    assert_golden("bad-input/no-locus", refused(cluster, tmp_path, search__loci=loci))
 
 
 def test_a_run_that_exists_already_is_left_alone(cluster: Cluster, tmp_path: Path) -> None:
     (cluster.runs_dir / "taken").mkdir(parents=True, exist_ok=True)
     message = refused(cluster, tmp_path, "--run-name", "taken")
-    assert "run 'taken' exists already" in message
     assert "--run-name" in message
+    assert_golden("bad-input/run-exists", message, runs=cluster.runs_dir)
     assert list((cluster.runs_dir / "taken").iterdir()) == []
 
 
@@ -80,15 +84,16 @@ def test_a_client_of_another_version_is_refused(cluster: Cluster, tmp_path: Path
     other = _another_version(tmp_path)
     told = evodevo("launch", str(config), "--scheduler", cluster.address, PYTHONPATH=str(other))
     assert told.returncode == 2
-    assert "versions differ between client and scheduler" in told.stderr
     assert "evodevo 99.0/" in told.stderr
+    ours = f"99.0/{metadata.version('evodevo')}"
+    assert_golden("bad-input/client-of-another-version", told.stderr, versions=ours)
 
 
 def test_a_run_that_is_not_there_is_named_with_those_that_are(cluster: Cluster, tmp_path: Path) -> None:
     for command in ("status", "watch", "cancel", "resume"):
         told = evodevo(command, "nosuchrun", "--scheduler", cluster.address)
         assert told.returncode == 2, command
-        assert "no run 'nosuchrun'" in told.stderr
+        assert_golden("bad-input/no-run", told.stderr.partition(";")[0], runs=cluster.runs_dir)
 
 
 def test_a_worker_of_another_version_is_refused(
@@ -98,7 +103,7 @@ def test_a_worker_of_another_version_is_refused(
     mixed.start_scheduler()
     mixed.start_worker(PYTHONPATH=str(_another_version(tmp_path)))
     message = refused(mixed, tmp_path)
-    assert "its versions differ from the scheduler's: evodevo" in message
+    assert "evodevo 99.0" in message
 
 
 def test_a_cluster_of_its_own_whose_workers_cannot_start_says_why(tmp_path: Path) -> None:
@@ -107,7 +112,7 @@ def test_a_cluster_of_its_own_whose_workers_cannot_start_says_why(tmp_path: Path
     config = str(write_config(tmp_path))
     told = evodevo("launch", config, "--runs-dir", str(tmp_path / "runs"), PYTHONPATH=path)
     assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr == "evodevo: no worker can start: ImportError: no torch for this test\n"
+    assert_golden("bad-input/no-worker-can-start", told.stderr)
     assert not (tmp_path / "runs").exists()
 
 
@@ -117,7 +122,7 @@ def test_a_cluster_whose_workers_have_no_preload_is_refused(
     plain = Cluster(processes, tmp_path / "runs", unused_port)
     plain.start_scheduler()
     processes.start("-m", "dask", "worker", plain.address, "--host", "127.0.0.1", log="worker")
-    assert "without --preload workers.preload" in refused(plain, tmp_path)
+    assert "--preload workers.preload" in refused(plain, tmp_path)
 
 
 def test_a_scheduler_without_the_service_says_how_to_start_it(
@@ -129,14 +134,14 @@ def test_a_scheduler_without_the_service_says_how_to_start_it(
     )  # fmt: skip
     told = evodevo("launch", str(write_config(tmp_path)), "--scheduler", f"tcp://127.0.0.1:{unused_port}")
     assert told.returncode == 2
-    assert "runs without evodevo" in told.stderr
     assert "--preload evodevo.service" in told.stderr
+    assert_golden("bad-input/scheduler-without-evodevo", told.stderr)
     assert "Traceback" not in told.stderr
 
 
 def _another_version(directory: Path) -> Path:
     """A directory that, on the PYTHONPATH, makes evodevo seem to be version 99.0."""
-    metadata = directory / "other" / "evodevo-99.0.dist-info" / "METADATA"
-    metadata.parent.mkdir(parents=True)
-    metadata.write_text("Metadata-Version: 2.1\nName: evodevo\nVersion: 99.0\n")
+    file = directory / "other" / "evodevo-99.0.dist-info" / "METADATA"
+    file.parent.mkdir(parents=True)
+    file.write_text("Metadata-Version: 2.1\nName: evodevo\nVersion: 99.0\n")
     return directory / "other"

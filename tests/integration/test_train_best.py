@@ -10,6 +10,8 @@ import pytest
 import safetensors.torch
 from integration.clusters import Held, Processes, evodevo, history_of, until, write_config
 
+from tests.golden import assert_golden
+
 pytestmark = pytest.mark.slow
 
 
@@ -71,4 +73,4 @@ def test_the_best_is_trained_until_it_gets_no_better_and_an_interrupted_training
     }
 
     other = refused("train-best", "digits", "--patience", "3", *at)
-    assert "run 'digits-trained' was started with a different config (different search)" in other
+    assert_golden("train-best/another-config", other)

@@ -11,6 +11,7 @@ from torch import nn
 
 from evodevo.errors import UsageError
 from evodevo.report.schedule import Entry, Schedule
+from tests.golden import raises_golden
 
 DATA = [{"x": torch.full((2,), float(number)), "labels": torch.tensor(0.0)} for number in range(8)]
 RATES = (0.1, 0.1, 0.02, 0.05)
@@ -143,7 +144,7 @@ def test_a_weight_decay_is_set_where_there_is_one(tmp_path: Path) -> None:
     trained_by_hugging_face(tmp_path, schedule.hugging_face_callback(), model, seen.of(optimizer))
     assert seen.values("weight_decay", 0) == [0.0] * 4 + [0.2] * 2 + [0.3] * 2
     assert seen.values("weight_decay", 1) == [0.0] * 8
-    with pytest.raises(UsageError, match="each group of parameters has 0"):
+    with raises_golden("callbacks/no-weight-decay", UsageError):
         undecided = torch.optim.AdamW(groups_of(model, 0.0))
         trained_by_hugging_face(tmp_path, schedule.hugging_face_callback(), model, undecided)
 
@@ -160,16 +161,14 @@ def test_what_no_optimizer_knows_is_given_to_apply_and_named_without_it(tmp_path
     trained_by_hugging_face(tmp_path, schedule.hugging_face_callback(apply), model, sgd(model))
     assert applied == [{"dropout": value} for value in (0.1, 0.1, 0.2, 0.3)]
     assert model.dropout.p == 0.3
-    with pytest.raises(
-        UsageError, match=r"the schedule has dropout, which no optimizer.*apply\(settings, model\)"
-    ):
+    with raises_golden("callbacks/dropout", UsageError):
         trained_by_hugging_face(tmp_path, schedule.hugging_face_callback(), model, sgd(model))
 
 
 def test_a_training_longer_than_the_schedule_is_refused_before_it_begins(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     model, seen = Linear(), Seen()
-    with pytest.raises(UsageError, match=r"has 4 epochs.* 5: give TrainingArguments\(num_train_epochs=4\)"):
+    with raises_golden("callbacks/training-too-long", UsageError):
         trained_by_hugging_face(
             tmp_path, rates_and().hugging_face_callback(), model, seen.of(sgd(model)), num_train_epochs=5
         )
@@ -180,7 +179,7 @@ def test_a_schedule_that_counts_steps_is_refused() -> None:
     pytest.importorskip("transformers")
     schedule = schedule_of((2, {"learning_rate": 0.1}), steps=100)
     for make in (schedule.hugging_face_callback, schedule.lightning_callback):
-        with pytest.raises(UsageError, match="counts optimizer steps"):
+        with raises_golden("callbacks/schedule-of-steps", UsageError):
             make()
 
 
@@ -253,17 +252,17 @@ def test_a_training_of_lightnings_that_is_resumed_within_an_epoch_has_its_settin
 
 def test_lightning_is_told_what_is_wrong() -> None:
     pytest.importorskip("pytorch_lightning")
-    with pytest.raises(UsageError, match="the schedule has dropout"):
+    with raises_golden("callbacks/lightning-dropout", UsageError):
         trained_by_lightning(rates_and(dropout=(0.1, 0.2, 0.3)))
     for epochs in (5, -1):
-        with pytest.raises(UsageError, match=r"give Trainer\(max_epochs=4\), or fewer"):
+        with raises_golden("callbacks/lightning-too-long", UsageError, epochs=epochs):
             trained_by_lightning(rates_and(), max_epochs=epochs)
 
 
 def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("transformers", "pytorch_lightning", "lightning.pytorch", "lightning"):
         monkeypatch.setitem(__import__("sys").modules, name, None)
-    with pytest.raises(UsageError, match="transformers is not installed: pip install transformers"):
+    with raises_golden("callbacks/no-transformers", UsageError):
         rates_and().hugging_face_callback()
-    with pytest.raises(UsageError, match="is not installed: pip install pytorch-lightning"):
+    with raises_golden("callbacks/no-lightning", UsageError):
         rates_and().lightning_callback()

@@ -27,6 +27,7 @@ from evodevo.report.evolution import (
 )
 from evodevo.run.events import member_id
 from evodevo.run.records import Outcome
+from tests.golden import raises_golden
 
 METRICS = dict(zip(YOLOV5_METRICS, [0.5, 0.25, 0.125, 0.123456789, 3.0, 1e-7, 12345678.0], strict=True))
 LOCI: dict[str, Any] = {
@@ -202,7 +203,7 @@ def test_without_a_member_that_is_done_there_is_no_best() -> None:
     evolution = Evolution()
     evolution.births(None, genomes=[GIVEN])
     evolution.diverged("g000s000")
-    with pytest.raises(ValueError, match="no member is done"):
+    with raises_golden("report/no-member-done", ValueError):
         hyp_evolved_yaml(evolution.history)
     assert evolve_csv(evolution.history).count("\n") == 1
     assert evolve_plot(evolution.history).startswith(b"\x89PNG")

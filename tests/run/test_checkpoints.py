@@ -13,6 +13,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore, member_of
 from evodevo.run.records import CheckpointRef
+from tests.golden import raises_golden
 from tests.object_store import BUCKET, s3_server
 
 DATA = bytes(range(256)) * 20
@@ -326,7 +327,7 @@ def test_a_file_that_vanishes_while_it_is_deleted_does_no_harm(
 
 @pytest.mark.parametrize("name", ["best.safetensors", "g1-a-0123456789ab.safetensors", "", PART + ".part"])
 def test_a_name_that_is_no_checkpoint_s_has_no_member(name: str) -> None:
-    with pytest.raises(ValueError, match="is no checkpoint's name"):
+    with raises_golden("checkpoints/not-a-name", ValueError, name=repr(name)):
         member_of(name)
 
 

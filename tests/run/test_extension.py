@@ -19,7 +19,6 @@ from run.fakes import (
 from run.moments import moments_of
 from run.test_controller_resumed import accident_prone, hopeless
 
-from configs import complaint
 from evodevo.cli_common import refuse_another
 from evodevo.report.products import write_products
 from evodevo.run import retention
@@ -31,6 +30,8 @@ from evodevo.run.journal import JournalError, Tail
 from evodevo.run.setup import CONFIG, JOURNAL
 from evodevo.run.view import FileSource, View
 from evodevo.service.run_handle import open_run
+from tests.configs import complaint
+from tests.golden import assert_golden, raises_golden
 
 SEARCHES: list[dict[str, Any]] = [
     {},
@@ -126,20 +127,20 @@ def test_the_config_that_is_written_anew_keeps_the_time_at_which_the_run_was_mad
 
 
 def test_a_version_that_does_not_know_the_event_refuses_the_run() -> None:
-    with pytest.raises(JournalError, match="written by a newer evodevo"):
+    with raises_golden("extension/newer-journal", JournalError):
         decode({"n": 7, "time": 1.0, "kind": "extended again", "generations": 6})
 
 
 @pytest.mark.parametrize("generations", [1, 3, 4])
 def test_no_more_than_there_are_is_refused_and_changes_nothing(generations: int, run: Path) -> None:
-    assert refused(run, generations) == ("run 'run' has 4 generations already; give generations=5 or more")
+    assert_golden("extension/no-more-generations", refused(run, generations))
     assert not any(isinstance(event, Extended) for event in events_of(run))
 
 
 def test_a_failed_run_is_tried_again_with_the_new_number(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     assert carry_out(run, hopeless()).end == "failed"
-    assert refused(run, 2) == "run 'run' has 2 generations already; give generations=3 or more"
+    assert_golden("extension/no-more-generations-of-a-failed-run", refused(run, 2))
     assert judged(run, 3) == 3, "less than it was begun with, and more than are born"
     history = carry_out(run, FakeCaller(), retry=True, generations=3)
     assert (history.end, len(history.generations), len(history.over)) == ("done", 3, 12)
@@ -156,18 +157,15 @@ def test_where_the_checkpoints_of_the_last_generation_are_gone_another_run_is_of
     needed = retention.needed_checkpoints(history)
     store.delete(needed - {best.name})
     told = refused(run, 6)
-    assert told == (
-        f"run 'run' cannot be carried on: {len(needed) - 1} of the {len(needed)} checkpoints that it goes on "
-        "from are gone (`evodevo prune` deletes them); begin another run from its best member, with "
-        "search.start: {run: run}"
-    )
+    assert f"{len(needed) - 1} of the {len(needed)} checkpoints" in told
+    assert_golden("extension/checkpoints-gone", told)
 
 
 def test_a_run_whose_time_is_used_up_is_not_carried_on_to_end_at_once(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run", config_of(limits__wall_time_s=1.0))
     clock = FakeClock()
     assert len(carry_out(run, FakeCaller(clock=clock), clock=clock).generations) < 4
-    assert refused(run, 9).startswith("run 'run' has used up limits.wall_time_s = 1; begin another run")
+    assert_golden("extension/time-used-up", refused(run, 9))
 
 
 def test_a_replay_has_no_more_generations_than_its_schedule(tmp_path: Path) -> None:
@@ -176,9 +174,7 @@ def test_a_replay_has_no_more_generations_than_its_schedule(tmp_path: Path) -> N
         search__strategy="replay", search__population=1, search__generations=2, search__options=options
     )
     finished(tmp_path / "run", config)
-    assert refused(tmp_path / "run", 3) == (
-        "run 'run' cannot have 3 generations: its strategy, replay, has 2"
-    )
+    assert_golden("extension/replay", refused(tmp_path / "run", 3))
 
 
 def test_hyperparameter_evolution_goes_on_even_after_a_prune(tmp_path: Path) -> None:
@@ -195,14 +191,15 @@ def test_a_config_that_differs_in_its_length_alone_is_offered_as_an_extension(ru
     def offered(**changes: Any) -> str:
         return complaint(lambda: refuse_another(open_run(run), config_of(**changes)))
 
-    assert offered(search__generations=9) == (
-        "run 'run' was started with a different config (different search): carry it on with "
-        "`evodevo resume run --generations 9`, or choose another name with --run-name"
-    )
-    assert "carry it on as it is with `evodevo resume run`, or" in offered(
-        search__generations=9, search__population=5
-    )
-    assert "carry it on as it is with `evodevo resume run`, or" in offered(search__generations=3)
+    longer = offered(search__generations=9)
+    assert "`evodevo resume run --generations 9`" in longer
+    assert_golden("extension/longer-config", longer)
+    larger = offered(search__generations=9, search__population=5)
+    assert "`evodevo resume run`" in larger
+    assert_golden("extension/longer-and-larger-config", larger)
+    shorter = offered(search__generations=3)
+    assert "`evodevo resume run`" in shorter
+    assert_golden("extension/shorter-config", shorter)
     carry_out(run, FakeCaller(), generations=9)
     refuse_another(open_run(run), config_of(search__generations=9))
 

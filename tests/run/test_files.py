@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from evodevo.run.files import replace, write_all_new, write_new
+from tests.golden import raises_golden
 
 OLD, NEW = b"old " * 100, b"new " * 150
 Write = Callable[[Path, bytes], None]
@@ -58,7 +59,7 @@ def test_replace_replaces(path: Path) -> None:
 
 def test_a_new_file_never_takes_a_name_that_is_taken(path: Path) -> None:
     write_new(path, OLD)
-    with pytest.raises(FileExistsError, match=r"history\.csv is there already"):
+    with raises_golden("files/exists", FileExistsError, path=path):
         write_new(path, NEW)
     assert path.read_bytes() == OLD
     assert list(path.parent.iterdir()) == [path]
@@ -145,7 +146,7 @@ def test_all_new_files_are_on_disk_before_any_has_its_name_and_then_their_direct
 
 def test_of_several_new_files_none_is_written_if_one_name_is_taken(tmp_path: Path) -> None:
     (tmp_path / "taken").write_bytes(OLD)
-    with pytest.raises(FileExistsError, match="taken is there already"):
+    with raises_golden("files/directory-exists", FileExistsError, tmp_path):
         write_all_new(tmp_path, {"one": NEW, "taken": NEW, "other": NEW})
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"taken": OLD}
 

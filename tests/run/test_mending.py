@@ -31,6 +31,7 @@ from evodevo.run.pacing import pacing_of
 from evodevo.run.records import Assignment
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import JOURNAL
+from tests.golden import raises_golden
 
 PACES: dict[str, dict[str, Any]] = {
     "generations": {},
@@ -313,5 +314,5 @@ def test_a_directory_that_is_removed_while_a_checkpoint_is_made_again_ends_the_a
         shutil.rmtree(run, ignore_errors=True)
         return "disk"
 
-    with pytest.raises(Removed, match="was removed while the run was at work"):
+    with raises_golden("mending/run-removed", Removed, tmp_path):
         carry_out(run, FakeCaller(fate))

@@ -8,7 +8,6 @@ import pytest
 from run.fakes import PARAMETERS, FakeCaller, carry_out, config_of, finished, history_of, new_run, story
 from run.moments import moments_of
 
-from configs import complaint
 from evodevo.config import RunConfig, parse
 from evodevo.config_start import with_initials
 from evodevo.report.schedule import Schedule
@@ -20,6 +19,8 @@ from evodevo.run.origin import Found, as_begun, find_origin
 from evodevo.run.retention import needed_checkpoints
 from evodevo.run.setup import create_run
 from evodevo.service.replay import compare_replay, replay_config
+from tests.configs import complaint
+from tests.golden import assert_golden
 
 LOCI: dict[str, Any] = {
     "rate": {"type": "float", "low": 1e-4, "high": 1.0, "scale": "log", "initial": 0.02},
@@ -155,7 +156,7 @@ def test_parameters_alone_leave_the_loci_as_the_config_has_them(first: History, 
     assert {a.parent for a in caller.assignments} == {history.origin.checkpoint}
     assert as_begun(config, history) == config
     message = complaint(lambda: config_of(search__start={"run": "a", "take": "parameters", "fix": ["rate"]}))
-    assert "which `take: parameters` does not take" in message
+    assert_golden("start/fixed-without-genome", message)
 
 
 def test_the_schedule_begins_with_the_run_and_says_what_it_starts_from(second: Path, tmp_path: Path) -> None:
@@ -280,24 +281,17 @@ def test_the_same_config_is_recognized_as_that_of_the_run(first: History, second
 
 
 @pytest.mark.parametrize(
-    ("start", "message"),
+    ("name", "start"),
     [
-        ({"run": "third"}, "search.start: no run 'third' in {place}; there are: "),
-        ({"run": "/no/where"}, "search.start: no run '/no/where' in /no"),
-        ({"run": "unborn"}, "search.start: run 'unborn' has no best member yet"),
-        (
-            {"run": "first", "take": "start"},
-            "search.start: run 'first' did not start from another run; leave out `take: start`",
-        ),
-        (
-            {"run": "program"},
-            "search.start: the checkpoints of 'program' are a program's (workload.command), "
-            "those of this run of a workload class (workload.use)",
-        ),
+        ("no-run", {"run": "third"}),
+        ("no-directory", {"run": "/no/where"}),
+        ("unborn", {"run": "unborn"}),
+        ("no-start", {"run": "first", "take": "start"}),
+        ("program", {"run": "program"}),
     ],
 )
 def test_what_cannot_be_started_from_is_said_in_one_message(
-    start: dict[str, Any], message: str, first: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, start: dict[str, Any], first: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new_run(tmp_path / "unborn", config_of(run__name="unborn"))
     ref = CheckpointStore.ref
@@ -308,7 +302,8 @@ def test_what_cannot_be_started_from_is_said_in_one_message(
         finished(tmp_path / "program", config_of(run__name="program"))
     config = config_of(search__start=start)
     told = complaint(lambda: find_origin(config, tmp_path))
-    assert told.startswith(message.format(place=tmp_path))
+    assert told.startswith("search.start: ")
+    assert_golden(f"start/{name}", told, tmp_path)
 
 
 def test_a_checkpoint_that_is_gone_or_altered_is_not_started_from(first: History, tmp_path: Path) -> None:
@@ -317,24 +312,24 @@ def test_a_checkpoint_that_is_gone_or_altered_is_not_started_from(first: History
     assert first.best.outcome.checkpoint is not None
     path = tmp_path / "first" / "params" / first.best.outcome.checkpoint.name
     path.write_bytes(b"x" * 16)
-    assert "was altered" in complaint(lambda: find_origin(from_first(), tmp_path))
+    altered = complaint(lambda: find_origin(from_first(), tmp_path))
+    assert_golden("start/altered-checkpoint", altered, tmp_path, checkpoint=path.name)
     path.unlink()
     told = complaint(lambda: find_origin(from_first(), tmp_path))
-    assert told.startswith("search.start: checkpoint")
-    assert told.endswith("is missing; `evodevo verify first --repair` makes it again")
+    assert "`evodevo verify first --repair`" in told
+    assert_golden("start/missing-checkpoint", told, tmp_path, checkpoint=path.name)
 
 
 @pytest.mark.parametrize(
-    ("start", "message"),
+    ("name", "start", "key"),
     [
-        ({"rum": "first"}, "search.start.rum: unknown key; did you mean run?"),
-        ({"run": "a b"}, "search.start.run: 'a b' cannot name a directory"),
-        (
-            {"run": "first", "take": "worst"},
-            "search.start.take: value should be 'best', 'parameters', 'genome' or 'start'",
-        ),
-        ("first", "search.start: should be a mapping of keys to values, not 'first'"),
+        ("unknown-key", {"rum": "first"}, "search.start.rum"),
+        ("run-name", {"run": "a b"}, "search.start.run"),
+        ("take", {"run": "first", "take": "worst"}, "search.start.take"),
+        ("text", "first", "search.start"),
     ],
 )
-def test_a_start_that_is_written_wrong_is_said_with_its_key(start: Any, message: str) -> None:
-    assert message in complaint(lambda: config_of(search__start=start))
+def test_a_start_that_is_written_wrong_is_said_with_its_key(name: str, start: Any, key: str) -> None:
+    said = complaint(lambda: config_of(search__start=start))
+    assert said.startswith(f"config: {key}: ")
+    assert_golden(f"config/start/{name}", said)

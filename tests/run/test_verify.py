@@ -15,6 +15,7 @@ from evodevo.run.origin import find_origin
 from evodevo.run.repair import Repair
 from evodevo.run.setup import JOURNAL, create_run
 from evodevo.run.verify import verify
+from tests.golden import raises_golden
 
 
 def names(run: Path) -> list[str]:
@@ -224,5 +225,5 @@ def test_a_replaced_checkpoint_must_be_one_that_a_member_has(tmp_path: Path) -> 
     assert life.outcome is not None
     ref = life.outcome.checkpoint
     assert ref is not None
-    with pytest.raises(LookupError, match="g000s000 has no checkpoint of leg 3"):
+    with raises_golden("verify/no-checkpoint-of-a-leg", LookupError):
         life.replace_checkpoint(3, ref)

@@ -12,6 +12,7 @@ from evodevo.config import parse
 from evodevo.config_file import load
 from evodevo.errors import UsageError
 from evodevo.service.given import config_of, refuse_main
+from tests.golden import raises_golden
 
 HYP = Path(__file__).parents[2] / "configs" / "hyp.yaml"
 
@@ -50,7 +51,7 @@ def test_overrides_are_set_over_whatever_is_given(tmp_path: Path) -> None:
 
 
 def test_what_is_no_config_is_named() -> None:
-    with pytest.raises(UsageError, match="a config is a dict, a RunConfig or the path of a YAML file, not 3"):
+    with raises_golden("python-api/not-a-config", UsageError):
         config_of(3)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"run\.name: <object"):
         config_of({"run": {"name": object()}})
@@ -64,14 +65,12 @@ def test_a_class_of_a_module_is_its_import_path_and_one_of_a_function_says_what_
     given["workload"] = {"use": Path}
     assert config_of(given).workload.use == f"{Path.__module__}:Path"
     given["workload"] = {"use": Local}
-    with pytest.raises(
-        UsageError, match=r"workload\.use: .*Local' was defined in a notebook.*\"mine:Local\""
-    ):
+    with raises_golden("python-api/local-class", UsageError, module=__name__):
         config_of(given)
 
 
 def test_a_path_into_main_is_refused() -> None:
     given = data()
     given["workload"] = {"use": "__main__:Net"}
-    with pytest.raises(UsageError, match="write it to a file"):
+    with raises_golden("python-api/class-of-main", UsageError):
         refuse_main(config_of(given))

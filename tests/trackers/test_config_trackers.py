@@ -9,7 +9,6 @@ import pytest
 import yaml
 from trackers.stories import story
 
-from configs import complaint, small
 from evodevo.config import parse, read_config
 from evodevo.config_phases import next_of
 from evodevo.errors import UsageError
@@ -17,6 +16,8 @@ from evodevo.service.tracking import track
 from evodevo.service.trial import parse_fresh
 from evodevo.trackers import find
 from evodevo.trackers.tensorboard import TensorBoard
+from tests.configs import complaint, small
+from tests.golden import assert_golden, raises_golden
 
 DOCS = (Path(__file__).parents[2] / "docs" / "trackers.md").read_text()
 
@@ -66,36 +67,36 @@ def test_the_configs_in_the_docs_are_good() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trackers", "key"),
+    ("name", "trackers", "key"),
     [
-        (["tensorbord"], "config: run.trackers: no tracker 'tensorbord'; did you mean tensorboard?"),
-        (["nowhere:Nothing"], "config: run.trackers: cannot import 'nowhere:Nothing'"),
-        (["evodevo.config:parse"], "config: run.trackers: 'evodevo.config:parse' is not a subclass"),
-        ([{"mlflow": {"url": "x"}}], "config: run.trackers.mlflow.url: unknown key; did you mean uri?"),
-        ([{"mlflow": {"uri": 5}}], "config: run.trackers.mlflow.uri: "),
-        ([{"mlflow": 5}], "config: run.trackers.mlflow: "),
-        (["tensorboard", "tensorboard"], "config: run.trackers: "),
-        ([5], "config: run.trackers: "),
-        (5, "config: run.trackers: "),
+        ("unknown", ["tensorbord"], "run.trackers"),
+        ("no-module", ["nowhere:Nothing"], "run.trackers"),
+        ("not-a-tracker", ["evodevo.config:parse"], "run.trackers"),
+        ("unknown-key", [{"mlflow": {"url": "x"}}], "run.trackers.mlflow.url"),
+        ("number-for-text", [{"mlflow": {"uri": 5}}], "run.trackers.mlflow.uri"),
+        ("options-number", [{"mlflow": 5}], "run.trackers.mlflow"),
+        ("twice", ["tensorboard", "tensorboard"], "run.trackers"),
+        ("number-in-list", [5], "run.trackers"),
+        ("number", 5, "run.trackers"),
     ],
 )
-def test_a_wrong_tracker_gets_one_line_that_names_it(trackers: Any, key: str) -> None:
+def test_a_wrong_tracker_gets_one_line_that_names_it(name: str, trackers: Any, key: str) -> None:
     said = complaint(lambda: named(trackers))
-    assert said.startswith(key)
+    assert said.startswith(f"config: {key}: ")
     assert "\n" not in said
+    assert_golden(f"trackers/{name}", said)
 
 
 def test_a_library_that_is_missing_is_said_with_the_command_before_a_run_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(TensorBoard, "module", "no_such_module")
-    wanted = "tensorboard needs no_such_module, .*: pip install tensorboard"
     config = small({"run.trackers": ["tensorboard"]})
     parse(config)  # where the client is, nothing is missing
-    with pytest.raises(UsageError, match=wanted):
+    with raises_golden("trackers/no-library-for-config", UsageError):
         parse_fresh(config)
     story().save(tmp_path)
-    with pytest.raises(UsageError, match=wanted):
+    with raises_golden("trackers/no-library-for-track", UsageError, tmp_path):
         track(tmp_path, "tensorboard", {})
 
 
@@ -112,7 +113,7 @@ def test_a_tracker_of_another_package_is_found_by_its_name(
     monkeypatch.delitem(sys.modules, package, raising=False)
     assert find("diary").__name__ == "Diary"
     assert named([{"diary": {"file": "mine.txt"}}]) == {"diary": {"file": "mine.txt"}}
-    assert "did you mean diary?" in complaint(lambda: named(["diry"]))
+    assert_golden("trackers/nearest-of-another-package", complaint(lambda: named(["diry"])))
     story().save(tmp_path / "run")
     track(tmp_path / "run", "diary", {"file": "mine.txt"})
     assert (tmp_path / "run" / "mine.txt").read_text().splitlines()[-1] == "g002s003 1.25"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from evodevo.errors import UsageError
+from tests.golden import raises_golden
 from tests.workers.toys import HYPERPARAMETERS, Toy, points, prepared
 from workers import state
 from workers.averaging import Averaged
@@ -247,6 +248,6 @@ class Loop(Toy):
 
 def test_a_loop_that_never_updates_the_average_is_refused_before_the_run() -> None:
     toy = prepared(Loop())
-    with pytest.raises(UsageError, match=r"does not update the average.*search\.judge to raw"):
+    with raises_golden("averaging/not-updated", UsageError):
         toy.rehearse(HYPERPARAMETERS, None, Leg(average_half_life=1.0))
     toy.rehearse(HYPERPARAMETERS)

@@ -8,6 +8,7 @@ import pytest
 
 from evodevo import yaml_text
 from evodevo.errors import UsageError
+from tests.golden import assert_golden
 from tests.workers.conftest import UserModule
 from tests.workers.toys import TOY, Toy, section
 from workers.build import build
@@ -60,20 +61,21 @@ def test_a_module_that_is_not_there_is_named_with_the_directories_that_were_sear
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", "/somewhere/else")
     message = refusal(section("nowhere.at_all:Net"))
-    assert message.startswith("workload.use: cannot import 'nowhere.at_all': ModuleNotFoundError: ")
-    assert f"looked in {tmp_path} and in its PYTHONPATH: /somewhere/else" in message
-    assert "start it where nowhere.py is" in message
+    assert message.startswith("workload.use: ")
+    assert str(tmp_path) in message and "/somewhere/else" in message
+    assert_golden("build/no-module", message, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
-    [("rate = 1 / 0\n", "ZeroDivisionError: division by zero"), ("def f(:\n", "SyntaxError: invalid syntax")],
+    ("text", "why"), [("rate = 1 / 0\n", "ZeroDivisionError"), ("def f(:\n", "SyntaxError")]
 )
 def test_a_module_that_raises_when_it_is_imported_is_named_with_the_reason(
     user_module: UserModule, text: str, why: str
 ) -> None:
     name = user_module(text)
-    assert refusal(section(f"{name}:Net")).startswith(f"workload.use: cannot import {name!r}: {why}")
+    message = refusal(section(f"{name}:Net"))
+    assert message.startswith("workload.use: ")
+    assert name in message and why in message
 
 
 def test_a_module_that_raises_when_it_is_imported_is_named_with_the_line(user_module: UserModule) -> None:
@@ -96,23 +98,24 @@ def test_a_module_that_exits_when_it_is_imported_is_refused_like_one_that_raises
 
 def test_a_class_that_is_not_there_is_named_with_the_nearest() -> None:
     message = refusal(section("workers.workloads.lenet:Lenet"))
-    expected = "workload.use: 'workers.workloads.lenet' has no class 'Lenet'; did you mean LeNet?"
-    assert message == expected
+    assert message.startswith("workload.use: ")
+    assert_golden("build/nearest-class", message)
 
 
 def test_where_no_class_is_near_none_is_proposed() -> None:
     message = refusal(section("workers.workloads.lenet:Quux"))
-    assert message == "workload.use: 'workers.workloads.lenet' has no class 'Quux'"
+    assert_golden("build/no-class-near", message)
 
 
 def test_a_function_is_no_class() -> None:
-    assert "has no class 'points'" in refusal(section("tests.workers.toys:points"))
+    assert_golden("build/function", refusal(section("tests.workers.toys:points")))
 
 
 def test_a_class_that_is_no_workload_is_refused_with_the_class_to_derive_from() -> None:
     message = refusal(section("pathlib:Path"))
-    assert message.startswith("workload.use: pathlib:Path is not a complete workload")
+    assert message.startswith("workload.use: ")
     assert "workers.workload.Workload" in message
+    assert_golden("build/not-a-workload", message)
 
 
 def test_a_workload_that_lacks_methods_is_refused_with_their_names(user_module: UserModule) -> None:
@@ -124,38 +127,43 @@ def test_a_workload_that_lacks_methods_is_refused_with_their_names(user_module: 
         "    def loss(self, model, batch, hp): ...\n"
     )
     message = refusal(section(f"{name}:Net"))
-    expected = f"workload.use: {name}:Net is not a complete workload; it lacks metrics, optimizer"
-    assert message == expected
+    assert message.startswith("workload.use: ")
+    assert_golden("build/methods-missing", message, module=name)
 
 
 def test_an_unknown_option_is_named_with_the_nearest_and_all_that_there_are() -> None:
     message = refusal(section(TOY, batchsize=5))
-    expected = "workload.options.batchsize: unknown key; did you mean batch_size? Known: batch_size"
-    assert message == expected
+    assert message.startswith("workload.options.batchsize: ")
+    assert_golden("build/unknown-option", message)
 
 
 def test_a_command_takes_no_options_and_its_command_is_none() -> None:
     for name in ("command", "flags", "shell"):
         message = refusal(section(command="true") | {"options": {name: "x"}})
-        assert message == f"workload.options.{name}: unknown key; there are none"
+        assert message.startswith(f"workload.options.{name}: ")
+        assert_golden("build/option-of-a-command", message, option=name)
 
 
 @pytest.mark.parametrize("value", ["5", 5.5, True, None, [5]], ids=str)
 def test_an_option_of_another_type_is_named_with_its_value_and_the_right_type(value: object) -> None:
     message = refusal(section(TOY, batch_size=value))
-    assert message == f"workload.options.batch_size: value should be a valid integer, not {value!r}"
+    assert message.startswith("workload.options.batch_size: ")
+    assert_golden("build/option-of-another-type", message, value=repr(value))
 
 
 def test_a_required_option_that_is_missing_is_named(user_module: UserModule) -> None:
     name = user_module(HEAD + "class Net(Toy):\n    def __init__(self, depth: int, width=3): pass\n")
-    assert refusal(section(f"{name}:Net")) == "workload.options.depth: is missing"
+    message = refusal(section(f"{name}:Net"))
+    assert message.startswith("workload.options.depth: ")
+    assert_golden("build/option-missing", message)
 
 
 def test_all_that_is_wrong_with_the_options_is_said_at_once(user_module: UserModule) -> None:
     name = user_module(HEAD + "class Net(Toy):\n    def __init__(self, depth: int, width: int): pass\n")
     message = refusal(section(f"{name}:Net", width="x", height=1))
-    for part in ("options.depth: is missing", "options.width: value should be", "options.height: unknown"):
-        assert part in message
+    for key in ("depth", "width", "height"):
+        assert f"options.{key}: " in message
+    assert_golden("build/several-options", message)
 
 
 @pytest.mark.parametrize(

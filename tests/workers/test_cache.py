@@ -9,6 +9,7 @@ import pytest
 from evodevo.errors import Unfit, UsageError
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.records import Job
+from tests.golden import raises_golden
 from tests.workers.toys import TOY, Toy, job, section
 from workers import cache, digests
 from workers.cache import read_checkpoint, remember_checkpoint, workload_for
@@ -158,7 +159,7 @@ def test_a_worker_takes_no_part_in_a_run_with_other_data_and_looks_again_when_it
     data = digests.of(workload, first.seed)
     assert cache.workload_for(job(tmp_path, data=data)) == (workload, False)
     other = {**data, "validation": "0" * 16}
-    with pytest.raises(Unfit, match="its validation split is not the one that the run began with"):
+    with raises_golden("cache/another-validation-split", Unfit):
         cache.workload_for(job(tmp_path, data=other))
     again, is_new = cache.workload_for(job(tmp_path, data=data))
     assert is_new

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from evodevo.errors import UsageError
+from tests.golden import assert_golden, raises_golden
 from tests.workers.conftest import UserModule
 from tests.workers.toys import HYPERPARAMETERS, TOY, job, prepared, section
 from workers import state
@@ -41,30 +42,32 @@ def test_a_workload_that_works_is_described_without_a_warning(tmp_path: Path) ->
 
 def test_a_metric_that_is_not_reported_is_named_with_those_that_are(tmp_path: Path) -> None:
     message = refusal(tmp_path, section(), metric="accurate")
-    assert message.startswith(f"objective.metric: {TOY} does not report 'accurate'; ")
-    assert message.endswith("validation_accuracy, validation_loss")
+    assert message.startswith("objective.metric: ")
+    assert_golden("describe/metric", message)
 
 
 def test_weights_are_of_metrics_that_are_reported_and_their_sum_is_none_of_them(tmp_path: Path) -> None:
     good = {"validation_loss": -1.0, "validation_accuracy": 1.0}
     assert describe(job(tmp_path, metric="fitness", weights=good), [HYPERPARAMETERS])["warnings"] == []
     message = refusal(tmp_path, section(), metric="fitness", weights={"accuracy": 1.0})
-    assert message.startswith(f"objective.weights: {TOY} does not report 'accuracy'; ")
+    assert message.startswith("objective.weights: ")
+    assert_golden("describe/weights", message)
     message = refusal(tmp_path, section(), metric="validation_accuracy", weights={"validation_loss": 1.0})
-    assert "has a metric 'validation_accuracy'; give the sum another name" in message
+    assert_golden("describe/sum-named-like-a-metric", message)
     message = refusal(tmp_path, section(), metric="train_loss", weights={"validation_loss": 1.0})
-    assert "has a metric 'train_loss'; give the sum another name" in message
+    assert_golden("describe/sum-named-like-a-training-metric", message)
 
 
 def test_a_hyperparameter_that_no_locus_gives_is_named_with_those_that_there_are(tmp_path: Path) -> None:
-    assert refusal(tmp_path, section(), {"learning_rate": 0.1, "moment": 0.9}) == (
-        f"{TOY}: the workload asks for hyperparameter 'momentum'; search.loci gives learning_rate, moment"
-    )
+    message = refusal(tmp_path, section(), {"learning_rate": 0.1, "moment": 0.9})
+    assert message.startswith(f"{TOY}: ")
+    assert_golden("describe/hyperparameter-missing", message)
 
 
 def test_a_hyperparameter_that_the_workload_never_reads_is_a_warning(tmp_path: Path) -> None:
     about = describe(job(tmp_path), [{**HYPERPARAMETERS, "dropout": 0.5}])
-    assert about["warnings"] == [f"{TOY} did not read the hyperparameter 'dropout'"]
+    (warning,) = about["warnings"]
+    assert_golden("describe/hyperparameter-not-read", warning)
 
 
 @pytest.mark.parametrize(
@@ -85,10 +88,10 @@ def test_what_a_workload_raises_is_said_with_its_reason_its_file_and_its_line(
     name = user_module(f"{HEAD}    {method}\n")
     function = re.match(r"def (\w+)", method)
     assert function
-    assert refusal(tmp_path, section(f"{name}:Net")) == (
-        f"{name}:Net fails before its first epoch: ValueError: odd width "
-        f"(in {function[1]}, {tmp_path / name}.py:{line})"
-    )
+    message = refusal(tmp_path, section(f"{name}:Net"))
+    assert f"{tmp_path / name}.py:{line})" in message
+    place = f"in {function[1]}, {tmp_path / name}.py:{line}"
+    assert_golden("describe/raises", message, place=place, module=name)
 
 
 def test_what_a_loaders_processes_cannot_have_is_said_with_where_it_has_to_be(
@@ -97,7 +100,7 @@ def test_what_a_loaders_processes_cannot_have_is_said_with_where_it_has_to_be(
     problem = "AttributeError(\"Can't pickle local object 'f.<locals>.<lambda>'\")"  # as pickle raises it
     name = user_module(f"{HEAD}    def loss(self, model, batch, hp): raise {problem}\n")
     message = refusal(tmp_path, section(f"{name}:Net"))
-    assert "collate_fn of a DataLoader with num_workers have to be defined at the top of a module" in message
+    assert_golden("describe/not-pickled", message, tmp_path, module=name)
 
 
 def test_what_a_library_raises_is_said_with_the_line_of_the_workload_that_called_it(
@@ -117,14 +120,12 @@ def test_missing_data_is_named_with_the_directory_and_the_files_that_should_be_t
 ) -> None:
     (tmp_path / "empty").mkdir()
     message = refusal(tmp_path, section("workers.workloads.lenet:LeNet"), data_root=str(tmp_path / root))
-    assert message == (
-        f"data.root: {tmp_path / root} has neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz, "
-        "the original files of MNIST"
-    )
+    assert message.startswith(f"data.root: {tmp_path / root} ")
+    assert_golden("describe/no-data", message, root=tmp_path / root)
 
 
 def test_what_cannot_be_built_is_refused_with_the_builders_own_message(tmp_path: Path) -> None:
-    assert refusal(tmp_path, section(TOY, batchsize=1)).startswith("workload.options.batchsize: unknown key")
+    assert refusal(tmp_path, section(TOY, batchsize=1)).startswith("workload.options.batchsize: ")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,8 @@ def test_a_batch_size_that_cannot_be_is_refused_by_its_name(tmp_path: Path, size
 def test_a_good_command_is_described_without_running_it(tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     about = describe(job(tmp_path, section(command=["touch", str(ran)]), metric="fom"), [HYPERPARAMETERS])
-    assert about["facts"] == [f"command touch {ran}, without checkpoints"]
+    (fact,) = about["facts"]
+    assert_golden("describe/command", fact, tmp_path)
     assert about["warnings"] == []
     assert about["metrics"] == ["fom"]
     assert not ran.exists()
@@ -149,16 +151,15 @@ def test_a_good_command_is_described_without_running_it(tmp_path: Path) -> None:
 
 def test_the_steps_of_a_command_cannot_be_counted(tmp_path: Path) -> None:
     message = refusal(tmp_path, section(command="true"), metric="fom", steps=100)
-    assert message == (
-        "search.steps_per_generation: the steps of a command cannot be counted; "
-        "give search.epochs_per_generation instead"
-    )
+    assert message.startswith("search.steps_per_generation: ")
+    assert_golden("describe/steps-of-a-command", message)
     assert describe(job(tmp_path, steps=100), [HYPERPARAMETERS])["warnings"] == []
 
 
 def test_a_command_that_keeps_nothing_trains_one_epoch_a_leg(tmp_path: Path) -> None:
     message = refusal(tmp_path, section(command="true"), metric="fom", longest_leg=3)
-    assert message.startswith("search.epochs_per_generation: is 3, and workload.command keeps nothing")
+    assert message.startswith("search.epochs_per_generation: ")
+    assert_golden("describe/command-without-checkpoints", message)
     keeping = section(command=["true", "{checkpoint_in}", "{checkpoint_out}"])
     assert describe(job(tmp_path, keeping, metric="fom", longest_leg=3), [HYPERPARAMETERS])["metrics"] == [
         "fom"
@@ -172,16 +173,14 @@ def test_a_missing_program_is_named_with_the_directory_it_was_sought_from(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     message = refusal(tmp_path, section(command="./tran.sh --fast"), metric="fom")
-    assert message == f"workload.command: no program './tran.sh' on the worker, from {tmp_path}"
+    assert message.startswith("workload.command: ")
+    assert_golden("describe/no-program", message, tmp_path)
 
 
 def test_a_placeholder_that_no_locus_fills_is_named_with_those_that_can_be(tmp_path: Path) -> None:
     message = refusal(tmp_path, section(command="echo {rate}"), {"learning_rate": 0.1}, metric="fom")
-    assert message == (
-        "workload.command: no hyperparameter for the placeholder {rate}; "
-        "there are learning_rate, checkpoint_in, checkpoint_out, seed, epoch_dir, data_root; "
-        "write a brace of the program's own twice"
-    )
+    assert message.startswith("workload.command: ")
+    assert_golden("describe/placeholder", message)
 
 
 @pytest.mark.parametrize("name", ["checkpoint_in", "checkpoint_out", "seed", "epoch_dir", "data_root"])
@@ -189,18 +188,20 @@ def test_a_locus_named_like_one_of_the_commands_own_placeholders_is_refused(
     tmp_path: Path, name: str
 ) -> None:
     message = refusal(tmp_path, section(command="echo"), {"rate": 0.1, name: 1}, metric="fom")
-    assert message == f"search.loci.{name}: is a placeholder's own name; choose another"
+    assert message.startswith(f"search.loci.{name}: ")
+    assert_golden("describe/locus-named-like-a-placeholder", message, locus=name)
 
 
 def test_a_brace_that_is_never_closed_is_refused_with_the_way_to_write_one(tmp_path: Path) -> None:
     message = refusal(tmp_path, section(command="echo {rate"), metric="fom")
     assert message.startswith("workload.command: ")
-    assert "write a brace of the program's own twice" in message
+    assert_golden("describe/open-brace", message)
 
 
 def test_braces_of_the_programs_own_are_refused_with_the_way_to_write_them(tmp_path: Path) -> None:
     message = refusal(tmp_path, section(command=["awk", "{print $1}"]), metric="fom")
-    assert "write a brace of the program's own twice" in message
+    assert message.startswith("workload.command: ")
+    assert_golden("describe/brace-of-awk", message)
 
 
 def test_a_quote_that_is_never_closed_is_refused_as_a_fault_of_the_command(tmp_path: Path) -> None:
@@ -214,8 +215,8 @@ def test_a_number_format_in_a_placeholder_is_refused_as_a_fault_of_the_command(t
 
 def test_a_command_has_no_metric_but_its_fom(tmp_path: Path) -> None:
     message = refusal(tmp_path, section(command="true"))
-    assert message.startswith("objective.metric: command does not report 'validation_loss'; ")
-    assert message.endswith(" fom")
+    assert message.startswith("objective.metric: ")
+    assert_golden("describe/metric-of-a-command", message)
 
 
 def test_the_text_of_a_users_module_does_not_matter_to_the_place(
@@ -237,7 +238,7 @@ def test_the_text_of_a_users_module_does_not_matter_to_the_place(
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("s4://bucket/run", "Protocol not known: s4"),
+        ("s4://bucket/run", "s4"),
         ("gs://bucket/run", "gcsfs"),
         ("{file}/params", "Not a directory"),
     ],
@@ -248,7 +249,7 @@ def test_where_no_checkpoints_can_be_kept_nothing_else_is_tried(
     (tmp_path / "file").touch()
     url = url.format(file=tmp_path / "file")
     message = refusal(tmp_path, section("nowhere:Nothing"), checkpoints_url=url)
-    assert message.startswith("checkpoints.url: no ")
+    assert message.startswith("checkpoints.url: ")
     assert url in message
     assert reason in message
 
@@ -280,7 +281,7 @@ def test_a_locus_that_changes_shapes_is_refused_if_a_child_would_inherit_across_
     )
     founders = [{**HYPERPARAMETERS, "width": width} for width in (8, 8, 16)]
     assert described(tmp_path, module, *founders[:2])["metrics"]
-    with pytest.raises(UsageError, match=r"with width = 16: .*always of the same shapes") as caught:
+    with raises_golden("describe/shapes", UsageError, tmp_path, module=module) as caught:
         described(tmp_path, module, *founders)
     assert "mutate_best" in str(caught.value)
 
@@ -302,33 +303,32 @@ def test_metrics_that_only_an_own_evaluate_has_count(tmp_path: Path, user_module
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("name", "body"),
     [
-        ("    def evaluate(self, training, split):\n        return {'f1': 1.0}", "'validation_f1'"),
-        ("    def evaluate(self, training, split):\n        1 / 0", "ZeroDivisionError"),
-        ("    def loss(self, model, batch, hp):\n        model(batch[0])", "return a scalar tensor"),
-        ("    def data(self, root):\n        return (1, 2)", "data\\(\\) should return Splits"),
+        ("metric-without-split", "    def evaluate(self, training, split):\n        return {'f1': 1.0}"),
+        ("evaluate-raises", "    def evaluate(self, training, split):\n        1 / 0"),
+        ("no-loss", "    def loss(self, model, batch, hp):\n        model(batch[0])"),
+        ("no-splits", "    def data(self, root):\n        return (1, 2)"),
     ],
 )
 def test_what_would_fail_later_is_refused_with_what_to_do(
-    body: str, said: str, tmp_path: Path, user_module: UserModule
+    name: str, body: str, tmp_path: Path, user_module: UserModule
 ) -> None:
-    with pytest.raises(UsageError, match=said):
-        described(tmp_path, user_module(OWN + body))
+    module = user_module(OWN + body)
+    with raises_golden(f"describe/later/{name}", UsageError, tmp_path, module=module):
+        described(tmp_path, module)
 
 
 def test_a_name_that_is_nearly_one_of_the_workloads_is_warned_of(
     tmp_path: Path, user_module: UserModule
 ) -> None:
     module = user_module(OWN + "    clip_nrom = 1.0\n    own_thing = 2\n")
-    assert described(tmp_path, module)["warnings"] == [
-        "Own.clip_nrom means nothing to evodevo; did you mean clip_norm?"
-    ]
+    (warning,) = described(tmp_path, module)["warnings"]
+    assert_golden("describe/nearly-a-name-of-the-workload", warning)
 
 
 def test_the_name_of_a_metric_without_its_split_is_understood(tmp_path: Path) -> None:
-    message = refusal(tmp_path, section(), metric="accuracy")
-    assert message.endswith("did you mean validation_accuracy?")
+    assert_golden("describe/metric-without-split", refusal(tmp_path, section(), metric="accuracy"))
 
 
 def test_torchs_average_as_training_averaged_is_judged_and_exported(
@@ -362,10 +362,10 @@ def test_what_is_kept_in_self_from_step_to_step_is_refused_if_members_are_to_tak
         "    def loss(self, model, batch, hp):\n        self.count += 1\n"
         "        return super().loss(model, batch, hp) * self.count\n"
     )
-    workload = section(f"{user_module(text)}:Net")
+    module = user_module(text)
+    workload = section(f"{module}:Net")
     assert describe(job(tmp_path, workload), [HYPERPARAMETERS])["warnings"] == []
     message = refusal(tmp_path, workload, members_per_device=3)
-    assert message.startswith(
-        "cluster.members_per_device: is 3, and members that take turns are not what they"
-    )
+    assert message.startswith("cluster.members_per_device: ")
+    assert_golden("describe/turns", message, tmp_path, module=module)
     assert describe(job(tmp_path, members_per_device=3), [HYPERPARAMETERS])["warnings"] == []

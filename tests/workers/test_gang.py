@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from evodevo.errors import UsageError
+from tests.golden import raises_golden
 from tests.workers.gang_kinds import KINDS, SIZE, Sharp, trained
 from tests.workers.toys import HYPERPARAMETERS, Toy, prepared
 from workers import batches, gang
@@ -132,17 +133,17 @@ def test_the_shares_of_a_batch_are_the_batch(count: int, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "batch, why",
+    ("name", "batch"),
     [
-        ((torch.rand(4, 2), torch.rand(3)), "override share"),
-        ((torch.rand(4, 2), torch.tensor(1.0)), "override share"),
-        ((torch.rand(4, 2), ["a", "b", "c", "d"]), "override share"),
-        ([], "override share"),
-        ((torch.rand(1, 2),), "has 1 examples, too few for 2 workers"),
+        ("lengths-differ", (torch.rand(4, 2), torch.rand(3))),
+        ("scalar", (torch.rand(4, 2), torch.tensor(1.0))),
+        ("texts", (torch.rand(4, 2), ["a", "b", "c", "d"])),
+        ("empty", []),
+        ("one-example", (torch.rand(1, 2),)),
     ],
 )
-def test_a_batch_that_cannot_be_shared_is_refused(batch: Batch, why: str) -> None:
-    with pytest.raises(UsageError, match=why):
+def test_a_batch_that_cannot_be_shared_is_refused(name: str, batch: Batch) -> None:
+    with raises_golden(f"gang/batch/{name}", UsageError):
         batches.share(batch, 0, 2)
 
 
@@ -195,26 +196,26 @@ class SparseEmbedding(Toy):
 
 
 @pytest.mark.parametrize(
-    "workload, why",
+    ("name", "workload"),
     [
-        (OwnStep(), r"OwnStep has a step\(\) of its own"),
-        (OwnTrain(), r"OwnTrain has a train\(\) of its own"),
-        (Closure(), "an optimizer with a closure can"),
-        (Loaded(), "batch_size of the DataLoader is 9, which 2 workers cannot share equally"),
-        (Toy(15), "batch_size is 15, which 2 workers cannot share equally"),
-        (Lists(), "override share"),
-        (HalfShare(), "the shares of a batch of 16 have lengths"),
-        (SparseEmbedding(), "sparse gradients"),
+        ("own-step", OwnStep()),
+        ("own-train", OwnTrain()),
+        ("closure", Closure()),
+        ("loader", Loaded()),
+        ("odd-batch", Toy(15)),
+        ("lists", Lists()),
+        ("half-share", HalfShare()),
+        ("sparse", SparseEmbedding()),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Toy) else "",
 )
-def test_a_workload_that_two_workers_would_get_wrong_is_refused(workload: Toy, why: str) -> None:
-    with pytest.raises(UsageError, match=why):
+def test_a_workload_that_two_workers_would_get_wrong_is_refused(name: str, workload: Toy) -> None:
+    with raises_golden(f"gang/workload/{name}", UsageError):
         gang.rehearse(prepared(workload), 2, "local", HYPERPARAMETERS, Leg())
 
 
 def test_a_program_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"is not a workers\.workload\.Workload"):
+    with raises_golden("gang/program", UsageError):
         gang.rehearse(object(), 2, "local", {}, Leg())
 
 
@@ -234,7 +235,7 @@ def test_parameters_that_are_not_the_same_everywhere_are_found(monkeypatch: pyte
             tensor[1] += 1
 
     monkeypatch.setattr(together, "_all_reduce", other_rank)
-    with pytest.raises(RuntimeError, match=r"different parameters \(bias\)"):
+    with raises_golden("gang/parameters-differ", RuntimeError):
         together.check(model)
 
 

@@ -1,7 +1,6 @@
 """The hyperparameters that a workload is given."""
 
-import pytest
-
+from tests.golden import raises_golden
 from workers.hyperparameters import Hyperparameters, UnknownHyperparameter
 
 
@@ -16,14 +15,12 @@ def test_what_was_asked_for_is_remembered_and_nothing_else() -> None:
 
 def test_an_unknown_name_is_refused_with_the_names_that_there_are() -> None:
     hp = Hyperparameters({"learning_rate": 0.1, "momentum": 0.9})
-    with pytest.raises(UnknownHyperparameter) as caught:
+    with raises_golden("hyperparameters/unknown", UnknownHyperparameter):
         hp["lr"]
-    message = str(caught.value)
-    assert message == "the workload asks for hyperparameter 'lr'; search.loci gives learning_rate, momentum"
 
 
 def test_where_there_are_none_the_refusal_says_so() -> None:
-    with pytest.raises(UnknownHyperparameter, match="gives none"):
+    with raises_golden("hyperparameters/none", UnknownHyperparameter):
         Hyperparameters({})["lr"]
 
 

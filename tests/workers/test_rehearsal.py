@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from evodevo.errors import UsageError
+from tests.golden import raises_golden
 from tests.workers.toys import HYPERPARAMETERS, Toy, points, prepared
 from workers.training import Leg, Training
 from workers.workload import Batch, Splits
@@ -177,12 +178,12 @@ class Once(Toy):
 
 def test_a_split_that_is_empty_the_second_time_is_refused() -> None:
     toy = prepared(Once())
-    with pytest.raises(UsageError, match="train split of the data has no batch, or can be gone through only"):
+    with raises_golden("rehearsal/no-training-batch", UsageError):
         toy.rehearse(HYPERPARAMETERS, OTHER)
     toy = Once()
     toy.which = "validation"
     prepared(toy)
-    with pytest.raises(UsageError, match="validation split of the data has no batch"):
+    with raises_golden("rehearsal/no-validation-batch", UsageError):
         toy.rehearse(HYPERPARAMETERS, OTHER)
 
 

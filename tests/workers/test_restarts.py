@@ -6,6 +6,7 @@ import pytest
 from torch import Tensor
 
 from evodevo.errors import UsageError
+from tests.golden import raises_golden
 from tests.workers.static.members import Points, Switch, made, ready, trained
 from workers.training import Leg, Training
 from workers.workload import Batch
@@ -77,7 +78,7 @@ def test_captured_steps_have_the_same_rates(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_restarts_and_anneal_or_an_impossible_value_are_refused() -> None:
-    with pytest.raises(UsageError, match="restarts and a locus `anneal` both set the learning rate"):
+    with raises_golden("restarts/and-anneal", UsageError):
         ready(Points()).begin({**SLIDES, "anneal": 0.5}, 0, None)
-    with pytest.raises(UsageError, match="restart_steps: should be a number of 0 or more"):
+    with raises_golden("restarts/steps-of-a-workload", UsageError):
         ready(Points()).begin({**SLIDES, "restart_steps": -1}, 0, None)

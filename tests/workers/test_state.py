@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tests.golden import raises_golden
 from tests.workers import states
 from workers import state
 from workers.hyperparameters import Hyperparameters
@@ -247,7 +248,7 @@ def test_another_format_is_refused_by_its_number_whatever_its_tensors_are_called
 @pytest.mark.parametrize("networks", [None, 3, [3], [{"format": 1}], [{"format": 3, "networks": []}]])
 def test_what_is_of_several_networks_and_does_not_say_which_is_malformed(networks: Any) -> None:
     about = json.dumps({"format": state.SEVERAL, "networks": networks})
-    with pytest.raises(ValueError, match="malformed: it does not say which networks it holds"):
+    with raises_golden("state/networks-not-said", ValueError):
         state.model_state(safetensors.torch.save({}, {state.METADATA_KEY: about}))
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.golden import raises_golden
 from workers.target import Standing, gap, shortfall_of
 
 ACCURATE = {"metric": "validation_accuracy", "at_least": 0.9}
@@ -43,7 +44,7 @@ def test_a_gap_is_relative_and_at_most_1(goal: dict[str, Any], value: float, exp
 def test_the_shortfall_of_several_goals_is_the_mean_and_0_only_if_all_are_reached() -> None:
     assert shortfall_of([ACCURATE, LOW], {"validation_accuracy": 0.95, "validation_loss": 1.0}) == 0.25
     assert shortfall_of([ACCURATE, LOW], {"validation_accuracy": 0.95, "validation_loss": 0.5}) == 0
-    with pytest.raises(KeyError, match=r"not 'validation_loss' of objective\.target"):
+    with raises_golden("target/metric-missing", KeyError):
         shortfall_of([ACCURATE, LOW], {"validation_accuracy": 0.95})
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from evodevo.errors import UsageError
+from tests.golden import assert_golden
 from tests.workers.conftest import SHARED_DATA
 from workers.data import translation
 from workers.data.characters import UNKNOWN, Characters, load
@@ -88,33 +89,35 @@ def test_a_size_below_1_is_refused_by_its_option(root: Path, name: str) -> None:
 
 
 def test_more_examples_than_positions_are_refused_with_their_number(root: Path) -> None:
-    assert refusal(root, validation_examples=56) == (
-        "workload.options.validation_examples: should be at most 55, the positions of the validation text "
-        "after 4 characters, not 56"
-    )
+    message = refusal(root, validation_examples=56)
+    assert message.startswith("workload.options.validation_examples: ")
+    assert_golden("data/characters/too-many-examples", message)
 
 
 def test_a_context_as_long_as_a_text_is_refused(root: Path) -> None:
-    assert "should be at most 0, the positions of the test text after 11" in refusal(root, context=11)
+    assert_golden("data/characters/context-too-long", refusal(root, context=11))
 
 
 def test_a_language_that_is_not_there_is_refused_with_those_that_are() -> None:
-    assert refusal(None, language="de") == "workload.options.language: should be one of en, vi, not 'de'"
+    message = refusal(None, language="de")
+    assert message.startswith("workload.options.language: ")
+    assert_golden("data/characters/language", message)
 
 
 def test_without_a_root_it_says_how_the_texts_are_had() -> None:
-    assert refusal(None) == (
-        f"data.root: names no directory, and the characters need iwslt15; {translation.HOW['iwslt15']}"
-    )
+    message = refusal(None)
+    assert message.startswith("data.root: ")
+    assert translation.HOW["iwslt15"] in message
+    assert_golden("data/characters/no-root", message)
 
 
 def test_a_missing_text_is_named_with_the_command_that_downloads_it(root: Path) -> None:
-    assert f"{root / 'iwslt15'} has no tst2012.vi; `python" in refusal(root, language="vi")
+    assert_golden("data/characters/no-file", refusal(root, language="vi"), root)
 
 
 def test_a_text_cut_short_is_refused_with_its_number_of_lines(root: Path) -> None:
     write(root / "iwslt15" / "tst2013.en", "a\n")
-    assert "tst2013.en: has 1 lines instead of 2" in refusal(root)
+    assert_golden("data/characters/cut-short", refusal(root), root)
 
 
 @real

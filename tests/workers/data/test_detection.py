@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from tests.configs import complaint
+from tests.golden import assert_golden
 from tests.workers.conftest import SHARED_DATA
 from workers.data.detection import DetectionData, load
 
@@ -105,56 +106,53 @@ def test_a_limit_takes_the_first_of_a_split(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "says"),
+    ("name", "file", "content"),
     [
-        ("ImageSets/Main/train.txt", None, "has no train.txt; `git clone"),
-        ("ImageSets/Main/train.txt", "\n", "train.txt: names no image"),
-        ("Annotations/one.xml", None, "has no one.xml; `git clone"),
-        ("Annotations/one.xml", "<annotation>", "one.xml: is no annotation of VOC: no element"),
-        ("Annotations/one.xml", xml(("cat", 0, "x", 1, 2, 2)), "one.xml: is no annotation of VOC: could not"),
-        ("Annotations/one.xml", xml(("cat", 0, "nan", 1, 2, 2)), "'nan' is no coordinate"),
-        ("JPEGImages/one.jpg", None, "JPEGImages has no image one, which"),
-        ("JPEGImages/one.jpg", "no picture", "one.jpg: cannot be read as an image"),
-        (
-            "Annotations/three.xml",
-            xml(("cow", 0, 1, 1, 9, 9)),
-            "class 'cow', which the training split has not",
-        ),
+        ("no-list", "ImageSets/Main/train.txt", None),
+        ("empty-list", "ImageSets/Main/train.txt", "\n"),
+        ("no-annotation", "Annotations/one.xml", None),
+        ("cut-short", "Annotations/one.xml", "<annotation>"),
+        ("no-number", "Annotations/one.xml", xml(("cat", 0, "x", 1, 2, 2))),
+        ("nan", "Annotations/one.xml", xml(("cat", 0, "nan", 1, 2, 2))),
+        ("no-image", "JPEGImages/one.jpg", None),
+        ("no-picture", "JPEGImages/one.jpg", "no picture"),
+        ("unknown-class", "Annotations/three.xml", xml(("cow", 0, 1, 1, 9, 9))),
     ],
 )
 def test_a_bad_file_of_voc_is_named_in_one_line(
-    tmp_path: Path, file: str, content: str | None, says: str
+    tmp_path: Path, name: str, file: str, content: str | None
 ) -> None:
     path = voc(tmp_path) / file
     path.unlink() if content is None else path.write_text(content)
     message = complaint(lambda: read(tmp_path))
-    assert says in message
     assert "\n" not in message
+    assert_golden(f"data/voc/{name}", message, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("name", "content"),
     [
-        (None, "has no instances_train.json; `git clone"),
-        ("{", "instances_train.json: is no annotation file of COCO: Expecting"),
-        ("[]", "instances_train.json: is no annotation file of COCO: list"),
-        ("{}", "instances_train.json: is no annotation file of COCO: it has no 'categories'"),
-        ('{"categories": [], "images": [], "annotations": []}', "instances_train.json: names no image"),
+        ("no-file", None),
+        ("cut-short", "{"),
+        ("list", "[]"),
+        ("no-categories", "{}"),
+        ("no-images", '{"categories": [], "images": [], "annotations": []}'),
     ],
 )
-def test_a_bad_file_of_coco_is_named_in_one_line(tmp_path: Path, content: str | None, says: str) -> None:
+def test_a_bad_file_of_coco_is_named_in_one_line(tmp_path: Path, name: str, content: str | None) -> None:
     path = coco(tmp_path) / "annotations" / "instances_train.json"
     path.unlink() if content is None else path.write_text(content)
     message = complaint(lambda: read(tmp_path, "coco"))
-    assert says in message
     assert "\n" not in message
+    assert_golden(f"data/coco/{name}", message, tmp_path)
 
 
 def test_a_missing_root_says_what_is_missing_and_how_to_get_data(tmp_path: Path) -> None:
-    assert "data.root: should name the directory" in complaint(lambda: read(None))
-    message = complaint(lambda: read(tmp_path))
-    assert "has the layout of VOC (Annotations/ is missing); `git clone" in message
-    assert "pixels: should be 32 or more, not 8" in complaint(lambda: read(tmp_path, pixels=8))
+    message = complaint(lambda: read(None))
+    assert message.startswith("data.root: ")
+    assert_golden("data/detection/no-root", message)
+    assert_golden("data/detection/no-voc", complaint(lambda: read(tmp_path)), tmp_path)
+    assert_golden("data/detection/pixels", complaint(lambda: read(tmp_path, pixels=8)), tmp_path)
 
 
 @pytest.mark.skipif(not ORIGINAL.exists(), reason="BCCD is not here")

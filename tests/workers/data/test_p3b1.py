@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from evodevo.errors import UsageError
+from tests.golden import assert_golden
 from tests.workers.conftest import SHARED_DATA
 from workers.data.p3b1 import FEATURES, FOLDS, HOW, TASKS, load
 from workers.workload import Batch, Splits
@@ -116,66 +117,60 @@ def test_the_directory_itself_its_data_or_the_one_that_holds_it_is_the_root(root
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("name", "option", "value"),
     [
-        ({"fold": 10}, "workload.options.fold: should be 0 to 9, not 10"),
-        ({"fold": -1}, "workload.options.fold: should be 0 to 9, not -1"),
-        ({"test_folds": 10}, "workload.options.test_folds: should be 1 to 9, not 10"),
-        ({"validation_examples": 0}, "workload.options.validation_examples: should be 1 or more, not 0"),
-        (
-            {"validation_examples": 36},
-            "workload.options.validation_examples: should be less than 36, the documents of site outside the "
-            "test folds, not 36",
-        ),
-        *(
-            (
-                {"tasks": tasks},
-                "workload.options.tasks: should be one or more of site, laterality, grade, each once, "
-                f"not {', '.join(tasks) or 'none'}",
-            )
-            for tasks in ([], ["site", "site"], ["behaviour"])
-        ),
+        ("fold-10", "fold", 10),
+        ("fold-negative", "fold", -1),
+        ("test-folds", "test_folds", 10),
+        ("validation-0", "validation_examples", 0),
+        ("validation-36", "validation_examples", 36),
+        ("no-tasks", "tasks", []),
+        ("task-twice", "tasks", ["site", "site"]),
+        ("unknown-task", "tasks", ["behaviour"]),
     ],
     ids=str,
 )
-def test_options_that_cannot_be_are_refused_by_name(
-    root: Path, options: dict[str, Any], message: str
-) -> None:
-    assert refusal(root, **options) == message
+def test_options_that_cannot_be_are_refused_by_name(root: Path, name: str, option: str, value: Any) -> None:
+    message = refusal(root, **{option: value})
+    assert message.startswith(f"workload.options.{option}: ")
+    assert_golden(f"data/p3b1/options/{name}", message)
 
 
 def test_without_a_root_it_says_what_is_expected() -> None:
-    assert refusal(None) == f"data.root: names no directory, and P3B1 needs one; {HOW}"
+    message = refusal(None)
+    assert message.startswith("data.root: ")
+    assert message.endswith(f"; {HOW}")
+    assert_golden("data/p3b1/no-root", message)
 
 
 @pytest.mark.parametrize("kind", ["feature", "label"])
 def test_a_missing_file_is_named_with_the_layout_that_is_expected(root: Path, kind: str) -> None:
     directory = root / "p3b1" / "data"
     (directory / f"task2_7_test_{kind}.csv").unlink()
-    assert refusal(root) == f"data.root: {directory} has no task2_7_test_{kind}.csv; {HOW}"
+    message = refusal(root)
+    assert message.startswith(f"data.root: {directory} ")
+    assert_golden("data/p3b1/file-missing", message, root, file=f"task2_7_test_{kind}.csv")
 
 
 @pytest.mark.parametrize(
-    ("kind", "text", "message"),
+    ("name", "kind", "text"),
     [
-        ("feature", "<html>", "is not a table of numbers"),
-        ("feature", "", "is not a table of numbers: it is empty"),
-        ("feature", "1,2\n" * PER_FOLD, "has 2 numbers a line instead of 400"),
-        ("label", "0\n" * 3, "has 3 lines of 1 for 4 documents, instead of a class for each"),
-        ("label", "0\n1\n2\n13\n", "has classes other than 0 to 12, those of site"),
-        ("label", "0\n1\n2\n0.5\n", "has classes other than 0 to 12, those of site"),
-        (
-            "label",
-            "0\n1\n2\nnan\n",
-            "is not a table of numbers: it is empty, or has some that are not finite",
-        ),
+        ("html", "feature", "<html>"),
+        ("empty", "feature", ""),
+        ("two-numbers", "feature", "1,2\n" * PER_FOLD),
+        ("three-labels", "label", "0\n" * 3),
+        ("label-13", "label", "0\n1\n2\n13\n"),
+        ("label-half", "label", "0\n1\n2\n0.5\n"),
+        ("label-nan", "label", "0\n1\n2\nnan\n"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:loadtxt")
-def test_a_damaged_file_is_refused_by_name(root: Path, kind: str, text: str, message: str) -> None:
+def test_a_damaged_file_is_refused_by_name(root: Path, name: str, kind: str, text: str) -> None:
     path = root / "p3b1" / "data" / f"task0_4_test_{kind}.csv"
     path.write_text(text)
-    assert f"{path}: {message}" in refusal(root)
+    message = refusal(root)
+    assert f"{path}: " in message
+    assert_golden(f"data/p3b1/damaged/{name}", message, root)
 
 
 @pytest.mark.skipif(not ARCHIVE.is_file(), reason=f"the documents of P3B1 are not in {ARCHIVE}")

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from evodevo.errors import UsageError
+from tests.golden import assert_golden
 from workers.data import rpv
 
 ALL: dict[str, int | None] = {"train": None, "validation": None, "test": None}
@@ -66,24 +67,23 @@ def test_without_a_test_file_there_is_no_test_split(root: Path) -> None:
 
 def test_what_cannot_be_read_is_refused_by_name(root: Path, tmp_path: Path) -> None:
     directory = root / "rpv"
-    assert refusal(None).startswith("data.root: names no directory, and the images are needed; ")
+    assert refusal(None).startswith("data.root: ")
     assert "synthetic: true" in refusal(None)
-    assert refusal(root, train=6) == (
-        f"workload.options.train_examples: should be at most 5, the events of {directory}/train.h5, not 6"
-    )
+    assert_golden("data/rpv/no-root", refusal(None))
+    message = refusal(root, train=6)
+    assert message.startswith("workload.options.train_examples: ")
+    assert_golden("data/rpv/too-many-examples", message, tmp_path)
     write(directory / "val.h5", 4, y=np.full(4, 2))
-    assert refusal(root) == f"{directory}/val.h5: has labels other than 0 and 1 in all_events/y"
+    assert_golden("data/rpv/labels", refusal(root), tmp_path)
     write(directory / "val.h5", 4, y=np.zeros((4, 2)))
-    assert "labels of shape (4, 2), instead of (n, height, width) and (n,)" in refusal(root)
+    assert_golden("data/rpv/labels-of-another-shape", refusal(root), tmp_path)
     (directory / "val.h5").write_bytes(b"no HDF5")
-    assert refusal(root).startswith(
-        f"{directory}/val.h5: is not a file of these images, which has all_events/y"
-    )
+    assert refusal(root).startswith(f"{directory}/val.h5: ")
     with h5py.File(directory / "val.h5", "w") as file:
         file["all_events/y"] = [0, 1]
     assert "hist" in refusal(root)
     (directory / "val.h5").unlink()
-    assert refusal(root) == f"data.root: {directory} has no val.h5; {rpv.HOW}"
+    assert_golden("data/rpv/file-missing", refusal(root), tmp_path)
 
 
 def made(**more: Any) -> Any:

@@ -12,6 +12,7 @@ import yaml
 from PIL import Image
 
 from tests.configs import complaint
+from tests.golden import assert_golden
 from tests.workers.conftest import SHARED_DATA
 from tests.workers.data.test_detection import picture, voc, xml
 from workers.data.detection import DetectionData, load, read_voc
@@ -178,52 +179,47 @@ def test_images_of_a_directory_are_in_order_and_their_labels_elsewhere_or_beside
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("name", "line"),
     [
-        (
-            "0 0.5 0.5 1",
-            "labels/train/a.txt, line 2: should be `class x y width height`, or a class and three or ",
-        ),
-        ("0 0.5 0.5 1", "from 0 to 1, and not of 4 numbers"),
-        ("0 0.1 0.1 0.5 0.5 0.7", "and not of 6 numbers"),
-        ("0 32 24 10 10", "from 0 to 1, and not 32"),
-        ("0 0.5 0.5 nan 1", "'nan' is no coordinate"),
-        ("cat 0.5 0.5 1 1", "could not convert string to float: 'cat'"),
-        ("0.5 0.5 0.5 1 1", "the class a whole number, not 0.5"),
-        ("2 0.5 0.5 1 1", "line 2: there is no class 2; there are {0: 'cat', 1: 'dog'}"),
+        ("four-numbers", "0 0.5 0.5 1"),
+        ("six-numbers", "0 0.1 0.1 0.5 0.5 0.7"),
+        ("pixels", "0 32 24 10 10"),
+        ("nan", "0 0.5 0.5 nan 1"),
+        ("class-name", "cat 0.5 0.5 1 1"),
+        ("class-half", "0.5 0.5 0.5 1 1"),
+        ("no-class-2", "2 0.5 0.5 1 1"),
     ],
 )
-def test_a_bad_line_is_named(tmp_path: Path, line: str, says: str) -> None:
+def test_a_bad_line_is_named(tmp_path: Path, name: str, line: str) -> None:
     message = complaint(lambda: read(small(tmp_path, "1 0.5 0.5 1 1", line)))
-    assert says in message
+    assert "labels/train/a.txt, line 2" in message
     assert "\n" not in message
+    assert_golden(f"data/yolo/line/{name}", message, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("name", "data"),
     [
-        (
-            {"names": None},
-            "data.yaml: names should be a list of the classes' names, or map 0, 1, ... to them",
-        ),
-        ({"names": {"cat": 0}}, "names should be a list"),
-        ({"names": ["cat", "cat"]}, "names has the same name for two classes"),
-        ({"nc": 3}, "nc is 3, but there are 2 names"),
-        ({"train": None}, "data.yaml: has no split 'train'"),
-        ({"train": 7}, "data.yaml: train should be a path or a list of paths, not 7"),
-        ({"train": "images/none"}, "data.yaml: there is no images/none: neither "),
-        ({"train": "labels"}, "data.yaml: train names no image: labels"),
-        ({"train": "pictures"}, "data.yaml: train has no labels: there is no "),
+        ("names-missing", {"names": None}),
+        ("names-inverted", {"names": {"cat": 0}}),
+        ("name-twice", {"names": ["cat", "cat"]}),
+        ("nc", {"nc": 3}),
+        ("no-split", {"train": None}),
+        ("split-number", {"train": 7}),
+        ("no-folder", {"train": "images/none"}),
+        ("no-image", {"train": "labels"}),
+        ("no-labels", {"train": "pictures"}),
     ],
 )
-def test_a_bad_data_yaml_is_named(tmp_path: Path, data: dict[str, Any], says: str) -> None:
+def test_a_bad_data_yaml_is_named(tmp_path: Path, name: str, data: dict[str, Any]) -> None:
     picture(tmp_path / "pictures/b.png")
     message = complaint(lambda: read(small(tmp_path, "1 0.5 0.5 1 1", **data)))
-    assert says in message
+    assert "data.yaml: " in message
     assert "\n" not in message
+    assert_golden(f"data/yolo/data/{name}", message, tmp_path)
 
 
 def test_a_folder_of_another_layout_is_refused(tmp_path: Path) -> None:
     message = complaint(lambda: read(voc(tmp_path)))
-    assert "has the layout of YOLO (data.yaml/ is missing)" in message
+    assert_golden("data/yolo/another-layout", message, tmp_path)
     assert xml() == "<annotation></annotation>"

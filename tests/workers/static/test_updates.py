@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.golden import raises_golden
 from tests.workers.static.members import Points, ready
 from workers.static import updates
 from workers.static.arena import Arena
@@ -133,5 +134,5 @@ def test_groups_whose_parameters_have_made_different_numbers_of_steps_are_refuse
     training.optimizer.param_groups = [
         {**training.optimizer.param_groups[0], "params": list(training.model.parameters())}
     ]
-    with pytest.raises(ValueError, match="different numbers of steps"):
+    with raises_golden("static/steps-differ", ValueError):
         updates.update_of(training).taken(training)

@@ -7,6 +7,7 @@ import torch
 
 from evodevo.config_file import load
 from evodevo.errors import UsageError
+from tests.golden import assert_golden
 from tests.workers.conftest import REPOSITORY
 from workers.build import build
 from workers.data import translation
@@ -86,7 +87,8 @@ def test_weights_decay_by_the_learning_rate_times_weight_decay_and_biases_do_not
 def test_a_size_below_1_is_refused_by_its_option(name: str) -> None:
     with pytest.raises(UsageError) as caught:
         Characters(**{name: 0})
-    assert str(caught.value) == f"workload.options.{name}: should be 1 or more, not 0"
+    assert str(caught.value).startswith(f"workload.options.{name}: ")
+    assert_golden("characters/size-zero", str(caught.value), option=name)
 
 
 def test_its_config_has_loci_that_it_reads_and_a_metric_that_it_gives(characters: Characters) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from evodevo.command_flags import FlagKind
 from evodevo.errors import UsageError
+from tests.golden import raises_golden
 from tests.workers.conftest import Program
 from workers.workloads.command import Command
 
@@ -161,18 +162,16 @@ def test_two_attempts_have_directories_of_their_own_that_go_when_they_are_droppe
 
 
 def test_a_placeholder_that_nothing_fills_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(UsageError) as caught:
+    with raises_golden("command/placeholder", UsageError) as caught:
         arguments("train {rate} {width}", rate=0.5)
-    assert str(caught.value) == (
-        "workload.command: no hyperparameter for the placeholder {width}; "
-        "there are rate, checkpoint_in, checkpoint_out, seed, epoch_dir, data_root; "
-        "write a brace of the program's own twice"
-    )
+    assert str(caught.value).startswith("workload.command: ")
 
 
-@pytest.mark.parametrize("part", ["{", "}", "{rate", "a}b"])
-def test_a_lone_brace_is_refused_with_the_way_to_write_one(part: str) -> None:
-    with pytest.raises(UsageError, match=r"workload\.command: .*; write a brace of the program's own twice"):
+@pytest.mark.parametrize(
+    ("name", "part"), [("open", "{"), ("closed", "}"), ("open-name", "{rate"), ("closed-inside", "a}b")]
+)
+def test_a_lone_brace_is_refused_with_the_way_to_write_one(name: str, part: str) -> None:
+    with raises_golden(f"command/brace/{name}", UsageError):
         Command(["train", part])
 
 
@@ -183,7 +182,7 @@ def test_a_quote_that_is_never_closed_is_refused_as_a_usage_error() -> None:
 
 @pytest.mark.parametrize("part", ["{seed.__class__}", "{rate[0]}", "{0}", "{}"])
 def test_a_placeholder_is_a_name_and_reaches_nothing_inside_a_value(part: str) -> None:
-    with pytest.raises(UsageError, match="no hyperparameter for the placeholder"):
+    with raises_golden("command/not-a-name", UsageError, placeholder=part[1:-1]):
         arguments(["train", part], rate="abc")
 
 

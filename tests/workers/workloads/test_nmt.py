@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from evodevo.errors import UsageError
+from tests.golden import assert_golden
 from workers.data.translation import PADDING, lengths, pad
 from workers.hyperparameters import Hyperparameters
 from workers.seq2seq import Seq2Seq
@@ -326,7 +327,8 @@ def test_bfloat16_gives_nearly_the_losses_of_float32(root: str) -> None:
 def test_a_size_below_1_is_refused_by_its_option(name: str) -> None:
     with pytest.raises(UsageError) as caught:
         NMT(**{name: 0})  # type: ignore[arg-type]
-    assert str(caught.value) == f"workload.options.{name}: should be 1 or more, not 0"
+    assert str(caught.value).startswith(f"workload.options.{name}: ")
+    assert_golden("nmt/size-zero", str(caught.value), option=name)
 
 
 def test_its_facts_have_the_vocabularies_sizes(nmt: NMT) -> None:

@@ -32,10 +32,10 @@ class ImageClassifier(Workload):
     All can evolve the backbone's share of YOLOv4's recipe, off by default: cutmix, mosaic and
     label_smoothing (see `workers.soft_labels`), dropblock and dropblock_size (see `workers.dropblock`).
 
-    precision: of the network in training. bfloat16 is autocast, with parameters in float32; None is
-    bfloat16 on a GPU that supports it and float32 otherwise. Evaluation is in float32, so that figures of
-    merit are comparable. compile, capture: see `Workload`. The other options are those of
-    `workers.data.cifar10.load`.
+    batch_size: None is the class's. precision: of the network in training. bfloat16 is autocast, with
+    parameters in float32; None is bfloat16 on a GPU that supports it and float32 otherwise. Evaluation is in
+    float32, so that figures of merit are comparable. compile, capture: see `Workload`. The other options are
+    those of `workers.data.cifar10.load`.
     """
 
     mean: Tensor
@@ -43,16 +43,16 @@ class ImageClassifier(Workload):
 
     def __init__(
         self,
-        batch_size: int,
-        train_examples: int | None,
-        validation_examples: int,
-        test_examples: int | None,
-        pixels: int,
-        precision: Precision | None,
+        batch_size: int | None = None,
+        train_examples: int | None = None,
+        validation_examples: int = 5000,
+        test_examples: int | None = None,
+        pixels: int = 32,
+        precision: Precision | None = None,
         compile: bool = False,
         capture: Capture = "auto",
     ) -> None:
-        self.batch_size = batch_size
+        self.batch_size = self.batch_size if batch_size is None else batch_size
         self.train_examples = train_examples
         self.validation_examples = validation_examples
         self.test_examples = test_examples

@@ -45,7 +45,7 @@ class Stopwatch:
         self._counted = 0.0
         self._begun = False
 
-    def go_on(self, after: "Stopwatch | None") -> None:
+    def resume(self, after: "Stopwatch | None") -> None:
         """Begin this leg's turn, at the time when that of `after` ended."""
         if after is not None:
             self.aside_s += after._last - self._last if self._begun else 0.0

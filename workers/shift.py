@@ -115,7 +115,7 @@ class Shift:
     def _give_turn(self, attempt: Attempt) -> None:
         if attempt.watch is not self._watch:
             self._stop_watch()
-            attempt.watch.go_on(self._watch)
+            attempt.watch.resume(self._watch)
             self._watch = attempt.watch
         self._runs = True
         self._turns.give(attempt.seat)
@@ -176,7 +176,7 @@ class Shift:
         self._turns.pause()
         self._turns.settle()
         whole = Stopwatch()
-        whole.go_on(self._watch)
+        whole.resume(self._watch)
         problem: Exception | None = None
         trained: Sequence[Trained] = ()
         try:

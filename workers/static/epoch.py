@@ -70,7 +70,7 @@ def stackable(workload: Workload, trainings: Sequence[Training]) -> bool:
     try:
         if not shelf.has(shelf.key_of(workload, trainings), trainings):
             here.restore()
-            shelf.give_back(_loaded(workload, trainings))
+            shelf.release(_loaded(workload, trainings))
     except (Obstructed, tables.Unfitting, torch.cuda.OutOfMemoryError):
         return False
     finally:
@@ -111,7 +111,7 @@ def _loaded(
             if randomness is not None:
                 randomness[member].save()
         after = Randomness(workload.device)
-        step = shelf.take(key, workload, trainings, drawn, before, generators)
+        step = shelf.acquire(key, workload, trainings, drawn, before, generators)
     except (Obstructed, tables.Unfitting) as why:
         for own, was in zip(randomness or (), before, strict=False):
             was.restore()
@@ -155,7 +155,7 @@ def _replayed(workload: Workload, trainings: Sequence[Training], step: Step) -> 
         try:
             fetch()
         finally:
-            shelf_of(workload).give_back(step)
+            shelf_of(workload).release(step)
     for member, training in enumerate(trainings):
         if training.scheduler is not None:
             _say_stepped(training)

@@ -42,7 +42,7 @@ class Shelf:
         """Return whether there is a checked step for these members."""
         return any(own == key and step.is_checked and step.fits(trainings) for own, step in self._idle)
 
-    def take(
+    def acquire(
         self,
         key: Any,
         workload: Workload,
@@ -80,7 +80,7 @@ class Shelf:
         self._in_use[id(step)] = key
         return step
 
-    def give_back(self, step: Step) -> None:
+    def release(self, step: Step) -> None:
         """Keep a step for the next member of its form; drop the least recently used ones."""
         self._idle.append((self._in_use.pop(id(step)), step))
         self._drop(len(self._idle) - KEPT)

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from evodevo.errors import UsageError
 from workers.dropblock import DropBlock, dropblock_of
 from workers.hyperparameters import Hyperparameters
-from workers.images import Capture, ImageClassifier, decayed_kernels
-from workers.precision import Precision
+from workers.images import ImageClassifier, decayed_kernels
 from workers.stacked_layers import Stacked
 from workers.stacking import stack
 from workers.workload import Leg, Training
@@ -28,19 +27,7 @@ class CapsNet(ImageClassifier):
     precedes the capsules.
     """
 
-    def __init__(
-        self,
-        batch_size: int = 128,
-        train_examples: int | None = None,
-        validation_examples: int = 5000,
-        test_examples: int | None = None,
-        pixels: int = 32,
-        precision: Precision | None = None,
-        compile: bool = False,
-        capture: Capture = "auto",
-    ) -> None:
-        sizes = train_examples, validation_examples, test_examples, pixels
-        super().__init__(batch_size, *sizes, precision, compile, capture)
+    batch_size = 128
 
     def model(self) -> "CapsuleNetwork":
         return CapsuleNetwork()

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from evodevo.errors import UsageError
 from workers import state
 from workers.hyperparameters import Hyperparameters
-from workers.images import Capture, ImageClassifier
+from workers.images import ImageClassifier
 from workers.names import original
-from workers.precision import Precision
 from workers.topology import same_convolution
 from workers.workload import Batch, Leg, Training
 from workers.workloads.resnet20 import GlobalMean
@@ -46,19 +45,7 @@ class GrowingCNN(ImageClassifier):
     trained as a whole. The options are those of `workers.images.ImageClassifier`.
     """
 
-    def __init__(
-        self,
-        batch_size: int = 64,
-        train_examples: int | None = None,
-        validation_examples: int = 5000,
-        test_examples: int | None = None,
-        pixels: int = 32,
-        precision: Precision | None = None,
-        compile: bool = False,
-        capture: Capture = "auto",
-    ) -> None:
-        sizes = train_examples, validation_examples, test_examples, pixels
-        super().__init__(batch_size, *sizes, precision, compile, capture)
+    batch_size = 64
 
     def model(self) -> nn.Module:
         return self.model_of(Hyperparameters({}))

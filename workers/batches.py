@@ -82,8 +82,8 @@ def batch_length(batch: Any) -> int:
         if tensor.ndim:
             return len(tensor)
     raise TypeError(
-        f"a batch is a {type(batch).__qualname__} without a tensor in it, so its number of examples is not "
-        "known; override batch_length(batch)"
+        f"the number of examples in a batch, a {type(batch).__qualname__} without tensors, is unknown; "
+        "override batch_length(batch)"
     )
 
 
@@ -97,13 +97,13 @@ def share(batch: Any, rank: int, size: int) -> Any:
     count = next(iter(lengths), None)
     if len(lengths) != 1 or count is None or not _has_tensors_only(batch):
         raise UsageError(
-            "cluster.workers_per_member: a batch is not of tensors that all have the examples along their "
-            "first dimension; override share(batch, rank, size), which returns a worker's part of one"
+            "cluster.workers_per_member: not all parts of a batch are tensors with the examples along their "
+            "first dimension; override share(batch, rank, size) to return a worker's share"
         )
     if count < size:
         raise UsageError(
-            f"cluster.workers_per_member: a batch has {count} examples, too few for {size} workers; leave "
-            "out what remains after whole batches (drop_last=True of a DataLoader)"
+            f"cluster.workers_per_member: a batch has {count} examples, too few for {size} workers; drop "
+            "the incomplete last batch (drop_last=True of a DataLoader)"
         )
     chosen = slice(count * rank // size, count * (rank + 1) // size)
     return mapped(lambda tensor: tensor[chosen], batch)
@@ -116,7 +116,7 @@ def checked(name: str, split: Any) -> None:
     if is_tensors(split) and len(lengths := {len(tensor) for tensor in _tensors(split)}) > 1:
         raise UsageError(
             f"the tensors of the {name} split have {', '.join(map(str, sorted(lengths)))} examples along "
-            "their first dimension; they should have equally many"
+            "their first dimension; all should have the same number"
         )
     if length(split) == 0:
         raise UsageError(f"the {name} split of the data is empty")
@@ -127,13 +127,13 @@ def checked(name: str, split: Any) -> None:
         )
     if isinstance(split, Iterator):
         raise UsageError(
-            f"the {name} split is a {type(split).__qualname__}, which can be gone through only once; give a "
-            "Dataset, a DataLoader, a list of batches, or an object whose __iter__ begins anew"
+            f"the {name} split is a {type(split).__qualname__}, which can be iterated only once; give a "
+            "Dataset, a DataLoader, a list of batches, or an object whose __iter__ starts over"
         )
     if isinstance(split, DataLoader) and split.persistent_workers:
         raise UsageError(
-            f"the {name} split is a DataLoader with persistent_workers=True, whose processes go on with the "
-            "random numbers of the member before; leave persistent_workers out"
+            f"the {name} split is a DataLoader with persistent_workers=True, whose processes keep the random "
+            "state of the previous member; leave persistent_workers out"
         )
     if not (is_tensors(split) or isinstance(split, Dataset | Iterable)):
         raise UsageError(

@@ -79,7 +79,7 @@ def _import(use: str) -> Any:
     if path is None:
         names = ", ".join(installed.names(installed.WORKLOADS)) or "none"
         raise UsageError(
-            f"workload.use: no package that is installed here offers {use!r}; there are: {names}"
+            f"workload.use: no installed package provides the workload {use!r}; available: {names}"
         )
     module_name, _, class_name = path.partition(":")
     try:
@@ -131,7 +131,7 @@ def _where_it_looked(module_name: str) -> str:
     return (
         f" (the worker looked in {os.getcwd()} and in its PYTHONPATH"
         f"{': ' + os.environ['PYTHONPATH'] if os.environ.get('PYTHONPATH') else ''}; "
-        f"start it where {module_name.partition('.')[0]}.py is)"
+        f"start it in the directory of {module_name.partition('.')[0]}.py)"
     )
 
 

@@ -75,8 +75,8 @@ def workload_for(job: Job) -> tuple[Trainable, bool]:
             own = digests.of(workload, job.seed) if job.data else None
             if own is not None and (differing := digests.difference(job.data, own)):
                 raise Unfit(
-                    f"its {differing} split is not the one that the run began with: the data, or what data() "
-                    "makes of them, differ on this worker"
+                    f"its {differing} split differs from the one that the run began with: this worker has "
+                    "different data, or data() returns something else"
                 )
         _workloads[key] = workload, own
         if len(_workloads) > MAX_WORKLOADS:

@@ -58,9 +58,9 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
         metrics, read = workload.rehearse(founders[0], founders[1 % len(founders)], leg, founders[2:])
         if job.members_per_device > 1 and workload.continues and differ_in_turns(workload, founders, leg):
             raise UsageError(
-                f"cluster.members_per_device: is {job.members_per_device}, and members that take turns are "
-                "not what they are one after the other: the workload keeps something in self from one step "
-                "to the next; set it on `training`, or leave members_per_device out"
+                f"cluster.members_per_device: is {job.members_per_device}, but members trained in turns "
+                "differ from members trained one after the other, as the workload keeps state in self "
+                "between steps; set it on `training`, or leave members_per_device out"
             )
         seed_all(derived(job.seed, "facts"), current_device())
         facts = workload.facts()
@@ -76,15 +76,15 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
         if "daemonic" not in str(why):
             raise UsageError(f"{name} fails before its first epoch: {why!r}{place_of(why)}") from why
         raise UsageError(
-            f"{name}: the workers may not have processes of their own, as a DataLoader with num_workers "
-            "has; start them with DASK_DISTRIBUTED__WORKER__DAEMON=False in their environment"
+            f"{name}: the workers cannot start processes, which a DataLoader with num_workers needs; start "
+            "the workers with DASK_DISTRIBUTED__WORKER__DAEMON=False in their environment"
         ) from why
     except (Exception, SystemExit) as why:
         reason = " ".join(f"{type(why).__name__}: {why}".split())
         if "pickle" in reason or "local object" in reason:
             reason += (
-                "; the dataset, sampler and collate_fn of a DataLoader with num_workers have to be defined "
-                "at the top of a module, as its processes import them"
+                "; the dataset, sampler and collate_fn of a DataLoader with num_workers must be defined at "
+                "the top level of a module, as its processes import them"
             )
         raise UsageError(f"{name} fails before its first epoch: {reason}{place_of(why)}") from why
     if not workload.continues:
@@ -115,13 +115,14 @@ def _check_data(job: Job, data: Mapping[str, str], twice: bool) -> None:
     """Raise `UsageError` unless the data are those the run began with and are reproducible from the seed."""
     if job.data and (differing := digests.difference(job.data, data)):
         raise UsageError(
-            f"the {differing} split of the data is not the one that the run began with; give it the same data"
+            f"the {differing} split of the data differs from the one that the run began with; use the same "
+            "data"
         )
     if twice and (differing := digests.difference(data, digests.of(loaded(job), job.seed))):
         raise UsageError(
-            f"data() gives another {differing} split each time, so members would be compared on different "
-            "data, and be validated on what they were trained on: draw it from torch's, numpy's or python's "
-            "global generator, which are seeded, or from one with a fixed seed"
+            f"data() returns a different {differing} split each time, so members would be compared on "
+            "different data and validated on training data; draw it from the global generator of torch, "
+            "numpy or python, which are seeded, or from a generator with a fixed seed"
         )
 
 
@@ -142,6 +143,6 @@ def _check_legs(job: Job, facts: list[str]) -> None:
         )
     if job.longest_leg > 1 and any("without checkpoints" in fact for fact in facts):
         raise UsageError(
-            f"search.epochs_per_generation: is {job.longest_leg}, and workload.command keeps nothing from "
-            "one call to the next; give it {checkpoint_in} and {checkpoint_out}"
+            f"search.epochs_per_generation: is {job.longest_leg}, but workload.command has no checkpoint to "
+            "continue from in the next epoch; add {checkpoint_in} and {checkpoint_out}"
         )

@@ -69,7 +69,9 @@ def claim(visible: list[str], directory: Path | None = None, per_device: int | N
     if per_device is None:
         said = os.environ.get(PER_DEVICE, "1")
         if not said.isdecimal() or int(said) < 1:
-            return Claim("none", f"{PER_DEVICE} is {said!r} and should be the workers of a GPU, 1 or more")
+            return Claim(
+                "none", f"{PER_DEVICE} should be the number of workers per GPU, 1 or more, not {said!r}"
+            )
         per_device = int(said)
     directory = directory or Path(tempfile.gettempdir(), f"evodevo-devices-{os.getuid()}")
     directory.mkdir(mode=0o700, exist_ok=True)
@@ -77,7 +79,7 @@ def claim(visible: list[str], directory: Path | None = None, per_device: int | N
         return Claim(
             "none",
             f"GPUs are claimed by locks on files in {directory}, which is not a directory that only this "
-            "user can write to: remove it, or set TMPDIR to a directory of this user's",
+            "user can write to: remove it, or set TMPDIR to a directory that belongs to this user",
         )
     taken: dict[str, list[str]] = {}
     found = identities(visible, os.environ)
@@ -96,8 +98,8 @@ def claim(visible: list[str], directory: Path | None = None, per_device: int | N
                 raise
             return Claim(
                 "none",
-                f"GPUs are claimed by locks on files in {directory}, and that file system has no locks: "
-                "set TMPDIR to a directory of the node's own disk",
+                f"GPUs are claimed by locks on files in {directory}, whose file system does not support "
+                "locks: set TMPDIR to a directory on a local disk",
             )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -107,8 +109,8 @@ def claim(visible: list[str], directory: Path | None = None, per_device: int | N
     several = f"{per_device} workers" if per_device > 1 else "one worker"
     return Claim(
         "none",
-        f"all devices ({told}) are taken by other workers: start {several} per device, "
-        f"or set {PER_DEVICE} to more",
+        f"all devices ({told}) are in use by other workers: start {several} per device, "
+        f"or increase {PER_DEVICE}",
     )
 
 

@@ -40,7 +40,7 @@ def pack(directory: Path) -> bytes:
             else:
                 raise ValueError(f"{member.name} is neither a file nor a directory nor a link")
     if not count:
-        raise ValueError("there is no file in it")
+        raise ValueError("it contains no files")
     return out.getvalue()
 
 
@@ -65,5 +65,5 @@ def _inner_target(link: Path, directory: Path) -> str:
     target = os.readlink(link)
     root = directory.resolve()
     if os.path.isabs(target) or root not in (link.parent.resolve() / target).resolve().parents:
-        raise ValueError(f"the link {link.relative_to(directory)} leads out of it, to {target}")
+        raise ValueError(f"the link {link.relative_to(directory)} points outside of it, to {target}")
     return target

@@ -90,8 +90,8 @@ class EnsembleWorkload:
         if not isinstance(network, Workload) or type(network).combine is Workload.combine:
             name = type(network).__name__
             raise UsageError(
-                f"search.ploidy: is {ploidy}, and {name} does not say how several networks predict together: "
-                "give it a method combine(outputs), or leave ploidy out"
+                f"search.ploidy: is {ploidy}, but {name} does not define how to combine the predictions of "
+                "several networks; add a method combine(outputs), or leave ploidy out"
             )
         self.network: Workload = network
         self.ploidy = ploidy
@@ -119,7 +119,7 @@ class EnsembleWorkload:
         parents: list[bytes] | list[None] = [None] * self.ploidy if parent is None else unpacked(parent)
         if len(parents) != self.ploidy:
             raise ValueError(
-                f"the checkpoint holds {len(parents)} networks, and search.ploidy is {self.ploidy}"
+                f"the checkpoint holds {len(parents)} networks, but search.ploidy is {self.ploidy}"
             )
         return self.begin_each(
             [Start(hyperparameters, _seed(training_seed, at), data, leg) for at, data in enumerate(parents)]
@@ -183,18 +183,18 @@ class EnsembleWorkload:
             raise
         except Exception as why:
             raise UsageError(
-                f"search.ploidy: is {self.ploidy}, and metrics() fails for an ensemble, a model that can "
-                f"only be called and returns what combine(outputs) does: {type(why).__name__}: {why}"
+                f"search.ploidy: is {self.ploidy}, but metrics() fails for an ensemble, a model that can "
+                f"only be called and returns the result of combine(outputs): {type(why).__name__}: {why}"
             ) from why
         if names != found[0]:
             raise UsageError(
-                f"search.ploidy: metrics() of an ensemble are {', '.join(names)}, "
-                f"and of one network {', '.join(found[0])}"
+                f"search.ploidy: metrics() returns {', '.join(names)} for an ensemble, "
+                f"but {', '.join(found[0])} for one network"
             )
         return found
 
     def facts(self) -> list[str]:
-        return [*self.network.facts(), f"{self.ploidy} networks a member, whose predictions are combined"]
+        return [*self.network.facts(), f"{self.ploidy} networks per member, whose predictions are combined"]
 
 
 def single(workload: Any) -> Any:

@@ -103,7 +103,9 @@ class Gang:
         grads = [one.grad for one in trained]
         for grad in grads:
             if grad is not None and grad.layout != torch.strided:
-                raise UsageError(f"{KEY}: the model has sparse gradients, which are not summed over workers")
+                raise UsageError(
+                    f"{KEY}: the model has sparse gradients, which cannot be summed over workers"
+                )
         sums = [torch.zeros_like(p) if g is None else g for p, g in zip(trained, grads, strict=True)]
         there = torch.tensor([grad is not None for grad in grads], dtype=torch.float32, device=sums[0].device)
         self.add([*sums, there, *self._losses])
@@ -122,8 +124,8 @@ class Gang:
             names = [name for name, _ in model.named_parameters()]
             differing = names[int((least != most).nonzero()[0])]
             raise RuntimeError(
-                f"the workers of a gang have come to different parameters ({differing}): something changes "
-                "them that draws random numbers in a step, or knows its share of a batch only; train with "
+                f"the parameters of a gang's workers differ ({differing}): something changes them that draws "
+                "random numbers in a step, or depends on a worker's share of a batch; train with "
                 f"{KEY}: 1"
             )
 
@@ -183,13 +185,13 @@ def rehearse(workload: Any, size: int, batch_norm: str, hyperparameters: Any, le
     name = type(workload).__name__
     if not isinstance(workload, Workload):
         raise UsageError(
-            f"{KEY}: {name} is not a workers.workload.Workload; one worker trains a member of it"
+            f"{KEY}: {name} is not a workers.workload.Workload, so one worker must train each member"
         )
     for method in ("train", "step"):
         if getattr(type(workload), method) is not getattr(Workload, method):
             raise UsageError(
-                f"{KEY}: is {size}, and {name} has a {method}() of its own, in which gradients are not "
-                f"summed over workers; set {KEY} to 1"
+                f"{KEY}: is {size}, but {name} overrides {method}(), in which gradients are not summed over "
+                f"workers; set {KEY} to 1"
             )
     training = workload.begin(hyperparameters, 0, None, leg)
     _refuse_uneven(workload, training, size)
@@ -197,9 +199,9 @@ def rehearse(workload: Any, size: int, batch_norm: str, hyperparameters: Any, le
     lengths = [workload.batch_length(workload.share(batch, rank, size)) for rank in range(size)]
     if sum(lengths) != workload.batch_length(batch) or not all(lengths):
         raise UsageError(
-            f"{KEY}: the shares of a batch of {workload.batch_length(batch)} have lengths {lengths}; let "
-            "share(batch, rank, size) return all of the batch, each example once, and batch_length(batch) "
-            "the number of examples"
+            f"{KEY}: the shares of a batch of {workload.batch_length(batch)} have lengths {lengths}; "
+            "share(batch, rank, size) must give each example to exactly one worker, and batch_length(batch) "
+            "return the number of examples"
         )
     training.generator.manual_seed(0)
     with in_force(Gang(0, size, batch_norm)) as gang:

@@ -23,8 +23,8 @@ class Hyperparameters(Mapping[str, Any]):
             return self._values[name]
         except KeyError:
             raise UnknownHyperparameter(
-                f"the workload asks for hyperparameter {name!r}; "
-                f"search.loci gives {', '.join(self._values) or 'none'}"
+                f"the workload reads the hyperparameter {name!r}, which search.loci does not define; "
+                f"it defines {', '.join(self._values) or 'none'}"
             ) from None
 
     @contextlib.contextmanager

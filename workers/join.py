@@ -48,7 +48,7 @@ def _why_not() -> str | None:
     visible = devices.visible_devices()
     if len(visible) > 1 and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return (
-            f"its process uses CUDA already and sees all GPUs ({', '.join(visible)}), so it cannot get one "
-            "of its own: restart it (`client.restart()`), and it joins when it is back"
+            f"its process already uses CUDA and sees all GPUs ({', '.join(visible)}), so it cannot be "
+            "limited to one: restart it (`client.restart()`), and it joins when it is back"
         )
     return None

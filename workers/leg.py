@@ -231,7 +231,7 @@ def weighted(job: Job, metrics: Mapping[str, float]) -> dict[str, float]:
     """
     for name in job.weights or [job.metric]:
         if name not in metrics:
-            raise KeyError(f"the workload reports {', '.join(metrics)}, and not the objective {name!r}")
+            raise KeyError(f"the workload reports {', '.join(metrics)}, but not the objective {name!r}")
     if not job.weights:
         return dict(metrics)
     return {**metrics, job.metric: sum(weight * metrics[name] for name, weight in job.weights.items())}
@@ -263,7 +263,7 @@ def _train(
             break
         if left is not None:
             if not count:
-                raise RuntimeError("the workload trains no batch, so that its steps cannot be counted")
+                raise RuntimeError("the workload trained no batches, so its steps cannot be counted")
             left -= count
         elif len(epochs) == assignment.epochs:
             break

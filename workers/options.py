@@ -24,7 +24,7 @@ def check(workload: Workload) -> None:
     for name in ("clip_norm", "average_half_life"):
         value = getattr(workload, name)
         if value is not None and not value > 0:
-            raise UsageError(f"{name}: should be greater than 0, or None for none, not {value}")
+            raise UsageError(f"{name}: should be greater than 0, or None to disable it, not {value}")
     if workload.autocast not in (None, torch.bfloat16, torch.float16):
         raise UsageError(
             f"autocast: should be torch.bfloat16, torch.float16 or None, not {workload.autocast}"
@@ -72,6 +72,6 @@ def check_schedule(workload: Workload, training: Training) -> None:
         return
     if count is not None and training.leg.steps < count * workload.accumulate:
         raise UsageError(
-            f"search.steps_per_generation: is {training.leg.steps}, so that no epoch comes to its end, and "
-            "the scheduler makes its step at the end of an epoch; set scheduler_per to 'step'"
+            f"search.steps_per_generation: is {training.leg.steps}, so no epoch is completed, but the "
+            "scheduler steps at the end of an epoch; set scheduler_per to 'step'"
         )

@@ -142,7 +142,7 @@ class Progress:
             self.notes.append(f"FLOPs are not counted: {type(why).__name__}: {why}")
         if self._cost == "flops" and not self.flops_of_step:
             raise RuntimeError(
-                "torch's counter finds no FLOPs in a training step; let objective.target.cost be steps"
+                "torch's counter finds no FLOPs in a training step; set objective.target.cost to steps"
             )
 
     def after_step(self) -> bool:

@@ -85,7 +85,7 @@ def _wait_for_others(job: Job, store: TCPStore) -> None:
     """Wait until all ranks can take part; raise `Broken` if one reports that it cannot."""
     for rank in range(1, job.workers):
         if told := store.get(f"{READY}/{rank}").decode():
-            raise gang.Broken(f"worker {rank + 1} of {job.workers} takes no part: {told}")
+            raise gang.Broken(f"worker {rank + 1} of {job.workers} does not take part: {told}")
 
 
 @contextlib.contextmanager

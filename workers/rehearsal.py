@@ -120,10 +120,11 @@ def _restored(
             raise
         reason = " ".join(str(why).split())
         raise UsageError(
-            f"a new model does not take the state of a trained one{when}: its load_state_dict says "
-            f"{reason[:300]!r}. A child takes over the parameters of another member, so model() has to make "
-            "all parameters and buffers, always of the same shapes; what changes them can evolve only where "
-            "every member trains from scratch (strategy mutate_best) or keeps its values (random_search)"
+            f"a new model cannot load the state of a trained one{when}: its load_state_dict says "
+            f"{reason[:300]!r}. A child inherits the parameters of another member, so model() must create "
+            "all parameters and buffers, always with the same shapes; hyperparameters that change them can "
+            "evolve only if every member trains from scratch (strategy mutate_best) or keeps its values "
+            "(random_search)"
         ) from None
 
 
@@ -136,15 +137,14 @@ def _same_batches(workload: Workload, training: Training) -> None:
         some = list(islice(workload.train_batches(training), BATCHES))
         if not some:
             raise UsageError(
-                "the train split of the data has no batch, or can be gone through only once; what is "
-                "iterated has to begin anew each time"
+                "the train split of the data has no batches, or can be iterated only once; its iterator "
+                "must start over each time"
             )
         found.append(digests.digest(some))
     if found[0] != found[1]:
         raise UsageError(
-            "the training data give other batches for the same seed: a sampler or a transform has random "
-            "numbers of its own; let it draw from torch's, numpy's or python's global generator, which are "
-            "seeded"
+            "the training data yield different batches for the same seed: a sampler or a transform has its "
+            "own random generator; use the global generator of torch, numpy or python, which are seeded"
         )
 
 
@@ -184,8 +184,8 @@ def _of_own_evaluate(workload: Workload, training: Training) -> dict[str, str]:
     for name in found:
         if not name.startswith("validation_"):
             raise UsageError(
-                f"evaluate(training, 'validation') returns {name!r}; names of metrics begin with that of the "
-                f"split: 'validation_{name}'"
+                f"evaluate(training, 'validation') returns {name!r}; names of metrics must begin with that "
+                f"of the split: 'validation_{name}'"
             )
     return {name: repr(float(value)) for name, value in found.items()}
 
@@ -195,7 +195,7 @@ def _of_a_batch(workload: Workload, training: Training) -> dict[str, str]:
     with training.evaluating() as model, workload._casting():
         batch = next(iter(workload.evaluation_batches("validation")), None)
         if batch is None:
-            raise UsageError("the validation split of the data has no batch")
+            raise UsageError("the validation split of the data has no batches")
         workload.batch_length(batch)
         found = workload.metrics(model, batch)
     for name, value in found.items():
@@ -222,28 +222,28 @@ def _same_metrics(
             continue
         if _metrics(workload, first) != metrics:
             raise UsageError(
-                f"{name} of one and the same member is {value} and then another: metrics() or the "
-                "validation data have random numbers of their own; let them draw from torch's, numpy's or "
-                "python's global generator, which are seeded"
+                f"{name} of the same member is {value} and then different: metrics() or the validation data "
+                "have their own random generator; use the global generator of torch, numpy or python, which "
+                "are seeded"
             )
         raise UsageError(
-            f"{name} of a member is {value}, and {found.get(name)} after it is restored from its "
-            f"checkpoint: the model keeps something{_named(suspects)} that its state_dict lacks; use "
+            f"{name} of a member is {value}, but {found.get(name)} after it is restored from its "
+            f"checkpoint: the model has state{_named(suspects)} that its state_dict lacks; use "
             "register_buffer, or get_extra_state and set_extra_state"
         )
 
 
 def _named(suspects: Sequence[str]) -> str:
-    return f" (it may be {' or '.join(suspects[:3])})" if suspects else ""
+    return f" (possibly {' or '.join(suspects[:3])})" if suspects else ""
 
 
 def _same_attributes(first: Training, again: Training) -> None:
     """Raise `UsageError` if attributes outside any state_dict differ after both members trained a batch."""
     for name in differing(attributes(first), attributes(again)):
         raise UsageError(
-            f"{name} of a member that is restored from its checkpoint is not what it would have been "
-            "without: no state_dict has it. Keep it in a buffer (register_buffer), return it from "
-            "get_extra_state, or in an optimizer keep it in its param_groups"
+            f"{name} of a member is different after it is restored from its checkpoint, as no state_dict "
+            "has it; keep it in a buffer (register_buffer), return it from get_extra_state, or, in an "
+            "optimizer, keep it in param_groups"
         )
 
 
@@ -259,8 +259,8 @@ def _same_state(workload: Workload, data: bytes, again: Training) -> None:
     if (name := _difference(data, _encoded(workload, again))) is not None:
         raise UsageError(
             f"{name} is not the same after a member is restored from its checkpoint: a load_state_dict does "
-            "not set all that its state_dict gives, or what training added (groups of an optimizer) is not "
-            "there in a new member; it can be made in setup(training), by training.epoch"
+            "not set everything that its state_dict returns, or a new member lacks what training added "
+            "(groups of an optimizer); create that in setup(training), depending on training.epoch"
         )
 
 
@@ -269,9 +269,9 @@ def _same_training(workload: Workload, first: Training, again: Training, suspect
     if name is None or workload.device.type != "cpu":  # on a GPU not every operation is deterministic
         return
     raise UsageError(
-        f"a member that is restored from its checkpoint does not train on as it would have without: {name} "
-        f"differs after the next batches. Something that training goes by{_named(suspects)} is not in its "
-        "state: put it into the model's or the optimizer's state_dict, or set an object with state_dict and "
+        f"a member that is restored from its checkpoint does not continue as without that: {name} differs "
+        f"after the next batches. Something that training depends on{_named(suspects)} is not in its state; "
+        "add it to the model's or the optimizer's state_dict, or set an object with state_dict and "
         "load_state_dict on `training` in setup(training)"
     )
 

@@ -31,7 +31,7 @@ def try_start(job: Job, hyperparameters: Mapping[str, Any], url: str, ref: Check
     try:
         data = CheckpointStore(url).read(ref)
     except CheckpointError as why:
-        return [f"search.start was not tried, as the worker does not see its checkpoint: {why}"]
+        return [f"search.start was not tried, as the worker cannot read its checkpoint: {why}"]
     try:
         seed_all(derived(job.seed, "start"), current_device())
         workload.begin(

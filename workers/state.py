@@ -114,11 +114,11 @@ def read_metadata(data: bytes) -> dict[str, Any]:
         about: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][METADATA_KEY])
         found = about["format"]
     except (ValueError, KeyError, TypeError) as why:
-        raise ValueError("this is no checkpoint of evodevo's") from why
+        raise ValueError("this is not a checkpoint that evodevo wrote") from why
     if found not in (1, FORMAT, SEVERAL):
         raise ValueError(f"the checkpoint has format {found}; this version reads 1 to {SEVERAL}")
     if found == SEVERAL and not _are_networks(about.get("networks")):
-        raise ValueError("the checkpoint is malformed: it does not say which networks it holds")
+        raise ValueError("the checkpoint is malformed: it does not list its networks")
     return about
 
 

@@ -92,8 +92,8 @@ def with_closure(workload: Workload, training: Training, batch: Batch) -> Tensor
     """Make the step of an optimizer that evaluates the loss repeatedly (L-BFGS)."""
     if workload.accumulate > 1 or training.scaler is not None or training.gang is not None:
         raise UsageError(
-            "an optimizer with a closure can neither accumulate gradients, nor scale the loss, nor train "
-            "on several workers (cluster.workers_per_member)"
+            "an optimizer with a closure cannot accumulate gradients, scale the loss, or train on several "
+            "workers (cluster.workers_per_member); use another optimizer"
         )
 
     def closure() -> Tensor:
@@ -134,7 +134,7 @@ def step_schedulers(training: Training, losses: Sequence[Tensor]) -> None:
         if isinstance(one, torch.optim.lr_scheduler.ReduceLROnPlateau):
             if not losses:
                 raise UsageError(
-                    "ReduceLROnPlateau goes by the mean loss of an epoch: set scheduler_per to epoch"
+                    "ReduceLROnPlateau needs the mean loss of an epoch; set scheduler_per to epoch"
                 )
             one.step(mean_of(losses))
         else:

@@ -33,7 +33,7 @@ def shortfall_of(goals: Goals, metrics: Mapping[str, float]) -> float:
     for goal in goals:
         if goal["metric"] not in metrics:
             raise KeyError(
-                f"the workload reports {', '.join(metrics)}, and not {goal['metric']!r} of objective.target"
+                f"the workload reports {', '.join(metrics)}, but not {goal['metric']!r} of objective.target"
             )
     return sum(gap(goal, metrics[goal["metric"]]) for goal in goals) / len(goals)
 

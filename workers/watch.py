@@ -86,14 +86,14 @@ class Watch:
         for name, tensor, before in self._shared:
             if _digest(tensor) != before:
                 raise UsageError(
-                    f"two members share {name}: the training of one changes the other. It is made once, in "
-                    "__init__ or data(), or at the module's top; make it in model() (or setup)"
+                    f"two members share {name}: the training of one changes the other. It is created once, "
+                    "in __init__, data() or the module; create it in model() (or setup)"
                 )
         for name, value, before in self._kept:
             if _digest_of(value) != before:
                 raise UsageError(
                     f"self.{name} of the workload changed while a member was trained, and all members share "
-                    "it; make it in model(), or set it on `training` in setup(training)"
+                    "it; create it in model(), or set it on `training` in setup(training)"
                 )
 
 

@@ -260,7 +260,7 @@ class Workload(ABC):
         """Train one batch: its gradient, and a step if due; return the batch's loss, detached."""
         if len(training.optimizers) > 1:
             raise UsageError(
-                f"the workload has several optimizers ({', '.join(training.optimizers)}), so it has to "
+                f"the workload has several optimizers ({', '.join(training.optimizers)}), so it must "
                 "override step(training, batch)"
             )
         if steps.wants_closure(type(training.optimizer).step):

@@ -176,8 +176,8 @@ def test_evaluating_a_shuffled_loader_is_the_same_each_time() -> None:
         (NUMBERS[:0], "is empty"),
         ([], "is empty"),
         (TensorDataset(NUMBERS[:0]), "is empty"),
-        (iter([NUMBERS]), r"list_iterator, which can be gone through only once"),
-        ((batch for batch in [NUMBERS]), r"generator, which can be gone through only once"),
+        (iter([NUMBERS]), r"list_iterator, which can be iterated only once"),
+        ((batch for batch in [NUMBERS]), r"generator, which can be iterated only once"),
         (
             DataLoader(TensorDataset(NUMBERS), num_workers=1, persistent_workers=True),
             "leave persistent_workers out",

@@ -152,7 +152,7 @@ class Uneven(Toy):
 
 def test_metrics_that_change_by_restoring_name_what_is_not_kept() -> None:
     with pytest.raises(
-        UsageError, match=r"validation_loss .*it may be model\.gain\) that its state_dict lacks"
+        UsageError, match=r"validation_loss .*possibly model\.gain\) that its state_dict lacks"
     ):
         prepared(Uneven()).rehearse(HYPERPARAMETERS, OTHER)
 

@@ -53,7 +53,7 @@ def load(
         )
     how = translation.HOW["iwslt15"]
     if root is None:
-        raise UsageError(f"data.root: names no directory, and the characters need iwslt15; {how}")
+        raise UsageError(f"data.root: is missing, and the characters need iwslt15; {how}")
     base = Path(root, "iwslt15") if Path(root, "iwslt15").is_dir() else Path(root)
 
     lines = read_lines(base / f"tst2012.{language}")

@@ -98,10 +98,10 @@ def read_pickle(path: Path) -> Arrays:
     except UsageError:
         raise
     except _Forbidden as why:
-        raise UsageError(f"{path}: asks for {why}, which no batch of CIFAR-10 needs; {FETCH}") from None
+        raise UsageError(f"{path}: refers to {why}, which no batch of CIFAR-10 needs; {FETCH}") from None
     except Exception as why:  # damage may look like anything
         raise UsageError(
-            f"{path}: is no whole batch of CIFAR-10: {type(why).__name__}: {why}; {FETCH}"
+            f"{path}: is not a complete batch of CIFAR-10: {type(why).__name__}: {why}; {FETCH}"
         ) from None
 
 

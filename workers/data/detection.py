@@ -80,8 +80,8 @@ def load(
         for example in parts[-1]:
             if unknown := set(example.classes) - set(classes):
                 raise UsageError(
-                    f"{example.path}: has an object of class {min(unknown)!r}, which the training split has "
-                    f"not: {', '.join(classes) or 'none'}"
+                    f"{example.path}: has an object of class {min(unknown)!r}; the training split has "
+                    f"{', '.join(classes) or 'none'}"
                 )
     images = [[_image(example.path, pixels) for example in part] for part in parts]
     canvas = _canvas([image.shape[1:] for part in images for image in part])
@@ -104,7 +104,7 @@ def read_voc(base: Path, split: str) -> tuple[list[Example], list[str]]:
     path = base / "ImageSets" / "Main" / f"{split}.txt"
     names = [line.split()[0] for line in text_of(path).splitlines() if line.strip()]
     if not names:
-        raise UsageError(f"{path}: names no image")
+        raise UsageError(f"{path}: lists no images")
     examples = [_read_xml(base, name) for name in names]
     return examples, sorted({name for example in examples for name in example.classes})
 
@@ -121,7 +121,7 @@ def _read_xml(base: Path, name: str) -> Example:
             difficult = (found.findtext("difficult") or "0").strip() == "1"
             example.add((left - 1, top - 1, right, bottom), str(found.findtext("name")).strip(), difficult)
     except (ElementTree.ParseError, ValueError) as why:
-        raise UsageError(f"{path}: is no annotation of VOC: {why}") from None
+        raise UsageError(f"{path}: is not a VOC annotation: {why}") from None
     return example
 
 
@@ -146,11 +146,11 @@ def read_coco(base: Path, split: str) -> tuple[list[Example], list[str]]:
             crowd = bool(entry.get("iscrowd", 0))
             examples[entry["image_id"]].add(box, names[entry["category_id"]], crowd)
     except KeyError as why:
-        raise UsageError(f"{path}: is no annotation file of COCO: it has no {why}") from None
+        raise UsageError(f"{path}: is not a COCO annotation file: it lacks {why}") from None
     except (ValueError, TypeError, AttributeError) as why:
-        raise UsageError(f"{path}: is no annotation file of COCO: {why}") from None
+        raise UsageError(f"{path}: is not a COCO annotation file: {why}") from None
     if not examples:
-        raise UsageError(f"{path}: names no image")
+        raise UsageError(f"{path}: lists no images")
     return list(examples.values()), [names[number] for number in sorted(names)]
 
 
@@ -219,7 +219,7 @@ def _image_path(folders: Sequence[Path], name: str, named_in: Path) -> Path:
             path = folder / f"{name}{suffix}"
             if path.is_file():
                 return path
-    raise UsageError(f"{folders[0]} has no image {name}, which {named_in} names; {FETCH}")
+    raise UsageError(f"{folders[0]} has no image {name}, which {named_in} lists; {FETCH}")
 
 
 def _find(root: str | None, dataset: str, layout: Layout) -> Path:

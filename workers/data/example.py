@@ -45,5 +45,5 @@ def text_of(path: Path) -> str:
 def number_of(value: Any) -> float:
     """Return a coordinate; raise `ValueError` unless it is a finite number."""
     if not math.isfinite(number := float(value)):
-        raise ValueError(f"{value!r} is no coordinate")
+        raise ValueError(f"{value!r} is not a coordinate")
     return number

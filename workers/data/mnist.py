@@ -45,12 +45,12 @@ def read_idx(path: Path) -> np.ndarray:
         try:
             data = gzip.decompress(data)
         except (EOFError, gzip.BadGzipFile, zlib.error) as why:
-            raise UsageError(f"{path}: is no whole gzip file: {why}") from None
+            raise UsageError(f"{path}: is not a complete gzip file: {why}") from None
     dimensions = data[3] if len(data) > 4 else 0
     shape = tuple(int.from_bytes(data[4 + 4 * i : 8 + 4 * i], "big") for i in range(dimensions))
     start = 4 + 4 * dimensions
     if data[:3] != b"\0\0\x08" or len(data) - start != int(np.prod(shape)):
-        raise UsageError(f"{path}: is no whole idx file of bytes")
+        raise UsageError(f"{path}: is not a complete idx file of bytes")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 

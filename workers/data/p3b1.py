@@ -21,7 +21,7 @@ FEATURES = 400
 FOLDS = 10
 SPLIT_SEED = 2017
 HOW = (
-    "expected is the directory data of CANDLE's P3B1_data.tar.gz, with task{0,1,2}_{0..9}_test_feature.csv "
+    "expected: the directory data of CANDLE's P3B1_data.tar.gz, with task{0,1,2}_{0..9}_test_feature.csv "
     "and ..._test_label.csv"
 )
 
@@ -42,7 +42,7 @@ def load(
     Raises `UsageError` if files are missing or damaged, or for impossible sizes.
     """
     if root is None:
-        raise UsageError(f"data.root: names no directory, and P3B1 needs one; {HOW}")
+        raise UsageError(f"data.root: is missing, and P3B1 needs a directory; {HOW}")
     _check(tasks, fold, test_folds, validation_examples)
     base = Path(root, "p3b1") if Path(root, "p3b1").is_dir() else Path(root)
     base = base / "data" if (base / "data").is_dir() else base
@@ -84,12 +84,12 @@ def read_fold(base: Path, task: str, fold: int) -> tuple[np.ndarray, np.ndarray]
     labels = _read_numbers(base / f"{name}_label.csv")
     if documents.shape[1] != FEATURES:
         raise UsageError(
-            f"{base / name}_feature.csv: has {documents.shape[1]} numbers a line instead of {FEATURES}"
+            f"{base / name}_feature.csv: has {documents.shape[1]} numbers per line instead of {FEATURES}"
         )
     if labels.shape != (len(documents), 1):
         raise UsageError(
             f"{base / name}_label.csv: has {len(labels)} lines of {labels.shape[1]} for "
-            f"{len(documents)} documents, instead of a class for each"
+            f"{len(documents)} documents, instead of one class for each"
         )
     classes = labels[:, 0].astype(np.int64)
     if not np.array_equal(classes, labels[:, 0]) or not 0 <= classes.min() <= classes.max() < TASKS[task]:
@@ -123,7 +123,7 @@ def _read_numbers(path: Path) -> np.ndarray:
     except ValueError as why:
         raise UsageError(f"{path}: is not a table of numbers: {why}") from None
     if not len(found) or not np.isfinite(found).all():
-        raise UsageError(f"{path}: is not a table of numbers: it is empty, or has some that are not finite")
+        raise UsageError(f"{path}: is not a table of numbers: it is empty, or has values that are not finite")
     return found
 
 

@@ -21,7 +21,7 @@ from workers.workload import Splits
 CHANNELS = ("hist", "histEM", "histtrack")
 GROUP = "all_events"
 FILES = {"train": "train.h5", "validation": "val.h5", "test": "test.h5"}
-HOW = "expected are train.h5, val.h5 and, for the test split, test.h5"
+HOW = "expected: train.h5, val.h5 and, for the test split, test.h5"
 SEED = 2017
 """Seed of the made-up events."""
 
@@ -36,7 +36,7 @@ def load(root: str | None, channels: Sequence[str], counts: dict[str, int | None
     """
     if root is None:
         raise UsageError(
-            f"data.root: names no directory, and the images are needed; {HOW}. Made-up ones are had by "
+            f"data.root: is missing, and the images are needed; {HOW}. For made-up ones set "
             "workload.options.synthetic: true"
         )
     base = Path(root, "rpv") if Path(root, "rpv").is_dir() else Path(root)

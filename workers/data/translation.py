@@ -28,8 +28,8 @@ WORDS = {"vi": 7709, "en": 17191}
 EVBNEWS_TEST = 1000
 HOW = {
     "iwslt15": "`python scripts/fetch_data.py iwslt15 --root DIR` downloads it",
-    "evbnews": "expected are evbnews.vi and evbnews.en, UTF-8, a tokenised sentence a line, "
-    "line n of one the translation of line n of the other",
+    "evbnews": "expected: evbnews.vi and evbnews.en, UTF-8, one tokenised sentence per line, "
+    "line n of one file the translation of line n of the other",
 }
 
 Sentence = tuple[str, ...]
@@ -80,7 +80,7 @@ def load(
     if corpus not in HOW:
         raise UsageError(f"workload.options.corpus: should be one of {', '.join(HOW)}, not {corpus!r}")
     if root is None:
-        raise UsageError(f"data.root: names no directory, and the corpus {corpus} needs one; {HOW[corpus]}")
+        raise UsageError(f"data.root: is missing, and the corpus {corpus} needs a directory; {HOW[corpus]}")
     base = Path(root, corpus) if Path(root, corpus).is_dir() else Path(root)
 
     if corpus == "iwslt15":
@@ -97,7 +97,7 @@ def load(
     rest = [pair for pair in shuffled[validation_examples:] if max(map(len, pair)) <= max_length]
     if not rest:
         raise UsageError(
-            f"workload.options: of the {len(pairs):,} pairs of {corpus} none of at most "
+            f"workload.options: none of the {len(pairs):,} pairs of {corpus} with at most "
             f"{max_length} words (max_length) is left to train on, after {len(test):,} to test and "
             f"{validation_examples:,} to validate"
         )
@@ -182,4 +182,4 @@ def read_lines(path: Path, corpus: str) -> list[str]:
     except FileNotFoundError:
         raise UsageError(f"data.root: {path.parent} has no {path.name}; {HOW[corpus]}") from None
     except UnicodeDecodeError as why:
-        raise UsageError(f"{path}: is no UTF-8 text: {why}; {HOW[corpus]}") from None
+        raise UsageError(f"{path}: is not UTF-8 text: {why}; {HOW[corpus]}") from None

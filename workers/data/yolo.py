@@ -49,9 +49,9 @@ def read_yolo(path: Path, split: str) -> tuple[list[Example], list[str]]:
         for image in _images(_place(path, data.get("path"), entry))
     ]
     if entries and not images:
-        raise UsageError(f"{path}: {split} names no image: {entries}")
+        raise UsageError(f"{path}: {split} lists no images: {entries}")
     if images and not any(labels_of(image).is_file() for image in images):
-        raise UsageError(f"{path}: {split} has no labels: there is no {labels_of(images[0])}, nor any other")
+        raise UsageError(f"{path}: {split} has no labels: neither {labels_of(images[0])} nor any other file")
     return [_example(image, names) for image in images], list(names.values())
 
 
@@ -122,7 +122,7 @@ def _example(image: Path, names: Mapping[int, str]) -> Example:
         except ValueError as why:
             raise UsageError(f"{labels}, line {number}: {why}") from None
         if kind not in names:
-            raise UsageError(f"{labels}, line {number}: there is no class {kind}; there are {names}")
+            raise UsageError(f"{labels}, line {number}: unknown class {kind}; known: {names}")
         example.add(box, names[kind], False, outline)
     return example
 

@@ -20,7 +20,7 @@ def fitted(sizes: Tensor, count: int, seed: int = SEED) -> Tensor:
     """
     sizes = sizes[(sizes > 0).all(-1)].double().cpu()
     if not len(sizes):
-        raise UsageError("the training split has no object to fit anchors to; give workload.options.anchors")
+        raise UsageError("the training split has no objects to fit anchors to; give workload.options.anchors")
     different: Tensor = torch.unique(sizes, dim=0)
     if len(different) <= count:
         missing = count - len(different)

@@ -126,8 +126,8 @@ def _agree(
         finite = finite and math.isfinite(size)
         if finite and not max(abs(along - 1), abs(length - 1)) <= allowed:
             raise Obstructed(
-                f"captured steps change {what} otherwise than steps as ever: in {len(losses)} of them by "
-                f"{length:.3g} of that, and by {along:.3g} in its direction"
+                f"captured steps change {what} differently from eager steps: in {len(losses)} steps by "
+                f"{length:.3g} of the eager change, and by {along:.3g} in its direction"
             )
     most = LOSS_TOLERANCE * allowed * max(map(abs, expected))
     if finite and not max(abs(one - other) for one, other in zip(losses, expected, strict=True)) <= most:

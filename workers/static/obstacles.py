@@ -37,14 +37,14 @@ def of_workload(workload: Workload, batch_size: int | None = None) -> str | None
     if workload.accumulate > 1:
         return "gradients are accumulated over several batches"
     if workload.autocast == torch.float16:
-        return "with float16 the loss is scaled by what the gradients are"
+        return "with float16 the scale of the loss depends on the gradients"
     split = workload.splits.train
     if not batches.is_tensors(split):
         return "the training data are not tensors"
     if any(tensor.device.type != workload.device.type for tensor in leaves(split)):
         return "the training data do not fit on the device"
     if (batches.length(split) or 0) < (batch_size or workload.batch_size):
-        return "the training data are less than a batch"
+        return "the training data are fewer than a batch"
     return None
 
 

@@ -135,7 +135,7 @@ def _drawn(workload: Workload, training: Training, example: Any) -> Any:
     except Exception as why:  # users' code may raise anything; eager training raises actual errors again
         said = " ".join(str(why).split())[:200]
         raise Unfitting(
-            f"draws() wants more than the shapes of a batch ({type(why).__name__}: {said})"
+            f"draws() needs more than the shapes of a batch ({type(why).__name__}: {said})"
         ) from why
 
 

@@ -26,7 +26,7 @@ from workers import directories
 from workers.training import Leg
 
 FOM_LINE = re.compile(r"^FoM:[ \t]*(\S+)[ \t]*$", re.MULTILINE)
-BRACES = "write a brace of the program's own twice"
+BRACES = "write literal braces twice"
 POLL_S = 0.1
 TAIL_CHARACTERS = 2000
 
@@ -163,7 +163,7 @@ class Command:
         """Check the command without running it: the program is there and the placeholders are known."""
         clash = set(hyperparameters) & set(OWN_PLACEHOLDERS)
         if clash:
-            raise UsageError(f"search.loci.{min(clash)}: is a placeholder's own name; choose another")
+            raise UsageError(f"search.loci.{min(clash)}: is the name of a placeholder; choose another")
         if "checkpoint_in" in self.placeholders and "checkpoint_out" not in self.placeholders:
             raise UsageError(
                 "workload.command: {checkpoint_in} stays empty without {checkpoint_out}; give both"
@@ -171,11 +171,9 @@ class Command:
         arguments = self.begin(hyperparameters, 0, None).arguments
         if shutil.which(arguments[0]) is None:
             if os.path.exists(arguments[0]):
-                raise UsageError(
-                    f"workload.command: {arguments[0]} is there but may not be executed (chmod +x)"
-                )
+                raise UsageError(f"workload.command: {arguments[0]} exists but is not executable (chmod +x)")
             raise UsageError(
-                f"workload.command: no program {arguments[0]!r} on the worker, from {os.getcwd()}"
+                f"workload.command: program {arguments[0]!r} not found on the worker (in {os.getcwd()})"
             )
         return ["fom"], set(hyperparameters)
 

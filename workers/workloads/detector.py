@@ -163,7 +163,7 @@ class YOLO(Workload):
         if values["residual_inputs"] < 2:
             raise UsageError(f"residual_inputs: should be 2 or more, not {values['residual_inputs']}")
         if values["cross_mini_batches"] and values["cross_iterations"] > 1:
-            raise UsageError("cross_mini_batches and cross_iterations: a norm is across one of them")
+            raise UsageError("cross_mini_batches and cross_iterations: a norm can be across only one of them")
         plan = Plan(len(self.found.classes), **values)
         model = Detector(plan, self.anchors_of(hp).view(len(STRIDES), -1, 2))
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

@@ -107,10 +107,10 @@ def _sent(name: str, key: str) -> Callable[..., Any]:
     plugin: Any = get_worker().plugins.get(f"{SENT_FUNCTION}{key}")
     if plugin is None:
         raise UsageError(
-            f"the function {name!r} of this run is not here: it could not be imported, so it was sent to the "
-            "workers of the cluster on which the run began, and no file has it. Such a run cannot be carried "
-            "on after its cluster or its caller has ended: begin it again, or put the function into a "
-            "module, from which workers can import it"
+            f"the function {name!r} of this run is not available: it could not be imported, so it was sent "
+            "to the workers of the cluster on which the run began, and is not in any file. Such a run cannot "
+            "be resumed after its cluster or its caller has ended: start it again, or put the function into "
+            "a module from which workers can import it"
         )
     found: Callable[..., Any] = plugin.function
     return found

@@ -50,7 +50,7 @@ class P3B1(Workload):
         for name, units in (("shared_units", shared_units), ("task_units", task_units)):
             if not units or min(units) < 1:
                 raise UsageError(
-                    f"workload.options.{name}: should be one or more numbers from 1 on, not {list(units)}"
+                    f"workload.options.{name}: should be one or more numbers of at least 1, not {list(units)}"
                 )
         self.tasks = tasks
         self.fold, self.test_folds, self.validation_examples = fold, test_folds, validation_examples

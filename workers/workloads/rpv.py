@@ -56,8 +56,8 @@ class RPV(Workload):
                 raise UsageError(f"workload.options.{name}_examples: should be 1 or more, not {count}")
             if synthetic and count is None and name != "test":
                 raise UsageError(
-                    f"workload.options.{name}_examples: is needed with synthetic: true, as there is no file "
-                    "that says how many events there are"
+                    f"workload.options.{name}_examples: is required with synthetic: true, as no file "
+                    "determines the number of events"
                 )
         if not channels or len(set(channels)) < len(channels) or not set(channels) <= set(rpv.CHANNELS):
             raise UsageError(

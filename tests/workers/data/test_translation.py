@@ -217,7 +217,7 @@ def test_a_missing_file_of_evbnews_is_named_with_the_layout_that_is_expected(
 ) -> None:
     (evbnews / "evbnews" / missing).unlink()
     assert refusal(evbnews, corpus="evbnews") == (
-        f"data.root: {evbnews / 'evbnews'} has no {missing}; expected are evbnews.vi and evbnews.en, UTF-8, "
+        f"data.root: {evbnews / 'evbnews'} has no {missing}; expected: evbnews.vi and evbnews.en, UTF-8, "
         "a tokenised sentence a line, line n of one the translation of line n of the other"
     )
 

@@ -178,7 +178,7 @@ class EnsembleWorkload:
         found = self.network.rehearse(hyperparameters, other, leg, heirs)
         state = self.begin(hyperparameters, rehearsal.SEED, None, leg)
         try:
-            names = list(rehearsal._metrics(self.network, state))
+            names = list(rehearsal.validation_metrics(self.network, state))
         except UsageError:
             raise
         except Exception as why:

@@ -74,8 +74,8 @@ def _check_evaluation(workload: Workload, hyperparameters: Mapping[str, Any], le
     """Raise `UsageError` if evaluation changes a member."""
     member = workload.begin(hyperparameters, rehearsal.SEED, None, leg)
     before = workload.checkpoint(member)
-    rehearsal._metrics(workload, member)
-    name = rehearsal._difference(before, workload.checkpoint(member))
+    rehearsal.validation_metrics(workload, member)
+    name = rehearsal.difference(before, workload.checkpoint(member))
     if name is not None:
         raise UsageError(
             f"{name} is not the same after an evaluation, so evaluations on the way to objective.target "

@@ -56,7 +56,7 @@ def rehearse(
     watch.compare()
 
     data = _encoded(workload, first)
-    metrics = _metrics(workload, first)
+    metrics = validation_metrics(workload, first)
     again = _restored(workload, hyperparameters, SEED + 3, data, leg)
     _same_state(workload, data, again)
     suspects = differing(attributes(first), attributes(again))
@@ -159,7 +159,7 @@ def _train(workload: Workload, training: Training, seed: int, most: int = 1) -> 
         workload.end_epoch(training, losses)
 
 
-def _metrics(workload: Workload, training: Training) -> dict[str, str]:
+def validation_metrics(workload: Workload, training: Training) -> dict[str, str]:
     """Return the metrics of one validation batch by full name, as text because NaN does not equal itself."""
     seed_all(derived(SEED, "evaluate"), workload.device)
     if type(workload).evaluate is not _plain_evaluate():
@@ -216,11 +216,11 @@ def _same_metrics(
     metrics: Mapping[str, str],
     suspects: Sequence[str],
 ) -> None:
-    found = _metrics(workload, again)
+    found = validation_metrics(workload, again)
     for name, value in metrics.items():
         if found.get(name) == value:
             continue
-        if _metrics(workload, first) != metrics:
+        if validation_metrics(workload, first) != metrics:
             raise UsageError(
                 f"{name} of the same member is {value} and then different: metrics() or the validation data "
                 "have their own random generator; use the global generator of torch, numpy or python, which "
@@ -256,7 +256,7 @@ def _encoded(workload: Workload, training: Training) -> bytes:
 
 def _same_state(workload: Workload, data: bytes, again: Training) -> None:
     """Raise `UsageError` unless the restored state equals the saved one."""
-    if (name := _difference(data, _encoded(workload, again))) is not None:
+    if (name := difference(data, _encoded(workload, again))) is not None:
         raise UsageError(
             f"{name} is not the same after a member is restored from its checkpoint: a load_state_dict does "
             "not set everything that its state_dict returns, or a new member lacks what training added "
@@ -265,7 +265,7 @@ def _same_state(workload: Workload, data: bytes, again: Training) -> None:
 
 
 def _same_training(workload: Workload, first: Training, again: Training, suspects: Sequence[str]) -> None:
-    name = _difference(_encoded(workload, first), _encoded(workload, again))
+    name = difference(_encoded(workload, first), _encoded(workload, again))
     if name is None or workload.device.type != "cpu":  # on a GPU not every operation is deterministic
         return
     raise UsageError(
@@ -276,7 +276,7 @@ def _same_training(workload: Workload, first: Training, again: Training, suspect
     )
 
 
-def _difference(one: bytes, other: bytes) -> str | None:
+def difference(one: bytes, other: bytes) -> str | None:
     """Return the name of the first value that differs between two checkpoints, or None."""
     if one == other:
         return None

@@ -64,6 +64,9 @@ def load(
     """
     if pixels < MULTIPLE:
         raise UsageError(f"workload.options.pixels: should be {MULTIPLE} or more, not {pixels}")
+    for split, limit in zip(("train", "validation", "test"), limits, strict=True):
+        if limit is not None and limit < 1:
+            raise UsageError(f"workload.options.{split}_examples: should be 1 or more, not {limit}")
     base = _find(root, dataset, layout)
     parts: list[list[Example]] = []
     classes: list[str] = []

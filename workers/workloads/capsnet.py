@@ -13,6 +13,7 @@ from workers.hyperparameters import Hyperparameters
 from workers.images import ImageClassifier, decayed_kernels
 from workers.stacked_layers import Stacked
 from workers.stacking import stack
+from workers.topology import draw_as_keras
 from workers.workload import Leg, Training
 
 CLASSES, CAPSULE_SIZE = 10, 16
@@ -79,7 +80,7 @@ class CapsuleNetwork(nn.Module):
             *([] if drop is None else [drop]),
         )  # fmt: skip
         self.predictions = nn.Linear(128, CLASSES * CAPSULE_SIZE, bias=False)
-        self.apply(initialise)
+        self.apply(draw_as_keras)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return lengths float32 (n, 10) for images (n, 3, 32, 32), 100 positions, or (n, 3, 16, 16), 4."""
@@ -157,11 +158,3 @@ def checked(q: float, routings: int) -> tuple[float, int]:
     if routings < 1 or routings != int(routings):
         raise UsageError(f"search.loci.routings: should be a whole number, 1 or more, not {routings}")
     return q, int(routings)
-
-
-def initialise(layer: nn.Module) -> None:
-    """Initialise as Keras does by default: Glorot's uniform distribution, and zero biases."""
-    if isinstance(layer, nn.Conv2d | nn.Linear):
-        nn.init.xavier_uniform_(layer.weight)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)

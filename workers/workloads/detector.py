@@ -27,6 +27,7 @@ from workers.detection.objective import Losses, losses
 from workers.detection.outlines import numbered
 from workers.detection.schedule import Settings, Shape, settings
 from workers.hyperparameters import Hyperparameters
+from workers.precision import Precision, casts_to
 from workers.workload import Batch, Splits, Training, Workload
 
 EVALUATION_BATCH = 32
@@ -103,7 +104,7 @@ class YOLO(Workload):
         anchor_rule: Rule = "ratio",
         mixup_ratio: Ratio = "beta",
         adversarial_phases: Literal[1, 2] = 1,
-        precision: Literal["float32", "bfloat16"] | None = None,
+        precision: Precision | None = None,
     ) -> None:
         least = {
             "epochs": epochs,
@@ -291,7 +292,8 @@ class YOLO(Workload):
     def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
         """Return the sum of losses of images float32 (n, 3, height, width) with labels (n, most, 5 or 6)."""
         images, labels = batch
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._uses_bfloat16()):
+        casts = casts_to(self.precision, self.device) is not None
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=casts):
             outputs = model(images.contiguous(memory_format=torch.channels_last))
         return self._losses(model, outputs, labels, hp).total() * len(images)
 
@@ -378,8 +380,3 @@ class YOLO(Workload):
                 group["betas"] = (now.momentum, group["betas"][1])
             else:
                 group["momentum"] = now.momentum
-
-    def _uses_bfloat16(self) -> bool:
-        if self.precision is not None:
-            return self.precision == "bfloat16"
-        return self.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -16,6 +16,7 @@ from workers.combining import mean_distribution
 from workers.data import p3b1
 from workers.hyperparameters import Hyperparameters
 from workers.images import decayed_kernels
+from workers.topology import draw_as_keras
 from workers.workload import Batch, Splits, Workload
 
 LETTERS = {"site": "A", "laterality": "B", "grade": "C"}
@@ -144,7 +145,7 @@ class MultiTask(nn.Module):
         self.out = nn.ModuleList(
             nn.Linear(units[-1], count) for units, count in zip(task_units, classes, strict=True)
         )
-        self.apply(initialise)
+        self.apply(draw_as_keras)
 
     def forward(self, documents: Tensor, tasks: Tensor, dropout: float = 0.0) -> Tensor:
         """Return scores float32 (n, most classes) for documents float32 (n, features) of tasks int64 (n,).
@@ -183,9 +184,3 @@ def f1(predicted: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
 
 def dense(widths: Sequence[int]) -> nn.ModuleList:
     return nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise(widths))
-
-
-def initialise(layer: nn.Module) -> None:
-    if isinstance(layer, nn.Linear):
-        nn.init.xavier_uniform_(layer.weight)
-        nn.init.zeros_(layer.bias)

@@ -6,6 +6,8 @@ from typing import Any
 
 
 class UnknownHyperparameter(KeyError):
+    """A workload reads a hyperparameter that the member does not have."""
+
     def __str__(self) -> str:
         return str(self.args[0])
 

@@ -311,7 +311,7 @@ def _last_of(epochs: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 class Clock:
-    """The time limit of a leg, in seconds of its own turns."""
+    """The time limit of a leg, counted in its own turns."""
 
     def __init__(self, job: Job, epochs: int, watch: Stopwatch) -> None:
         self._each, self._limit = job.epoch_timeout_s, job.leg_timeout_s(epochs)

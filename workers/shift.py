@@ -44,9 +44,7 @@ class Shift:
         self._wait_s = wait_s
         self._room = room
         self._most = min(unit.job.members_per_device, len(unit.assignments))
-        is_program = (
-            unit.job.workload["command"] is not None
-        )  # which uses the device, and this process does not
+        is_program = unit.job.workload["command"] is not None  # this process does not use the device then
         self._turns = Turns(torch.device("cpu") if is_program else current_device(), self._most)
         self._stacks = self._most > 1 and unit.job.stacked
         self._waiting = deque(range(len(unit.assignments)))

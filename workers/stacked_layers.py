@@ -227,6 +227,8 @@ class Embedding(Stacked):
 
 
 class LayerNorm(Stacked):
+    """K layer normalisations, with weights and biases per member."""
+
     weight: Tensor | None
     bias: Tensor | None
 

@@ -22,7 +22,7 @@
             return {"loss": F.cross_entropy(model(images), labels)}
 
 The metrics reach the config's `objective.metric` as `validation_loss`. Arguments of `__init__` are the
-config's `workload.options`. Everything below `metrics` is provided, and can be overridden.
+config's `workload.options`. The methods after `metrics` have defaults, which can be overridden.
 
 Whenever a method is called, the global generators of Python, NumPy and torch are seeded: from the run's seed,
 and in training also from the member's. Attributes of `self` are shared by all members that the worker
@@ -67,6 +67,8 @@ class Splits:
 
 
 class Workload(ABC):
+    """A model with its data and training; subclasses implement the abstract methods."""
+
     batch_size: int = 64
     """Batch size for splits that do not come in batches; a DataLoader has its own."""
     clip_norm: float | None = None
@@ -346,8 +348,7 @@ class Workload(ABC):
         return state.encode(training)
 
     def exhibits(self, training: Training) -> Mapping[str, bytes]:
-        """Return exhibits of the run's best member for its report, `.png` and `.txt`, by file name.
-        Called once, at the end; it may use any split."""
+        """Return `.png` and `.txt` files about the run's best member for its report; may use any split."""
         return {}
 
     def rehearse(

@@ -34,6 +34,8 @@ MULTIPLE = 32
 
 @dataclass(frozen=True)
 class DetectionData:
+    """Images with boxes, and their classes."""
+
     splits: Splits
     """Images uint8 (n, 3, height, width) and labels float32 (n, most, 5); see `workers.detection`."""
     classes: list[str]

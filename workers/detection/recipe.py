@@ -20,7 +20,7 @@ SCHEDULE: dict[str, float] = {  # read if a call of train() is a whole training
     "warmup_momentum": 0.8,
     "warmup_bias_lr": 0.1,
     "restart_epochs": 0.0,  # length of the first cycle of cosine annealing with warm restarts; 0: one cycle
-    "restart_steps": 0.0,  # the same in steps of the optimizer
+    "restart_steps": 0.0,  # the same in optimizer steps
     "restart_multiplier": 1.0,  # each cycle's length relative to the previous one
     "restart_decay": 1.0,  # each cycle's initial learning rate relative to the previous one
     "restart_min": 0.0,  # final learning rate of each cycle; 0: the fraction lrf of its initial one

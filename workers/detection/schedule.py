@@ -10,6 +10,8 @@ Shape = Literal["cosine", "linear"]
 
 
 class Settings(NamedTuple):
+    """Learning rates, of biases and of the rest, and momentum."""
+
     rate: float
     bias_rate: float
     momentum: float

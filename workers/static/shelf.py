@@ -29,6 +29,8 @@ _shelves: weakref.WeakSet[Shelf] = weakref.WeakSet()
 
 
 class Shelf:
+    """The steps of one workload, idle or in use."""
+
     def __init__(self) -> None:
         _shelves.add(self)
         self.made = 0

@@ -57,6 +57,8 @@ class Attempt:
 
 
 class Command:
+    """A program as a workload: `command` is run once per epoch; `flags` says how flags are written."""
+
     suffix = ".checkpoint"
     continues = False
 

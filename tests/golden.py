@@ -19,10 +19,12 @@ from typing import IO
 import pytest
 from pydantic import ValidationError
 
-FILE = Path(__file__).parent / "golden" / "messages.txt"
+REPOSITORY = Path(__file__).resolve().parents[1]
+FILE = REPOSITORY / "tests" / "golden" / "messages.txt"
 INDENT = "    "
 GENERAL = (
     (re.compile(r"(?<=[\w\])]:)\d{4,5}\b(?=\D|$)"), "<port>"),
+    (re.compile(r"(?<=<repository>)(/\S+\.py):\d+"), r"\1:<line>"),
     (re.compile(r"\b0x[0-9a-f]+\b"), "<hex>"),
     (re.compile(r"\b(?=\d*[a-f])[0-9a-f]{16,}\b"), "<hex>"),
 )
@@ -35,7 +37,7 @@ _seen: dict[str, str] = {}
 def assert_golden(key: str, message: str, tmp_path: Path | None = None, /, **names: object) -> None:
     """Fail unless `message` is the text that the golden file holds under `key`.
 
-    In both, `<tmp>` stands for `tmp_path`, and `<x>` for the text of a keyword argument x.
+    In the file, `<tmp>` stands for `tmp_path`, and `<x>` for the text of a keyword argument x.
     """
     __tracebackhide__ = True
     text = machine_independent(message, tmp_path, **names)
@@ -70,7 +72,7 @@ def machine_independent(message: str, tmp_path: Path | None = None, /, **names: 
 
     Line feeds at its end are dropped.
     """
-    known = {name: str(value) for name, value in names.items()}
+    known = {"repository": str(REPOSITORY), **{name: str(value) for name, value in names.items()}}
     if tmp_path is not None:
         known["tmp"] = str(tmp_path)
     for name in sorted(known, key=lambda name: len(known[name]), reverse=True):  # a path before its parent's

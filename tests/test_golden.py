@@ -74,6 +74,18 @@ def test_accepting_writes_what_tests_saw_and_leaves_the_rest(
     assert content() == kept
 
 
+def test_conflicts_of_a_merge_are_resolved_by_accepting_and_removing_what_is_unused(
+    content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    golden.FILE.write_text(
+        "a/one\n<<<<<<< ours\n    ours\n=======\n    theirs\n>>>>>>> theirs\nc/two\n    second\n"
+    )
+    monkeypatch.setenv("GOLDEN", "write")
+    assert_golden("a/one", "both")
+    golden.remove(golden.unused_keys(golden.texts_by_key(), ['("a/one", "c/two")']))
+    assert content() == "a/one\n    both\nc/two\n    second\n"
+
+
 def test_two_messages_of_one_key_are_refused(content: Content, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOLDEN", "write")
     assert_golden("a/one", "new")
@@ -98,6 +110,7 @@ def test_raises_golden_fails_if_nothing_is_raised_or_something_else(content: Con
             "'runs' at tcp://10.0.0.1:41234 does not answer",
             "'<name>' at tcp://10.0.0.1:<port> does not answer",
         ),
+        (f"in f, {golden.REPOSITORY}/workers/unit.py:39", "in f, <repository>/workers/unit.py:<line>"),
         ("<object at 0x7f01ab>\n", "<object at <hex>>"),
         ("digest 0f3a0f3a0f3a0f3a is not", "digest <hex> is not"),
         (

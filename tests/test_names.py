@@ -82,5 +82,5 @@ def test_the_command_line_says_it_in_one_line_and_writes_nothing(command: str, t
         timeout=100,
     )
     assert (told.returncode, told.stdout) == (2, "")
-    assert_golden("names/hidden-package", told.stderr, tmp_path, repository=REPOSITORY)
+    assert_golden("names/hidden-package", told.stderr, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.yaml", "workers.py"]

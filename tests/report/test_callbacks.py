@@ -254,8 +254,8 @@ def test_lightning_is_told_what_is_wrong() -> None:
     pytest.importorskip("pytorch_lightning")
     with raises_golden("callbacks/lightning-dropout", UsageError):
         trained_by_lightning(rates_and(dropout=(0.1, 0.2, 0.3)))
-    for epochs in (5, -1):
-        with raises_golden("callbacks/lightning-too-long", UsageError, epochs=epochs):
+    for name, epochs in (("too-long", 5), ("endless", -1)):
+        with raises_golden(f"callbacks/lightning/{name}", UsageError):
             trained_by_lightning(rates_and(), max_epochs=epochs)
 
 

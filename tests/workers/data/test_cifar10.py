@@ -323,7 +323,7 @@ def test_records_that_are_not_whole_are_refused_with_their_length(
     path.write_bytes(data)
     message = refusal(records)
     assert message.startswith(f"{path}: ")
-    assert_golden("data/cifar10/records-not-whole", message, file=path, bytes=f"{len(data):,}")
+    assert_golden("data/cifar10/records-not-whole", message, file=path, size=f"{len(data):,} bytes")
 
 
 def test_a_record_with_a_label_of_10_is_refused(records: Path) -> None:

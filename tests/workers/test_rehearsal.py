@@ -193,7 +193,7 @@ def test_a_split_that_is_empty_the_second_time_is_refused() -> None:
         ("batch_size", 0, "workload.options.batch_size: should be 1 or more, not 0"),
         ("accumulate", 0, "accumulate: should be 1 or more, not 0"),
         ("clip_norm", -1.0, "clip_norm: should be greater than 0, or None to disable it, not -1.0"),
-        ("average_half_life", 0.0, "average_half_life: should be greater than 0, or None to disable it, not 0.0"),
+        ("average_half_life", 0.0, "average_half_life: should be greater than 0, or None to disable it"),
         ("autocast", torch.float64, "autocast: should be torch.bfloat16, torch.float16 or None"),
         ("scheduler_per", "batch", "scheduler_per: should be 'epoch' or 'step', not 'batch'"),
     ],

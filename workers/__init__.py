@@ -1,1 +1,1 @@
-"""Everything that runs on a Dask worker. torch lives here and nowhere else."""
+"""The code that runs on Dask workers; the only package that imports torch."""

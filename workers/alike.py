@@ -1,4 +1,4 @@
-"""Tries, before a run begins, whether members that take turns are what they are one after the other."""
+"""Check before a run that members trained in turns equal members trained one after the other."""
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -13,22 +13,22 @@ SEED = 0
 
 
 def differ_in_turns(workload: Any, founders: Sequence[Mapping[str, Any]], leg: Leg) -> bool:
-    """Train two members for some steps, in turns and one after the other; return whether they differ.
+    """Return whether two members come out differently trained in turns and one after the other.
 
-    Not if members differ each time that they are trained, or fail for their hyperparameters.
+    Return False if training is not reproducible or fails: then the comparison says nothing.
     """
     two = [founders[0], founders[1 % len(founders)]]
     try:
         alone = [_trained(workload, two[at : at + 1], SEED + at, leg) for at in range(2)]
         again = [_trained(workload, two[at : at + 1], SEED + at, leg) for at in range(2)]
-    except Exception:  # the rehearsal has said what is wrong, or members may fail in this way
+    except Exception:  # the rehearsal has reported it, or these hyperparameters are allowed to fail
         return False
     together = _trained(workload, two, SEED, leg)
     return alone == again and together != [data for one in alone for data in one]
 
 
 def _trained(workload: Any, members: Sequence[Mapping[str, Any]], seed: int, leg: Leg) -> list[bytes]:
-    """The checkpoints of members after some steps in turns."""
+    """Return the checkpoints of members after `STEPS` steps in turns."""
     turns = Turns(current_device(), len(members))
     seats, trainings = [turns.seat() for _ in members], []
     try:

@@ -1,4 +1,4 @@
-"""One attempt at an assignment on a worker, until its metrics and its durable checkpoint are both there."""
+"""One attempt at an assignment, reported once it has both its metrics and a durable checkpoint."""
 
 import threading
 import time
@@ -14,13 +14,13 @@ from workers.leg import Epoch, Stopwatch, Trained, turns_of_leg
 from workers.turns import Seat
 
 TURN_S = 0.002
-"""A turn ends with the step that is at work then: changing members takes 0.06 ms, as long as a short step."""
+"""Length of a turn, which ends after the step in progress; switching members costs 0.06 ms, a short step."""
 
 Report = Callable[[Mapping[str, Any]], None]
 
 
 class Ending:
-    """The end of a unit, when nothing hides any more that checkpoints are being written."""
+    """The end of a unit, when all training is done and writing checkpoints is no longer hidden behind it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -31,7 +31,7 @@ class Ending:
             self._since = time.monotonic()
 
     def lap(self) -> float:
-        """Seconds that the unit has waited for checkpoints since the last lap."""
+        """Return the seconds that the unit has waited for checkpoints since the last lap."""
         with self._lock:
             if self._since is None:
                 return 0.0
@@ -41,9 +41,9 @@ class Ending:
 
 
 class Attempt:
-    """An assignment that is being carried out, a turn at a time.
+    """One attempt at an assignment, advanced one turn at a time.
 
-    `asked` is the epoch that it would train next, if it waits to be told whether others train it, too.
+    `asked` is the epoch that it offers to train together with other members, while it waits for the answer.
     `turns` counts its turns.
     """
 
@@ -58,7 +58,7 @@ class Attempt:
         watch: Stopwatch | None = None,
         notes: Sequence[str] = (),
     ) -> None:
-        """`wait_s`: how long its worker had waited for work when it began."""
+        """Prepare an attempt; `wait_s` is how long the worker had been idle before it."""
         self.index = index
         self.seat: Seat
         self.watch = watch or Stopwatch()
@@ -81,7 +81,7 @@ class Attempt:
         self._turns = turns_of_leg(job, assignment, self.watch, self._hand_over)
 
     def again(self, note: str) -> "Attempt":
-        """Return the same attempt, to be made again from its beginning; its outcome will have the note."""
+        """Stop and return a fresh attempt at the same assignment; its outcome will carry the note."""
         self._turns.close()
         same = self._job, self.index, self._assignment, self._report, self._ending, self._wait_s
         other = Attempt(*same, self.watch, (*self._notes, note))
@@ -89,10 +89,11 @@ class Attempt:
         return other
 
     def advance(self, trained: Trained | None = None, alone: bool = False) -> bool:
-        """Go on by a turn, with what was trained together with others; return whether there is more to do.
+        """Run one turn and return whether there is more to do.
 
-        A turn is a step, or as many as begin within `TURN_S`; of one that is `alone` it is a whole epoch.
-        Raises `Unfit`, and `DidNotFit` if the device had no memory left.
+        `trained` is the result of an epoch trained together with other members. A turn is all steps that
+        begin within `TURN_S`, at least one; an attempt that is `alone` runs a whole epoch.
+        Raises `Unfit`, and `DidNotFit` if the device ran out of memory.
         """
         self.turns += 1
         self.asked = None
@@ -110,12 +111,12 @@ class Attempt:
         return False
 
     def give_up(self, why: OSError) -> None:
-        """Let the attempt be lost."""
+        """Stop, and report the attempt as lost."""
         self.close()
         self._lose(why, self.watch.seconds)
 
     def end(self, outcome: Outcome) -> None:
-        """This is what came of it."""
+        """Record the outcome; report it as soon as the checkpoint is durable."""
         waited = {"wait": self._wait_s} if self._wait_s else {}
         with self._lock:
             self._outcome = replace(
@@ -129,25 +130,25 @@ class Attempt:
             self._finish(0.0)
 
     def close(self) -> None:
-        """Stop where it is, and report nothing."""
+        """Stop without a report."""
         self._turns.close()
 
     def _hand_over(self, data: bytes | None, suffix: str) -> None:
-        """The checkpoint goes to the store, in another thread."""
+        """Write the checkpoint to the store in the publisher's thread."""
         if data is None:
             return
         store = store_of(self._job)
         self._ref = store.ref(self._assignment.checkpoint_stem, data, suffix)
         if (again := self._assignment.remakes) and again.has_content_of(self._ref):
             self._ref = again
-            store.clear(again.name)  # what is there is damaged, and this is not
+            store.clear(again.name)  # the stored file is damaged
         remember_checkpoint(store, self._ref, data)
         self._handed_over_at = time.monotonic()
         self._publishing = True
         publisher().publish(store, self._ref, data, self._published)
 
     def _published(self, error: Exception | None) -> None:
-        """In the publisher's thread: the checkpoint is durable, or could not be written."""
+        """Take note in the publisher's thread that the checkpoint is durable or could not be written."""
         waited_s = self._ending.lap()
         self._hidden_s = max(0.0, time.monotonic() - self._handed_over_at - waited_s)
         with self._lock:
@@ -159,7 +160,7 @@ class Attempt:
             self._finish(waited_s)
 
     def _lose(self, why: OSError, seconds: Mapping[str, float]) -> None:
-        """The attempt came to no result, after so many seconds of work."""
+        """Report the attempt as lost, with the seconds of work it took."""
         busy_s = sum(value for part, value in seconds.items() if part != "wait")
         lost = f"{type(why).__name__}: {why}"
         cause = "worker" if isinstance(why, Broken) else cause_of(why)

@@ -1,8 +1,8 @@
-"""Random changes to a batch of training images, made where the images are.
+"""Random augmentation of a batch of training images, on the device that holds them.
 
 The random numbers are drawn on the CPU from torch's global generator, which `Workload.begin` seeds for each
-member's epoch: a GPU is given the same ones as a CPU. They are drawn apart from what is done with them (see
-`Workload.draws`), so that those of a whole epoch can be drawn before it begins.
+member's epoch, so a GPU uses the same ones as a CPU. Drawing is separate from applying (see
+`Workload.draws`), so that the numbers of a whole epoch can be drawn before it begins.
 """
 
 import torch
@@ -22,9 +22,9 @@ def shifts(count: int, max_shift: int) -> Tensor:
 def shifted(images: Tensor, pixels: Tensor, fill: Tensor | None = None) -> Tensor:
     """Move each image by its `pixels`, int64 (n, 2), up and to the left (down and to the right if negative).
 
-    images: (n, channels, height, width) of any dtype; what comes back has the same shape and dtype.
-    What is moved in has the value `fill` (one number), or without one that of the nearest pixel of the image
-    (Keras' fill_mode "nearest").
+    images: (n, channels, height, width) of any dtype; the result has the same shape and dtype.
+    Pixels that move in from outside are `fill` (one number), or without it equal the nearest pixel of the
+    image (Keras' fill_mode "nearest").
     """
     count, channels, height, width = images.shape
     rows = pixels[:, :1] + torch.arange(height, device=images.device)
@@ -32,7 +32,7 @@ def shifted(images: Tensor, pixels: Tensor, fill: Tensor | None = None) -> Tenso
     nearest_rows, nearest_columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
     if fill is None:
         source, places = images.flatten(2), (nearest_rows * width)[:, :, None] + nearest_columns[:, None, :]
-    else:  # one more number behind the others, which all places outside of the image lead to
+    else:  # append `fill` as one more pixel, to which every position outside the image points
         last = height * width
         source = torch.cat([images.flatten(2), fill.expand(count, channels, 1)], 2)
         down = torch.where(rows == nearest_rows, rows * width, last)
@@ -42,10 +42,10 @@ def shifted(images: Tensor, pixels: Tensor, fill: Tensor | None = None) -> Tenso
 
 
 def flips(count: int) -> Tensor:
-    """Draw which images are mirrored, with a probability of 1/2 each: bool (count,)."""
+    """Draw which images are mirrored, each with probability 1/2: bool (count,)."""
     return torch.rand(count) < 0.5
 
 
 def flipped(images: Tensor, mirror: Tensor) -> Tensor:
-    """Mirror those images of (n, channels, height, width) left to right for which `mirror`, (n,), is true."""
+    """Mirror left to right the images, (n, channels, height, width), whose `mirror`, bool (n,), is true."""
     return torch.where(mirror[:, None, None, None], images.flip(3), images)

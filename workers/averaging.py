@@ -14,7 +14,7 @@ from workers.names import original
 
 
 class Averaged:
-    """A copy of a network; its dense tensors of floating point are averaged, all else is as it was last.
+    """A copy of a network with averaged dense floating-point tensors, and the latest values of all else.
 
     e <- b e + (1 - b) p with b = min(0.5^(1 / half_life), (1 + k) / (10 + k)), for the parameters and
     buffers p of the network after step k: early in training the average follows closely.
@@ -22,7 +22,7 @@ class Averaged:
 
     def __init__(self, model: nn.Module, half_life_steps: float) -> None:
         sparse = [buffer for buffer in model.buffers() if buffer.layout != torch.strided]
-        memo = {id(buffer): buffer.detach().clone() for buffer in sparse}  # not all kinds can be deep-copied
+        memo = {id(buffer): buffer.detach().clone() for buffer in sparse}  # not all can be deep-copied
         try:
             self.module = copy.deepcopy(original(model), memo).requires_grad_(False)
         except Exception as why:
@@ -35,13 +35,13 @@ class Averaged:
         self._pairs: _Pairs | None = None
 
     def begin(self, model: nn.Module) -> None:
-        """Begin anew, from a network as it is."""
+        """Restart the average from a network's present state."""
         self.module.load_state_dict(original(model).state_dict())
         self.steps = 0
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Take in the network's parameters and buffers after a step."""
+        """Update the average with the network's parameters and buffers after a step."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         network = original(model)
@@ -64,10 +64,10 @@ class Averaged:
 
 
 class _Pairs:
-    """Tensors and modules of the average beside those of the network.
+    """Tensors and modules of the average, paired with those of the network.
 
-    Listing them takes longer than averaging them, so the lists are kept for as long as they hold: until a
-    module, parameter or buffer of either network is replaced, added or removed.
+    Listing them takes longer than averaging them, so the lists are kept until a module, parameter or buffer
+    of either network is replaced, added or removed.
     """
 
     def __init__(self, own: nn.Module, new: nn.Module) -> None:
@@ -87,7 +87,7 @@ class _Pairs:
         ]
 
     def hold(self, own: nn.Module, new: nn.Module) -> bool:
-        """Return whether the lists are still those of these networks."""
+        """Return whether the lists are still valid for these networks."""
         if self._networks[0] is not own or self._networks[1] is not new:
             return False
         now = self._holding()

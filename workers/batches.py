@@ -1,7 +1,7 @@
-"""Splits of any usual kind as batches on the device.
+"""Batches on the device from the usual kinds of splits.
 
 A split may be tensors (one, or a tuple or dict of them, nested or not, with the examples along their first
-dimension), a `Dataset`, a `DataLoader`, a list of batches, or whatever yields batches each time it is
+dimension), a `Dataset`, a `DataLoader`, a list of batches, or any object that yields batches each time it is
 iterated.
 """
 
@@ -18,13 +18,13 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 from evodevo.errors import UsageError
 
 LARGEST_SHARE = 0.25
-"""Tensors of a split that would take more of the free memory of a GPU stay in the host's."""
+"""A split's tensors stay in host memory if they would take more than this fraction of a GPU's free memory."""
 EVALUATION_BATCH = 500
-"""Tensors are evaluated in batches of this many examples, or of the training's if these are larger."""
+"""Minimum batch size for evaluating tensors; the training batch size is used if it is larger."""
 
 
 def is_tensors(split: Any) -> bool:
-    """Whether a split is tensors alone that can be indexed by example; a list is one of batches."""
+    """Return whether a split consists only of tensors indexed by example; a list is a list of batches."""
     if isinstance(split, Tensor):
         return split.ndim > 0
     if isinstance(split, Mapping):
@@ -49,7 +49,7 @@ def mapped(function: Any, tree: Any) -> Any:
 
 
 def on_device(batch: Any, device: torch.device) -> Any:
-    """Return a batch with its tensors on the device; what has a method `to` is asked to go."""
+    """Return a batch with its tensors on the device, by its own method `to` if it has one."""
     if not isinstance(batch, Tensor) and callable(getattr(batch, "to", None)):
         return batch.to(device)
     return mapped(lambda tensor: tensor.to(device, non_blocking=True), batch)
@@ -67,7 +67,7 @@ def length(split: Any) -> int | None:
 
 
 def steps(split: Any, batch_size: int) -> int | None:
-    """Return how many batches an epoch of training has, or None if that is not known before."""
+    """Return how many batches an epoch of training has, or None if that is not known in advance."""
     if is_tensors(split) or (isinstance(split, Dataset) and not isinstance(split, IterableDataset)):
         return max(1, (length(split) or 0) // batch_size)
     return _len(split) if not isinstance(split, Dataset) else None
@@ -76,47 +76,47 @@ def steps(split: Any, batch_size: int) -> int | None:
 def batch_length(batch: Any) -> int:
     """Return the number of examples of a batch: the first dimension of the first tensor in it.
 
-    Raises `TypeError` if there is none.
+    Raises `TypeError` if the batch has no tensor with a dimension.
     """
     for tensor in _tensors(batch):
         if tensor.ndim:
             return len(tensor)
     raise TypeError(
-        f"a batch is a {type(batch).__qualname__} without a tensor in it, so its number of examples is not "
-        "known; override batch_length(batch)"
+        f"the number of examples in a batch, a {type(batch).__qualname__} without tensors, is unknown; "
+        "override batch_length(batch)"
     )
 
 
 def share(batch: Any, rank: int, size: int) -> Any:
-    """Return the examples of a batch that are worker `rank`'s, of `size` workers: consecutive ones.
+    """Return the consecutive examples of a batch that belong to worker `rank` of `size`.
 
-    Raises `UsageError` if the tensors do not all have the examples along their first dimension, or these are
-    fewer than workers.
+    Raises `UsageError` if the tensors do not all have the examples along their first dimension, or if there
+    are fewer examples than workers.
     """
     lengths = {len(tensor) if tensor.ndim else None for tensor in _tensors(batch)}
     count = next(iter(lengths), None)
     if len(lengths) != 1 or count is None or not _has_tensors_only(batch):
         raise UsageError(
-            "cluster.workers_per_member: a batch is not of tensors that all have the examples along their "
-            "first dimension; override share(batch, rank, size), which returns a worker's part of one"
+            "cluster.workers_per_member: not all parts of a batch are tensors with the examples along their "
+            "first dimension; override share(batch, rank, size) to return a worker's share"
         )
     if count < size:
         raise UsageError(
-            f"cluster.workers_per_member: a batch has {count} examples, too few for {size} workers; leave "
-            "out what remains after whole batches (drop_last=True of a DataLoader)"
+            f"cluster.workers_per_member: a batch has {count} examples, too few for {size} workers; drop "
+            "the incomplete last batch (drop_last=True of a DataLoader)"
         )
     chosen = slice(count * rank // size, count * (rank + 1) // size)
     return mapped(lambda tensor: tensor[chosen], batch)
 
 
 def checked(name: str, split: Any) -> None:
-    """Raise `UsageError` for a split that cannot give the same batches twice, or none at all."""
+    """Raise `UsageError` for a split that is empty or malformed, or cannot give the same batches twice."""
     if split is None or _len(split) == 0:
         raise UsageError(f"the {name} split of the data is empty")
     if is_tensors(split) and len(lengths := {len(tensor) for tensor in _tensors(split)}) > 1:
         raise UsageError(
             f"the tensors of the {name} split have {', '.join(map(str, sorted(lengths)))} examples along "
-            "their first dimension; they should have equally many"
+            "their first dimension; all should have the same number"
         )
     if length(split) == 0:
         raise UsageError(f"the {name} split of the data is empty")
@@ -127,13 +127,13 @@ def checked(name: str, split: Any) -> None:
         )
     if isinstance(split, Iterator):
         raise UsageError(
-            f"the {name} split is a {type(split).__qualname__}, which can be gone through only once; give a "
-            "Dataset, a DataLoader, a list of batches, or an object whose __iter__ begins anew"
+            f"the {name} split is a {type(split).__qualname__}, which can be iterated only once; give a "
+            "Dataset, a DataLoader, a list of batches, or an object whose __iter__ starts over"
         )
     if isinstance(split, DataLoader) and split.persistent_workers:
         raise UsageError(
-            f"the {name} split is a DataLoader with persistent_workers=True, whose processes go on with the "
-            "random numbers of the member before; leave persistent_workers out"
+            f"the {name} split is a DataLoader with persistent_workers=True, whose processes keep the random "
+            "state of the previous member; leave persistent_workers out"
         )
     if not (is_tensors(split) or isinstance(split, Dataset | Iterable)):
         raise UsageError(
@@ -143,9 +143,9 @@ def checked(name: str, split: Any) -> None:
 
 
 def have_processes_forked(split: Any) -> None:
-    """Have the processes of a DataLoader forked from one that has torch imported already.
+    """Fork the processes of a DataLoader from a server that has already imported torch.
 
-    In a Dask worker each would otherwise import it by itself in every epoch: seconds, not milliseconds.
+    In a Dask worker each would otherwise import torch in every epoch, which takes seconds.
     """
     method = multiprocessing.get_start_method()
     if getattr(split, "num_workers", 0) and method != "fork":
@@ -155,7 +155,7 @@ def have_processes_forked(split: Any) -> None:
 
 
 def _odd_part(split: Any) -> str:
-    """What of a split of tensors is none."""
+    """Describe the part of a split that is not a tensor with examples."""
     if isinstance(split, tuple | Mapping):
         parts = split.values() if isinstance(split, Mapping) else split
         odd = next((part for part in parts if not is_tensors(part)), None)
@@ -178,10 +178,10 @@ def kept(split: Any, device: torch.device) -> Any:
 def training_batches(
     split: Any, batch_size: int, generator: torch.Generator, epoch: int, device: torch.device
 ) -> Iterator[Any]:
-    """Yield the batches of one epoch, in an order that `generator` decides.
+    """Yield the batches of one epoch, in an order drawn from `generator`.
 
-    Of tensors and datasets whole batches only (or all of it, if it is smaller than one). A DataLoader, or
-    what yields batches itself, is gone through as it is; its generators are seeded from `generator`.
+    Tensors and datasets give whole batches only (or one smaller batch if they have fewer examples). A
+    DataLoader or another iterable is used as it is; its generators are seeded from `generator`.
     """
     if is_tensors(split):
         yield from _shuffled(split, batch_size, generator, device)
@@ -199,7 +199,7 @@ def training_batches(
 
 
 def evaluation_batches(split: Any, batch_size: int, device: torch.device) -> Iterator[Any]:
-    """Yield a split in its own order, tensors in batches that may be larger than in training."""
+    """Yield a split in its own order; batches of tensors may be larger than in training."""
     if split is None:
         return
     if is_tensors(split):
@@ -225,7 +225,7 @@ def _shuffled(split: Any, batch_size: int, generator: torch.Generator, device: t
 
 
 def _seed(split: Any, generator: torch.Generator, epoch: int) -> None:
-    """Seed the generators of a DataLoader and of its samplers, which go on from one member to the next."""
+    """Seed the generators of a DataLoader and of its samplers, whose state outlives a member."""
     seed = int(torch.randint(2**62, (1,), generator=generator))
     for own in generators(split):
         own.manual_seed(seed)
@@ -235,7 +235,7 @@ def _seed(split: Any, generator: torch.Generator, epoch: int) -> None:
 
 
 def generators(split: Any) -> list[torch.Generator]:
-    """Return the generators of a DataLoader and of its samplers; other splits have none."""
+    """Return the generators of a DataLoader and of its samplers; empty for other splits."""
     found = (getattr(owner, "generator", None) for owner in (split, *samplers(split)))
     return [own for own in found if isinstance(own, torch.Generator)]
 
@@ -253,7 +253,7 @@ def samplers(split: Any) -> Iterator[Any]:
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:
-    """The tensors of nested containers, in their order."""
+    """Yield the tensors of nested containers in order."""
     if isinstance(tree, Tensor):
         yield tree
     elif isinstance(tree, Mapping):
@@ -267,7 +267,7 @@ def _tensors(tree: Any) -> Iterator[Tensor]:
 
 
 def _has_tensors_only(tree: Any) -> bool:
-    """Whether nested containers have nothing but tensors, and None, in them."""
+    """Return whether nested containers hold only tensors and None."""
     if isinstance(tree, Mapping):
         return all(map(_has_tensors_only, tree.values()))
     if isinstance(tree, list | tuple):
@@ -278,7 +278,7 @@ def _has_tensors_only(tree: Any) -> bool:
 
 
 def _len(split: Any) -> int | None:
-    """DataLoaders of datasets without a length have a `__len__` all the same, which raises `TypeError`."""
+    """Return the length, or None; the `__len__` of a DataLoader may raise `TypeError`."""
     try:
         return len(split)
     except (TypeError, NotImplementedError):

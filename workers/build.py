@@ -1,4 +1,4 @@
-"""From the config's `workload` section to an object that can train."""
+"""Build a workload from the config's `workload` section."""
 
 import importlib
 import inspect
@@ -18,10 +18,10 @@ from workers.training import Leg
 
 
 class Trainable(Protocol):
-    """What an epoch needs of a workload; `Workload` and `Command` are two of them.
+    """The interface of workloads, implemented by `Workload`, `Command` and others.
 
-    `state` is a member in training, whatever that is to the workload. `suffix` is that of its checkpoints:
-    `.safetensors`, or `.checkpoint` for bytes that only the workload understands.
+    `state` is a member in training, in whatever form the workload keeps it. `suffix` is the suffix of its
+    checkpoints: `.safetensors`, or `.checkpoint` for bytes that only the workload understands.
     """
 
     suffix: str
@@ -35,7 +35,7 @@ class Trainable(Protocol):
     ) -> Any: ...
 
     def train(self, state: Any) -> Generator[Any, None, None]:
-        """Train one epoch, yielding now and then; what is yielded are losses, or nothing."""
+        """Train one epoch, yielding losses, or None, from time to time."""
 
     def checkpoint(self, state: Any) -> bytes | None: ...
 
@@ -50,15 +50,15 @@ class Trainable(Protocol):
         leg: Leg = ...,
         heirs: Sequence[Mapping[str, Any]] = (),
     ) -> tuple[list[str], set[str]]:
-        """Try a round with two members; returns the metrics reported and the hyperparameters read."""
+        """Try a round with two members; return the metrics reported and the hyperparameters read."""
 
     def facts(self) -> list[str]: ...
 
 
 def build(workload: Mapping[str, Any]) -> Trainable:
-    """The workload of a config's section, not yet prepared.
+    """Return the workload that the config's section describes, not yet prepared.
 
-    Raises `UsageError` where the class cannot be imported, is none, or does not take the options.
+    Raises `UsageError` if the class cannot be imported, is not a workload, or does not accept the options.
     """
     if workload["command"] is not None:
         from workers.workloads.command import Command
@@ -71,7 +71,7 @@ def build(workload: Mapping[str, Any]) -> Trainable:
 
 
 def _import(use: str) -> Any:
-    """Return the class at an import path, or of an entry point's name."""
+    """Return the class at an import path or behind an entry point's name."""
     try:
         path = use if ":" in use else installed.path_of(installed.WORKLOADS, use)
     except ValueError as why:
@@ -79,7 +79,7 @@ def _import(use: str) -> Any:
     if path is None:
         names = ", ".join(installed.names(installed.WORKLOADS)) or "none"
         raise UsageError(
-            f"workload.use: no package that is installed here offers {use!r}; there are: {names}"
+            f"workload.use: no installed package provides the workload {use!r}; available: {names}"
         )
     module_name, _, class_name = path.partition(":")
     try:
@@ -102,7 +102,7 @@ def _import(use: str) -> Any:
 
 
 def function_at(path: str, what: str) -> Callable[..., Any]:
-    """Return the function at an import path, `module:function`; `what` is its name in a `UsageError`."""
+    """Return the function at an import path, `module:function`; a `UsageError` names it by `what`."""
     module_name, _, name = path.partition(":")
     if not name:
         raise UsageError(f"{what} {path!r} should be an import path, module:function")
@@ -120,7 +120,7 @@ def function_at(path: str, what: str) -> Callable[..., Any]:
 
 
 def _cause_of(error: BaseException, module_name: str) -> str:
-    """Return, in parentheses, where a module was looked for in vain, or where its import failed."""
+    """Return, in parentheses, where a module was not found or where its import failed."""
     not_found = error.name if isinstance(error, ModuleNotFoundError) else None
     if not_found is not None and f"{module_name}.".startswith(f"{not_found}."):
         return _where_it_looked(module_name)
@@ -131,12 +131,12 @@ def _where_it_looked(module_name: str) -> str:
     return (
         f" (the worker looked in {os.getcwd()} and in its PYTHONPATH"
         f"{': ' + os.environ['PYTHONPATH'] if os.environ.get('PYTHONPATH') else ''}; "
-        f"start it where {module_name.partition('.')[0]}.py is)"
+        f"start it in the directory of {module_name.partition('.')[0]}.py)"
     )
 
 
 def _checked(workload: type, options: Mapping[str, Any], skip: Collection[str] = ()) -> dict[str, Any]:
-    """The options, checked against the names, types and defaults of the class' `__init__`."""
+    """Return the options, checked against the names, types and defaults of the class's `__init__`."""
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(workload, eval_str=True).parameters.items():
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY) and name not in skip:

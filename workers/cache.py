@@ -1,4 +1,4 @@
-"""What a worker process keeps between members: prepared workloads, and the checkpoints it saw last."""
+"""Caches of a worker process: prepared workloads and recently used checkpoints."""
 
 import functools
 import json
@@ -22,7 +22,7 @@ MAX_WORKLOADS = 2
 MAX_EDITIONS = 256
 
 _editions: dict[str, int] = {}
-"""For each edition of a run that was at work here, how often modules had been imported again."""
+"""For each edition of a run seen here, how often modules had been reloaded by then."""
 _rewritten = 0
 
 _workloads: OrderedDict[str, tuple[Trainable, Mapping[str, str] | None]] = OrderedDict()
@@ -32,7 +32,7 @@ _lock = threading.Lock()
 
 
 def _key(job: Job) -> str:
-    """Of a workload, as its modules are: they are looked at when the first work of a run's edition comes."""
+    """Return the cache key of a workload; its modules are checked for changes once per edition of a run."""
     global _rewritten
     if job.edition not in _editions:
         _rewritten += fresh.refresh(job.workload)
@@ -54,15 +54,15 @@ def store_of(job: Job) -> CheckpointStore:
 
 @functools.cache
 def publisher() -> Publisher:
-    """Return the process' publisher, which starts when it is first needed."""
+    """Return the process's publisher, started on first use."""
     return Publisher()
 
 
 def workload_for(job: Job) -> tuple[Trainable, bool]:
     """Return the job's workload with its data loaded, and whether it was loaded just now.
 
-    Of a job whose members are ensembles it is one that makes those.
-    The last few are kept. Raises `UsageError`, and `Unfit` if the data are not those that the run began with.
+    If the members are ensembles, return an `EnsembleWorkload`. The last `MAX_WORKLOADS` are kept.
+    Raises `UsageError`, and `Unfit` if the data differ from those that the run began with.
     """
     with _lock:
         key = _key(job)
@@ -75,8 +75,8 @@ def workload_for(job: Job) -> tuple[Trainable, bool]:
             own = digests.of(workload, job.seed) if job.data else None
             if own is not None and (differing := digests.difference(job.data, own)):
                 raise Unfit(
-                    f"its {differing} split is not the one that the run began with: the data, or what data() "
-                    "makes of them, differ on this worker"
+                    f"its {differing} split differs from the one that the run began with: this worker has "
+                    "different data, or data() returns something else"
                 )
         _workloads[key] = workload, own
         if len(_workloads) > MAX_WORKLOADS:
@@ -85,7 +85,7 @@ def workload_for(job: Job) -> tuple[Trainable, bool]:
 
 
 def loaded(job: Job) -> Trainable:
-    """Return a new workload of the job with its data loaded, both with seeds made from the run's seed."""
+    """Return a new workload of the job with its data loaded, both seeded from the run's seed."""
     device = current_device()
     seed_all(derived(job.seed, "workload"), device)
     workload = build(job.workload)
@@ -96,7 +96,7 @@ def loaded(job: Job) -> Trainable:
 
 
 def read_checkpoint(store: CheckpointStore, ref: CheckpointRef) -> bytes:
-    """A checkpoint from this process' memory, or else from the store, verified."""
+    """Return a checkpoint from this process's memory, or else verified from the store."""
     with _lock:
         if (store.url, ref.name) in _checkpoints:
             _checkpoints.move_to_end((store.url, ref.name))
@@ -107,7 +107,7 @@ def read_checkpoint(store: CheckpointStore, ref: CheckpointRef) -> bytes:
 
 
 def remember_checkpoint(store: CheckpointStore, ref: CheckpointRef, data: bytes) -> None:
-    """Keep a checkpoint in memory; the ones unused for longest go when there are too many bytes."""
+    """Keep a checkpoint in memory; evict the least recently used beyond `CHECKPOINTS_BUDGET_BYTES`."""
     global _checkpoints_bytes
     with _lock:
         _checkpoints_bytes += len(data) - len(_checkpoints.pop((store.url, ref.name), b""))

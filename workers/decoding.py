@@ -1,6 +1,6 @@
-"""From a model that says what may follow to a whole sentence: greedy search and beam search.
+"""Greedy search and beam search for the sentences that a sequence model predicts.
 
-Both work on many sentences at once. A model is a function `step(words, state)`: it takes the last word of
+Both decode a batch of sentences. A model is a function `step(words, state)`: it takes the last word of
 each of n sentences, int64 (n,), and returns log-probabilities float32 (n, vocabulary) of the next one, and
 the new state: tensors with the sentences along their first dimension.
 """
@@ -17,9 +17,9 @@ Step = Callable[[Tensor, State], tuple[Tensor, State]]
 
 
 def greedy(step: Step, state: State, limits: Tensor) -> list[list[int]]:
-    """Of each sentence the likeliest next word, again and again, until `END` or `limits` words, int64 (n,).
+    """Return for each sentence the likeliest word at each step, up to `END` or `limits` words, int64 (n,).
 
-    Returns the words without `END`.
+    `END` is left out of the result.
     """
     words = torch.full_like(limits, BEGIN)
     ended = torch.zeros_like(limits, dtype=torch.bool)
@@ -37,19 +37,19 @@ def greedy(step: Step, state: State, limits: Tensor) -> list[list[int]]:
 def beam(
     step: Step, state: State, limits: Tensor, width: int, length_penalty: float
 ) -> list[tuple[list[int], float]]:
-    """The best sentence that a search with `width` hypotheses finds, without `END`, and its score.
+    """Return for each sentence the best one that a search with `width` hypotheses finds, and its score.
 
-    The score of a sentence of l words, `END` among them, is the sum of their log-probabilities over
+    The score of a sentence of l words, including `END`, is the sum of their log-probabilities over
     ((5 + l) / 6) ** length_penalty (Wu et al. 2016, arXiv 1609.08144, equation 14, without its coverage).
-    A hypothesis that ended keeps its place among the `width` as long as its score, so penalised, is among
-    the best; one of `limits` words ends there. With `width` 1 it is greedy search.
+    A hypothesis that has ended keeps its place in the beam while its penalised score is among the `width`
+    best; a hypothesis ends after `limits` words. `width` 1 is greedy search. `END` is left out of the result.
     """
     count, device = len(limits), limits.device
     state = tuple(tensor.repeat_interleave(width, 0) for tensor in state)
     words = torch.full((count, width), BEGIN, device=device)
     history = words[..., None]
     totals = torch.full((count, width), -torch.inf, device=device)
-    totals[:, 0] = 0.0  # at first all hypotheses are the same one
+    totals[:, 0] = 0.0  # at first all hypotheses are equal, so only one counts
     sizes = torch.zeros_like(words)
     ended = torch.zeros_like(words, dtype=torch.bool)
     for length in range(1, int(limits.max()) + 1):
@@ -80,7 +80,7 @@ def beam(
 
 
 def penalty(sizes: Tensor, length_penalty: float) -> Tensor:
-    """What the score of a hypothesis of so many words is divided by."""
+    """Return the divisor of the scores of hypotheses of these sizes in words."""
     return ((5 + sizes) / 6) ** length_penalty
 
 

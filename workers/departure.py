@@ -1,8 +1,8 @@
-"""When and how a worker process leaves: the end of its job, and signals that announce one.
+"""Orderly departure of a worker process at the end of its job or on a signal.
 
-SIGTERM (a preempted or cancelled job, a person) and SIGUSR1 (a batch system's warning) mean: finish the epoch
-and publish it, take no other, and go. How long there is for that is up to who sent it; Slurm gives a job its
-partition's GraceTime or KillWait. A second SIGTERM ends the process at once.
+On SIGTERM (a preempted or cancelled job, a person) and SIGUSR1 (a batch system's warning) the worker finishes
+and publishes the epoch in progress, takes no other, and exits. The sender decides how long it has; Slurm
+grants the partition's GraceTime or KillWait. A second SIGTERM ends the process at once.
 """
 
 import asyncio
@@ -16,25 +16,25 @@ from distributed import Worker
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 ENDS_AT = "EVODEVO_ENDS_AT"
-"""For batch systems other than Slurm: when this worker's job ends, in seconds since the epoch."""
+"""Environment variable with the end of this worker's job (Unix time), for batch systems other than Slurm."""
 
 
 _announced = False
 
 
 def announced() -> bool:
-    """Whether this process was told to leave."""
+    """Return whether this process was told to leave."""
     return _announced
 
 
 def ends_at() -> float | None:
-    """When this process will be ended, in seconds since the epoch; None where nobody has said so."""
+    """Return when this process will be ended (Unix time), or None if that is not known."""
     said = os.environ.get(ENDS_AT) or os.environ.get("SLURM_JOB_END_TIME")
     return float(said) if said else None
 
 
 def on_signals(leave: Callable[[str], Any]) -> None:
-    """Call `leave` with a reason at the first of the signals; a second SIGTERM does what it always did."""
+    """Call `leave` with a reason at the first signal, then restore the previous handler of SIGTERM."""
     before = signal.getsignal(signal.SIGTERM)
 
     def handle(number: int, frame: Any) -> None:
@@ -49,13 +49,13 @@ def on_signals(leave: Callable[[str], Any]) -> None:
 
 
 def _meaning_of(signal_name: str) -> str:
-    """In a job of Slurm's it is Slurm that sends such signals: scancel, preemption, the end of its time."""
+    """Return what a signal means; in a Slurm job it comes from scancel, preemption or the time limit."""
     job = os.environ.get("SLURM_JOB_ID")
     return f"Slurm ends its job {job} ({signal_name})" if job else f"it got {signal_name}"
 
 
 def tell_scheduler(worker: Worker, why: str) -> None:
-    """From a signal handler: the scheduler shall give this worker nothing more, and close it when idle."""
+    """Ask the scheduler, from a signal handler, to assign this worker no more work and close it when idle."""
     loop = worker.loop.asyncio_loop  # type: ignore[attr-defined]
     request = json.dumps({"worker": worker.address, "why": why})
     loop.call_soon_threadsafe(

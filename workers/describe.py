@@ -1,4 +1,4 @@
-"""Says, before a run begins, whether its workload works: imports it, loads the data, rehearses a round."""
+"""Check before a run that its workload works: import it, load the data, rehearse a round."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -25,16 +25,17 @@ from workers.training import leg_of
 from workers.turns import using_device
 
 QUICK_S = 3.0
-"""Data that are loaded within this time are loaded twice before every run."""
+"""Data that load within this time are loaded twice before every run, to compare them."""
 
 
 @using_device
 def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = False) -> dict[str, Any]:
-    """Facts about the job's workload: `facts` and `warnings` (lines), `metrics` (names), `torch` (version).
+    """Return facts about the job's workload, after a rehearsal of it.
 
-    `data` has the digest of each split; if the job knows digests, they have to be equal. `founders` are the
-    hyperparameters of two members, and of others that may inherit from the first. With `twice` the data are
-    loaded a second time, however long that takes, and have to be the same.
+    The keys are `facts` and `warnings` (lines), `metrics` (names), `torch` (version) and `data` (the digest
+    of each split, which must equal the job's if it has any). `founders` are the hyperparameters of two
+    members, and of others that may inherit from the first. With `twice` the data are loaded a second time,
+    however long that takes, and must be the same.
 
     Raises `UsageError` if no checkpoints can be kept, or the workload cannot be imported, cannot load its
     data, fails in a round of training, or does not report the objective's metric.
@@ -57,9 +58,9 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
         metrics, read = workload.rehearse(founders[0], founders[1 % len(founders)], leg, founders[2:])
         if job.members_per_device > 1 and workload.continues and differ_in_turns(workload, founders, leg):
             raise UsageError(
-                f"cluster.members_per_device: is {job.members_per_device}, and members that take turns are "
-                "not what they are one after the other: the workload keeps something in self from one step "
-                "to the next; set it on `training`, or leave members_per_device out"
+                f"cluster.members_per_device: is {job.members_per_device}, but members trained in turns "
+                "differ from members trained one after the other, as the workload keeps state in self "
+                "between steps; set it on `training`, or leave members_per_device out"
             )
         seed_all(derived(job.seed, "facts"), current_device())
         facts = workload.facts()
@@ -75,15 +76,15 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
         if "daemonic" not in str(why):
             raise UsageError(f"{name} fails before its first epoch: {why!r}{place_of(why)}") from why
         raise UsageError(
-            f"{name}: the workers may not have processes of their own, as a DataLoader with num_workers "
-            "has; start them with DASK_DISTRIBUTED__WORKER__DAEMON=False in their environment"
+            f"{name}: the workers cannot start processes, which a DataLoader with num_workers needs; start "
+            "the workers with DASK_DISTRIBUTED__WORKER__DAEMON=False in their environment"
         ) from why
     except (Exception, SystemExit) as why:
         reason = " ".join(f"{type(why).__name__}: {why}".split())
         if "pickle" in reason or "local object" in reason:
             reason += (
-                "; the dataset, sampler and collate_fn of a DataLoader with num_workers have to be defined "
-                "at the top of a module, as its processes import them"
+                "; the dataset, sampler and collate_fn of a DataLoader with num_workers must be defined at "
+                "the top level of a module, as its processes import them"
             )
         raise UsageError(f"{name} fails before its first epoch: {reason}{place_of(why)}") from why
     if not workload.continues:
@@ -104,28 +105,29 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
 
 
 def wanted_metrics(job: Job) -> list[str]:
-    """Return the metrics that the objective is made of."""
+    """Return the names of the metrics that the objective uses."""
     if job.target:
         return [goal["metric"] for goal in job.target["goals"]]
     return list(job.weights or [job.metric])
 
 
 def _check_data(job: Job, data: Mapping[str, str], twice: bool) -> None:
-    """The data are those that the run began with, and with the same seed the same again."""
+    """Raise `UsageError` unless the data are those the run began with and are reproducible from the seed."""
     if job.data and (differing := digests.difference(job.data, data)):
         raise UsageError(
-            f"the {differing} split of the data is not the one that the run began with; give it the same data"
+            f"the {differing} split of the data differs from the one that the run began with; use the same "
+            "data"
         )
     if twice and (differing := digests.difference(data, digests.of(loaded(job), job.seed))):
         raise UsageError(
-            f"data() gives another {differing} split each time, so members would be compared on different "
-            "data, and be validated on what they were trained on: draw it from torch's, numpy's or python's "
-            "global generator, which are seeded, or from one with a fixed seed"
+            f"data() returns a different {differing} split each time, so members would be compared on "
+            "different data and validated on training data; draw it from the global generator of torch, "
+            "numpy or python, which are seeded, or from a generator with a fixed seed"
         )
 
 
 def _named(name: str, message: str) -> str:
-    """A message with the workload's name before it, unless it begins with a key of the config."""
+    """Prefix a message with the workload's name, unless it begins with that or a key of the config."""
     is_key = message.split(":")[0].startswith(
         ("workload.", "search.", "data.", "checkpoints.", "objective.", "cluster.")
     )
@@ -133,7 +135,7 @@ def _named(name: str, message: str) -> str:
 
 
 def _check_legs(job: Job, facts: list[str]) -> None:
-    """A program of its own is called once an epoch, and goes on from its checkpoint only."""
+    """Raise `UsageError` for legs that a command, which runs once per epoch, cannot train."""
     if job.steps is not None:
         raise UsageError(
             "search.steps_per_generation: the steps of a command cannot be counted; "
@@ -141,6 +143,6 @@ def _check_legs(job: Job, facts: list[str]) -> None:
         )
     if job.longest_leg > 1 and any("without checkpoints" in fact for fact in facts):
         raise UsageError(
-            f"search.epochs_per_generation: is {job.longest_leg}, and workload.command keeps nothing from "
-            "one call to the next; give it {checkpoint_in} and {checkpoint_out}"
+            f"search.epochs_per_generation: is {job.longest_leg}, but workload.command has no checkpoint to "
+            "continue from in the next epoch; add {checkpoint_in} and {checkpoint_out}"
         )

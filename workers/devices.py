@@ -1,30 +1,30 @@
-"""Which device a worker process uses: one GPU of its own, or the CPU if there are none.
+"""Choose the device of a worker process: a GPU that it claims, or the CPU on a machine without GPUs.
 
-A worker claims a GPU by a lock on a file that is named after the GPU. What CUDA_VISIBLE_DEVICES calls it may
-be its name in the view of this process only: a job of Slurm with confined devices, like a container, sees
-its own GPU as number 0, whichever it is. So the file is named, whatever the list has (`identities`):
+A worker claims a GPU by locking a file named after the GPU. An entry of CUDA_VISIBLE_DEVICES may name the GPU
+only in the view of this process: a Slurm job with confined devices, like a container, always sees its GPU as
+number 0. So the name of the file depends on the kind of entry (`identities`):
 
-- `GPU-uuid`, `MIG-uuid`: by that; a GPU's abbreviation by the whole UUID, if that is known.
-- a number, and the UUIDs of the GPUs in this view are known (`workers.gpus`): by the UUID at that number.
-  CUDA numbers GPUs of different models by speed, unless CUDA_DEVICE_ORDER=PCI_BUS_ID is set, and UUIDs are
-  listed by PCI address. Then the UUID may be another GPU's of the view, but two workers of one view still
-  lock different files for different numbers, a view of one GPU has only one order, and what CUDA is told to
-  use is always the entry of the list itself. Only views of several models that overlap without being equal
-  could meet wrongly.
-- a number, in a job of Slurm (of AMD GPUs, as a rule): by the node's own number. SLURM_STEP_GPUS, or else
-  SLURM_JOB_GPUS, has those of the job, whether devices are confined or not. A process that sees only numbers
-  of that list is not confined, and its numbers are the node's; otherwise its number n is the n-th of the
-  list. (GPU_DEVICE_ORDINAL is no help: in a confined job it counts from 0, as CUDA_VISIBLE_DEVICES does.)
-- a number otherwise: by the number. If devices are not confined, that is the node's. If they are, nothing
-  here tells two views apart, and a worker without work, which says so, is better than two on one GPU: so
+- `GPU-uuid`, `MIG-uuid`: the entry itself; an abbreviated UUID is completed if the whole one is known.
+- A number, if the UUIDs of the GPUs in this view are known (`workers.gpus`): the UUID at that number.
+  CUDA numbers GPUs of different models by speed, unless CUDA_DEVICE_ORDER=PCI_BUS_ID is set, while UUIDs are
+  listed by PCI address. The UUID may then belong to another GPU of the view, but two workers of one view
+  still lock different files for different numbers, a view of one GPU has only one order, and CUDA is always
+  told to use the entry of the list itself. Only views of several models that overlap without being equal
+  could conflict.
+- A number in a Slurm job (usually with AMD GPUs): the node's number. SLURM_STEP_GPUS, or else
+  SLURM_JOB_GPUS, lists those of the job, whether devices are confined or not. A process that sees only
+  numbers of that list is not confined, and its numbers are the node's; otherwise its number n is the n-th of
+  the list. (GPU_DEVICE_ORDINAL does not help: in a confined job it counts from 0, like CUDA_VISIBLE_DEVICES.)
+- Any other number: the number. It is the node's if devices are not confined. If they are, nothing
+  here tells two views apart, and an idle worker that reports it is better than two workers on one GPU. So
   neither the job's number nor the cgroup is part of the name, as jobs whose devices are not confined do
   share numbers.
 
-On AMD a number of HIP_VISIBLE_DEVICES (or CUDA_VISIBLE_DEVICES) counts in ROCR_VISIBLE_DEVICES, if that is
-set.
+On AMD, if ROCR_VISIBLE_DEVICES is set, a number in HIP_VISIBLE_DEVICES (or CUDA_VISIBLE_DEVICES) is an index
+into it.
 
-EVODEVO_WORKERS_PER_DEVICE (1) is how many workers a GPU has: it then has as many files, of which a worker
-locks one, and a GPU gets its second worker when each has one.
+EVODEVO_WORKERS_PER_DEVICE (default 1) is the number of workers per GPU. A GPU has that many files, of which a
+worker locks one; no GPU gets a second worker before each has one.
 """
 
 import fcntl
@@ -46,30 +46,32 @@ SLURM_LISTS = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
 
 @dataclass
 class Claim:
-    """A device that this process holds, or why it holds none. The kernel ends the claim with the process."""
+    """A device held by this process, or the reason for not having one; the kernel releases it at exit."""
 
     device: str
-    """`cpu`, or a GPU as CUDA_VISIBLE_DEVICES names it."""
+    """`cpu`, a GPU as CUDA_VISIBLE_DEVICES names it, or `none`."""
     problem: str | None = None
     descriptor: int = -1
     workers: int = 1
-    """How many workers may use the device."""
+    """Maximum number of workers on the device."""
     room: Room | None = None
-    """Its memory, if several workers may use it."""
+    """The device's memory, if several workers may use it."""
 
 
 def claim(visible: list[str], directory: Path | None = None, per_device: int | None = None) -> Claim:
-    """Take the first device of `visible` that fewer than `per_device` other processes have taken.
+    """Claim the first device of `visible` that fewer than `per_device` other processes have claimed.
 
-    The claim is a lock on a file in `directory` (the node's own, by default under the temporary directory).
-    `per_device` is the environment's if it is not given.
+    The claim is a lock on a file in `directory` (by default a local one, under the temporary directory).
+    `per_device` defaults to the environment's EVODEVO_WORKERS_PER_DEVICE.
     """
     if not visible:
         return Claim("cpu")
     if per_device is None:
         said = os.environ.get(PER_DEVICE, "1")
         if not said.isdecimal() or int(said) < 1:
-            return Claim("none", f"{PER_DEVICE} is {said!r} and should be the workers of a GPU, 1 or more")
+            return Claim(
+                "none", f"{PER_DEVICE} should be the number of workers per GPU, 1 or more, not {said!r}"
+            )
         per_device = int(said)
     directory = directory or Path(tempfile.gettempdir(), f"evodevo-devices-{os.getuid()}")
     directory.mkdir(mode=0o700, exist_ok=True)
@@ -77,7 +79,7 @@ def claim(visible: list[str], directory: Path | None = None, per_device: int | N
         return Claim(
             "none",
             f"GPUs are claimed by locks on files in {directory}, which is not a directory that only this "
-            "user can write to: remove it, or set TMPDIR to a directory of this user's",
+            "user can write to: remove it, or set TMPDIR to a directory that belongs to this user",
         )
     taken: dict[str, list[str]] = {}
     found = identities(visible, os.environ)
@@ -96,8 +98,8 @@ def claim(visible: list[str], directory: Path | None = None, per_device: int | N
                 raise
             return Claim(
                 "none",
-                f"GPUs are claimed by locks on files in {directory}, and that file system has no locks: "
-                "set TMPDIR to a directory of the node's own disk",
+                f"GPUs are claimed by locks on files in {directory}, whose file system does not support "
+                "locks: set TMPDIR to a directory on a local disk",
             )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -107,25 +109,25 @@ def claim(visible: list[str], directory: Path | None = None, per_device: int | N
     several = f"{per_device} workers" if per_device > 1 else "one worker"
     return Claim(
         "none",
-        f"all devices ({told}) are taken by other workers: start {several} per device, "
-        f"or set {PER_DEVICE} to more",
+        f"all devices ({told}) are in use by other workers: start {several} per device, "
+        f"or increase {PER_DEVICE}",
     )
 
 
 def _is_own(directory: Path) -> bool:
-    """Whether it is a directory, no link, of this user, that nobody else may write to."""
+    """Return whether this is a directory (not a link) that only this user, its owner, may write to."""
     state = directory.lstat()
     return stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and not state.st_mode & 0o022
 
 
 def _lock_of(directory: Path, identity: str, slot: int = 0) -> Path:
-    """The file that one of the workers of a device locks; the first one's has the device's name."""
+    """Return the file that a worker of a device locks; the one for slot 0 has the device's plain name."""
     number = f".{slot + 1}" if slot else ""
     return directory / f"{identity.replace('/', '_')}{number}.lock"
 
 
 def identities(visible: list[str], environment: Mapping[str, str]) -> dict[str, str]:
-    """Return for each entry of `visible` the name that the device has in every view of this node."""
+    """Return for each entry of `visible` a name of the device that is the same in every view of this node."""
     known = gpus.uuids()
     numbers = {entry: entry for entry in visible if entry.isdecimal()}
     if _is_amd() and "ROCR_VISIBLE_DEVICES" in environment:
@@ -144,7 +146,7 @@ def identities(visible: list[str], environment: Mapping[str, str]) -> dict[str, 
 
 
 def _of_node(numbers: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
-    """Replace numbers of this view by the node's, if Slurm says which those are."""
+    """Replace the numbers of this view by the node's, if Slurm's variables reveal them."""
     job = next((_entries(environment[name]) for name in SLURM_LISTS if environment.get(name)), [])
     own = [number for number in numbers.values() if number.isdecimal()]
     if not all(entry.isdecimal() for entry in job) or all(number in job for number in own):
@@ -162,7 +164,7 @@ def _told(device: str, identity: str) -> str:
 
 
 def _holder(lock: Path) -> str:
-    """The process that holds a lock, as far as the file says; it may be about to be written."""
+    """Return the PID in a lock file, or "" if its holder has not written it yet."""
     try:
         pid = lock.read_text().strip()
     except OSError:
@@ -176,23 +178,23 @@ def _by(holders: Iterable[str]) -> str:
 
 
 def visible_devices() -> list[str]:
-    """The GPUs this process may use, without waking CUDA: CUDA_VISIBLE_DEVICES, or all that there are."""
+    """Return the GPUs this process may use, without starting CUDA: CUDA_VISIBLE_DEVICES, or all GPUs."""
     listed = os.environ.get(_variable())
     if listed is not None:
         names = _entries(listed)
-        return names[: names.index("-1")] if "-1" in names else names  # CUDA stops at the first that is none
+        return names[: names.index("-1")] if "-1" in names else names  # CUDA stops at the first invalid entry
     import torch
 
     return [str(number) for number in range(torch.cuda.device_count())]
 
 
 def confine(device: str) -> None:
-    """Let this process, whose CUDA has not started, see only this entry of `visible_devices`."""
+    """Restrict this process, before CUDA starts, to one entry of `visible_devices`."""
     os.environ["CUDA_VISIBLE_DEVICES"] = os.environ[_variable()] = device
 
 
 def _variable() -> str:
-    """Name the variable that lists the visible devices; AMD's own goes before the other one there."""
+    """Return the name of the variable that lists the visible devices; on AMD, HIP's takes precedence."""
     amd = _is_amd() and "HIP_VISIBLE_DEVICES" in os.environ
     return "HIP_VISIBLE_DEVICES" if amd else "CUDA_VISIBLE_DEVICES"
 

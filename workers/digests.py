@@ -1,8 +1,8 @@
-"""Digests of the splits, by which two workers, or two launches, know that they have the same data.
+"""Digests of the splits, which show whether two workers, or two launches, have the same data.
 
-Of tensors up to 64 MiB every byte counts; of larger ones, of datasets and of what yields batches, a sample
-that is spread over all of it. They guard against another split or another version of the data, not against an
-enemy.
+Tensors up to 64 MiB are hashed whole; larger ones and datasets by a sample spread over all of it, and
+iterables by their first items. This guards against a different split or version of the data, not against
+an adversary.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ EXAMPLES = 32
 
 
 def of(workload: Any, seed: int) -> dict[str, str]:
-    """Return the digest of each split of a workload by its name; of a program, which has none, nothing."""
+    """Return the digest of each split of a workload by its name; empty for a command, which has no splits."""
     splits = getattr(workload, "splits", None)
     found = {}
     for name in ("train", "validation", "test"):
@@ -36,12 +36,12 @@ def of(workload: Any, seed: int) -> dict[str, str]:
 
 
 def difference(one: Mapping[str, str], other: Mapping[str, str]) -> str | None:
-    """Return the name of the first split whose digests differ; None if none does."""
+    """Return the name of the first split whose digests differ, or None."""
     return next((name for name in [*one, *other] if one.get(name) != other.get(name)), None)
 
 
 def digest(split: Any) -> str:
-    """Return 16 hexadecimal digits that say what a split is."""
+    """Return the digest of a split, 16 hexadecimal digits."""
     found = hashlib.sha256()
     for piece in _split_pieces(split):
         found.update(piece)
@@ -73,7 +73,7 @@ def _split_pieces(split: Any) -> Iterator[bytes]:
 
 
 def _pieces(value: Any) -> Iterator[bytes]:
-    """The bytes of an example of whatever structure; what has no bytes to speak of counts by its type."""
+    """Yield the bytes of an example of any structure; an object of an unknown kind counts by its type."""
     if isinstance(value, Tensor):
         yield f"{value.dtype}{tuple(value.shape)}".encode()
         yield from _tensor_pieces(value.detach().cpu().resolve_conj().resolve_neg())
@@ -99,7 +99,7 @@ def _pieces(value: Any) -> Iterator[bytes]:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether an attribute of a sampler says which examples it takes: numbers, alone or many."""
+    """Return whether an attribute of a sampler may determine which examples it takes: one or many numbers."""
     if isinstance(value, list | tuple):
         return all(isinstance(one, int | float | np.generic) for one in value)
     return isinstance(value, int | float | Tensor | np.ndarray)

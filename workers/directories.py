@@ -1,7 +1,7 @@
-"""A directory as the bytes of a checkpoint: an uncompressed tar, the same for the same files.
+"""Pack a directory into the bytes of a checkpoint: an uncompressed tar, the same for the same files.
 
-Names are sorted, and there are no times and owners in it. It begins with a header of its own, so that a tar
-that a program wrote is not taken for one; any `tar` unpacks it.
+Names are sorted; times and owners are left out. A special header at the beginning distinguishes it from a
+tar that a program wrote as its checkpoint; any `tar` unpacks it.
 """
 
 import io
@@ -16,7 +16,7 @@ BEGINNING = tarfile.TarInfo.create_pax_global_header({"comment": "evodevo: a che
 def pack(directory: Path) -> bytes:
     """Return the directory's files as bytes.
 
-    Raises `ValueError` if there are none, or one is neither a file nor a directory nor a link within it.
+    Raises `ValueError` if it has no files, or an entry is not a file, a directory or a link within it.
     """
     out = io.BytesIO()
     out.write(BEGINNING)
@@ -40,7 +40,7 @@ def pack(directory: Path) -> bytes:
             else:
                 raise ValueError(f"{member.name} is neither a file nor a directory nor a link")
     if not count:
-        raise ValueError("there is no file in it")
+        raise ValueError("it contains no files")
     return out.getvalue()
 
 
@@ -50,14 +50,14 @@ def is_packed(data: bytes) -> bool:
 
 
 def unpack(data: bytes, directory: Path) -> None:
-    """Make the directory again. Raises `tarfile.TarError` for what would leave it, or be no plain file."""
+    """Restore the directory; raise `tarfile.TarError` for a special file or one that would be outside it."""
     directory.mkdir()
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
         tar.extractall(directory, filter=_inside)
 
 
 def _inside(member: tarfile.TarInfo, directory: str) -> tarfile.TarInfo:
-    """Refuse what leaves the directory; a file is as old as its unpacking."""
+    """Refuse a member outside the directory; do not set modification times."""
     return tarfile.data_filter(member, directory).replace(mtime=None, deep=False)  # type: ignore[arg-type]
 
 
@@ -65,5 +65,5 @@ def _inner_target(link: Path, directory: Path) -> str:
     target = os.readlink(link)
     root = directory.resolve()
     if os.path.isabs(target) or root not in (link.parent.resolve() / target).resolve().parents:
-        raise ValueError(f"the link {link.relative_to(directory)} leads out of it, to {target}")
+        raise ValueError(f"the link {link.relative_to(directory)} points outside of it, to {target}")
     return target

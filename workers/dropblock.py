@@ -10,18 +10,18 @@ from evodevo.errors import UsageError
 from workers.hyperparameters import Hyperparameters
 
 SIZE = 3
-"""Of a classifier's squares, in cells, if there is no `dropblock_size`."""
+"""Default side of the squares, in cells, without `dropblock_size`."""
 
 
 class DropBlock(nn.Module):
-    """In training, squares of `size` cells become zero, a part `rate` of all cells; the rest is scaled up.
+    """In training, set a fraction `rate` of all cells to zero, in squares of `size` cells; scale up the rest.
 
-    Equation 1 of the paper, with one mask for all channels of an image. A side that is smaller than the
-    square makes the square that small.
+    Equation 1 of the paper, with one mask for all channels of an image. The square is never larger than the
+    shorter side of its input.
     """
 
     per_member: ClassVar[tuple[str, ...]] = ("rate",)
-    """What a captured step reads from a tensor, so that it serves members with other values."""
+    """Attributes that a captured step reads from tensors, so that it can be reused with other values."""
 
     def __init__(self, rate: float, size: int) -> None:
         super().__init__()
@@ -41,9 +41,9 @@ class DropBlock(nn.Module):
 
 
 def dropblock_of(hp: Hyperparameters) -> DropBlock | None:
-    """Return the layer that `dropblock`, its rate, and `dropblock_size` ask for; None for a rate of 0.
+    """Return the layer for the rate `dropblock` and for `dropblock_size`; None if the rate is 0.
 
-    Raises `UsageError` for values that cannot be.
+    Raises `UsageError` for invalid values.
     """
     rate = hp.get("dropblock", 0.0)
     if isinstance(rate, str) or not 0 <= rate < 1:

@@ -1,7 +1,7 @@
-"""Keeps torch.optim from loading torch's compiler where nothing is compiled.
+"""Keep torch.optim from loading torch's compiler if nothing is compiled.
 
 Methods of optimizers are decorated so that `torch.compile` leaves them alone, and the decorators import
-torch._dynamo, with sympy and torch._inductor, at the first call: a second of CPU and more in every worker.
+torch._dynamo, with sympy and torch._inductor, at the first call: over a second of CPU time in every worker.
 """
 
 import functools
@@ -16,9 +16,9 @@ Method = Callable[..., Any]
 
 
 def defer_compiler() -> None:
-    """Have the methods of torch's optimizers do without torch._dynamo until something else has imported it.
+    """Make the methods of torch's optimizers bypass torch._dynamo until something else has imported it.
 
-    Nothing can be compiling before. Decorators that a version of torch does not have are not looked for.
+    Nothing can be compiling before that. Decorators that this version of torch lacks are skipped.
     """
     defer = {
         _code_of(torch, "_disable_dynamo"): _plain_before,
@@ -33,7 +33,7 @@ def defer_compiler() -> None:
 
 
 def _code_of(module: Any, decorator: str) -> Any:
-    """The code that a decorator's functions share; by it they are recognized."""
+    """Return the code object shared by all functions that a decorator returns, to recognize them."""
     decorate = getattr(module, decorator, None)
     return decorate(lambda: None).__code__ if decorate else object()
 

@@ -1,8 +1,8 @@
 """Members that are ensembles (`search.ploidy`): several networks, trained in turn and judged together.
 
-Each network is bit for bit what it would be as a member of its own with its seed: it finds the global
-generators where it left them. What the workload says of several networks is `combine` alone: its `metrics` is
-given an `Ensemble`, a model that is called like a network and returns combined outputs.
+Each network is bit for bit what it would be as a separate member with its seed: the global generators are
+restored to where it left them. The workload only provides `combine`: its `metrics` is given an `Ensemble`, a
+model that is called like a network and returns combined outputs.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ Combine = Callable[[Sequence[Any]], Any]
 
 
 class Ensemble(nn.Module):
-    """Networks that are called as one; `combine` makes of their outputs what one of them would return."""
+    """Networks that are called as one; `combine` merges their outputs into what one of them would return."""
 
     def __init__(self, networks: Sequence[nn.Module], combine: Combine) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Ensemble(nn.Module):
 class Networks(Training):
     """A member with several networks while it is being trained; `model` is the ensemble.
 
-    `randomness` is where each network has the global generators.
+    `randomness` is the state of the global generators for each network.
     """
 
     networks: Sequence[Training] = ()
@@ -65,7 +65,7 @@ class Networks(Training):
             yield Ensemble(models, self.combine).eval()
 
     def turns(self) -> Iterator[Training]:
-        """Each network in turn, with the global generators where it left them, and its epoch set."""
+        """Yield each network in turn, with the global generators where it left them, and its epoch set."""
         for one, randomness in zip(self.networks, self.randomness, strict=True):
             one.epoch = one.leg.before + self.epoch - self.leg.before
             with randomness.in_force():
@@ -74,7 +74,7 @@ class Networks(Training):
 
 @dataclass(frozen=True)
 class Start:
-    """What a network begins with: as the arguments of `Workload.begin`."""
+    """The arguments of `Workload.begin` for one network."""
 
     hyperparameters: Mapping[str, Any]
     training_seed: int
@@ -83,15 +83,15 @@ class Start:
 
 
 class EnsembleWorkload:
-    """A workload whose members have `ploidy` networks; `network` is the one whose members have one."""
+    """A workload whose members have `ploidy` networks; `network` is the workload of a single network."""
 
     def __init__(self, network: Trainable, ploidy: int) -> None:
-        """Raises `UsageError` if the workload does not say how predictions are combined."""
+        """Wrap a workload; raise `UsageError` if it does not define how predictions are combined."""
         if not isinstance(network, Workload) or type(network).combine is Workload.combine:
             name = type(network).__name__
             raise UsageError(
-                f"search.ploidy: is {ploidy}, and {name} does not say how several networks predict together: "
-                "give it a method combine(outputs), or leave ploidy out"
+                f"search.ploidy: is {ploidy}, but {name} does not define how to combine the predictions of "
+                "several networks; add a method combine(outputs), or leave ploidy out"
             )
         self.network: Workload = network
         self.ploidy = ploidy
@@ -112,25 +112,25 @@ class EnsembleWorkload:
         parent: bytes | None,
         leg: Leg = Leg(),  # noqa: B008
     ) -> Networks:
-        """A member whose networks have different seeds, fresh or with the states in `parent`.
+        """Return a member whose networks have different seeds, fresh or with the states in `parent`.
 
-        Raises `ValueError` if the parent has another number of networks.
+        Raises `ValueError` if the parent has a different number of networks.
         """
         parents: list[bytes] | list[None] = [None] * self.ploidy if parent is None else unpacked(parent)
         if len(parents) != self.ploidy:
             raise ValueError(
-                f"the checkpoint holds {len(parents)} networks, and search.ploidy is {self.ploidy}"
+                f"the checkpoint holds {len(parents)} networks, but search.ploidy is {self.ploidy}"
             )
         return self.begin_each(
             [Start(hyperparameters, _seed(training_seed, at), data, leg) for at, data in enumerate(parents)]
         )
 
     def begin_each(self, starts: Sequence[Start]) -> Networks:
-        """A member whose networks begin with these."""
+        """Return a member with one network per start."""
         networks, randomness = [], []
         for at, start in enumerate(starts):
             leg = start.leg
-            if leg.initial_seed is not None:  # founders begin alike, and the networks of each differ
+            if leg.initial_seed is not None:  # founders begin alike, the networks within each differ
                 leg = replace(leg, initial_seed=_seed(leg.initial_seed, at))
             networks.append(self.network.begin(start.hyperparameters, start.training_seed, start.parent, leg))
             randomness.append(Randomness(self.network.device))
@@ -164,7 +164,7 @@ class EnsembleWorkload:
         return self.network.evaluate(state, split)
 
     def exhibits(self, state: Networks) -> Mapping[str, bytes]:
-        """Those of the first network."""
+        """Return the exhibits of the first network."""
         return self.network.exhibits(state.networks[0])
 
     def rehearse(
@@ -174,27 +174,27 @@ class EnsembleWorkload:
         leg: Leg = Leg(total=2),  # noqa: B008
         heirs: Sequence[Mapping[str, Any]] = (),
     ) -> tuple[list[str], set[str]]:
-        """Try a whole round with one network, and whether the metrics of several can be had."""
+        """Try a round with one network, and the metrics of an ensemble."""
         found = self.network.rehearse(hyperparameters, other, leg, heirs)
         state = self.begin(hyperparameters, rehearsal.SEED, None, leg)
         try:
-            names = list(rehearsal._metrics(self.network, state))
+            names = list(rehearsal.validation_metrics(self.network, state))
         except UsageError:
             raise
         except Exception as why:
             raise UsageError(
-                f"search.ploidy: is {self.ploidy}, and metrics() fails for an ensemble, a model that can "
-                f"only be called and returns what combine(outputs) does: {type(why).__name__}: {why}"
+                f"search.ploidy: is {self.ploidy}, but metrics() fails for an ensemble, a model that can "
+                f"only be called and returns the result of combine(outputs): {type(why).__name__}: {why}"
             ) from why
         if names != found[0]:
             raise UsageError(
-                f"search.ploidy: metrics() of an ensemble are {', '.join(names)}, "
-                f"and of one network {', '.join(found[0])}"
+                f"search.ploidy: metrics() returns {', '.join(names)} for an ensemble, "
+                f"but {', '.join(found[0])} for one network"
             )
         return found
 
     def facts(self) -> list[str]:
-        return [*self.network.facts(), f"{self.ploidy} networks a member, whose predictions are combined"]
+        return [*self.network.facts(), f"{self.ploidy} networks per member, whose predictions are combined"]
 
 
 def single(workload: Any) -> Any:
@@ -203,10 +203,10 @@ def single(workload: Any) -> Any:
 
 
 def networks_of(training: Training) -> Sequence[Training]:
-    """Return the networks of a member; of one that has one only, itself."""
+    """Return the networks of a member; a member with a single network is its own."""
     return training.networks if isinstance(training, Networks) else [training]
 
 
 def _seed(seed: int, network: int) -> int:
-    """The seed of a network if nobody gives each its own; that of the first is the seed itself."""
+    """Return the seed of a network derived from the member's; the first network uses the member's itself."""
     return derived(seed, "network", network) if network else seed

@@ -1,4 +1,4 @@
-"""The best member of a run on the test split, and what there is to look at of it."""
+"""Evaluate the best member of a run on the test split, and write its exhibits."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,9 +19,9 @@ from workers.turns import using_device
 def examine(
     job: Job, ref: CheckpointRef, hyperparameters: Mapping[str, Any], exhibits_dir: str
 ) -> dict[str, float]:
-    """Return the metrics of a checkpoint on the test split; empty if the workload has none.
+    """Return the metrics of a checkpoint on the test split; empty if the workload has no test split.
 
-    What the workload has to show of it (pictures, texts) is written to `exhibits_dir`, unless that is empty.
+    The workload's exhibits (pictures, texts) are written to `exhibits_dir`, unless that is "".
     """
     torch.set_num_threads(job.threads)
     workload, _ = workload_for(job)

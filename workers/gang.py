@@ -1,20 +1,20 @@
-"""Several workers that train one member together: a gang, by `torch.distributed`.
+"""Data-parallel training of one member by several workers (a gang), with `torch.distributed`.
 
-Data parallel: each worker (a rank, 0 to size - 1) has the whole member, makes the whole of every batch and
-trains on its share of it. Gradients are summed over the ranks, with each rank's loss weighted by its share of
-the batch's length (`Workload.batch_length`), so the sum is the gradient of the mean over the whole batch;
-every rank then makes the same step. What follows the gradient (clipping, a scaler, the optimizer, schedulers,
-averages) is what it is with one worker.
+Each worker (a rank, 0 to size - 1) has the whole member, makes the whole of every batch and trains on its
+share of it. Gradients are summed over the ranks, with each rank's loss weighted by its share of the batch's
+length (`Workload.batch_length`), so the sum is the gradient of the mean over the whole batch; every rank then
+makes the same step. Everything after the gradient (clipping, a scaler, the optimizer, schedulers, averages)
+is the same as with one worker.
 
-Why not `DistributedDataParallel`: it wraps the model, which workloads, checkpoints and inheritance know by
-the names of its parameters; weighs all ranks alike; divides gradients into buckets that it arranges anew
-after the first step; and wants to be told of unused parameters and of accumulation. One sum of all gradients,
-laid end to end, after each backward pass does without all that and always adds in the same order. It costs
-the overlap of communication with the backward pass.
+`DistributedDataParallel` is not used because it wraps the model, whose parameter names workloads,
+checkpoints and inheritance rely on; weights all ranks equally; rearranges its gradient buckets after the
+first step; and has to be told of unused parameters and of accumulation. A single sum of all gradients,
+concatenated, after each backward pass needs none of that and always adds in the same order. The price is
+that communication does not overlap the backward pass.
 
-A batch is made with the random numbers of the member, which are the same on all ranks; what a step draws
-(dropout, augmentation in `loss`) comes from a stream of the rank's own. So a result is a function of config,
-seed and size.
+Batches are made with the random numbers of the member, which are the same on all ranks; numbers drawn within
+a step (dropout, augmentation in `loss`) come from a separate stream for each rank. So a result is a function
+of config, seed and size.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ _current: Gang | None = None
 
 
 class Broken(OSError):
-    """Another rank is gone or takes no part; the attempt is lost, and nobody's fault."""
+    """Another rank is gone or does not take part; the attempt is lost, but not by the member's fault."""
 
 
 class Gang:
-    """This process' place among the ranks that train a member.
+    """This process's place among the ranks that train a member.
 
-    Without a `store` there are no other ranks, and sums are what they were: so a rehearsal tries one rank.
+    Without a `store` there are no other ranks and sums change nothing; a rehearsal tries one rank so.
     """
 
     def __init__(self, rank: int, size: int, batch_norm: str = "local", store: Any = None) -> None:
@@ -58,10 +58,10 @@ class Gang:
         self._store = store
         self._weight = 1.0
         self._losses: list[Tensor] = []
-        """Of the batches since the last step of the optimizer, each to become that of the whole batch."""
+        """Losses of this rank's shares since the last optimizer step; `reduce` sums them over the ranks."""
 
     def join(self, training: Training, seed: int, device: torch.device) -> None:
-        """Take part in training a member, which is the same on all ranks now."""
+        """Start training a member whose state is now the same on all ranks."""
         self._common = Randomness(device)
         seed_all(derived(seed, "rank", self.rank), device)
         self._own = Randomness(device)
@@ -72,7 +72,7 @@ class Gang:
         training.gang = self
 
     def shares(self, workload: Workload, training: Training) -> Generator[Batch, None, None]:
-        """Yield this rank's share of each batch of an epoch; until the next, random numbers are its own."""
+        """Yield this rank's share of each batch of an epoch, with the rank's random stream in force."""
         with contextlib.closing(_closable(workload.train_batches(training))) as found:
             for batch in found:
                 share = workload.share(batch, self.rank, self.size)
@@ -86,24 +86,26 @@ class Gang:
                     self._common.restore()
 
     def weighted(self, loss: Tensor) -> Tensor:
-        """Return the part of this rank's loss in the mean over the whole batch."""
+        """Return the contribution of this rank's loss to the mean over the whole batch."""
         return loss * self._weight
 
     def told(self, loss: Tensor) -> Tensor:
-        """Return a loss to tell of; after the step of the optimizer it is that of the whole batch."""
+        """Return a loss to report, which becomes that of the whole batch at the next `reduce`."""
         self._losses.append(loss.detach().float() * self._weight)
         return self._losses[-1]
 
     def reduce(self, parameters: Iterable[Tensor]) -> None:
-        """Replace each parameter's gradient by the sum over all ranks; also the losses that were told.
+        """Replace each parameter's gradient, and the reported losses, by the sum over all ranks.
 
-        A parameter that no rank has a gradient for has none afterwards.
+        A parameter without a gradient on every rank keeps none.
         """
         trained = [one for one in parameters if one.requires_grad]
         grads = [one.grad for one in trained]
         for grad in grads:
             if grad is not None and grad.layout != torch.strided:
-                raise UsageError(f"{KEY}: the model has sparse gradients, which are not summed over workers")
+                raise UsageError(
+                    f"{KEY}: the model has sparse gradients, which cannot be summed over workers"
+                )
         sums = [torch.zeros_like(p) if g is None else g for p, g in zip(trained, grads, strict=True)]
         there = torch.tensor([grad is not None for grad in grads], dtype=torch.float32, device=sums[0].device)
         self.add([*sums, there, *self._losses])
@@ -113,7 +115,7 @@ class Gang:
                 parameter.grad = sums[at]
 
     def check(self, model: torch.nn.Module) -> None:
-        """Raise `RuntimeError` if parameters are not the same on all ranks, bit for bit."""
+        """Raise `RuntimeError` unless the parameters are bit for bit the same on all ranks."""
         own = torch.stack([_digest(parameter) for parameter in model.parameters()])
         least, most = own.clone(), own.clone()
         self._all_reduce(least, dist.ReduceOp.MIN)
@@ -122,13 +124,13 @@ class Gang:
             names = [name for name, _ in model.named_parameters()]
             differing = names[int((least != most).nonzero()[0])]
             raise RuntimeError(
-                f"the workers of a gang have come to different parameters ({differing}): something changes "
-                "them that draws random numbers in a step, or knows its share of a batch only; train with "
+                f"the parameters of a gang's workers differ ({differing}): something changes them that draws "
+                "random numbers in a step, or depends on a worker's share of a batch; train with "
                 f"{KEY}: 1"
             )
 
     def add(self, tensors: Iterable[Tensor]) -> None:
-        """Replace tensors by their sums over all ranks; those of one kind travel together."""
+        """Replace tensors by their sums over all ranks, with one reduction per dtype and device."""
         kinds: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
         for tensor in tensors:
             kinds.setdefault((tensor.dtype, tensor.device), []).append(tensor)
@@ -152,7 +154,7 @@ class Gang:
             raise Broken(f"another worker of the gang of {self.size} has ended ({said[-200:]})") from why
 
     def _error_of_another(self) -> str:
-        """What another rank says that its workload raised; empty if none says so, or rank 0 is gone."""
+        """Return the error that another rank's workload raised; "" if none is known or rank 0 is gone."""
         with contextlib.suppress(RuntimeError):
             if self._store.check([ERROR_KEY]):
                 return str(self._store.get(ERROR_KEY).decode())
@@ -160,13 +162,13 @@ class Gang:
 
 
 def current() -> Gang | None:
-    """Return the gang that this process is in, if it is in one."""
+    """Return the gang that this process belongs to, or None."""
     return _current
 
 
 @contextlib.contextmanager
 def in_force(gang: Gang) -> Iterator[Gang]:
-    """Have what is trained within the block be trained by this gang."""
+    """Make this gang the current one within the block."""
     global _current
     _current = gang
     try:
@@ -177,19 +179,19 @@ def in_force(gang: Gang) -> Iterator[Gang]:
 
 
 def rehearse(workload: Any, size: int, batch_norm: str, hyperparameters: Any, leg: Leg) -> None:
-    """Try whether several workers can train a member of this workload together. Raises `UsageError`."""
+    """Raise `UsageError` if several workers cannot train a member of this workload together."""
     from workers.workload import Workload
 
     name = type(workload).__name__
     if not isinstance(workload, Workload):
         raise UsageError(
-            f"{KEY}: {name} is not a workers.workload.Workload; one worker trains a member of it"
+            f"{KEY}: {name} is not a workers.workload.Workload, so one worker must train each member"
         )
     for method in ("train", "step"):
         if getattr(type(workload), method) is not getattr(Workload, method):
             raise UsageError(
-                f"{KEY}: is {size}, and {name} has a {method}() of its own, in which gradients are not "
-                f"summed over workers; set {KEY} to 1"
+                f"{KEY}: is {size}, but {name} overrides {method}(), in which gradients are not summed over "
+                f"workers; set {KEY} to 1"
             )
     training = workload.begin(hyperparameters, 0, None, leg)
     _refuse_uneven(workload, training, size)
@@ -197,9 +199,9 @@ def rehearse(workload: Any, size: int, batch_norm: str, hyperparameters: Any, le
     lengths = [workload.batch_length(workload.share(batch, rank, size)) for rank in range(size)]
     if sum(lengths) != workload.batch_length(batch) or not all(lengths):
         raise UsageError(
-            f"{KEY}: the shares of a batch of {workload.batch_length(batch)} have lengths {lengths}; let "
-            "share(batch, rank, size) return all of the batch, each example once, and batch_length(batch) "
-            "the number of examples"
+            f"{KEY}: the shares of a batch of {workload.batch_length(batch)} have lengths {lengths}; "
+            "share(batch, rank, size) must give each example to exactly one worker, and batch_length(batch) "
+            "return the number of examples"
         )
     training.generator.manual_seed(0)
     with in_force(Gang(0, size, batch_norm)) as gang:
@@ -210,7 +212,7 @@ def rehearse(workload: Any, size: int, batch_norm: str, hyperparameters: Any, le
 
 
 def _refuse_uneven(workload: Workload, training: Training, size: int) -> None:
-    """Raise `UsageError` if a batch has not the same number of examples for each rank."""
+    """Raise `UsageError` if the ranks cannot share a batch equally."""
     split, key = workload.splits.train, "batch_size"
     count = workload.batch_size_of(training.hyperparameters)
     if isinstance(split, DataLoader):
@@ -228,7 +230,7 @@ def _closable(found: Iterable[Any]) -> Generator[Any, None, None]:
 
 
 def _digest(parameter: Tensor) -> Tensor:
-    """Return the sum of a parameter's bits, read as whole numbers: int64 ()."""
+    """Return the sum of a parameter's elements, their bits read as integers: int64 ()."""
     whole = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
     flat = parameter.detach().reshape(-1)
     if flat.is_complex():

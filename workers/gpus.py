@@ -1,16 +1,16 @@
-"""The NVIDIA GPUs that this process may open, by UUID, in the order of their numbers. CUDA is not started.
+"""UUIDs of the NVIDIA GPUs that this process may open, in the order of their numbers, without starting CUDA.
 
-Three sources know them, tried in this order; the first that knows any is believed:
+Three sources are tried in this order, until one finds any:
 
-- NVML (`libnvidia-ml.so.1`, part of the driver). Like CUDA it leaves out and does not number what the
-  process may not open, so its numbers are those of a view that cgroups or a container confine.
+- NVML (`libnvidia-ml.so.1`, part of the driver). Like CUDA it omits and does not number GPUs that the
+  process may not open, so its numbers are those of a view confined by cgroups or a container.
 - `/proc/driver/nvidia/gpus`. It lists all GPUs of the node in spite of cgroups; those whose device file this
-  process may not open are left out here. It does not know UUIDs of MIG instances, nor any UUID before the
-  driver has used the GPU.
-- `nvidia-smi -L`, which asks NVML, in a process of its own.
+  process may not open are left out here. It has no UUIDs of MIG instances, nor any UUID before the driver
+  has used the GPU.
+- `nvidia-smi -L`, which queries NVML in a separate process.
 
-The order is that of PCI addresses, as in CUDA with CUDA_DEVICE_ORDER=PCI_BUS_ID. CUDA's own order differs
-only between GPUs of different models; see `workers.devices` for why that does no harm.
+The order is by PCI address, as in CUDA with CUDA_DEVICE_ORDER=PCI_BUS_ID. CUDA's default order differs only
+between GPUs of different models; see `workers.devices` for why that is harmless.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ SMI_TIMEOUT_S = 20.0
 
 
 def uuids() -> list[str]:
-    """Return the UUID of each GPU, or of each MIG instance of those that have some; empty if nobody knows."""
+    """Return the UUID of each GPU, or of its MIG instances if it has any; empty if no source knows them."""
     return of_nvml() or of_proc() or of_nvidia_smi()
 
 
@@ -53,7 +53,7 @@ def _listed(nvml: Any) -> list[str]:
     for number in range(count.value):
         gpu = ctypes.c_void_p()
         if nvml.nvmlDeviceGetHandleByIndex_v2(number, ctypes.byref(gpu)):
-            continue  # not ours to open: CUDA does not number it either
+            continue  # this process may not open it, so CUDA does not number it either
         mode, pending = ctypes.c_uint(), ctypes.c_uint()
         if not nvml.nvmlDeviceGetMigMode(gpu, ctypes.byref(mode), ctypes.byref(pending)) and mode.value:
             found += _instances(nvml, gpu)
@@ -87,7 +87,7 @@ def of_proc(proc: Path = PROC, dev: Path = DEV) -> list[str]:
         except OSError:
             return []
         uuid, minor = facts.get("GPU UUID", "?"), facts.get("Device Minor", "")
-        if not os.access(dev / f"nvidia{minor}", os.R_OK | os.W_OK):  # heeds cgroups
+        if not os.access(dev / f"nvidia{minor}", os.R_OK | os.W_OK):  # respects cgroups
             continue
         if "?" in uuid or any(proc.glob(f"capabilities/gpu{minor}/mig/gi*")):
             return []
@@ -104,7 +104,7 @@ def of_nvidia_smi() -> list[str]:
 
 
 def parse_list(text: str) -> list[str]:
-    """Return the UUIDs that `nvidia-smi -L` prints; a GPU that has MIG instances, indented, is left out."""
+    """Return the UUIDs that `nvidia-smi -L` prints, with a GPU replaced by its (indented) MIG instances."""
     found: list[str] = []
     gpu = ""
     for indent, uuid in re.findall(r"^(\s*)(?:GPU|MIG) .*\(UUID: ([^)]+)\)\s*$", text, re.MULTILINE):

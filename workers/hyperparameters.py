@@ -1,4 +1,4 @@
-"""The hyperparameters that a workload is given."""
+"""The mapping of hyperparameters that a workload receives."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -6,12 +6,14 @@ from typing import Any
 
 
 class UnknownHyperparameter(KeyError):
+    """A workload reads a hyperparameter that the member does not have."""
+
     def __str__(self) -> str:
         return str(self.args[0])
 
 
 class Hyperparameters(Mapping[str, Any]):
-    """A mapping that says plainly which name it lacks, and remembers in `read` which ones were asked for."""
+    """A mapping with a clear error for a missing name, which records in `read` the names asked for."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = dict(values)
@@ -23,13 +25,13 @@ class Hyperparameters(Mapping[str, Any]):
             return self._values[name]
         except KeyError:
             raise UnknownHyperparameter(
-                f"the workload asks for hyperparameter {name!r}; "
-                f"search.loci gives {', '.join(self._values) or 'none'}"
+                f"the workload reads the hyperparameter {name!r}, which search.loci does not define; "
+                f"it defines {', '.join(self._values) or 'none'}"
             ) from None
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[set[str]]:
-        """Collect the names that are asked for within the block, also of those that are not there."""
+        """Collect the names that are asked for within the block, including missing ones."""
         before, self.read = self.read, set()
         found = self.read
         try:

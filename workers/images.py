@@ -1,4 +1,4 @@
-"""What the networks for CIFAR-10 share: data, normalisation, augmentation, precision and metrics."""
+"""The base class of the CIFAR-10 workloads: data, normalisation, augmentation, precision and metrics."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -18,40 +18,41 @@ from workers.workload import Batch, Leg, Splits, Training, Workload
 Capture = Literal["auto", "never"]
 CLASSES = 10
 LARGEST_SHIFT = 0.1
-"""Of the width and the height."""
+"""Maximum shift as a fraction of the width or height."""
 
 
 class ImageClassifier(Workload):
-    """A network of images, float32 (n, 3, pixels, pixels), to ten class scores (n, 10).
+    """A classifier of images, float32 (n, 3, pixels, pixels), into ten class scores (n, 10).
 
-    A subclass gives `model`, `optimizer`, and where it is not the cross entropy, `criterion`. Images stay on
+    A subclass defines `model` and `optimizer`, and `criterion` if it is not the cross entropy. Images stay on
     the device as bytes. In every batch they are scaled to [0, 1], the mean of each pixel over the *training*
-    split is taken away, and in training they are shifted by up to 10 % each way and half of them mirrored
+    split is subtracted, and in training they are shifted by up to 10 % each way and half of them mirrored
     (He et al. 2015, section 4.2, and Keras' cifar10_resnet; the latter's figures).
 
-    Evolvable in all: the backbone's part of YOLOv4's recipe, off where it is not given: cutmix, mosaic and
+    All can evolve the backbone's share of YOLOv4's recipe, off by default: cutmix, mosaic and
     label_smoothing (see `workers.soft_labels`), dropblock and dropblock_size (see `workers.dropblock`).
 
-    precision: that of the network in training. bfloat16 is autocast, with parameters in float32; None is
-    bfloat16 on a GPU that has it and float32 elsewhere. Evaluation is in float32, so that figures of merit
-    can be compared. compile, capture: see `Workload`. The other options are `workers.data.cifar10.load`'s.
+    batch_size: None is the class's. precision: of the network in training. bfloat16 is autocast, with
+    parameters in float32; None is bfloat16 on a GPU that supports it and float32 otherwise. Evaluation is in
+    float32, so that figures of merit are comparable. compile, capture: see `Workload`. The other options are
+    those of `workers.data.cifar10.load`.
     """
 
     mean: Tensor
-    """Of the training images, scaled to [0, 1]: float32 (3, pixels, pixels)."""
+    """Mean of the training images, scaled to [0, 1]: float32 (3, pixels, pixels)."""
 
     def __init__(
         self,
-        batch_size: int,
-        train_examples: int | None,
-        validation_examples: int,
-        test_examples: int | None,
-        pixels: int,
-        precision: Precision | None,
+        batch_size: int | None = None,
+        train_examples: int | None = None,
+        validation_examples: int = 5000,
+        test_examples: int | None = None,
+        pixels: int = 32,
+        precision: Precision | None = None,
         compile: bool = False,
         capture: Capture = "auto",
     ) -> None:
-        self.batch_size = batch_size
+        self.batch_size = self.batch_size if batch_size is None else batch_size
         self.train_examples = train_examples
         self.validation_examples = validation_examples
         self.test_examples = test_examples
@@ -75,10 +76,10 @@ class ImageClassifier(Workload):
         parent: bytes | None,
         leg: Leg = Leg(),  # noqa: B008
     ) -> Training:
-        """As every workload does, with all tensors in the channels_last layout, which is the faster one.
+        """Return a member with all tensors in the channels_last layout, which is faster.
 
-        Checkpoints know no layout. The average and a restored momentum get their parameter's: arithmetic
-        on mixed layouts is slower.
+        Checkpoints do not record the layout. The average and a restored momentum get their parameter's, as
+        arithmetic on mixed layouts is slower.
         """
         training = super().begin(hyperparameters, training_seed, parent, leg)
         for model in (training.model, training.judged):
@@ -92,7 +93,7 @@ class ImageClassifier(Workload):
     def draws(self, batch: Batch, hp: Hyperparameters) -> Any:
         """Draw how far each image is moved, int64 (n, 2), and whether it is mirrored, bool (n,).
 
-        Thirdly what `soft_labels.drawn` returns, if that is anything.
+        The result of `soft_labels.drawn` follows unless it is None.
         """
         count = len(batch[0])
         own = shifts(count, round(LARGEST_SHIFT * self.pixels)), flips(count)
@@ -112,22 +113,22 @@ class ImageClassifier(Workload):
         return self.criterion(outputs.float(), labels)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """`loss`, the criterion, and `error`, the part of the images that is given a wrong class."""
+        """Return `loss`, the criterion, and `error`, the fraction of misclassified images."""
         images, labels = batch
         outputs = model(self.normalised(images).contiguous(memory_format=torch.channels_last))
         wrong = outputs.argmax(1) != labels
         return {"loss": self.criterion(outputs, labels), "error": wrong.double().mean()}
 
     def combine(self, outputs: Sequence[Tensor]) -> Tensor:
-        """The mean of the networks' distributions."""
+        """Return the mean of the networks' distributions."""
         return mean_distribution(outputs)
 
     def criterion(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """The mean loss of outputs float32 (n, 10) and labels int64 (n,), or float32 (n, 10)."""
+        """Return the mean loss of outputs float32 (n, 10) for labels int64 (n,) or float32 (n, 10)."""
         return F.cross_entropy(outputs, labels)
 
     def normalised(self, images: Tensor) -> Tensor:
-        """float32 of bytes (n, 3, pixels, pixels)."""
+        """Return images, bytes (n, 3, pixels, pixels), scaled and with the mean subtracted, as float32."""
         return images.float().div_(255).sub_(self.mean)
 
     def casts_to(self) -> torch.dtype | None:
@@ -135,9 +136,9 @@ class ImageClassifier(Workload):
 
 
 def mean_image(images: Tensor) -> Tensor:
-    """The mean of bytes (n, 3, height, width), scaled to [0, 1]: float32 (3, height, width).
+    """Return the mean of bytes (n, 3, height, width), scaled to [0, 1]: float32 (3, height, width).
 
-    The sum is exact, so that every device has the same mean.
+    The sum is exact, so that every device gets the same mean.
     """
     total = torch.zeros(images.shape[1:], dtype=torch.int64, device=images.device)
     for start in range(0, len(images), 1000):
@@ -146,7 +147,7 @@ def mean_image(images: Tensor) -> Tensor:
 
 
 def decayed_kernels(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameter groups for an optimizer: only kernels (of convolutions and linear layers) decay."""
+    """Return parameter groups for an optimizer in which only kernels (convolutional and linear) decay."""
     kernels = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
     return [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -1,4 +1,4 @@
-"""Does for a worker that is already running what `--preload workers.preload` does for one that starts."""
+"""Prepare a worker that is already running as `--preload workers.preload` prepares one that starts."""
 
 import multiprocessing
 import threading
@@ -15,9 +15,9 @@ _joined: "weakref.ref[Worker] | None" = None
 
 
 def join(worker: Worker) -> dict[str, Any]:
-    """Prepare the worker, in its event loop, unless it is prepared; return the preload's facts about it.
+    """Prepare the worker, in its event loop, unless that was done; return the preload's facts about it.
 
-    There are two more: `daemonic` (its process cannot have children) and `heeds_signals`.
+    Two facts are added: `daemonic` (its process cannot have children) and `heeds_signals`.
     """
     global _joined
     if "evodevo" in worker.startup_information:
@@ -41,14 +41,14 @@ def join(worker: Worker) -> dict[str, Any]:
 
 
 def _why_not() -> str | None:
-    """Why this process cannot be made one that trains; None if it can."""
+    """Return the reason why this process cannot become a training worker, or None."""
     other = _joined() if _joined else None
     if other is not None and other.status not in (Status.closed, Status.failed):
         return f"worker {other.address} is in the same process: start one process per worker"
     visible = devices.visible_devices()
     if len(visible) > 1 and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return (
-            f"its process uses CUDA already and sees all GPUs ({', '.join(visible)}), so it cannot get one "
-            "of its own: restart it (`client.restart()`), and it joins when it is back"
+            f"its process already uses CUDA and sees all GPUs ({', '.join(visible)}), so it cannot be "
+            "limited to one: restart it (`client.restart()`), and it joins when it is back"
         )
     return None

@@ -1,8 +1,8 @@
-"""Runs a program that must not outlive its worker: `python -m workers.leash PARENT_PID PROGRAM [ARG ...]`.
+"""Run a program that must not outlive its worker: `python -m workers.leash PARENT_PID PROGRAM [ARG ...]`.
 
-The program gets a process group of its own. When the parent is gone, or the leash is told to end, the
-whole group is killed, so no half-dead training keeps a GPU's memory. The exit status is the program's
-(128 + n for signal n).
+The program gets a new process group. When the parent is gone, or the leash receives SIGTERM, the whole group
+is killed, so no orphaned training holds a GPU's memory. The exit status is the program's (128 + n for signal
+n).
 """
 
 import contextlib
@@ -17,7 +17,7 @@ POLL_S = 0.2
 
 def main() -> int:
     parent, program = int(sys.argv[1]), sys.argv[2:]
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a worker may ignore it; its programs need not
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the worker may ignore it; its programs should not
     told = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: told.set())
     child = subprocess.Popen(program, start_new_session=True)

@@ -1,6 +1,6 @@
 """One leg of a member's life on a worker: load, train, hand the checkpoint over, evaluate.
 
-A leg is a generator that goes a step at a time, so that a worker may have several at work, which take turns.
+A leg is a generator that advances one step at a time, so that a worker can interleave several.
 """
 
 import math
@@ -28,13 +28,13 @@ from workers.turns import is_out_of_memory
 ERROR_TAIL_CHARACTERS = 8000
 
 HandOver = Callable[[bytes | None, str], None]
-"""Takes the checkpoint of a member that is trained (None if it has none) and its suffix."""
+"""Called with the checkpoint of a trained member (None if it has none) and its suffix."""
 
 
 class Stopwatch:
-    """Adds up the seconds of each part of a leg, without a gap between one part and the next.
+    """Add up the seconds of each part of a leg, without gaps between the parts.
 
-    Of several legs that take turns each counts its own turns; `aside_s` are those of the others meanwhile.
+    If several legs take turns, each counts only its own; `aside_s` are the seconds of the others' turns.
     """
 
     def __init__(self) -> None:
@@ -45,41 +45,41 @@ class Stopwatch:
         self._counted = 0.0
         self._begun = False
 
-    def go_on(self, after: "Stopwatch | None") -> None:
-        """It is this leg's turn; it begins where that of `after` ended."""
+    def resume(self, after: "Stopwatch | None") -> None:
+        """Begin this leg's turn, at the time when that of `after` ended."""
         if after is not None:
             self.aside_s += after._last - self._last if self._begun else 0.0
             self._last = after._last
         self._begun = True
 
     def count(self, seconds: float, after: "Stopwatch") -> None:
-        """Count so many seconds of the turn that ends with the watch `after`: this leg's share of it."""
+        """Count these seconds as this leg's share of the common turn that ended with the watch `after`."""
         self.aside_s += after._last - self._last - seconds
         self._last = after._last
         self._add(self._part, seconds)
 
     def switch(self, part: str) -> None:
-        """From here on the time counts as `part`."""
+        """Count the time from now on as `part`."""
         self.stop()
         self._part = part
 
     def stop(self, part: str | None = None) -> None:
-        """Count the time until now, as `part` if that has turned out to be what it was."""
+        """Count the time until now, as `part` if given instead of the one switched to."""
         now = time.monotonic()
         self._add(part or self._part, now - self._last)
         self._last = now
 
     def spent_s(self) -> float:
-        """Return the seconds of this leg's turns until now, which has to be its turn."""
+        """Return the seconds of this leg's turns until now; call it only during its turn."""
         return self._counted + time.monotonic() - self._last
 
     def seconds_of(self, part: str) -> float:
-        """Return the seconds of a part until now, which has to be its leg's turn."""
+        """Return the seconds of a part until now; call it only during this leg's turn."""
         running = time.monotonic() - self._last if part == self._part else 0.0
         return self.seconds.get(part, 0.0) + running
 
     def counted_s(self) -> float:
-        """Return the seconds of its turns that are over or stopped."""
+        """Return the seconds of this leg's completed turns."""
         return self._counted
 
     def _add(self, part: str, seconds: float) -> None:
@@ -88,15 +88,15 @@ class Stopwatch:
 
 
 Trained = tuple[int, Sequence[torch.Tensor]]
-"""How many steps an epoch had, and their losses."""
+"""The number of steps of an epoch, and their losses."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What a leg yields before it trains an epoch, which may then be trained together with those of others.
+    """An epoch that a leg is about to train, and offers to train together with those of other legs.
 
-    The leg is sent what came of that, a `Trained`; sent None, it trains the epoch itself. `most` is the
-    largest number of steps, None for a whole epoch.
+    The leg is sent the result, a `Trained`; if it is sent None, it trains the epoch itself. `most` is the
+    maximum number of steps, None for a whole epoch.
     """
 
     workload: Trainable
@@ -106,11 +106,11 @@ class Epoch:
 
 
 Turns = Generator[Epoch | None, Trained | None, Outcome]
-"""A leg: it yields an `Epoch` before it trains one, and None after each step."""
+"""A leg, which yields an `Epoch` before it trains one, and None after each step."""
 
 
 class DidNotFit(Exception):
-    """The device had no memory left for a leg; `outcome` is what comes of it if nothing can be done."""
+    """The device ran out of memory for a leg; `outcome` is the failure to report if nothing can be done."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.error)
@@ -118,7 +118,7 @@ class DidNotFit(Exception):
 
 
 def train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: HandOver) -> Outcome:
-    """Carry out one attempt in one go; see `turns_of_leg`."""
+    """Carry out one attempt without interruption; see `turns_of_leg`."""
     turns = turns_of_leg(job, assignment, watch, hand_over)
     try:
         while True:
@@ -131,28 +131,28 @@ def train_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: Han
 
 
 def turns_of_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: HandOver) -> Turns:
-    """Carry out one attempt; the outcome has no checkpoint yet, as that is on its way to the store.
+    """Carry out one attempt; the outcome lacks the checkpoint, which is still being written to the store.
 
-    Whatever the workload raises becomes a failed outcome, with its traceback, also what would end a process
-    or a generator. An `OSError` is raised: a disk, a file or a time limit may do better at the next attempt.
-    `Unfit` is raised if this worker cannot do it, and `DidNotFit` if the device had no memory left.
+    Anything the workload raises, even `SystemExit`, becomes a failed outcome with its traceback. `OSError`
+    is raised, as another attempt may succeed (a disk, a file, a time limit). `Unfit` is raised if this worker
+    cannot train the member, and `DidNotFit` if the device ran out of memory.
     """
     try:
         return (yield from _turns_of_leg(job, assignment, watch, hand_over))
     except (OSError, Unfit):
         raise
-    except BaseException as why:  # if it is `GeneratorExit`, because this is closed, nobody hears of it
+    except BaseException as why:  # if this was closed (`GeneratorExit`), nobody receives the outcome
         outcome = Outcome("failed", error=traceback.format_exc()[-ERROR_TAIL_CHARACTERS:])
         did_not_fit = is_out_of_memory(why)
     finally:
         watch.stop()
     if did_not_fit:
-        raise DidNotFit(outcome)  # not from the error, whose traceback keeps what took the memory
+        raise DidNotFit(outcome)  # not `from why`: its traceback would keep the memory alive
     return outcome
 
 
 def follow_leg(job: Job, assignment: Assignment) -> None:
-    """Train along with the first worker of a gang, which alone makes means, saves, evaluates and reports."""
+    """Train along with the first worker of a gang, the only one to average, save, evaluate and report."""
     if not assignment.mean_of:
         watch = Stopwatch()
         workload, state, _ = _begun(job, assignment, watch)
@@ -162,7 +162,7 @@ def follow_leg(job: Job, assignment: Assignment) -> None:
 
 
 def _begun(job: Job, assignment: Assignment, watch: Stopwatch) -> tuple[Trainable, Any, bytes | None]:
-    """Return the workload, the member that is to be trained, and the checkpoint that it begins with."""
+    """Return the workload, the member to train, and the checkpoint that it begins with, if any."""
     watch.switch("load")
     torch.set_num_threads(job.threads)
     workload, is_new = workload_for(job)
@@ -182,7 +182,7 @@ def _begun(job: Job, assignment: Assignment, watch: Stopwatch) -> tuple[Trainabl
 
 
 def _starts(job: Job, assignment: Assignment) -> list[Start]:
-    """What each of several networks begins with: of a parent the network that has the same place."""
+    """Return the start of each network of an ensemble; it inherits from the parent's network in its place."""
     store = store_of(job)
     parents = {ref.name: unpacked(read_checkpoint(store, ref)) for ref in assignment.inputs}
     found = []
@@ -225,13 +225,13 @@ def _turns_of_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over:
 
 
 def weighted(job: Job, metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return the metrics with the objective among them, which may be a weighted sum of others.
+    """Return the metrics including the objective, which may be a weighted sum of others.
 
-    Raises `KeyError` if the workload does not report it.
+    Raises `KeyError` if the workload does not report a metric that the objective uses.
     """
     for name in job.weights or [job.metric]:
         if name not in metrics:
-            raise KeyError(f"the workload reports {', '.join(metrics)}, and not the objective {name!r}")
+            raise KeyError(f"the workload reports {', '.join(metrics)}, but not the objective {name!r}")
     if not job.weights:
         return dict(metrics)
     return {**metrics, job.metric: sum(weight * metrics[name] for name, weight in job.weights.items())}
@@ -242,7 +242,7 @@ def _train(
 ) -> Generator[Epoch | None, Trained | None, tuple[Any, list[dict[str, float]]]]:
     """Train a leg within the time limit; return the trained state, and the mean loss of each epoch.
 
-    There are none for a workload that yields no losses.
+    The losses are empty for a workload that does not yield any.
     """
     clock = Clock(job, assignment.epochs, watch)
     if not workload.continues:
@@ -263,7 +263,7 @@ def _train(
             break
         if left is not None:
             if not count:
-                raise RuntimeError("the workload trains no batch, so that its steps cannot be counted")
+                raise RuntimeError("the workload trained no batches, so its steps cannot be counted")
             left -= count
         elif len(epochs) == assignment.epochs:
             break
@@ -273,10 +273,10 @@ def _train(
 def _train_epoch(
     workload: Trainable, state: Any, clock: "Clock", most: int | None, progress: Progress
 ) -> Generator[Epoch | None, Trained | None, Trained]:
-    """Train one epoch, or its first `most` steps, unless that was done together with others.
+    """Train one epoch, or its first `most` steps, unless that was done together with other members.
 
-    A life that may end at any step is trained by itself. Of several networks each is trained so long; the
-    steps that are returned are those of one, and the losses of all.
+    A life that may end at any step is never trained together. Each network of an ensemble is trained; the
+    result has the number of steps of one, and the losses of all.
     """
     if isinstance(state, Networks):
         steps_of_one, of_all = 0, list[torch.Tensor]()
@@ -306,12 +306,12 @@ def _train_epoch(
 
 
 def _last_of(epochs: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The training loss of the last epoch; nothing if losses are not known."""
+    """Return the training loss of the last epoch; empty if losses are not known."""
     return dict(epochs[-1]) if epochs else {}
 
 
 class Clock:
-    """The time limit of a leg, in seconds of its own turns."""
+    """The time limit of a leg, counted in its own turns."""
 
     def __init__(self, job: Job, epochs: int, watch: Stopwatch) -> None:
         self._each, self._limit = job.epoch_timeout_s, job.leg_timeout_s(epochs)
@@ -319,11 +319,11 @@ class Clock:
         self._began = watch.spent_s()
 
     def overran(self) -> bool:
-        """Whether the leg, whose turn it is, has had more than its time."""
+        """Return whether the leg, whose turn it is, has exceeded its time limit."""
         return self._limit is not None and self._watch.spent_s() - self._began > self._limit
 
     def left_s(self) -> float:
-        """Return the seconds that are left of turns to come."""
+        """Return the seconds left for turns to come."""
         if self._limit is None:
             return math.inf
         return self._limit + self._began - self._watch.counted_s()

@@ -1,4 +1,4 @@
-"""Measures, before a run begins, how many members a worker had best train at once on its device."""
+"""Measure before a run how many members a worker should train at once on its device."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,9 +16,9 @@ from workers.training import Training, leg_of
 from workers.turns import Seat, Turns, free_memory, is_out_of_memory, using_device
 
 GROWTH = 1.05
-"""Twice as many members are worth it if steps per second grow at least by this factor."""
+"""Minimum growth of steps per second that justifies doubling the members."""
 SPARE = 0.2
-"""Fraction of the device's free memory that has to stay free."""
+"""Fraction of the device's free memory that must stay free."""
 WARM_UP_ROUNDS = 4
 MEASURED_S = 1.0
 _OVER = object()
@@ -28,12 +28,12 @@ _OVER = object()
 def members_at_once(
     job: Job, founder: Mapping[str, Any], most: int, fixed: int | None = None, stacked: bool | None = None
 ) -> dict[str, Any]:
-    """Return `members`, how many to train at once, `stacked`, whether in one network, and both as `said`.
+    """Return `members` (how many to train at once), `stacked` (whether in one network) and `said` (as text).
 
-    The number is `fixed`, or else 1, 2, 4 and so on, at most `most`, until the steps per second of all
-    members grow by less than 5 %, or less than 20 % of the device's free memory is left (of a worker's share
-    of it). Each is tried both ways, or as `stacked` says, and the faster one counts. On CPU nothing is
-    measured.
+    The number is `fixed`, or else doubled from 1 up to `most`, until the steps per second of all members
+    grow by less than 5 %, or less than 20 % of (this worker's share of) the device's free memory is left.
+    Each number is tried stacked and not, or as `stacked` says, and the faster one counts. Nothing is measured
+    on CPU.
     """
     torch.set_num_threads(job.threads)
     workload, _ = workload_for(job)
@@ -79,7 +79,7 @@ def members_at_once(
 def best_count(rate: Callable[[int], float | None], most: int) -> tuple[int, dict[int, float | None]]:
     """Double the number of members while that pays; return the best number and the rates by number.
 
-    `rate` returns steps per second of so many members together, None if there is no memory for them.
+    `rate` returns the steps per second of a number of members together, None if memory does not suffice.
     """
     best, rates = 1, {1: rate(1)}
     while best * 2 <= most:
@@ -99,9 +99,9 @@ def steps_per_second(
     device: torch.device,
     stacked: bool = True,
 ) -> float:
-    """Train so many equal members for a moment, as a unit would; return steps per second, all together.
+    """Train `count` equal members briefly, as a unit would; return the steps per second of all together.
 
-    stacked: in one network, if theirs can be.
+    stacked: train them in one network if they can be stacked.
     """
     turns = Turns(device, count)
 
@@ -134,7 +134,7 @@ def _rounds(
     seats: Sequence[Seat],
     stacked: bool,
 ) -> Iterator[int]:
-    """Yield the number of steps after a turn of each member, for ever; each begins anew after an epoch."""
+    """Yield forever the number of steps in a turn of each member; members restart after an epoch."""
     trainings = [begun(number, seat) for number, seat in enumerate(seats)]
     turns.settle()
     can_stack = stacked and len(seats) > 1 and hasattr(workload, "stackable")

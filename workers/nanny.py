@@ -1,7 +1,7 @@
-"""`dask worker --preload-nanny workers.nanny`: a warning reaches the worker instead of ending it.
+"""`dask worker --preload-nanny workers.nanny`: forward warning signals to the worker instead of killing it.
 
-Dask's nanny answers SIGTERM by killing its worker, and the epoch with it; SIGUSR1 kills the nanny. With
-this it passes both on to the worker, which finishes its epoch and goes, and the nanny with it.
+Dask's nanny answers SIGTERM by killing its worker in the middle of an epoch; SIGUSR1 kills the nanny. With
+this preload it forwards both to the worker, which finishes its epoch and exits, and the nanny with it.
 """
 
 import contextlib

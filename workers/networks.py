@@ -1,8 +1,7 @@
-"""The checkpoint of a member with several networks: those of all of them in one file, and taken apart again.
+"""Pack the checkpoints of an ensemble's networks into one file, and unpack them.
 
-Tensors of network i are named `networks.<i>.` and what they are called in its own checkpoint; its part of the
-metadata is in a list. So each network is there as it would be alone, and what is taken out has the bytes that
-were put in.
+Tensors of network i have the prefix `networks.<i>.` before their name in its own checkpoint; its metadata is
+an entry of a list. Unpacking restores the bytes of each network's checkpoint.
 """
 
 import json
@@ -16,7 +15,7 @@ from workers.state import METADATA_KEY, SEVERAL, model_state, read_metadata
 
 
 def packed(checkpoints: Sequence[bytes]) -> bytes:
-    """Return the checkpoint of a member whose networks have these, in their order."""
+    """Return the checkpoint of a member from those of its networks, in order."""
     tensors: dict[str, Tensor] = {}
     about: list[dict[str, Any]] = []
     for at, data in enumerate(checkpoints):
@@ -27,7 +26,7 @@ def packed(checkpoints: Sequence[bytes]) -> bytes:
 
 
 def unpacked(data: bytes) -> list[bytes]:
-    """Return the checkpoint of each network of a member; of one that has one only, that.
+    """Return the checkpoint of each network of a member; a single network's is returned unchanged.
 
     Raises `ValueError` for a file that evodevo did not write.
     """
@@ -46,10 +45,10 @@ def unpacked(data: bytes) -> list[bytes]:
 
 
 def judged_states(data: bytes) -> list[dict[str, Tensor]]:
-    """Return `model_state` of each network of a checkpoint."""
+    """Return the `model_state` of each network of a checkpoint."""
     return [model_state(one) for one in unpacked(data)]
 
 
 def prefix(network: int) -> str:
-    """Return what the names of the tensors of a network begin with."""
+    """Return the prefix of the names of a network's tensors."""
     return f"networks.{network}."

@@ -1,9 +1,9 @@
-"""What an optimizer has accumulated, by the names of its parameters, and how a child takes it over.
+"""Save the state of an optimizer by the names of its parameters, and let a child inherit it.
 
-A child has an optimizer of its own, with its own hyperparameters. It takes over, for each parameter, what the
-parent's had accumulated (moments, step counts); and of the settings in `param_groups` what the parent's
-training changed: an estimate that an adaptive optimizer keeps there goes on from where it was, and a learning
-rate that a scheduler lowered to a tenth is a tenth of the child's own.
+A child has a new optimizer with its own hyperparameters. It inherits the accumulated state of each parameter
+(moments, step counts) and those settings in `param_groups` that the parent's training changed: an estimate
+that an adaptive optimizer keeps there continues, and a learning rate that a scheduler lowered to a tenth
+becomes a tenth of the child's own.
 """
 
 import copy
@@ -18,15 +18,15 @@ from workers import tree
 from workers.names import plain
 
 Settings = list[dict[str, Any]]
-"""The entries of each group, without its parameters."""
+"""The entries of each parameter group, without the parameters."""
 
 SCHEDULED = ("lr", "momentum", "betas")
 SCALED = ("lr",)
-"""Settings that a child has in the proportion in which its parent's were changed."""
+"""Settings that a child scales by the factor by which its parent's changed."""
 
 
 def is_plain(part: Any) -> bool:
-    """Whether its state is that of `torch.optim.Optimizer`: by parameter, and settings by group."""
+    """Return whether a part is an optimizer with the standard state of `torch.optim.Optimizer`."""
     return isinstance(part, torch.optim.Optimizer) and (
         type(part).state_dict is torch.optim.Optimizer.state_dict
         and type(part).load_state_dict is torch.optim.Optimizer.load_state_dict
@@ -34,7 +34,7 @@ def is_plain(part: Any) -> bool:
 
 
 def begin_rates(optimizer: Any, given: Settings) -> None:
-    """Set what schedulers change back to how the optimizer was made."""
+    """Reset the settings that schedulers change to the values the optimizer was made with."""
     for group, values in zip(optimizer.param_groups, given, strict=True):
         group.update({key: _copied(values[key]) for key in SCHEDULED if key in values})
 
@@ -75,13 +75,16 @@ def state_of(optimizer: torch.optim.Optimizer, names: Mapping[int, str], given: 
 
 
 def whole_state_of(optimizer: Any, names: Mapping[int, str], given: Settings) -> dict[str, Any]:
-    """Return the state of an optimizer with a `state_dict` of its own, and the settings that differ."""
+    """Return the state of an optimizer that overrides `state_dict`, and the settings that differ."""
     groups = _changes(optimizer, names, given)
     return {"kind": type(optimizer).__name__, "own": optimizer.state_dict(), "groups": groups}
 
 
 def set_whole_state(optimizer: Any, stored: Mapping[str, Any], names: Mapping[int, str]) -> list[str]:
-    """As `set_state`; what is kept by position fits the same parameters only."""
+    """Restore a state from `whole_state_of` like `set_state`.
+
+    The state is kept by position, so it fits only the same parameters.
+    """
     kind = type(optimizer).__name__
     if stored["kind"] != kind:
         _take_changes(optimizer, stored["groups"], names, SCALED)
@@ -115,11 +118,11 @@ def _changes(optimizer: Any, names: Mapping[int, str], given: Settings) -> list[
 def set_state(
     optimizer: torch.optim.Optimizer, stored: Mapping[str, Any], names: Mapping[int, str]
 ) -> list[str]:
-    """Let the optimizer go on from the stored state, with its own settings; return what did not fit.
+    """Continue from the stored state with the optimizer's own settings; return notes on what did not fit.
 
-    The state of another kind of optimizer is of no use, but for how far the learning rate has come. What a
-    parameter's state lacks for settings that the parent did not have (`amsgrad`) is made as the optimizer
-    makes it, and what it has too much is dropped.
+    From another kind of optimizer only the scaling of the learning rate is used. Entries that a parameter's
+    state lacks because of settings that the parent did not have (`amsgrad`) are initialised as the optimizer
+    does it; superfluous entries are dropped.
     """
     kind = type(optimizer).__name__
     if stored["kind"] != kind:
@@ -156,7 +159,7 @@ def set_state(
 def _load(
     optimizer: torch.optim.Optimizer, state: Mapping[Tensor, dict[str, Any]], extra: Mapping[str, Any]
 ) -> None:
-    """Through the optimizer's own `load_state_dict`; it moves tensors; their types are then put right."""
+    """Load state with the optimizer's `load_state_dict`, which moves tensors; then restore their types."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     numbered = {at: _loadable(state[one]) for at, one in enumerate(parameters) if one in state}
     groups = optimizer.state_dict()["param_groups"]
@@ -166,7 +169,7 @@ def _load(
 
 
 def _loadable(value: Any) -> Any:
-    """What `load_state_dict` leaves whole: it would make generators of texts, and floats of doubles."""
+    """Return the numbers and tensors of a value; `load_state_dict` would turn strings into generators."""
     if isinstance(value, dict):
         return {key: _loadable(one) for key, one in value.items()}
     if type(value) in (list, tuple):
@@ -175,7 +178,7 @@ def _loadable(value: Any) -> Any:
 
 
 def _put_right(loaded: Any, value: Any) -> Any:
-    """Return a value as it was stored, with its tensors where `load_state_dict` has put them."""
+    """Return a value as it was stored, with its tensors on the devices that `load_state_dict` chose."""
     if isinstance(value, Tensor):
         return loaded if loaded.dtype == value.dtype else value.to(loaded.device)
     if isinstance(value, dict):
@@ -188,7 +191,7 @@ def _put_right(loaded: Any, value: Any) -> Any:
 def _take_changes(
     optimizer: Any, stored: list[dict[str, Any]], names: Mapping[int, str], only: Sequence[str] | None = None
 ) -> None:
-    """Settings that the parent's training changed; groups are known by the parameters they share."""
+    """Apply settings that the parent's training changed; groups are matched by their parameters."""
     for group in optimizer.param_groups:
         mine = {names[id(parameter)] for parameter in group["params"]}
         matching = [one for one in stored if mine & set(one["names"])] or stored[:1]
@@ -209,16 +212,16 @@ def _taken_over(key: str, change: Mapping[str, Any], own: Mapping[str, Any]) -> 
 
 
 def _base(group: Mapping[str, Any], given: Mapping[str, Any], key: str) -> Any:
-    """What a changed setting is a multiple of."""
+    """Return the value that a changed setting is relative to."""
     return group.get("initial_lr", given.get(key)) if key == "lr" else given.get(key)
 
 
 def _fresh_state(
     optimizer: torch.optim.Optimizer, parameter: Tensor, group: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Return the state that the optimizer makes for a parameter, from a step on a copy without a gradient.
+    """Return the initial state that the optimizer makes for a parameter, or None if that cannot be found out.
 
-    One that makes it at once has it already. None if it cannot be known in this way.
+    The state is taken from a step on a copy with zero gradient, or already there if it is made early.
     """
     if optimizer.state.get(parameter):
         return dict(optimizer.state[parameter])
@@ -239,8 +242,8 @@ def _fresh_state(
 
 
 def _fits(values: Mapping[str, Any], kinds: Mapping[str, Any], group: Mapping[str, Any]) -> bool:
-    """Whether the state, made with settings of these kinds, is what the settings of a group ask for."""
-    exact = any(isinstance(value, list) for value in values.values())  # as long as a setting says (L-BFGS)
+    """Return whether a state, made with settings of these kinds, fits the settings of a group."""
+    exact = any(isinstance(value, list) for value in values.values())  # length set by a setting (L-BFGS)
     return all(key in group and _alike(_kind(group[key]), kind, exact) for key, kind in kinds.items())
 
 
@@ -251,7 +254,7 @@ def _alike(one: Any, other: Any, exact: bool) -> bool:
 
 
 def _is_about_others(values: Mapping[str, Any], parameter: Tensor) -> bool:
-    """Whether what is kept with this parameter is of several (as of L-BFGS), so that it fits only these."""
+    """Return whether the state kept with this parameter covers several parameters (as in L-BFGS)."""
     return any(
         isinstance(value, list) or (isinstance(value, Tensor) and value.numel() > max(1, parameter.numel()))
         for value in values.values()
@@ -259,7 +262,7 @@ def _is_about_others(values: Mapping[str, Any], parameter: Tensor) -> bool:
 
 
 def _kind(value: Any) -> Any:
-    """What of a setting decides which state there is: whether it is set, and of a count how large it is."""
+    """Return the aspect of a setting that decides which state exists: whether it is set, or a count."""
     if value is None or isinstance(value, bool | str | int):
         return value
     if isinstance(value, Tensor):

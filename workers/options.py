@@ -1,4 +1,4 @@
-"""Checks of what a workload sets as attributes of its class, before anything is trained."""
+"""Checks of a workload's attributes before anything is trained."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check(workload: Workload) -> None:
-    """Raise `UsageError` naming the attribute that cannot be."""
+    """Raise `UsageError` for an invalid attribute."""
     if workload.batch_size < 1:
         raise UsageError(f"workload.options.batch_size: should be 1 or more, not {workload.batch_size}")
     if workload.accumulate < 1:
@@ -24,7 +24,7 @@ def check(workload: Workload) -> None:
     for name in ("clip_norm", "average_half_life"):
         value = getattr(workload, name)
         if value is not None and not value > 0:
-            raise UsageError(f"{name}: should be greater than 0, or None for none, not {value}")
+            raise UsageError(f"{name}: should be greater than 0, or None to disable it, not {value}")
     if workload.autocast not in (None, torch.bfloat16, torch.float16):
         raise UsageError(
             f"autocast: should be torch.bfloat16, torch.float16 or None, not {workload.autocast}"
@@ -36,7 +36,7 @@ def check(workload: Workload) -> None:
 
 
 def misspelt(workload: Any) -> list[str]:
-    """Return a warning for each attribute and method that nearly has the name of one that `Workload` has."""
+    """Return a warning for each attribute or method whose name is close to one of `Workload`'s."""
     base = next((kind for kind in type(workload).__mro__ if kind.__name__ == "Workload"), None)
     if base is None:
         return []
@@ -53,7 +53,7 @@ def misspelt(workload: Any) -> list[str]:
 
 
 def check_schedule(workload: Workload, training: Training) -> None:
-    """Raise `UsageError` if what sets the learning rate cannot be as it is."""
+    """Raise `UsageError` if the settings of the learning rate's schedule contradict each other."""
     count = training.steps_per_epoch
     if restarts_of(training.hyperparameters) is not None:
         if training.scheduler is not None or "anneal" in training.hyperparameters:
@@ -72,6 +72,6 @@ def check_schedule(workload: Workload, training: Training) -> None:
         return
     if count is not None and training.leg.steps < count * workload.accumulate:
         raise UsageError(
-            f"search.steps_per_generation: is {training.leg.steps}, so that no epoch comes to its end, and "
-            "the scheduler makes its step at the end of an epoch; set scheduler_per to 'step'"
+            f"search.steps_per_generation: is {training.leg.steps}, so no epoch is completed, but the "
+            "scheduler steps at the end of an epoch; set scheduler_per to 'step'"
         )

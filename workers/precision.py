@@ -1,4 +1,4 @@
-"""In which type of number a network is trained."""
+"""The floating-point type in which a network is trained."""
 
 from typing import Literal
 
@@ -8,9 +8,9 @@ Precision = Literal["float32", "bfloat16"]
 
 
 def casts_to(precision: Precision | None, device: torch.device) -> torch.dtype | None:
-    """Return bfloat16 if forward passes are to be cast to it, and None if they are in float32.
+    """Return bfloat16 if forward passes are to be cast to it, and None for float32.
 
-    Without a precision it is bfloat16 on a GPU that has it, and float32 elsewhere.
+    precision: None means bfloat16 on a GPU that supports it, and float32 otherwise.
     """
     if precision is None:
         has_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -1,4 +1,4 @@
-"""How far a life has come while one of its legs is trained: steps, seconds, FLOPs, and what ends it early."""
+"""Progress of a life while a leg is trained: steps, seconds, FLOPs, and the conditions that end it early."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
     from workers.leg import Stopwatch
 
 SYNC_S = 0.1
-"""On a GPU the clock is read as often, as its kernels have to be waited for."""
+"""Interval of reading the clock on a GPU, which requires waiting for its kernels."""
 
 
 def evaluated(job: Job, workload: Trainable, state: Any) -> dict[str, float]:
-    """Return the metrics of the validation split; what is drawn there is the same for every member."""
+    """Return the metrics of the validation split, evaluated with the same random numbers for every member."""
     seed_all(derived(job.seed, "evaluate"), current_device())
     return workload.evaluate(state, "validation")
 
 
 def wait_for_kernels() -> None:
-    """Wait until this member's training is done on the device, so that its seconds count as training."""
+    """Wait until the device has finished this member's kernels, so that their time counts as training."""
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.current_stream().synchronize()
 
 
 @contextlib.contextmanager
 def undisturbed(workload: Any, state: Any) -> Iterator[None]:
-    """Within the block a member may be evaluated in the middle of an epoch, which then goes on as if not.
+    """Let a member be evaluated within the block, in the middle of an epoch, without affecting its training.
 
-    Put back are all random generators, also those of the training data, and the modes of the modules.
+    All random generators, including those of the training data, and the modes of the modules are restored.
     """
     here = Randomness(current_device())
     splits = getattr(workload, "splits", None)
@@ -68,10 +68,10 @@ def undisturbed(workload: Any, state: Any) -> Iterator[None]:
 def flops_of_step(
     workload: Any, hyperparameters: Mapping[str, Any], seed: int, leg: Any, state: Any = None
 ) -> float:
-    """Return the FLOPs of both passes of one step, as torch's counter has them, of a member made for that.
+    """Return the FLOPs of one training step, according to torch's counter, of a member made for that.
 
-    It counts matrix products, convolutions and attention, forward and backward, and neither what is done
-    element by element nor the optimizer. `state` is the member in training, which is left as it is.
+    Matrix products, convolutions and attention count, forward and backward; elementwise operations and the
+    optimizer do not. `state` is the member in training, which is left unchanged.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -86,7 +86,7 @@ def flops_of_step(
 
 @contextlib.contextmanager
 def _eager(workload: Any) -> Iterator[None]:
-    """Let steps be made one operation after the other: those of a graph are not seen."""
+    """Disable captured steps within the block, as the counter does not see the operations of a graph."""
     before = vars(workload).get("capture")
     workload.capture = "never"
     try:
@@ -99,17 +99,17 @@ def _eager(workload: Any) -> Iterator[None]:
 
 
 def crowding() -> str | None:
-    """Return what says that this machine has more to do than it has cores for; None if it has not."""
+    """Return a remark if this machine's load exceeds its cores, or None."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     return f"the load average is {load:.1f} with {cores} cores" if load > cores + 1 else None
 
 
 class Progress:
-    """A leg, from where the life was at its beginning. `over`: the life ends in it, whatever legs were left.
+    """The progress of a life during one leg; `over` says that the life ends in it, whatever legs were left.
 
-    `steps` counts the batches of the life. `latest` are the metrics of an evaluation if nothing was trained
-    since.
+    `steps` counts the batches of the life. `latest` are the metrics of the last evaluation if no step
+    followed it.
     """
 
     def __init__(self, job: Job, assignment: Assignment, workload: Any, state: Any, watch: Stopwatch) -> None:
@@ -142,11 +142,11 @@ class Progress:
             self.notes.append(f"FLOPs are not counted: {type(why).__name__}: {why}")
         if self._cost == "flops" and not self.flops_of_step:
             raise RuntimeError(
-                "torch's counter finds no FLOPs in a training step; let objective.target.cost be steps"
+                "torch's counter finds no FLOPs in a training step; set objective.target.cost to steps"
             )
 
     def after_step(self) -> bool:
-        """A step was made; return whether the training ends with it. Evaluates if that is due."""
+        """Count a step, evaluate if that is due, and return whether the training ends."""
         self.steps += 1
         self.latest = None
         if self._until is not None:
@@ -173,7 +173,7 @@ class Progress:
             self.latest = metrics
 
     def _is_used_up(self) -> bool:
-        """Whether no other step may be made."""
+        """Return whether the limits allow no further step."""
         limit, most = self._standing.limit if self._standing else None, self._job.member_time_s
         if limit is not None and self._cost != "seconds":
             each = 1.0 if self._cost == "steps" else self.flops_of_step or 0.0
@@ -189,7 +189,7 @@ class Progress:
         return limit is not None and seconds >= limit
 
     def _seconds(self) -> float:
-        """Seconds of training so far; on a GPU those of some steps ago, if it was waited for just then."""
+        """Return the seconds of training so far; on a GPU they may be up to `SYNC_S` old."""
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             if self._watch.seconds_of("train") - self._looked_at_s < SYNC_S:
                 return self._before.get("seconds", 0.0) + self._looked_at_s
@@ -205,7 +205,7 @@ class Progress:
         return self._before.get("seconds", 0.0) + self._watch.seconds_of("train")
 
     def completed(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Return the metrics at the end of a leg with what a life has besides: fom and accounts."""
+        """Return the metrics at the end of a leg, with the life's figure of merit and accounts added."""
         found = dict(metrics)
         if self._standing:
             self._standing.see(metrics)
@@ -217,11 +217,11 @@ class Progress:
         return found
 
     def has_diverged(self, metrics: Mapping[str, float]) -> bool:
-        """Whether goals have metrics that are not finite."""
+        """Return whether a goal's metric is not finite."""
         return self._standing is not None and not self._standing.is_finite(metrics)
 
     def in_numbers(self) -> dict[str, float]:
-        """Return what `Outcome.progress` holds."""
+        """Return the contents of `Outcome.progress`."""
         if not self._counts:
             return {}
         seconds = self._before.get("seconds", 0.0) + self._watch.seconds_of("train")

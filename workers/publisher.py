@@ -1,7 +1,7 @@
-"""Checkpoints on their way to the store, behind the training of what comes next.
+"""Write checkpoints to the store in the background while training continues.
 
-One thread writes what waits, all of it together, so that small checkpoints share a flush. Its queue is
-bounded in number and bytes: a store that is too slow for the training slows it down.
+A single thread writes all waiting checkpoints at once, so that small ones share a flush. Its queue is bounded
+in number and bytes: a store that is slower than the training slows the training down.
 """
 
 import logging
@@ -27,7 +27,7 @@ class _Waiting:
 
 
 class Publisher:
-    """Writes checkpoints in a thread of its own, which lives as long as the process."""
+    """Write checkpoints in a background thread, which lives until the process ends."""
 
     def __init__(self) -> None:
         self._waiting: list[_Waiting] = []
@@ -44,9 +44,9 @@ class Publisher:
         data: bytes,
         done: Callable[[Exception | None], None],
     ) -> None:
-        """Have a checkpoint written; waits while too many are on their way.
+        """Queue a checkpoint for writing; wait while the queue is full.
 
-        `done` is called from the thread when it is durable, or with what the store raised.
+        `done` is called from the thread, with None once the checkpoint is durable or with the store's error.
         """
         with self._changed:
             self._changed.wait_for(self._has_room)
@@ -55,7 +55,7 @@ class Publisher:
             self._changed.notify_all()
 
     def drain(self) -> None:
-        """Wait until nothing is on its way any more."""
+        """Wait until all queued checkpoints have been written."""
         with self._changed:
             self._changed.wait_for(lambda: not self._waiting and not self._at_work)
 
@@ -75,7 +75,7 @@ class Publisher:
                 self._changed.notify_all()
 
     def _write_batch(self, batch: list[_Waiting]) -> None:
-        """One write for each store; if that fails, each file fails or succeeds by itself."""
+        """Write a batch with one call per store; if that fails, write each file separately."""
         stores = {one.store.url: one.store for one in batch}
         for url, store in stores.items():
             own = [one for one in batch if one.store.url == url]
@@ -101,7 +101,7 @@ class Publisher:
 
 
 def _tell(one: _Waiting, why: Exception | None) -> None:
-    """Whatever comes of telling, the next checkpoints are written."""
+    """Call `done`; log an exception, so that the next checkpoints are still written."""
     try:
         one.done(why)
     except Exception:

@@ -1,14 +1,13 @@
-"""The Dask tasks of a gang: what its first worker does, and what the others do.
+"""The Dask tasks of a gang, `lead` for its first worker and `follow` for the others.
 
-How they find each other: the first worker opens a TCPStore on a port that the system chooses, and says on its
-stream to the scheduler where it is; only then are the other workers given their tasks, with that address as
-an argument. So nobody looks for an address that is not there yet, no port is chosen before it is opened, and
-no directory is needed that all of them see (checkpoints may be in an object store, and on NFS a file store's
-locks are not to be relied on).
+Rendezvous: the first worker opens a TCPStore on a port chosen by the system and reports the address on its
+stream to the scheduler; only then do the other workers get their tasks, with that address as an argument. So
+no worker looks up an address that does not exist yet, no port is chosen before it is opened, and no shared
+directory is needed (checkpoints may be in an object store, and a file store's locks are not reliable on NFS).
 
-Each says in the store whether it can take part before the first collective operation; a worker whose data
-differ is refused, and no attempt is lost. After that the ranks know of each other by the process group: one
-that ends, by an error or for good, closes its connections, and the others' next sum fails.
+Before the first collective operation each worker reports in the store whether it can take part; a worker
+whose data differ is refused, and no attempt is lost. After that the process group connects the ranks: one
+that ends, normally or with an error, closes its connections, and the others' next sum fails.
 """
 
 import contextlib
@@ -33,13 +32,15 @@ from workers.preload import current_device
 from workers.unit import Stream, carry_out
 
 PATIENCE = timedelta(days=1)
-"""A rank is not given up for being slow: evaluation is the first one's alone, and the dispatcher, which sees
-all workers and keeps the time limit of an epoch, ends what hangs."""
+"""Timeout of collective operations, which wait for slow ranks, such as the first, which alone evaluates.
+
+The dispatcher, which sees all workers and enforces the time limit of an epoch, ends a gang that hangs.
+"""
 READY = "ready"
 
 
 def lead(unit: str) -> None:
-    """Carry out a unit, given as text, as the first worker of a gang; it alone reports."""
+    """Carry out a unit, given as text, as the first worker of a gang, the only one to report."""
     work = WorkUnit.from_text(unit)
     stream = Stream()
     host = _own_host()
@@ -47,7 +48,7 @@ def lead(unit: str) -> None:
     stream.report({"index": 0, "gang": [host, store.port]})
     try:
         with contextlib.suppress(BaseException):
-            workload_for(work.job)  # while the others do so; what it raises comes again when it is needed
+            workload_for(work.job)  # while the others do so; an error is raised again later
         _wait_for_others(work.job, store)
         with _joined(work.job, 0, store):
             carry_out(work, stream.report)
@@ -65,7 +66,7 @@ def follow(unit: str, rank: int, host: str, port: int) -> None:
         _tell(store, f"{READY}/{rank}", str(why))
         raise
     except BaseException:
-        pass  # it comes again when the workload is needed
+        pass  # it is raised again when the workload is used
     _tell(store, f"{READY}/{rank}", "")
     with _joined(work.job, rank, store):
         try:
@@ -77,21 +78,21 @@ def follow(unit: str, rank: int, host: str, port: int) -> None:
             trace = traceback.format_exc()[-ERROR_TAIL_CHARACTERS:]
             told = f"on worker {rank + 1} of {work.job.workers}:\n{trace}"
             _tell(store, gang.ERROR_KEY, told)
-            raise RuntimeError(told) from None  # some of them would end the worker
+            raise RuntimeError(told) from None  # some exceptions would end the worker
 
 
 def _wait_for_others(job: Job, store: TCPStore) -> None:
-    """Return when all ranks can take part; raises `Broken` if one says that it cannot."""
+    """Wait until all ranks can take part; raise `Broken` if one reports that it cannot."""
     for rank in range(1, job.workers):
         if told := store.get(f"{READY}/{rank}").decode():
-            raise gang.Broken(f"worker {rank + 1} of {job.workers} takes no part: {told}")
+            raise gang.Broken(f"worker {rank + 1} of {job.workers} does not take part: {told}")
 
 
 @contextlib.contextmanager
 def _joined(job: Job, rank: int, store: TCPStore) -> Iterator[None]:
-    """Be one of the ranks within the block."""
+    """Join the process group as a rank within the block."""
     name = _interface_of(_own_host())
-    for library in ("GLOO", "NCCL"):  # the network by which Dask's own messages go
+    for library in ("GLOO", "NCCL"):  # the network that Dask's messages use
         if name:
             os.environ.setdefault(f"{library}_SOCKET_IFNAME", name)
     backend = "nccl" if current_device().type == "cuda" else "gloo"
@@ -112,12 +113,12 @@ def _tell(store: TCPStore, key: str, text: str) -> None:
 
 
 def _own_host() -> str:
-    """The address by which other workers reach this one."""
+    """Return the address by which other workers reach this one."""
     return str(get_address_host(get_worker().address))
 
 
 def _interface_of(address: str) -> str | None:
-    """The name of the network interface that has an address."""
+    """Return the name of the network interface that has an address, or None."""
     for name, found in psutil.net_if_addrs().items():
         if any(one.address == address for one in found):
             return str(name)

@@ -1,6 +1,6 @@
-"""The mean of several members' states: recombination of parameters.
+"""Recombination of parameters: the mean of several members' states.
 
-Networks that share ancestors are connected by low loss, so that their mean is a network as good as they are
+Networks that share ancestors are linearly connected by low loss, so their mean is about as good as they are
 (Frankle et al. 2020, "Linear mode connectivity and the lottery ticket hypothesis", arXiv 1912.05671).
 """
 
@@ -14,16 +14,16 @@ from torch import Tensor
 from workers.state import METADATA_KEY, read_metadata
 
 IN_MODEL = re.compile(r"(networks\.\d+\.)?model\.")
-"""What the names of a network's own tensors begin with."""
+"""Prefix of the names of a network's parameters and buffers."""
 
 
 def mean(checkpoints: Sequence[bytes]) -> bytes:
-    """Return the checkpoint whose tensors of floating point are the means of those of `checkpoints`.
+    """Return the checkpoint whose floating-point tensors are the means of those of `checkpoints`.
 
-    That is so for parameters, buffers, averages and the state of optimizers, as far as all have it in the
-    same shape; of members with several networks the first of a mean is that of the first ones, and so on.
-    Everything else (counts, settings) is that of the first. Sums are in double precision and in
-    the order that is given. Raises `ValueError` if the networks differ in their topology.
+    These are parameters, buffers, averages and optimizer states, if all checkpoints have them in the same
+    shape; ensembles are averaged network by network. Everything else (counts, settings) is taken from the
+    first checkpoint. Sums are in double precision and in the given order. Raises `ValueError` if the networks
+    differ in their topology.
     """
     first, *others = [safetensors.torch.load(data) for data in checkpoints]
     about = read_metadata(checkpoints[0])

@@ -1,10 +1,10 @@
-"""A whole round with two members before a run begins, so that what would go wrong later goes wrong now.
+"""Rehearse a round with two members before a run begins, to detect errors early.
 
-Two members are made, with the hyperparameters of two founders. One is trained, evaluated and written; what
-was written is restored into a fresh member, which has to be its equal, to evaluate alike, and to train on as
-the first one does, bit for bit; and into the other founder's, which has to train on with its own
-hyperparameters. What is shared by the two, or kept in the workload, must not change when one of them is
-trained.
+Two members are made, with the hyperparameters of two founders. One is trained, evaluated and saved. Its
+checkpoint is restored into a fresh member, which must equal the first, have the same metrics, and continue
+training in the same way, bit for bit; then into a member with the other founder's hyperparameters, which must
+continue training with those. State that the two share, or that the workload keeps, must not change when one
+of them is trained.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from workers.workload import Workload
 
 BATCHES = 2
-"""Batches that the first member is trained before its checkpoint; after it one."""
+"""Number of batches that the first member is trained before its checkpoint; one follows."""
 SEED = 0
 EPOCHS = 2
-"""That the first member ends in this round; a scheduler must have as many."""
+"""Number of epochs that the first member ends in this round; schedulers must last that long."""
 
 
 def rehearse(
@@ -43,9 +43,9 @@ def rehearse(
 ) -> tuple[list[str], set[str]]:
     """Return the names of the metrics, and the hyperparameters that were read.
 
-    `heirs` are hyperparameters of further members that take over the state of the first.
+    `heirs` are hyperparameters of further members that inherit the state of the first.
 
-    Raises `UsageError` for what a run would get wrong without a word, and whatever the workload raises.
+    Raises `UsageError` for errors that would go unnoticed in a run, and anything the workload raises.
     """
     leg = replace(leg, total=leg.total and max(EPOCHS, leg.total))
     first = workload.begin(hyperparameters, SEED, None, leg)
@@ -56,7 +56,7 @@ def rehearse(
     watch.compare()
 
     data = _encoded(workload, first)
-    metrics = _metrics(workload, first)
+    metrics = validation_metrics(workload, first)
     again = _restored(workload, hyperparameters, SEED + 3, data, leg)
     _same_state(workload, data, again)
     suspects = differing(attributes(first), attributes(again))
@@ -90,7 +90,7 @@ def rehearse(
 
 
 def _begun(workload: Workload, hyperparameters: Mapping[str, Any], leg: Leg) -> Training | None:
-    """A second member; None if its hyperparameters are such that it fails by itself, as members may."""
+    """Return a second member, or None if it fails with its hyperparameters, as members may."""
     try:
         return workload.begin(hyperparameters, SEED + 1, None, leg)
     except UsageError:
@@ -100,7 +100,7 @@ def _begun(workload: Workload, hyperparameters: Mapping[str, Any], leg: Leg) -> 
 
 
 def _can_train(workload: Workload, training: Training) -> bool:
-    """Whether a fresh member does not fail by itself for its hyperparameters."""
+    """Return whether a fresh member trains without failing for its hyperparameters."""
     try:
         _train(workload, training, SEED + 5)
     except UsageError:
@@ -120,15 +120,16 @@ def _restored(
             raise
         reason = " ".join(str(why).split())
         raise UsageError(
-            f"a new model does not take the state of a trained one{when}: its load_state_dict says "
-            f"{reason[:300]!r}. A child takes over the parameters of another member, so model() has to make "
-            "all parameters and buffers, always of the same shapes; what changes them can evolve only where "
-            "every member trains from scratch (strategy mutate_best) or keeps its values (random_search)"
+            f"a new model cannot load the state of a trained one{when}: its load_state_dict says "
+            f"{reason[:300]!r}. A child inherits the parameters of another member, so model() must create "
+            "all parameters and buffers, always with the same shapes; hyperparameters that change them can "
+            "evolve only if every member trains from scratch (strategy mutate_best) or keeps its values "
+            "(random_search)"
         ) from None
 
 
 def _same_batches(workload: Workload, training: Training) -> None:
-    """A seed decides which batches there are; whether a sampler has random numbers of its own shows here."""
+    """Raise `UsageError` unless a seed determines the batches, for example if a sampler is not seeded."""
     found = []
     for _ in range(2):
         seed_all(SEED, workload.device)
@@ -136,31 +137,30 @@ def _same_batches(workload: Workload, training: Training) -> None:
         some = list(islice(workload.train_batches(training), BATCHES))
         if not some:
             raise UsageError(
-                "the train split of the data has no batch, or can be gone through only once; what is "
-                "iterated has to begin anew each time"
+                "the train split of the data has no batches, or can be iterated only once; its iterator "
+                "must start over each time"
             )
         found.append(digests.digest(some))
     if found[0] != found[1]:
         raise UsageError(
-            "the training data give other batches for the same seed: a sampler or a transform has random "
-            "numbers of its own; let it draw from torch's, numpy's or python's global generator, which are "
-            "seeded"
+            "the training data yield different batches for the same seed: a sampler or a transform has its "
+            "own random generator; use the global generator of torch, numpy or python, which are seeded"
         )
 
 
 def _train(workload: Workload, training: Training, seed: int, most: int = 1) -> None:
-    """The first batches of an epoch, and the end of one."""
+    """Train the first batches of an epoch, and end the epoch."""
     seed_all(seed, workload.device)
     training.generator.manual_seed(seed)
     steps = workload.train(training)
     losses = list(islice(steps, most))
-    if len(losses) == most:  # else it came to its end
+    if len(losses) == most:  # otherwise the epoch has ended already
         steps.close()
         workload.end_epoch(training, losses)
 
 
-def _metrics(workload: Workload, training: Training) -> dict[str, str]:
-    """Those of one batch of the validation split by their full names, as text: NaN is not equal to itself."""
+def validation_metrics(workload: Workload, training: Training) -> dict[str, str]:
+    """Return the metrics of one validation batch by full name, as text because NaN does not equal itself."""
     seed_all(derived(SEED, "evaluate"), workload.device)
     if type(workload).evaluate is not _plain_evaluate():
         return _of_own_evaluate(workload, training)
@@ -174,18 +174,18 @@ def _plain_evaluate() -> Any:
 
 
 def _of_own_evaluate(workload: Workload, training: Training) -> dict[str, str]:
-    """What an overridden `evaluate` makes of the split, of which it sees one batch if it asks for batches."""
+    """Return the metrics of an overridden `evaluate`, whose `evaluation_batches` yield only one batch."""
     batches = workload.evaluation_batches
     workload.evaluation_batches = lambda split: islice(batches(split), 1)  # type: ignore[method-assign]
     try:
         found = workload.evaluate(training, "validation")
     finally:
-        del workload.evaluation_batches  # the method of the class is there again
+        del workload.evaluation_batches  # uncovers the class's method
     for name in found:
         if not name.startswith("validation_"):
             raise UsageError(
-                f"evaluate(training, 'validation') returns {name!r}; names of metrics begin with that of the "
-                f"split: 'validation_{name}'"
+                f"evaluate(training, 'validation') returns {name!r}; names of metrics must begin with that "
+                f"of the split: 'validation_{name}'"
             )
     return {name: repr(float(value)) for name, value in found.items()}
 
@@ -195,7 +195,7 @@ def _of_a_batch(workload: Workload, training: Training) -> dict[str, str]:
     with training.evaluating() as model, workload._casting():
         batch = next(iter(workload.evaluation_batches("validation")), None)
         if batch is None:
-            raise UsageError("the validation split of the data has no batch")
+            raise UsageError("the validation split of the data has no batches")
         workload.batch_length(batch)
         found = workload.metrics(model, batch)
     for name, value in found.items():
@@ -216,34 +216,34 @@ def _same_metrics(
     metrics: Mapping[str, str],
     suspects: Sequence[str],
 ) -> None:
-    found = _metrics(workload, again)
+    found = validation_metrics(workload, again)
     for name, value in metrics.items():
         if found.get(name) == value:
             continue
-        if _metrics(workload, first) != metrics:
+        if validation_metrics(workload, first) != metrics:
             raise UsageError(
-                f"{name} of one and the same member is {value} and then another: metrics() or the "
-                "validation data have random numbers of their own; let them draw from torch's, numpy's or "
-                "python's global generator, which are seeded"
+                f"{name} of the same member is {value} and then different: metrics() or the validation data "
+                "have their own random generator; use the global generator of torch, numpy or python, which "
+                "are seeded"
             )
         raise UsageError(
-            f"{name} of a member is {value}, and {found.get(name)} after it is restored from its "
-            f"checkpoint: the model keeps something{_named(suspects)} that its state_dict lacks; use "
+            f"{name} of a member is {value}, but {found.get(name)} after it is restored from its "
+            f"checkpoint: the model has state{_named(suspects)} that its state_dict lacks; use "
             "register_buffer, or get_extra_state and set_extra_state"
         )
 
 
 def _named(suspects: Sequence[str]) -> str:
-    return f" (it may be {' or '.join(suspects[:3])})" if suspects else ""
+    return f" (possibly {' or '.join(suspects[:3])})" if suspects else ""
 
 
 def _same_attributes(first: Training, again: Training) -> None:
-    """Attributes that no state_dict has; these have come to be alike if they are made anew for each batch."""
+    """Raise `UsageError` if attributes outside any state_dict differ after both members trained a batch."""
     for name in differing(attributes(first), attributes(again)):
         raise UsageError(
-            f"{name} of a member that is restored from its checkpoint is not what it would have been "
-            "without: no state_dict has it. Keep it in a buffer (register_buffer), return it from "
-            "get_extra_state, or in an optimizer keep it in its param_groups"
+            f"{name} of a member is different after it is restored from its checkpoint, as no state_dict "
+            "has it; keep it in a buffer (register_buffer), return it from get_extra_state, or, in an "
+            "optimizer, keep it in param_groups"
         )
 
 
@@ -255,29 +255,29 @@ def _encoded(workload: Workload, training: Training) -> bytes:
 
 
 def _same_state(workload: Workload, data: bytes, again: Training) -> None:
-    """What is restored is what was written."""
-    if (name := _difference(data, _encoded(workload, again))) is not None:
+    """Raise `UsageError` unless the restored state equals the saved one."""
+    if (name := difference(data, _encoded(workload, again))) is not None:
         raise UsageError(
             f"{name} is not the same after a member is restored from its checkpoint: a load_state_dict does "
-            "not set all that its state_dict gives, or what training added (groups of an optimizer) is not "
-            "there in a new member; it can be made in setup(training), by training.epoch"
+            "not set everything that its state_dict returns, or a new member lacks what training added "
+            "(groups of an optimizer); create that in setup(training), depending on training.epoch"
         )
 
 
 def _same_training(workload: Workload, first: Training, again: Training, suspects: Sequence[str]) -> None:
-    name = _difference(_encoded(workload, first), _encoded(workload, again))
+    name = difference(_encoded(workload, first), _encoded(workload, again))
     if name is None or workload.device.type != "cpu":  # on a GPU not every operation is deterministic
         return
     raise UsageError(
-        f"a member that is restored from its checkpoint does not train on as it would have without: {name} "
-        f"differs after the next batches. Something that training goes by{_named(suspects)} is not in its "
-        "state: put it into the model's or the optimizer's state_dict, or set an object with state_dict and "
+        f"a member that is restored from its checkpoint does not continue as without that: {name} differs "
+        f"after the next batches. Something that training depends on{_named(suspects)} is not in its state; "
+        "add it to the model's or the optimizer's state_dict, or set an object with state_dict and "
         "load_state_dict on `training` in setup(training)"
     )
 
 
-def _difference(one: bytes, other: bytes) -> str | None:
-    """Return the name of the first value that differs between two checkpoints; None if none does."""
+def difference(one: bytes, other: bytes) -> str | None:
+    """Return the name of the first value that differs between two checkpoints, or None."""
     if one == other:
         return None
     import safetensors.torch
@@ -290,7 +290,7 @@ def _difference(one: bytes, other: bytes) -> str | None:
 
 
 def _differing(one: Any, other: Any, where: str) -> str | None:
-    """The place in two texts of state at which they differ."""
+    """Return the path at which two states, as JSON values, first differ, or None."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in [*one, *other]:
             name = where if key in ("dict", "tuple", "OrderedDict") else f"{where}.{key}".strip(".")

@@ -1,4 +1,4 @@
-"""Seeds for whatever a worker calls of a user's code: from the run's seed and what is being done."""
+"""Seeds for a user's code on a worker, derived from the run's seed and a purpose."""
 
 import contextlib
 import hashlib
@@ -10,15 +10,15 @@ import torch
 
 
 def derived(seed: int, *purpose: object) -> int:
-    """Return the seed, in [0, 2**31), for a purpose, such as `derived(run_seed, "data")`."""
+    """Return a seed in [0, 2**31) for a purpose, as in `derived(run_seed, "data")`."""
     text = "/".join(map(str, (seed, *purpose)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 
 def seed_all(seed: int, device: torch.device | None = None) -> None:
-    """Seed python's, numpy's and torch's global generators: a workload may draw from any of them.
+    """Seed the global generators of Python, NumPy and torch, as a workload may draw from any of them.
 
-    `torch.manual_seed` would do more, but while CUDA sleeps it keeps a stack trace of each call for ever.
+    On CPU `torch.manual_seed` is avoided: before CUDA is initialised it stores a stack trace of each call.
     """
     random.seed(seed)
     np.random.seed(seed)
@@ -29,7 +29,7 @@ def seed_all(seed: int, device: torch.device | None = None) -> None:
 
 
 class Randomness:
-    """Where all global generators (see `seed_all`) are, for one of several members that take turns."""
+    """The state of all global generators (see `seed_all`) for one of several members that take turns."""
 
     def __init__(self, device: torch.device) -> None:
         self._torch = [torch.default_generator]
@@ -39,12 +39,12 @@ class Randomness:
         self.save()
 
     def save(self) -> None:
-        """Remember where the generators are now."""
+        """Save the generators' present state."""
         self._python, self._numpy = random.getstate(), np.random.get_state()
         self._states = [generator.get_state() for generator in self._torch]
 
     def restore(self) -> None:
-        """Set the generators to where they were when they were saved last."""
+        """Set the generators to the state saved last."""
         random.setstate(self._python)
         np.random.set_state(self._numpy)
         for generator, state in zip(self._torch, self._states, strict=True):
@@ -52,7 +52,7 @@ class Randomness:
 
     @contextlib.contextmanager
     def in_force(self) -> Iterator[None]:
-        """Go on from where they were saved within the block, and save where that leads to."""
+        """Restore the saved state for the block, and save the state at its end."""
         self.restore()
         try:
             yield

@@ -1,8 +1,8 @@
 """Sequence to sequence with attention: Luong, Pham and Manning 2015 (arXiv 1508.04025).
 
-As in the tutorial "Neural Machine Translation (seq2seq)" of TensorFlow, with global attention, score
-`general`, and the encoder's last state as the decoder's first. Without input feeding: so the decoder's LSTM
-is one call for all words of a batch of training instead of one a word.
+The model follows TensorFlow's tutorial "Neural Machine Translation (seq2seq)": global attention, score
+`general`, and the encoder's last state as the decoder's first. It has no input feeding, so in training the
+decoder's LSTM is a single call for all words of a batch instead of one per word.
 """
 
 import torch
@@ -15,13 +15,13 @@ from workers.decoding import State
 
 INITIAL_RANGE = 0.1
 CHUNK_WORDS = 128
-"""On a CPU, the scores of every word of the vocabulary are made for so many at once: they fit the cache."""
+"""Number of target words whose scores over the vocabulary are computed at once on a CPU, to fit its cache."""
 
 
 class Seq2Seq(nn.Module):
-    """Its parameters do not depend on the rate of dropout, which comes with each call.
+    """An encoder and decoder with attention; the rate of dropout is an argument of each call.
 
-    Dropout is on what goes into each layer of the LSTMs and, beyond the tutorial, on attentional vectors.
+    Dropout applies to the input of each LSTM layer and, beyond the tutorial, to the attentional vectors.
     """
 
     def __init__(self, source_words: int, target_words: int, units: int, layers: int) -> None:
@@ -42,7 +42,7 @@ class Seq2Seq(nn.Module):
                     nn.init.ones_(parameter.data[units : 2 * units])  # the forget gates begin open
 
     def forward(self, source: Tensor, target: Tensor, dropout: float = 0.0) -> Tensor:
-        """The negative log-likelihood of every target word that is no padding, float32 (words,), row by row.
+        """Return the negative log-likelihoods of all target words except padding, float32 (words,), by row.
 
         source: int64 (n, S); target: int64 (n, T), ending with `END`; dropout: the rate, in training only.
         """
@@ -51,7 +51,7 @@ class Seq2Seq(nn.Module):
         embedded = self._dropped(self.target_embedding(before.clamp(min=0)), dropout)
         hidden, _ = _with_dropout(self.decoder, dropout)(embedded, state)
         vectors = self._dropped(self.attend(hidden, memory, mask), dropout)
-        real = target != PADDING  # the output layer is most of the work: none of it for padding
+        real = target != PADDING  # the output layer is most of the work, so skip padding
         words, vectors = target[real], vectors[real]
         size = CHUNK_WORDS if words.device.type == "cpu" else len(words)
         losses = []
@@ -62,7 +62,7 @@ class Seq2Seq(nn.Module):
         return torch.cat(losses)
 
     def encode(self, source: Tensor, dropout: float = 0.0) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-        """The encoder's outputs (n, S, units), where they are real (n, S), and its last state."""
+        """Return the encoder's outputs (n, S, units), the mask of real words (n, S), and its last state."""
         embedded = self._dropped(self.source_embedding(source.clamp(min=0)), dropout)
         packed = pack_padded_sequence(embedded, lengths(source).cpu(), batch_first=True, enforce_sorted=False)
         hidden, state = _with_dropout(self.encoder, dropout)(packed)
@@ -70,18 +70,21 @@ class Seq2Seq(nn.Module):
         return memory, source != PADDING, state
 
     def attend(self, hidden: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        """Attentional vectors tanh(W_c [c; h]), (n, T, units), of the decoder's outputs (n, T, units)."""
+        """Return attentional vectors tanh(W_c [c; h]), (n, T, units), for decoder outputs (n, T, units)."""
         scores = self.score(hidden) @ memory.transpose(1, 2)
         weights = scores.masked_fill(~mask[:, None], -torch.inf).softmax(-1)
         return torch.tanh(self.combine(torch.cat([weights.to(memory.dtype) @ memory, hidden], -1)))
 
     def begin(self, source: Tensor) -> State:
-        """What `step` goes on from; tensors with the sentences along their first dimension."""
+        """Return the initial state for `step`: tensors with the sentences along their first dimension."""
         memory, mask, (hidden, cell) = self.encode(source)
         return memory, mask, hidden.transpose(0, 1), cell.transpose(0, 1)
 
     def step(self, words: Tensor, state: State) -> tuple[Tensor, State]:
-        """Log-probabilities float32 (n, target words) of what follows `words`, int64 (n,), and the state."""
+        """Return log-probabilities float32 (n, target words) of the next words, and the new state.
+
+        words: int64 (n,), the words before.
+        """
         memory, mask, hidden, cell = state
         before = hidden.transpose(0, 1).contiguous(), cell.transpose(0, 1).contiguous()
         outputs, (hidden, cell) = self.decoder(self.target_embedding(words)[:, None], before)
@@ -93,6 +96,6 @@ class Seq2Seq(nn.Module):
 
 
 def _with_dropout(lstm: nn.LSTM, dropout: float) -> nn.LSTM:
-    """The same LSTM, with another rate between its layers."""
+    """Return the same LSTM with the rate of dropout between its layers set."""
     lstm.dropout = dropout if lstm.num_layers > 1 else 0.0
     return lstm

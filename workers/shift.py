@@ -1,14 +1,14 @@
-"""The members of a unit at work on a worker: several at once, who take turns.
+"""Carry out a unit's members on a worker, several at once, taking turns.
 
-The first ones begin, each with its load; then each has a step in turn (or as many as begin within `TURN_S`),
-and as one is done the next of the unit takes its place. A workload that says `stackable(trainings)` of those
-at work trains an epoch of all of them by `train_together(trainings, randomness)`, a generator like `train`
-that yields the losses of all, in their order, after each step (or None); `randomness` is where each has the
-global generators. It is asked when all that are at work are about to train an epoch. What goes wrong there is
-nobody's fault: all begin again, and are trained one by one.
+The first members begin, each with its load; then each in turn trains for the steps that begin within `TURN_S`
+(at least one). When one is done, the next of the unit takes its place. If the workload's
+`stackable(trainings)` is true for the members in progress, `train_together(trainings, randomness)` trains an
+epoch of all of them; it is a generator like `train` that yields after each step the losses of all, in order,
+or None. `randomness` is the state of the global generators for each. The workload is asked when all members
+in progress are about to train an epoch. If training together fails, all restart and train one by one.
 
-A member that the device has no memory for waits: until another one is done, and then until no other worker
-uses the device (`workers.room`). Only one that does not fit with the device to itself has failed.
+A member that does not fit into the device's memory waits until another member is done, and then until no
+other worker uses the device (`workers.room`). It fails only if it does not fit with the device to itself.
 """
 
 from collections import deque
@@ -30,9 +30,9 @@ from workers.turns import Turns, free_memory
 
 
 class Shift:
-    """A unit while it is carried out, with up to `job.members_per_device` members at work.
+    """A unit in progress, with up to `job.members_per_device` members at a time.
 
-    `wait_s` is how long the worker had waited for it. `room` is there if other workers use the device.
+    `wait_s` is how long the worker had waited for the unit. `room` is given if other workers use the device.
     """
 
     def __init__(
@@ -44,21 +44,19 @@ class Shift:
         self._wait_s = wait_s
         self._room = room
         self._most = min(unit.job.members_per_device, len(unit.assignments))
-        is_program = (
-            unit.job.workload["command"] is not None
-        )  # which uses the device, and this process does not
+        is_program = unit.job.workload["command"] is not None  # this process does not use the device then
         self._turns = Turns(torch.device("cpu") if is_program else current_device(), self._most)
         self._stacks = self._most > 1 and unit.job.stacked
         self._waiting = deque(range(len(unit.assignments)))
         self._again: deque[Attempt] = deque()
         self._at_work: list[Attempt] = []
         self._watch: Stopwatch | None = None
-        """Of whoever had the last turn."""
+        """Stopwatch of the attempt that had the last turn."""
         self._runs = False
-        """Whether that turn is not over."""
+        """Whether that turn is still in progress."""
 
     def work(self) -> None:
-        """Carry the unit out. Raises `Unfit` if a member finds that this worker must take no part."""
+        """Carry the unit out; raise `Unfit` if a member finds that this worker cannot take part."""
         try:
             while self._fill():
                 for attempt in [*self._at_work]:
@@ -72,9 +70,9 @@ class Shift:
             self._turns.end()
 
     def _fill(self) -> bool:
-        """Let members begin while there is room; return whether any is at work.
+        """Begin members while there is room; return whether any is in progress.
 
-        A worker that has to leave finishes those that have begun and begins no other, but the first.
+        A worker that has been told to leave begins no member except the unit's first.
         """
         while len(self._at_work) < self._most:
             if self._again:
@@ -115,19 +113,19 @@ class Shift:
     def _give_turn(self, attempt: Attempt) -> None:
         if attempt.watch is not self._watch:
             self._stop_watch()
-            attempt.watch.go_on(self._watch)
+            attempt.watch.resume(self._watch)
             self._watch = attempt.watch
         self._runs = True
         self._turns.give(attempt.seat)
 
     def _stop_watch(self) -> None:
-        """The turn at hand is over."""
+        """End the present turn, if any."""
         if self._runs and self._watch is not None:
             self._watch.stop()
         self._runs = False
 
     def _remove(self, attempt: Attempt) -> None:
-        """An attempt is not at work any more; if it was its turn, its watch has stopped."""
+        """Remove an attempt from those in progress; if it was its turn, its watch has stopped."""
         if attempt.watch is self._watch:
             self._runs = False
         self._at_work.remove(attempt)
@@ -139,7 +137,7 @@ class Shift:
             self._room.share()
 
     def _did_not_fit(self, attempt: Attempt, failed: Outcome) -> None:
-        """The device had no memory left for an attempt: it waits for others, or there is no help for it."""
+        """Handle an attempt for which memory ran out: let it wait for others, or fail if there are none."""
         self._remove(attempt)
         free_memory()
         if others := len(self._at_work):
@@ -161,13 +159,13 @@ class Shift:
             attempt.give_up(why)
 
     def _tell_of_waiting(self, attempt: Attempt) -> None:
-        """The time limit does not count while a member waits for memory."""
+        """Report that a member waits for memory, which suspends its time limit."""
         self._report({"index": attempt.index, "waits": "for memory"})
 
     def _train_an_epoch(self, attempts: Sequence[Attempt]) -> None:
-        """All at work are about to train an epoch: together if that is possible, or else each by itself."""
+        """Train an epoch of all members in progress, together if possible, otherwise each by itself."""
         epochs = [attempt.asked for attempt in attempts if attempt.asked]
-        self._turns.settle()  # what the members' own streams still write is read there
+        self._turns.settle()  # the members' streams may still write what is read below
         if len(attempts) < 2 or not self._fit_together(epochs):
             for attempt in attempts:
                 self._advance(attempt)
@@ -176,7 +174,7 @@ class Shift:
         self._turns.pause()
         self._turns.settle()
         whole = Stopwatch()
-        whole.go_on(self._watch)
+        whole.resume(self._watch)
         problem: Exception | None = None
         trained: Sequence[Trained] = ()
         try:
@@ -184,7 +182,7 @@ class Shift:
         except (_Overran, Unfit) as why:
             problem = why
         except BaseException as why:
-            problem = RuntimeError(f"{type(why).__name__}: {why}")  # without what its traceback keeps
+            problem = RuntimeError(f"{type(why).__name__}: {why}")  # without a traceback, which holds memory
         whole.stop()
         for attempt in attempts:
             attempt.watch.count(whole.counted_s() / len(attempts), whole)
@@ -209,7 +207,7 @@ class Shift:
                 self._advance(attempt, own)
 
     def _fit_together(self, epochs: Sequence[Epoch]) -> bool:
-        """Whether the workload trains these together; one that does not is not asked again in this unit."""
+        """Return whether the workload trains these together; if not, it is not asked again in this unit."""
         workload: Any = epochs[0].workload
         if len({epoch.most for epoch in epochs}) > 1:
             return False
@@ -226,7 +224,7 @@ class Shift:
     def _train_together(
         self, attempts: Sequence[Attempt], epochs: Sequence[Epoch], whole: Stopwatch
     ) -> list[Trained]:
-        """Train an epoch of all of them. Raises `_Overran`, and whatever the workload raises."""
+        """Train an epoch of all; raise `_Overran`, and anything the workload raises."""
         workload: Any = epochs[0].workload
         trainings, most = [epoch.state for epoch in epochs], epochs[0].most
         left_s = min(epoch.clock.left_s() for epoch in epochs) * len(epochs)
@@ -250,7 +248,7 @@ class Shift:
 
 
 def _says_stackable(workload: Any, trainings: Sequence[Training]) -> bool:
-    """What the workload says; one that fails there is not asked to train them."""
+    """Return the workload's answer, or False if it raises."""
     try:
         return bool(workload.stackable(trainings))
     except Exception as why:
@@ -260,7 +258,7 @@ def _says_stackable(workload: Any, trainings: Sequence[Training]) -> bool:
 
 
 class _Overran(Exception):
-    """Members that are trained together have had more than their time."""
+    """Members trained together exceeded their time limit."""
 
 
 def _row(losses: Sequence[Any]) -> torch.Tensor:

@@ -1,11 +1,10 @@
-"""Classifiers' images that are made of several, and labels with a part of each class.
+"""Mixed images and soft labels for classifiers: CutMix, Mosaic and label smoothing.
 
-CutMix and Mosaic mix the images of a batch; an image's labels are then parts of several classes, each as
-large as the part of the pixels that is that class'. Label smoothing gives every class a small part. Random
-numbers are drawn apart from what is done with them, as in `workers.augment`.
+CutMix and Mosaic mix the images of a batch; the label of each class is then the fraction of pixels that come
+from images of that class. Label smoothing gives every class a small fraction. Drawing random numbers is
+separate from applying them, as in `workers.augment`.
 
-Hyperparameters, 0 if they are left out: `cutmix` and `mosaic`, the probability of each image, and
-`label_smoothing`.
+Hyperparameters, 0 by default: `cutmix` and `mosaic`, the probability for each image, and `label_smoothing`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,15 +18,15 @@ from evodevo.errors import UsageError
 
 NAMES = ("cutmix", "mosaic", "label_smoothing")
 NEAREST = 0.2
-"""Part of a side that the point where four images meet is away from the border, at the least (darknet's)."""
+"""Minimum distance of a mosaic's meeting point from the border, as a fraction of a side (as in darknet)."""
 
 
 def drawn(shape: Sequence[int], hp: Mapping[str, Any]) -> dict[str, Tensor] | None:
     """Draw for a batch of images of shape (n, channels, height, width) from the global generator of the CPU.
 
-    Nothing is drawn, and None returned, if all hyperparameters are 0. Else `corners`, int64 (n, 2): rows and
-    columns of the first image of a mosaic; `cuts`, int64 (n, 4): top, left, bottom, right of what CutMix
-    takes from the next image; `smoothing`, (n,). Raises `UsageError` for values that cannot be.
+    Return None, and draw nothing, if all hyperparameters are 0. Otherwise return `corners`, int64 (n, 2),
+    rows and columns of the first image of a mosaic; `cuts`, int64 (n, 4), top, left, bottom, right of what
+    CutMix takes from the next image; `smoothing`, (n,). Raises `UsageError` for invalid values.
     """
     cutmix, mosaic, smoothing = values = [hp.get(name, 0.0) for name in NAMES]
     for name, value in zip(NAMES, values, strict=True):
@@ -38,7 +37,7 @@ def drawn(shape: Sequence[int], hp: Mapping[str, Any]) -> dict[str, Tensor] | No
     count, size = shape[0], torch.tensor([shape[-2], shape[-1]])
     meeting = (size * (NEAREST + (1 - 2 * NEAREST) * torch.rand(count, 2))).round().long()
     corners = torch.where((torch.rand(count) < mosaic)[:, None], meeting, size)
-    half = torch.rand(count, 1).sqrt() / 2  # so that the part of the area is uniform
+    half = torch.rand(count, 1).sqrt() / 2  # so that the fraction of the area is uniform
     middle = torch.rand(count, 2)
     cuts = (torch.cat([middle - half, middle + half], 1).clamp(0, 1) * size.repeat(2)).round().long()
     cuts = torch.where((torch.rand(count) < cutmix)[:, None], cuts, 0)
@@ -48,9 +47,9 @@ def drawn(shape: Sequence[int], hp: Mapping[str, Any]) -> dict[str, Tensor] | No
 def softened(
     images: Tensor, labels: Tensor, its: Mapping[str, Tensor], classes: int
 ) -> tuple[Tensor, Tensor]:
-    """Return images (n, channels, height, width) as they were drawn to be, and float32 labels (n, classes).
+    """Return mixed images (n, channels, height, width) and soft labels float32 (n, classes).
 
-    labels: int64 (n,). its: what `drawn` returned.
+    labels: int64 (n,). its: the result of `drawn`.
     """
     images, soft = mosaic(images, F.one_hot(labels, classes).float(), its["corners"])
     images, soft = cut(images, soft, its["cuts"])
@@ -58,10 +57,10 @@ def softened(
 
 
 def mosaic(images: Tensor, labels: Tensor, corners: Tensor) -> tuple[Tensor, Tensor]:
-    """Make one image of the parts that four of the batch have in their places (as darknet does for classes).
+    """Combine four images of the batch, each keeping its pixels in place (as darknet does for classifiers).
 
-    The first has `corners`, int64 (n, 2), rows and columns from the top left; the next three of the batch
-    have what is to the right, below, and both. labels: float32 (n, classes).
+    Each image keeps `corners`, int64 (n, 2), rows and columns from the top left; the next three of the batch
+    fill the area to the right, below, and both. labels: float32 (n, classes).
     """
     height, width = images.shape[-2:]
     above = (torch.arange(height, device=images.device) < corners[:, :1])[:, None, :, None]
@@ -78,7 +77,7 @@ def mosaic(images: Tensor, labels: Tensor, corners: Tensor) -> tuple[Tensor, Ten
 
 
 def cut(images: Tensor, labels: Tensor, cuts: Tensor) -> tuple[Tensor, Tensor]:
-    """Take a rectangle from the next image of the batch (CutMix, Yun et al. 2019, arXiv 1905.04899).
+    """Paste a rectangle of the next image of the batch (CutMix, Yun et al. 2019, arXiv 1905.04899).
 
     cuts: int64 (n, 4), top, left, bottom, right. labels: float32 (n, classes).
     """
@@ -93,5 +92,5 @@ def cut(images: Tensor, labels: Tensor, cuts: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def smoothed(wanted: Tensor, amount: float | Tensor) -> Tensor:
-    """Label smoothing: y (1 - a) + a / C of targets (n, C) (arXiv 1512.00567, section 7)."""
+    """Return smoothed labels y (1 - a) + a / C of targets (n, C) (arXiv 1512.00567, section 7)."""
     return wanted * (1 - amount) + amount / wanted.shape[-1]

@@ -1,8 +1,8 @@
-"""A greedy soup: the mean of those networks of the last generation that make it better.
+"""Greedy soup: the mean of those networks of the last generation that improve it.
 
-From the best one on, each network is added to the mean if that improves the validation fom (Wortsman et al.
-2022, "Model soups", arXiv 2203.05482). Nothing is trained; only statistics of batch normalisation, which are
-not those of a mean of networks, are computed anew, on training batches that are augmented as in training.
+Starting with the best, each network is added to the mean if that improves the validation fom (Wortsman et al.
+2022, "Model soups", arXiv 2203.05482). Nothing is trained; only statistics of batch normalisation, which
+cannot be averaged, are recomputed on training batches that are augmented as in training.
 """
 
 import json
@@ -31,7 +31,7 @@ from workers.turns import using_device
 from workers.workload import Workload
 
 STEM = "soup-a0"
-"""Begins the name of its checkpoint, where a member's has its id and attempt."""
+"""Stem of the soup's checkpoint name, in place of a member's id and attempt."""
 STATISTICS_EXAMPLES = 2000
 
 
@@ -45,9 +45,9 @@ def make_soup(
 ) -> dict[str, Any]:
     """Return `of` (the positions of the candidates in the soup), its `fom`, `metrics` and `checkpoint`.
 
-    `candidates` are checkpoints, best first; `hyperparameters` are those of the best. Networks of another
-    topology than the best one's are left out. Of ensembles the networks in each place are averaged. If the
-    soup has the bytes of `remakes`, it gets that name.
+    `candidates` are checkpoints, best first; `hyperparameters` are those of the best. Networks whose topology
+    differs from the best one's are left out. Ensembles are averaged network by network. If the soup has the
+    content of `remakes`, it gets that name.
     """
     torch.set_num_threads(job.threads)
     workload, _ = workload_for(job)
@@ -82,7 +82,7 @@ def make_soup(
 
 
 def recalibrate(workload: Workload, training: Training) -> None:
-    """Compute the statistics of the judged network's batch normalisation anew: plain means over batches."""
+    """Recompute the statistics of the judged network's batch normalisation as plain means over batches."""
     model = training.judged
     layers = [one for one in model.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
     layers = [one for one in layers if one.track_running_stats]
@@ -111,9 +111,9 @@ def recalibrate(workload: Workload, training: Training) -> None:
 
 
 def _state(data: bytes) -> dict[str, Tensor]:
-    """Parameters and buffers of the judged networks; those of floating point in double precision.
+    """Return parameters and buffers of the judged networks, with floating point in double precision.
 
-    The names of each network begin with its `prefix`.
+    The names have each network's `prefix`.
     """
     return {
         prefix(at) + name: value.double() if value.is_floating_point() else value
@@ -146,7 +146,7 @@ def _evaluated(
 
 
 def _encoded(training: Training) -> bytes:
-    """A checkpoint of the network alone; of several, of all of them."""
+    """Return a checkpoint of only the model, or of only the networks of an ensemble."""
     each = [_encoded_network(one) for one in networks_of(training)]
     return packed(each) if isinstance(training, Networks) else each[0]
 

@@ -2,8 +2,8 @@
 
 A stacked layer takes and returns [K, batch, ...]. A `Folded` one computes with the members in the channels,
 [batch, K * C, ...], member after member, so that a convolution becomes one grouped convolution.
-`StackedSequential` passes folded values on between such layers, so that values are permuted only where the
-layout changes.
+`StackedSequential` keeps values folded between folded layers, so that they are permuted only when the layout
+changes.
 """
 
 import copy
@@ -21,11 +21,11 @@ ELEMENTWISE = (
     nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.ReLU, nn.ReLU6, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softplus,
     nn.Softshrink, nn.Softsign, nn.Tanh, nn.Tanhshrink, nn.Threshold,
 )  # fmt: skip
-"""Modules without parameters that treat each number by itself: they are used as they are, in any layout."""
+"""Elementwise modules without parameters, which are used unchanged in any layout."""
 
 
 class NotStackable(Exception):
-    """It is not known how to compute a module for several members at once."""
+    """A module whose stacked form is not known."""
 
     def __init__(self, module: nn.Module, reason: str, name: str = "") -> None:
         self.module, self.reason = module, reason
@@ -33,7 +33,7 @@ class NotStackable(Exception):
         super().__init__(f"{name or 'the model'} ({kind.__module__}.{kind.__qualname__}): {reason}")
 
     def within(self, model: nn.Module) -> "NotStackable":
-        """Return the same with the name that the module has in a model."""
+        """Return the same exception with the module's name in a model."""
         names = {id(module): name for name, module in model.named_modules()}
         return NotStackable(self.module, self.reason, names.get(id(self.module), ""))
 
@@ -42,7 +42,7 @@ class Stacked(nn.Module):
     """The stacked form of a layer: its own parameters and buffers with a leading dimension of K members."""
 
     per_member: ClassVar[tuple[str, ...]] = ()
-    """Settings of the layer that may differ between members; here they are tensors [K] of float64."""
+    """Settings of the layer that may differ between members, stored as float64 tensors [K]."""
     channels_last = False
     """Whether folded images are kept in the channels_last layout; set by `stacking.channels_last`."""
 
@@ -64,7 +64,7 @@ class Stacked(nn.Module):
             self.set_members(name, [getattr(layer, name)] * count)
 
     def set_members(self, name: str, values: Sequence[float] | Tensor) -> None:
-        """Give each member its own value of a setting, on the device of the one before."""
+        """Set each member's value of a setting, on the device of the previous values."""
         tensor = torch.as_tensor(values, dtype=torch.float64)
         if tensor.shape != (self.count,):
             raise ValueError(f"{name}: should be {self.count} numbers, one per member, not {values}")
@@ -72,7 +72,7 @@ class Stacked(nn.Module):
         setattr(self, name, tensor if before is None else tensor.to(before.device))
 
     def through(self, layer: nn.Module, values: Tensor, folded: bool) -> tuple[Tensor, bool]:
-        """Pass values in either layout through a layer, and say in which layout they come out."""
+        """Pass values in either layout through a layer; return them and whether they are folded."""
         if isinstance(layer, StackedSequential):
             for one in layer.children():
                 values, folded = self.through(one, values, folded)
@@ -84,7 +84,7 @@ class Stacked(nn.Module):
         return layer(unfold(values, self.count) if folded else values), False
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Stacked":
-        """Move the settings per member with the module: they are not buffers, as the layer's are not."""
+        """Move the per-member settings with the module; they are not buffers, as the layer's are not."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name in self.per_member:
             setattr(self, name, getattr(self, name).to(fn(torch.empty(0, dtype=torch.float64)).device))
@@ -98,7 +98,7 @@ class Folded(Stacked):
         return unfold(self.folded(fold(values, self.count, self.channels_last)), self.count)
 
     def folded(self, values: Tensor) -> Tensor:
-        """[batch, K * C, ...] to [batch, K * C', ...]."""
+        """Compute [batch, K * C', ...] from [batch, K * C, ...]."""
         raise NotImplementedError
 
     def folded_through(self, layer: nn.Module, values: Tensor) -> Tensor:
@@ -165,7 +165,7 @@ class BatchNorm(Folded):
         outputs = F.batch_norm(values, mean, variance, weight, bias, of_batch, self.momentum, self.eps)
         if of_batch:
             for buffer, updated in zip(kept, flat, strict=True):
-                if not buffer.is_contiguous():  # `updated` is a copy then, as of a column of an arena [K, P]
+                if not buffer.is_contiguous():  # then `updated` is a copy (a slice of an arena [K, P])
                     buffer.copy_(updated.view_as(buffer))
         return outputs
 
@@ -186,7 +186,7 @@ class GroupNorm(Folded):
 
 
 class PerChannel(Folded):
-    """A layer without parameters that treats each channel by itself, such as pooling, as it is."""
+    """A channelwise layer without parameters, such as pooling, used unchanged."""
 
     def __init__(self, layer: nn.Module, count: int) -> None:
         super().__init__(layer, count)
@@ -204,7 +204,7 @@ class Linear(Stacked):
     bias: Tensor | None
 
     def forward(self, values: Tensor) -> Tensor:
-        """[K, ..., in] to [K, ..., out]."""
+        """Compute [K, ..., out] from [K, ..., in]."""
         rows, transposed = values.flatten(1, -2), self.weight.transpose(1, 2)
         if self.bias is None:
             outputs = torch.bmm(rows, transposed)
@@ -214,19 +214,21 @@ class Linear(Stacked):
 
 
 class Embedding(Stacked):
-    """K tables of vectors as one of K * V rows. Weights: [K, V, size]."""
+    """K embedding tables as one of K * V rows. Weights: [K, V, size]."""
 
     weight: Tensor
 
     def forward(self, numbers: Tensor) -> Tensor:
-        """Integers [K, ...], each in [0, V), to [K, ..., size]."""
+        """Return vectors [K, ..., size] for integers [K, ...] in [0, V)."""
         known = (numbers >= 0) & (numbers < self.weight.shape[1])
-        torch._assert_async(known.all(), "index out of range")  # or it would be a row of another member
+        torch._assert_async(known.all(), "index out of range")  # else it selects another member's row
         first = torch.arange(self.count, dtype=numbers.dtype, device=numbers.device) * self.weight.shape[1]
         return F.embedding(numbers + first.view(-1, *[1] * (numbers.ndim - 1)), self.weight.flatten(0, 1))
 
 
 class LayerNorm(Stacked):
+    """K layer normalisations, with weights and biases per member."""
+
     weight: Tensor | None
     bias: Tensor | None
 
@@ -243,7 +245,7 @@ class LayerNorm(Stacked):
 
 
 class Flatten(Stacked):
-    """`nn.Flatten`, whose dimensions are counted behind that of the members."""
+    """`nn.Flatten` with its dimensions shifted past the members' dimension."""
 
     def __init__(self, layer: nn.Flatten, count: int) -> None:
         super().__init__(layer, count)
@@ -254,7 +256,7 @@ class Flatten(Stacked):
 
 
 class Dropout(Stacked):
-    """`nn.Dropout`, and those of whole channels (Dropout1d, 2d, 3d), with a probability per member."""
+    """`nn.Dropout`, and its channelwise kinds (Dropout1d, 2d, 3d), with a probability per member."""
 
     per_member = ("p",)
     p: Tensor
@@ -266,7 +268,7 @@ class Dropout(Stacked):
         self.masks: Masks = from_global_generator
 
     def forward(self, values: Tensor) -> Tensor:
-        if self.channels_ndim not in (None, values.ndim):  # torch's own guess then what is a channel
+        if self.channels_ndim not in (None, values.ndim):  # torch would guess the channel's dimension
             raise NotStackable(
                 self, f"values {list(values.shape)} should have {self.channels_ndim} dimensions"
             )
@@ -281,7 +283,7 @@ def repeat(values: Tensor, count: int) -> Tensor:
 
 
 def fold(values: Tensor, count: int, channels_last: bool = False) -> Tensor:
-    """[K, batch, C, ...] to [batch, K * C, ...]; images in the channels_last layout if that is asked for."""
+    """Reshape [K, batch, C, ...] to [batch, K * C, ...], images in channels_last layout on request."""
     if values.shape[0] != count or values.ndim < 3:
         raise ValueError(
             f"values for {count} members should be [{count}, batch, channels, ...], not {list(values.shape)}"
@@ -293,10 +295,10 @@ def fold(values: Tensor, count: int, channels_last: bool = False) -> Tensor:
 
 
 def split(values: Tensor, count: int) -> Tensor:
-    """[batch, K * C, ...] to [batch, K, C, ...], a view."""
+    """Return [batch, K * C, ...] as a view [batch, K, C, ...]."""
     return values.view(values.shape[0], count, values.shape[1] // count, *values.shape[2:])
 
 
 def unfold(values: Tensor, count: int) -> Tensor:
-    """[batch, K * C, ...] to [K, batch, C, ...], a view."""
+    """Return [batch, K * C, ...] as a view [K, batch, C, ...]."""
     return split(values, count).transpose(0, 1)

@@ -1,4 +1,4 @@
-"""Masks of dropout for K members at once, and where they are drawn from."""
+"""Dropout masks for K members at once, and the sources of their random numbers."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,17 +8,17 @@ from torch import Tensor
 from workers.seeding import Randomness
 
 Masks = Callable[[Tensor, Tensor], Tensor]
-"""Draws what is kept (1) and dropped (0).
+"""A function that draws masks of what is kept (1) and dropped (0).
 
-Takes values [K, ...], for their shape, type and device, and the probabilities to drop them, float64 [K];
-returns a mask [K, ...].
+It takes values [K, ...], for their shape, type and device, and the probabilities to drop them, float64 [K],
+and returns a mask [K, ...].
 """
 
 
 def dropped(values: Tensor, p: Tensor, masks: Masks, whole_channels: bool = False) -> Tensor:
     """Drop each number (or channel of [K, batch, C, ...]) with its member's probability; scale the others.
 
-    p: float64 [K]. E[result] = values: what is kept is divided by 1 - p.
+    p: float64 [K]. Kept values are divided by 1 - p, so that E[result] = values.
     """
     places = values
     for dim in range(3, values.ndim if whole_channels else 0):
@@ -29,16 +29,16 @@ def dropped(values: Tensor, p: Tensor, masks: Masks, whole_channels: bool = Fals
 
 
 def from_global_generator(values: Tensor, p: Tensor) -> Tensor:
-    """Draw all masks together from the device's global generator, without a synchronisation.
+    """Draw all masks together from the device's global generator, without synchronising.
 
-    A member's masks depend on the members beside it then; see `InTurn` for those of its own.
+    A member's masks then depend on the other members; `InTurn` draws independent ones.
     """
     drawn = torch.rand(values.shape, device=values.device)
     return (drawn >= p.to(drawn.dtype).view(-1, *[1] * (values.ndim - 1))).to(values.dtype)
 
 
 class InTurn:
-    """Draw the mask of each member on the CPU from its own generators, as its network alone would draw it."""
+    """Draw each member's mask on the CPU from its own generators, as its network alone would."""
 
     def __init__(self, members: Sequence[Randomness]) -> None:
         self._members = members

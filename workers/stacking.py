@@ -1,9 +1,9 @@
-"""The stacked form of a network: K members as one module, for devices that one member leaves idle.
+"""Stack networks: K members as one module, for devices that one member does not keep busy.
 
-A module of a user's own says how it is stacked by a method `stacked(count)` that returns the stacked form: a
-module whose parameters and buffers have the same names and a leading dimension K, and which takes and returns
-[K, batch, ...] (or is a `stacked_layers.Folded`). The method stacks the module's children with `stack`. What
-is not known is refused, never guessed.
+A user's module can define its stacked form by a method `stacked(count)`, which returns a module whose
+parameters and buffers have the same names and a leading dimension K, and which takes and returns
+[K, batch, ...] (or is a `stacked_layers.Folded`). The method stacks the module's children with `stack`.
+Unknown modules are refused.
 """
 
 import copy
@@ -34,7 +34,7 @@ FORMS: dict[type[nn.Module], Callable[[Any, int], nn.Module]] = {
     nn.Linear: layers.Linear,
 }
 TENSORS = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
-"""Names of parameters and buffers of the layers above."""
+"""Names of the parameters and buffers of the layers in `FORMS`."""
 ONLY: dict[str, tuple[type[nn.Module], Any]] = {
     "padding_mode": (nn.Module, "zeros"),
     "return_indices": (nn.Module, False),
@@ -42,18 +42,17 @@ ONLY: dict[str, tuple[type[nn.Module], Any]] = {
     "max_norm": (nn.Embedding, None),
     "sparse": (nn.Embedding, False),
 }
-"""Settings with one value only that is known how to stack."""
+"""Settings of which only one value can be stacked."""
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def stack(model: nn.Module, count: int) -> nn.Module:
     """Return the stacked form of a network, with its parameters in each of `count` members.
 
-    Parameters and buffers have the names of the model's and a leading dimension, [K, *shape]. The forward
-    pass takes [K, batch, ...] and returns [K, batch, ...]: what each of K networks with those parameters
-    returns.
+    Parameters and buffers have the model's names and a leading dimension, [K, *shape]. The forward pass takes
+    [K, batch, ...] and returns the outputs of K networks with those parameters, [K, batch, ...].
 
-    Raises `NotStackable` with the name of the module that it is not known how to stack.
+    Raises `NotStackable` with the name of a module whose stacked form is not known.
     """
     if count < 1:
         raise ValueError(f"count: should be 1 or more, not {count}")
@@ -67,10 +66,10 @@ def stack(model: nn.Module, count: int) -> nn.Module:
 
 
 def stacked_from(models: Sequence[nn.Module]) -> nn.Module:
-    """Return the stacked form of K networks of one form, with their parameters, buffers and settings.
+    """Return the stacked form of K networks of the same structure, with their parameters and settings.
 
-    Settings that may differ are those in `Stacked.per_member`, such as the probability of a dropout. Raises
-    `NotStackable` if another setting, a shape or a mode (training, evaluation) differs.
+    Settings in `Stacked.per_member`, such as the probability of dropout, may differ. Raises `NotStackable` if
+    another setting, a shape or the mode (training, evaluation) differs.
     """
     first = models[0]
     whole = stack(first, len(models))
@@ -115,7 +114,7 @@ def state_of(stacked: nn.Module, member: int) -> dict[str, Tensor]:
 
 
 def channels_last(stacked: nn.Module, enabled: bool = True) -> nn.Module:
-    """Have the members' images folded into channels_last batches; parameters stay in their own layout."""
+    """Fold the members' images into channels_last batches; parameters keep their layout."""
     for module in stacked.modules():
         if isinstance(module, layers.Stacked):
             module.channels_last = enabled
@@ -123,7 +122,7 @@ def channels_last(stacked: nn.Module, enabled: bool = True) -> nn.Module:
 
 
 def draw_masks_from(stacked: nn.Module, masks: Masks) -> nn.Module:
-    """Have all masks of dropout drawn from a source; by default that is the device's global generator."""
+    """Draw all dropout masks from `masks` instead of the device's global generator."""
     for module in stacked.modules():
         if hasattr(module, "masks"):
             module.masks = masks  # type: ignore[assignment]
@@ -152,7 +151,7 @@ def _stacked(module: nn.Module, count: int) -> nn.Module:
 
 
 def _known_class(module: nn.Module) -> type[nn.Module] | None:
-    """Return the known class that a module is of, or of a subclass that changes no more than `__init__`."""
+    """Return the known class of a module, which may be of a subclass that only overrides `__init__`."""
     for kind in type(module).__mro__:
         if kind in FORMS or kind in layers.ELEMENTWISE or kind is nn.Sequential:
             return kind
@@ -170,7 +169,7 @@ def _methods(kind: type) -> list[str]:
 
 
 def _check_overrides(module: nn.Module) -> None:
-    """A subclass may compute something else than the class whose `stacked` it inherits."""
+    """Refuse a subclass that may compute something else than the class whose `stacked` it inherits."""
     for kind in type(module).__mro__:
         if "stacked" in vars(kind):
             return
@@ -181,7 +180,7 @@ def _check_overrides(module: nn.Module) -> None:
 
 
 def _check_layer(module: nn.Module) -> None:
-    """A known layer, with nothing that its stacked form ignores."""
+    """Refuse a known layer with anything that its stacked form would ignore."""
     for setting, (kind, value) in ONLY.items():
         found = getattr(module, setting, value)
         if isinstance(module, kind) and found != value:
@@ -204,7 +203,7 @@ def _check_whole(model: nn.Module) -> None:
 
 
 def _check_additions(model: nn.Module) -> None:
-    """Hooks and the like, which change what a module computes and are not in its class."""
+    """Refuse hooks and the like, which change what a module computes outside its class."""
     for module in model.modules():
         for name, tensor in _tensors(module):
             if nn.parameter.is_lazy(tensor) or tensor.layout != torch.strided:
@@ -220,7 +219,7 @@ def _check_additions(model: nn.Module) -> None:
 
 
 def _check_form(model: nn.Module, form: nn.Module, count: int) -> None:
-    """What a `stacked` of a user's own returns has the tensors that it should."""
+    """Refuse a stacked form whose tensors differ from the model's with a leading dimension."""
     wanted = {name: (count, *value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in form.state_dict().items()}
     if wanted != found:
@@ -229,7 +228,7 @@ def _check_form(model: nn.Module, form: nn.Module, count: int) -> None:
 
 
 def _check_sharing(model: nn.Module) -> None:
-    """A parameter or buffer at two places would become two in the stacked form."""
+    """Refuse shared parameters and buffers, which would become separate in the stacked form."""
     seen: dict[int, str] = {}
     for path, module in model.named_modules(remove_duplicate=False):
         for name, tensor in _tensors(module):
@@ -258,7 +257,7 @@ def _check_likeness(first: nn.Module, other: nn.Module, forms: Mapping[str, nn.M
 
 
 def _settings(module: nn.Module) -> dict[str, Any]:
-    """Return what was set on a module, its mode, the forms of its tensors, and tensors that no state has."""
+    """Return a module's attributes, mode, the shapes of its tensors, and its non-persistent buffers."""
     bare = vars(nn.Module()).keys() - {"training"}
     settings = {name: value for name, value in vars(module).items() if name not in bare}
     forms = {name: (value.shape, value.dtype, value.requires_grad) for name, value in _tensors(module)}
@@ -271,7 +270,7 @@ def _same(one: Any, other: Any) -> bool:
         return torch.equal(one, other)
     try:
         return one is other or bool(one == other)
-    except (RuntimeError, TypeError, ValueError):  # arrays do not compare to one truth
+    except (RuntimeError, TypeError, ValueError):  # arrays do not compare to a single bool
         return False
 
 

@@ -1,4 +1,4 @@
-"""Says, before a run begins from another one's parameters, whether its workload can go on from them."""
+"""Check before a run that starts from another run's parameters that its workload can continue from them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,22 +16,22 @@ from workers.training import leg_of
 from workers.turns import using_device
 
 LONGEST = 500
-"""Characters of what a workload says of parameters that do not fit."""
+"""Maximum length in characters of a workload's error about parameters that do not fit."""
 
 
 @using_device
 def try_start(job: Job, hyperparameters: Mapping[str, Any], url: str, ref: CheckpointRef) -> list[str]:
     """Begin a member from the checkpoint `ref` in the store at `url`; return warnings.
 
-    One is that the worker does not see that store: the run's own copy comes later. Raises `UsageError` if the
-    parameters do not fit.
+    There is a warning if the worker cannot read that store, as the copy into the run's store comes later.
+    Raises `UsageError` if the parameters do not fit.
     """
     torch.set_num_threads(job.threads)
     workload, _ = workload_for(job)
     try:
         data = CheckpointStore(url).read(ref)
     except CheckpointError as why:
-        return [f"search.start was not tried, as the worker does not see its checkpoint: {why}"]
+        return [f"search.start was not tried, as the worker cannot read its checkpoint: {why}"]
     try:
         seed_all(derived(job.seed, "start"), current_device())
         workload.begin(

@@ -1,9 +1,9 @@
-"""A member's state as the bytes of a safetensors file, and back. No code runs on loading.
+"""Save a member's state as a safetensors file, and restore it. Loading runs no code.
 
-The state is that of all named parts of a `Training`. Of an optimizer it goes by the names of parameters, and
-of the settings of optimizers and learning-rate schedulers only what training changed is kept: what did not
-change is each member's own. Tensors are named after their places (`model.fc.weight`), the rest is one JSON
-text in the file's metadata. Nothing says which member it was, so equal states make equal files.
+The state comprises all named parts of a `Training`. An optimizer's state is keyed by the names of parameters;
+of the settings of optimizers and learning-rate schedulers only those that training changed are kept, as the
+others belong to each member. Tensors are named after their places (`model.fc.weight`); the rest is JSON in
+the file's metadata. Nothing identifies the member, so equal states make equal files.
 """
 
 import json
@@ -23,12 +23,12 @@ from workers.training import Training
 
 FORMAT = 2
 SEVERAL = 3
-"""The format of a checkpoint of several networks, which `workers.networks` takes apart."""
+"""The format of a checkpoint of several networks, which `workers.networks` unpacks."""
 METADATA_KEY = "evodevo"  # one key: safetensors does not keep the order of several
 
 
 def encode(training: Training) -> bytes:
-    """Return the state of all parts, copied off the device. Raises `tree.Unsavable`."""
+    """Return the state of all parts, copied off the device; raise `tree.Unsavable` if one cannot be kept."""
     tensors: dict[str, Tensor] = {}
     parts: dict[str, Any] = {}
     add_given(training)
@@ -44,9 +44,9 @@ def encode(training: Training) -> bytes:
 
 
 def restore(data: bytes, training: Training) -> None:
-    """Set the parts of `training` to the state in `data`; what did not fit is told in its `notes`.
+    """Set the parts of `training` to the state in `data`, and add notes on what did not fit.
 
-    The learning rate, weight decay and so on stay the member's own. Raises `RuntimeError` if the parameters
+    The learning rate, weight decay and so on remain the member's own. Raises `RuntimeError` if the parameters
     do not fit the model, and `ValueError` for a file that is not a checkpoint.
     """
     about = _of_one_network(data)
@@ -75,14 +75,14 @@ def restore(data: bytes, training: Training) -> None:
 def model_state(data: bytes) -> dict[str, Tensor]:
     """Return the parameters and buffers of the network that is judged, by their plain names.
 
-    That is the averaged network if there is one, and what a schedule-free optimizer evaluates. Raises
+    It is the averaged network if there is one, or the one that a schedule-free optimizer evaluates. Raises
     `ValueError` for a file that evodevo did not write.
     """
     about = _of_one_network(data)
     try:
         found = _judged(about, safetensors.torch.load(data))
         others = [name for name, value in found.items() if not isinstance(value, Tensor)]
-    except Exception as why:  # what is wrong in somebody's file can be wrong in any way
+    except Exception as why:  # a malformed file may raise anything
         reason = " ".join(f"{type(why).__name__}: {why}".split())
         raise ValueError(f"the checkpoint is malformed: {reason}") from why
     if strange := [name for name in others if not _is_extra(name)]:
@@ -91,7 +91,7 @@ def model_state(data: bytes) -> dict[str, Tensor]:
 
 
 def _is_extra(name: str) -> bool:
-    """Whether a name is that of a module's `get_extra_state`, which may return anything."""
+    """Return whether a name belongs to a module's `get_extra_state`, which may return anything."""
     return name.rpartition(".")[2] == "_extra_state"
 
 
@@ -108,17 +108,17 @@ def _judged(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str
 
 
 def read_metadata(data: bytes) -> dict[str, Any]:
-    """The JSON part of a checkpoint. Raises `ValueError` for a file that evodevo did not write."""
+    """Return the JSON part of a checkpoint; raise `ValueError` for a file that evodevo did not write."""
     length = int.from_bytes(data[:8], "little")
     try:
         about: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][METADATA_KEY])
         found = about["format"]
     except (ValueError, KeyError, TypeError) as why:
-        raise ValueError("this is no checkpoint of evodevo's") from why
+        raise ValueError("this is not a checkpoint that evodevo wrote") from why
     if found not in (1, FORMAT, SEVERAL):
         raise ValueError(f"the checkpoint has format {found}; this version reads 1 to {SEVERAL}")
     if found == SEVERAL and not _are_networks(about.get("networks")):
-        raise ValueError("the checkpoint is malformed: it does not say which networks it holds")
+        raise ValueError("the checkpoint is malformed: it does not list its networks")
     return about
 
 
@@ -137,7 +137,7 @@ def _of_one_network(data: bytes) -> dict[str, Any]:
 
 
 def given(training: Training) -> dict[str, Any]:
-    """Return the settings of optimizers and schedulers as they are now, before any training."""
+    """Return the present settings of optimizers and schedulers, before any training."""
     found = {}
     for name, part in training.parts().items():
         if _is_optimizer(part):
@@ -148,7 +148,7 @@ def given(training: Training) -> dict[str, Any]:
 
 
 def add_given(training: Training) -> None:
-    """Let groups of parameters that an optimizer has got since count as made as they are now."""
+    """Record the present settings of parameter groups that were added to an optimizer since `given`."""
     for name, part in training.parts().items():
         if _is_optimizer(part):
             training.given[name] += optimizers.settings(part)[len(training.given[name]) :]
@@ -180,7 +180,7 @@ def _set_state(name: str, part: Any, stored: Any, training: Training, names: Map
         actual = {plain(key): key for key in own}
         loaded = {actual.get(key, key): value for key, value in stored.items()}
         for key in own.keys() - loaded.keys():
-            if key.endswith("_extra_state"):  # versions before this one may have had none
+            if key.endswith("_extra_state"):  # absent in checkpoints of older versions
                 loaded[key] = own[key]
         part.load_state_dict(loaded)
     elif optimizers.is_plain(part):
@@ -203,7 +203,7 @@ def _is_scheduler(part: Any) -> bool:
 
 
 def _changes(given: Any, now: Any) -> Any:
-    """What of a scheduler's state differs from how it was made; a list of them goes place by place."""
+    """Return the entries of a scheduler's state that differ from the initial ones, recursively."""
     found = {}
     for key, value in now.items():
         before = given.get(key)
@@ -224,7 +224,7 @@ def _merged(own: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _copied(state: Any) -> Any:
-    """A copy down to the leaves, of whatever kind these are."""
+    """Return a deep copy of plain data."""
     if type(state) in (dict, OrderedDict, Counter):
         return type(state)({key: _copied(value) for key, value in state.items()})
     if type(state) in (list, tuple):
@@ -235,7 +235,7 @@ def _copied(state: Any) -> Any:
 
 
 def _restore_1(about: Mapping[str, Any], tensors: Mapping[str, Tensor], training: Training) -> None:
-    """A checkpoint of format 1: one model, and one optimizer by the numbers of its parameters."""
+    """Restore a checkpoint of format 1: a model, and an optimizer's state by parameter number."""
     state: dict[int, dict[str, Any]] = {int(n): dict(keys) for n, keys in about["scalars"].items()}
     for name, value in tensors.items():
         if name.startswith("optimizer."):

@@ -1,4 +1,4 @@
-"""What `Workload.train` does around a batch: the optimizer's step, learning rates, averages."""
+"""The parts of `Workload.train` around a batch: the optimizer's step, learning rates, averages."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def annealed(workload: Workload, training: Training, found: Iterator[Batch]) -> 
 
 
 def restarts_of(hyperparameters: Mapping[str, Any]) -> tuple[Restarts, bool] | None:
-    """Return `evodevo.evolution.restarts.of` a member. Raises `UsageError`."""
+    """Return `evodevo.evolution.restarts.of` a member; raise `UsageError` for invalid hyperparameters."""
     try:
         return sgdr.of(hyperparameters)
     except ValueError as why:
@@ -58,9 +58,9 @@ def restarts_of(hyperparameters: Mapping[str, Any]) -> tuple[Restarts, bool] | N
 def restarted(
     found: tuple[Restarts, bool], training: Training, accumulate: int, number: int, peak: float
 ) -> float:
-    """Return the learning rate for batch `number` of an epoch, of a member with those restarts.
+    """Return the learning rate for batch `number` of an epoch of a member with these restarts.
 
-    Cycles go on through all epochs, or all steps, that the parameters have been trained.
+    Cycles continue through all epochs, or all steps, for which the parameters have been trained.
     """
     cycles, in_steps = found
     per_epoch = training.steps_per_epoch or 1
@@ -72,7 +72,7 @@ def restarted(
 
 
 def update(workload: Workload, training: Training) -> None:
-    """Make a step of the optimizer with the gradients that are there."""
+    """Make a step of the optimizer with the accumulated gradients."""
     optimizer, scaler = training.optimizer, training.scaler
     if training.gang is not None:
         training.gang.reduce(_parameters(optimizer))
@@ -89,11 +89,11 @@ def update(workload: Workload, training: Training) -> None:
 
 
 def with_closure(workload: Workload, training: Training, batch: Batch) -> Tensor:
-    """Make the step of an optimizer that asks for the loss itself, again and again (L-BFGS)."""
+    """Make the step of an optimizer that evaluates the loss repeatedly (L-BFGS)."""
     if workload.accumulate > 1 or training.scaler is not None or training.gang is not None:
         raise UsageError(
-            "an optimizer with a closure can neither accumulate gradients, nor scale the loss, nor train "
-            "on several workers (cluster.workers_per_member)"
+            "an optimizer with a closure cannot accumulate gradients, scale the loss, or train on several "
+            "workers (cluster.workers_per_member); use another optimizer"
         )
 
     def closure() -> Tensor:
@@ -108,7 +108,7 @@ def with_closure(workload: Workload, training: Training, batch: Batch) -> Tensor
 
 
 def end(workload: Workload, training: Training) -> None:
-    """Do what is due after each step of the optimizer."""
+    """Update schedulers and averages after a step of the optimizer."""
     if workload.scheduler_per == "step":
         step_schedulers(training, ())
     if training.averaged is not None:
@@ -118,14 +118,14 @@ def end(workload: Workload, training: Training) -> None:
 
 
 def use_pending(workload: Workload, training: Training) -> None:
-    """Make a step with gradients that were accumulated, if there are any."""
+    """Make a step with the accumulated gradients, if there are any."""
     if training.pending:
         update(workload, training)
         end(workload, training)
 
 
 def step_schedulers(training: Training, losses: Sequence[Tensor]) -> None:
-    """Let the schedulers of the learning rate make their step; after an epoch with its losses."""
+    """Step the learning-rate schedulers; after an epoch, `losses` are its losses."""
     scheduler = training.scheduler
     if scheduler is None:
         return
@@ -134,7 +134,7 @@ def step_schedulers(training: Training, losses: Sequence[Tensor]) -> None:
         if isinstance(one, torch.optim.lr_scheduler.ReduceLROnPlateau):
             if not losses:
                 raise UsageError(
-                    "ReduceLROnPlateau goes by the mean loss of an epoch: set scheduler_per to epoch"
+                    "ReduceLROnPlateau needs the mean loss of an epoch; set scheduler_per to epoch"
                 )
             one.step(mean_of(losses))
         else:
@@ -143,7 +143,7 @@ def step_schedulers(training: Training, losses: Sequence[Tensor]) -> None:
 
 @functools.cache
 def wants_closure(step: Callable[..., Any]) -> bool:
-    """Return whether an optimizer's `step` cannot do without a closure."""
+    """Return whether an optimizer's `step` requires a closure."""
     closure = inspect.signature(step).parameters.get("closure")
     return closure is not None and closure.default is closure.empty
 

@@ -1,11 +1,11 @@
-"""Batch norm over the whole batch of a gang, whatever the device: `torch.nn.SyncBatchNorm` needs a GPU.
+"""Batch norm over the whole batch of a gang on any device; `torch.nn.SyncBatchNorm` needs a GPU.
 
-The modules keep the names of their parameters and buffers, and get a subclass of their own class; while they
-train, their statistics are those of all ranks' shares. Unlike SyncBatchNorm, which has kernels of its own for
-it, this is plain operations of torch, the same on CPU and GPU; it is slower there and takes more memory.
+The modules keep the names of their parameters and buffers, and get a subclass of their class; in training
+their statistics cover all ranks' shares. Unlike SyncBatchNorm, which has special kernels, this uses plain
+torch operations, the same on CPU and GPU; on a GPU it is slower and takes more memory.
 
-How to sum over ranks is kept here, as a process is in one gang at a time: so the modules can be copied, and
-are freed without the garbage collector.
+The function that sums over ranks is a global of this module, as a process is in one gang at a time: so the
+modules can be copied, and are freed without the garbage collector.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 Add = Callable[[Sequence[Tensor]], None]
-"""Replaces tensors by their sums over all ranks."""
+"""A function that replaces tensors by their sums over all ranks."""
 
 
 _add: Add | None = None
 
 
 def apply(model: nn.Module, add: Add) -> None:
-    """Have all layers of batch norm of a model use the statistics of all ranks while they train."""
+    """Make all batch-norm layers of a model use the statistics of all ranks in training."""
     global _add
     _add = add
     for module in model.modules():
@@ -32,13 +32,13 @@ def apply(model: nn.Module, add: Add) -> None:
 
 
 def end() -> None:
-    """There are no other ranks any more."""
+    """Stop synchronising, as the gang has ended."""
     global _add
     _add = None
 
 
 class _Synchronised(_BatchNorm):
-    """What a class of batch norm is made to do, of which a subclass has this as its first base."""
+    """A mixin, the first base of the synchronised subclasses of batch norm."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         if not self.training or _add is None:
@@ -50,14 +50,14 @@ _classes: dict[type, type] = {}
 
 
 def _synchronised(kind: type) -> type:
-    """Return the subclass of a class of batch norm that is synchronised, always the same one."""
+    """Return the synchronised subclass of a class of batch norm, always the same one."""
     if kind not in _classes:
         _classes[kind] = type(kind.__name__, (_Synchronised, kind), {})
     return _classes[kind]
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over all ranks. The objective is the sum of the ranks' losses, so gradients are summed, too."""
+    """Sum over all ranks; the objective is the sum of the ranks' losses, so gradients are summed too."""
 
     @staticmethod
     def forward(context: Any, add: Add, tensor: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ def _normalised(module: _BatchNorm, add: Add, inputs: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _remember(module: _BatchNorm, mean: Tensor, variance: Tensor) -> None:
-    """Take the batch's mean and unbiased variance into the running ones, if the module keeps them."""
+    """Update the running statistics, if the module keeps them, with a batch's mean and unbiased variance."""
     if not module.track_running_stats or module.num_batches_tracked is None:
         return
     module.num_batches_tracked.add_(1)

@@ -1,4 +1,4 @@
-"""A trained model as plain torch has it: a `state_dict` without the names that wrappers put in front."""
+"""Export a trained model as a plain torch `state_dict`, without the prefixes that wrappers add to names."""
 
 import io
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ COUNTER = "n_averaged"
 
 
 def plain_state(data: bytes) -> dict[str, Tensor]:
-    """The `state_dict` of the model in a checkpoint, ready for the network itself.
+    """Return the `state_dict` of the model in a checkpoint, which the plain network can load.
 
-    Of several networks the names of each begin with `networks.<i>.`, as those of a module do whose attribute
+    The names of an ensemble's networks have the prefix `networks.<i>.`, as in a module whose attribute
     `networks` is a `torch.nn.ModuleList` of them.
 
-    `torch.compile` adds `_orig_mod` to names, anywhere; `DataParallel` and DDP put `module.` in front of all
-    of them, and so does `AveragedModel`, which also counts. Raises `ValueError` for a file that evodevo did
-    not write.
+    `torch.compile` inserts `_orig_mod` into names, anywhere; `DataParallel` and DDP put `module.` in front of
+    all names, and so does `AveragedModel`, which also adds a counter. Raises `ValueError` for a file that
+    evodevo did not write.
     """
     each = [_unwrapped(state) for state in judged_states(data)]
     if len(each) == 1:
@@ -40,7 +40,7 @@ def _unwrapped(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def plain_file(data: bytes, suffix: str) -> bytes:
-    """The `state_dict` of the model in a checkpoint as a file: `.safetensors`, or what `torch.save` writes.
+    """Return the `state_dict` of a checkpoint's model as a file: `.safetensors`, or else by `torch.save`.
 
     Raises `ValueError` for a file that evodevo did not write, or tensors that safetensors cannot hold.
     """
@@ -56,7 +56,7 @@ def plain_file(data: bytes, suffix: str) -> bytes:
 
 
 def _apart(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors laid out one after the other; what shares its memory with another is copied."""
+    """Return contiguous tensors that share no memory, which safetensors requires."""
     found: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in state.items():

@@ -1,4 +1,4 @@
-"""Layers of networks whose sizes are hyperparameters, as TensorFlow and Keras lay them out and draw them."""
+"""Layers whose sizes are hyperparameters, padded and initialised as in TensorFlow and Keras."""
 
 from torch import nn
 
@@ -6,7 +6,8 @@ from torch import nn
 def same_convolution(channels: int, filters: int, kernel: int) -> list[nn.Module]:
     """Return the layers of a convolution with stride 1 whose output is as large as its input.
 
-    An even kernel has one more row and column of zeros behind than before, as in TensorFlow's `SAME`.
+    An even kernel is padded by one more row and column at the end than at the beginning, as in TensorFlow's
+    `SAME`.
     """
     before, after = (kernel - 1) // 2, kernel // 2
     if before == after:
@@ -25,7 +26,7 @@ def draw_as_keras(layer: nn.Module) -> None:
 def draw_as_tutorial(layer: nn.Module) -> None:
     """Draw the parameters of a layer as TensorFlow's MNIST tutorial for experts does.
 
-    Weights are from a normal distribution with deviation 0.1, cut off at two deviations; biases are 0.1.
+    Weights are normal with standard deviation 0.1, truncated at two deviations; biases are 0.1.
     """
     if isinstance(layer, nn.Linear | nn.Conv2d):
         nn.init.trunc_normal_(layer.weight, std=0.1, a=-0.2, b=0.2)

@@ -1,4 +1,4 @@
-"""A member while it is being trained, and the named parts of which its state consists."""
+"""A member in training, and the named parts of its state."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Leg:
-    """What is to be trained in one go: `epochs` epochs, or if `steps` is given, so many batches.
+    """A leg of training: `epochs` epochs, or `steps` batches if given.
 
-    `before` is the number of epochs that the parameters have been trained already, `total` that of a whole
-    run (None if it is not known). `anew`: the parent is of another run, whose schedules end with it.
-    `average_half_life`: in epochs, of the moving average that is judged; None if there is none.
-    `initial_seed`: of the parameters of a fresh start, if these are not the member's own.
+    `before` is the number of epochs for which the parameters have been trained already, `total` that of a
+    whole run (None if not known). `anew`: the parent is from another run, so schedules restart.
+    `average_half_life`: in epochs, of the moving average that is judged; None leaves it to the workload.
+    `initial_seed`: seed for drawing initial parameters, if it differs from the member's training seed.
     """
 
     epochs: int = 1
@@ -43,58 +43,57 @@ _NO_PARTS = frozenset(
         *("leg", "epoch", "step", "steps_per_epoch", "pending", "gang", "fetch"),
     )
 )
-"""Attributes of a `Training` that are parts by another way, or none."""
+"""Attributes of a `Training` that are not parts, or that `parts` adds in another way."""
 
 
 def leg_of(job: Job, epochs: int = 1, before: int = 0, anew: bool = False) -> Leg:
-    """Return a leg of a run, of so many epochs, from a member that was trained `before` epochs."""
+    """Return a leg of `epochs` epochs of a run, for a member that was trained for `before` epochs."""
     return Leg(epochs, job.steps, before, job.total_epochs, anew, job.average_half_life, job.initial_seed)
 
 
 @dataclass
 class Training:
-    """A member while it is being trained.
+    """A member in training.
 
-    Whatever is set on it as an attribute, is no tensor of the model, and has `state_dict` and
-    `load_state_dict` (or is a `torch.Generator`) is part of the member's state: it is kept in its
-    checkpoint and inherited.
+    Any attribute set on it that has `state_dict` and `load_state_dict` (or is a `torch.Generator`) is part of
+    the member's state, and so saved in its checkpoint and inherited.
     """
 
     model: nn.Module
     optimizer: Any
-    """What `Workload.optimizer` returned: an optimizer, or several by name."""
+    """Return value of `Workload.optimizer`: an optimizer, or several by name."""
     hyperparameters: Hyperparameters
     generator: torch.Generator
-    """On the CPU, seeded with the member's training seed: the order of the examples comes from it."""
+    """CPU generator of the order of examples, seeded with the member's training seed."""
     leg: Leg = Leg()
     epoch: int = 0
-    """The number of the epoch at hand among all that the parameters have been trained, from 0."""
+    """Number of the present epoch, counted from 0 over the whole training of the parameters."""
     step: int = 0
-    """How many batches of the leg have been trained."""
+    """Number of batches of the leg that have been trained."""
     steps_per_epoch: int | None = None
-    """None if the training data have no length."""
+    """Optimizer steps per epoch; None if the training data have no length."""
     scheduler: Any = None
     scaler: torch.amp.GradScaler | None = None
     averaged: Averaged | None = None
     notes: list[str] = field(default_factory=list)
-    """What the history shall say of this attempt, such as state that did not fit and was dropped."""
+    """Remarks on this attempt for the history, such as on state that did not fit and was dropped."""
     given: Any = None
-    """Settings of optimizers and schedulers as they were made: what differs from these, training changed."""
+    """Initial settings of optimizers and schedulers; any difference from them is due to training."""
     pending: int = 0
-    """Batches whose gradients are accumulated and not yet used."""
+    """Number of batches whose gradients are accumulated and not yet used."""
     gang: Gang | None = None
-    """The workers that train it together, if it is not this one alone."""
+    """The workers that train the member together, if there are several."""
     fetch: Callable[[], None] | None = None
-    """Puts into this what steps that go on elsewhere have trained so far; None if they go on here."""
+    """Copies the state of captured steps, which train elsewhere, into this object; None if not captured."""
 
     @property
     def epochs(self) -> int | None:
-        """How many epochs a line of members is trained in the whole run, as far as that is known."""
+        """Number of epochs for which a line of members is trained in the whole run, if known."""
         return self.leg.total
 
     @property
     def optimizers(self) -> dict[str, Any]:
-        """The optimizers by name; one alone has the name `optimizer`, several `optimizer.<name>`."""
+        """The optimizers by name: `optimizer` for a single one, `optimizer.<name>` for several."""
         if isinstance(self.optimizer, Mapping):
             return {f"optimizer.{name}": one for name, one in self.optimizer.items()}
         if isinstance(self.optimizer, list | tuple):
@@ -107,13 +106,13 @@ class Training:
         return self.model if self.averaged is None else self.averaged.module
 
     def progress(self, of_epoch: float) -> float:
-        """Return how much of the leg is done, in [0, 1], at this fraction of the epoch."""
+        """Return the completed fraction of the leg, in [0, 1], at this fraction of the epoch."""
         if self.leg.steps is not None:
             return min(1.0, self.step / self.leg.steps)
         return min(1.0, (self.epoch - self.leg.before + of_epoch) / self.leg.epochs)
 
     def parts(self) -> dict[str, Any]:
-        """All that has a state, by name: the model, the optimizers, and what else was set on this."""
+        """Return all stateful parts by name: the model, the optimizers, and other attributes."""
         found = {"model": self.model, **self.optimizers}
         for name, value in vars(self).items():
             if value is not None and name not in _NO_PARTS:
@@ -124,8 +123,8 @@ class Training:
     def evaluating(self) -> Iterator[nn.Module]:
         """Put the network that is judged, and optimizers that have such a mode, into evaluation mode.
 
-        The parameters are afterwards what they were, to the bit, also if an optimizer trains others than it
-        evaluates (schedule-free ones).
+        Afterwards the parameters are restored bit for bit, even if an optimizer trains other parameters than
+        it evaluates (schedule-free ones).
         """
         two_sided = [one for one in self.optimizers.values() if _has_modes(one)]
         theirs = [p for one in two_sided for group in one.param_groups for p in group["params"]]
@@ -143,7 +142,7 @@ class Training:
                     parameter.copy_(value)
 
     def differs_when_judged(self) -> bool:
-        """Whether the optimizer evaluates other parameters than it trains."""
+        """Return whether an optimizer evaluates other parameters than it trains."""
         return any(_has_modes(one) for one in self.optimizers.values())
 
 
@@ -156,7 +155,7 @@ def begin_training_mode(training: Training) -> None:
 
 
 def is_stateful(value: Any) -> bool:
-    """Whether a value has a state that can be taken and set."""
+    """Return whether a value has a state that can be saved and restored."""
     if callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None)):
         return True
     return isinstance(value, torch.Generator)

@@ -1,9 +1,9 @@
-"""Nested plain data with tensors in it as JSON and named tensors, and back. Types come back exactly.
+"""Convert nested plain data with tensors to JSON and named tensors, and back with exact types.
 
     {"lr": 0.1, "seen": (3, tensor)}  ->  {"dict": [["lr", 0.1], ["seen", {"tuple": [3, {"tensor":
     "x.seen.1"}]}]]}
 
-There is no pickle: a value of another kind is refused by its name.
+Pickle is not used; a value of another kind is refused by its name.
 """
 
 import base64
@@ -25,11 +25,11 @@ _BYTES = {
     for name in ("float8_e8m0fnu", "float4_e2m1fn_x2", "float8_e4m3fnuz", "float8_e5m2fnuz")
     if hasattr(torch, name)
 }
-"""Types of one byte that safetensors lacks, or has not always had."""
+"""One-byte types that some or all versions of safetensors lack."""
 
 
 class Unsavable(TypeError):
-    """A value is of a kind that cannot be kept in a checkpoint; the message names it."""
+    """A value of a kind that a checkpoint cannot keep; the message names it."""
 
 
 def flatten(value: Any, name: str, tensors: Tensors) -> Json:
@@ -73,7 +73,7 @@ def flatten(value: Any, name: str, tensors: Tensors) -> Json:
 
 
 def unflatten(value: Json, tensors: Mapping[str, Tensor]) -> Any:
-    """Return what `flatten` was given."""
+    """Return the value that `flatten` converted."""
     if isinstance(value, list):
         return [unflatten(item, tensors) for item in value]
     if not isinstance(value, dict):
@@ -83,12 +83,12 @@ def unflatten(value: Json, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def _is_usual(dtype: np.dtype[Any], kinds: str) -> bool:
-    """Whether numbers of such a type are among torch's: of the machine's byte order, and no long doubles."""
+    """Return whether torch has this type: native byte order, and not a long double."""
     return dtype.kind in kinds and dtype.isnative and dtype.itemsize <= (16 if dtype.kind == "c" else 8)
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are equal and of the same type."""
+    """Return whether two values are equal and of the same type."""
     if isinstance(one, Tensor) or isinstance(other, Tensor):
         return isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other)
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
@@ -103,7 +103,7 @@ def _flatten_tensor(value: Tensor, name: str, tensors: Tensors) -> Json:
         kind = "quantized" if value.is_quantized else "without data" if value.is_meta else value.layout
         raise Unsavable(f"{name} is a tensor of a kind that a checkpoint cannot keep: {kind}")
     if value.layout == torch.sparse_coo:
-        # _indices and _values, as those without an underscore refuse what is not coalesced
+        # indices() and values() refuse tensors that are not coalesced
         parts = [_put(part, f"{name}.{end}", tensors) for end, part in
                  (("indices", value._indices()), ("values", value._values()))]  # fmt: skip
         return {"coo": [*parts, list(value.shape), value.is_coalesced()]}
@@ -114,7 +114,7 @@ def _flatten_tensor(value: Tensor, name: str, tensors: Tensors) -> Json:
 
 
 def _put(value: Tensor, name: str, tensors: Tensors) -> Json:
-    """Copy a dense tensor off the device, so that training may go on while a file is written."""
+    """Copy a dense tensor off the device, so that training can continue while the file is written."""
     unique = name
     while unique in tensors:
         unique += "~"

@@ -1,13 +1,13 @@
-"""Members that take turns in one process: whose turn it is, and what each then finds in force.
+"""Members that take turns in one process, each with its own random state and CUDA stream.
 
-A member in training draws from global generators (python's, numpy's, torch's) and from those of a shared
-DataLoader; each finds them where it left them, so that it is bit for bit what it would be alone. On CUDA each
-has a stream of its own, so that the kernels of one fill the gaps that another leaves. Of a member that is
-alone nothing is saved, and it uses the device's default stream.
+A member in training draws from global generators (Python's, NumPy's, torch's) and from those of a shared
+DataLoader; each is restored to where the member left it, so that results are bit for bit those of a member
+alone. On CUDA each member has a separate stream, so that the kernels of one fill the gaps of another. For a
+member that is alone nothing is saved, and it uses the device's default stream.
 
-On CUDA nothing orders the streams but `Turns.settle`, which waits for all of them. It is called wherever one
-member may leave something that others use: when a member has been loaded, has made its first step or is over
-(what a workload keeps for all of them is made then), and before and after members are trained together.
+On CUDA the streams are ordered only by `Turns.settle`, which waits for all of them. It is called whenever a
+member may have made something that others use: after a member is loaded, after its first step and at its end
+(a workload makes then what it keeps for all), and before and after members are trained together.
 """
 
 import functools
@@ -26,9 +26,9 @@ Answer = TypeVar("Answer")
 
 
 class Seat:
-    """What one of several members has of its own while it waits for its turn.
+    """The state that one of several members keeps between its turns.
 
-    `randomness` is where it left the generators; None as long as it has had no turn that ended.
+    `randomness` is the state in which it left the generators; None before the end of its first turn.
     """
 
     def __init__(self, stream: "torch.cuda.Stream | None") -> None:
@@ -38,7 +38,7 @@ class Seat:
         self._states: list[torch.Tensor] = []
 
     def save(self, device: torch.device, shared: Sequence[torch.Generator]) -> None:
-        """Remember where all generators are; `shared` are those of the data."""
+        """Save the state of all generators; `shared` are those of the data."""
         if self.randomness is None:
             self.randomness = Randomness(device)
         else:
@@ -46,7 +46,7 @@ class Seat:
         self._own, self._states = list(shared), [one.get_state() for one in shared]
 
     def restore(self) -> None:
-        """Set the generators to where they were when they were saved last; the first time, leave them."""
+        """Restore the generators' saved state, if any."""
         if self.randomness is not None:
             self.randomness.restore()
         for generator, state in zip(self._own, self._states, strict=True):
@@ -54,7 +54,7 @@ class Seat:
 
 
 class Turns:
-    """Whose turn it is on the device, of up to `most` members."""
+    """The turns of up to `most` members on a device."""
 
     def __init__(self, device: torch.device, most: int) -> None:
         self._device = device
@@ -65,7 +65,7 @@ class Turns:
         self._shared: list[torch.Generator] = []
 
     def seat(self) -> Seat:
-        """Return a seat for a member that is about to begin, with a stream that is free."""
+        """Return a seat with a free stream for a member that is about to begin."""
         if not self._on_streams:
             return Seat(None)
         stream = self._streams.pop() if self._streams else torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
@@ -73,7 +73,7 @@ class Turns:
         return Seat(stream)
 
     def give(self, seat: Seat) -> None:
-        """From here on it is the turn of this seat's member."""
+        """Begin the turn of this seat's member, and end the present one."""
         if seat is self._current:
             return
         self.pause()
@@ -83,13 +83,13 @@ class Turns:
         self._current = seat
 
     def pause(self) -> None:
-        """From here on it is nobody's turn."""
+        """End the present turn, if any, and save its member's state."""
         if self._current is not None:
             self._current.save(self._device, self._shared)
             self.leave(self._current)
 
     def leave(self, seat: Seat, over: bool = False) -> None:
-        """It is not this seat's turn any more; if its member is `over`, it will not be again."""
+        """End this seat's turn without saving; if its member is `over`, reuse its stream."""
         if seat is self._current:
             self._current = None
             if seat.stream is not None:
@@ -98,12 +98,12 @@ class Turns:
             self._streams.append(seat.stream)
 
     def end(self) -> None:
-        """Nobody has a turn any more."""
+        """End all turns."""
         if self._current is not None:
             self.leave(self._current)
 
     def share(self, workload: Any) -> None:
-        """Members of this workload share what it has of data, and the generators in them."""
+        """Register the generators in the workload's training data, which its members share."""
         if not self._several:
             return
         splits = getattr(workload, "splits", None)
@@ -111,13 +111,13 @@ class Turns:
         self._shared = batches.generators(train) if train is not None else []
 
     def settle(self) -> None:
-        """Wait for the kernels of all streams, so that any member may use what another has made."""
+        """Wait for the kernels of all streams, so that members can use each other's results."""
         if self._on_streams:
             torch.cuda.synchronize(self._device)
 
 
 def is_out_of_memory(why: BaseException) -> bool:
-    """Whether an error says that the device has no memory left."""
+    """Return whether an error means that the device ran out of memory."""
     if isinstance(why, torch.OutOfMemoryError):
         return True
     text = str(why)
@@ -125,7 +125,7 @@ def is_out_of_memory(why: BaseException) -> bool:
 
 
 def free_memory() -> None:
-    """Give the device back what only waits to be used again; call it when nothing refers to it any more."""
+    """Release cached memory of the device; call it when nothing refers to it any more."""
     drop_idle()
     gc.collect()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
@@ -133,7 +133,7 @@ def free_memory() -> None:
 
 
 def using_device(function: Callable[..., Answer]) -> Callable[..., Answer]:
-    """Decorate what a worker is called for beside units: it uses the device together with other workers."""
+    """Decorate a function called on a worker outside of units, to share the device with other workers."""
 
     @functools.wraps(function)
     def used(*arguments: Any, **named: Any) -> Answer:

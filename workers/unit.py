@@ -1,7 +1,7 @@
-"""A work unit on a worker: some of its members at a time, each reported as soon as it is durable.
+"""Carry out a work unit on a worker, and report each member as soon as its result is durable.
 
-While a member's checkpoint is on its way to the store, the member is evaluated, and others of the unit are
-trained. A result is reported when both are there: metrics and a durable checkpoint.
+While a member's checkpoint is being written to the store, the member is evaluated and others of the unit are
+trained. A result is reported once it has both metrics and a durable checkpoint.
 """
 
 import json
@@ -21,7 +21,7 @@ from workers.shift import Shift
 from workers.turns import free_memory
 
 TOGETHER_S = 0.01
-"""Reports within this time are sent together."""
+"""Interval within which reports are sent together."""
 
 _idle_since = 0.0
 
@@ -36,10 +36,10 @@ def run_unit(unit: str) -> None:
 
 
 def carry_out(unit: WorkUnit, report: Report) -> None:
-    """Carry out a unit. `report` is told of each member's beginning and end, by its index in the unit.
+    """Carry out a unit; call `report` at each member's beginning and end, with its index in the unit.
 
-    A worker that has to leave finishes the members at hand and begins no other. Raises `Unfit` if a member
-    finds that this worker must take no part; those that are done before it are reported.
+    A worker that has been told to leave finishes the members in progress and begins no other. Raises `Unfit`
+    if a member finds that this worker cannot take part; members done before that are reported.
     """
     global _idle_since
     room = preload.current_room()
@@ -51,7 +51,7 @@ def carry_out(unit: WorkUnit, report: Report) -> None:
         Shift(unit, report, ending, round(wait_s, 6), room).work()
         ending.begin()
     finally:
-        publisher().drain()  # what was trained is reported
+        publisher().drain()  # so that all trained members are reported
         if room is not None:
             free_memory()
             room.leave()
@@ -59,9 +59,9 @@ def carry_out(unit: WorkUnit, report: Report) -> None:
 
 
 class Stream:
-    """Reports of one task to the scheduler; those that are made in quick succession go together.
+    """Reports of one task to the scheduler, batched if they are made in quick succession.
 
-    The first goes at once, later ones `TOGETHER_S` after those before them, and the last ones with `flush`.
+    The first is sent at once, later ones `TOGETHER_S` after those before them, and the last ones by `flush`.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Stream:
 
     def report(self, report: Mapping[str, Any]) -> None:
         if report == {"index": 0}:
-            return  # that the first one began goes without saying
+            return  # the beginning of the first member is implied
         with self._lock:
             self._reports.append(report)
             if self._scheduled:
@@ -83,11 +83,11 @@ class Stream:
         self._worker.loop.add_callback(self._send_soon)
 
     def flush(self) -> None:
-        """Send what is left; nothing is reported after that."""
+        """Send the remaining reports; call it after the last one."""
         self._worker.loop.add_callback(self._send)
 
     def _send_soon(self) -> None:
-        """In the worker's event loop."""
+        """Send now or at the end of the interval; runs in the worker's event loop."""
         early_s = self._sent_at + TOGETHER_S - time.monotonic()
         if early_s > 0:
             self._worker.loop.call_later(early_s, self._send)
@@ -95,11 +95,11 @@ class Stream:
             self._send()
 
     def _send(self) -> None:
-        """In the worker's event loop."""
+        """Send all collected reports; runs in the worker's event loop."""
         with self._lock:
             reports, self._reports = self._reports, []
             self._scheduled = False
         if reports:
             self._sent_at = time.monotonic()
-            text = json.dumps(reports)  # one text, as Dask measures and packs whatever is in a message
+            text = json.dumps(reports)  # one string, as Dask measures and packs each item of a message
             self._worker.batched_send({"op": STREAM, "key": self._key, "reports": text})

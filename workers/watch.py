@@ -1,4 +1,4 @@
-"""What members share or keep in attributes, so that no checkpoint has it: what a rehearsal has to watch."""
+"""Detect, for a rehearsal, state that members share or that is missing from checkpoints."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from workers.workload import Workload
 
 LARGEST = 1 << 20
-"""Elements of a tensor in an attribute of the workload; larger ones are taken to be data."""
+"""Maximum number of elements of a tensor attribute of the workload; larger ones are taken to be data."""
 _PLAIN = (int, float, str, Tensor, list, tuple, dict, set, deque, np.ndarray)
 
 
 def attributes(training: Training) -> dict[str, str]:
-    """Return digests of plain data in attributes of modules and optimizers, by name: no state_dict has them.
+    """Return digests, by name, of plain data in attributes of modules and optimizers outside any state_dict.
 
-    Buffers that are not kept are among them.
+    Non-persistent buffers are included.
     """
     found = {}
     for name, part in training.parts().items():
@@ -55,12 +55,12 @@ def numbers(workload: Workload) -> dict[str, str]:
 
 
 def differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
-    """Return the names of what is not the same in both."""
+    """Return the names of the entries that differ."""
     return [name for name in {**one, **other} if one.get(name) != other.get(name)]
 
 
 def _plain_digest(value: Any) -> str:
-    """Empty for what is no plain data."""
+    """Return a digest of plain data, or "" for anything else."""
     if not isinstance(value, _PLAIN):
         return ""
     tensors: dict[str, Tensor] = {}
@@ -72,7 +72,7 @@ def _plain_digest(value: Any) -> str:
 
 
 class Watch:
-    """What must not change while a member is trained: what another has, and what the workload keeps."""
+    """A record of what must not change while a member is trained: another's tensors, the workload's state."""
 
     def __init__(self, workload: Workload, first: Training, second: Training | None) -> None:
         own = {id(tensor) for _, tensor in _tensors(first)}
@@ -82,18 +82,18 @@ class Watch:
         self._kept = [(name, value, _digest_of(value)) for name, value in _kept(workload)]
 
     def compare(self) -> None:
-        """Raise `UsageError` naming what changed."""
+        """Raise `UsageError` for anything that changed."""
         for name, tensor, before in self._shared:
             if _digest(tensor) != before:
                 raise UsageError(
-                    f"two members share {name}: the training of one changes the other. It is made once, in "
-                    "__init__ or data(), or at the module's top; make it in model() (or setup)"
+                    f"two members share {name}: the training of one changes the other. It is created once, "
+                    "in __init__, data() or the module; create it in model() (or setup)"
                 )
         for name, value, before in self._kept:
             if _digest_of(value) != before:
                 raise UsageError(
                     f"self.{name} of the workload changed while a member was trained, and all members share "
-                    "it; make it in model(), or set it on `training` in setup(training)"
+                    "it; create it in model(), or set it on `training` in setup(training)"
                 )
 
 
@@ -105,7 +105,7 @@ def _tensors(training: Training) -> Iterator[tuple[str, Tensor]]:
 
 
 def _kept(workload: Workload) -> Iterator[tuple[str, Any]]:
-    """Modules, optimizers and the like that the workload itself holds."""
+    """Yield modules, optimizers and the like that the workload itself holds."""
     for name, value in vars(workload).items():
         if is_stateful(value) and not isinstance(value, torch.Generator):
             yield name, value

@@ -1,4 +1,4 @@
-"""The class a user subclasses to bring a model of their own.
+"""The base class of users' models.
 
     class Digits(Workload):
         def __init__(self, batch_size: int = 50):
@@ -22,11 +22,11 @@
             return {"loss": F.cross_entropy(model(images), labels)}
 
 The metrics reach the config's `objective.metric` as `validation_loss`. Arguments of `__init__` are the
-config's `workload.options`. Everything below `metrics` is provided, and can be overridden.
+config's `workload.options`. The methods after `metrics` have defaults, which can be overridden.
 
-Whenever a method is called, python's, numpy's and torch's global generators are seeded: from the run's seed,
-and in training also from the member's. What a method keeps in `self` is shared by all members that the
-worker trains; what belongs to one member is part of its model, or is set on its `Training` (see `setup`).
+Whenever a method is called, the global generators of Python, NumPy and torch are seeded: from the run's seed,
+and in training also from the member's. Attributes of `self` are shared by all members that the worker
+trains; state of a single member belongs in its model or is set on its `Training` (see `setup`).
 """
 
 import contextlib
@@ -51,14 +51,14 @@ from workers.training import Leg, Training, begin_training_mode
 __all__ = ["Batch", "Leg", "Splits", "Training", "Workload"]
 
 Batch = Any
-"""As the split gives it: of a tuple of tensors a tuple, or what a DataLoader's `collate_fn` makes."""
+"""A batch in the structure of its split: a tuple for a tuple of tensors, or a `collate_fn`'s result."""
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The data; see `workers.batches` for what a split may be: tensors, `Dataset`, `DataLoader`, iterables.
+    """The data; a split may be tensors, a `Dataset`, `DataLoader` or iterable (see `workers.batches`).
 
-    Selection sees `validation` only; `test`, if there is one, is for the report.
+    Selection uses only `validation`; `test` is optional and used only for the report.
     """
 
     train: Any
@@ -67,23 +67,25 @@ class Splits:
 
 
 class Workload(ABC):
+    """A model with its data and training; subclasses implement the abstract methods."""
+
     batch_size: int = 64
-    """Of splits that do not come in batches; a DataLoader has its own."""
+    """Batch size for splits that do not come in batches; a DataLoader has its own."""
     clip_norm: float | None = None
-    """Largest norm of the gradient; it is scaled down to this."""
+    """Maximum norm to which the gradient is clipped."""
     accumulate: int = 1
-    """Batches whose gradients are averaged for one step of the optimizer."""
+    """Number of batches whose gradients are averaged for one optimizer step."""
     autocast: torch.dtype | None = None
     """`torch.bfloat16` or `torch.float16` for the forward passes; with float16 the loss is scaled."""
     scheduler_per: Literal["epoch", "step"] = "epoch"
-    """When the scheduler makes its step: after each epoch, or after each step of the optimizer."""
+    """Whether the scheduler steps after each epoch or after each optimizer step."""
     compile: bool = False
     """Whether captured steps are compiled by `torch.compile`."""
     capture: Literal["auto", "never"] = "auto"
-    """On a GPU an epoch is replays of one CUDA graph if that is possible (see `workers.static`), or never."""
+    """Whether epochs on a GPU replay a CUDA graph if possible (see `workers.static`)."""
     average_half_life: float | None = None
-    """In epochs: a moving average of parameters and buffers is kept, and is what is evaluated; over the last
-    tenth or so of all steps if the training data have no length."""
+    """Half-life in epochs of the moving average of parameters and buffers that is evaluated instead of them;
+    without a length of the training data the average covers about the last tenth of all steps."""
 
     suffix: ClassVar[str] = ".safetensors"
     continues: ClassVar[bool] = True
@@ -93,68 +95,67 @@ class Workload(ABC):
 
     @abstractmethod
     def data(self, root: str | None) -> Splits:
-        """Load the data, from the config's `data.root` if it names one. Called once a worker process."""
+        """Load the data, from the config's `data.root` if given; called once per worker process."""
 
     @abstractmethod
     def model(self) -> nn.Module:
         """Return a new model with freshly drawn parameters (torch's generators are seeded)."""
 
     def model_of(self, hp: Hyperparameters) -> nn.Module:
-        """The model of a member; overridden if hyperparameters have a say in its topology."""
+        """Return a member's model; override it if the topology depends on hyperparameters."""
         return self.model()
 
     def batch_size_of(self, hp: Hyperparameters) -> int:
-        """The batch size of a member; overridden if it is a hyperparameter."""
+        """Return a member's batch size; override it if that is a hyperparameter."""
         return self.batch_size
 
     @abstractmethod
     def optimizer(self, model: nn.Module, hp: Hyperparameters) -> Any:
-        """Return an optimizer with the child's hyperparameters; what its α's had accumulated is set into it.
+        """Return an optimizer with the child's hyperparameters; its α's state is loaded into it later.
 
-        Several (of a GAN) are returned as a dict by name; `step` is then to be overridden.
+        Return several (as in a GAN) as a dict by name, and override `step`.
         """
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
-        """The scalar to minimise, for one batch of training, as `augment` has made it."""
+        """Return the scalar to minimise for one training batch, as returned by `augment`."""
 
     def draws(self, batch: Batch, hp: Hyperparameters) -> Any:
         """Draw the random numbers of a batch from global generators: tensors on the CPU in tuples or dicts.
 
-        Examples are along the first dimension of each. Of the batch only shapes and types may be used: those
-        of a whole epoch are drawn ahead if steps are captured. None, the default, if there are none.
+        Examples are along the first dimension of each. Only the shapes and types of the batch may be used, as
+        the numbers of a whole epoch are drawn ahead if steps are captured. The default, None, draws nothing.
         """
         return None
 
     def augment(self, batch: Batch, drawn: Any, hp: Hyperparameters) -> Batch:
-        """Return the batch changed by what was drawn for it, on its device; draws nothing itself."""
+        """Return the batch transformed by the numbers drawn for it, on its device, without drawing any."""
         return batch
 
     @abstractmethod
     def metrics(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor | float]:
-        """Means over one batch of a split; they are averaged over the split, weighted by batch length."""
+        """Return means over one batch; they are averaged over the split, weighted by batch length."""
 
     def combine(self, outputs: Sequence[Any]) -> Any:
-        """Return for what each network of an ensemble returns what `metrics` takes; see `search.ploidy`."""
+        """Merge the outputs of an ensemble's networks into one for `metrics`; see `search.ploidy`."""
         raise NotImplementedError
 
     def scheduler(self, training: Training) -> Any:
-        """Return a learning-rate scheduler of `training.optimizer`, or several by name; by default none.
+        """Return a learning-rate scheduler of `training.optimizer`, or several by name; None by default.
 
-        It makes its steps by itself (`scheduler_per`). `training.epochs`, `training.steps_per_epoch` and the
-        hyperparameters say how long it has. What it has come to is inherited as a factor of the learning
-        rate.
+        It is stepped automatically (`scheduler_per`). `training.epochs`, `training.steps_per_epoch` and the
+        hyperparameters determine its length. Children inherit its effect as a factor of the learning rate.
         """
         return None
 
     def setup(self, training: Training) -> None:  # noqa: B027
         """Set further parts of a member's state on `training`, before the parent's state is restored.
 
-        Whatever has `state_dict` and `load_state_dict` is kept: `training.critic = Critic()`.
+        Anything with `state_dict` and `load_state_dict` is kept: `training.critic = Critic()`.
         """
 
     def prepare(self, device: torch.device, data_root: str | None) -> None:
-        """Load the data; tensors are kept on the device. Raises `UsageError` for what cannot be."""
+        """Load the data, with tensors on the device; raise `UsageError` for invalid data or options."""
         options.check(self)
         self.device = device
         loaded = self.data(data_root)
@@ -178,7 +179,7 @@ class Workload(ABC):
         parent: bytes | None,
         leg: Leg = Leg(),  # noqa: B008
     ) -> Training:
-        """A member, fresh or with the state of `parent`."""
+        """Return a member, fresh or with the state of `parent`."""
         seed_all(training_seed if leg.initial_seed is None else leg.initial_seed, self.device)
         hp = Hyperparameters(hyperparameters)
         model = self.model_of(hp).to(self.device)
@@ -198,18 +199,18 @@ class Workload(ABC):
         if half_life is not None and training.averaged is None:
             training.averaged = Averaged(training.model, half_life * (training.steps_per_epoch or math.inf))
         options.check_schedule(self, training)
-        begin_training_mode(training)  # the parent's state was kept in it: some have two sets of parameters
+        begin_training_mode(training)  # the parent's state was saved in it; some optimizers have two states
         training.given = state.given(training)
         if parent is not None:
             state.restore(parent, training)
         return training
 
     def train(self, training: Training) -> Generator[Tensor, None, None]:
-        """Train one epoch; yields the loss of each batch, detached.
+        """Train one epoch, yielding the loss of each batch, detached.
 
-        If the loci have an `anneal`, the learning rate falls linearly within the leg, towards 1 - anneal
-        of itself: 0 leaves it alone, with 1 it ends near zero. A fom is then not worse for the noise of a
-        learning rate that is still high for a good reason, and selection by one leg is less short-sighted.
+        If the loci have an `anneal`, the learning rate falls linearly within the leg to a fraction 1 - anneal
+        of itself: 0 keeps it constant, with 1 it ends near zero. This keeps the noise of a rate that is still
+        rightly high out of the fom, so that selection by one leg is less short-sighted.
         With `restart_steps` or `restart_epochs` it has warm restarts (see `evodevo.evolution.restarts`).
         """
         begin_training_mode(training)
@@ -218,10 +219,10 @@ class Workload(ABC):
         yield from self._train_eagerly(training) if captured is None else captured
 
     def stackable(self, trainings: Sequence[Training]) -> bool:
-        """Whether `train_together` can train an epoch of all these members at once.
+        """Return whether `train_together` can train an epoch of all these members at once.
 
-        Their networks need a stacked form (see `workers.stacking`), and the workload a `criterion`. On a CPU
-        that is slower than one after the other.
+        Their networks need a stacked form (see `workers.stacking`), and the workload a `criterion`. It is not
+        done on a CPU, where it would be slower.
         """
         has_criterion = type(self).criterion is not Workload.criterion
         return has_criterion and epoch.wanted(self) and epoch.stackable(self, trainings)
@@ -229,9 +230,9 @@ class Workload(ABC):
     def train_together(
         self, trainings: Sequence[Training], randomness: Sequence[Randomness]
     ) -> Generator[Tensor, None, None]:
-        """Train one epoch of K members at once; yields their losses, (K,), detached, after each step.
+        """Train one epoch of K members at once, yielding their losses, (K,), detached, after each step.
 
-        `randomness` is where each has the global generators.
+        `randomness` is the state of the global generators for each.
         """
         for training in trainings:
             begin_training_mode(training)
@@ -258,10 +259,10 @@ class Workload(ABC):
             gang.check(training.model)
 
     def step(self, training: Training, batch: Batch) -> Tensor:
-        """One batch: its gradient, and a step of the optimizer; returns the batch's loss, detached."""
+        """Train one batch: its gradient, and a step if due; return the batch's loss, detached."""
         if len(training.optimizers) > 1:
             raise UsageError(
-                f"the workload has several optimizers ({', '.join(training.optimizers)}), so it has to "
+                f"the workload has several optimizers ({', '.join(training.optimizers)}), so it must "
                 "override step(training, batch)"
             )
         if steps.wants_closure(type(training.optimizer).step):
@@ -280,14 +281,14 @@ class Workload(ABC):
         return told
 
     def criterion(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """The loss of a network's outputs for a batch of (inputs, labels), if `loss` is no more than that.
+        """Return the loss of a network's outputs for a batch of (inputs, labels), if `loss` is just that.
 
-        Where it is given, members may be trained together by a stacked network.
+        If it is defined, members can be trained together by a stacked network.
         """
         raise NotImplementedError
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The losses of K members, (K,), of a stacked network, and a batch whose tensors are (K, n, ...)."""
+        """Return the losses of K members, (K,), for a stacked network and a batch of tensors (K, n, ...)."""
         inputs, labels = batch
         with self._in_precision():
             outputs = model(inputs)
@@ -295,27 +296,27 @@ class Workload(ABC):
         return torch.vmap(self.criterion)(single, labels)
 
     def casts_to(self) -> torch.dtype | None:
-        """The type to which forward passes in training are cast, None if they are not."""
+        """Return the type to which forward passes in training are cast, or None."""
         return self.autocast
 
     def augmented(self, batch: Batch, hp: Hyperparameters) -> Batch:
-        """Draw for a batch, and return it changed by that."""
+        """Draw for a batch and return it augmented."""
         drawn = self.draws(batch, hp)
         return self.augment(batch, batches.on_device(drawn, self.device), hp)
 
     def end_epoch(self, training: Training, losses: Sequence[Tensor]) -> None:
-        """Called after each whole epoch with the losses of its batches; lets a scheduler make its step."""
+        """Step schedulers that step per epoch; called after each whole epoch with its losses."""
         if self.scheduler_per == "epoch":
             steps.step_schedulers(training, losses)
 
     def train_batches(self, training: Training) -> Iterator[Batch]:
-        """The training split in a random order, whole batches only (or all of it, if it is smaller)."""
+        """Yield the batches of an epoch in random order; see `workers.batches.training_batches`."""
         split, size = self.splits.train, self.batch_size_of(training.hyperparameters)
         yield from batches.training_batches(split, size, training.generator, training.epoch, self.device)
 
     @torch.no_grad()
     def evaluate(self, training: Training, split: str) -> dict[str, float]:
-        """The metrics over a whole split, named `<split>_<metric>`; none if the split is not there."""
+        """Return the metrics over a whole split as `<split>_<metric>`; empty if there is no such split."""
         totals: dict[str, Any] = {}
         last: Mapping[str, Any] = {}
         seen = count = 0
@@ -332,23 +333,22 @@ class Workload(ABC):
         return {f"{split}_{name}": float(total) / count for name, total in totals.items()}
 
     def evaluation_batches(self, split: str) -> Iterator[Batch]:
-        """A split in its own order, in batches that may be larger than in training."""
+        """Yield a split in its own order, in batches that may be larger than in training."""
         yield from batches.evaluation_batches(getattr(self.splits, split), self.batch_size, self.device)
 
     def batch_length(self, batch: Batch) -> int:
-        """The number of examples of a batch; overridden if it is not the length of its first tensor."""
+        """Return a batch's number of examples; override it if that is not its first tensor's length."""
         return batches.batch_length(batch)
 
     def share(self, batch: Batch, rank: int, size: int) -> Batch:
-        """The share of a worker in a batch that `size` of them train on together; `rank` counts from 0."""
+        """Return the share of worker `rank` (from 0) in a batch on which `size` workers train together."""
         return batches.share(batch, rank, size)
 
     def checkpoint(self, training: Training) -> bytes:
         return state.encode(training)
 
     def exhibits(self, training: Training) -> Mapping[str, bytes]:
-        """Something to look at of the run's best member, for its report: `.png` pictures, `.txt` texts.
-        File name -> content. Asked once, at the end; it may use any split."""
+        """Return `.png` and `.txt` files about the run's best member for its report; may use any split."""
         return {}
 
     def rehearse(
@@ -358,11 +358,11 @@ class Workload(ABC):
         leg: Leg = Leg(total=2),  # noqa: B008
         heirs: Sequence[Mapping[str, Any]] = (),
     ) -> tuple[list[str], set[str]]:
-        """Try a whole round with two members: see `workers.rehearsal`."""
+        """Try a round with two members; see `workers.rehearsal`."""
         return rehearse(self, hyperparameters, other or hyperparameters, leg, heirs)
 
     def facts(self) -> list[str]:
-        """Lines for `evodevo check`: what this workload is, in numbers."""
+        """Return lines for `evodevo check` that describe this workload in numbers."""
         sizes = []
         for name in ("train", "validation", "test"):
             split = getattr(self.splits, name)
@@ -374,7 +374,7 @@ class Workload(ABC):
         return found + epoch.report(self)
 
     def _materialise(self, model: nn.Module, hp: Hyperparameters) -> None:
-        """Let lazy layers see a batch, so that they have parameters."""
+        """Pass a batch through lazy layers to initialise their parameters."""
         if any(nn.parameter.is_lazy(p) for p in [*model.parameters(), *model.buffers()]):
             with torch.no_grad(), self._casting():
                 batch = self.augmented(next(iter(self.evaluation_batches("train"))), hp)
@@ -391,7 +391,7 @@ class Workload(ABC):
         return loss
 
     def _in_precision(self) -> torch.autocast:
-        """In training: what `casts_to` says."""
+        """Return the context for forward passes in training, according to `casts_to`."""
         dtype = self.casts_to()
         return torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None)
 

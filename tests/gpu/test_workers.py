@@ -47,4 +47,4 @@ def test_each_worker_has_one_gpu_and_one_too_many_has_none(cluster: Cluster, tmp
         client.wait_for_workers(gpus + 1, timeout=90)
     assert len({one["pinned"] for one in found.values()}) == gpus
     assert {(one["count"], one["device"], one["sum"]) for one in found.values()} == {(1, "cuda:0", 3.0)}
-    assert "are taken by other workers" in cluster.processes.log("scheduler")
+    assert "are in use by other workers" in cluster.processes.log("scheduler")

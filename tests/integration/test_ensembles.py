@@ -131,5 +131,5 @@ def test_a_workload_that_cannot_combine_predictions_is_refused_in_one_message(
     told = evodevo(command, str(config), "--runs-dir", str(tmp_path))
     assert told.returncode == 2
     assert "Traceback" not in told.stderr + told.stdout
-    assert "search.ploidy: is 2, and Plain does not say how several networks predict together" in told.stderr
+    assert "search.ploidy: is 2, but Plain does not define how to combine" in told.stderr
     assert told.stderr.count("search.ploidy") == 1

@@ -165,7 +165,7 @@ def test_a_run_of_a_script_s_function_cannot_be_resumed_elsewhere_and_says_so(tm
     assert summary["status"] == "done"
     told = run(tmp_path, "-m", "evodevo", "resume", "kept", "--generations", "4")
     assert told.returncode == 2, told.stdout + told.stderr
-    assert "cannot be carried on" in told.stderr
+    assert "cannot be resumed" in told.stderr
     assert "Traceback" not in told.stderr
 
 

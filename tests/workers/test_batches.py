@@ -176,8 +176,8 @@ def test_evaluating_a_shuffled_loader_is_the_same_each_time() -> None:
         (NUMBERS[:0], "is empty"),
         ([], "is empty"),
         (TensorDataset(NUMBERS[:0]), "is empty"),
-        (iter([NUMBERS]), r"list_iterator, which can be gone through only once"),
-        ((batch for batch in [NUMBERS]), r"generator, which can be gone through only once"),
+        (iter([NUMBERS]), r"list_iterator, which can be iterated only once"),
+        ((batch for batch in [NUMBERS]), r"generator, which can be iterated only once"),
         (
             DataLoader(TensorDataset(NUMBERS), num_workers=1, persistent_workers=True),
             "leave persistent_workers out",
@@ -188,7 +188,7 @@ def test_evaluating_a_shuffled_loader_is_the_same_each_time() -> None:
         ((NUMBERS, [1, 2]), "a tuple with a list in it; give tensors"),
         ({"x": NUMBERS, "y": np.zeros(20)}, "a dict with a numpy.ndarray in it; give tensors"),
         ((NUMBERS, torch.tensor(1.0)), "a tuple with a tensor without a dimension of examples in it"),
-        ((NUMBERS, NUMBERS[:3]), r"3, 20 examples.*equally many"),
+        ((NUMBERS, NUMBERS[:3]), r"3, 20 examples.*the same number"),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )

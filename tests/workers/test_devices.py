@@ -105,7 +105,7 @@ def test_of_many_processes_that_claim_at_once_each_has_a_separate_device_or_is_t
         answers = sorted(one.answer() for one in all_of_them)
     assert [device for device, _ in answers] == ["0", "1", "2", "none", "none"]
     for device, problem in answers:
-        assert bool(re.search(r"\(0 by .*, 1 by .*, 2 by .*\) are taken", problem)) == (device == "none")
+        assert bool(re.search(r"\(0 by .*, 1 by .*, 2 by .*\) are in use", problem)) == (device == "none")
 
 
 def test_a_device_has_as_many_workers_as_the_environment_says_and_each_device_its_first_one_first(
@@ -148,7 +148,7 @@ def test_what_is_not_a_number_of_workers_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
 ) -> None:
     monkeypatch.setenv(PER_DEVICE, said)
-    problem = f"EVODEVO_WORKERS_PER_DEVICE is {said!r} and should be the workers of a GPU, 1 or more"
+    problem = f"EVODEVO_WORKERS_PER_DEVICE should be the number of workers per GPU, 1 or more, not {said!r}"
     assert claim(["0"], tmp_path) == Claim("none", problem)
 
 
@@ -201,7 +201,7 @@ def test_where_all_devices_are_taken_the_problem_names_them_and_says_what_to_do(
     me = os.getpid()
     assert without == Claim(
         "none",
-        f"all devices (0 by process {me}, 1 by process {me}) are taken by other workers: "
+        f"all devices (0 by process {me}, 1 by process {me}) are in use by other workers: "
         "start one worker per device, or set EVODEVO_WORKERS_PER_DEVICE to more",
     )
 
@@ -266,7 +266,7 @@ def test_two_views_that_call_one_gpu_by_different_numbers_meet_and_the_uuid_and_
     listed[:] = ["GPU-bb"]
     without = claim(["0"], tmp_path)
     assert without.device == "none"
-    assert f"all devices (0 = GPU-bb by process {os.getpid()}) are taken" in str(without.problem)
+    assert f"all devices (0 = GPU-bb by process {os.getpid()}) are in use" in str(without.problem)
 
 
 @pytest.mark.parametrize(

@@ -386,7 +386,7 @@ def test_a_diverged_network_is_a_diverged_member(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        (Toy, "is 2, and Toy does not say how several networks predict together: give it a method"),
+        (Toy, "is 2, but Toy does not define how to combine"),
         (Raising, "is 2, and metrics() fails for an ensemble, a model that can only be called"),
         (Peeping, "metrics() fails for an ensemble, a model that can only be called"),
         (Counting, "metrics() of an ensemble are validation_loss, validation_accuracy, validation_several,"),
@@ -404,7 +404,7 @@ def test_a_workload_that_cannot_combine_predictions_is_refused_before_a_run(
 
 def test_a_workload_that_can_is_described_with_its_networks(tmp_path: Path) -> None:
     found = describe(voting(tmp_path, members_per_device=2), [HYPERPARAMETERS, OTHERS])
-    assert "3 networks a member, whose predictions are combined" in found["facts"]
+    assert "3 networks per member, whose predictions are combined" in found["facts"]
     assert found["warnings"] == []
 
 
@@ -412,7 +412,7 @@ def test_what_holds_another_number_of_networks_is_refused(tmp_path: Path) -> Non
     about, toy = voting(tmp_path, ploidy=2), prepared(Voting())
     three = store_of(about).publish("three", packed([trained(toy)] * 3))
     with pytest.raises(
-        UsageError, match=r"search.start: .* the checkpoint holds 3 networks, and search.ploidy is 2"
+        UsageError, match=r"search.start: .* the checkpoint holds 3 networks, but search.ploidy is 2"
     ):
         try_start(about, HYPERPARAMETERS, store_of(about).url, three)
     single = voting(tmp_path, ploidy=1)

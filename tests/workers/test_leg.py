@@ -176,7 +176,10 @@ def test_a_workload_that_this_worker_cannot_build_is_a_failed_outcome(
 def test_a_hyperparameter_that_is_missing_is_a_failed_outcome_with_its_name(tmp_path: Path) -> None:
     outcome = run_one(job(tmp_path), assignment(hyperparameters={"learning_rate": 0.1}))
     assert outcome.status == "failed"
-    assert "asks for hyperparameter 'momentum'; search.loci gives learning_rate" in (outcome.error or "")
+    assert (
+        "reads the hyperparameter 'momentum', which search.loci does not define; it defines learning_rate"
+        in (outcome.error or "")
+    )
 
 
 def test_an_objective_that_is_not_reported_is_a_failed_outcome_with_the_metrics_there_are(

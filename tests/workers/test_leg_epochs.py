@@ -107,5 +107,5 @@ def test_anneal_falls_over_the_whole_leg(tmp_path: Path, epochs: int, steps: int
 def test_a_workload_without_batches_cannot_be_trained_in_steps(tmp_path: Path) -> None:
     outcome = run_one(job(tmp_path, section(f"{HERE}:Idle"), steps=3), assignment())
     assert outcome.status == "failed"
-    assert "the workload trains no batch" in (outcome.error or "")
+    assert "the workload trained no batches" in (outcome.error or "")
     assert run_one(job(tmp_path, section(f"{HERE}:Idle"), longest_leg=2), assignment()).status == "done"

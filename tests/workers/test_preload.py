@@ -99,7 +99,7 @@ def test_a_worker_without_a_device_left_says_so_and_hides_none(monkeypatch: pyte
     start(monkeypatch, "4")
     about = start(monkeypatch, "4")
     assert about["device"] == "none"
-    assert f"all devices (4 by process {os.getpid()}) are taken" in about["problem"]
+    assert f"all devices (4 by process {os.getpid()}) are in use" in about["problem"]
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "4"
 
 

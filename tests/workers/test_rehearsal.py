@@ -152,7 +152,7 @@ class Uneven(Toy):
 
 def test_metrics_that_change_by_restoring_name_what_is_not_kept() -> None:
     with pytest.raises(
-        UsageError, match=r"validation_loss .*it may be model\.gain\) that its state_dict lacks"
+        UsageError, match=r"validation_loss .*possibly model\.gain\) that its state_dict lacks"
     ):
         prepared(Uneven()).rehearse(HYPERPARAMETERS, OTHER)
 
@@ -192,8 +192,8 @@ def test_a_split_that_is_empty_the_second_time_is_refused() -> None:
     [
         ("batch_size", 0, "workload.options.batch_size: should be 1 or more, not 0"),
         ("accumulate", 0, "accumulate: should be 1 or more, not 0"),
-        ("clip_norm", -1.0, "clip_norm: should be greater than 0, or None for none, not -1.0"),
-        ("average_half_life", 0.0, "average_half_life: should be greater than 0, or None for none, not 0.0"),
+        ("clip_norm", -1.0, "clip_norm: should be greater than 0, or None to disable it, not -1.0"),
+        ("average_half_life", 0.0, "average_half_life: should be greater than 0, or None to disable it"),
         ("autocast", torch.float64, "autocast: should be torch.bfloat16, torch.float16 or None"),
         ("scheduler_per", "batch", "scheduler_per: should be 'epoch' or 'step', not 'batch'"),
     ],

@@ -40,4 +40,4 @@ def test_parameters_of_another_network_are_refused_in_one_line(tmp_path: Path) -
 def test_a_checkpoint_that_the_worker_does_not_see_is_a_warning(tmp_path: Path) -> None:
     _, ref = published(tmp_path, Toy().model())
     (warning,) = try_start(job(tmp_path / "run"), HYPERPARAMETERS, str(tmp_path / "elsewhere"), ref)
-    assert warning.startswith("search.start was not tried, as the worker does not see its checkpoint: ")
+    assert warning.startswith("search.start was not tried, as the worker cannot read its checkpoint: ")

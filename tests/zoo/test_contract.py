@@ -67,7 +67,7 @@ def test_legs_of_several_epochs_or_of_some_steps_equal_training_in_one_go(
     founders = contract.founders_of("works", name)
     job = contract.job_of(tmp_path, "works", name, **length)
     if length == {"steps": 4} and name in ("scheduler_plateau", "two_optimizers"):  # an epoch has six
-        with pytest.raises(UsageError, match=r"no epoch comes to its end.*set scheduler_per to 'step'"):
+        with pytest.raises(UsageError, match=r"no epoch is completed.*set scheduler_per to 'step'"):
             describe(job, founders)
         return
     describe(job, founders)

@@ -1,1 +1,1 @@
-"""Readers for data sets in their standard layouts."""
+"""Readers of data sets in their standard layouts."""

@@ -1,4 +1,4 @@
-"""The next character of a talk: positions of IWSLT'15's texts, English or Vietnamese."""
+"""Examples for predicting the next character of a talk, from IWSLT'15's English or Vietnamese texts."""
 
 import html
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from workers.data import translation
 from workers.workload import Batch, Splits
 
 UNKNOWN = 0
-"""The number of all characters that the training text lacks; the others begin at 1."""
+"""The number of every character that is not in the training text; the others are numbered from 1."""
 VALIDATION_SHARE = 0.25
-"""Of the lines of tst2012: its last ones."""
+"""Fraction of the lines of tst2012, its last ones, used as validation text."""
 SPLIT_SEED = 2015
 LANGUAGES = ("en", "vi")
 
 
 @dataclass(frozen=True)
 class Characters:
-    """Each split is contexts, int64 (n, context), and the characters that follow them, int64 (n,)."""
+    """Splits of contexts, int64 (n, context), and the characters that follow them, int64 (n,)."""
 
     splits: Splits
     known: str
@@ -36,12 +36,12 @@ def load(
     test_examples: int | None = None,
     context: int = 16,
 ) -> Characters:
-    """Read the texts from `root`, the directory iwslt15 or the one that holds it.
+    """Read the texts from `root`, the directory iwslt15 or its parent.
 
     The last quarter of tst2012's lines is the validation text, the lines before it are the training text, and
-    tst2013 is the test text. Examples are positions of a text that have `context` characters before them:
-    the first `*_examples` (None: all) in a fixed random order.
-    Raises `UsageError` where files are missing or damaged, or a text has fewer positions.
+    tst2013 is the test text. Examples are positions of a text after `context` characters or more: the first
+    `*_examples` (None: all) in a fixed random order.
+    Raises `UsageError` if files are missing or damaged, or a text has too few positions.
     """
     wanted = {"train": train_examples, "validation": validation_examples, "test": test_examples}
     for name, value in (*((f"{split}_examples", n) for split, n in wanted.items()), ("context", context)):
@@ -53,7 +53,7 @@ def load(
         )
     how = translation.HOW["iwslt15"]
     if root is None:
-        raise UsageError(f"data.root: names no directory, and the characters need iwslt15; {how}")
+        raise UsageError(f"data.root: is missing, and the characters need iwslt15; {how}")
     base = Path(root, "iwslt15") if Path(root, "iwslt15").is_dir() else Path(root)
 
     lines = read_lines(base / f"tst2012.{language}")
@@ -78,7 +78,7 @@ def load(
 
 
 def read_lines(path: Path) -> list[str]:
-    """Raises `UsageError` for a file that is not the published one by its number of lines."""
+    """Return a file's lines; raise `UsageError` unless it has as many as the published one."""
     lines = translation.read_lines(path, "iwslt15")
     if len(lines) != translation.LINES[path.stem]:
         raise UsageError(
@@ -89,18 +89,18 @@ def read_lines(path: Path) -> list[str]:
 
 
 def text_of(lines: list[str]) -> str:
-    """Lines as one text, with characters where the files have names for them (`&apos;`)."""
+    """Return lines as one text, with HTML entities (`&apos;`) replaced by characters."""
     return html.unescape("\n".join(lines))
 
 
 def encoded(text: str, known: str) -> torch.Tensor:
-    """The number of each character: int64 (length,)."""
+    """Return the number of each character: int64 (length,)."""
     numbers = {character: number for number, character in enumerate(known, 1)}
     return torch.tensor([numbers.get(character, UNKNOWN) for character in text])
 
 
 def examples(text: torch.Tensor, context: int, count: int | None) -> Batch:
-    """The first `count` positions of a text in a fixed random order: see `Characters`."""
+    """Return the examples at the first `count` positions of a text in a fixed random order."""
     order = np.random.default_rng(SPLIT_SEED).permutation(len(text) - context)[:count]
     starts = torch.from_numpy(order)
     windows = text.unfold(0, context + 1, 1)[starts]

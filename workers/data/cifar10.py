@@ -1,7 +1,7 @@
-"""CIFAR-10 (Krizhevsky 2009): `cifar-10-batches-py` and `cifar-10-batches-bin`, as they are published.
+"""CIFAR-10 (Krizhevsky 2009) in its published layouts, `cifar-10-batches-py` and `cifar-10-batches-bin`.
 
-The first holds pickles, which could run code when they are loaded. They are read by an unpickler that knows
-nothing but what an array of numpy's is made of, and refuses everything else.
+The first contains pickles, which could run code when they are loaded. They are read by an unpickler that
+accepts only the constituents of NumPy arrays.
 """
 
 import io
@@ -21,7 +21,7 @@ from workers.workload import Splits
 TRAIN_FILES = [f"data_batch_{number}" for number in range(1, 6)]
 TEST_FILE = "test_batch"
 LAYOUTS = {"cifar-10-batches-py": "", "cifar-10-batches-bin": ".bin"}
-"""The directory, and how the names of its files end."""
+"""The suffix of the files by the name of the directory."""
 PER_FILE = 10_000
 VALUES = 3 * 32 * 32
 SPLIT_SEED = 2009
@@ -37,14 +37,14 @@ def load(
     test_examples: int | None = None,
     pixels: int = 32,
 ) -> Splits:
-    """Images uint8 (n, 3, pixels, pixels), red, green and blue, and labels int64 (n,) from 0 to 9.
+    """Return splits of RGB images uint8 (n, 3, pixels, pixels), and labels int64 (n,) from 0 to 9.
 
-    root: the directory of one of the layouts, the one that holds it, or one with `cifar10` that holds it.
-    Of the 50,000 training images in a fixed random order, the last `validation_examples` are to validate and
-    the first `train_examples` to train (None: all the others). To test: the first `test_examples` of the
-    10,000 of the original test set (None: all).
+    root: the directory of one of the layouts, its parent, or a directory whose `cifar10` is one of these.
+    Of the 50,000 training images in a fixed random order, the last `validation_examples` are for validation
+    and the first `train_examples` for training (None: all the others). The test split is the first
+    `test_examples` of the 10,000 original test images (None: all).
     pixels: 32, or 16 for small experiments on a CPU: the mean of each 2 x 2 pixels, rounded.
-    Raises `UsageError` where files are missing or damaged, or where there cannot be so many examples.
+    Raises `UsageError` if files are missing or damaged, or for impossible numbers of examples.
     """
     total = len(TRAIN_FILES) * PER_FILE
     _check_count("validation_examples", validation_examples, total - 1)
@@ -62,9 +62,10 @@ def load(
 
 
 def read(root: str | None) -> tuple[Arrays, Arrays]:
-    """The original training and test set in their own order.
+    """Return the original training and test sets in their original order.
 
-    Each is images uint8 (n, 3, 32, 32) and labels int64 (n,). Raises `UsageError`.
+    Each is images uint8 (n, 3, 32, 32) and labels int64 (n,). Raises `UsageError` if files are missing or
+    damaged.
     """
     directory, suffix = _find(root)
     read_file = read_records if suffix else read_pickle
@@ -73,7 +74,7 @@ def read(root: str | None) -> tuple[Arrays, Arrays]:
 
 
 def read_records(path: Path) -> Arrays:
-    """A file of `cifar-10-batches-bin`: records of a byte for the label and 3,072 for the pixels."""
+    """Read a file of `cifar-10-batches-bin`: records of one byte for the label and 3,072 for the pixels."""
     data = _bytes(path)
     if len(data) != PER_FILE * (1 + VALUES):
         raise UsageError(
@@ -85,9 +86,9 @@ def read_records(path: Path) -> Arrays:
 
 
 def read_pickle(path: Path) -> Arrays:
-    """A file of `cifar-10-batches-py`: a dict with `data`, uint8 (10000, 3072), and `labels`.
+    """Read a file of `cifar-10-batches-py`: a dict with `data`, uint8 (10000, 3072), and `labels`.
 
-    Python 2 wrote the original ones, so that their keys are bytes here; others' are text.
+    The original files were written by Python 2, so their keys are bytes here; other files have str keys.
     """
     data = _bytes(path)
     try:
@@ -97,19 +98,19 @@ def read_pickle(path: Path) -> Arrays:
     except UsageError:
         raise
     except _Forbidden as why:
-        raise UsageError(f"{path}: asks for {why}, which no batch of CIFAR-10 needs; {FETCH}") from None
+        raise UsageError(f"{path}: refers to {why}, which no batch of CIFAR-10 needs; {FETCH}") from None
     except Exception as why:  # damage may look like anything
         raise UsageError(
-            f"{path}: is no whole batch of CIFAR-10: {type(why).__name__}: {why}; {FETCH}"
+            f"{path}: is not a complete batch of CIFAR-10: {type(why).__name__}: {why}; {FETCH}"
         ) from None
 
 
 class _Forbidden(pickle.UnpicklingError):
-    """A name that a pickle asks for and does not get."""
+    """A name that a pickle refers to and must not load."""
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Builds numpy arrays, numbers, text, bytes, lists and dicts."""
+    """An unpickler of NumPy arrays, numbers, strings, bytes, lists and dicts only."""
 
     def find_class(self, module: str, name: str) -> Any:
         try:
@@ -119,7 +120,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """`codecs.encode` as Python 3 uses it to put bytes into protocol 2, and no other way."""
+    """Replace `codecs.encode`, only as Python 3 uses it for bytes in protocol 2."""
     if encoding != "latin1":
         raise _Forbidden(f"the encoding {encoding!r}")
     return text.encode("latin1")
@@ -133,7 +134,7 @@ _PARTS: dict[str, Callable[..., Any]] = {
     "numpy.core.numeric._frombuffer": numeric._frombuffer,  # type: ignore[attr-defined]  # in protocol 5
     "_codecs.encode": _encode,
 }
-"""All that an array may be made of; numpy 1 says numpy.core where numpy 2 says numpy._core."""
+"""The constituents of an array; NumPy 1 names the module numpy.core, NumPy 2 numpy._core."""
 
 
 def _checked(path: Path, pixels: np.ndarray, labels: np.ndarray) -> Arrays:
@@ -157,7 +158,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _find(root: str | None) -> tuple[Path, str]:
-    """The directory with the files, and how their names end; the first one that has any of them."""
+    """Return the first directory that has any of the files, and the suffix of their names."""
     if root is None:
         raise UsageError(f"data.root: should name the directory of CIFAR-10; {FETCH}")
     for base in (Path(root), Path(root, "cifar10")):

@@ -1,4 +1,4 @@
-"""Images with boxes in the layouts of Pascal VOC, COCO and YOLO, as tensors of one size.
+"""Read images with boxes in the layouts of Pascal VOC, COCO and YOLO into tensors of one size.
 
 VOC:  ImageSets/Main/SPLIT.txt  Annotations/NAME.xml  JPEGImages/NAME.jpg
 COCO: annotations/instances_SPLIT.json (or SPLIT/_annotations.coco.json), images in SPLIT/, images/SPLIT/,
@@ -27,21 +27,23 @@ from workers.workload import Splits
 Layout = Literal["voc", "coco", "yolo"]
 SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG")
 GREY = 114
-"""Of what is beside an image; YOLOv5's."""
+"""Grey level around an image, as in YOLOv5."""
 MULTIPLE = 32
-"""Of the sides of the images: the coarsest scale of the network."""
+"""The sides of the images are multiples of this, the coarsest stride of the network."""
 
 
 @dataclass(frozen=True)
 class DetectionData:
+    """Images with boxes, and their classes."""
+
     splits: Splits
-    """Each images uint8 (n, 3, height, width) and labels float32 (n, most, 5); see `workers.detection`."""
+    """Images uint8 (n, 3, height, width) and labels float32 (n, most, 5); see `workers.detection`."""
     classes: list[str]
     left_out: int
-    """Boxes without area, which no split has."""
+    """Number of boxes without area, which are left out of the splits."""
     outlines: Sequence[Sequence[np.ndarray | None]] = ()
-    """For each row of each training image's labels: float (points, 2), in the pixels of the boxes, or None if
-    it is not known; empty if none is."""
+    """Outline for each row of each training image's labels: float (points, 2), in the pixels of the boxes, or
+    None if unknown; empty if none is known."""
 
 
 def load(
@@ -52,18 +54,21 @@ def load(
     limits: Sequence[int | None],
     pixels: int,
 ) -> DetectionData:
-    """The splits `names` (to train, to validate and, unless it is None, to test), the first `limits` of each.
+    """Return the splits `names` (to train, validate and, unless None, test), the first `limits` of each.
 
-    dataset: the directory of the layout under `root`, or the YAML file of YOLO's; `root` may also be that
-    directory itself.
-    The longer side of each image becomes `pixels`. All have the size of the smallest canvas that holds each
-    of them, with sides that are multiples of 32: an image is in its middle, on grey. The classes are those of
-    the training split, by name in VOC, in the order of their ids in COCO and YOLO. A data.yaml may leave the
-    last of `names` empty: then there is no such split.
-    Raises `UsageError` where files are missing or damaged, or have classes that training has not.
+    dataset: the directory of the layout under `root`, or YOLO's YAML file; `root` may also be that directory
+    itself.
+    The longer side of each image becomes `pixels`. Images are centred on a grey canvas, the smallest that
+    holds all of them and has sides that are multiples of 32. The classes are those of the training split, by
+    name in VOC, in the order of their ids in COCO and YOLO. If a data.yaml has no entry for the last of
+    `names`, there is no test split.
+    Raises `UsageError` if files are missing or damaged, or have classes that are not in the training split.
     """
     if pixels < MULTIPLE:
         raise UsageError(f"workload.options.pixels: should be {MULTIPLE} or more, not {pixels}")
+    for split, limit in zip(("train", "validation", "test"), limits, strict=True):
+        if limit is not None and limit < 1:
+            raise UsageError(f"workload.options.{split}_examples: should be 1 or more, not {limit}")
     base = _find(root, dataset, layout)
     parts: list[list[Example]] = []
     classes: list[str] = []
@@ -80,8 +85,8 @@ def load(
         for example in parts[-1]:
             if unknown := set(example.classes) - set(classes):
                 raise UsageError(
-                    f"{example.path}: has an object of class {min(unknown)!r}, which the training split has "
-                    f"not: {', '.join(classes) or 'none'}"
+                    f"{example.path}: has an object of class {min(unknown)!r}; the training split has "
+                    f"{', '.join(classes) or 'none'}"
                 )
     images = [[_image(example.path, pixels) for example in part] for part in parts]
     canvas = _canvas([image.shape[1:] for part in images for image in part])
@@ -96,14 +101,15 @@ def load(
 
 
 def read_voc(base: Path, split: str) -> tuple[list[Example], list[str]]:
-    """A split's examples, in its order, and the names of their classes in order. Raises `UsageError`.
+    """Return a VOC split's examples, in its order, and the sorted names of their classes.
 
-    VOC counts pixels from 1 and includes the last one. Objects marked as difficult are ignored ones.
+    VOC counts pixels from 1 and includes the last one. Objects marked as difficult are ignored ones. Raises
+    `UsageError` if files are missing or damaged.
     """
     path = base / "ImageSets" / "Main" / f"{split}.txt"
     names = [line.split()[0] for line in text_of(path).splitlines() if line.strip()]
     if not names:
-        raise UsageError(f"{path}: names no image")
+        raise UsageError(f"{path}: lists no images")
     examples = [_read_xml(base, name) for name in names]
     return examples, sorted({name for example in examples for name in example.classes})
 
@@ -120,14 +126,15 @@ def _read_xml(base: Path, name: str) -> Example:
             difficult = (found.findtext("difficult") or "0").strip() == "1"
             example.add((left - 1, top - 1, right, bottom), str(found.findtext("name")).strip(), difficult)
     except (ElementTree.ParseError, ValueError) as why:
-        raise UsageError(f"{path}: is no annotation of VOC: {why}") from None
+        raise UsageError(f"{path}: is not a VOC annotation: {why}") from None
     return example
 
 
 def read_coco(base: Path, split: str) -> tuple[list[Example], list[str]]:
-    """A split's examples, in its order, and the names of all categories by id. Raises `UsageError`.
+    """Return a COCO split's examples, in its order, and the names of all categories by id.
 
-    A box is left, top, width and height. Crowds are ignored objects.
+    A box is left, top, width and height. Crowds are ignored objects. Raises `UsageError` if files are missing
+    or damaged.
     """
     choices = [base / "annotations" / f"instances_{split}.json", base / split / "_annotations.coco.json"]
     path = next((choice for choice in choices if choice.is_file()), choices[0])
@@ -144,16 +151,16 @@ def read_coco(base: Path, split: str) -> tuple[list[Example], list[str]]:
             crowd = bool(entry.get("iscrowd", 0))
             examples[entry["image_id"]].add(box, names[entry["category_id"]], crowd)
     except KeyError as why:
-        raise UsageError(f"{path}: is no annotation file of COCO: it has no {why}") from None
+        raise UsageError(f"{path}: is not a COCO annotation file: it lacks {why}") from None
     except (ValueError, TypeError, AttributeError) as why:
-        raise UsageError(f"{path}: is no annotation file of COCO: {why}") from None
+        raise UsageError(f"{path}: is not a COCO annotation file: {why}") from None
     if not examples:
-        raise UsageError(f"{path}: names no image")
+        raise UsageError(f"{path}: lists no images")
     return list(examples.values()), [names[number] for number in sorted(names)]
 
 
 def padded(labels: Sequence[Tensor]) -> Tensor:
-    """Labels (m, 5) of each image as one (images, most, 5), with empty rows where others have more."""
+    """Return the labels of images, (m, 5) each, as one (images, most, 5), padded with empty rows."""
     most = max([1, *(len(own) for own in labels)])
     rows = torch.zeros(len(labels), most, 5)
     rows[..., 4] = -1
@@ -168,7 +175,7 @@ READERS = {"voc": read_voc, "coco": read_coco, "yolo": read_yolo}
 def _placed(
     image: np.ndarray, example: Example, classes: Sequence[str], canvas: tuple[int, int]
 ) -> tuple[Tensor, Tensor, list[np.ndarray | None]]:
-    """The image uint8 (3, *canvas), in the middle of the canvas, its labels (m, 5), and their outlines."""
+    """Return the image centred on the canvas, uint8 (3, *canvas), its labels (m, 5), and their outlines."""
     height, width = image.shape[1:]
     top, left = (canvas[0] - height) // 2, (canvas[1] - width) // 2
     whole = np.full((3, *canvas), GREY, np.uint8)
@@ -189,14 +196,14 @@ def _placed(
 
 
 def _image(path: Path, pixels: int) -> np.ndarray:
-    """uint8 (3, height, width), the longer side of which is `pixels`."""
+    """Return an image, uint8 (3, height, width), scaled so that its longer side is `pixels`."""
     try:
         with Image.open(path) as image:
             factor = pixels / max(image.size)
             width, height = (max(1, round(side * factor)) for side in image.size)
             resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
             return np.asarray(resized).transpose(2, 0, 1)
-    except OSError as why:  # Pillow's for damaged images too
+    except OSError as why:  # Pillow raises it for damaged images too
         raise UsageError(f"{path}: cannot be read as an image: {why}") from None
 
 
@@ -211,13 +218,13 @@ def _canvas(sizes: Sequence[tuple[int, ...]]) -> tuple[int, int]:
 
 
 def _image_path(folders: Sequence[Path], name: str, named_in: Path) -> Path:
-    """Of the image of that name, which may lack its suffix."""
+    """Return the path of the image of a name, which may lack the suffix."""
     for folder in folders:
         for suffix in ("", *SUFFIXES):
             path = folder / f"{name}{suffix}"
             if path.is_file():
                 return path
-    raise UsageError(f"{folders[0]} has no image {name}, which {named_in} names; {FETCH}")
+    raise UsageError(f"{folders[0]} has no image {name}, which {named_in} lists; {FETCH}")
 
 
 def _find(root: str | None, dataset: str, layout: Layout) -> Path:

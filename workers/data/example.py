@@ -1,4 +1,4 @@
-"""An image file and its objects, as the readers of all layouts give them, and what these have in common."""
+"""An image file and its objects, as returned by the readers of all layouts, and their common helpers."""
 
 import math
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from evodevo.errors import UsageError
 FETCH = "`git clone https://github.com/Shenggan/BCCD_Dataset DIR/bccd` downloads BCCD for data.root DIR"
 Box = tuple[float, float, float, float]
 Outline = Sequence[tuple[float, float]]
-"""The corners of a polygon, x and y of each."""
+"""The corners of a polygon, (x, y) each."""
 
 
 @dataclass
 class Example:
-    """An image file and its objects, boxes and outlines in the file's own pixels.
+    """An image file and its objects, with boxes and outlines in the file's original pixels.
 
-    A box is left, top, right, bottom; an object of which only the box is known has no outline.
+    A box is left, top, right, bottom; an object's outline is None if only its box is known.
     """
 
     path: Path
@@ -35,7 +35,7 @@ class Example:
 
 
 def text_of(path: Path) -> str:
-    """Return the text of a file of annotations. Raises `UsageError` if there is no such file."""
+    """Return the text of an annotation file; raise `UsageError` if it does not exist."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -43,7 +43,7 @@ def text_of(path: Path) -> str:
 
 
 def number_of(value: Any) -> float:
-    """Return a coordinate. Raises `ValueError` for what is not a finite number."""
+    """Return a coordinate; raise `ValueError` unless it is a finite number."""
     if not math.isfinite(number := float(value)):
-        raise ValueError(f"{value!r} is no coordinate")
+        raise ValueError(f"{value!r} is not a coordinate")
     return number

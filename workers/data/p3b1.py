@@ -1,9 +1,9 @@
-"""CANDLE's P3B1: pathology reports as 400 numbers each, for three tasks with documents of their own.
+"""CANDLE's P3B1: pathology reports as 400 numbers each, for three tasks with different documents.
 
 The directory `data` of the archive P3B1_data.tar.gz, which CANDLE's benchmarks download, has for each task
-and each of ten folds `task<task>_<fold>_test_feature.csv`, a document a line, and `..._test_label.csv`, its
-class. Its `train` files are not read: they have 300 of each class, however few documents of it there are,
-and not every copy of the archive has their features. What is trained on are the documents of other folds.
+and each of ten folds `task<task>_<fold>_test_feature.csv`, one document per line, and `..._test_label.csv`,
+its class. The `train` files are not read: they have 300 documents of every class, however rare it is, and
+some copies of the archive lack their features. Training uses the test files of other folds instead.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from evodevo.errors import UsageError
 from workers.workload import Batch, Splits
 
 TASKS = {"site": 13, "laterality": 2, "grade": 4}
-"""The tasks in the order of the files' numbers, and how many classes they have."""
+"""The tasks in the order of the files' numbers, and their numbers of classes."""
 FEATURES = 400
 FOLDS = 10
 SPLIT_SEED = 2017
 HOW = (
-    "expected is the directory data of CANDLE's P3B1_data.tar.gz, with task{0,1,2}_{0..9}_test_feature.csv "
+    "expected: the directory data of CANDLE's P3B1_data.tar.gz, with task{0,1,2}_{0..9}_test_feature.csv "
     "and ..._test_label.csv"
 )
 
@@ -33,17 +33,16 @@ def load(
     test_folds: int = 1,
     validation_examples: int = 200,
 ) -> Splits:
-    """Read the documents from `root`, the directory p3b1, the one that holds it, or its own directory `data`.
+    """Read the documents from `root`, the directory p3b1, its parent, or its directory `data`.
 
     A split is documents, float32 (n, 400), classes, int64 (n,), and the numbers of their tasks among `tasks`,
     int64 (n,). The test files of `test_folds` folds, from `fold` on, are the test split. Of each task's other
-    documents the first `validation_examples` in a fixed random order are the validation split, and the others
-    are trained on. A document that the files have more than once counts once, in the test split if it is
-    there.
-    Raises `UsageError` where files are missing or damaged, or sizes cannot be had.
+    documents in a fixed random order the first `validation_examples` are for validation, the others for
+    training. Duplicate documents are used once, in the test split if they occur there.
+    Raises `UsageError` if files are missing or damaged, or for impossible sizes.
     """
     if root is None:
-        raise UsageError(f"data.root: names no directory, and P3B1 needs one; {HOW}")
+        raise UsageError(f"data.root: is missing, and P3B1 needs a directory; {HOW}")
     _check(tasks, fold, test_folds, validation_examples)
     base = Path(root, "p3b1") if Path(root, "p3b1").is_dir() else Path(root)
     base = base / "data" if (base / "data").is_dir() else base
@@ -71,7 +70,7 @@ def load(
 
 
 def read_folds(base: Path, task: str, folds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """The different documents of the folds' test files, float32 (n, 400), and their classes, int64 (n,)."""
+    """Return the unique documents of the folds' test files, float32 (n, 400), and classes, int64 (n,)."""
     found = [read_fold(base, task, fold) for fold in folds]
     documents = np.concatenate([documents for documents, _ in found])
     first = np.sort(np.unique(documents, axis=0, return_index=True)[1])
@@ -79,18 +78,18 @@ def read_folds(base: Path, task: str, folds: Sequence[int]) -> tuple[np.ndarray,
 
 
 def read_fold(base: Path, task: str, fold: int) -> tuple[np.ndarray, np.ndarray]:
-    """A test file's documents, float32 (n, 400), and their classes, int64 (n,). Raises `UsageError`."""
+    """Return a test file's documents, float32 (n, 400), and their classes, int64 (n,)."""
     name = f"task{list(TASKS).index(task)}_{fold}_test"
     documents = _read_numbers(base / f"{name}_feature.csv")
     labels = _read_numbers(base / f"{name}_label.csv")
     if documents.shape[1] != FEATURES:
         raise UsageError(
-            f"{base / name}_feature.csv: has {documents.shape[1]} numbers a line instead of {FEATURES}"
+            f"{base / name}_feature.csv: has {documents.shape[1]} numbers per line instead of {FEATURES}"
         )
     if labels.shape != (len(documents), 1):
         raise UsageError(
             f"{base / name}_label.csv: has {len(labels)} lines of {labels.shape[1]} for "
-            f"{len(documents)} documents, instead of a class for each"
+            f"{len(documents)} documents, instead of one class for each"
         )
     classes = labels[:, 0].astype(np.int64)
     if not np.array_equal(classes, labels[:, 0]) or not 0 <= classes.min() <= classes.max() < TASKS[task]:
@@ -124,7 +123,7 @@ def _read_numbers(path: Path) -> np.ndarray:
     except ValueError as why:
         raise UsageError(f"{path}: is not a table of numbers: {why}") from None
     if not len(found) or not np.isfinite(found).all():
-        raise UsageError(f"{path}: is not a table of numbers: it is empty, or has some that are not finite")
+        raise UsageError(f"{path}: is not a table of numbers: it is empty, or has values that are not finite")
     return found
 
 

@@ -1,11 +1,10 @@
-"""Images of whole collisions in the ATLAS detector, for the search for RPV supersymmetry; or made-up ones.
+"""Images of whole collisions in the ATLAS detector for the search for RPV supersymmetry, or made-up ones.
 
-The published files (Bhimji et al. 2017, "Deep Neural Networks for Physics Analysis on low-level
-whole-detector data at the LHC"; simulated) are train.h5, val.h5 and test.h5, with 412,416, 137,471 and
-137,471 events. The group `all_events` of each has, an event along the first dimension, the images `hist`
-(energy in the calorimeter), `histEM` (in its electromagnetic part) and `histtrack` (tracks), all
-(n, 64, 64), eta and phi; the labels `y`, 1 for a signal and 0 for background; and `weight`, which is not
-read here.
+The published files of simulated events (Bhimji et al. 2017, "Deep Neural Networks for Physics Analysis on
+low-level whole-detector data at the LHC") are train.h5, val.h5 and test.h5, with 412,416, 137,471 and 137,471
+events. The group `all_events` of each has, with events along the first dimension, the images `hist` (energy
+in the calorimeter), `histEM` (in its electromagnetic part) and `histtrack` (tracks), all (n, 64, 64) by eta
+and phi; the labels `y`, 1 for signal and 0 for background; and `weight`, which is not read.
 """
 
 from collections.abc import Sequence
@@ -22,22 +21,22 @@ from workers.workload import Splits
 CHANNELS = ("hist", "histEM", "histtrack")
 GROUP = "all_events"
 FILES = {"train": "train.h5", "validation": "val.h5", "test": "test.h5"}
-HOW = "expected are train.h5, val.h5 and, for the test split, test.h5"
+HOW = "expected: train.h5, val.h5 and, for the test split, test.h5"
 SEED = 2017
-"""Of the made-up events."""
+"""Seed of the made-up events."""
 
 
 def load(root: str | None, channels: Sequence[str], counts: dict[str, int | None]) -> Splits:
     """Read the first `counts[split]` events (None: all) of the files in `root`, or in its directory `rpv`.
 
     A split is images, float32 (n, channels, height, width), and labels, float32 (n,). `histEM` and
-    `histtrack` are divided by their largest value in the training events, and `hist` is as the file has it,
-    as in the public training script (which has each file's own largest values). There is no test split
-    without test.h5. Raises `UsageError` if files are missing or damaged, or too few events are there.
+    `histtrack` are divided by their maximum over the training events, and `hist` is left unscaled, as in the
+    public training script (which uses each file's maximum). Without test.h5 there is no test split. Raises
+    `UsageError` if files are missing or damaged, or have too few events.
     """
     if root is None:
         raise UsageError(
-            f"data.root: names no directory, and the images are needed; {HOW}. Made-up ones are had by "
+            f"data.root: is missing, and the images are needed; {HOW}. For made-up ones set "
             "workload.options.synthetic: true"
         )
     base = Path(root, "rpv") if Path(root, "rpv").is_dir() else Path(root)
@@ -55,7 +54,7 @@ def load(root: str | None, channels: Sequence[str], counts: dict[str, int | None
 
 
 def read(path: Path, split: str, channels: Sequence[str], count: int | None) -> tuple[Tensor, Tensor]:
-    """The first `count` events of a file: images float32 (n, channels, h, w), and labels float32 (n,)."""
+    """Return a file's first `count` events: images float32 (n, channels, h, w), and labels float32 (n,)."""
     try:
         import h5py
     except ImportError:
@@ -91,12 +90,12 @@ def read(path: Path, split: str, channels: Sequence[str], count: int | None) -> 
 
 
 def made_up(channels: Sequence[str], counts: dict[str, int], pixels: int) -> Splits:
-    """Return events that no detector has seen and no physics has: a puzzle with the form of the real one.
+    """Return made-up events, an artificial task in the format of the real one.
 
-    An event is a spray of jets on a cylinder (phi, the second dimension of an image, goes round) over soft
-    single hits. A background event has 2 to 6 jets, in pairs back to back, whose energies fall off steeply; a
-    signal event has 4 to 10 of more equal energy, in two clusters back to back. Most pixels are zero. The
-    same counts and number of pixels give the same events wherever they are made.
+    An event is a set of jets on a cylinder (phi, the second dimension of an image, is periodic) over soft
+    single hits. A background event has 2 to 6 jets, in pairs back to back, with steeply falling energies; a
+    signal event has 4 to 10 of more equal energy, in two clusters back to back. Most pixels are zero. Equal
+    counts and numbers of pixels give equal events on any machine.
     """
     generator = np.random.default_rng([SEED, pixels])
     made = {name: _events(generator, count, pixels) for name, count in counts.items()}
@@ -116,7 +115,7 @@ def _events(generator: np.random.Generator, count: int, pixels: int) -> tuple[Te
 
 
 def _background(generator: np.random.Generator) -> list[tuple[float, float, float]]:
-    """Jets: eta and phi in parts of the image, and energy."""
+    """Return the jets of a background event: eta and phi as fractions of the image, and energy."""
     jets = []
     for energy in 0.25 + generator.exponential(0.5, generator.integers(1, 4)):
         phi = generator.uniform()

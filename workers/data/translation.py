@@ -1,6 +1,6 @@
-"""Vietnamese and English sentences side by side: IWSLT'15 (talks) and EVBNews (news).
+"""Parallel Vietnamese and English sentences: IWSLT'15 (talks) and EVBNews (news).
 
-Both are tokenised already: a sentence a line, its words parted by spaces, line n of one file the
+Both are already tokenised: one sentence per line, words separated by spaces, and line n of one file is the
 translation of line n of the other.
 """
 
@@ -18,18 +18,18 @@ from workers.workload import Batch, Splits
 
 UNKNOWN, BEGIN, END = 0, 1, 2
 SPECIAL = ["<unk>", "<s>", "</s>"]
-"""The words that every vocabulary begins with."""
+"""The first words of every vocabulary."""
 PADDING = -1
-"""Follows the last word of a sentence, up to the longest one; it is no word of the vocabulary."""
+"""Fills a sentence up to the length of the longest one; it is not a word of the vocabulary."""
 SPLIT_SEED = 2015
 LINES = {"tst2012": 1553, "tst2013": 1268}
 WORDS = {"vi": 7709, "en": 17191}
-"""Of the files of IWSLT'15."""
+"""Sizes of IWSLT'15's vocabularies."""
 EVBNEWS_TEST = 1000
 HOW = {
     "iwslt15": "`python scripts/fetch_data.py iwslt15 --root DIR` downloads it",
-    "evbnews": "expected are evbnews.vi and evbnews.en, UTF-8, a tokenised sentence a line, "
-    "line n of one the translation of line n of the other",
+    "evbnews": "expected: evbnews.vi and evbnews.en, UTF-8, one tokenised sentence per line, "
+    "line n of one file the translation of line n of the other",
 }
 
 Sentence = tuple[str, ...]
@@ -38,17 +38,17 @@ Pair = tuple[Sentence, Sentence]
 
 @dataclass(frozen=True)
 class Corpus:
-    """Numbers for the model, and the words they stand for.
+    """Sentences as numbers for the model, and the words that the numbers represent.
 
-    Each split is a source, int64 (n, S), Vietnamese, and a target, int64 (n, T), English, which ends with
-    `END`; both are filled up with `PADDING`. Words that a vocabulary lacks are `UNKNOWN`.
+    Each split is a Vietnamese source, int64 (n, S), and an English target, int64 (n, T), whose sentences end
+    with `END`; both are padded with `PADDING`. Words that a vocabulary lacks are `UNKNOWN`.
     """
 
     splits: Splits
     source_words: list[str]
     target_words: list[str]
     test: list[Pair]
-    """The test split in its own words, known to the vocabularies or not: what BLEU is taken against."""
+    """The test split in its original words, including unknown ones, as references for BLEU."""
 
 
 def load(
@@ -60,18 +60,17 @@ def load(
     max_length: int = 50,
     min_count: int = 2,
 ) -> Corpus:
-    """Read a corpus from `root`, the directory of that name or the one that holds it.
+    """Read a corpus from `root`, the directory of that name or its parent.
 
-    iwslt15: tst2012 is trained on, tst2013 is the test split, the vocabularies are those of the files.
-    evbnews: the last `test_examples` pairs of a fixed random order are the test split (1,000 where it is
-    None), and the vocabularies are the words seen `min_count` times or more in the training split.
+    iwslt15: tst2012 is for training, tst2013 is the test split, the vocabularies are those of the files.
+    evbnews: the last `test_examples` pairs (None: 1,000) in a fixed random order are the test split, and the
+    vocabularies are the words that occur `min_count` times or more in the training split.
 
-    The first `validation_examples` pairs, in a fixed random order, of what is not the test split are the
-    validation split. Of the others those that have more than `max_length` words on either side are left
-    out, and the first `train_examples` (None: all) are trained on. Validation and test pairs stay whole,
-    whatever their length. A pair that EVBNews has more than once (1,615 lines) counts once, so that none is
-    in two splits.
-    Raises `UsageError` where files are missing, damaged or out of step, or sizes cannot be had.
+    Of the other pairs in a fixed random order, the first `validation_examples` are the validation split. Of
+    the rest, pairs of more than `max_length` words on either side are left out, and the first
+    `train_examples` (None: all) are for training. Validation and test pairs may have any length. Duplicate
+    pairs of EVBNews (1,615 lines) are used once, so that none is in two splits.
+    Raises `UsageError` if files are missing, damaged or out of step, or for impossible sizes.
     """
     for name, value in (("validation_examples", validation_examples), ("max_length", max_length),
                         ("min_count", min_count), ("train_examples", train_examples),
@@ -81,7 +80,7 @@ def load(
     if corpus not in HOW:
         raise UsageError(f"workload.options.corpus: should be one of {', '.join(HOW)}, not {corpus!r}")
     if root is None:
-        raise UsageError(f"data.root: names no directory, and the corpus {corpus} needs one; {HOW[corpus]}")
+        raise UsageError(f"data.root: is missing, and the corpus {corpus} needs a directory; {HOW[corpus]}")
     base = Path(root, corpus) if Path(root, corpus).is_dir() else Path(root)
 
     if corpus == "iwslt15":
@@ -98,7 +97,7 @@ def load(
     rest = [pair for pair in shuffled[validation_examples:] if max(map(len, pair)) <= max_length]
     if not rest:
         raise UsageError(
-            f"workload.options: of the {len(pairs):,} pairs of {corpus} none of at most "
+            f"workload.options: none of the {len(pairs):,} pairs of {corpus} with at most "
             f"{max_length} words (max_length) is left to train on, after {len(test):,} to test and "
             f"{validation_examples:,} to validate"
         )
@@ -115,7 +114,7 @@ def load(
 
 
 def read_pairs(base: Path, name: str, corpus: str, lines: int | None = None) -> list[Pair]:
-    """The sentences of `name.vi` and `name.en` as words; there must be `lines`. Raises `UsageError`."""
+    """Return the sentences of `name.vi` and `name.en` as words; check that there are `lines` if given."""
     paths = base / f"{name}.vi", base / f"{name}.en"
     source, target = ([tuple(line.split()) for line in read_lines(path, corpus)] for path in paths)
     if len(source) != len(target):
@@ -132,7 +131,7 @@ def read_pairs(base: Path, name: str, corpus: str, lines: int | None = None) -> 
 
 
 def read_vocabulary(base: Path, language: str) -> list[str]:
-    """The words of IWSLT'15's `vocab.<language>`, in its order. Raises `UsageError`."""
+    """Return the words of IWSLT'15's `vocab.<language>`, in its order."""
     path = base / f"vocab.{language}"
     words = read_lines(path, "iwslt15")
     if words[:3] != SPECIAL:
@@ -146,14 +145,14 @@ def read_vocabulary(base: Path, language: str) -> list[str]:
 
 
 def make_vocabulary(sentences: Iterable[Sentence], min_count: int) -> list[str]:
-    """The special words, and those seen `min_count` times or more: the more often the earlier."""
+    """Return the special words, then those that occur `min_count` times or more, most frequent first."""
     counts = Counter(word for sentence in sentences for word in sentence if word not in SPECIAL)
     known = [word for word, count in counts.items() if count >= min_count]
     return SPECIAL + sorted(known, key=lambda word: (-counts[word], word))
 
 
 def to_tensors(pairs: list[Pair], source_words: list[str], target_words: list[str]) -> Batch:
-    """Source (n, S) and target (n, T), int64; see `Corpus`."""
+    """Return source (n, S) and target (n, T), int64; see `Corpus`."""
     source_numbers, target_numbers = (
         {word: number for number, word in enumerate(words)} for words in (source_words, target_words)
     )
@@ -164,7 +163,7 @@ def to_tensors(pairs: list[Pair], source_words: list[str], target_words: list[st
 
 
 def pad(sentences: list[list[int]]) -> Tensor:
-    """Int64 (n, longest), filled up with `PADDING` on the right."""
+    """Return sentences as int64 (n, longest), padded with `PADDING` on the right."""
     padded = torch.full((len(sentences), max(map(len, sentences), default=0)), PADDING)
     for row, sentence in zip(padded, sentences, strict=True):
         row[: len(sentence)] = torch.tensor(sentence)
@@ -172,15 +171,15 @@ def pad(sentences: list[list[int]]) -> Tensor:
 
 
 def lengths(sentences: Tensor) -> Tensor:
-    """Int64 (n,): how many words of each sentence of (n, longest) are no padding."""
+    """Return the number of words of each sentence of (n, longest) without padding: int64 (n,)."""
     return (sentences != PADDING).sum(1)
 
 
 def read_lines(path: Path, corpus: str) -> list[str]:
-    """Parted at newlines only: `str.splitlines` would also part a sentence at rarer characters."""
+    """Return a file's lines, split at newlines only, unlike `str.splitlines`."""
     try:
         return path.read_bytes().decode().removesuffix("\n").split("\n")
     except FileNotFoundError:
         raise UsageError(f"data.root: {path.parent} has no {path.name}; {HOW[corpus]}") from None
     except UnicodeDecodeError as why:
-        raise UsageError(f"{path}: is no UTF-8 text: {why}; {HOW[corpus]}") from None
+        raise UsageError(f"{path}: is not UTF-8 text: {why}; {HOW[corpus]}") from None

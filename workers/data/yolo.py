@@ -1,4 +1,4 @@
-"""Images with boxes in the layout of YOLOv5, as in COCO128: a data.yaml, and a text file of labels per image.
+"""Read images with boxes in YOLOv5's layout, as in COCO128: a data.yaml, and a text file of labels per image.
 
 data.yaml:  path, train, val, test, names; a split is a directory of images, a text file that lists them, or a
             list of these
@@ -24,7 +24,7 @@ FORM = (
 
 
 def find_data_yaml(place: Path) -> Path | None:
-    """Return the data.yaml that `place` is, or has in it, or the only other YAML file that it has."""
+    """Return `place` if it is a YAML file, or the data.yaml or the only YAML file in it, or None."""
     if place.is_file():
         return place if place.suffix in (".yaml", ".yml") else None
     found = [place / "data.yaml"] if (place / "data.yaml").is_file() else sorted(place.glob("*.y*ml"))
@@ -34,8 +34,9 @@ def find_data_yaml(place: Path) -> Path | None:
 def read_yolo(path: Path, split: str) -> tuple[list[Example], list[str]]:
     """Return a split's examples and the names of all classes, in the order of their numbers.
 
-    Images of a directory are in the order of their paths, those of a list in its own. An image without a text
-    file has no objects. If data.yaml has no such split there are no examples. Raises `UsageError`.
+    Images in a directory are sorted by path; a list keeps its order. An image without a text file has no
+    objects. If data.yaml has no such split, there are no examples. Raises `UsageError` if files are missing
+    or damaged.
     """
     data = yaml_text.read(path, "https://docs.ultralytics.com/datasets/detect/coco128")
     names = _names(path, data)
@@ -48,14 +49,14 @@ def read_yolo(path: Path, split: str) -> tuple[list[Example], list[str]]:
         for image in _images(_place(path, data.get("path"), entry))
     ]
     if entries and not images:
-        raise UsageError(f"{path}: {split} names no image: {entries}")
+        raise UsageError(f"{path}: {split} lists no images: {entries}")
     if images and not any(labels_of(image).is_file() for image in images):
-        raise UsageError(f"{path}: {split} has no labels: there is no {labels_of(images[0])}, nor any other")
+        raise UsageError(f"{path}: {split} has no labels: neither {labels_of(images[0])} nor any other file")
     return [_example(image, names) for image in images], list(names.values())
 
 
 def labels_of(image: Path) -> Path:
-    """Return the path of an image's labels: `labels` for the last `images`, else beside the image."""
+    """Return the path of an image's labels, with its last `images` replaced by `labels`, if any."""
     parts = list(image.parts)
     places = [at for at, part in enumerate(parts[:-1]) if part == "images"]
     if places:
@@ -64,7 +65,7 @@ def labels_of(image: Path) -> Path:
 
 
 def _names(path: Path, data: Mapping[str, Any]) -> dict[int, str]:
-    """The name of each class by its number."""
+    """Return the name of each class by its number."""
     given, count = data.get("names"), data.get("nc")
     if isinstance(given, list):
         given = dict(enumerate(given))
@@ -79,9 +80,9 @@ def _names(path: Path, data: Mapping[str, Any]) -> dict[int, str]:
 
 
 def _place(path: Path, root: Any, entry: str) -> Path:
-    """Where a split is: below `path`, as the file has it or by its last name, or beside the file itself.
+    """Return the location of a split: under `path`, under a directory of its last name, or beside the file.
 
-    YOLOv5 takes `path` from its own directory, and some exports write `../` too much.
+    `path` may be relative to YOLOv5's own directory, and some exports write a superfluous `../`.
     """
     bases = [path.parent]
     if isinstance(root, str) and root:
@@ -121,13 +122,13 @@ def _example(image: Path, names: Mapping[int, str]) -> Example:
         except ValueError as why:
             raise UsageError(f"{labels}, line {number}: {why}") from None
         if kind not in names:
-            raise UsageError(f"{labels}, line {number}: there is no class {kind}; there are {names}")
+            raise UsageError(f"{labels}, line {number}: unknown class {kind}; known: {names}")
         example.add(box, names[kind], False, outline)
     return example
 
 
 def _object(cells: list[str], width: int, height: int) -> tuple[int, Box, Outline | None]:
-    """The class of a line, and its box and outline in pixels. Raises `ValueError`."""
+    """Return the class of a line, and its box and outline in pixels; raise `ValueError` if malformed."""
     try:
         kind, values = number_of(cells[0]), [number_of(cell) for cell in cells[1:]]
     except ValueError as why:

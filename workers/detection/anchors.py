@@ -1,4 +1,4 @@
-"""Anchor sizes that fit the data: k-means with 1 - IoU as the distance (YOLO9000, arXiv 1612.08242)."""
+"""Fit anchor sizes to the data by k-means with 1 - IoU as the distance (YOLO9000, arXiv 1612.08242)."""
 
 import numpy as np
 import torch
@@ -12,15 +12,15 @@ SEED = 2017
 
 
 def fitted(sizes: Tensor, count: int, seed: int = SEED) -> Tensor:
-    """`count` anchors, float32 (count, 2), from small to large, for objects of sizes (n, 2): width, height.
+    """Return anchors, float32 (count, 2), from small to large, for objects of sizes (n, 2): width, height.
 
-    Lloyd's rounds from an initial choice as k-means++ makes it, until nothing changes. Sizes without an area
-    are left out. With fewer different sizes than anchors, the last ones are scaled up from the largest.
-    Raises `UsageError` where there is no object at all.
+    Lloyd's algorithm runs until convergence from an initial choice by k-means++. Sizes without an area are
+    left out. With fewer different sizes than anchors, the last ones are scaled up from the largest.
+    Raises `UsageError` if there are no objects.
     """
     sizes = sizes[(sizes > 0).all(-1)].double().cpu()
     if not len(sizes):
-        raise UsageError("the training split has no object to fit anchors to; give workload.options.anchors")
+        raise UsageError("the training split has no objects to fit anchors to; give workload.options.anchors")
     different: Tensor = torch.unique(sizes, dim=0)
     if len(different) <= count:
         missing = count - len(different)
@@ -41,12 +41,12 @@ def fitted(sizes: Tensor, count: int, seed: int = SEED) -> Tensor:
 
 
 def mean_best_iou(sizes: Tensor, anchors: Tensor) -> float:
-    """How well anchors (count, 2) fit objects of sizes (n, 2): the mean IoU with the best one; 0 of none."""
+    """Return the mean IoU of objects of sizes (n, 2) with their best anchor of (count, 2); 0 if n is 0."""
     return float(size_iou(sizes[:, None], anchors).amax(1).mean()) if len(sizes) else 0.0
 
 
 def _spread(sizes: Tensor, count: int, rng: np.random.Generator) -> Tensor:
-    """Each next one drawn in proportion to its squared distance to the nearest so far."""
+    """Draw initial sizes in proportion to their squared distance to the nearest chosen so far."""
     chosen = [int(rng.integers(len(sizes)))]
     while len(chosen) < count:
         distance = (1 - size_iou(sizes[:, None], sizes[chosen]).amax(1)).clamp(min=0) ** 2

@@ -1,4 +1,4 @@
-"""What changes the looks of images and moves nothing: colours, noise, blur, and things in front.
+"""Augmentations of the appearance of images, which move nothing: colours, noise, blur and occlusion.
 
 Images are float32 (n, 3, height, width) in [0, 1]. `recipe` has the names of `recipe.PHOTOMETRIC` or
 `recipe.OCCLUSION`.
@@ -18,11 +18,11 @@ from workers.detection.geometry import GREY
 from workers.detection.mixing import hidden, rectangle
 
 GRID_KEPT = 0.6
-"""Of each side of a grid mask's unit (Chen et al. 2020, arXiv 2001.04086)."""
+"""Fraction of each side of a grid mask's unit that is kept (Chen et al. 2020, arXiv 2001.04086)."""
 
 
 def photometric(images: Tensor, rng: np.random.Generator, recipe: Mapping[str, float]) -> Tensor:
-    """Hue, saturation, value, contrast, blur and noise, each drawn for each image, each left out at zero."""
+    """Change hue, saturation, value, contrast, blur and noise, drawn for each image; skip those at zero."""
     count = len(images)
 
     def each(values: np.ndarray) -> Tensor:
@@ -51,11 +51,11 @@ def photometric(images: Tensor, rng: np.random.Generator, recipe: Mapping[str, f
 def occluded(
     images: Tensor, labels: Tensor, rng: np.random.Generator, recipe: Mapping[str, float]
 ) -> tuple[Tensor, Tensor]:
-    """Random erasing, cutout and grid mask, each with its probability; objects that are hidden are no more.
+    """Apply random erasing, cutout and grid mask, each with its probability; drop objects that they hide.
 
-    Erased is a rectangle of 2 to 20 % of the area and an aspect ratio of 0.3 to 3.3, filled with noise (Zhong
-    et al. 2020, arXiv 1708.04896); cut out a grey square, its side 10 to 40 % of the shorter one (DeVries and
-    Taylor 2017, arXiv 1708.04552).
+    Random erasing fills a rectangle of 2 to 20 % of the area and an aspect ratio of 0.3 to 3.3 with noise
+    (Zhong et al. 2020, arXiv 1708.04896); cutout makes a square grey, its side 10 to 40 % of the shorter side
+    of the image (DeVries and Taylor 2017, arXiv 1708.04552).
     """
     count, _, height, width = images.shape
     short = min(height, width)
@@ -89,7 +89,7 @@ def _covered(
     sides: np.ndarray,
     by: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """A rectangle of those sides, (n, 2) width and height, somewhere in each image, with that probability."""
+    """Cover a random rectangle in each image, with a probability; sides: (n, 2), width and height."""
     height, width = images.shape[2:]
     which = torch.from_numpy(rng.uniform(size=len(images)) < probability).to(images.device)
     corner = rng.uniform(0, 1, sides.shape) * ((width, height) - sides)

@@ -1,10 +1,10 @@
-"""Which predictions are responsible for which object.
+"""Assign objects to the predictions that are responsible for them.
 
-As in YOLOv5: an object is the matter of every anchor whose shape is near its own, in its own cell and the two
-neighbours that its centre is nearest to. Near is: neither width nor height differs by a factor of `anchor_t`
-or more, and the IoU of the sizes is above `iou_t`. The anchor with the highest IoU is always responsible, so
-that no object is lost. With the rule `iou` the IoU alone decides, as in YOLOv4 (arXiv 2004.10934, section
-3.4: "using multiple anchors for a single ground truth").
+As in YOLOv5, an object is assigned to every anchor of similar shape, in its own cell and in the two
+neighbours that its centre is nearest to. Shapes are similar if neither width nor height differs by a factor
+of `anchor_t` or more, and the IoU of the sizes is above `iou_t`. The anchor with the highest IoU is always
+responsible, so that no object is lost. With the rule `iou` the IoU alone decides, as in YOLOv4 (arXiv
+2004.10934, section 3.4: "using multiple anchors for a single ground truth").
 """
 
 import math
@@ -25,16 +25,16 @@ class Assigned:
     """The responsible predictions of one scale; n may be 0."""
 
     image: Tensor
-    """int64 (n,), as the next three: where in (images, anchors, rows, columns) the prediction is."""
+    """int64 (n,), like the next three: the index of the prediction in (images, anchors, rows, columns)."""
     anchor: Tensor
     row: Tensor
     column: Tensor
     boxes: Tensor
-    """float32 (n, 4): of the object."""
+    """float32 (n, 4): the objects' boxes."""
     classes: Tensor
     """int64 (n,)"""
     weights: Tensor | None
-    """float32 (n,), of the objects in the loss; None where all count alike."""
+    """float32 (n,): the objects' weights in the loss; None if they are all equal."""
 
 
 def assign(
@@ -46,11 +46,10 @@ def assign(
     iou_t: float,
     rule: Rule = "ratio",
 ) -> list[Assigned]:
-    """The responsible predictions of each scale.
+    """Return the responsible predictions of each scale.
 
-    labels: (images, most, 5), or 6 with weights. Rows with a negative class or a box without area are no
-    objects.
-    anchors: (scales, per_scale, 2), in pixels. grids: rows and columns of each scale's cells.
+    labels: (images, most, 5), or 6 with weights. Rows with a negative class or a box without area are not
+    objects. anchors: (scales, per_scale, 2), in pixels. grids: rows and columns of each scale's cells.
     """
     real = (labels[..., 4] >= 0) & ((labels[..., 2:4] - labels[..., :2]) > 0).all(-1)
     image, place = real.nonzero(as_tuple=True)
@@ -68,7 +67,7 @@ def assign(
 
 
 def _responsible(sizes: Tensor, anchors: Tensor, anchor_t: float, iou_t: float) -> Tensor:
-    """bool (objects, anchors) of sizes (objects, 2) and anchors (anchors, 2)."""
+    """Return bool (objects, anchors) for sizes (objects, 2) and anchors (anchors, 2)."""
     ratio = sizes[:, None] / anchors
     overlap = size_iou(sizes[:, None], anchors)
     near = (torch.maximum(ratio, 1 / ratio).amax(-1) < anchor_t) & (overlap > iou_t)
@@ -84,7 +83,10 @@ def _of_scale(
     near: Tensor,
     grid: tuple[int, int],
 ) -> Assigned:
-    """centres: (objects, 2), x and y in cells. near: bool (objects, per_scale)."""
+    """Return the responsible predictions of a scale.
+
+    centres: (objects, 2), x and y in cells. near: bool (objects, per_scale).
+    """
     rows, columns = grid
     limits = torch.tensor([columns, rows], device=boxes.device)
     # a centre on the right or bottom border is in the last cell

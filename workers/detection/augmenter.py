@@ -1,4 +1,4 @@
-"""Batches of training images, augmented as the recipe says."""
+"""Augmented batches of training images."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,11 +22,11 @@ def augmented(
     outlines: Sequence[np.ndarray] = (),
     mixup_ratio: Ratio = "beta",
 ) -> tuple[Tensor, Tensor]:
-    """The images `chosen`, (n,), of a split uint8 (all, 3, height, width) with labels (all, most, 5).
+    """Augment the images `chosen`, (n,), of a split uint8 (all, 3, height, width) with labels (all, most, 5).
 
-    size: height and width of what comes back: float32 (n, 3, *size) in [0, 1] and labels (n, most, 5), on the
-    split's device, without regions that are ignored. recipe: the names of the last four groups of `recipe`.
-    outlines: all that labels of eight columns name (see `workers.detection.outlines`).
+    Returns float32 (n, 3, *size) in [0, 1] and labels (n, most, 5), on the split's device, without ignored
+    regions. recipe: the names of `PHOTOMETRIC`, `GEOMETRIC`, `MIXING` and `OCCLUSION`. outlines: those that
+    labels of eight columns refer to (see `workers.detection.outlines`).
     With a uniform ratio of mixup the labels are (n, most, 6): see `mixing.mixed`.
     """
     source = (images.shape[2], images.shape[3])

@@ -1,4 +1,4 @@
-"""What the detector's network is made of. All take and give (n, channels, height, width)."""
+"""Blocks of the detector's network, all from and to (n, channels, height, width)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ POOLS = (5, 9, 13)
 
 @dataclass(frozen=True)
 class Style:
-    """What is the same in every block.
+    """Settings that all blocks share.
 
     activation: Mish is x * tanh(ln(1 + e^x)) (Misra 2019, arXiv 1908.08681).
-    window: iterations that cross-iteration batch normalisation is over; with 1 it is the ordinary one.
-    mini_batches: whether normalisation is across the mini-batches of a batch. residual_inputs: of a weighted
-    residual connection, at the most: what a bottleneck makes, its input, and inputs of those before it.
+    window: number of iterations of cross-iteration batch normalisation; with 1 it is the ordinary one.
+    mini_batches: whether normalisation is across the mini-batches of a batch. residual_inputs: maximum number
+    of inputs of a weighted residual connection: a bottleneck's output, its input, and inputs of those before.
     """
 
     activation: Activation = "mish"
@@ -43,7 +43,7 @@ class Style:
 
 
 class Convolution(nn.Module):
-    """A convolution, its norm and activation; the image gets smaller by `stride`."""
+    """A convolution with a norm and an activation."""
 
     def __init__(self, width_in: int, width: int, kernel: int, style: Style, stride: int = 1) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Convolution(nn.Module):
 
 
 class WeightedSum(nn.Module):
-    """Of two inputs of one shape or more, with weights that are learnt, and normalised to add up to 1.
+    """A weighted sum of two or more inputs of the same shape, with learnt weights normalised to sum to 1.
 
     YOLOv4's multi-input weighted residual connection, in the form of EfficientDet's fast normalised fusion
     (Tan et al. 2020, arXiv 1911.09070, section 3.3).
@@ -84,7 +84,8 @@ class WeightedSum(nn.Module):
 class Bottleneck(nn.Module):
     """A 1 x 1 and a 3 x 3 convolution, and with `shortcut` the input added.
 
-    summands: of a weighted sum: what the convolutions make, the input, and inputs of bottlenecks before.
+    summands: number of terms of a weighted sum: the convolutions' output, the input, and inputs of earlier
+    bottlenecks.
     """
 
     def __init__(self, width: int, style: Style, shortcut: bool, summands: int = 2) -> None:
@@ -95,7 +96,7 @@ class Bottleneck(nn.Module):
         self.sum = WeightedSum(summands) if shortcut and style.weighted_residual else None
 
     def forward(self, *earlier: Tensor) -> Tensor:
-        """Of the inputs of bottlenecks before, oldest first, and its own, which is the last."""
+        """Return the output for the inputs of earlier bottlenecks, oldest first, and its own, the last."""
         inputs = earlier[-1]
         outputs: Tensor = self.second(self.first(inputs))
         if self.sum is not None:
@@ -105,7 +106,7 @@ class Bottleneck(nn.Module):
 
 
 class CrossStage(nn.Module):
-    """Half of the channels go through bottlenecks, half past them (CSPNet, arXiv 1911.11929)."""
+    """A stage with half of the channels through bottlenecks, half past them (CSPNet, arXiv 1911.11929)."""
 
     def __init__(self, width_in: int, width: int, depth: int, style: Style, shortcut: bool = True) -> None:
         super().__init__()
@@ -127,7 +128,7 @@ class CrossStage(nn.Module):
 
 
 class PyramidPooling(nn.Module):
-    """Maxima over windows of several sizes beside the inputs (SPP, He et al. 2015, arXiv 1406.4729)."""
+    """Max pooling over windows of several sizes, beside the inputs (SPP, He et al. 2015, arXiv 1406.4729)."""
 
     def __init__(self, width_in: int, width: int, style: Style) -> None:
         super().__init__()
@@ -137,7 +138,7 @@ class PyramidPooling(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         parts = [self.reduce(inputs)]
-        # windows of 9 and 13 are those of 5 once and twice more: the same maxima, for less
+        # windows of 9 and 13 as repeated windows of 5: the same maxima at a lower cost
         for before, now in zip((1, *POOLS), POOLS, strict=False):
             parts.append(F.max_pool2d(parts[-1], now - before + 1, 1, (now - before) // 2))
         joined: Tensor = self.join(torch.cat(parts, 1))
@@ -145,7 +146,7 @@ class PyramidPooling(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """Each value times a number from 0 to 1 that a convolution finds for it: YOLOv4's SAM block."""
+    """YOLOv4's SAM block: each value is multiplied by a factor from 0 to 1, computed by a convolution."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

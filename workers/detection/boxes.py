@@ -9,29 +9,29 @@ EPSILON = 1e-7
 
 
 def from_centres(boxes: Tensor) -> Tensor:
-    """(..., 4) centre x, centre y, width, height to left, top, right, bottom."""
+    """Convert (..., 4) centre x, centre y, width, height to left, top, right, bottom."""
     half = boxes[..., 2:] / 2
     return torch.cat([boxes[..., :2] - half, boxes[..., :2] + half], -1)
 
 
 def to_centres(boxes: Tensor) -> Tensor:
-    """(..., 4) left, top, right, bottom to centre x, centre y, width, height."""
+    """Convert (..., 4) left, top, right, bottom to centre x, centre y, width, height."""
     return torch.cat([(boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]], -1)
 
 
 def areas(boxes: Tensor) -> Tensor:
-    """(..., 4) to (...); 0 where right or bottom is not beyond left or top."""
+    """Return the areas (...) of boxes (..., 4), 0 where right or bottom is not beyond left or top."""
     return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
 
 
 def clipped(boxes: Tensor, height: float, width: float) -> Tensor:
-    """The part of each box (..., 4) that is inside the image."""
+    """Return the part of each box (..., 4) that is inside the image."""
     limits = boxes.new_tensor([width, height, width, height])
     return boxes.clamp(min=0).minimum(limits)
 
 
 def iou(first: Tensor, second: Tensor) -> Tensor:
-    """Intersection over union of boxes (..., 4), broadcast; 0 where either has no area."""
+    """Return the intersection over union of boxes (..., 4), broadcast; 0 where either has no area."""
     corner = torch.maximum(first[..., :2], second[..., :2])
     opposite = torch.minimum(first[..., 2:], second[..., 2:])
     inside = (opposite - corner).clamp(min=0).prod(-1)
@@ -39,15 +39,15 @@ def iou(first: Tensor, second: Tensor) -> Tensor:
 
 
 def diou(first: Tensor, second: Tensor) -> Tensor:
-    """IoU less the squared distance of the centres over that of the enclosing box' corners: in [-1, 1]."""
+    """Return IoU minus the centres' squared distance over the enclosing box's squared diagonal: [-1, 1]."""
     return iou(first, second) - _centre_distance(first, second)
 
 
 def ciou(first: Tensor, second: Tensor) -> Tensor:
-    """DIoU less the penalty alpha * v for unlike aspect ratios; the loss is one less this.
+    """Return DIoU minus a penalty alpha * v for different aspect ratios; the loss is 1 minus this.
 
-    v is 4 / pi^2 times the squared difference of arctan(width / height), and alpha, through which no gradient
-    goes, v / (1 - IoU + v).
+    v is 4 / pi^2 times the squared difference of arctan(width / height), and alpha is v / (1 - IoU + v),
+    without a gradient.
     """
     overlap = iou(first, second)
     sizes = [(boxes[..., 2:] - boxes[..., :2]).clamp(min=0) for boxes in (first, second)]
@@ -59,18 +59,18 @@ def ciou(first: Tensor, second: Tensor) -> Tensor:
 
 
 def size_iou(first: Tensor, second: Tensor) -> Tensor:
-    """IoU of sizes (..., 2), width and height, as if both boxes had one centre; broadcast."""
+    """Return the IoU of sizes (..., 2), width and height, of boxes with the same centre; broadcast."""
     inside = torch.minimum(first, second).prod(-1)
     return inside / (first.prod(-1) + second.prod(-1) - inside + EPSILON)
 
 
 def suppressed(boxes: Tensor, scores: Tensor, classes: Tensor, threshold: float) -> Tensor:
-    """DIoU-NMS of a batch at once: which detections are kept, bool (images, n).
+    """Return which detections DIoU-NMS keeps, bool (images, n), for a whole batch at once.
 
-    boxes: (images, n, 4). scores: (images, n), from high to low in each image; those of 0 or less are no
-    detections. classes: (images, n), of which only equal ones compete. A detection goes when its DIoU with
-    one of a higher score that is kept is above the threshold. The greedy choice is the only fixed point of
-    "keep what no kept one before suppresses", so it is found by repeating that for all at once.
+    boxes: (images, n, 4). scores: (images, n), from high to low in each image; scores of 0 or less are not
+    detections. classes: (images, n); only equal ones compete. A detection is dropped if its DIoU with a kept
+    one of higher score is above the threshold. The greedy choice is the only fixed point of "keep each that
+    no earlier kept one suppresses", so iterating that rule for all at once finds it.
     """
     count = boxes.shape[1]
     above = diou(boxes[:, :, None], boxes[:, None]) > threshold
@@ -88,7 +88,7 @@ def suppressed(boxes: Tensor, scores: Tensor, classes: Tensor, threshold: float)
 
 
 def _centre_distance(first: Tensor, second: Tensor) -> Tensor:
-    """Squared, over the squared diagonal of the smallest box around both."""
+    """Return the squared distance of the centres over the squared diagonal of the enclosing box."""
     corner = torch.minimum(first[..., :2], second[..., :2])
     opposite = torch.maximum(first[..., 2:], second[..., 2:])
     apart = (first[..., :2] + first[..., 2:] - second[..., :2] - second[..., 2:]) / 2

@@ -1,4 +1,4 @@
-"""From predictions to detections, and from detections to figures, which pycocotools works out."""
+"""Detections from a network's outputs, and their metrics, computed by pycocotools."""
 
 import contextlib
 import io
@@ -15,16 +15,16 @@ from workers.detection.boxes import clipped, suppressed
 from workers.detection.network import STRIDES, decoded
 
 MOST_DETECTIONS = 100
-"""In an image: COCO's."""
+"""Maximum number of detections per image, as in COCO."""
 MOST_CANDIDATES = 300
-"""In an image, before non-maximum suppression: those of the highest scores."""
+"""Maximum number of candidates per image before non-maximum suppression, those with the highest scores."""
 LOWEST_SCORE = 0.001
 CONFIDENCES = np.linspace(0, 1, 1000)
 
 
 @dataclass(frozen=True)
 class Detections:
-    """Of a batch of images, from high to low scores; rows with a score of 0 are empty."""
+    """Detections in a batch of images, from high to low scores; rows with a score of 0 are empty."""
 
     boxes: Tensor
     """float32 (images, n, 4)"""
@@ -36,11 +36,11 @@ class Detections:
 
 @dataclass(frozen=True)
 class Judged:
-    """The figures of a split.
+    """The metrics of a split.
 
-    precision, recall: means over the classes, at an IoU of 0.5 and at the confidence that has the highest
-    mean F1, as YOLOv5 has them. map50, map: COCO's mean average precision at an IoU of 0.5, and its mean over
-    0.5 to 0.95. All are 0 where there is no object to find.
+    precision, recall: means over the classes, at an IoU of 0.5 and at the confidence with the highest mean
+    F1, as in YOLOv5. map50, map: COCO's mean average precision at an IoU of 0.5, and its mean over 0.5 to
+    0.95. All are 0 if there are no objects.
     """
 
     precision: float
@@ -51,11 +51,11 @@ class Judged:
     """float64 (classes, 101): precision at an IoU of 0.5 and recalls 0, 0.01 to 1; -1 without objects."""
     recalls: np.ndarray
     confidence: float
-    """That of `precision` and `recall`."""
+    """The confidence of `precision` and `recall`."""
 
 
 def detections(outputs: Sequence[Tensor], anchors: Tensor, nms_t: float) -> Detections:
-    """What a network's outputs (see `Detector.forward`) say, after DIoU-NMS of each class."""
+    """Return the detections in a network's outputs (see `Detector.forward`), after DIoU-NMS per class."""
     boxes = torch.cat(
         [
             decoded(scale, own, stride).flatten(1, 3)
@@ -78,7 +78,7 @@ def detections(outputs: Sequence[Tensor], anchors: Tensor, nms_t: float) -> Dete
 
 
 def judge(labels: Sequence[Tensor], found: Sequence[Detections], classes: int) -> Judged:
-    """The figures of the detections in batches of images with labels (images, most, 5)."""
+    """Return the metrics of the detections in batches of images with labels (images, most, 5)."""
     evaluator = coco_evaluator(labels, found, classes)
     precision = evaluator.eval["precision"][..., 0, -1]  # (IoUs, recalls, classes) of objects of any size
     at_best = _at_best_confidence(evaluator, classes)
@@ -87,7 +87,7 @@ def judge(labels: Sequence[Tensor], found: Sequence[Detections], classes: int) -
 
 
 def coco_evaluator(labels: Sequence[Tensor], found: Sequence[Detections], classes: int) -> COCOeval:
-    """pycocotools' evaluator after `accumulate`. It takes ids of 0 for none, so that they begin at 1."""
+    """Return pycocotools' evaluator after `accumulate`; ids begin at 1, as it treats 0 as missing."""
     images = 0
     objects: list[dict[str, object]] = []
     guesses: list[dict[str, object]] = []
@@ -136,13 +136,13 @@ def _coco(images: int, classes: int, annotations: list[dict[str, object]]) -> CO
 
 
 def _mean(precision: np.ndarray) -> float:
-    """Of a class without objects pycocotools says -1; it does not count."""
+    """Return the mean without the values of -1 that pycocotools reports for a class without objects."""
     counted = precision[precision > -1]
     return float(counted.mean()) if counted.size else 0.0
 
 
 def _at_best_confidence(evaluator: COCOeval, classes: int) -> tuple[float, float, float]:
-    """Precision, recall and the confidence; see `Judged`. From the matches at an IoU of 0.5."""
+    """Return precision, recall and the confidence, from the matches at an IoU of 0.5; see `Judged`."""
     precisions, recalls = [], []
     for kind in range(1, classes + 1):
         judged = [one for one in evaluator.evalImgs if one is not None and one["category_id"] == kind]

@@ -1,7 +1,7 @@
-"""Where things go in augmented images: one matrix an image, which moves its pixels and its boxes alike.
+"""Geometric augmentation: one matrix per image moves its pixels and its boxes.
 
-A matrix takes a point (x, y, 1) of the source to one of the result, in the coordinates of boxes: 0 is the
-left edge of the first pixel, whose middle is 0.5.
+A matrix maps a point (x, y, 1) of the source to one of the result, in the coordinates of boxes: 0 is the
+left edge of the first pixel, whose centre is at 0.5.
 """
 
 import math
@@ -17,15 +17,15 @@ from workers.detection.boxes import areas, clipped
 
 GREY = 114 / 255
 LEAST_SIDE = 2.0
-"""Of a box that counts, in pixels."""
+"""Minimum side of a box that is kept, in pixels."""
 LEAST_VISIBLE = 0.1
-"""Part of a box that has to be inside the image; both are YOLOv5's."""
+"""Minimum fraction of a box that must be inside the image; both are YOLOv5's."""
 NEAREST = 0.1
-"""A corner that perspective brings nearer to the eye than this part of the distance counts as behind it."""
+"""A corner that perspective moves nearer to the viewer than this fraction of the distance is behind it."""
 
 
 def translations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """float64 (n, 3, 3)"""
+    """Return matrices of translation, float64 (n, 3, 3)."""
     return _matrices(len(x), {(0, 2): x, (1, 2): y})
 
 
@@ -37,11 +37,11 @@ def drawn(
     zoom: float,
     recipe: Mapping[str, float],
 ) -> np.ndarray:
-    """Matrices float64 (count, 3, 3) from images of source's height and width to ones of result's.
+    """Draw matrices float64 (count, 3, 3) from images of height and width `source` to ones of `result`.
 
-    In this order, after YOLOv5's random_perspective: perspective, aspect, rotation and scale, shear,
-    translation, all around the middle, which stays in the middle; then crop and mirror images. zoom: a scale
-    for all. recipe: the names of `recipe.GEOMETRIC`.
+    The order follows YOLOv5's random_perspective: perspective, aspect, rotation and scale, shear,
+    translation, all around the centre; then cropping and mirroring. zoom: a scale for all. recipe: the names
+    of `recipe.GEOMETRIC`.
     """
 
     def around(name: str, shape: tuple[int, ...] = (count,)) -> np.ndarray:
@@ -73,13 +73,16 @@ def drawn(
 
 
 def stretched(part: np.ndarray, most: float) -> np.ndarray:
-    """Matrices that multiply width over height by (1 + most)^part, at equal area. part: (n,), in [-1, 1]."""
+    """Return matrices that multiply width over height by (1 + most)^part and keep the area.
+
+    part: (n,), in [-1, 1].
+    """
     wider = (1 + most) ** (part / 2)
     return _matrices(len(part), {(0, 0): wider, (1, 1): 1 / wider})
 
 
 def _cropped(rng: np.random.Generator, count: int, size: tuple[int, int], most: float) -> np.ndarray:
-    """A window of the sides' part 1 - U(0, most) becomes the whole."""
+    """Draw matrices that enlarge a window with a fraction 1 - U(0, most) of the sides to the whole image."""
     cut = rng.uniform(0, min(most, 0.95), count)
     corner = rng.uniform(0, 1, (2, count)) * cut * np.array([[size[1]], [size[0]]])
     grown = 1 / (1 - cut)
@@ -107,15 +110,15 @@ def _mirrored(
 def warped(
     images: Tensor, labels: Tensor, matrices: np.ndarray, size: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Images float32 (n, 3, height, width) in [0, 1] and labels (n, most, 5), moved into images of `size`.
+    """Warp images float32 (n, 3, height, width) in [0, 1] and labels (n, most, 5) into images of `size`.
 
-    What comes from beyond an image is grey. Of a box that turns, the one around its corners counts. Boxes of
-    which too little is left become empty rows.
+    Areas outside the source are grey. A rotated box becomes the one around its corners. Boxes of which too
+    little is left become empty rows.
     """
     if np.array_equal(matrices, np.broadcast_to(np.eye(3), matrices.shape)) and images.shape[2:] == size:
         return images, labels
     half = translations(np.array([0.5]), np.array([0.5]))
-    pixels = np.linalg.inv(half) @ matrices @ half  # kornia has the middle of the first pixel at 0
+    pixels = np.linalg.inv(half) @ matrices @ half  # in kornia the first pixel's centre is at 0
     grey = torch.full((3,), GREY, device=images.device)
     moved = warp_perspective(
         images, _tensor(pixels, images), size, padding_mode="fill", fill_value=grey, align_corners=True
@@ -135,7 +138,7 @@ def warped_labels(labels: Tensor, matrices: np.ndarray, size: tuple[int, int]) -
 
 
 def visible(labels: Tensor, size: tuple[int, int]) -> Tensor:
-    """The labels with their boxes cut at the border, and empty rows for those of which too little is left."""
+    """Return labels with boxes clipped at the border, and empty rows if too little of a box is left."""
     inside = clipped(labels[..., :4], *size)
     enough = ((inside[..., 2:] - inside[..., :2]) >= LEAST_SIDE).all(-1)
     enough &= areas(inside) >= LEAST_VISIBLE * areas(labels[..., :4])
@@ -143,13 +146,13 @@ def visible(labels: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def emptied(labels: Tensor, which: Tensor) -> Tensor:
-    """With empty rows where `which`, bool (n, most), is true. Further columns stay as they are."""
+    """Return labels with empty rows where `which`, bool (n, most), is true; further columns are unchanged."""
     kind = torch.where(which, -1.0, labels[..., 4])
     return torch.cat([labels[..., :4], kind[..., None], labels[..., 5:]], -1)
 
 
 def compact(labels: Tensor) -> Tensor:
-    """The same objects in the same order, with no more empty rows than one image needs. Regions go."""
+    """Return the same objects in the same order, without superfluous empty rows and without regions."""
     real = labels[..., 4] >= 0
     order = (~real).byte().argsort(dim=1, stable=True)
     most = max(1, int(real.sum(1).max())) if len(labels) else 1
@@ -158,14 +161,14 @@ def compact(labels: Tensor) -> Tensor:
 
 
 def shape_for(longest: int, canvas: tuple[int, int], multiple: int = 32) -> tuple[int, int]:
-    """Height and width for a canvas scaled to that longer side, each the nearest multiple, at least one."""
+    """Return height and width of a canvas scaled to a longer side, rounded to positive multiples."""
     factor = longest / max(canvas)
     height, width = (multiple * max(1, math.floor(side * factor / multiple + 0.5)) for side in canvas)
     return height, width
 
 
 def _matrices(count: int, values: Mapping[tuple[int, int], np.ndarray]) -> np.ndarray:
-    """Identities with those values at row and column."""
+    """Return identity matrices with values replaced at the given rows and columns."""
     found = np.tile(np.eye(3), (count, 1, 1))
     for (row, column), value in values.items():
         found[:, row, column] = value

@@ -1,4 +1,4 @@
-"""Images made of several: mosaic, copy-paste, mixup and cutmix. Pixels are float32 in [0, 1]."""
+"""Mix several images: mosaic, copy-paste, mixup and cutmix. Pixels are float32 in [0, 1]."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -12,25 +12,25 @@ from workers.detection.geometry import GREY, compact, emptied, visible
 from workers.detection.outlines import OWN, cut_out, outlined
 
 MOST_COVERED = 0.6
-"""Part of a box that something may hide before it is no object any more (YOLOv5's, of its cutout)."""
+"""Maximum fraction of a box that may be hidden before the object is dropped (from YOLOv5's cutout)."""
 MOST_PASTED_OVER = 0.3
-"""Part of an object that a pasted one may hide."""
+"""Maximum fraction of an object that a pasted one may hide."""
 MIXUP_BETA = 32.0
 Ratio = Literal["beta", "uniform"]
-"""Of mixup: from Beta(32, 32), and objects count fully; or from [0, 1], and they count by it."""
+"""Distribution of mixup's ratio: Beta(32, 32), without weights of objects, or uniform, with weights."""
 
 
 def scenes(
     images: Tensor, labels: Tensor, chosen: np.ndarray, others: np.ndarray, mosaic: np.ndarray,
     centres: np.ndarray,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Twice as high and wide as the images: mosaics of four (Bochkovskiy et al. 2020), or one in the middle.
+    """Return scenes of twice the size: mosaics of four images (Bochkovskiy et al. 2020), or one centred.
 
-    images: uint8 (all, 3, height, width), labels (all, most, 5). chosen: (n,), which images to make; others:
-    (n, 3), the rest of each one's mosaic; mosaic: bool (n,). centres: (n, 2), in [0, 1]: x and y of the point
-    in which the four meet, between a quarter and three quarters of the scene.
-    Returns float32 (n, 3, 2 height, 2 width) in [0, 1] and labels (n, 4 most, 5). Labels may have the columns
-    of outlines, too.
+    images: uint8 (all, 3, height, width), labels (all, most, 5). chosen: (n,), the scenes' first images;
+    others: (n, 3), the rest of each mosaic; mosaic: bool (n,). centres: (n, 2), in [0, 1]: x and y of the
+    point where the four meet, scaled to between a quarter and three quarters of the scene.
+    Returns float32 (n, 3, 2 height, 2 width) in [0, 1] and labels (n, 4 most, 5). Labels may also have the
+    columns of outlines.
     """
     height, width = images.shape[2:]
     size = (2 * height, 2 * width)
@@ -67,11 +67,11 @@ def pasted(
     outlines: Sequence[np.ndarray] = (),
     matrices: np.ndarray | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Objects of the next image of the batch, each with that probability, in their places (arXiv 2012.07177).
+    """Paste objects of the next image of the batch, each with a probability, in place (arXiv 2012.07177).
 
-    Of an object that has an outline only what is in it is pasted: `labels` then has further columns, and
-    `matrices` are those that moved the images (see `outlines`). Of others all of the box is. An object that
-    would hide much of another stays away.
+    Of an object with an outline only the inside is pasted: `labels` then has further columns, and `matrices`
+    are those that moved the images (see `outlines`). Of other objects the whole box is pasted. An object that
+    would hide much of another is not pasted.
     """
     from_images, from_labels = images.roll(1, 0), labels.roll(1, 0)
     wanted = torch.from_numpy(rng.uniform(size=from_labels.shape[:2]) < probability).to(images.device)
@@ -98,10 +98,10 @@ def mixed(
     probability: float,
     ratio: Ratio = "beta",
 ) -> tuple[Tensor, Tensor]:
-    """r times an image and 1 - r times the next, with that probability (Zhang et al. 2018, arXiv 1710.09412).
+    """Mix each image, weighted by r, with the next, by 1 - r, with a probability (mixup, arXiv 1710.09412).
 
-    With r from Beta(32, 32) both images' objects count fully, as in YOLOv5. With a uniform r the labels get
-    one more column, (n, most, 6): the weight of an object in the loss, which is its image's r or 1 - r.
+    With r from Beta(32, 32) both images' objects have full weight, as in YOLOv5. With a uniform r the labels
+    get one more column, (n, most, 6): the weight of an object in the loss, which is its image's r or 1 - r.
     """
     which = torch.from_numpy(rng.uniform(size=len(images)) < probability).to(images.device)
     if ratio == "uniform":
@@ -118,17 +118,17 @@ def mixed(
 
 
 def _weighted(labels: Tensor, weights: Tensor) -> Tensor:
-    """Labels (n, most, 5) with a sixth column: the weights (n,) of their images."""
+    """Return labels (n, most, 5) with a sixth column, the weights (n,) of their images."""
     return torch.cat([labels, weights[:, None, None].to(labels).expand(-1, labels.shape[1], 1)], -1)
 
 
 def cut(
     images: Tensor, labels: Tensor, rng: np.random.Generator, probability: float
 ) -> tuple[Tensor, Tensor]:
-    """A rectangle of the next image in each, with that probability (CutMix, arXiv 1905.04899).
+    """Paste a rectangle of the next image into each, with a probability (CutMix, arXiv 1905.04899).
 
-    Its part of the area is uniform. Of the other's objects those count that are in it, as far as they are,
-    and of its own those of which enough is left.
+    Its fraction of the area is uniform. Objects of the other image are clipped to it; objects of which too
+    little is left are dropped, in both.
     """
     height, width = images.shape[2:]
     which = torch.from_numpy(rng.uniform(size=len(images)) < probability).to(images.device)
@@ -149,19 +149,19 @@ def cut(
 
 
 def hidden(labels: Tensor, rectangles: Tensor, which: Tensor) -> Tensor:
-    """The labels (n, most, 5) without those that rectangles (n, 4) hide in the images `which`, bool (n,)."""
+    """Return labels (n, most, 5) without those hidden by rectangles (n, 4) in images `which`, bool (n,)."""
     return emptied(labels, (covered(labels[..., :4], rectangles[:, None]) > MOST_COVERED) & which[:, None])
 
 
 def covered(boxes: Tensor, by: Tensor) -> Tensor:
-    """The part of boxes (..., 4) that others hide, broadcast; 0 of a box without area."""
+    """Return the fraction of boxes (..., 4) that others cover, broadcast; 0 for a box without area."""
     corner = torch.maximum(boxes[..., :2], by[..., :2])
     opposite = torch.minimum(boxes[..., 2:], by[..., 2:])
     return (opposite - corner).clamp(min=0).prod(-1) / areas(boxes).clamp(min=1e-7)
 
 
 def rectangle(boxes: Tensor, images: Tensor) -> Tensor:
-    """Which pixels of images (n, 3, h, w) have their middle in boxes (n, 4): bool (n, 1, h, w)."""
+    """Return which pixels of images (n, 3, h, w) have their centre in boxes (n, 4): bool (n, 1, h, w)."""
     height, width = images.shape[2:]
     left, top, right, bottom = boxes[:, :, None].unbind(1)
     x = torch.arange(width, device=boxes.device) + 0.5

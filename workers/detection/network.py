@@ -1,7 +1,7 @@
-"""The network: a CSP backbone with spatial pyramid pooling, a PAN neck, and three scales of predictions.
+"""The detector's network: a CSP backbone with spatial pyramid pooling, a PAN neck, and three scales.
 
-The plan of YOLOv5 6.0 (Jocher et al. 2020, doi 10.5281/zenodo.3908559) with YOLOv4's Mish: its widths and
-depths at `width` 0.5 and `depth` 0.33 are those of YOLOv5s.
+The architecture is that of YOLOv5 6.0 (Jocher et al. 2020, doi 10.5281/zenodo.3908559) with YOLOv4's Mish;
+`width` 0.5 and `depth` 0.33 give the widths and depths of YOLOv5s.
 """
 
 import math
@@ -30,10 +30,10 @@ DEPTHS = (3, 6, 9, 3)
 
 @dataclass(frozen=True)
 class Plan:
-    """What a network is built from.
+    """The architecture of a network.
 
-    width, depth: factors of the channels and of the bottlenecks of each stage. dropblock: the part of the
-    cells that DropBlock makes zero after the last two stages, in squares of dropblock_size cells.
+    width, depth: factors of the channels and of the bottlenecks of each stage. dropblock: the fraction of
+    cells that DropBlock sets to zero after the last two stages, in squares of dropblock_size cells.
     cross_iterations: see `Style.window`. sam: attention before each scale's predictions.
     residual_inputs: see `Style`. cross_mini_batches: see `norm.CrossMiniBatchNorm`.
     """
@@ -53,7 +53,7 @@ class Plan:
 
 
 class Detector(nn.Module):
-    """Images to raw predictions. `anchors`, (3, per_scale, 2) in pixels, are kept with the parameters."""
+    """A network from images to raw predictions; `anchors`, (3, per_scale, 2) in pixels, are a buffer."""
 
     anchors: Tensor
 
@@ -93,10 +93,10 @@ class Detector(nn.Module):
         self._expect_little()
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """float32 (n, 3, height, width) in [0, 1], both sides multiples of 32, to three scales' predictions.
+        """Return the predictions of three scales for images float32 (n, 3, height, width) in [0, 1].
 
-        Each is (n, per_scale, height / stride, width / stride, 5 + classes): raw x, y, width and height, and
-        the logits of there being an object and of each class; `decoded` says what the former mean.
+        Both sides are multiples of 32. Predictions are (n, per_scale, height / stride, width / stride, 5 +
+        classes): raw x, y, width and height, to be `decoded`, and the logits of an object and of each class.
         """
         features = self.stem(images)
         levels = []
@@ -120,7 +120,7 @@ class Detector(nn.Module):
 
     @torch.no_grad()
     def _expect_little(self) -> None:
-        """Objects are rare at first (arXiv 1708.02002, section 3.3): 8 in an image of 640 x 640 pixels."""
+        """Initialise biases to expect few objects (arXiv 1708.02002, section 3.3): 8 per 640 x 640 pixels."""
         for head, stride in zip(self.heads, STRIDES, strict=True):
             assert isinstance(head, nn.Conv2d) and head.bias is not None
             bias = head.bias.view(self.anchors.shape[1], -1)
@@ -129,10 +129,10 @@ class Detector(nn.Module):
 
 
 def decoded(outputs: Tensor, anchors: Tensor, stride: int) -> Tensor:
-    """Boxes in pixels of one scale's predictions (n, per_scale, rows, columns, 4 or more).
+    """Return boxes in pixels for one scale's predictions (n, per_scale, rows, columns, 4 or more).
 
-    A centre is (2 sigmoid - 0.5) cells from its cell's corner, a size (2 sigmoid)^2 of its anchor: YOLOv5's
-    form, in which a centre may lie on the border and no size explodes.
+    A centre is (2 sigmoid - 0.5) cells from its cell's corner, a size (2 sigmoid)^2 times its anchor's. In
+    this form, YOLOv5's, a centre may lie on the border and sizes are bounded.
     """
     rows, columns = outputs.shape[2:4]
     down, across = torch.meshgrid(
@@ -142,7 +142,7 @@ def decoded(outputs: Tensor, anchors: Tensor, stride: int) -> Tensor:
 
 
 def placed(raw: Tensor, cells: Tensor, anchors: Tensor, stride: int) -> Tensor:
-    """Boxes of raw x, y, width, height (..., 4), with their cells (column, row) and anchors."""
+    """Return boxes for raw x, y, width, height (..., 4), with their cells (column, row) and anchors."""
     share = raw.sigmoid()
     centres = (2 * share[..., :2] - 0.5 + cells) * stride
     return from_centres(torch.cat([centres, (2 * share[..., 2:]) ** 2 * anchors], -1))

@@ -8,31 +8,31 @@ from torch import Tensor, nn
 
 
 class _Past(NamedTuple):
-    """One iteration's statistics of a layer, and how they would change with its kernel."""
+    """A layer's statistics of one iteration, and their gradients by its kernel."""
 
     mean: Tensor
-    """(channels,), as mean_square"""
+    """(channels,), like mean_square"""
     mean_square: Tensor
     kernel: Tensor
-    """(channels, inputs, height, width), as the next two"""
+    """(channels, inputs, height, width), like the next two"""
     mean_slope: Tensor
     mean_square_slope: Tensor
 
     def now(self, kernel: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and mean square, carried over to the kernel of today: equations 4 and 5, to first order."""
+        """Return mean and mean square corrected to first order for the present kernel (equations 4 and 5)."""
         moved = kernel - self.kernel
         mean = self.mean + (self.mean_slope * moved).sum((1, 2, 3))
         return mean, self.mean_square + (self.mean_square_slope * moved).sum((1, 2, 3))
 
 
 class CrossIterationNorm(nn.BatchNorm2d):
-    """Batch normalisation whose statistics in training are those of this batch and the `window` - 1 before.
+    """Batch normalisation by the statistics, in training, of this batch and the `window` - 1 before.
 
     Yao et al. 2020, "Cross-iteration batch normalization", arXiv 2002.05712.
 
-    The earlier ones are corrected for the change of the kernel of the convolution before this layer; those of
-    its other layers are neglected, as in the paper. A channel whose corrected variance would be negative
-    leaves that iteration out (as the authors' code does). What is remembered is part of a checkpoint.
+    Earlier statistics are corrected for the change of the kernel of the convolution before this layer;
+    changes of other layers are neglected, as in the paper. A channel ignores an iteration whose corrected
+    variance would be negative, as in the authors' code. The statistics are part of a checkpoint.
     """
 
     def __init__(self, channels: int, window: int, eps: float = 1e-3) -> None:
@@ -40,7 +40,7 @@ class CrossIterationNorm(nn.BatchNorm2d):
         self.past: deque[_Past] = deque(maxlen=window - 1)
 
     def across(self, inputs: Tensor, kernel: Tensor) -> Tensor:
-        """inputs: (n, channels, height, width), a convolution's outputs with `kernel`."""
+        """Normalise inputs, (n, channels, height, width), the outputs of a convolution with `kernel`."""
         if not self.training or not inputs.requires_grad:
             return self(inputs)  # type: ignore[no-any-return]
         own = inputs.float()
@@ -71,7 +71,7 @@ class CrossIterationNorm(nn.BatchNorm2d):
             self.past.appendleft(_Past(mean.detach(), square.detach(), kernel.detach().clone(), *slopes))
 
     def get_extra_state(self) -> list[tuple[Tensor, ...]]:
-        """What is remembered, newest first."""
+        """Return the statistics of earlier iterations, newest first."""
         return [tuple(one) for one in self.past]
 
     def set_extra_state(self, state: list[tuple[Tensor, ...]]) -> None:
@@ -81,18 +81,18 @@ class CrossIterationNorm(nn.BatchNorm2d):
 
 
 class CrossMiniBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation whose statistics in training are those of the batch's mini-batches so far.
+    """Batch normalisation by the statistics, in training, of the batch's mini-batches so far.
 
     YOLOv4's cross mini-batch normalisation (Bochkovskiy et al. 2020, arXiv 2004.10934, figure 4): a batch is
-    several mini-batches, whose gradients are added up for one step, so that no weight changes between them
-    and nothing has to be carried over. The last mini-batch is normalised by the whole batch's statistics;
-    these alone go into the running ones, by `end_batch`. Gradients go through the own mini-batch's part.
+    several mini-batches, whose gradients are added up for one step, so weights do not change between them and
+    no correction is needed. The last mini-batch is normalised by the whole batch's statistics; only these
+    update the running ones, by `end_batch`. Gradients pass only through the present mini-batch's statistics.
     """
 
     def __init__(self, channels: int, eps: float = 1e-3) -> None:
         super().__init__(channels, eps=eps)
         self._so_far: tuple[int, Tensor, Tensor] | None = None
-        """Values of a channel, their sum and that of their squares, (channels,)."""
+        """Number of values per channel, and sums of values and of squares, (channels,)."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         if not self.training:
@@ -112,7 +112,7 @@ class CrossMiniBatchNorm(nn.BatchNorm2d):
         return (own * scale[:, None, None] + shift[:, None, None]).to(inputs.dtype)
 
     def end_batch(self) -> None:
-        """Take the batch's statistics into those that evaluation uses, and begin a new one."""
+        """Update the running statistics with the batch's, and begin a new batch."""
         if self._so_far is not None:
             run_on(self, *_moments(*self._so_far), self._so_far[0])
             self._so_far = None
@@ -126,14 +126,14 @@ def end_batch(model: nn.Module) -> None:
 
 
 def _moments(count: int, total: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of so many values with that sum and sum of squares."""
+    """Return mean and variance of `count` values from their sum and sum of squares."""
     mean = total / count
     return mean, (squares / count - mean.square()).clamp(min=0)
 
 
 @torch.no_grad()
 def run_on(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
-    """Update what evaluation normalises with."""
+    """Update the running statistics, with which evaluation normalises."""
     momentum = norm.momentum or 0.1
     assert norm.running_mean is not None and norm.running_var is not None
     norm.running_mean.lerp_(mean, momentum)

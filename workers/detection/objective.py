@@ -1,4 +1,4 @@
-"""The loss: CIoU of boxes, and cross entropies of there being an object and of its class."""
+"""The detector's loss: CIoU of boxes, and cross entropies of objectness and classes."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -13,12 +13,12 @@ from workers.detection.network import STRIDES, grids, placed
 from workers.soft_labels import smoothed
 
 BALANCE = (4.0, 1.0, 0.4)
-"""Of the scales' object losses, from fine to coarse: there are more cells where they are finer (YOLOv5)."""
+"""Weights of the scales' objectness losses, from fine to coarse, as finer ones have more cells (YOLOv5)."""
 FOCAL_ALPHA = 0.25
 
 
 class Losses(NamedTuple):
-    """Scalars, each with its gain."""
+    """The terms of the loss, scalars multiplied by their gains."""
 
     box: Tensor
     obj: Tensor
@@ -36,16 +36,16 @@ def losses(
     recipe: Mapping[str, float],
     rule: Rule = "ratio",
 ) -> Losses:
-    """Of a batch, a mean over its images: those of YOLOv5, with its gains.
+    """Return YOLOv5's losses with its gains, means over the images of a batch.
 
     outputs: see `Detector.forward`. labels: (images, most, 5), or 6 with weights: the losses of boxes and
-    classes are then weighted means over the objects, and what a prediction should say of there being one is
-    times its weight. So the loss of a mixture of two images, with equally many predictions for each, is r
-    times that with the one's objects and 1 - r times that with the other's.
+    classes are then weighted means over the objects, and the targets of objectness are multiplied by the
+    weights. So the loss of a mixture of two images with equally many predictions each is r times that with
+    the first one's objects plus 1 - r times that with the other's.
 
-    recipe: the names of `recipe.LOSS`. As there, `obj` is times (pixels / 640)^2 for images whose longer side
-    has so many, and `cls` times classes / 80, so that one value means the same for any size and number of
-    classes.
+    recipe: the names of `recipe.LOSS`. As in YOLOv5, `obj` is multiplied by (pixels / 640)^2, with pixels the
+    longer side of the images, and `cls` by classes / 80, so that a value has the same effect for any size and
+    number of classes.
     """
     classes = outputs[0].shape[-1] - 5
     targets = assign(labels, anchors, STRIDES, grids(outputs), recipe["anchor_t"], recipe["iou_t"], rule)
@@ -81,12 +81,12 @@ def _scale_losses(
 
 
 def _mean(values: Tensor, weights: Tensor | None) -> Tensor:
-    """Of values (n,), with weights (n,) if there are any."""
+    """Return the mean of values (n,), weighted if weights (n,) are given."""
     return values.mean() if weights is None else (values * weights).sum() / weights.sum().clamp(min=1e-7)
 
 
 def _objectness(outputs: Tensor, places: tuple[Tensor, ...], overlap: Tensor) -> Tensor:
-    """What a prediction should say: its CIoU with its object, the best of several, and else 0."""
+    """Return the targets of objectness: the best CIoU of a prediction with an object assigned to it, or 0."""
     shape = outputs.shape[:-1]
     flat = torch.zeros(shape, device=outputs.device).view(-1)
     image, anchor, row, column = places
@@ -101,7 +101,7 @@ def cross_entropy(
     recipe: Mapping[str, float],
     weights: Tensor | None = None,
 ) -> Tensor:
-    """The mean binary cross entropy, focal where `fl_gamma` is above 0 (arXiv 1708.02002).
+    """Return the mean binary cross entropy, focal if `fl_gamma` is above 0 (arXiv 1708.02002).
 
     logits, wanted: of any shape, or (n, classes) with weights (n,).
     """

@@ -1,7 +1,7 @@
-"""Outlines of objects, which follow these through mosaics and warps so that copy-paste cuts them out.
+"""Outlines of objects, tracked through mosaics and warps so that copy-paste can cut the objects out.
 
-Labels with outlines have three more columns: the number of the object's outline in a list, or -1, and what
-has been added to its x and y since. A matrix then takes the outline to where the object is.
+Labels with outlines have three more columns: the index of the object's outline in a list, or -1, and the
+offsets added to its x and y since. A matrix then maps the outline to the object's present place.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 OWN, COLUMNS = 5, 8
-"""Columns of labels without outlines, and with."""
+"""Numbers of columns of labels without and with outlines."""
 
 
 def numbered(
@@ -19,7 +19,7 @@ def numbered(
 ) -> tuple[Tensor, list[np.ndarray]]:
     """Return labels (images, most, 8) for labels (images, most, 5), and a flat list of all outlines.
 
-    outlines: of each image, for each of its rows a float (points, 2), or None.
+    outlines: for each image and each of its rows a float (points, 2), or None.
     """
     more = torch.zeros(*labels.shape[:2], COLUMNS - OWN)
     more[..., 0] = -1
@@ -61,9 +61,9 @@ def cut_out(
 
 
 def filled(corners: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return which pixels have their middle in a polygon (points, 2), by the even-odd rule: bool `size`.
+    """Return which pixels have their centre in a polygon (points, 2), by the even-odd rule: bool `size`.
 
-    Along each row of pixels inside and outside alternate where the row's middle crosses an edge.
+    Along each row of pixels, inside and outside alternate where the row's centre line crosses an edge.
     """
     height, width = size
     (x, y), (next_x, next_y) = corners.T, np.roll(corners, -1, 0).T

@@ -1,4 +1,4 @@
-"""What a detector's report shows: images with true and predicted boxes, and precision-recall curves."""
+"""Pictures for a detector's report: images with true and predicted boxes, and precision-recall curves."""
 
 import io
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ DPI = 85
 def boxes(
     images: Tensor, labels: Tensor, found: Detections, names: Sequence[str], confidence: float
 ) -> bytes:
-    """A PNG of images uint8 (n, 3, height, width): dashed what is there, solid what was detected.
+    """Return a PNG of images uint8 (n, 3, height, width) with true boxes dashed and detections solid.
 
     labels: (n, most, 5). Detections below `confidence` are left out.
     """
@@ -49,7 +49,7 @@ def boxes(
 
 
 def curves(judged: Judged, names: Sequence[str]) -> bytes:
-    """A PNG of each class' precision at each recall, at an IoU of 0.5."""
+    """Return a PNG of the precision-recall curve of each class, at an IoU of 0.5."""
     figure = Figure(figsize=(6.5, 5.2), layout="constrained")
     axes = figure.add_subplot()
     for kind, (name, curve) in enumerate(zip(names, judged.curves, strict=True)):

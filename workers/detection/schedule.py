@@ -1,4 +1,4 @@
-"""Learning rates and momentum of a whole training, as functions of the position in it."""
+"""Learning rates and momentum as functions of the position in a whole training."""
 
 import math
 from collections.abc import Mapping
@@ -10,17 +10,19 @@ Shape = Literal["cosine", "linear"]
 
 
 class Settings(NamedTuple):
+    """Learning rates, of biases and of the rest, and momentum."""
+
     rate: float
     bias_rate: float
     momentum: float
 
 
 def settings(epoch: float, epochs: int, shape: Shape, recipe: Mapping[str, float], step: int = 0) -> Settings:
-    """What holds at a position in a training of `epochs` epochs, both counted from 0, in parts of epochs.
+    """Return the settings at `epoch`, which may be fractional, of a training of `epochs` epochs.
 
-    In the first `warmup_epochs` rates and momentum go linearly to what the schedule has there: rates from 0,
+    In the first `warmup_epochs` rates and momentum move linearly to the schedule's values: rates from 0,
     those of biases from `warmup_bias_lr`, the momentum from `warmup_momentum` (YOLOv5). recipe: the names of
-    `recipe.OPTIMISER` and `recipe.SCHEDULE`. step: steps of the optimizer before this position.
+    `recipe.OPTIMISER` and `recipe.SCHEDULE`. step: number of optimizer steps before this position.
     """
     if recipe["restart_steps"] > 0 or recipe["restart_min"] > 0:
         rate = restarted(epoch, epochs, step, recipe)
@@ -35,7 +37,7 @@ def settings(epoch: float, epochs: int, shape: Shape, recipe: Mapping[str, float
 
 
 def restarted(epoch: float, epochs: int, step: int, recipe: Mapping[str, float]) -> float:
-    """The learning rate of cosines with warm restarts down to `restart_min`, which is the same for all.
+    """Return the learning rate of cosines with warm restarts, each down to `restart_min`.
 
     Without a length the whole training is one cycle.
     """
@@ -48,10 +50,10 @@ def restarted(epoch: float, epochs: int, step: int, recipe: Mapping[str, float])
 
 
 def factor(epoch: float, epochs: int, shape: Shape, recipe: Mapping[str, float]) -> float:
-    """Of lr0: from 1 to `lrf`, in a straight line, in half a cosine, or in several with warm restarts.
+    """Return the factor of lr0: from 1 to `lrf`, linearly, in half a cosine, or in cycles with warm restarts.
 
-    The latter as in Loshchilov and Hutter 2017 (arXiv 1608.03983): the first of `restart_epochs`, each next
-    one `restart_multiplier` times as long and beginning `restart_decay` times as high.
+    Cycles are as in Loshchilov and Hutter 2017 (arXiv 1608.03983): the first lasts `restart_epochs`, each
+    following one is `restart_multiplier` times as long and starts `restart_decay` times as high.
     """
     peak, length = 1.0, float(epochs)
     if recipe["restart_epochs"] > 0:

@@ -1,4 +1,4 @@
-"""The state of K members as columns of a few buffers [K, n], so that one kernel treats all of it."""
+"""The state of K members in columns of a few buffers [K, n], so that one kernel processes all of it."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,14 +11,14 @@ from workers.names import original
 from workers.training import Training
 
 ALIGNMENT_BYTES = 256
-"""Of the first byte of each tensor in its member's row: kernels read several numbers at once."""
+"""Alignment of each tensor in its member's row, as kernels read several numbers at once."""
 
 
 class Block:
-    """Tensors of K members, each in the memory layout of the member's own."""
+    """Tensors of K members, in the memory layout of the members' own."""
 
     def __init__(self, like: Mapping[str, Tensor], count: int) -> None:
-        """Zeros in the shapes and types of `like`, which is one member's, on its device."""
+        """Allocate zeros in the shapes and types of `like`, one member's tensors, on their device."""
         widths: Counter[torch.dtype] = Counter()
         places = {}
         for name, tensor in like.items():
@@ -28,7 +28,7 @@ class Block:
         self.buffers = {
             dtype: torch.zeros((count, width), dtype=dtype, device=device) for dtype, width in widths.items()
         }
-        """[K, n] for each type of number."""
+        """[K, n] for each dtype."""
         self.views = {
             name: self.buffers[tensor.dtype].as_strided(
                 (count, *tensor.shape), (widths[tensor.dtype], *_strides(tensor)), places[name]
@@ -40,21 +40,21 @@ class Block:
 
     @property
     def buffer(self) -> Tensor:
-        """The one buffer, of tensors that are all of one type."""
+        """The only buffer, if all tensors have the same dtype."""
         (found,) = self.buffers.values()
         return found
 
     def columns(self, names: Sequence[str], like: Mapping[str, Tensor]) -> slice:
-        """The columns of the one buffer that tensors take which follow each other."""
+        """Return the columns of the only buffer that consecutive tensors occupy."""
         start = self.views[names[0]].storage_offset()
         return slice(start, start + sum(_padded(like[name]) for name in names))
 
     def load(self, member: int, tensors: Mapping[str, Tensor]) -> None:
-        """Copy a member's tensors in."""
+        """Copy a member's tensors into the block."""
         _copy([self._members[member][name] for name in tensors], list(tensors.values()))
 
     def store(self, member: int, tensors: Mapping[str, Tensor]) -> None:
-        """Copy into a member's tensors."""
+        """Copy the block's values into a member's tensors."""
         _copy(list(tensors.values()), [self._members[member][name] for name in tensors])
 
     def member(self, member: int, name: str) -> Tensor:
@@ -66,7 +66,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Layout:
-    """Which tensors of a member are trained, by groups of its optimizer, and which others there are."""
+    """The names of a member's trained tensors, by groups of its optimizer, and of its other tensors."""
 
     groups: tuple[tuple[str, ...], ...]
     others: tuple[str, ...]
@@ -78,7 +78,7 @@ class Layout:
 
 
 def layout_of(training: Training) -> Layout:
-    """Raises `KeyError` if the optimizer has a parameter that is not the model's."""
+    """Return a member's layout; raise `KeyError` if its optimizer has a parameter that is not the model's."""
     model = original(training.model)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     found = (
@@ -91,7 +91,7 @@ def layout_of(training: Training) -> Layout:
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
-    """Return the parameters and buffers by name."""
+    """Return a module's parameters and buffers by name."""
     return {
         **{name: parameter.detach() for name, parameter in module.named_parameters()},
         **dict(module.named_buffers()),
@@ -102,7 +102,7 @@ class Arena:
     """Parameters, gradients, buffers, optimizer state (`slots`) and averages of K members of one form."""
 
     def __init__(self, training: Training, count: int, slots: Mapping[str, Sequence[int]]) -> None:
-        """slots: by name, which groups of the optimizer have it."""
+        """Allocate an arena for members like `training`; `slots` maps names to the optimizer's groups."""
         own = tensors_of(original(training.model))
         self.layout = layout_of(training)
         trained = {name: own[name] for name in self.layout.trained}
@@ -119,9 +119,9 @@ class Arena:
         self.columns = [self.parameters.columns(names, trained) for names in self.layout.groups]
 
     def attach(self, network: nn.Module, stacked: bool) -> list[nn.Parameter]:
-        """Make the network's parameters and buffers views of the arena; return those that are trained.
+        """Make the network's parameters and buffers views of the arena; return the trained parameters.
 
-        A network that is not stacked is that of the one member.
+        A network that is not stacked belongs to the only member.
         """
         names = {id(one): name for name, one in [*network.named_parameters(), *network.named_buffers()]}
         views = {
@@ -143,7 +143,7 @@ class Arena:
         return [made[name] for name in self.layout.trained]
 
     def detached(self) -> str | None:
-        """Return the name of a buffer that training has replaced instead of changing it in place, if any."""
+        """Return the name of a buffer that training replaced instead of changing it in place, or None."""
         network, places = self._attached
         for name, buffer in network.named_buffers():
             if places.get(name) != buffer.data_ptr():
@@ -152,7 +152,7 @@ class Arena:
 
     @torch.no_grad()
     def load(self, member: int, training: Training) -> None:
-        """Copy a member's state in."""
+        """Copy a member's state into the arena."""
         own = tensors_of(original(training.model))
         self.parameters.load(member, {name: own[name] for name in self.layout.trained})
         self.others.load(member, {name: own[name] for name in self.layout.others})
@@ -170,7 +170,7 @@ class Arena:
 
     @torch.no_grad()
     def store(self, member: int, training: Training) -> None:
-        """Copy a member's state back; state that its optimizer does not have yet is made."""
+        """Copy a member's state back, creating optimizer state that it does not have yet."""
         model = original(training.model)
         own = tensors_of(model)
         self.parameters.store(member, {name: own[name] for name in self.layout.trained})
@@ -196,13 +196,13 @@ def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
 
 
 def _padded(tensor: Tensor) -> int:
-    """The columns that a tensor takes."""
+    """Return the number of columns that a tensor occupies."""
     unit = max(1, ALIGNMENT_BYTES // tensor.element_size())
     return -(-tensor.numel() // unit) * unit
 
 
 def _strides(tensor: Tensor) -> tuple[int, ...]:
-    """The tensor's own strides if they leave no gaps, else those of a contiguous one."""
+    """Return the tensor's strides if they leave no gaps, otherwise those of a contiguous one."""
     expected = 1
     for size, stride in sorted(zip(tensor.shape, tensor.stride(), strict=True), key=lambda one: one[1]):
         if size != 1 and stride != expected:

@@ -1,4 +1,4 @@
-"""A function of tensors at fixed places as one CUDA graph; on a CPU it is called as it is."""
+"""Capture a function of tensors at fixed addresses as one CUDA graph; on a CPU it is called directly."""
 
 import contextlib
 import warnings
@@ -8,19 +8,19 @@ from typing import Any
 import torch
 
 WARM_UP = 3
-"""Calls before the one that is captured: libraries make their choices, and a compiler compiles."""
+"""Number of calls before capture, in which libraries choose algorithms and a compiler compiles."""
 
 
 _FAILED: list[torch.cuda.CUDAGraph] = []
-"""Graphs whose capture failed: the allocator may refer to them still, so they live as long as the process."""
+"""Graphs whose capture failed, kept until the process ends because the allocator may still refer to them."""
 
 
 def captured(run: Callable[[], None], rewind: Callable[[], Any], device: torch.device) -> Callable[[], None]:
-    """Return what replays `run`; it is called several times meanwhile, and what it changes is not put back.
+    """Return a function that replays `run`, after calling it several times, whose effects are not undone.
 
-    `rewind` is called before each of these calls. What waits for the GPU (`.item()`, a shape that depends on
-    values) raises `RuntimeError`. Random numbers that `run` draws on the GPU come from its default generator,
-    and go on there as if `run` had been called.
+    `rewind` is called before each of these calls. Operations that wait for the GPU (`.item()`, a shape that
+    depends on values) raise `RuntimeError`. Random numbers that `run` draws on the GPU come from its default
+    generator, which advances at each replay as in a call of `run`.
     """
     if device.type != "cuda":
         return run
@@ -40,12 +40,12 @@ def captured(run: Callable[[], None], rewind: Callable[[], Any], device: torch.d
         side.synchronize()
         draws = not torch.equal(before, generator.get_state())
         generator.graphsafe_set_state(own)
-        # Other threads of the worker (files, messages) may go on meanwhile.
+        # Other threads of the worker (files, messages) may continue meanwhile.
         with _nothing_filled(), torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
             run()
     except BaseException:
         _FAILED.append(graph)
-        torch.cuda.set_stream(current)  # a capture that fails leaves its own in place
+        torch.cuda.set_stream(current)  # a failed capture leaves its stream current
         current.wait_stream(side)
         with contextlib.suppress(RuntimeError):
             torch.cuda.synchronize(device)
@@ -59,12 +59,12 @@ def captured(run: Callable[[], None], rewind: Callable[[], Any], device: torch.d
 def _drawing(
     graph: torch.cuda.CUDAGraph, generator: torch.Generator, own: torch.Generator
 ) -> Callable[[], None]:
-    """Return what replays a graph whose random numbers come from a generator, where that is then.
+    """Return a function that replays a graph with random numbers from the present state of a generator.
 
-    A graph reads seed and offset from the device's memory, where torch writes them at each replay. Before
-    torch 2.13 that is one place for each state of a generator, so graphs in several streams would read each
-    other's: each is captured with a state of its `own`. A state also stays with what was captured with it,
-    and one with which a capture failed (before 2.13) is of no more use, so it is not the default generator's.
+    A graph reads seed and offset from device memory, where torch writes them at each replay. Before torch
+    2.13 there is one address per state of a generator, so graphs in several streams would read each other's:
+    each is captured with a separate state, `own`. A state also remains bound to graphs captured with it, and
+    is unusable after a failed capture (before 2.13), so it is not the default generator's.
     """
 
     def replay() -> None:
@@ -77,7 +77,7 @@ def _drawing(
 
 @contextlib.contextmanager
 def _nothing_filled() -> Iterator[None]:
-    """Let deterministic algorithms do without the kernel that fills each new tensor."""
+    """Disable, for deterministic algorithms, the kernel that fills each new tensor."""
     settings: Any = torch.utils.deterministic
     before = settings.fill_uninitialized_memory
     settings.fill_uninitialized_memory = False
@@ -89,10 +89,10 @@ def _nothing_filled() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_waiting() -> Iterator[None]:
-    """Let torch raise an error where it would wait for the GPU: in a capture that leaves things behind."""
+    """Make torch raise an error instead of waiting for the GPU; failing within a capture has side effects."""
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch says that it does not find everything
+        warnings.simplefilter("ignore")  # torch warns that it does not detect everything
         torch.cuda.set_sync_debug_mode("error")
     try:
         yield

@@ -1,4 +1,4 @@
-"""A static step beside `Workload.step`: both train the same batches, and have to agree."""
+"""Compare a static step with `Workload.step`: both train the same batches, and must agree."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 STEPS = 3
 TOLERANCES = {torch.float64: 1e-6, torch.float32: 0.02, torch.bfloat16: 0.25}
-"""Of how far the steps go, relative to that, by the least exact type in use.
+"""Tolerance for the change that the steps make, relative to its length, by the least exact dtype in use.
 
-It catches a step that does something else. How far single parameters go means nothing: early on Adam moves
-each by the learning rate, whatever its gradient, whose sign may be a matter of rounding.
+It detects a step that does something else. Changes of single parameters are not compared: early on Adam moves
+each by the learning rate, whatever its gradient, whose sign may depend on rounding.
 """
 LOSS_TOLERANCE = 0.2
-"""Of a loss, relative to the largest, as a fraction of those above."""
+"""Tolerance for a loss, relative to the largest loss, as a fraction of those above."""
 
 ROUNDING = 1e-6
-"""A way of this length, relative to the numbers themselves, is none."""
+"""A change below this length, relative to the values themselves, counts as none."""
 
 
 def check(
@@ -44,15 +44,15 @@ def check(
     generators: Sequence[Tensor],
     step: Step,
 ) -> bool:
-    """Return whether the steps agree, for members as they are; False if they cannot be compared, as with NaN.
+    """Return True if the steps agree, and False if they cannot be compared, for example because of NaN.
 
-    before, generators: where the members' random generators were before their epochs were drawn.
-    Raises `Obstructed` if they do not agree. The members stay as they are, global generators do not.
+    before, generators: the states of the members' random generators before their epochs were drawn.
+    Raises `Obstructed` if they do not agree. Members are left unchanged, global generators are not.
     """
     count = min(STEPS, len(step.numbers))
     step.load(trainings, drawn)
     dropping = [(name, key) for name, key in step.settings if key == "p"] if len(trainings) > 1 else []
-    for place in dropping:  # masks for several members at once are other masks
+    for place in dropping:  # masks drawn for several members at once are different
         step.settings[place].zero_()
     before[0].restore()
     for _ in range(count):
@@ -72,7 +72,7 @@ def check(
 
 
 def tolerance(workload: Workload, step: Step) -> float:
-    """Return how much results may differ, as a fraction of what training changes."""
+    """Return how much results may differ, as a fraction of the change by training."""
     loose = workload.compile or workload.casts_to() is not None
     return TOLERANCES[torch.bfloat16 if loose else step.losses.dtype]
 
@@ -83,7 +83,7 @@ def _twin(training: Training) -> Training:
     memo = {id(training.generator): generator, id(hp): hp, id(training.notes): []}
     try:
         return copy.deepcopy(training, memo)
-    except Exception as why:  # whatever a user's parts are
+    except Exception as why:  # users' parts may raise anything
         raise Obstructed(
             f"the member cannot be copied ({type(why).__name__}), so its steps cannot be checked"
         ) from why
@@ -92,7 +92,7 @@ def _twin(training: Training) -> Training:
 def _eagerly(workload: Workload, twin: Training, count: int) -> list[float]:
     losses = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a copied optimizer is not the one that the scheduler knows
+        warnings.simplefilter("ignore")  # the scheduler refers to another optimizer than the copied one
         steps = workload._train_eagerly(twin)
         for loss in islice(steps, count):
             losses.append(float(loss))
@@ -126,8 +126,8 @@ def _agree(
         finite = finite and math.isfinite(size)
         if finite and not max(abs(along - 1), abs(length - 1)) <= allowed:
             raise Obstructed(
-                f"captured steps change {what} otherwise than steps as ever: in {len(losses)} of them by "
-                f"{length:.3g} of that, and by {along:.3g} in its direction"
+                f"captured steps change {what} differently from eager steps: in {len(losses)} steps by "
+                f"{length:.3g} of the eager change, and by {along:.3g} in its direction"
             )
     most = LOSS_TOLERANCE * allowed * max(map(abs, expected))
     if finite and not max(abs(one - other) for one, other in zip(losses, expected, strict=True)) <= most:
@@ -138,10 +138,10 @@ def _agree(
 def _compared(
     found: Mapping[str, Tensor], before: Mapping[str, Tensor], after: Mapping[str, Tensor]
 ) -> tuple[float, float, float]:
-    """Compare what was found with how training as ever moves tensors, from `before` to `after`.
+    """Compare the change of tensors to `found` with that by eager training, from `before` to `after`.
 
-    Returns how far they were moved along that way and how far at all, both as a fraction of its length, and
-    that. If training as ever moves nothing to speak of, and nothing else was moved, both are 1.
+    Returns the component of the change along the eager one and its length, both as fractions of the length of
+    the eager one, and that length. If neither changes anything noticeable, both fractions are 1.
     """
     sums = torch.zeros(4, dtype=torch.float64)
     for name, tensor in found.items():

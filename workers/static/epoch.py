@@ -1,4 +1,4 @@
-"""An epoch of one member, or of several together, by static steps."""
+"""Train an epoch of one member, or of several together, by static steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from workers.workload import Workload
 
 DEVICES: tuple[str, ...] = ("cuda",)
-"""Kinds of device on which members are trained by static steps; a CPU gains nothing by them."""
+"""Device types on which members are trained by static steps; a CPU does not benefit."""
 
 
 def wanted(workload: Workload) -> bool:
@@ -29,8 +29,7 @@ def wanted(workload: Workload) -> bool:
 
 
 def begun(workload: Workload, training: Training) -> Generator[Tensor, None, None] | None:
-    """Return one epoch of a member, or None if it is to be trained as ever.
-
+    """Return one epoch of a member, or None if it is to be trained eagerly.
 
     The losses are views of a table that the next epoch of any member overwrites. If capturing was tried and
     failed, the member's notes say why.
@@ -47,10 +46,10 @@ def begun(workload: Workload, training: Training) -> Generator[Tensor, None, Non
 def together(
     workload: Workload, trainings: Sequence[Training], randomness: Sequence[Randomness]
 ) -> Generator[Tensor, None, None]:
-    """Train one epoch of K members at once; yields their losses, (K,), as `begun` does.
+    """Train one epoch of K members at once, yielding their losses, (K,), as `begun` does.
 
-    Raises `Obstructed` before the first step if they cannot be. What the network itself draws (dropout)
-    goes on from where the first member has its generators.
+    Raises `Obstructed` before the first step if that is impossible. The network's own random numbers
+    (dropout) come from the first member's generators.
     """
     step = _loaded(workload, trainings, randomness)
     try:
@@ -60,9 +59,9 @@ def together(
 
 
 def stackable(workload: Workload, trainings: Sequence[Training]) -> bool:
-    """Return whether a step for all members at once can be had; it is made and checked if there is none yet.
+    """Return whether there is a step for all members at once; make and check it if necessary.
 
-    All generators stay where they are.
+    All generators are restored.
     """
     if len(trainings) < 2:
         return False
@@ -71,7 +70,7 @@ def stackable(workload: Workload, trainings: Sequence[Training]) -> bool:
     try:
         if not shelf.has(shelf.key_of(workload, trainings), trainings):
             here.restore()
-            shelf.give_back(_loaded(workload, trainings))
+            shelf.release(_loaded(workload, trainings))
     except (Obstructed, tables.Unfitting, torch.cuda.OutOfMemoryError):
         return False
     finally:
@@ -94,10 +93,10 @@ def report(workload: Workload) -> list[str]:
 def _loaded(
     workload: Workload, trainings: Sequence[Training], randomness: Sequence[Randomness] | None = None
 ) -> Step:
-    """Return a step with the members and their epochs in it; all generators are where drawing left them.
+    """Return a step loaded with the members and their epochs, and leave all generators as after drawing.
 
-    Without `randomness` a member's epoch is drawn from the global generators as they are. Raises
-    `Obstructed`, with all generators where they were.
+    Without `randomness` epochs are drawn from the present state of the global generators. Raises
+    `Obstructed`, with all generators restored.
     """
     shelf, here = shelf_of(workload), Randomness(workload.device)
     generators = [training.generator.get_state() for training in trainings]
@@ -112,7 +111,7 @@ def _loaded(
             if randomness is not None:
                 randomness[member].save()
         after = Randomness(workload.device)
-        step = shelf.take(key, workload, trainings, drawn, before, generators)
+        step = shelf.acquire(key, workload, trainings, drawn, before, generators)
     except (Obstructed, tables.Unfitting) as why:
         for own, was in zip(randomness or (), before, strict=False):
             was.restore()
@@ -132,7 +131,7 @@ def _one(workload: Workload, training: Training, step: Step) -> Generator[Tensor
 
 
 def _replayed(workload: Workload, trainings: Sequence[Training], step: Step) -> Iterator[Tensor]:
-    """Replay an epoch; yields the row of the table of losses, (K,), after each step."""
+    """Replay an epoch, yielding the row of the table of losses, (K,), after each step."""
     made, stored, total = 0, 0, len(step.numbers)
 
     def fetch() -> None:
@@ -156,7 +155,7 @@ def _replayed(workload: Workload, trainings: Sequence[Training], step: Step) -> 
         try:
             fetch()
         finally:
-            shelf_of(workload).give_back(step)
+            shelf_of(workload).release(step)
     for member, training in enumerate(trainings):
         if training.scheduler is not None:
             _say_stepped(training)
@@ -164,7 +163,7 @@ def _replayed(workload: Workload, trainings: Sequence[Training], step: Step) -> 
 
 
 def _move_on(training: Training) -> None:
-    """The member's own scheduler follows, as it is part of its state."""
+    """Step the member's own scheduler, which is part of its state."""
     if training.scheduler is not None:
         _say_stepped(training)
         eager.step_schedulers(training, ())

@@ -1,4 +1,4 @@
-"""What two members have to have in common so that a step made for one serves the other."""
+"""The form of a member, which two members must share to use the same step."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _OWN = frozenset(nn.Module().__dict__) | {"training"}
 _PLAIN = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, Enum, type, type(None))
 
 Attributes = dict[tuple[str, str], Any]
-"""Of modules, by the module's name and their own."""
+"""Attributes of modules, by the module's and the attribute's name."""
 
 
 class Same:
-    """A value that is equal to none but itself."""
+    """A value compared by identity."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -39,9 +39,9 @@ class Same:
 
 
 def form_of(workload: Workload, training: Training, update: Update, count: int) -> tuple[Any, ...]:
-    """Return what is compared first: shapes, classes, groups, and how the workload trains.
+    """Return a member's form: shapes, classes, groups, and how the workload trains.
 
-    Draws from global generators.
+    It draws from global generators.
     """
     model = original(training.model)
     modules = tuple((name, type(module)) for name, module in model.named_modules())
@@ -62,7 +62,7 @@ def form_of(workload: Workload, training: Training, update: Update, count: int) 
 
 
 def attributes_of(model: nn.Module, varying: Collection[tuple[str, str]] = ()) -> Attributes:
-    """Return what modules keep in attributes of their own, but for those that may vary."""
+    """Return the attributes of modules, except those that may vary."""
     return {
         (name, key): frozen(value)
         for name, module in original(model).named_modules()
@@ -72,12 +72,12 @@ def attributes_of(model: nn.Module, varying: Collection[tuple[str, str]] = ()) -
 
 
 def frozen(value: Any) -> Any:
-    """Return something that is equal for values that are equal and of the same types."""
+    """Return a hashable key that is equal for equal values of the same types."""
     if isinstance(value, _PLAIN):
         return type(value), repr(value) if isinstance(value, float) else value
     if isinstance(value, Mapping):
         return type(value), tuple((frozen(key), frozen(one)) for key, one in value.items())
-    if isinstance(value, weakref.ref):  # recurrent layers refer to their own parameters by these
+    if isinstance(value, weakref.ref):  # used by recurrent layers for their parameters
         return weakref.ref
     if isinstance(value, tuple | list):
         return type(value), tuple(frozen(one) for one in value)
@@ -85,7 +85,7 @@ def frozen(value: Any) -> Any:
 
 
 def _is_registered(module: nn.Module, value: Any) -> bool:
-    """Whether an attribute holds what the module has as parameters, as those of recurrent layers do."""
+    """Return whether an attribute holds the module's parameters or buffers, as in recurrent layers."""
     if isinstance(value, list):
         return bool(value) and all(_is_registered(module, one) for one in value)
     own = [*module._parameters.values(), *module._buffers.values()]

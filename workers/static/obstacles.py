@@ -1,4 +1,4 @@
-"""Why a member is not trained by static steps, so far as that can be seen before trying."""
+"""Reasons why a member cannot be trained by static steps that are known without trying."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ TYPES = (torch.float32, torch.float64)
 
 
 def obstacle(workload: Workload, training: Training) -> str | None:
-    """Return what about the workload or the member makes it impossible; None if nothing does."""
+    """Return the reason why static steps are impossible for a member, or None."""
     of_data = of_workload(workload, workload.batch_size_of(training.hyperparameters))
     return of_data or _of_optimizer(training) or _of_model(training) or _of_parts(training)
 
 
 def of_workload(workload: Workload, batch_size: int | None = None) -> str | None:
-    """Return what about the workload itself is in the way, given a member's batch size if that is known."""
+    """Return the reason that lies in the workload, given a member's batch size if known, or None."""
     from workers.workload import Workload as Base
 
     for name in OVERRIDES:
@@ -37,14 +37,14 @@ def of_workload(workload: Workload, batch_size: int | None = None) -> str | None
     if workload.accumulate > 1:
         return "gradients are accumulated over several batches"
     if workload.autocast == torch.float16:
-        return "with float16 the loss is scaled by what the gradients are"
+        return "with float16 the scale of the loss depends on the gradients"
     split = workload.splits.train
     if not batches.is_tensors(split):
         return "the training data are not tensors"
     if any(tensor.device.type != workload.device.type for tensor in leaves(split)):
         return "the training data do not fit on the device"
     if (batches.length(split) or 0) < (batch_size or workload.batch_size):
-        return "the training data are less than a batch"
+        return "the training data are fewer than a batch"
     return None
 
 

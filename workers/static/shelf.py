@@ -1,4 +1,4 @@
-"""The steps that a worker keeps for a workload, to be used again by members of the same form."""
+"""A cache of a workload's steps on a worker, for reuse by members of the same form."""
 
 from __future__ import annotations
 
@@ -22,27 +22,29 @@ if TYPE_CHECKING:
     from workers.workload import Workload
 
 KEPT = 32
-"""Steps that nobody is using; each has the memory of its network's activations."""
+"""Maximum number of idle steps, each of which holds the memory of its network's activations."""
 
 
 _shelves: weakref.WeakSet[Shelf] = weakref.WeakSet()
 
 
 class Shelf:
+    """The steps of one workload, idle or in use."""
+
     def __init__(self) -> None:
         _shelves.add(self)
         self.made = 0
-        """Steps that were captured, ever."""
+        """Number of steps captured so far."""
         self.reasons: dict[Any, str] = {}
-        """Why members of a form are trained without, by form."""
+        """Reason for not using steps, by form."""
         self._idle: list[tuple[Any, Step]] = []
         self._in_use: dict[int, Any] = {}
 
     def has(self, key: Any, trainings: Sequence[Training]) -> bool:
-        """Return whether there is a step for these members that has been checked."""
+        """Return whether there is a checked step for these members."""
         return any(own == key and step.is_checked and step.fits(trainings) for own, step in self._idle)
 
-    def take(
+    def acquire(
         self,
         key: Any,
         workload: Workload,
@@ -51,10 +53,10 @@ class Shelf:
         before: Sequence[Randomness],
         generators: Sequence[torch.Tensor],
     ) -> Step:
-        """Return a step for members of one form, which is `key`, with nothing loaded. Raises `Obstructed`.
+        """Return a step for members of the form `key`, with nothing loaded; raise `Obstructed` if impossible.
 
-        A new one is compared with `Workload.step` first; `before` and `generators` are as `check` has them.
-        Raises `torch.OutOfMemoryError` if steps that are in use leave no memory for it.
+        A new one is first compared with `Workload.step`; see `check` for `before` and `generators`.
+        Raises `torch.OutOfMemoryError` if steps in use leave no memory for it.
         """
         if key in self.reasons:
             raise Obstructed(self.reasons[key])
@@ -66,7 +68,7 @@ class Shelf:
                 step.is_checked = check(workload, trainings, drawn, before, generators, step)
         except torch.cuda.OutOfMemoryError as why:
             self.clear()
-            if self._in_use:  # of other members: this one can wait until they are done
+            if self._in_use:  # by other members, for which this one can wait
                 raise
             raise Obstructed("there is not enough memory on the device") from why
         except (Obstructed, Unfitting) as why:
@@ -74,27 +76,27 @@ class Shelf:
             raise Obstructed(str(why)) from why
         except (
             Exception
-        ) as why:  # what users' code or CUDA raises; if it is wrong, it is raised again in `step`
+        ) as why:  # users' code or CUDA may raise anything; eager training raises actual errors again
             self.reasons[key] = f"{type(why).__name__}: {' '.join(str(why).split())[:200]}"
             raise Obstructed(self.reasons[key]) from why
         self._in_use[id(step)] = key
         return step
 
-    def give_back(self, step: Step) -> None:
-        """Keep a step for the next member of its form; those that were used longest ago make room."""
+    def release(self, step: Step) -> None:
+        """Keep a step for the next member of its form; drop the least recently used ones."""
         self._idle.append((self._in_use.pop(id(step)), step))
         self._drop(len(self._idle) - KEPT)
 
     def clear(self) -> None:
-        """Drop what is not in use."""
+        """Drop all idle steps."""
         self._drop(len(self._idle))
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()
 
     def key_of(self, workload: Workload, trainings: Sequence[Training]) -> Any:
-        """Return the form that all members have. Raises `Obstructed` if they have none in common.
+        """Return the common form of all members; raise `Obstructed` if there is none.
 
-        Draws from global generators.
+        It draws from global generators.
         """
         keys = []
         for training in trainings:
@@ -106,7 +108,7 @@ class Shelf:
         return keys[0]
 
     def _drop(self, count: int) -> None:
-        """Drop the steps that were used longest ago."""
+        """Drop the `count` least recently used steps."""
         for _ in range(count):
             self._idle[0][1].settle()
             del self._idle[0]
@@ -131,13 +133,13 @@ class Shelf:
 
 
 def drop_idle() -> None:
-    """Drop the steps of all workloads that nobody is using, for the memory that they take."""
+    """Drop the idle steps of all workloads to free their memory."""
     for shelf in list(_shelves):
         shelf.clear()
 
 
 def shelf_of(workload: Workload) -> Shelf:
-    """Return the shelf of a workload, which lives as long as that."""
+    """Return the shelf of a workload, which lives as long as the workload."""
     if "_shelf" not in vars(workload):
         vars(workload)["_shelf"] = Shelf()
     shelf: Shelf = vars(workload)["_shelf"]

@@ -1,4 +1,4 @@
-"""One step of K members of one form: batch, augmentation, both passes, update, averages, loss."""
+"""One step of K members of the same form: batch, augmentation, both passes, update, averages, loss."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Obstructed(Exception):
-    """A static step cannot be made, for the reason given; whether that took an attempt is in `tried`."""
+    """A static step cannot be made for the reason given; `tried` tells whether it was attempted."""
 
     def __init__(self, why: str, tried: bool = True) -> None:
         super().__init__(why)
@@ -31,13 +31,13 @@ class Obstructed(Exception):
 
 
 class Step:
-    """A step that reads from tables and changes an arena, and nothing else, at a counter on the device.
+    """A step that only reads from tables, at a counter on the device, and changes an arena.
 
-    It is made for K members; afterwards it serves whichever members it `fits`. On a GPU it is a CUDA graph.
+    It is made for K members; afterwards any K members that it `fits` can use it. On a GPU it is a CUDA graph.
     """
 
     def __init__(self, workload: Workload, trainings: Sequence[Training], drawn: list[tables.Drawn]) -> None:
-        """Raises `Obstructed`, and whatever the workload raises."""
+        """Make a step; raise `Obstructed` if impossible, and anything the workload raises."""
         first, count = trainings[0], len(trainings)
         self.update = updates.update_of(first)
         self.arena = Arena(first, count, self.update.slots())
@@ -61,16 +61,16 @@ class Step:
         self.numbers = torch.arange(steps, device=self.device)[:, None]
         self.at = torch.zeros(1, dtype=torch.int64, device=self.device)
         self.losses = torch.zeros((steps, count), dtype=dtype, device=self.device)
-        """Of each step and member; overwritten in the next epoch."""
+        """Losses of each step and member, overwritten in the next epoch."""
         self.rows = self.losses.unbind()
         self.replay: Callable[[], None] = self.run
         self.read: dict[str, Any] = {}
-        """Hyperparameters that the captured code has read, with their values: they are part of it."""
+        """Hyperparameters that the captured code has read, with their values, which are baked into it."""
         self.is_checked = False
         self._free: torch.cuda.Event | None = None
 
     def make_ready(self, trainings: Sequence[Training], compiled: bool) -> None:
-        """Try the step, and capture it; what it does to the arena on the way is of no use."""
+        """Try the step and capture it; the arena's contents are meaningless afterwards."""
         self.load(trainings)
         with contextlib.ExitStack() as recordings:
             names = [recordings.enter_context(hp.recording()) for hp in self.hps]
@@ -92,7 +92,7 @@ class Step:
         self.replay = capture.captured(self.run, self.at.zero_, self.device)
 
     def fits(self, trainings: Sequence[Training]) -> bool:
-        """Whether what the step was made with is also theirs, of members that have the same form."""
+        """Return whether members of the same form also share the values that are baked into the step."""
         return all(
             all(form.frozen(one.hyperparameters.get(name)) == value for name, value in self.read.items())
             and form.attributes_of(one.model, self.settings) == self.attributes
@@ -100,7 +100,7 @@ class Step:
         )
 
     def load(self, trainings: Sequence[Training], drawn: list[tables.Drawn] | None = None) -> None:
-        """Copy members in, and with `drawn` their epochs; the step begins at the first batch."""
+        """Copy members into the step, and with `drawn` their epochs; start at the first batch."""
         if self._free is not None:
             torch.cuda.current_stream(self.device).wait_event(self._free)
         self.hps[:] = [training.hyperparameters for training in trainings]
@@ -115,7 +115,7 @@ class Step:
         self.at.zero_()
 
     def store(self, trainings: Sequence[Training], steps: int) -> None:
-        """Copy the members back after so many steps."""
+        """Copy the members' state back after `steps` steps."""
         for member, training in enumerate(trainings):
             if steps:
                 self.update.count(training, steps)
@@ -127,12 +127,12 @@ class Step:
             self._free.record(torch.cuda.current_stream(self.device))
 
     def settle(self) -> None:
-        """Wait until the device has done with the step, whose memory another stream may get next."""
+        """Wait until the device has finished the step, whose memory another stream may get next."""
         if self._free is not None:
             self._free.synchronize()
 
     def run(self) -> None:
-        """Make the step by plain calls of torch."""
+        """Make the step by plain torch calls."""
         count = len(self.hps)
         chosen = self.tables.order.index_select(0, self.at).view(-1)
         lead = (self.size,) if count == 1 else (count, self.size)
@@ -162,7 +162,7 @@ class Step:
             updates.average(self.arena, weights)
 
     def _on_host(self) -> list[str]:
-        """Where the generators are that a graph cannot draw from."""
+        """Return the states of the generators from which a graph cannot draw."""
         states = [repr(random.getstate()), repr(np.random.get_state())]
         if self.device.type != "cpu":
             states.append(torch.default_generator.get_state().numpy().tobytes().hex())
@@ -177,7 +177,7 @@ class Step:
 
 
 class _Losses:
-    """From a batch and what is drawn for it to the losses of K members."""
+    """Compute the losses of K members from a batch and the numbers drawn for it."""
 
     def __init__(self, workload: Workload, step: Step) -> None:
         self._workload, self._step = workload, step
@@ -191,7 +191,7 @@ class _Losses:
             if loss.numel() != 1:
                 raise TypeError("loss() should return a scalar tensor")
             return loss.view(1)
-        # vmap takes trees of tensors, of which `drawn` may be none
+        # vmap takes trees of tensors, but `drawn` may be None
         augment = torch.vmap(lambda one, its: workload.augment(one, its, hps[0]), (0, _dims(drawn)))
         batch = augment(batch, drawn)
         with workload._casting():
@@ -203,7 +203,7 @@ def _dims(tree: Any) -> int | None:
 
 
 def _network(training: Training, count: int) -> nn.Module:
-    """The network of one member, or the stacked one of several. Raises `Obstructed`."""
+    """Return the network of one member, or the stacked one of several; raise `Obstructed` if impossible."""
     model = copy.deepcopy(original(training.model))
     if count == 1:
         return model
@@ -220,10 +220,9 @@ def _network(training: Training, count: int) -> nn.Module:
 
 
 def _vary(network: nn.Module, device: torch.device, stacked: bool) -> dict[tuple[str, str], Tensor]:
-    """Settings of modules that may differ between members, as tensors that the network reads.
+    """Replace settings of modules that may differ between members by tensors; return them by module and name.
 
-    They are by module and name. A module names them in `per_member`. Those of a stacked network are tensors
-    (K,) already.
+    A module lists them in `per_member`. Those of a stacked network are tensors (K,) already.
     """
     found: dict[tuple[str, str], Tensor] = {}
     for name, module in network.named_modules():

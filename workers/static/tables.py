@@ -1,4 +1,4 @@
-"""What the steps of an epoch need of the host: tables with a row for each step, copied to the device once."""
+"""Inputs of an epoch's steps from the host: tables with one row per step, copied to the device once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from workers.workload import Workload
 
 LARGEST_BYTES = 1 << 28
-"""Of what is drawn for one member's epoch."""
+"""Maximum size of the numbers drawn for one member's epoch."""
 
 
 @dataclass(frozen=True)
@@ -29,23 +29,23 @@ class Drawn:
     """One member's epoch, on the CPU."""
 
     order: Tensor
-    """Examples by number: int64 (steps, batch)."""
+    """Indices of examples: int64 (steps, batch)."""
     draws: Any
-    """What `Workload.draws` returned, with the steps along a dimension before the examples."""
+    """Results of `Workload.draws`, with a dimension of steps before that of examples."""
     rates: Numbers
-    """Of the optimizer, (steps, groups, numbers); see `updates`."""
+    """Settings of the optimizer, (steps, groups, numbers); see `updates`."""
     weights: Numbers
-    """By how much the average moves towards the network, (steps,)."""
+    """Weights by which the average moves towards the network, (steps,)."""
 
 
 class Unfitting(Exception):
-    """Steps cannot be made ahead, for the reason given."""
+    """Steps cannot be prepared ahead for the reason given."""
 
 
 def epoch_of(workload: Workload, training: Training, update: Update) -> Drawn:
     """Draw a member's next epoch from its generators, in the order in which its batches would be drawn.
 
-    Raises `Unfitting`.
+    Raises `Unfitting` if it cannot be drawn ahead.
     """
     count, steps = lengths(workload, training)
     size = workload.batch_size_of(training.hyperparameters)
@@ -62,16 +62,16 @@ def epoch_of(workload: Workload, training: Training, update: Update) -> Drawn:
 
 
 def lengths(workload: Workload, training: Training) -> tuple[int, int]:
-    """Return the number of examples of the training split, and of the steps of a member's epoch."""
+    """Return the numbers of examples in the training split and of steps in a member's epoch."""
     split = workload.splits.train
     count = batches.length(split) or 0
     return count, batches.steps(split, workload.batch_size_of(training.hyperparameters)) or 0
 
 
 def form_of_draws(workload: Workload, training: Training) -> Any:
-    """Return the shapes and types of what is drawn for a batch. Draws from global generators.
+    """Return the shapes and types of the numbers drawn for a batch, drawing from global generators.
 
-    Raises `Unfitting`.
+    Raises `Unfitting` if they cannot be drawn ahead.
     """
     size = workload.batch_size_of(training.hyperparameters)
     return _form(_drawn(workload, training, _example(workload, size)))
@@ -90,7 +90,7 @@ def on_device(tables: list[Drawn], device: torch.device, dtype: torch.dtype) -> 
 
 @dataclass(frozen=True)
 class Tables:
-    """The epochs of K members, on the device, each with the shape (steps, K, ...)."""
+    """The epochs of K members on the device, in tensors (steps, K, ...)."""
 
     order: Tensor
     draws: Any
@@ -98,7 +98,7 @@ class Tables:
     weights: Tensor
 
     def fill(self, other: list[Drawn]) -> None:
-        """Copy other epochs in: what was captured reads from the places where these tables are."""
+        """Copy other epochs into these tables, whose addresses the captured graph reads."""
         new = on_device(other, self.order.device, self.rates.dtype)
         targets = [self.order, self.rates, self.weights, *leaves(self.draws)]
         sources = [new.order, new.rates, new.weights, *leaves(new.draws)]
@@ -121,7 +121,7 @@ def leaves(tree: Any) -> Iterator[Tensor]:
 
 
 def _example(workload: Workload, size: int) -> Any:
-    """A batch without values: what is drawn may go by shapes and types only."""
+    """Return a batch without values, as draws may depend only on shapes and types."""
     return batches.mapped(
         lambda tensor: torch.empty((size, *tensor.shape[1:]), dtype=tensor.dtype, device="meta"),
         workload.splits.train,
@@ -129,18 +129,18 @@ def _example(workload: Workload, size: int) -> Any:
 
 
 def _drawn(workload: Workload, training: Training, example: Any) -> Any:
-    """What is drawn for a batch of which there are no values."""
+    """Return the numbers drawn for a batch without values."""
     try:
         return workload.draws(example, training.hyperparameters)
-    except Exception as why:  # what users' code raises; if it is wrong, it is raised again in `step`
+    except Exception as why:  # users' code may raise anything; eager training raises actual errors again
         said = " ".join(str(why).split())[:200]
         raise Unfitting(
-            f"draws() wants more than the shapes of a batch ({type(why).__name__}: {said})"
+            f"draws() needs more than the shapes of a batch ({type(why).__name__}: {said})"
         ) from why
 
 
 def _stacked(rows: list[Any]) -> Any:
-    """Trees of tensors as one tree, with the rows along a new first dimension."""
+    """Stack trees of tensors into one tree, with the rows along a new first dimension."""
     first = rows[0]
     form, size = _form(first), 0
     for one in leaves(first):
@@ -155,7 +155,7 @@ def _stacked(rows: list[Any]) -> Any:
 
 
 def _members(trees: list[Any]) -> Any:
-    """Trees of (steps, ...) as one of (steps, K, ...)."""
+    """Stack K trees of tensors (steps, ...) into one of (steps, K, ...)."""
     return _zipped(trees, 1)
 
 
@@ -181,7 +181,7 @@ def _form(tree: Any) -> Any:
 
 
 def _settings(workload: Workload, training: Training, update: Update, steps: int) -> dict[str, Numbers]:
-    """The settings of each group at each step, [steps, groups], as anneal or the scheduler will have them."""
+    """Return the settings of each group at each step, [steps, groups], after anneal or the scheduler."""
     if training.scheduler is not None and workload.scheduler_per == "step":
         rows = _ahead(training, update, steps)
     else:
@@ -201,7 +201,7 @@ def _settings(workload: Workload, training: Training, update: Update, steps: int
 
 
 def _progress(training: Training, number: int, steps: int) -> float:
-    """The `Training.progress` of this leg when `number` more steps will have been made."""
+    """Return the `Training.progress` of this leg after `number` more steps."""
     began = training.step
     training.step = began + number
     try:
@@ -211,7 +211,7 @@ def _progress(training: Training, number: int, steps: int) -> float:
 
 
 def _ahead(training: Training, update: Update, steps: int) -> list[list[dict[str, float]]]:
-    """What a copy of the scheduler does to a copy of the optimizer's settings in so many steps."""
+    """Return the optimizer's settings at each step, from copies of the scheduler and the optimizer."""
     optimizer = training.optimizer
     parameters = [one for group in optimizer.param_groups for one in group["params"]]
     kept = [value for state in optimizer.state.values() for value in state.values()]
@@ -219,11 +219,11 @@ def _ahead(training: Training, update: Update, steps: int) -> list[list[dict[str
     try:
         twin = copy.copy(training)
         twin.optimizer, twin.scheduler = copy.deepcopy((optimizer, training.scheduler), memo)
-    except Exception as why:  # whatever a user's scheduler holds
+    except Exception as why:  # a user's scheduler may raise anything
         raise Unfitting(f"the scheduler cannot be copied ({type(why).__name__})") from why
     rows = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the twin's optimizer makes no step
+        warnings.simplefilter("ignore")  # the twin's optimizer makes no step
         for _ in range(steps):
             rows.append([_numbers(update, group) for group in groups_of(twin)])
             eager.step_schedulers(twin, ())

@@ -1,8 +1,8 @@
-"""SGD, Adam and AdamW over an arena, with settings as tensors [K, 1]: a new value needs no new step.
+"""SGD, Adam and AdamW over an arena, with settings as tensors [K, 1], so that new values need no new step.
 
-The operations and their order are those of `torch.optim`'s foreach forms (torch 2.13). What only depends on
-settings and on the number of steps (bias corrections) is computed on the host, in double precision as there,
-for all steps of an epoch.
+The operations and their order are those of `torch.optim`'s foreach implementations (torch 2.13). Values that
+depend only on settings and the number of steps (bias corrections) are computed on the host, in double
+precision as there, for all steps of an epoch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from workers.training import Training
 
 Numbers = NDArray[np.float64]
 Settings = Mapping[str, Numbers]
-"""Of each group at each step, [steps, groups]."""
+"""Values of each setting for each group at each step, [steps, groups]."""
 
 
 class Update:
@@ -28,24 +28,24 @@ class Update:
     read: ClassVar[tuple[str, ...]]
     """Settings that are numbers; betas are beta1 and beta2."""
     unknown: ClassVar[tuple[str, ...]]
-    """Settings that have to be off."""
+    """Settings that must be off."""
     flags: ClassVar[tuple[str, ...]] = ()
-    """Settings of which it is known when the step is made whether they are on."""
+    """Settings that are on or off for the whole life of a step."""
 
     def __init__(self, training: Training) -> None:
-        """For members whose groups have the same `flags` on as this one's, of which nothing else is kept."""
+        """Record which `flags` are on; the update is valid for all members with the same flags."""
         self.on = [{name: bool(group.get(name)) for name in self.flags} for group in groups_of(training)]
 
     def slots(self) -> dict[str, list[int]]:
-        """Return the names of what is kept of the size of each parameter, and the groups that have it."""
+        """Return the names of state with the shape of each parameter, and the groups that have it."""
         raise NotImplementedError
 
     def form(self) -> tuple[Any, ...]:
-        """Return what members have to have in common to use one step."""
+        """Return a key that members must share to use the same step."""
         return (self.kind, *(tuple(on.items()) for on in self.on))
 
     def taken(self, training: Training) -> list[int]:
-        """Return how many steps each group has made. Raises `ValueError` if its parameters do not agree."""
+        """Return how many steps each group has made; raise `ValueError` if its parameters do not agree."""
         found = []
         for group in groups_of(training):
             counts = {self.steps_of(training.optimizer.state.get(one, {})) for one in _trained(group)}
@@ -58,7 +58,7 @@ class Update:
         raise NotImplementedError
 
     def rates(self, settings: Settings, taken: Sequence[int]) -> Numbers:
-        """Return the table: [steps, groups, numbers]."""
+        """Return the table of numbers for `apply`: [steps, groups, numbers]."""
         raise NotImplementedError
 
     def apply(self, arena: Arena, rates: Tensor) -> None:
@@ -88,7 +88,7 @@ class SGD(Update):
         return int(state.get("momentum_buffer") is not None)
 
     def taken(self, training: Training) -> list[int]:
-        """Whether each group has a momentum: 0 or 1. Without dampening the first step is like any other."""
+        """Return for each group whether it has a momentum buffer, 0 or 1; 0 if dampening is off."""
         undampened = not any(group["momentum"] and group["dampening"] for group in groups_of(training))
         return [0] * len(self.on) if undampened else super().taken(training)
 
@@ -174,12 +174,12 @@ def groups_of(training: Training) -> list[dict[str, Any]]:
 
 
 def update_of(training: Training) -> Update:
-    """Return the form over an arena of a member's optimizer."""
+    """Return the update over an arena for a member's optimizer."""
     return KINDS[type(training.optimizer)](training)
 
 
 def clip(arena: Arena, largest: float) -> None:
-    """Scale each member's gradient down to a norm of at most `largest`, as `clip_grad_norm_` does."""
+    """Clip each member's gradient to a norm of at most `largest`, like `clip_grad_norm_`."""
     gradients = arena.gradients.buffer
     norms = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
     gradients.mul_((largest / (norms + 1e-6)).clamp(max=1.0))

@@ -1,1 +1,1 @@
-"""The networks that come with evodevo: model and training, a file each."""
+"""The workloads that come with evodevo, one module each."""

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from evodevo.errors import UsageError
 from workers.dropblock import DropBlock, dropblock_of
 from workers.hyperparameters import Hyperparameters
-from workers.images import Capture, ImageClassifier, decayed_kernels
-from workers.precision import Precision
+from workers.images import ImageClassifier, decayed_kernels
 from workers.stacked_layers import Stacked
 from workers.stacking import stack
+from workers.topology import draw_as_keras
 from workers.workload import Leg, Training
 
 CLASSES, CAPSULE_SIZE = 10, 16
@@ -21,26 +21,14 @@ MARGIN_PRESENT, MARGIN_ABSENT, ABSENT_WEIGHT = 0.9, 0.1, 0.5
 
 
 class CapsNet(ImageClassifier):
-    """280,640 parameters; the score of a class is the length of its 16-d capsule.
+    """A capsule network of 280,640 parameters; the score of a class is the length of its 16-d capsule.
 
-    Evolvable: learning_rate, and where they are given weight_decay (torch's, for kernels only), q (else 1/2)
-    and routings (else 3), the number of iterations, 1 or more. DropBlock, with the hyperparameter dropblock,
-    is before the capsules.
+    Evolvable: learning_rate, and optionally weight_decay (torch's, for kernels only), q (default 1/2) and
+    routings (default 3), the number of iterations, 1 or more. DropBlock, with the hyperparameter dropblock,
+    precedes the capsules.
     """
 
-    def __init__(
-        self,
-        batch_size: int = 128,
-        train_examples: int | None = None,
-        validation_examples: int = 5000,
-        test_examples: int | None = None,
-        pixels: int = 32,
-        precision: Precision | None = None,
-        compile: bool = False,
-        capture: Capture = "auto",
-    ) -> None:
-        sizes = train_examples, validation_examples, test_examples, pixels
-        super().__init__(batch_size, *sizes, precision, compile, capture)
+    batch_size = 128
 
     def model(self) -> "CapsuleNetwork":
         return CapsuleNetwork()
@@ -58,17 +46,17 @@ class CapsNet(ImageClassifier):
         parent: bytes | None,
         leg: Leg = Leg(),  # noqa: B008
     ) -> Training:
-        """Raises `UsageError` for a q or a number of routings that cannot be."""
+        """Return a member; raise `UsageError` for an invalid q or number of routings."""
         training = super().begin(hyperparameters, training_seed, parent, leg)
         hp = training.hyperparameters
-        # The model has them, because they belong to how it is evaluated, and `metrics` is given no more.
+        # The model has them, as evaluation needs them and `metrics` receives only the model.
         for model in (training.model, training.judged):
             assert isinstance(model, CapsuleNetwork)
             model.q, model.routings = checked(hp.get("q", model.q), hp.get("routings", model.routings))
         return training
 
     def combine(self, outputs: Sequence[Tensor]) -> Tensor:
-        """The mean of the networks' lengths, each of which stands for the probability of a class."""
+        """Return the mean of the networks' lengths, each of which represents the probability of a class."""
         return torch.stack(list(outputs)).mean(0)
 
     def criterion(self, outputs: Tensor, labels: Tensor) -> Tensor:
@@ -77,7 +65,7 @@ class CapsNet(ImageClassifier):
 
 class CapsuleNetwork(nn.Module):
     per_member: ClassVar[tuple[str, ...]] = ("q",)
-    """What a captured step reads from a tensor, so that it serves members with other values."""
+    """Attributes that a captured step reads from tensors, so that it can be reused with other values."""
 
     def __init__(self, drop: DropBlock | None = None) -> None:
         super().__init__()
@@ -92,10 +80,10 @@ class CapsuleNetwork(nn.Module):
             *([] if drop is None else [drop]),
         )  # fmt: skip
         self.predictions = nn.Linear(128, CLASSES * CAPSULE_SIZE, bias=False)
-        self.apply(initialise)
+        self.apply(draw_as_keras)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Lengths float32 (n, 10) of images (n, 3, 32, 32), with 100 positions, or (n, 3, 16, 16), with 4."""
+        """Return lengths float32 (n, 10) for images (n, 3, 32, 32), 100 positions, or (n, 3, 16, 16), 4."""
         features = self.features(images).flatten(2).transpose(1, 2)  # (n, positions, 128)
         predicted = self.predictions(features).unflatten(2, (CLASSES, CAPSULE_SIZE)).transpose(1, 2)
         with torch.autocast(images.device.type, enabled=False):  # sums over positions need float32
@@ -108,7 +96,7 @@ class CapsuleNetwork(nn.Module):
 
 
 class StackedCapsules(Stacked):
-    """q may differ between members, the number of routings may not."""
+    """The stacked form of `CapsuleNetwork`; q may differ between members, the number of routings may not."""
 
     per_member = ("q",)
     q: Tensor
@@ -120,7 +108,7 @@ class StackedCapsules(Stacked):
         self.predictions = stack(network.predictions, count)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Lengths float32 (K, n, 10) of images (K, n, 3, pixels, pixels)."""
+        """Return lengths float32 (K, n, 10) for images (K, n, 3, pixels, pixels)."""
         features = self.features(images).flatten(3).transpose(2, 3)  # (K, n, positions, 128)
         predicted = self.predictions(features).unflatten(3, (CLASSES, CAPSULE_SIZE)).transpose(2, 3)
         with torch.autocast(images.device.type, enabled=False):
@@ -130,14 +118,14 @@ class StackedCapsules(Stacked):
 
 
 def route(predicted: Tensor, routings: int, q: float | Tensor) -> Tensor:
-    """Dynamic routing (Sabour et al. 2017, arXiv 1710.09829, procedure 1).
+    """Return output capsules by dynamic routing (Sabour et al. 2017, arXiv 1710.09829, procedure 1).
 
-    predicted: what each position says of each output capsule, (..., capsules, positions, size).
-    Returns the output capsules, (..., capsules, size), each shorter than 1.
+    predicted: each position's prediction of each output capsule, (..., capsules, positions, size).
+    The output capsules, (..., capsules, size), are all shorter than 1.
     """
     agreement = predicted.new_zeros(predicted.shape[:-1])
     for iteration in range(routings):
-        coupling = agreement.softmax(-2)  # what a position gives to all capsules adds up to 1
+        coupling = agreement.softmax(-2)  # each position's sums to 1 over the capsules
         capsules = squash((coupling.unsqueeze(-2) @ predicted).squeeze(-2), q)
         if iteration < routings - 1:
             agreement = agreement + (predicted @ capsules.unsqueeze(-1)).squeeze(-1)
@@ -147,16 +135,16 @@ def route(predicted: Tensor, routings: int, q: float | Tensor) -> Tensor:
 def squash(vectors: Tensor, q: float | Tensor) -> Tensor:
     """Shorten each vector s, along the last dimension: |s|² / (q + |s|²) s / |s|; 0 stays 0.
 
-    Sabour et al. have q = 1, and Keras' example has 1/2. The gradient at 0 is 0.
+    q is 1 in Sabour et al., and 1/2 in Keras' example. The gradient at 0 is 0.
     """
     length: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
     return vectors * (length / (q + length.square()))
 
 
 def margin_loss(lengths: Tensor, labels: Tensor) -> Tensor:
-    """Sabour et al. 2017, equation 4, the sum over the classes and the mean over the batch.
+    """Return the margin loss (Sabour et al. 2017, equation 4), summed over classes, averaged over the batch.
 
-    lengths: float32 (n, 10); labels: int64 (n,), or float32 (n, 10), a part of each class.
+    lengths: float32 (n, 10); labels: int64 (n,), or float32 (n, 10), a fraction of each class.
     """
     present = labels if labels.is_floating_point() else F.one_hot(labels, lengths.shape[1])
     missed = F.relu(MARGIN_PRESENT - lengths).square()
@@ -170,11 +158,3 @@ def checked(q: float, routings: int) -> tuple[float, int]:
     if routings < 1 or routings != int(routings):
         raise UsageError(f"search.loci.routings: should be a whole number, 1 or more, not {routings}")
     return q, int(routings)
-
-
-def initialise(layer: nn.Module) -> None:
-    """As Keras does by default: Glorot's uniform, and no bias."""
-    if isinstance(layer, nn.Conv2d | nn.Linear):
-        nn.init.xavier_uniform_(layer.weight)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)

@@ -1,4 +1,4 @@
-"""The next character of English or Vietnamese talks by a network of the last ones (Bengio et al. 2003)."""
+"""Prediction of the next character of English or Vietnamese talks (Bengio et al. 2003)."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -19,14 +19,14 @@ from workers.workload import Batch, Splits, Workload
 
 
 class Characters(Workload):
-    """An embedding of each of the last characters, one layer of ReLUs over all of them, and a softmax.
+    """An embedding of each of the last characters, one hidden layer of ReLUs over all of them, and a softmax.
 
     language, train_examples, validation_examples, test_examples, context: see `workers.data.characters.load`.
-    embedding: numbers for each character. units: of the hidden layer.
+    embedding: numbers per character. units: of the hidden layer.
 
-    Evolvable: learning_rate, and where they are given dropout (of the hidden layer) and weight_decay.
-    weight_decay is AdamW's: apart from the gradient, weights shrink by learning_rate * weight_decay of
-    themselves at each step; biases do not.
+    Evolvable: learning_rate, and optionally dropout (of the hidden layer) and weight_decay, which is AdamW's:
+    apart from the gradient, weights shrink by a fraction learning_rate * weight_decay at each step; biases do
+    not.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class Characters(Workload):
         return F.cross_entropy(model(contexts, hp.get("dropout", 0.0)), following)
 
     def combine(self, outputs: Sequence[Tensor]) -> Tensor:
-        """The mean of the networks' distributions."""
+        """Return the mean of the networks' distributions."""
         return mean_distribution(outputs)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """`loss`, in nats a character, and `error`, the part of the characters that is guessed wrong."""
+        """Return `loss`, in nats per character, and `error`, the fraction of characters predicted wrongly."""
         contexts, following = batch
         scores = model(contexts)
         wrong = scores.argmax(1) != following
@@ -91,7 +91,7 @@ class NextCharacter(nn.Module):
         self.out = nn.Linear(units, numbers)
 
     def forward(self, contexts: Tensor, dropout: float = 0.0) -> Tensor:
-        """int64 (n, context) to scores float32 (n, numbers)."""
+        """Return scores float32 (n, numbers) for contexts int64 (n, context)."""
         hidden = F.relu(self.hidden(self.embedding(contexts).flatten(1)))
         scores: Tensor = self.out(F.dropout(hidden, dropout, self.training))
         return scores
@@ -109,7 +109,7 @@ class StackedNextCharacter(Stacked):
         self.masks: Masks = from_global_generator
 
     def forward(self, contexts: Tensor, dropout: Tensor | None = None) -> Tensor:
-        """int64 (K, n, context), and the members' dropout, (K), to scores float32 (K, n, numbers)."""
+        """Return scores float32 (K, n, numbers) for contexts int64 (K, n, context) and dropout rates (K)."""
         hidden = F.relu(self.hidden(self.embedding(contexts).flatten(2)))
         if dropout is not None and self.training:
             hidden = dropped(hidden, dropout, self.masks)

@@ -1,10 +1,10 @@
-"""Any program as a workload.
+"""Use any program as a workload.
 
 Each hyperparameter becomes a flag, `--name value` or as `workload.flags` says (see `evodevo.command_flags`),
-unless the command has a placeholder `{name}` for it. More placeholders: `{checkpoint_in}`, the parameters to
-start from (empty for a founder), `{checkpoint_out}`, where to leave them, as a file or a directory, `{seed}`,
-`{epoch_dir}`, a directory of the attempt's own, and `{data_root}`. The last line `FoM: <number>` on its
-standard output is the fom.
+unless the command has a placeholder `{name}` for it. Further placeholders: `{checkpoint_in}`, the path of the
+parameters to start from (empty for a founder), `{checkpoint_out}`, the path where to save them, as a file or
+a directory, `{seed}`, `{epoch_dir}`, a directory for this attempt, and `{data_root}`. The last line
+`FoM: <number>` on its standard output is the fom.
 """
 
 import os
@@ -26,18 +26,18 @@ from workers import directories
 from workers.training import Leg
 
 FOM_LINE = re.compile(r"^FoM:[ \t]*(\S+)[ \t]*$", re.MULTILINE)
-BRACES = "write a brace of the program's own twice"
+BRACES = "write literal braces twice"
 POLL_S = 0.1
 TAIL_CHARACTERS = 2000
 
 
 class CommandFailed(Exception):
-    """The program ended badly; the message has its exit status and the tail of its output."""
+    """The program failed; the message has the reason and the tail of its output."""
 
 
 @dataclass
 class Attempt:
-    """One call of the program and the directory it works with, which is deleted when this is dropped."""
+    """One call of the program, and its temporary directory, which is deleted with this object."""
 
     arguments: list[str]
     directory: tempfile.TemporaryDirectory[str]
@@ -57,6 +57,8 @@ class Attempt:
 
 
 class Command:
+    """A program as a workload: `command` is run once per epoch; `flags` says how flags are written."""
+
     suffix = ".checkpoint"
     continues = False
 
@@ -93,7 +95,7 @@ class Command:
         return Attempt(self.arguments(hyperparameters, own), directory)
 
     def arguments(self, hyperparameters: Mapping[str, Any], own: Mapping[str, str]) -> list[str]:
-        """The program's argument list, with placeholders filled in and flags appended."""
+        """Return the program's argument list, with placeholders filled in and flags appended."""
         values = {**{name: text_of(value) for name, value in hyperparameters.items()}, **own}
         unknown = self.placeholders - values.keys()
         if unknown:
@@ -108,7 +110,7 @@ class Command:
         return filled
 
     def train(self, attempt: Attempt) -> Generator[None, None, None]:
-        """Run the program to its end. Raises `CommandFailed`; a `TimeoutError` thrown in gains the tail."""
+        """Run the program to its end; raise `CommandFailed`, and extend a `TimeoutError` thrown in."""
         leash = [sys.executable, "-m", "workers.leash", str(os.getpid())]
         with attempt.stdout.open("wb") as out, attempt.stderr.open("wb") as err:
             process = subprocess.Popen(
@@ -147,7 +149,7 @@ class Command:
         raise CommandFailed(f"{program}: {left}{_tail(attempt)}")
 
     def evaluate(self, attempt: Attempt, split: str) -> dict[str, float]:
-        """The fom that the program printed; it has no other split."""
+        """Return the fom that the program printed, for the validation split only."""
         return {"fom": attempt.fom} if split == "validation" and attempt.fom is not None else {}
 
     def exhibits(self, attempt: Attempt) -> dict[str, bytes]:
@@ -163,7 +165,7 @@ class Command:
         """Check the command without running it: the program is there and the placeholders are known."""
         clash = set(hyperparameters) & set(OWN_PLACEHOLDERS)
         if clash:
-            raise UsageError(f"search.loci.{min(clash)}: is a placeholder's own name; choose another")
+            raise UsageError(f"search.loci.{min(clash)}: is the name of a placeholder; choose another")
         if "checkpoint_in" in self.placeholders and "checkpoint_out" not in self.placeholders:
             raise UsageError(
                 "workload.command: {checkpoint_in} stays empty without {checkpoint_out}; give both"
@@ -171,11 +173,9 @@ class Command:
         arguments = self.begin(hyperparameters, 0, None).arguments
         if shutil.which(arguments[0]) is None:
             if os.path.exists(arguments[0]):
-                raise UsageError(
-                    f"workload.command: {arguments[0]} is there but may not be executed (chmod +x)"
-                )
+                raise UsageError(f"workload.command: {arguments[0]} exists but is not executable (chmod +x)")
             raise UsageError(
-                f"workload.command: no program {arguments[0]!r} on the worker, from {os.getcwd()}"
+                f"workload.command: program {arguments[0]!r} not found on the worker (in {os.getcwd()})"
             )
         return ["fom"], set(hyperparameters)
 
@@ -185,7 +185,7 @@ class Command:
 
 
 def _write(parent: bytes, path: Path) -> None:
-    """Put a checkpoint where the program is to find it: the file or the directory that was left."""
+    """Restore a checkpoint at `path`, as the file or directory that the program saved."""
     if not directories.is_packed(parent):
         path.write_bytes(parent)
         return

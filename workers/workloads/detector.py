@@ -27,6 +27,7 @@ from workers.detection.objective import Losses, losses
 from workers.detection.outlines import numbered
 from workers.detection.schedule import Settings, Shape, settings
 from workers.hyperparameters import Hyperparameters
+from workers.precision import Precision, casts_to
 from workers.workload import Batch, Splits, Training, Workload
 
 EVALUATION_BATCH = 32
@@ -38,34 +39,35 @@ EVOLVABLE_PLAN = [field.name for field in fields(Plan) if field.name != "classes
 
 
 class YOLO(Workload):
-    """Evolvable: every name of `workers.detection.recipe`; where one is missing its default there holds. Also
-    batch_size, nms_t and the options from `width` to `cross_mini_batches`: a hyperparameter of that name goes
-    before the option. One that changes the parameters (all but batch_size, nms_t, activation, the dropblock
-    ones and the cross ones) is for searches that train each member from scratch; so is `anchors`.
+    """A detector with YOLO's recipe.
 
-    dataset, layout, train, validation, test: where the data are, and their splits; `test` may be null. See
-    `workers.data.detection.load`, as for pixels. Layouts: `voc`, `coco`, and `yolo` (data.yaml, labels/),
-    where copy_paste cuts polygons out.
-    training_sizes: the longer sides, in pixels, of which each batch of training has a random one; its number
-    of images is such that batches have about as many pixels as `batch_size` images of size `pixels` have.
-    epochs: of one call of train(). With 1, as in PBT, the learning rate is lr0, annealed, or with restarts,
-    as in any workload.
-    With more, a call is a whole training: from lr0 to lrf as `schedule` has it, with warm-up.
-    anchors: width and height of each, in pixels of the training images; else as many as 3 * anchors_per_scale
-    are fitted to the training split. A hyperparameter `anchors` of 1 or more goes before both: it is a number
-    of anchors per scale. nms_t: the DIoU above which non-maximum suppression drops detections.
-    anchor_rule: which anchors an object goes to; see `workers.detection.assign`. mixup_ratio: see
+    Evolvable: every name of `workers.detection.recipe`, with the defaults there. Also batch_size, nms_t and
+    the options from `width` to `cross_mini_batches`: a hyperparameter of that name overrides the option.
+    Those that change the parameters (all but batch_size, nms_t, activation, the dropblock and the cross ones)
+    are for searches that train each member from scratch; so is `anchors`.
+
+    dataset, layout, train, validation, test: the data and their splits; `test` may be null. See
+    `workers.data.detection.load`, also for pixels. Layouts: `voc`, `coco`, and `yolo` (data.yaml, labels/),
+    whose polygons copy_paste cuts out.
+    training_sizes: longer sides, in pixels, from which each training batch draws one; the number of images is
+    chosen so that a batch has about as many pixels as `batch_size` images of size `pixels`.
+    epochs: per call of train(). With 1, as in PBT, the learning rate is lr0, annealed, or with restarts, as
+    in any workload. With more, a call is a whole training from lr0 to lrf by `schedule`, with warm-up.
+    anchors: width and height of each, in pixels of the training images; by default 3 * anchors_per_scale
+    anchors are fitted to the training split. A hyperparameter `anchors` of 1 or more, the number of anchors
+    per scale, overrides both. nms_t: the DIoU above which non-maximum suppression drops detections.
+    anchor_rule: which anchors an object is assigned to; see `workers.detection.assign`. mixup_ratio: see
     `workers.detection.mixing.Ratio`.
     adversarial_phases: with 1 each batch is perturbed by self-adversarial training; with 2 there is a step
-    with the batch as it is, and one with it perturbed then, with the weights as they are after the first.
-    mini_batches: into which each batch is split; their gradients are added up for one step.
+    with the unperturbed batch, and then one with the batch perturbed for the updated weights.
+    mini_batches: number of parts of each batch, whose gradients are added up for one step.
     residual_inputs, cross_mini_batches: see `workers.detection.network.Plan`.
-    precision: of the network in training; None is bfloat16 on a GPU that has it and float32 elsewhere.
+    precision: of the network in training; None is bfloat16 on a GPU that supports it and float32 otherwise.
 
-    The loss is that of YOLOv5 and, as there, its gradient that of a batch's sum, for which the usual learning
-    rates (0.01 with SGD) are made. Metrics: precision, recall, map50 and map (see `evaluation.Judged`), and
-    the parts of the loss with the member's gains, box_loss, obj_loss and cls_loss, and their sum, loss; so
-    that losses of members whose gains differ do not compare.
+    The loss is that of YOLOv5 and, as there, its gradient is that of the sum over a batch, for which the
+    usual learning rates (0.01 with SGD) are meant. Metrics: precision, recall, map50 and map (see
+    `evaluation.Judged`), and the terms of the loss with the member's gains, box_loss, obj_loss and cls_loss,
+    and their sum, loss; so losses of members whose gains differ are not comparable.
     """
 
     def __init__(
@@ -102,7 +104,7 @@ class YOLO(Workload):
         anchor_rule: Rule = "ratio",
         mixup_ratio: Ratio = "beta",
         adversarial_phases: Literal[1, 2] = 1,
-        precision: Literal["float32", "bfloat16"] | None = None,
+        precision: Precision | None = None,
     ) -> None:
         least = {
             "epochs": epochs,
@@ -162,25 +164,25 @@ class YOLO(Workload):
         if values["residual_inputs"] < 2:
             raise UsageError(f"residual_inputs: should be 2 or more, not {values['residual_inputs']}")
         if values["cross_mini_batches"] and values["cross_iterations"] > 1:
-            raise UsageError("cross_mini_batches and cross_iterations: a norm is across one of them")
+            raise UsageError("cross_mini_batches and cross_iterations: a norm can be across only one of them")
         plan = Plan(len(self.found.classes), **values)
         model = Detector(plan, self.anchors_of(hp).view(len(STRIDES), -1, 2))
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def batch_size_of(self, hp: Hyperparameters) -> int:
-        """Images of size `pixels` in a batch."""
+        """Return the number of images of size `pixels` in a batch."""
         size = hp.get("batch_size", self.batch_size)
         if isinstance(size, str) or not size >= 1:
             raise UsageError(f"search.loci.batch_size: should be 1 or more, not {size!r}")
         return int(size)
 
     def images_of(self, size: tuple[int, int], hp: Hyperparameters) -> int:
-        """Images of that height and width in a batch, which has as many pixels at any size."""
+        """Return the number of images of a height and width that have as many pixels as a usual batch."""
         share: float = self.canvas[0] * self.canvas[1] / (size[0] * size[1])
         return max(1, round(self.batch_size_of(hp) * share))
 
     def anchors_of(self, hp: Hyperparameters) -> Tensor:
-        """float32 (anchors, 2), from small to large. A worker fits each number of them once."""
+        """Return anchors float32 (anchors, 2), from small to large, fitted once per number and worker."""
         count = len(STRIDES) * round(recipe.read(hp, recipe.ANCHORS)["anchors"])
         if not count:
             return self.anchors
@@ -189,7 +191,7 @@ class YOLO(Workload):
         return self.fits[count]
 
     def optimizer(self, model: nn.Module, hp: Hyperparameters) -> torch.optim.Optimizer:
-        """Kernels decay; the last group is that of the biases, which warm up in another way."""
+        """Return an optimizer in which only kernels decay; its last group is the biases, warmed up apart."""
         values = recipe.read(hp, recipe.OPTIMISER)
         named = list(model.named_parameters())
         biases = [parameter for name, parameter in named if name.endswith("bias")]
@@ -207,7 +209,7 @@ class YOLO(Workload):
         )
 
     def train(self, training: Training) -> Generator[Tensor, None, None]:
-        """One epoch, or with the option `epochs` all of a training; yields the mean loss of each batch."""
+        """Train `epochs` epochs, usually one, yielding the mean loss of each batch."""
         training.model.train()
         values = recipe.read(training.hyperparameters, RATES if self.epochs > 1 else recipe.OPTIMISER)
         anneal = training.hyperparameters.get("anneal", 0.0) if self.epochs == 1 else 0.0
@@ -231,7 +233,7 @@ class YOLO(Workload):
                 made += 1
 
     def train_batches(self, training: Training) -> Iterator[Batch]:
-        """Augmented batches of the training split in a random order, whole ones only (but for the first)."""
+        """Yield augmented batches of the training split in random order, whole except perhaps the first."""
         values = recipe.read(training.hyperparameters, AUGMENTATION)
         images, labels = self.splits.train
         if values["copy_paste"] > 0 and self.outlines:
@@ -250,7 +252,7 @@ class YOLO(Workload):
             start += count
 
     def step(self, training: Training, batch: Batch) -> Tensor:
-        """One optimizer step, or two if that is how it is adversarial; returns an image's loss, detached."""
+        """Make one optimizer step, or two if it is adversarial in two phases; return the loss per image."""
         images, labels = batch
         bound = recipe.read(training.hyperparameters, recipe.LOSS)["adversarial"]
         if bound == 0:
@@ -262,7 +264,7 @@ class YOLO(Workload):
         return (clean + self._update(training, harder, labels)) / 2
 
     def _update(self, training: Training, images: Tensor, labels: Tensor) -> Tensor:
-        """One optimizer step with the gradients of all mini-batches; returns the loss of an image."""
+        """Make one optimizer step with the gradients of all mini-batches; return the loss per image."""
         training.optimizer.zero_grad(set_to_none=True)
         losses = []
         for part in zip(images.chunk(self._mini_batches), labels.chunk(self._mini_batches), strict=True):
@@ -275,10 +277,10 @@ class YOLO(Workload):
         return sum(losses[1:], losses[0]) / len(images)
 
     def perturbed(self, training: Training, images: Tensor, labels: Tensor, bound: float) -> Tensor:
-        """The images, each pixel moved by `bound` to where the loss rises, with the weights as they are.
+        """Return the images with each pixel changed by `bound` in the direction that increases the loss.
 
-        Self-adversarial training (Bochkovskiy et al. 2020) by the fast gradient sign (Goodfellow et al. 2015,
-        arXiv 1412.6572). Norms are as in evaluation, so that this counts nowhere.
+        This is self-adversarial training (Bochkovskiy et al. 2020) by the fast gradient sign method
+        (Goodfellow et al. 2015, arXiv 1412.6572). Norms are in evaluation mode, so their statistics are kept.
         """
         training.model.eval()
         moving = images.clone().requires_grad_()
@@ -288,14 +290,15 @@ class YOLO(Workload):
         return (images + bound * slope.sign()).clamp(0, 1)
 
     def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
-        """The sum over a batch of images float32 (n, 3, height, width) with labels (n, most, 5 or 6)"""
+        """Return the sum of losses of images float32 (n, 3, height, width) with labels (n, most, 5 or 6)."""
         images, labels = batch
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._uses_bfloat16()):
+        casts = casts_to(self.precision, self.device) is not None
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=casts):
             outputs = model(images.contiguous(memory_format=torch.channels_last))
         return self._losses(model, outputs, labels, hp).total() * len(images)
 
     def metrics(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor | float]:
-        """Of one batch; `evaluate` has the figures of a split."""
+        """Return the metrics of one batch; `evaluate` returns those of a split."""
         return self._figures(model, [batch], Hyperparameters({}))[0]
 
     @torch.no_grad()
@@ -314,7 +317,7 @@ class YOLO(Workload):
 
     @torch.no_grad()
     def exhibits(self, training: Training) -> Mapping[str, bytes]:
-        """Validation images from all over the split with their boxes, and the precision-recall curves."""
+        """Return validation images from all over the split with their boxes, and precision-recall curves."""
         batches = list(self.evaluation_batches("validation"))
         images, labels = self.splits.validation
         shown = torch.linspace(0, len(images) - 1, min(EXHIBITED, len(images))).long().to(self.device)
@@ -358,7 +361,7 @@ class YOLO(Workload):
     def _detect(
         self, model: nn.Module, images: Tensor, hp: Hyperparameters
     ) -> tuple[Detections, list[Tensor]]:
-        """In bytes (n, 3, height, width); also the network's outputs, float32."""
+        """Return detections in images, bytes (n, 3, height, width), and the network's outputs, float32."""
         threshold = hp.get("nms_t", self.nms_t)
         if isinstance(threshold, str) or not 0 <= threshold <= 1:
             raise UsageError(f"search.loci.nms_t: should be from 0 to 1, not {threshold!r}")
@@ -377,8 +380,3 @@ class YOLO(Workload):
                 group["betas"] = (now.momentum, group["betas"][1])
             else:
                 group["momentum"] = now.momentum
-
-    def _uses_bfloat16(self) -> bool:
-        if self.precision is not None:
-            return self.precision == "bfloat16"
-        return self.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -1,7 +1,7 @@
-"""A feed-forward network on the pixels of CIFAR-10, whose topology and training are all hyperparameters.
+"""A feed-forward network on the pixels of CIFAR-10, with hyperparameters for its topology and training.
 
-After the example of the package NaturalSelection (Nielsen 2019, github.com/saattrupdan/naturalselection):
-fifteen genes, one epoch a member. It has its optimizers and initializers from Keras, and so are these.
+It follows the example of NaturalSelection (Nielsen 2019, github.com/saattrupdan/naturalselection): fifteen
+genes, one epoch per member. Optimizers and initializers are Keras', as there.
 """
 
 import math
@@ -23,39 +23,39 @@ from workers.workload import Batch, Splits, Workload
 
 CLASSES = 10
 EPSILON = 1e-7
-"""Keras': of optimizers, and the least probability of a loss."""
+"""Keras' epsilon, of optimizers, and the minimum probability in a loss."""
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamax": torch.optim.Adamax,
     "nadam": torch.optim.NAdam,
 }
 ON_CPU = {"adam": {"fused": True}, "nadam": {"foreach": True}}
-"""Forms that pass over the memory less often than the default, in a tenth and in half of the time."""
+"""Implementations with fewer passes over memory than the default: 10 and 2 times as fast, respectively."""
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "elu": nn.ELU}
 SCALES = {"lecun": (1.0, "in"), "glorot": (1.0, "mean"), "he": (2.0, "in")}
-"""Variance of a weight times the number of inputs, or the mean of those and of outputs, as in Keras."""
+"""Variance of a weight times the number of inputs, or times the mean of inputs and outputs, as in Keras."""
 INITIALIZERS = [f"{name}_{shape}" for name in SCALES for shape in ("uniform", "normal")]
 TRUNCATED = 0.87962566103423978
-"""Standard deviation of a standard normal distribution that is cut off at two."""
+"""Standard deviation of a standard normal distribution truncated at two."""
 
 Score = Callable[[Tensor, Tensor], Tensor | float]
-"""Of labels int64 (n,) and probabilities float32 (n, 10)."""
+"""A function of labels int64 (n,) and probabilities float32 (n, 10)."""
 
 
 class FeedForward(Workload):
     """Dense layers from 3,072 inputs, scaled to [0, 1] and centred by column, to softmax over ten classes.
 
     Evolvable: optimizer (adam, adamax, nadam), initializer (lecun, glorot or he, _uniform or _normal),
-    activation (relu, elu), batch_size, input_dropout, and for each layer, counted from 0, neurons0 (0: there
-    is no such layer) and dropout0, which follows it; or layers, neurons and dropout for layers that are all
-    alike. Where they are given, learning_rate (else 0.001). Dropouts that are not given are 0.
+    activation (relu, elu), batch_size, input_dropout, and for each layer, counted from 0, neurons0 (0 omits
+    the layer) and dropout0, which follows it; or layers, neurons and dropout for layers that are all alike;
+    and learning_rate (default 0.001). Dropouts are 0 by default.
 
     score: a function, as `module:function`, of labels int64 (n,) and probabilities float32 (n, 10) of a whole
-    split; it becomes the metric `score`. The other options are `workers.data.cifar10.load`'s.
+    split; it becomes the metric `score`. The other options are those of `workers.data.cifar10.load`.
     """
 
     mean: Tensor
-    """Of the training images, scaled to [0, 1]: float32 (inputs,)."""
+    """Mean of the training images, scaled to [0, 1]: float32 (inputs,)."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class FeedForward(Workload):
         return self.model_of(Hyperparameters({}))
 
     def model_of(self, hp: Hyperparameters) -> nn.Module:
-        """Raises `UsageError` for what cannot be a network."""
+        """Return a member's network; raise `UsageError` for invalid hyperparameters."""
         initializer = one_of("initializer", hp.get("initializer", "glorot_uniform"), INITIALIZERS)
         activation = ACTIVATIONS[one_of("activation", hp.get("activation", "relu"), ACTIVATIONS)]
         made: list[nn.Module] = [nn.Dropout(probability("input_dropout", hp.get("input_dropout", 0.0)))]
@@ -117,19 +117,19 @@ class FeedForward(Workload):
         return self.criterion(model(inputs), labels)
 
     def criterion(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """The binary cross entropies of softmax probabilities, their mean over batch and classes."""
+        """Return the mean over batch and classes of binary cross entropies of softmax probabilities."""
         probabilities = outputs.softmax(1).clamp(EPSILON, 1 - EPSILON)
         is_class = F.one_hot(labels, CLASSES)
         return -(is_class * probabilities.log() + (1 - is_class) * (1 - probabilities).log()).mean()
 
     def combine(self, outputs: Sequence[Tensor]) -> Tensor:
-        """The mean of the networks' distributions."""
+        """Return the mean of the networks' distributions."""
         return mean_distribution(outputs)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor | float]:
-        """Of a whole split: `loss` and `accuracy`, the means over classes of `precision`, `recall` and `f1`.
+        """Return a split's `loss` and `accuracy`, and means over classes of `precision`, `recall` and `f1`.
 
-        A class that is never given has precision 0. `score` is that of the option.
+        A class that is never predicted has precision 0. `score` is added if the option is given.
         """
         images, labels = batch
         outputs = model(self.centred(images))
@@ -148,17 +148,17 @@ class FeedForward(Workload):
         }
 
     def evaluation_batches(self, split: str) -> Iterator[Batch]:
-        """The split in one batch: of precision and the like, the mean over batches is another number."""
+        """Yield the split as one batch, as precision and the like cannot be averaged over batches."""
         if (tensors := getattr(self.splits, split)) is not None:
             yield batches.on_device(tensors, self.device)
 
     def centred(self, images: Tensor) -> Tensor:
-        """float32 (n, inputs) of bytes (n, 3, pixels, pixels)."""
+        """Return centred inputs float32 (n, inputs) of images, bytes (n, 3, pixels, pixels)."""
         return images.flatten(1).float().div_(255).sub_(self.mean)
 
 
 def layers_of(hp: Hyperparameters) -> list[tuple[int, float]]:
-    """Return neurons and dropout of each hidden layer that is there. Raises `UsageError`."""
+    """Return neurons and dropout of each hidden layer; raise `UsageError` for invalid hyperparameters."""
     if "layers" in hp:
         one = count("neurons", hp["neurons"]), probability("dropout", hp.get("dropout", 0.0))
         return [one] * count("layers", hp["layers"])
@@ -172,7 +172,7 @@ def layers_of(hp: Hyperparameters) -> list[tuple[int, float]]:
 
 
 def initialise(layer: nn.Linear, initializer: str) -> None:
-    """Draw weights as Keras' initializer of that name does, and set biases to 0."""
+    """Draw weights like Keras' initializer of that name, and set biases to 0."""
     name, _, shape = initializer.partition("_")
     scale, fan = SCALES[name]
     count = layer.in_features if fan == "in" else (layer.in_features + layer.out_features) / 2

@@ -1,9 +1,9 @@
-"""Any Python function as a workload; `evodevo.maximise` and `evodevo.minimise` make runs of it.
+"""Use any Python function as a workload; `evodevo.maximise` and `evodevo.minimise` make runs of it.
 
-The function is called with the hyperparameters as keyword arguments, and what it returns is the fom.
-Python's, numpy's and torch's global generators are seeded before each call. It is named as
+The function is called with the hyperparameters as keyword arguments, and returns the fom. The global
+generators of Python, NumPy and torch are seeded before each call. The function is named as
 `module:function`, or, if it cannot be imported, by the key under which a client has sent it to the workers of
-its cluster: Dask holds it in their memory and gives it to those that come later, and no file has it.
+its cluster: Dask keeps it in their memory and sends it to workers that join later, but it is in no file.
 """
 
 import inspect
@@ -31,7 +31,7 @@ class Call:
 
 
 class Function:
-    """`function` is `module:function`; of one that was `sent` under that key it is a name for messages."""
+    """A function as a workload: `function` is `module:function`, or a name for one `sent` under a key."""
 
     suffix = ".checkpoint"
     continues = False
@@ -53,7 +53,7 @@ class Function:
         return Call(hyperparameters, training_seed)
 
     def train(self, call: Call) -> Generator[None, None, None]:
-        """Call the function. Raises what it raises, and `TypeError` if it does not return a number."""
+        """Call the function; raise `TypeError` if it does not return a number."""
         seed_all(call.seed, current_device())
         call.fom = number(self.function(**call.values))
         yield
@@ -62,7 +62,7 @@ class Function:
         return None
 
     def evaluate(self, call: Call, split: str) -> dict[str, float]:
-        """Return the fom; there is no other split."""
+        """Return the fom, for the validation split only."""
         return {"fom": call.fom} if split == "validation" and call.fom is not None else {}
 
     def exhibits(self, call: Call) -> dict[str, bytes]:
@@ -75,10 +75,10 @@ class Function:
         leg: Leg = Leg(),  # noqa: B008
         heirs: Sequence[Mapping[str, Any]] = (),
     ) -> tuple[list[str], set[str]]:
-        """Check that the function takes the hyperparameters as keyword arguments, without calling it."""
+        """Check without calling the function that it accepts the hyperparameters as keyword arguments."""
         try:
             signature = inspect.signature(self.function)
-        except (TypeError, ValueError):  # of what is written in C there may be none
+        except (TypeError, ValueError):  # functions in C may not have one
             return ["fom"], set(hyperparameters)
         for values in (hyperparameters, other or {}, *heirs) if other else (hyperparameters, *heirs):
             try:
@@ -93,7 +93,7 @@ class Function:
 
 
 def number(value: Any) -> float:
-    """Return the number that a function returned. Raises `TypeError` if it is not one."""
+    """Return a function's result as a number; raise `TypeError` if it is not one."""
     if not isinstance(value, str | bytes):
         try:
             return float(value)
@@ -107,10 +107,10 @@ def _sent(name: str, key: str) -> Callable[..., Any]:
     plugin: Any = get_worker().plugins.get(f"{SENT_FUNCTION}{key}")
     if plugin is None:
         raise UsageError(
-            f"the function {name!r} of this run is not here: it could not be imported, so it was sent to the "
-            "workers of the cluster on which the run began, and no file has it. Such a run cannot be carried "
-            "on after its cluster or its caller has ended: begin it again, or put the function into a "
-            "module, from which workers can import it"
+            f"the function {name!r} of this run is not available: it could not be imported, so it was sent "
+            "to the workers of the cluster on which the run began, and is not in any file. Such a run cannot "
+            "be resumed after its cluster or its caller has ended: start it again, or put the function into "
+            "a module from which workers can import it"
         )
     found: Callable[..., Any] = plugin.function
     return found

@@ -1,8 +1,8 @@
-"""Convolutional networks of blocks for CIFAR-10 that grow: a parent's blocks are carried over, and frozen.
+"""Growing convolutional networks for CIFAR-10: a child inherits its parent's blocks, frozen.
 
 The search space is that of the variable-length genetic algorithm of Xiao et al. 2020 (arXiv 2006.12703).
-Where it says nothing we have decided: a norm comes before its activation, the skip is added before the last
-activation of a block, pooling is of 2 x 2 pixels, and the images are shifted and mirrored in training.
+Choices that the paper leaves open: a norm precedes its activation, the skip is added before the last
+activation of a block, pooling is over 2 x 2 pixels, and images are shifted and mirrored in training.
 """
 
 from collections.abc import Mapping
@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from evodevo.errors import UsageError
 from workers import state
 from workers.hyperparameters import Hyperparameters
-from workers.images import Capture, ImageClassifier
+from workers.images import ImageClassifier
 from workers.names import original
-from workers.precision import Precision
 from workers.topology import same_convolution
 from workers.workload import Batch, Leg, Training
 from workers.workloads.resnet20 import GlobalMean
@@ -29,42 +28,30 @@ GENES: dict[str, Any] = {
     **{"layer_b": False, "channels_b": 32, "kernel_b": 3, "norm_b": True},
     **{"skip": False, "pool": True, "pooling": "max"},
 }
-"""The genes of a block, and the value of each that is not given."""
+"""The genes of a block, and their defaults."""
 
 
 class GrowingCNN(ImageClassifier):
     """Blocks of one or two convolutions, the global mean of each channel, and a dense layer to ten classes.
 
-    Evolvable: blocks (how many there are; else 1), for each of them, counted from 1, the genes of `GENES`
-    (`block1.channels_a`, ...), activation (relu, elu, leaky_relu; else relu) and learning_rate (of Adam; else
-    0.001). A block is layer a, with layer_b a second one, and with skip a convolution of 1 x 1 past both;
-    with pool its output is pooled, unless it is a single pixel.
+    Evolvable: blocks (their number, default 1), for each of them, counted from 1, the genes of `GENES`
+    (`block1.channels_a`, ...), activation (relu, elu, leaky_relu; default relu) and learning_rate (of Adam,
+    default 0.001). A block is layer a, with layer_b a second one, and with skip a 1 x 1 convolution past
+    both; with pool its output is pooled, unless it is a single pixel.
 
-    A child has the first blocks of its parent as they are: as many as have the same shapes. They are not
-    trained any more, nor do their norms see the child's batches; what is new is drawn. A child whose network
-    is as large as its parent's goes on with all of it, and what was frozen stays so. So a network that is
-    trained from the start is trained as a whole. The options are `workers.images.ImageClassifier`'s.
+    A child inherits the leading blocks of its parent that have the same shapes. They are not trained any
+    more, nor are their norms updated; the rest is newly drawn. A child whose network has the same shapes as
+    its parent's inherits all of it, and frozen blocks stay frozen. So a network trained from the start is
+    trained as a whole. The options are those of `workers.images.ImageClassifier`.
     """
 
-    def __init__(
-        self,
-        batch_size: int = 64,
-        train_examples: int | None = None,
-        validation_examples: int = 5000,
-        test_examples: int | None = None,
-        pixels: int = 32,
-        precision: Precision | None = None,
-        compile: bool = False,
-        capture: Capture = "auto",
-    ) -> None:
-        sizes = train_examples, validation_examples, test_examples, pixels
-        super().__init__(batch_size, *sizes, precision, compile, capture)
+    batch_size = 64
 
     def model(self) -> nn.Module:
         return self.model_of(Hyperparameters({}))
 
     def model_of(self, hp: Hyperparameters) -> nn.Module:
-        """Raises `UsageError` for what cannot be a network."""
+        """Return a member's network; raise `UsageError` for invalid hyperparameters."""
         activation = _one_of("activation", hp.get("activation", "relu"), ACTIVATIONS)
         blocks, channels = [], 3
         for genes in blocks_of(hp):
@@ -73,7 +60,7 @@ class GrowingCNN(ImageClassifier):
         return GrowingNetwork(blocks, nn.Linear(channels, CLASSES))
 
     def optimizer(self, model: nn.Module, hp: Hyperparameters) -> torch.optim.Optimizer:
-        """Of what is not frozen."""
+        """Return an optimizer of the parameters that are not frozen."""
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         return torch.optim.Adam(trained, lr=hp.get("learning_rate", 1e-3))
 
@@ -101,12 +88,12 @@ class GrowingCNN(ImageClassifier):
         return training
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Return `loss`, `error`, and `accuracy`, which is the fraction of images with the right class."""
+        """Return `loss`, `error`, and `accuracy`, the fraction of images classified correctly."""
         found = super().metrics(model, batch)
         return {**found, "accuracy": 1.0 - found["error"]}
 
     def exhibits(self, training: Training) -> Mapping[str, bytes]:
-        """The network, layer by layer."""
+        """Return a drawing of the network, layer by layer."""
         from workers.workloads import growing_picture
 
         hp, network = training.hyperparameters, original(training.model)
@@ -119,7 +106,7 @@ CARRIED = "carried"
 
 
 class GrowingNetwork(nn.Module):
-    """Blocks, of which the first `frozen` are another network's and stay as they are."""
+    """A network of blocks, the first `frozen` of which are inherited and not trained."""
 
     def __init__(self, blocks: list["Block"], classifier: nn.Linear) -> None:
         super().__init__()
@@ -130,7 +117,7 @@ class GrowingNetwork(nn.Module):
         self.frozen = 0
 
     def forward(self, images: Tensor) -> Tensor:
-        """float32 (n, 3, pixels, pixels) to scores (n, 10)."""
+        """Return scores (n, 10) for images float32 (n, 3, pixels, pixels)."""
         values = images
         for block in self.blocks:
             values = block(values)
@@ -139,9 +126,9 @@ class GrowingNetwork(nn.Module):
 
     @torch.no_grad()
     def take(self, other: Mapping[str, Tensor]) -> int:
-        """Take over the first blocks that are as large as another network's; return how many.
+        """Copy the leading blocks that have the same shapes as another network's; return their number.
 
-        The classifier begins as the other one, if it is as large.
+        The classifier is copied too if it has the same shape.
         """
         own, shared = self.state_dict(), 0
         while shared < len(self.blocks) and self._fits(other, f"blocks.{shared}."):
@@ -154,7 +141,7 @@ class GrowingNetwork(nn.Module):
         return shared
 
     def freeze(self, count: int) -> None:
-        """Have the first so many blocks stay as they are."""
+        """Freeze the first `count` blocks."""
         self.frozen = count
         self.get_buffer(CARRIED).fill_(count)
         for block in self.blocks[:count]:
@@ -162,14 +149,14 @@ class GrowingNetwork(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "GrowingNetwork":
-        """Norms of frozen blocks keep their statistics."""
+        """Set the mode, except for frozen blocks, whose norms keep their statistics."""
         super().train(mode)
         for block in self.blocks[: self.frozen]:
             block.eval()
         return self
 
     def _fits(self, other: Mapping[str, Tensor], part: str) -> bool:
-        """Whether a part of another network, by the beginning of names, has the shapes that it has here."""
+        """Return whether tensors with the name prefix `part` have the same shapes in another network."""
         own, its = (
             {name: shape for name, shape in _shapes(tensors).items() if name.startswith(part)}
             for tensors in (self.state_dict(), other)
@@ -178,7 +165,7 @@ class GrowingNetwork(nn.Module):
 
 
 class Block(nn.Module):
-    """See `GrowingCNN`; of images with so many `channels_in`."""
+    """A block of one or two convolutions; see `GrowingCNN`."""
 
     def __init__(self, channels_in: int, genes: Mapping[str, Any], activation: type[nn.Module]) -> None:
         super().__init__()
@@ -193,7 +180,7 @@ class Block(nn.Module):
         self.pooling = POOLINGS[genes["pooling"]](2) if genes["pool"] else None
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """float32 (n, channels_in, size, size) to (n, channels, size, size), or half of the size."""
+        """Compute (n, channels, size, size), or half the size, from float32 (n, channels_in, size, size)."""
         values: Tensor = self.a(inputs)
         if self.b is not None:
             values = self.b(self.activation(values))
@@ -206,7 +193,7 @@ class Block(nn.Module):
 
 
 def layer(channels_in: int, channels: int, kernel: int, norm: bool) -> nn.Module:
-    """A convolution of stride 1 whose output is as large as its input, and if asked for a batch norm."""
+    """Return a convolution with stride 1 that keeps the size of its input, optionally with batch norm."""
     made = same_convolution(channels_in, channels, kernel)
     for module in made:
         if isinstance(module, nn.Conv2d):
@@ -217,7 +204,7 @@ def layer(channels_in: int, channels: int, kernel: int, norm: bool) -> nn.Module
 
 
 def blocks_of(hp: Hyperparameters) -> list[dict[str, Any]]:
-    """Return the genes of each block, first to last. Raises `UsageError` for what cannot be one."""
+    """Return the genes of each block, first to last; raise `UsageError` for invalid ones."""
     found = []
     for number in range(1, _count("blocks", hp.get("blocks", 1)) + 1):
         genes = {name: hp.get(f"block{number}.{name}", usual) for name, usual in GENES.items()}

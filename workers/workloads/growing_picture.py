@@ -1,4 +1,4 @@
-"""A drawing of a network of blocks, for the report of the run that found it."""
+"""Draw a network of blocks for the report of the run that found it."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,12 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 DPI = 110
 HEIGHT, STEP = 0.62, 1.0
-"""Of a box and from one to the next, in inches."""
+"""Height of a box, and distance from one to the next, in inches."""
 COLOURS = {"end": "#e7e5e4", "convolution": "#dbeafe", "pooling": "#fef3c7", "skip": "#dcfce7"}
 
 
 def drawn(blocks: Sequence[Mapping[str, Any]], activation: str, pixels: int, parameters: int) -> bytes:
-    """A PNG of the layers from top to bottom, a frame around each block, and its skip beside it."""
+    """Return a PNG of the layers from top to bottom, each block framed and with its skip beside it."""
     places = sum(1 + block["layer_b"] + block["pool"] for block in blocks) + 3
     figure = Figure(figsize=(6.2, 0.6 + STEP * places), layout="constrained")
     axes = figure.add_subplot()

@@ -18,11 +18,13 @@ from workers.workload import Batch, Splits, Workload
 
 
 class LeNet(Workload):
-    """Evolvable: learning_rate, and where they are given momentum, weight_decay (of SGD) and max_shift.
+    """LeNet-5, trained by SGD.
 
-    max_shift: training images are moved by up to so many pixels, each way at random.
-    train_examples: of the training digits the first so many (None: all).
-    precision: that of the network in training; None is bfloat16 on a GPU that has it and float32 elsewhere.
+    Evolvable: learning_rate, and optionally momentum, weight_decay and max_shift.
+
+    max_shift: training images are moved randomly by up to this many pixels in each direction.
+    train_examples: number of training digits to use, the first ones (None: all).
+    precision: of the network in training; None is bfloat16 on a GPU that supports it and float32 otherwise.
     Evaluation is in float32. compile, capture: see `Workload`.
     """
 
@@ -85,14 +87,14 @@ class LeNet(Workload):
         return self.criterion(outputs.float(), labels)
 
     def criterion(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """The mean cross entropy of scores float32 (n, 10) and labels int64 (n,)."""
+        """Return the mean cross entropy of scores float32 (n, 10) for labels int64 (n,)."""
         return F.cross_entropy(outputs, labels)
 
     def casts_to(self) -> torch.dtype | None:
         return casts_to(self.precision, self.device)
 
     def combine(self, outputs: Sequence[Tensor]) -> Tensor:
-        """The mean of the networks' distributions."""
+        """Return the mean of the networks' distributions."""
         return mean_distribution(outputs)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:

@@ -1,9 +1,9 @@
-"""The LeNet of TensorFlow's MNIST tutorial, every size of which is a hyperparameter: 3,274,634 parameters.
+"""The LeNet of TensorFlow's MNIST tutorial, 3,274,634 parameters, with all sizes as hyperparameters.
 
-After the "Deep MNIST for Experts" tutorial and the public example of CrayAI that searches its topology
-(`hpo/mnist-topology` of NERSC/sc19-dl-tutorial): two convolutions of stride 1 whose output is as large as
-their input, each with a ReLU and max pooling of 2 x 2, a dense layer with a ReLU and dropout, and ten scores;
-Adam, batches of 100 there and 50 in the tutorial.
+It follows the "Deep MNIST for Experts" tutorial and CrayAI's public example that searches its topology
+(`hpo/mnist-topology` of NERSC/sc19-dl-tutorial): two convolutions with stride 1 whose output is as large as
+their input, each with a ReLU and 2 x 2 max pooling, a dense layer with a ReLU and dropout, and ten scores;
+Adam, with batches of 100 as in the example (50 in the tutorial).
 """
 
 import dataclasses
@@ -28,12 +28,14 @@ DROPOUT = 0.5
 
 
 class SearchedLeNet(LeNet):
-    """Evolvable: learning_rate (of Adam), and where they are given the sizes of `ORIGINAL` and dropout.
+    """The tutorial's LeNet, trained by Adam.
 
-    conv_kernel_sz1, conv_kernel_sz2: height and width of the kernels. dropout: the part of the dense layer's
-    outputs that is dropped in training. (In CrayAI's example the flag of that name is the part that is kept.)
-    Pixels are in [0, 1], as there. train_examples, validation_examples: of the digits of that split the
-    first so many (None: all). precision, compile, capture: see `LeNet`.
+    Evolvable: learning_rate, and optionally the sizes of `ORIGINAL` and dropout.
+
+    conv_kernel_sz1, conv_kernel_sz2: height and width of the kernels. dropout: the fraction of the dense
+    layer's outputs that is dropped in training. (In CrayAI's example that flag is the fraction that is kept.)
+    Pixels are in [0, 1], as there. train_examples, validation_examples: number of digits of the split to use,
+    the first ones (None: all). precision, compile, capture: see `LeNet`.
     """
 
     def __init__(

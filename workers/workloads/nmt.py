@@ -16,16 +16,18 @@ from workers.workload import Batch, Splits, Training, Workload
 
 MAX_GRADIENT_NORM = 5.0
 POOL_BATCHES = 20
-"""Sentences are sorted by length among those of so many batches."""
+"""Number of batches whose sentences are pooled and sorted by length."""
 EXHIBITED = 10
 
 
 class NMT(Workload):
-    """Evolvable: learning_rate and, where it is given, dropout.
+    """Translation from Vietnamese to English.
+
+    Evolvable: learning_rate, and optionally dropout.
 
     corpus, train_examples, validation_examples, test_examples, max_length, min_count: see
     `workers.data.translation.load`. units: of each layer, of the embeddings and of the attention.
-    beam_width, length_penalty: of the translations in the report; see `workers.decoding.beam`.
+    beam_width, length_penalty: for the translations in the report; see `workers.decoding.beam`.
     precision: of the matrix products; None is bfloat16 on a GPU and float32 on a CPU.
     """
 
@@ -75,14 +77,14 @@ class NMT(Workload):
         return torch.optim.SGD(model.parameters(), lr=hp["learning_rate"])
 
     def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
-        """The mean negative log-likelihood of a target word, `</s>` among them."""
+        """Return the mean negative log-likelihood of target words, including `</s>`."""
         return self._word_losses(model, batch, hp.get("dropout", 0.0)).mean()
 
     def step(self, training: Training, batch: Batch) -> Tensor:
-        """One step, with the gradient's norm limited to 5; returns the batch's mean loss of a word.
+        """Make one step, with the gradient's norm clipped to 5; return the batch's mean loss per word.
 
-        As in the tutorial, the gradient is that of the loss of a sentence, summed over its words: the
-        usual learning rates (1 with SGD) are made for it.
+        As in the tutorial, the gradient is that of the mean loss per sentence, summed over its words; the
+        usual learning rates (1 with SGD) are meant for that.
         """
         training.optimizer.zero_grad(set_to_none=True)
         loss = self.loss(training.model, batch, training.hyperparameters)
@@ -93,16 +95,16 @@ class NMT(Workload):
         return loss.detach()
 
     def metrics(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor | float]:
-        """Of one batch; `evaluate` has the figures of a split."""
+        """Return the metrics of one batch; `evaluate` returns those of a split."""
         loss = self._word_losses(model, batch).double().mean()
         return {"loss": loss, "perplexity": loss.exp()}
 
     @torch.no_grad()
     def evaluate(self, training: Training, split: str) -> dict[str, float]:
-        """The mean loss of a word over a whole split, and the perplexity, its exponential.
+        """Return the mean loss per word over a whole split, and the perplexity, its exponential.
 
-        Each word counts alike, however long its sentence; `</s>` and words that the vocabulary lacks count
-        too. Of the test split also BLEU, of greedy translations.
+        All words have equal weight, including `</s>` and unknown words. For the test split also return BLEU,
+        of greedy translations.
         """
         if not getattr(self.splits, split):
             return {}
@@ -117,9 +119,9 @@ class NMT(Workload):
 
     @torch.no_grad()
     def translate(self, training: Training, which: Sequence[int], width: int | None = None) -> list[str]:
-        """The test split's sentences of those numbers in English, by greedy search or a beam of `width`.
+        """Return translations of the test sentences `which`, by greedy search or a beam of `width`.
 
-        None is longer than twice its source.
+        They have at most twice as many words as their source.
         """
         model = cast(Seq2Seq, training.judged.eval())
         assert self.splits.test is not None
@@ -139,10 +141,10 @@ class NMT(Workload):
         return [texts[place] for place in order.argsort().tolist()]
 
     def train_batches(self, training: Training) -> Iterator[Batch]:
-        """The training split in a random order, whole batches only (or all of it, where it is smaller).
+        """Yield the training split in random order, in whole batches only (or one if it is smaller).
 
-        Each `POOL_BATCHES` batches of that order are sorted by the length of the source, so that a batch is
-        of sentences of like length; then the batches are put in a random order.
+        Pools of `POOL_BATCHES` batches in that order are sorted by the length of the source, so that a batch
+        has sentences of similar length; then the batches are shuffled.
         """
         count = len(self.splits.train[0])
         order = torch.randperm(count, generator=training.generator)
@@ -155,14 +157,14 @@ class NMT(Workload):
         yield from trimmed(self.splits.train, [batches[number] for number in shuffled])
 
     def evaluation_batches(self, split: str) -> Iterator[Batch]:
-        """A split from its shortest source to its longest, in batches as large as in training."""
+        """Yield a split from its shortest source to its longest, in batches as large as in training."""
         tensors = getattr(self.splits, split)
         if tensors:
             order = translation.lengths(tensors[0]).cpu().argsort(stable=True)
             yield from trimmed(tensors, cut(order, self.batch_size))
 
     def exhibits(self, training: Training) -> Mapping[str, bytes]:
-        """Test sentences from all over the split, with their reference and what the model makes of them."""
+        """Return test sentences from all over the split, with their references and translations."""
         count = len(self.corpus.test)
         which = sorted({place * count // EXHIBITED for place in range(EXHIBITED)})
         searches = {"greedy": None, f"beam of {self.beam_width}": self.beam_width}
@@ -190,12 +192,12 @@ class NMT(Workload):
 
 
 def cut(numbers: Tensor, size: int) -> list[Tensor]:
-    """Pieces of so many numbers; the last may have fewer."""
+    """Return pieces of `size` numbers; the last may have fewer."""
     return [numbers[start : start + size] for start in range(0, len(numbers), size)]
 
 
 def trimmed(tensors: Batch, groups: Iterable[Tensor]) -> Iterator[Batch]:
-    """The sentences of those numbers, int64 on the CPU, a batch a group: no wider than its longest one."""
+    """Yield a batch of sentences per group of numbers, int64 on the CPU, as wide as its longest one."""
     sizes = [translation.lengths(tensor).cpu() for tensor in tensors]
     for group in groups:
         yield tuple(
@@ -205,9 +207,9 @@ def trimmed(tensors: Batch, groups: Iterable[Tensor]) -> Iterator[Batch]:
 
 
 def bleu(translations: Sequence[str], references: Sequence[str]) -> float:
-    """BLEU of the whole, 0 to 100, with one reference each, by sacrebleu.
+    """Return corpus BLEU, 0 to 100, with one reference each, by sacrebleu.
 
-    Words are what spaces part (`tokenize="none"`), as these texts are tokenised already; case counts. So it
-    compares with other figures on the same tokenisation only.
+    Words are separated by spaces (`tokenize="none"`), as these texts are tokenised already; case matters. So
+    it is only comparable with figures for the same tokenisation.
     """
     return float(sacrebleu.corpus_bleu(translations, [references], tokenize="none", force=True).score)

@@ -1,6 +1,6 @@
 """CANDLE's P3B1: one network for the primary site, the laterality and the grade of tumors in reports.
 
-After Pilot3/P3B1 of CANDLE's benchmarks: a dense layer that the tasks share, then two for each of them.
+As in Pilot3/P3B1 of CANDLE's benchmarks, the tasks share a dense layer, and each has two more.
 """
 
 import itertools
@@ -16,24 +16,25 @@ from workers.combining import mean_distribution
 from workers.data import p3b1
 from workers.hyperparameters import Hyperparameters
 from workers.images import decayed_kernels
+from workers.topology import draw_as_keras
 from workers.workload import Batch, Splits, Workload
 
 LETTERS = {"site": "A", "laterality": "B", "grade": "C"}
-"""Of each task, in the names of its layers."""
+"""The letter of each task in the names of its layers."""
 
 
 class P3B1(Workload):
-    """With all tasks and the benchmark's units, 1200 and 1200, 1200: 9,151,219 parameters.
+    """P3B1's network; all tasks and the benchmark's units, 1200 and 1200, 1200, give 9,151,219 parameters.
 
     tasks, fold, test_folds, validation_examples: see `workers.data.p3b1.load`. shared_units, task_units: of
-    the shared layers, and of each task's own, one number a layer. A batch is of documents of all tasks.
+    the shared layers and of each task's layers, one number per layer. Batches mix documents of all tasks.
 
-    Evolvable: learning_rate (of SGD), and where they are given momentum, dropout (after every layer but the
-    last) and weight_decay (of kernels: torch's, w times it is added to the gradient). Sizes of layers, in
-    place of the options': dense_sz2 is that of the last shared layer, dense_szA3 and dense_szA4 are those of
-    the layers of the primary site, and those with B and C of laterality and grade.
+    Evolvable: learning_rate (of SGD), and optionally momentum, dropout (after every layer but the last) and
+    weight_decay (torch's, for kernels only: w times it is added to the gradient). Sizes of layers override
+    the options: dense_sz2 of the last shared layer, dense_szA3 and dense_szA4 of the layers for the primary
+    site, and likewise B for laterality and C for grade.
 
-    f1: report `f1_macro_<task>` and `f1_micro_<task>` as well (see `f1`).
+    f1: also report `f1_macro_<task>` and `f1_micro_<task>` (see `f1`).
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class P3B1(Workload):
         for name, units in (("shared_units", shared_units), ("task_units", task_units)):
             if not units or min(units) < 1:
                 raise UsageError(
-                    f"workload.options.{name}: should be one or more numbers from 1 on, not {list(units)}"
+                    f"workload.options.{name}: should be one or more numbers of at least 1, not {list(units)}"
                 )
         self.tasks = tasks
         self.fold, self.test_folds, self.validation_examples = fold, test_folds, validation_examples
@@ -62,7 +63,7 @@ class P3B1(Workload):
         splits = p3b1.load(root, self.tasks, self.fold, self.test_folds, self.validation_examples)
         count = torch.bincount(splits.train[2])
         self.weights = (len(splits.train[2]) / count).to(self.device)
-        """Of a document's loss, by its task: with them the mean over all is the sum of the tasks' means."""
+        """Weight of a document's loss by task, which makes the overall mean the sum of the tasks' means."""
         return splits
 
     def model(self) -> nn.Module:
@@ -85,19 +86,19 @@ class P3B1(Workload):
         return torch.optim.SGD(groups, lr=hp["learning_rate"], momentum=hp.get("momentum", 0.0))
 
     def loss(self, model: nn.Module, batch: Batch, hp: Hyperparameters) -> Tensor:
-        """The sum of the tasks' cross entropies, as the batch's documents estimate it."""
+        """Return the sum of the tasks' cross entropies, estimated from the batch's documents."""
         documents, classes, tasks = batch
         losses = F.cross_entropy(model(documents, tasks, hp.get("dropout", 0.0)), classes, reduction="none")
         return (losses * self.weights[tasks]).mean()
 
     def combine(self, outputs: Sequence[Tensor]) -> Tensor:
-        """The mean of the networks' distributions."""
+        """Return the mean of the networks' distributions."""
         return mean_distribution(outputs)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Of a whole split: `loss`, the sum of the tasks' cross entropies, and `error` for each task.
+        """Return a split's `loss`, the sum of the tasks' cross entropies, and `error_<task>` for each task.
 
-        `error` alone is the mean of the tasks' errors. With the option `f1`, each task's F1 scores.
+        `error` is the mean of the tasks' errors. With the option `f1`, each task's F1 scores are added.
         """
         documents, classes, tasks = batch
         scores = model(documents, tasks)
@@ -118,15 +119,15 @@ class P3B1(Workload):
         }
 
     def evaluation_batches(self, split: str) -> Iterator[Batch]:
-        """The split in one batch: a mean over a task's documents is not one of its means over batches."""
+        """Yield the split as one batch, as means over a task's documents cannot be averaged over batches."""
         if (tensors := getattr(self.splits, split)) is not None:
             yield batches.on_device(tensors, self.device)
 
 
 class MultiTask(nn.Module):
-    """Dense layers with ReLUs, shared ones and then each task's own, to scores for its classes.
+    """A multi-task network of dense layers with ReLUs, first shared ones, then separate ones for each task.
 
-    Parameters are drawn as Keras draws them: Glorot's uniform distribution, and zeros for biases.
+    Parameters are initialised as in Keras: Glorot's uniform distribution, and zeros for biases.
     """
 
     def __init__(
@@ -136,7 +137,7 @@ class MultiTask(nn.Module):
         task_units: Sequence[Sequence[int]],
         classes: Sequence[int],
     ) -> None:
-        """`task_units` and `classes` have an entry for each task."""
+        """Make a network; `task_units` and `classes` have an entry for each task."""
         super().__init__()
         self.widest = max(classes)
         self.shared = dense([features, *shared_units])
@@ -144,10 +145,10 @@ class MultiTask(nn.Module):
         self.out = nn.ModuleList(
             nn.Linear(units[-1], count) for units, count in zip(task_units, classes, strict=True)
         )
-        self.apply(initialise)
+        self.apply(draw_as_keras)
 
     def forward(self, documents: Tensor, tasks: Tensor, dropout: float = 0.0) -> Tensor:
-        """float32 (n, features) and int64 (n,), each document's task, to scores float32 (n, most classes).
+        """Return scores float32 (n, most classes) for documents float32 (n, features) of tasks int64 (n,).
 
         The scores of classes that a task lacks are minus infinity.
         """
@@ -169,9 +170,9 @@ def f1(predicted: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
     """Return the macro and the micro F1 of predictions and true classes, both int64 (n,).
 
     A class's F1 is 2 TP / (2 TP + FP + FN), with its true positives, false positives and false negatives.
-    Macro is the mean over the classes that occur among either, micro is the F1 of the sums over all classes,
-    which is the accuracy where each document has one class. So do the benchmark, and scikit-learn's
-    `f1_score`.
+    Macro is the mean over the classes that occur in either, micro is the F1 of the sums over all classes,
+    which is the accuracy, as each document has one class. The benchmark and scikit-learn's `f1_score` use the
+    same definitions.
     """
     count = int(torch.maximum(predicted.max(), classes.max())) + 1
     both = torch.bincount(predicted, minlength=count) + torch.bincount(classes, minlength=count)
@@ -183,9 +184,3 @@ def f1(predicted: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
 
 def dense(widths: Sequence[int]) -> nn.ModuleList:
     return nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise(widths))
-
-
-def initialise(layer: nn.Module) -> None:
-    if isinstance(layer, nn.Linear):
-        nn.init.xavier_uniform_(layer.weight)
-        nn.init.zeros_(layer.bias)

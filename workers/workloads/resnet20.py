@@ -1,4 +1,4 @@
-"""ResNet-20 on CIFAR-10, and its shorter and longer kin: He et al. 2015 (arXiv 1512.03385), section 4.2."""
+"""ResNet-20 and its other depths on CIFAR-10: He et al. 2015 (arXiv 1512.03385), section 4.2."""
 
 from typing import Literal
 
@@ -19,18 +19,18 @@ WIDTHS = (16, 32, 64)
 
 
 class ResNet20(ImageClassifier):
-    """269,722 parameters; with projection shortcuts 272,474.
+    """A residual network of 269,722 parameters, or 272,474 with projection shortcuts.
 
-    shortcut: where a block halves the image and doubles the channels, `identity` takes every other pixel and
-    adds channels of zeros (option A, that of section 4.2); `projection` is a 1 x 1 convolution (option B).
+    shortcut: for a block that halves the image and doubles the channels, `identity` takes every other pixel
+    and adds channels of zeros (option A, as in section 4.2); `projection` is a 1 x 1 convolution (option B).
     optimizer: adam, or sgd with plain momentum, as in the paper.
-    depth: 6 n + 2, of n blocks for each width: 8, 14, 20, ...
+    depth: 6 n + 2, with n blocks per width: 8, 14, 20, ...
 
-    Evolvable: learning_rate, and where they are given weight_decay and, of sgd, momentum (else 0.9); of the
-    topology width (channels of the first stage, which doubles twice; else 16) and blocks (of each stage).
-    DropBlock, with the hyperparameter dropblock, is after each of the last two stages.
-    weight_decay is torch's, and for kernels only: w times it is added to the gradient. Keras' l2(1e-4), whose
-    gradient is 2e-4 w, is a weight_decay of 2e-4.
+    Evolvable: learning_rate, and optionally weight_decay and, for sgd, momentum (default 0.9); for the
+    topology width (channels of the first stage, doubled twice; default 16) and blocks (per stage).
+    DropBlock, with the hyperparameter dropblock, follows each of the last two stages.
+    weight_decay is torch's, for kernels only: w times it is added to the gradient. Keras' l2(1e-4), whose
+    gradient is 2e-4 w, corresponds to a weight_decay of 2e-4.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class ResNet20(ImageClassifier):
 
 
 class Block(nn.Module):
-    """Two 3 x 3 convolutions and a shortcut past them; where the width changes, the image is halved."""
+    """Two 3 x 3 convolutions and a shortcut past them; the image is halved if the width changes."""
 
     def __init__(self, width_in: int, width: int, shortcut: Shortcut) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Block(nn.Module):
         self.drop: DropBlock | None = None
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """float32 (n, width_in, height, width) to (n, width, height / stride, width / stride)."""
+        """Compute (n, width, h / stride, w / stride) from float32 (n, width_in, h, w)."""
         outputs = F.relu(self.first_norm(self.first(inputs)))
         outputs = self.second_norm(self.second(outputs))
         outputs = F.relu(outputs + self.past(inputs))
@@ -139,14 +139,14 @@ class StackedBlock(Folded):
             return F.relu(outputs + self.folded_through(self.projection, values))
         if outputs.shape == values.shape:
             return F.relu(outputs + values)
-        # What zeros would be added to is left alone: in each member, the channels behind those of the input.
+        # Each member's channels after those of the input would have zeros added, so they are left unchanged.
         past = split(values[:, :, :: self.stride, :: self.stride], self.count)
         split(outputs, self.count)[:, :, : past.shape[2]] += past
         return F.relu(outputs)
 
 
 class GlobalMean(nn.Module):
-    """Of each channel: (n, channels, height, width) to (n, channels)."""
+    """The mean of each channel: (n, channels, height, width) to (n, channels)."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         return inputs.mean((2, 3))
@@ -160,7 +160,7 @@ def convolution(width_in: int, width: int, stride: int = 1) -> nn.Conv2d:
 
 
 def initialise(layer: nn.Module) -> None:
-    """He et al. 2015 (arXiv 1502.01852): normal, with a variance of 2 / inputs."""
+    """Initialise as He et al. 2015 (arXiv 1502.01852): normal with a variance of 2 / inputs."""
     if isinstance(layer, nn.Conv2d | nn.Linear):
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     if isinstance(layer, nn.Linear):

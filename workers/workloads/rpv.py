@@ -1,7 +1,7 @@
 """A convolutional network that finds RPV-supersymmetry events in images of the ATLAS detector.
 
-The network of sparticlesteve/cori-intml-examples (`rpv.py`): three times a convolution of stride 1 with a
-ReLU and max pooling of 2 x 2, dropout, a dense layer with a ReLU, dropout, and one logistic output.
+The network is that of sparticlesteve/cori-intml-examples (`rpv.py`): three convolutions with stride 1, each
+with a ReLU and 2 x 2 max pooling, then dropout, a dense layer with a ReLU, dropout, and one logistic output.
 """
 
 from collections.abc import Sequence
@@ -27,14 +27,15 @@ OPTIMIZERS = ("Adam", "NAdam", "Adadelta")
 
 
 class RPV(Workload):
-    """On 64 x 64 pixels and three channels: 137,233 parameters.
+    """A classifier of events, with 137,233 parameters for 64 x 64 pixels and three channels.
 
-    train_examples, validation_examples, test_examples: of each split the first so many events (None: all).
-    channels: one or more of hist, histEM and histtrack. synthetic: made-up events of `pixels` x `pixels` in
-    place of the published files, see `workers.data.rpv.made_up`; then each number of events must be given.
+    train_examples, validation_examples, test_examples: number of events of the split to use, the first ones
+    (None: all). channels: one or more of hist, histEM and histtrack. synthetic: use made-up events of
+    `pixels` x `pixels` instead of the published files, see `workers.data.rpv.made_up`; the numbers of events
+    to train and validate are then required.
 
-    Evolvable: learning_rate, and where they are given the sizes of `ORIGINAL`, dropout, and optimizer: Adam,
-    NAdam or Adadelta, with Keras' settings.
+    Evolvable: learning_rate, and optionally the sizes of `ORIGINAL`, dropout, and optimizer: Adam, NAdam or
+    Adadelta, with Keras' settings.
     """
 
     def __init__(
@@ -55,8 +56,8 @@ class RPV(Workload):
                 raise UsageError(f"workload.options.{name}_examples: should be 1 or more, not {count}")
             if synthetic and count is None and name != "test":
                 raise UsageError(
-                    f"workload.options.{name}_examples: is needed with synthetic: true, as there is no file "
-                    "that says how many events there are"
+                    f"workload.options.{name}_examples: is required with synthetic: true, as no file "
+                    "determines the number of events"
                 )
         if not channels or len(set(channels)) < len(channels) or not set(channels) <= set(rpv.CHANNELS):
             raise UsageError(
@@ -115,11 +116,11 @@ class RPV(Workload):
         return F.binary_cross_entropy_with_logits(model(images)[:, 0], labels)
 
     def combine(self, outputs: Sequence[Tensor]) -> Tensor:
-        """The mean of the networks' probabilities."""
+        """Return the mean of the networks' probabilities, as a logit."""
         return mean_probability(outputs)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """`loss`, the mean cross entropy, and `error`, the part of the events that is given a wrong label."""
+        """Return `loss`, the mean cross entropy, and `error`, the fraction of misclassified events."""
         images, labels = batch
         scores = model(images)[:, 0]
         return {

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from evodevo.errors import UsageError
 from tests.configs import complaint
 from tests.golden import assert_golden
 from tests.workers.conftest import SHARED_DATA
@@ -103,6 +104,12 @@ def test_coco_has_corner_and_size_classes_by_id_and_crowds(tmp_path: Path) -> No
 
 def test_a_limit_takes_the_first_of_a_split(tmp_path: Path) -> None:
     assert len(read(voc(tmp_path), limits=(1, None, None)).splits.train[0]) == 1
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_below_one_is_refused_by_the_name_of_its_option(tmp_path: Path, limit: int) -> None:
+    with pytest.raises(UsageError, match=r"^workload\.options\.validation_examples: "):
+        read(voc(tmp_path), limits=(None, limit, None))
 
 
 @pytest.mark.parametrize(

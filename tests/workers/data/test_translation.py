@@ -217,8 +217,8 @@ def test_a_missing_file_of_evbnews_is_named_with_the_layout_that_is_expected(
 ) -> None:
     (evbnews / "evbnews" / missing).unlink()
     assert refusal(evbnews, corpus="evbnews") == (
-        f"data.root: {evbnews / 'evbnews'} has no {missing}; expected are evbnews.vi and evbnews.en, UTF-8, "
-        "a tokenised sentence a line, line n of one the translation of line n of the other"
+        f"data.root: {evbnews / 'evbnews'} has no {missing}; expected: evbnews.vi and evbnews.en, UTF-8, "
+        "one tokenised sentence per line, line n of one file the translation of line n of the other"
     )
 
 

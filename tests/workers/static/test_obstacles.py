@@ -66,7 +66,7 @@ SEEN: dict[str, tuple[dict[str, Any], str]] = {
         {"data": split(train=TensorDataset(torch.rand(40, 4), torch.arange(40) % 3))},
         "the training data are not tensors",
     ),
-    "few": ({"data": split(train=(torch.rand(8, 4), torch.arange(8) % 3))}, "less than a batch"),
+    "few": ({"data": split(train=(torch.rand(8, 4), torch.arange(8) % 3))}, "fewer than a batch"),
     "optimizer": (
         {"optimizer": lambda self, model, hp: torch.optim.RMSprop(model.parameters())},
         "the optimizer is RMSprop, not one of SGD, Adam and AdamW",
@@ -154,7 +154,7 @@ TRIED: dict[str, tuple[dict[str, Any], str]] = {
         "training changes the attribute passes of the network",
     ),
     "host": ({"loss": noisy_loss}, "draws random numbers on the host"),
-    "values": ({"draws": scaled_draws}, "draws() wants more than the shapes of a batch"),
+    "values": ({"draws": scaled_draws}, "draws() needs more than the shapes of a batch"),
     "shapes": ({"draws": growing_draws}, "tensors of other shapes from batch to batch"),
     "unused": ({"model": lambda self: unused()}, "unused gets no gradient"),
 }

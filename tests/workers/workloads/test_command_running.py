@@ -193,8 +193,8 @@ def test_a_directory_at_checkpoint_out_is_inherited_like_a_file(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("script", "why"),
     [
-        ('mkdir -p "$0/empty"', "there is no file in it"),
-        ('mkdir "$0"; ln -s /etc/passwd "$0/out"', "the link out leads out of it, to /etc/passwd"),
+        ('mkdir -p "$0/empty"', "it contains no files"),
+        ('mkdir "$0"; ln -s /etc/passwd "$0/out"', "the link out points outside of it, to /etc/passwd"),
         ('mkdir "$0"; mkfifo "$0/pipe"', "pipe is neither a file nor a directory nor a link"),
     ],
 )

@@ -144,7 +144,7 @@ def test_layers_that_cannot_be_are_refused_by_their_option(name: str, units: lis
     with pytest.raises(UsageError) as caught:
         P3B1(**{name: units})  # type: ignore[arg-type]
     assert str(caught.value) == (
-        f"workload.options.{name}: should be one or more numbers from 1 on, not {units}"
+        f"workload.options.{name}: should be one or more numbers of at least 1, not {units}"
     )
 
 

@@ -104,7 +104,7 @@ def test_the_metrics_of_a_split_are_the_cross_entropy_and_the_part_that_is_wrong
 
 
 AMONG = "should be one or more of hist, histEM, histtrack, each once"
-NO_FILE = "is needed with synthetic: true, as there is no file that says how many events there are"
+NO_FILE = "is required with synthetic: true, as no file determines the number of events"
 
 
 @pytest.mark.parametrize(

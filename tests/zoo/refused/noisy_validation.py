@@ -6,7 +6,7 @@ from torch.utils.data import Dataset
 from tests.workers.toys import Toy, points
 from workers.workload import Splits
 
-MESSAGE = ("validation", "random numbers of their own", "global generator")
+MESSAGE = ("validation", "their own random generator", "global generator")
 
 
 class Noisy(Dataset):

@@ -6,7 +6,7 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 from tests.workers.toys import Toy, points
 from workers.workload import Splits
 
-MESSAGE = ("other batches for the same seed", "sampler", "global generator")
+MESSAGE = ("different batches for the same seed", "sampler", "global generator")
 
 
 class Own(Sampler):

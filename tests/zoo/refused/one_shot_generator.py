@@ -1,4 +1,4 @@
-"""A split that can be gone through only once."""
+"""A split that can be iterated only once."""
 
 from tests.workers.toys import Toy, points
 from workers.workload import Splits

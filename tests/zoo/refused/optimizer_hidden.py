@@ -4,7 +4,7 @@ import torch
 
 from tests.workers.toys import Toy
 
-MESSAGE = ("does not train on as it would have", "state_dict")
+MESSAGE = ("does not continue", "state_dict")
 
 
 class Hiding(torch.optim.SGD):

@@ -4,7 +4,7 @@ from torch import nn
 
 from tests.workers.toys import Toy
 
-MESSAGE = ("two members share model.0.weight", "make it in model()")
+MESSAGE = ("two members share model.0.weight", "create it in model()")
 SHARED = nn.Linear(4, 4)
 
 

@@ -4,7 +4,7 @@ from torch import nn
 
 from tests.workers.toys import Toy
 
-MESSAGE = ("two members share model.weight", "make it in model()")
+MESSAGE = ("two members share model.weight", "create it in model()")
 
 
 class Net(Toy):

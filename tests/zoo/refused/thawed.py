@@ -5,7 +5,7 @@ from torch import nn
 
 from tests.workers.toys import Toy
 
-MESSAGE = ("model.0.weight.requires_grad", "does not train on")
+MESSAGE = ("model.0.weight.requires_grad", "does not continue")
 FOUNDERS = ({"learning_rate": 0.1},)
 
 

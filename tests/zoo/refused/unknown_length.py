@@ -5,7 +5,7 @@ import torch
 from tests.workers.toys import Toy, points
 from workers.workload import Splits
 
-MESSAGE = ("without a tensor", "override batch_length(batch)")
+MESSAGE = ("without tensors", "override batch_length(batch)")
 
 
 class Net(Toy):

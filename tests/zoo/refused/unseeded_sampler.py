@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset
 from tests.workers.toys import Toy, points
 from workers.workload import Splits
 
-MESSAGE = ("data() gives another train split each time", "global generator")
+MESSAGE = ("data() returns a different train split each time", "global generator")
 
 
 class Net(Toy):

@@ -7,7 +7,7 @@ import torch
 from tests.workers.toys import Toy, points
 from workers.workload import Splits
 
-MESSAGE = ("data() gives another train split each time", "global generator")
+MESSAGE = ("data() returns a different train split each time", "global generator")
 
 
 class Net(Toy):

@@ -1,4 +1,4 @@
-"""A Dataset that hides something that can be gone through only once."""
+"""A Dataset that hides something that can be iterated only once."""
 
 from torch.utils.data import IterableDataset
 

@@ -15,7 +15,7 @@ from evodevo.run.stopping import member_epochs
 from evodevo.service.replay import compare_replay, replay_config
 from evodevo.service.training import training_config
 from tests.configs import complaint
-from tests.run.fakes import WORKERS, FakeCaller, finished, history_of, story
+from tests.run.fakes import WORKERS, FakeCaller, carry_out, finished, history_of, new_run, stop, story
 from tests.run.growing import growing
 from tests.run.test_controller_resumed import resumed_everywhere
 
@@ -131,7 +131,7 @@ def test_children_of_a_twin_start_from_the_replaced_checkpoint_of_the_member_tha
     assert twins
     for path in (run / "params").iterdir():
         path.unlink()
-    monkeypatch.setattr("run.fakes.quality_of", lambda inherited, hp, seed: 0.6 * inherited + 0.4)
+    monkeypatch.setattr("tests.run.fakes.quality_of", lambda inherited, hp, seed: 0.6 * inherited + 0.4)
     history = carry_out(run, FakeCaller())
     assert (history.end, history.reason) == ("done", None)
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 UNIT = "run|row|member|line|step|worker|generation|epoch|slot|seed|file|key|task"
 PHRASES: Mapping[str, str] = {
     "is no": r"(?<!there\s)\b(is|are|was|were) no (?!longer|more|less|better|worse|later|different)\w",
-    "is none": r"\b(is|are|was|were) (?-i:none)\b",
+    "is none": r"(?<!there)\b (is|are|was|were) (?-i:none)\b",
     "what is no": r"\bwhat (is|are|was) (no|none)\b",
     "one's own": r"\bone's own\b",
     "of its own": r"\bof (its|their|our|his) own\b",
@@ -22,10 +22,8 @@ PHRASES: Mapping[str, str] = {
     "carry on": r"\bcarr(y|ies|ied|ying)( it| them| this| that| the run| a run| runs)? on\b",
     "goes on": r"\b(go|goes|going|went) on\b",
     "so many": r"\bso many\b",
-    "such a": r"\bsuch an?\b",
     "whom": r"\bwhom\b",
     "give back": r"\b(give|gives|given|giving|gave)( it| them)? back\b",
-    "anew": r"\b(anew|afresh)\b",
     "whoever": r"\bwhoever\b",
 }
 """Each phrase's name and regular expression, in which a space also matches a line break."""
@@ -38,15 +36,12 @@ AREAS: Mapping[str, tuple[str, ...]] = {
     "tests": ("tests/**/*.py",),
     "workers": ("workers/**/*.py",),
 }
-NOT_YET: Mapping[str, tuple[str, ...]] = {
-    "docs": tuple(PHRASES),
-    "evodevo": tuple(PHRASES),
-    "scripts": ("carry on",),
-    "tests": ("is none", "of its own", "carry on", "goes on", "anew"),  # in messages that tests assert
-    "workers": tuple(PHRASES),
-}
-"""Phrases that an area still contains. Delete an area's line when it is clean."""
-EXCEPTIONS: tuple[tuple[str, str], ...] = ()
+EXCEPTIONS: tuple[tuple[str, str], ...] = (
+    ("evodevo/evolution/strategies/base.py", "`search.inherit` is none"),  # the value of a key
+    ("evodevo/evolution/strategies/demes.py", "that of their own deme"),  # the phrase is across two words
+    ("evodevo/yaml_text.py", "instead of its own"),
+    ("evodevo/run/records.py", "the seconds of its own turns"),
+)
 """Pairs of a file and a text in it that may contain any phrase, each with a comment that says why."""
 STRINGS = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
 NOT_BREAK = re.compile(r"[^\n]")
@@ -87,7 +82,7 @@ def test_an_area_does_not_contain_the_phrases(area: str) -> None:
     found = []
     for path in paths:
         text = prose_of(path)
-        for phrase in PHRASES.keys() - set(NOT_YET.get(area, ())):
+        for phrase in PHRASES:
             for line, around in found_in(text, phrase):
                 if not is_exception(path, around):
                     found.append(f"{path.relative_to(ROOT)}:{line}: {phrase!r} in: {around}")

@@ -1,4 +1,4 @@
-"""Check that events make sense in a history, whoever has written them.
+"""Check that events make sense in a history, whichever program wrote them.
 
 A checksum shows that a record is as it was written, not that evodevo wrote it. Each check raises
 `ValueError`, `TypeError` or `KeyError`; `History.apply` says for which record.

@@ -154,7 +154,7 @@ def test_a_second_cluster_in_the_folder_agrees_on_a_runs_state_and_the_run_is_to
     assert run.status().state in ("running", "waiting")
     with evodevo.local(workers=1) as other:
         assert other.run("held").status().state == "running"
-        with pytest.raises(evodevo.UsageError, match="is being carried on by another controller"):
+        with pytest.raises(evodevo.UsageError, match="is being carried out by another controller"):
             other.run("held").cancel()
     hold.unlink()
     told = list(run.follow())

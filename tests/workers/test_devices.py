@@ -120,9 +120,7 @@ def test_a_device_has_as_many_workers_as_the_environment_says_and_each_device_it
         assert [device for device, _ in answers] == ["0", "1", "0", "1", "none"]
         first, *_ = (one.process.pid for one in all_of_them)
         assert re.search(rf"\(0 by processes {first} and \d+, 1 by processes", answers[-1][1])
-        assert answers[-1][1].endswith(
-            "start 2 workers per device, or set EVODEVO_WORKERS_PER_DEVICE to more"
-        )
+        assert answers[-1][1].endswith("start 2 workers per device, or increase EVODEVO_WORKERS_PER_DEVICE")
         all_of_them[2].end()
         held.append(claim(["0", "1"], tmp_path))
         assert (held[0].device, held[0].workers, held[0].room is None) == ("0", 2, False)
@@ -202,7 +200,7 @@ def test_where_all_devices_are_taken_the_problem_names_them_and_says_what_to_do(
     assert without == Claim(
         "none",
         f"all devices (0 by process {me}, 1 by process {me}) are in use by other workers: "
-        "start one worker per device, or set EVODEVO_WORKERS_PER_DEVICE to more",
+        "start one worker per device, or increase EVODEVO_WORKERS_PER_DEVICE",
     )
 
 

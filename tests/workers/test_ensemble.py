@@ -387,9 +387,12 @@ def test_a_diverged_network_is_a_diverged_member(tmp_path: Path) -> None:
     ("kind", "said"),
     [
         (Toy, "is 2, but Toy does not define how to combine"),
-        (Raising, "is 2, and metrics() fails for an ensemble, a model that can only be called"),
+        (Raising, "is 2, but metrics() fails for an ensemble, a model that can only be called"),
         (Peeping, "metrics() fails for an ensemble, a model that can only be called"),
-        (Counting, "metrics() of an ensemble are validation_loss, validation_accuracy, validation_several,"),
+        (
+            Counting,
+            "metrics() returns validation_loss, validation_accuracy, validation_several for",
+        ),
     ],
 )
 def test_a_workload_that_cannot_combine_predictions_is_refused_before_a_run(

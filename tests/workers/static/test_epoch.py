@@ -272,7 +272,7 @@ def test_a_new_step_that_does_something_else_is_found_out_and_not_used(
     training, losses = trained(workload, {"learning_rate": 0.1})
     assert losses == expected
     (note,) = training.notes
-    assert note.startswith("trained without captured steps: captured steps change parameters otherwise")
+    assert note.startswith("trained without captured steps: captured steps change parameters differently")
     training.notes.clear()
     assert workload.checkpoint(training) == workload.checkpoint(eager)
     assert any("not captured: captured steps change" in line for line in workload.facts())

@@ -31,9 +31,7 @@ def test_seeds_of_other_purposes_and_of_other_runs_are_others() -> None:
     seeds = [derived(seed, *purpose) for seed in (0, 1) for purpose in (("data",), ("digest", "train"), ())]
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 2**31 for seed in seeds)
-    assert derived(0, "data") == 171566453, (
-        "a run begun with another version continues with its data"
-    )
+    assert derived(0, "data") == 171566453, "a run begun with another version continues with its data"
 
 
 class Drawing(Toy):

@@ -87,8 +87,10 @@ class Window(Sequence[Member]):
 
     @property
     def foms(self) -> Foms:
-        """float64 (members,), NaN for a member that failed; a view, so do not write to it."""
-        return self._foms[self._end - len(self._members) : self._end]
+        """float64 (members,), NaN for a member that failed; a view that cannot be written to."""
+        view = self._foms[self._end - len(self._members) : self._end]
+        view.flags.writeable = False
+        return view
 
     @property
     def ids(self) -> Set[str]:

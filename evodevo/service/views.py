@@ -73,12 +73,12 @@ class Views:
         return self._sight
 
     async def fresh(self) -> Sight:
-        """Wait for a round that starts now, and return its sight."""
+        """Wait for a round that starts now, and return its sight; after `close`, the last one."""
         wanted = self._begun + 1
         self.look()
         self._due.set()
         async with self._round_over:
-            await self._round_over.wait_for(lambda: self._ended >= wanted)
+            await self._round_over.wait_for(lambda: self._closed or self._ended >= wanted)
         return self._sight
 
     async def close(self) -> None:
@@ -87,6 +87,8 @@ class Views:
         if self._rounds:
             self._rounds.cancel()
             await asyncio.gather(self._rounds, return_exceptions=True)
+        async with self._round_over:
+            self._round_over.notify_all()
 
     async def _go_round(self) -> None:
         with contextlib.suppress(UsageError):  # `standings` report it, too

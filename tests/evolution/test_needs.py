@@ -171,3 +171,5 @@ def test_a_window_keeps_the_last_members_and_what_is_asked_of_them_as_it_moves()
         assert np.array_equal(
             window.foms, [np.nan if one.fom is None else one.fom for one in last], equal_nan=True
         )
+    with pytest.raises(ValueError, match="read-only"):
+        window.foms[0] = 1.0

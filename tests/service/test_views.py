@@ -221,7 +221,7 @@ def test_after_its_end_who_looks_sees_what_was_seen_last_and_nothing_is_read(hou
         await views.close()
         asked = house.asked
         assert views.look("small") is last
-        await asyncio.sleep(0.1)
+        assert await asyncio.wait_for(views.fresh(), 5) is last
         assert house.asked == asked
 
     asyncio.run(look())

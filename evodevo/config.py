@@ -106,7 +106,9 @@ class Arm(Section):
     """One of the searches that `evodevo compare` runs side by side."""
 
     strategy: str
+    """The arm's `search.strategy`."""
     options: Plain = Field(default_factory=dict)
+    """The arm's `search.options`."""
     search: Plain = Field(default_factory=dict)
     """Other keys of `search` for this arm. An arm does not inherit `judge`, `recombine`, `soup` and the like
     from the config: without them a generation is one epoch, and parameters are judged as they are."""

@@ -13,14 +13,19 @@ class Slurm(Section):
     """Worker jobs of `evodevo launch --slurm`: one worker each, or `workers_per_device` on a GPU."""
 
     partition: str | None = None
+    """Slurm's partition; its default if not given."""
     account: str | None = None
+    """Slurm's account; its default if not given."""
     walltime: Walltime = "04:00:00"
+    """Time limit of each job, `hh:mm:ss` or `d-hh:mm:ss`."""
     gpus: int = Field(default=1, ge=0, le=1)
     """GPUs per job: 1, or 0 to train on the CPU."""
     cpus: int = Field(default=1, ge=1)
     """Cores per job, for training and data loaders."""
     memory: str = "8GB"
+    """Memory of each job."""
     min_workers: int = Field(default=1, ge=1)
+    """Fewest jobs."""
     max_workers: int = Field(default=8, ge=1)
     """Limit of the number of workers, which also never exceeds the number of members to train."""
     interface: str | None = None

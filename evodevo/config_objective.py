@@ -51,7 +51,9 @@ class Target(Section):
     metric: str | None = None
     """A metric of the validation split. Give either this or `all`."""
     at_least: float | None = None
+    """The target: the metric has to be this large, or larger."""
     at_most: float | None = None
+    """The target: the metric has to be this small, or smaller."""
     all: list[Goal] | None = Field(default=None, min_length=1)
     """Several goals, `{metric, at_least | at_most}` each, to be reached at the same time."""
     evaluations: int = Field(default=1, ge=1)
@@ -110,6 +112,7 @@ class Objective(Section):
     metric: str
     """A metric of the validation split that the workload reports, such as `validation_loss`."""
     mode: Literal["min", "max"]
+    """Whether less or more of the metric is better."""
     weights: dict[str, float] | None = Field(default=None, min_length=1)
     """Metric of the workload -> weight. `metric` is then the name of the weighted sum."""
     over: Literal["last", "best"] = "last"

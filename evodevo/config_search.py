@@ -96,6 +96,7 @@ class Search(Section):
     strategy: str = "tri_parent"
     """Name of a strategy, or import path of a subclass of `Strategy`."""
     population: int = Field(ge=1, le=100_000)
+    """Members of a generation."""
     generations: int = Field(ge=1, le=MOST_GENERATIONS)
     """In each generation every member lives once: with inheritance for one leg, by default one epoch."""
     pace: Pace | None = None
@@ -160,6 +161,7 @@ class Search(Section):
     blocks: growth.Blocks | None = Field(default=None, exclude=True)
     """Loci that repeat; reading a config replaces them by plain loci."""
     loci: dict[str, Locus] = Field(min_length=1)
+    """What evolves: the name of each hyperparameter and its locus."""
     own_loci: dict[str, Locus] = Field(default_factory=dict)
     """Loci that a user's strategy adds. Filled in by evodevo; given values are overwritten."""
 

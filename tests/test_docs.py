@@ -164,6 +164,7 @@ def test_the_reference_of_the_config_is_that_of_its_models() -> None:
     assert told.returncode == 0, told.stderr
     page = (ROOT / "docs" / "config.md").read_text()
     assert all(f"#### {name}\n" in page for name in STRATEGIES if name != "replay")
+    assert [row for row in page.splitlines() if row.endswith("|  |")] == [], "keys without a docstring"
 
 
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:

@@ -45,16 +45,15 @@ def text_of(value: Value) -> str:
 
 
 class _Locus(BaseModel):
-    """Base of all loci; `when` has the values of other loci for which this one counts.
-
-    A list in `when` gives alternatives, unless it is itself a value of that locus.
-    """
+    """Base of all loci."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
     evolves: ClassVar[bool] = True
     expressed: ClassVar[bool] = True
     """Whether the workload gets its value; genes that control evolution itself are not expressed."""
     when: dict[str, Value] = Field(default_factory=dict)
+    """The locus counts only if other loci have these values; a list that is not itself a value of that locus
+    gives alternatives."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -67,9 +66,13 @@ class FloatLocus(_Locus):
 
     type: Literal["float"]
     low: float
+    """The smallest value."""
     high: float
+    """The largest value."""
     scale: Literal["linear", "log"] = "linear"
+    """On which founders are drawn and steps are taken; log for learning rates, for example."""
     initial: float | None = None
+    """Your own value, which founders have or begin around."""
 
     @model_validator(mode="after")
     def _bounds_make_sense(self) -> Self:
@@ -83,8 +86,7 @@ class FloatLocus(_Locus):
         return self.from_unit(rng.random())
 
     def near(self, value: float, spread: float, rng: np.random.Generator) -> float:
-        """Return a value near `value`; `spread` is a standard deviation, as a fraction of the locus'
-        range."""
+        """Return a value near `value`; `spread` is a standard deviation, as a fraction of the range."""
         return self.from_unit(_reflect(self.to_unit(value) + spread * rng.standard_normal()))
 
     def step(self, value: float, factor: float, rng: np.random.Generator) -> float:
@@ -133,9 +135,13 @@ class IntLocus(_Locus):
 
     type: Literal["int"]
     low: int
+    """The smallest value."""
     high: int
+    """The largest value."""
     scale: Literal["linear", "log"] = "linear"
+    """On which founders are drawn and steps are taken; log for learning rates, for example."""
     initial: int | None = None
+    """Your own value, which founders have or begin around."""
 
     @model_validator(mode="after")
     def _bounds_make_sense(self) -> Self:
@@ -177,7 +183,9 @@ class ChoiceLocus(_Locus):
 
     type: Literal["choice"]
     choices: list[Value]
+    """The values, two or more; each can be text, a number, a boolean, null or a list."""
     initial: Value = None
+    """Your own value, which founders have or begin around."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -227,6 +235,7 @@ class BoolLocus(_Locus):
 
     type: Literal["bool"]
     initial: bool | None = None
+    """Your own value, which founders have or begin around."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -259,6 +268,7 @@ class FixedLocus(_Locus):
     evolves: ClassVar[bool] = False
     type: Literal["fixed"]
     value: Value
+    """The value."""
 
     @property
     def initial(self) -> Value:

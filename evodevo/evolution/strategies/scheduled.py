@@ -48,6 +48,7 @@ class Steps(_Shape):
 
     shape: Literal["steps"]
     at: list[float]
+    """Points of the run as fractions of it, ascending."""
     factors: list[float]
     """Factors of the start value (not of the previous one), one for each of `at`."""
 
@@ -91,7 +92,9 @@ class Restarts(_Shape):
     length: float = Field(gt=0)
     """Length of the first cycle in epochs, or with search.steps_per_generation in generations."""
     multiplier: float = Field(default=1.0, ge=1)
+    """Length of each cycle as a multiple of the one before."""
     decay: float = Field(default=1.0, ge=0)
+    """Peak of each cycle as a multiple of the one before."""
     min: float = 0.0
     """Value at the end of each cycle."""
 

@@ -39,7 +39,9 @@ class TriParentOptions(base.CommonOptions):
     achieve.
     """
     crossover_rate: float = Field(default=0.33, ge=0, le=1)
+    """Probability of a crossover event at each locus."""
     crossover: Kind = "single_locus"
+    """single_locus: an event swaps the gene at hand; switch_following: it swaps all following genes."""
     keep: Literal["one", "both"] = "one"
     """Which of two complementary genotypes to keep: one at random, or both, in adjacent slots."""
     alpha: Literal["drawn", "tied"] = "drawn"

@@ -370,10 +370,9 @@ class Space:
 
     def _ordered(self) -> list[str]:
         """Return the loci, each after those that its condition names."""
+        conditions = {name: locus.when for name, locus in self.loci.items()}
         try:
-            return list(
-                TopologicalSorter({name: locus.when for name, locus in self.loci.items()}).static_order()
-            )
+            return list(TopologicalSorter(conditions).static_order())
         except CycleError as why:
             circle = why.args[1][:0:-1]
             at = circle.index(min(circle, key=list(self.loci).index))

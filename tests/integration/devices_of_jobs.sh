@@ -46,6 +46,6 @@ job three GPU-bb 3
 until_true 60 "the refusal of the third worker" grep -q "gets no work" scheduler.log
 evodevo status >status.log 2>&1 || fail "status"
 case $how in slurm) name="0 = number 3 of the node" ;; *) name="0 = GPU-bb" ;; esac
-said="all devices ($name by process [0-9]*) are taken by other workers: start one worker per device"
+said="all devices ($name by process [0-9]*) are in use by other workers: start one worker per device"
 grep -q "no work for worker tcp://127.0.0.1:[0-9]*: $said" status.log || fail "status does not say why"
 echo "both got work, and the third was told: $(grep -o "all devices.*" status.log)"

@@ -50,7 +50,7 @@ def test_an_extended_run_that_is_killed_comes_to_what_a_longer_one_comes_to(
     told = done("launch", str(config), *at, "--set", "search.generations=2")
     assert "over the given values" in told
     assert refused("resume", "digits", *at, "--generations", "2") == (
-        "run 'digits' has 2 generations already; give --generations more than that"
+        "run 'digits' already has 2 generations; give --generations more than that"
     )
     for mark in held.marks.iterdir():
         mark.unlink()
@@ -90,7 +90,7 @@ def test_another_run_begins_from_the_best_and_the_model_is_taken_away(tmp_path: 
     assert "run second is done already" in done("launch", config, *second, *runs, "--resume")
 
     done("prune", "digits", *runs)
-    assert "are gone (`evodevo prune` deletes them)" in refused(
+    assert "are missing (`evodevo prune` deletes them)" in refused(
         "resume", "digits", *runs, "--generations", "3"
     )
     done("prune", "second", *runs)

@@ -35,7 +35,7 @@ def test_no_two_workers_share_a_device_however_they_were_started(cluster: Cluste
     cluster.start_worker(CUDA_VISIBLE_DEVICES="GPU-7f,4", **temporary)
     visible_to_each(cluster, 4)
     log = cluster.processes.log("scheduler")
-    assert re.search(r"gets no work: all devices \(GPU-7f by process \d+, 4 by process \d+\) are taken", log)
+    assert re.search(r"gets no work: all devices \(GPU-7f by process \d+, 4 by process \d+\) are in use", log)
 
 
 def test_a_worker_without_a_gpu_takes_no_part_in_a_run_that_demands_one(

@@ -119,7 +119,7 @@ def test_bad_input_is_one_message(client: evodevo.Client) -> None:
     assert "cannot be called with x, z" in refused(objectives.paraboloid, {"x": (0, 1), "z": (0, 1)})
     assert "give a callable" in refused(3, BOX)
     assert "cannot be sent" in refused(lambda x: lock, {"x": (0, 1)})
-    assert "exists already" in refused(objectives.paraboloid, BOX, name="module")
+    assert "already exists" in refused(objectives.paraboloid, BOX, name="module")
     assert "no strategy 'tri_parnt'" in refused(objectives.paraboloid, BOX, strategy="tri_parnt")
 
 

@@ -300,7 +300,7 @@ def test_what_is_not_a_dask_scheduler_is_told_from_one_that_does_not_answer() ->
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            with pytest.raises(evodevo.UsageError, match="is not a Dask scheduler .perhaps it is the dash"):
+            with pytest.raises(evodevo.UsageError, match=r"is not a Dask scheduler \(perhaps"):
                 evodevo.connect(f"tcp://127.0.0.1:{server.server_port}")
         finally:
             server.shutdown()

@@ -36,7 +36,8 @@ touch "$directory/hold"
 
 who="process $controller on $(hostname) (its heartbeat continues; this file system has no locks)"
 [[ $(state) == running ]] || fail "status says $(state) of a live run"
-here status digits --json | grep -qF "$who" || fail "status does not say how it knows"
+says_who() { here status digits --json | grep -qF "$who"; }
+until_true 30 "how status knows" says_who
 for command in prune resume; do
     code=0
     here "$command" digits >"$directory/$command.log" 2>&1 || code=$?

@@ -219,7 +219,10 @@ def _draw_evolved(axes: "Axes", title: str, name: str, locus: Any, evaluations: 
             axes.tick_params(axis="x", labelrotation=25)
         axes.set_xlim(-0.5, len(locus.labels) - 0.5)
     elif wide:
+        from matplotlib.ticker import NullFormatter
+
         axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())  # over one or two decades they would overlap
     else:  # a logarithmic axis has few labels within a decade
         from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 

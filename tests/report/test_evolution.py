@@ -319,7 +319,9 @@ def test_a_panel_has_every_value_with_its_fom_and_the_best_marked(figures: list[
         (mark,) = axes.get_lines()
         assert (mark.get_xdata()[0], mark.get_ydata()[0]) == best  # type: ignore[index]
         assert axes.get_title() == f"{name} = {best[0]:g}"
-    assert Looked(figures).panels["rate"].get_xscale() == "log"
+    rate = Looked(figures).panels["rate"]
+    assert rate.get_xscale() == "log"
+    assert not any(label.get_text() for label in rate.get_xticklabels(minor=True)), "they would overlap"
 
 
 def test_values_within_a_decade_have_an_even_axis(figures: list[Figure]) -> None:

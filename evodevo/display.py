@@ -16,7 +16,7 @@ from evodevo.run.view import AT_WORK, Status, brief, idleness, remark
 
 
 def show(statuses: Iterable[Status], dashboard: str | None, console: Console, quiet: bool = False) -> Status:
-    """Show statuses until there are no more; return the last one."""
+    """Show each status as it arrives; return the last one."""
     last = None
     if console.is_terminal and not quiet:
         with Live(console=console, refresh_per_second=4, transient=True) as live:
@@ -39,7 +39,7 @@ def show(statuses: Iterable[Status], dashboard: str | None, console: Console, qu
 def show_all(
     rounds: Iterable[list[Status]], total: int, dashboard: str | None, console: Console, quiet: bool = False
 ) -> list[Status]:
-    """Show the statuses of several runs, `total` at the end, until there are no more; return the last."""
+    """Show the statuses of `total` runs as they arrive; return the last ones."""
     last: list[Status] = []
     if console.is_terminal and not quiet:
         with Live(console=console, refresh_per_second=4, transient=True) as live:

@@ -51,7 +51,7 @@ class Difference:
         return said if self.separated else f"({said})"
 
     def text(self) -> str:
-        """Return the difference in percent with its interval, or why there is none."""
+        """Return the difference in percent with its interval, or the reason it cannot be computed."""
         if not self.finite:
             return "undefined: a value is not finite"
         if not np.isfinite(self.relative):

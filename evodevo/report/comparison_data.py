@@ -56,7 +56,7 @@ def _arm(result: ArmResult, histories: Histories) -> dict[str, Any]:
 
 
 def _candidates(history: History) -> dict[str, Any]:
-    """Return the figures of the best single member and of the soup; empty if there was no soup."""
+    """Return the figures of the best single member and of the soup; empty for a run without a soup."""
     best, soup = history.best, history.soup
     if soup is None:
         return {}

@@ -231,7 +231,7 @@ def _legs(history: History, life: Life) -> int:
 
 
 def _start(history: History) -> dict[str, Any] | None:
-    """Return the origin of the founders' parameters in the form of the file; None if there is none."""
+    """Return the origin of the founders' parameters in the form of the file, or None if they were random."""
     origin = history.origin
     if origin is None or origin.checkpoint is None:
         return None

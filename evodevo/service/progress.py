@@ -10,7 +10,7 @@ from evodevo.run.view import Status
 
 
 def show(statuses: Iterable[Status], dashboard: str | None, progress: bool | None) -> Status:
-    """Show each status until there are no more; return the last one.
+    """Show each status as it arrives; return the last one.
 
     `progress`: False shows nothing, True always shows it, None only in notebooks and on terminals.
     """

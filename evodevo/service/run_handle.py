@@ -109,7 +109,7 @@ class Run:
 
     @property
     def best(self) -> Best | None:
-        """The best member so far; None if there is none yet."""
+        """The best member so far, or None before the first one is done."""
         self.status()
         history = self.view.history
         life = history.best

@@ -50,7 +50,7 @@ class Strategy(ABC):
     may_begin_anew: ClassVar[bool] = True
     """Whether `search.inherit: none` is allowed in a config, if the class has `inherits`."""
     options_from_scratch: ClassVar[Mapping[str, Any]] = {}
-    """Defaults of options if `search.inherit` is none."""
+    """Defaults of options when members train from scratch (`search.inherit: none`)."""
     keeps_to_itself: ClassVar[bool] = False
     """Whether each child descends only from its own slot, so that lineages never mix."""
     keeps_to_bounds: ClassVar[bool] = True
@@ -102,7 +102,7 @@ class Strategy(ABC):
 
     @property
     def most_generations(self) -> int | None:
-        """Limit of the number of generations; None if there is none."""
+        """Maximum number of generations, or None for no limit."""
         return None
 
     def needs(self, generation: int, slot: int) -> Sequence[int] | None:

@@ -123,5 +123,5 @@ class Optimizer(optimizer.Optimizer):
         lines = [RULE, "Optimizer Settings:", *(f"{f'{key}:':<20}{value}" for key, value in about.items())]
         if self.num_demes > 1:
             size = self.num_demes * self.pop_size
-            lines.append(f"The {self.num_demes} demes form one population of {size}: there is no migration.")
+            lines.append(f"The {self.num_demes} demes form one population of {size}, without migration.")
         return "\n".join(lines)

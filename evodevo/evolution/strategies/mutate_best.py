@@ -2,8 +2,8 @@
 
 A parent is drawn from the five best members, as in YOLOv5's code, or is their weighted mean, the "combination
 of the best parents" of its guide; each hyperparameter is multiplied by a factor around 1 (Jocher 2020,
-"Hyperparameter Evolution", docs.ultralytics.com/yolov5). Generations play no part: whenever a worker is free, a
-child is born from the results so far.
+"Hyperparameter Evolution", docs.ultralytics.com/yolov5). Generations play no part: whenever a worker is free,
+a child is born from the results so far.
 """
 
 import math

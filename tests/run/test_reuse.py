@@ -10,6 +10,7 @@ from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.origin import find_origin
 from evodevo.run.setup import create_run
+from evodevo.run.verify import verify
 from tests.run.fakes import FakeCaller, carry_out, finished, new_run, story
 from tests.run.test_controller_resumed import resumed_everywhere
 from tests.run.test_twins import config, networks, trainings
@@ -41,6 +42,16 @@ def test_the_other_run_can_be_deleted_and_the_best_parameters_are_there(tmp_path
     assert theirs is not None
     assert ref.sha256 == theirs.sha256
     CheckpointStore(str(run / "params")).read(ref)
+
+
+def test_the_copied_checkpoint_is_verified_before_a_member_is_the_best_with_it(tmp_path: Path) -> None:
+    finished(tmp_path / "first", config())
+    run = new_run(tmp_path / "second", config(search__reuse="first"))
+    (copy,) = (run / "params").iterdir()
+    found = verify(run)
+    assert (found.problems, found.checkpoints) == ([], 1)
+    copy.write_bytes(b"something")
+    assert [ref.name for ref in verify(run).damaged] == [copy.name]
 
 
 def test_what_the_other_run_had_taken_from_a_third_one_is_not_trained_again_either(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ class Dispatcher:
         why_not = None if result.cancelled() else result.exception()
         if isinstance(why_not, Unfit):
             self._refuse(run, worker, present, why_not)
-        self._give_back(worker, present)
+        self._release(worker, present)
         if result.cancelled():
             raise AttemptLost(f"the call on {worker} was cancelled in the scheduler", worker, "worker")
         try:
@@ -220,7 +220,7 @@ class Dispatcher:
                 outcome = Outcome.from_json(report["outcome"])
                 posting.inbox.put(Reported(assignment, outcome, worker, report["started_at"]))
             if not posting.unreported:
-                self._give_back(worker, posting.present)  # the task is ending; the next one may be sent
+                self._release(worker, posting.present)  # the task is ending; the next one may be sent
 
     async def _attend(self, key: str, run: str, posting: Posting) -> None:
         """Follow a unit until it ends, in whatever way."""
@@ -251,7 +251,7 @@ class Dispatcher:
                     why = None if others.unfit else others.why or why
                 elif why and present.lost.is_set():
                     why = replace(why, cause="worker")
-                self._give_back(worker, present)
+                self._release(worker, present)
                 posting.settle(why)
         elif present.lost.is_set():
             future.release()
@@ -287,14 +287,14 @@ class Dispatcher:
         if self.roster.get(worker) is present:
             self.roster.refuse(run, worker, str(why))
 
-    def _give_back(self, worker: str, present: Presence) -> None:
+    def _release(self, worker: str, present: Presence) -> None:
         """Release a worker, unless it is gone and another one has come with its address."""
         if self.roster.get(worker) is not present:
             return
         if present.leaving:
             self._scheduler.close_worker(worker)
         else:
-            self._pool.give_back(worker)
+            self._pool.release(worker)
 
     def _abandon(self, worker: str, present: Presence, future: Future) -> None:
         """Restart the worker's process, because the thread of an unwanted call cannot be stopped.
@@ -318,7 +318,7 @@ class Dispatcher:
             return
         await future.exception()
         future.release()
-        self._give_back(worker, present)
+        self._release(worker, present)
 
 
 @dataclass(frozen=True)
@@ -334,7 +334,7 @@ class _Hands:
         return self.dispatcher._submit(f"{self.key}-{rank}", worker, FOLLOW, (self.text, rank, host, port))
 
     def free(self, worker: str, present: Presence) -> None:
-        self.dispatcher._give_back(worker, present)
+        self.dispatcher._release(worker, present)
 
     def refuse(self, worker: str, present: Presence, why: Unfit) -> None:
         self.dispatcher._refuse(self.run, worker, present, why)

@@ -69,7 +69,7 @@ class Share:
 
     def decline(self, worker: str) -> None:
         if worker in self._claim.offered:
-            self._pool.give_back(worker)
+            self._pool.release(worker)
 
     def has_another(self, worker: str) -> bool:
         return self._roster.has_another(worker, self._needs)

@@ -170,7 +170,7 @@ class SimulatedCrew:
         return True
 
     def decline(self, worker: str) -> None:
-        self._simulation.pool.give_back(worker)
+        self._simulation.pool.release(worker)
 
     def dismiss(self) -> None:
         self._simulation.ended = _now()
@@ -183,7 +183,7 @@ class SimulatedCrew:
                 outcome = outcome_of(assignment.checkpoint_stem, assignment.hyperparameters)
                 self._inbox.put(Reported(assignment, outcome, team[0], time.time()))
             for worker in team:
-                self._simulation.pool.give_back(worker)
+                self._simulation.pool.release(worker)
 
     def _suits(self, worker: str) -> bool:
         return not self._simulation.roster.why_unfit(worker, self._needs)

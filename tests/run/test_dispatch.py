@@ -754,7 +754,7 @@ async def test_a_worker_without_a_nanny_that_overran_gets_nothing_before_it_has_
 
 
 @on_a_loop
-async def test_a_crew_that_is_dismissed_gives_back_what_it_was_offered_and_is_told_nothing_more() -> None:
+async def test_a_crew_that_is_dismissed_releases_what_it_was_offered_and_is_told_nothing_more() -> None:
     cluster = Cluster("a")
     cluster.join("b", nanny="tcp://nanny")
     crew, box = cluster.crew(2)

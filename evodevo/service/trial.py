@@ -60,19 +60,19 @@ async def describe(
         raise UsageError(f"checkpoints.url, on the scheduler's machine: {why}") from None
 
     async def call(function: str, *arguments: Any) -> Any:
-        attempts = config.limits.max_attempts
+        attempt, attempts = 1, config.limits.max_attempts
         needs = Needs(config.cluster.device == "gpu", run=config.run.name)
-        for attempt in range(1, attempts + 1):
+        while True:
             if function == DESCRIBE and 1 < attempt == attempts:
                 arguments = first[:1], twice  # the other members may have crashed workers, which is legal
             calling = caller.call(config.run.name, function, job, *arguments, needs=needs)
             try:
                 return await _while_workers_can(calling, needs, refuse)
             except AttemptLost as why:
-                needs = replace(needs, avoid=why.worker)
                 if attempt == attempts:
                     raise UsageError(f"the workload could not be tried on a worker: {why}") from why
-        return None
+                needs = replace(needs, avoid=why.worker)
+                attempt += 1
 
     facts: dict[str, Any] = await call(DESCRIBE, first, twice)
     if config.cluster.has_to_be_measured:

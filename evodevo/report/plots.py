@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from evodevo.report.colours import ACCENT, INK, NOT_YET
 from evodevo.report.fonts import further_families
-from evodevo.report.naming import labels, locus_name, metric_name
+from evodevo.report.naming import labels, locus_name, metric_name, words
 from evodevo.report.standing import fitness_by_member, fom_scale, foms_by_generation
 from evodevo.run.files import Missing
 from evodevo.run.history import History
@@ -81,7 +81,7 @@ def schedule_plot(history: History) -> bytes:
         if history.best:
             line = [life for life in history.line(history.best) if space.active(name, life.birth.genome)]
             _draw_line(axes, line, [height(life.birth.genome[name]) for life in line])
-        axes.set_ylabel(locus_name(space, name).replace("_", " "))
+        axes.set_ylabel(words(locus_name(space, name)))
         generation_axis(axes, len(history.generations))
         axes.label_outer()
     if points is not None:

@@ -26,12 +26,19 @@ def parser_for(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=_at_least_one, default=5, help="interleaved runs (default: 5)")
+    parser.add_argument("--runs", type=at_least_one, default=5, help="interleaved runs (default: 5)")
     parser.add_argument("--out", type=Path, help="append each measurement to this file, as a line of JSON")
     parser.add_argument(
         "--dir", type=Path, help="existing directory for the runs' files (default: a temporary directory)"
     )
     return parser
+
+
+def at_least_one(text: str) -> int:
+    """Return the value of an option that counts something; refuse numbers below 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"should be 1 or more, not {text}")
+    return int(text)
 
 
 class Log:
@@ -153,13 +160,6 @@ def steady_span(records: Iterable[dict[str, Any]]) -> tuple[float, float]:
     times = [(record["kind"], record["time"]) for record in records]
     born = min(time for kind, time in times if kind == "births")
     return born, max(time for kind, time in times if kind == "outcome")
-
-
-def _at_least_one(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"should be 1 or more, not {value}")
-    return value
 
 
 def _short(value: Any) -> str:

@@ -4,7 +4,6 @@ import contextlib
 import csv
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -171,14 +170,6 @@ def evodevo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
         text=True,
         timeout=300,
     )
-
-
-def free_port() -> int:
-    """Return an unused port of 127.0.0.1."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 def untimed_history(run: Path) -> list[dict[str, str]]:

@@ -11,6 +11,7 @@ from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.origin import find_origin
 from evodevo.run.setup import create_run
 from evodevo.run.verify import verify
+from tests.golden import raises_golden
 from tests.run.fakes import FakeCaller, carry_out, finished, new_run, story
 from tests.run.test_controller_resumed import resumed_everywhere
 from tests.run.test_twins import config, networks, trainings
@@ -108,5 +109,5 @@ def test_outcomes_of_members_that_began_with_other_parameters_are_refused(tmp_pa
     started = config(search__start={"run": "first"}, search__reuse="first")
     found = find_origin(started, tmp_path)
     assert found is not None
-    with pytest.raises(UsageError, match=r"do not start from the same parameters \(search\.start\)"):
+    with raises_golden("reuse/another-start", UsageError):
         create_run(tmp_path / "second", found.config, start=(found.origin, found.data))

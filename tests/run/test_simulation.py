@@ -14,6 +14,7 @@ from evodevo.run.simulation import play, try_strategy
 from evodevo.testing import simulate
 from evodevo.testing.simulated import outcome_of
 from tests.configs import small
+from tests.golden import raises_golden
 
 SPACE = {"x": (-5.0, 5.0), "y": (-5.0, 5.0)}
 
@@ -85,9 +86,7 @@ class Lossy(TriParent):
 
 
 def test_what_the_engine_would_refuse_fails_a_simulated_run() -> None:
-    with pytest.raises(
-        RunFailed, match=r"strategy Lossy: birth\(1, 0, ...\) returned a genome without x; the"
-    ):
+    with raises_golden("simulation/genome-without-a-locus", RunFailed):
         simulate(Lossy, bowl, SPACE)
 
 

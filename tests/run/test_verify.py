@@ -210,7 +210,7 @@ def test_a_store_that_does_not_answer_is_not_damage(tmp_path: Path, monkeypatch:
         raise OSError("the network is down")
 
     monkeypatch.setattr("evodevo.run.checkpoints.LocalFileSystem.cat_file", fails)
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="the network is down"):
         verify(run)
 
 

@@ -34,7 +34,7 @@ from typing import Any
 from measuring import (
     Log,
     durable_write_ms,
-    in_turn,
+    interleaved,
     no_work_config,
     parser_for,
     ratios,
@@ -312,7 +312,7 @@ def measure_searches(options: argparse.Namespace, log: Log, runs_dir: Path) -> N
     costs: dict[str, dict[Shape, list[float]]] = {search: {} for search in options.searches}
     sizes: dict[str, dict[Shape, list[float]]] = {search: {} for search in options.searches}
     kinds = [(search, shape) for search in options.searches for shape in options.shapes]
-    for run, (search, shape) in in_turn(kinds, options.runs):
+    for run, (search, shape) in interleaved(kinds, options.runs):
         directory = runs_dir / f"{search.replace(':', '-')}-{str(shape).replace('/', '-')}-{run}"
         cost = apart(cost_of, directory, search, shape, options.together, run)
         costs[search].setdefault(shape, []).append(cost.cpu_us)

@@ -88,14 +88,10 @@ class Workload(ABC):
     without a length of the training data the average covers about the last tenth of all steps."""
 
     suffix: ClassVar[str] = ".safetensors"
-    """File name extension of checkpoints."""
     continues: ClassVar[bool] = True
-    """Whether a member can continue from a checkpoint of another one."""
 
     device: torch.device
-    """The worker's device; set by `prepare`."""
     splits: Splits
-    """The data that `data` returned, on the device if they are tensors; set by `prepare`."""
 
     @abstractmethod
     def data(self, root: str | None) -> Splits:
@@ -244,7 +240,6 @@ class Workload(ABC):
         yield from epoch.together(self, trainings, randomness)
 
     def _train_eagerly(self, training: Training) -> Generator[Tensor, None, None]:
-        """Train one epoch step by step, without captured steps."""
         losses: list[Tensor] = []
         gang = training.gang
         batches_of_all = self.train_batches(training) if gang is None else gang.shares(self, training)
@@ -350,7 +345,6 @@ class Workload(ABC):
         return batches.share(batch, rank, size)
 
     def checkpoint(self, training: Training) -> bytes:
-        """Return a member's state as the content of a checkpoint."""
         return state.encode(training)
 
     def exhibits(self, training: Training) -> Mapping[str, bytes]:
@@ -387,7 +381,6 @@ class Workload(ABC):
                 self.loss(model.eval(), batch, hp)
 
     def _loss(self, training: Training, batch: Batch) -> Tensor:
-        """Augment a batch and return its loss. Raises `TypeError` if `loss` does not return a scalar."""
         hp = training.hyperparameters
         batch = self.augmented(batch, hp)
         with self._casting():
@@ -403,6 +396,5 @@ class Workload(ABC):
         return torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None)
 
     def _casting(self) -> torch.autocast:
-        """Return the context for forward passes, according to `autocast`."""
         enabled = self.autocast is not None
         return torch.autocast(self.device.type, self.autocast or torch.bfloat16, enabled=enabled)

@@ -126,7 +126,7 @@ def write_evolution(directory: Path) -> None:
 
 
 def evolve_plot(history: History) -> bytes:
-    """Draw each member's fom against each hyperparameter that evolves, in a panel of its own, as PNG.
+    """Draw each member's fom against each hyperparameter that evolves, with one panel for each, as PNG.
 
     With `FEW` members or more, the colour of a point shows the density of points around it, relative to the
     panel's maximum. The best member is marked, and its value is in the title. Below the panels is a list of

@@ -39,7 +39,7 @@ def test_more_workers_than_members_are_never_all_busy(bench: Any) -> None:
 
 
 def test_every_run_measures_each_kind_once_and_begins_with_another(bench: Any) -> None:
-    assert list(bench("measuring").in_turn("ab", 2)) == [(0, "a"), (0, "b"), (1, "b"), (1, "a")]
+    assert list(bench("measuring").interleaved("ab", 2)) == [(0, "a"), (0, "b"), (1, "b"), (1, "a")]
 
 
 def test_a_run_lasts_from_its_first_births_to_its_last_outcome(bench: Any) -> None:

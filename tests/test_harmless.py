@@ -12,6 +12,7 @@ from evodevo.harmless import harmless
 from evodevo.report import tables
 from evodevo.report.products import write_products
 from evodevo.run.setup import EXHIBITS
+from tests.golden import raises_golden
 from tests.run.fakes import finished
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J"
@@ -57,6 +58,6 @@ def test_a_report_follows_no_links(tmp_path: Path) -> None:
     finished(tmp_path / "second")
     (tmp_path / "second" / "report").symlink_to(elsewhere)
     (tmp_path / "second" / EXHIBITS).symlink_to(secret.parent)
-    with pytest.raises(UsageError, match="is a symbolic link"):
+    with raises_golden("report/symbolic-link", UsageError, tmp_path):
         write_products(tmp_path / "second")
     assert list(elsewhere.iterdir()) == []

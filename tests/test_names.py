@@ -10,7 +10,7 @@ import pytest
 import evodevo
 from evodevo.errors import UsageError
 from evodevo.names import check_names
-from tests.golden import assert_golden
+from tests.golden import assert_golden, raises_golden
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = """\
@@ -63,7 +63,7 @@ def test_data_in_a_directory_of_that_name_and_a_copy_of_ours_hide_nothing(
 def test_a_local_cluster_is_refused_before_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "workers.py")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=r"workers\.py hides evodevo's package"), evodevo.local(1):
+    with raises_golden("names/hidden-from-a-cluster", UsageError, tmp_path), evodevo.local(1):
         pass
 
 

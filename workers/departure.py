@@ -7,6 +7,7 @@ grants the partition's GraceTime or KillWait. A second SIGTERM ends the process 
 
 import asyncio
 import json
+import math
 import os
 import signal
 from collections.abc import Callable
@@ -14,10 +15,12 @@ from typing import Any
 
 from distributed import Worker
 
+from evodevo.errors import UsageError
+
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 ENDS_AT = "EVODEVO_ENDS_AT"
 """Environment variable with the end of this worker's job (Unix time), for batch systems other than Slurm."""
-
+SLURM_ENDS_AT = "SLURM_JOB_END_TIME"
 
 _announced = False
 
@@ -28,9 +31,23 @@ def announced() -> bool:
 
 
 def ends_at() -> float | None:
-    """Return when this process will be ended (Unix time), or None if that is not known."""
-    said = os.environ.get(ENDS_AT) or os.environ.get("SLURM_JOB_END_TIME")
-    return float(said) if said else None
+    """Return when this process will be ended (Unix time), or None if that is not known.
+
+    Raises `UsageError` if the environment gives something else than a time.
+    """
+    name = ENDS_AT if os.environ.get(ENDS_AT) else SLURM_ENDS_AT
+    said = os.environ.get(name)
+    if not said:
+        return None
+    try:
+        time = float(said)
+    except ValueError:
+        time = math.nan
+    if not math.isfinite(time):
+        raise UsageError(
+            f"{name} should be the time when the worker's job ends, in seconds since 1970, not {said!r}"
+        )
+    return time
 
 
 def on_signals(leave: Callable[[str], Any]) -> None:

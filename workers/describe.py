@@ -33,9 +33,9 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
     """Return facts about the job's workload, after a rehearsal of it.
 
     The keys are `facts` and `warnings` (lines), `metrics` (names), `torch` (version) and `data` (the digest
-    of each split, which must equal the job's if it has any). `founders` are the hyperparameters of two
-    members, and of others that may inherit from the first. With `twice` the data are loaded a second time,
-    however long that takes, and must be the same.
+    of each split, which must equal the job's if it has any). `founders` are the hyperparameters of one or
+    two members, and of others that may inherit from the first. With `twice` the data are loaded a second
+    time, however long that takes, and must be the same.
 
     Raises `UsageError` if no checkpoints can be kept, or the workload cannot be imported, cannot load its
     data, fails in a round of training, or does not report the objective's metric.

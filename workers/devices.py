@@ -68,9 +68,9 @@ def claim(visible: list[str], directory: Path | None = None, per_device: int | N
         return Claim("cpu")
     if per_device is None:
         said = os.environ.get(PER_DEVICE, "1")
-        if not said.isdecimal() or int(said) < 1:
+        if not said.isdecimal() or len(said) > 3 or int(said) < 1:
             return Claim(
-                "none", f"{PER_DEVICE} should be the number of workers per GPU, 1 or more, not {said!r}"
+                "none", f"{PER_DEVICE} should be the number of workers per GPU, 1 to 999, not {said!r}"
             )
         per_device = int(said)
     directory = directory or Path(tempfile.gettempdir(), f"evodevo-devices-{os.getuid()}")

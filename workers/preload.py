@@ -20,6 +20,7 @@ import torch
 from distributed import Worker
 
 from evodevo.clock import keep_steady
+from evodevo.errors import UsageError
 from evodevo.versions import own_versions
 from workers import departure, devices, eager
 from workers.room import Room
@@ -60,6 +61,11 @@ def dask_setup(worker: Worker) -> None:
         sys.path.append(os.getcwd())
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
     _claim = devices.claim(devices.visible_devices())
+    problem, ends_at = _claim.problem, None
+    try:
+        ends_at = departure.ends_at()
+    except UsageError as why:
+        problem = problem or str(why)
     if _claim.device != "cpu" and _claim.problem is None:
         devices.confine(_claim.device)
 
@@ -77,8 +83,8 @@ def dask_setup(worker: Worker) -> None:
         departure.on_signals(functools.partial(departure.tell_scheduler, worker))
     about = {
         "device": _claim.device,
-        "ends_at": departure.ends_at(),
-        "problem": _claim.problem,
+        "ends_at": ends_at,
+        "problem": problem,
         "versions": {**own_versions(), "torch": str(torch.__version__)},
     }
     worker.startup_information["evodevo"] = lambda _: about

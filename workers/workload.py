@@ -300,7 +300,7 @@ class Workload(ABC):
         return self.autocast
 
     def augmented(self, batch: Batch, hp: Hyperparameters) -> Batch:
-        """Draw for a batch and return it augmented."""
+        """Return a batch augmented with numbers that are drawn for it here."""
         drawn = self.draws(batch, hp)
         return self.augment(batch, batches.on_device(drawn, self.device), hp)
 

@@ -14,7 +14,7 @@ from evodevo.evolution.space import Genome
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One of several networks of a member, and the parent of its parameters; None for new parameters.
+    """One of several networks of a member. `parent` gave its parameters; None means that they are new.
 
     `genome` and `training_seed` are None unless they differ from the member's (replay).
     """
@@ -26,7 +26,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """A genome and its origin; parents are ids of members, or None for a founder.
+    """A genome and its origin; parents are ids of members, which a founder does not have.
 
     `training_seed` is None unless a strategy prescribes the seed of the training (replay). `networks` are
     those of a child with `search.ploidy` above 1; the engine draws them if the strategy does not.
@@ -41,13 +41,13 @@ class Birth:
 
     @property
     def first_parent(self) -> str | None:
-        """The member whose parameters it inherits; with several networks, that of the first."""
+        """The member whose parameters are inherited; with several networks, by the first of them."""
         return self.networks[0].parent if self.networks else self.parent_params
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A birth, its place in the population, and its fom (None: it failed)."""
+    """A member: its birth, its place in the population, and its fom, which is None if it failed."""
 
     id: str
     generation: int
@@ -94,6 +94,7 @@ class Window(Sequence[Member]):
 
     @property
     def ids(self) -> Set[str]:
+        """Ids of the members."""
         return self._ids
 
     @overload
@@ -113,7 +114,7 @@ class Population:
     def __init__(
         self, members: Sequence[Member], mode: Mode, fitness: Callable[[Foms], Sequence[float] | Foms]
     ) -> None:
-        """`fitness` maps foms to fitness. If `members` is a `Window`, it must not change meanwhile."""
+        """Evaluate members by `fitness`, which maps foms to fitness; a `Window` must not change later."""
         self.members = members if isinstance(members, Window) else Window(len(members), members)
         self._mode = mode
         self._fitness = fitness
@@ -124,6 +125,7 @@ class Population:
 
     @property
     def has_survivors(self) -> bool:
+        """Whether any member has a fom."""
         return self.survivors > 0
 
     @cached_property
@@ -139,7 +141,7 @@ class Population:
         return {self.members[int(at)].id for at in np.flatnonzero(~np.isfinite(self.members.foms))}
 
     def rank(self, position: int) -> int:
-        """Return the rank of the member at a position, 0 for the best; of equals the first ranks higher."""
+        """Return the rank of the member at a position, 0 for the best; among equals the first is better."""
         own = self._badness[position]
         return int((self._badness < own).sum() + (self._badness[:position] == own).sum())
 

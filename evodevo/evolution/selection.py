@@ -1,4 +1,4 @@
-"""Select parents."""
+"""Select parents in proportion to their fitness."""
 
 from collections.abc import Sequence
 
@@ -13,12 +13,12 @@ class RouletteWheel:
     """
 
     def __init__(self, fitness: Sequence[float] | NDArray[np.float64]) -> None:
-        """Raise `ValueError` if every fitness is 0, as no parent is left."""
-        shares = np.asarray(fitness, dtype=np.float64)
-        total = shares.cumsum()[-1] if shares.size else 0.0  # added one by one, like Python's sum
+        """Create a wheel with a share for each position. Raises `ValueError` if every fitness is 0."""
+        values = np.asarray(fitness, dtype=np.float64)
+        total = values.cumsum()[-1] if values.size else 0.0  # added one by one, like Python's sum
         if not total > 0:
             raise ValueError("no member of the generation has a fitness above 0")
-        self._cdf = (shares / total).cumsum()
+        self._cdf = (values / total).cumsum()
         self._cdf /= self._cdf[-1]
 
     def draw(self, rng: np.random.Generator) -> int:

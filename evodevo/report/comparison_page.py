@@ -22,7 +22,7 @@ from evodevo.report.comparison import (
 )
 from evodevo.report.comparison_data import comparison_data
 from evodevo.report.comparison_plots import fom_picture, schedules_picture
-from evodevo.report.naming import numbered
+from evodevo.report.naming import numbered, words
 from evodevo.report.plots import drawn
 from evodevo.run import files
 
@@ -106,10 +106,10 @@ def tables(config: RunConfig, results: Sequence[ArmResult]) -> list[Table]:
     if BASELINE in arms:
         pairs = [(arm, BASELINE) for arm in arms if arm != BASELINE]
         rows = [[arm, *_gains(config, results, arm, reference, judged)] for arm, reference in pairs]
-        found.append(([f"improvement over {BASELINE}", *(f"in {_words(name)}" for name in judged)], rows))
+        found.append(([f"improvement over {BASELINE}", *(f"in {words(name)}" for name in judged)], rows))
     if subject is not None and others != [BASELINE]:
         rows = [[arm, *_gains(config, results, subject, arm, judged)] for arm in others]
-        found.append(([f"improvement of {subject} over", *(f"in {_words(name)}" for name in judged)], rows))
+        found.append(([f"improvement of {subject} over", *(f"in {words(name)}" for name in judged)], rows))
     return [table for table in found if table[1]]
 
 
@@ -132,7 +132,7 @@ def _reached(config: RunConfig, results: Sequence[ArmResult]) -> Table:
     ]
     soup = ["soup chosen in"] if soups else []
     cost = ["member-epochs", *(["network-epochs"] if ensembles else []), "worker seconds"]
-    return ["arm", *map(_words, shown), *soup, *cost], rows
+    return ["arm", *map(words, shown), *soup, *cost], rows
 
 
 def matrices(config: RunConfig, results: Sequence[ArmResult]) -> list[Table]:
@@ -141,7 +141,7 @@ def matrices(config: RunConfig, results: Sequence[ArmResult]) -> list[Table]:
         return []
     return [
         (
-            [f"improvement in {_words(name)} over", *(one.arm for one in results)],
+            [f"improvement in {words(name)} over", *(one.arm for one in results)],
             [[one.arm, *(_cell(config, one, other, name) for other in results)] for one in results],
         )
         for name in judged_of(config, results)
@@ -187,7 +187,7 @@ def verdict(config: RunConfig, results: Sequence[ArmResult]) -> str:
     order = ("better than", "worse than", "not significantly different from")
     said = "; ".join(f"{relation} {', '.join(found[relation])}" for relation in order if relation in found)
     chance = _chance(len(subject.metrics[name]))
-    return f"Verdict, by {_words(name)}: {chosen} is {said}.{chance}"
+    return f"Verdict, by {words(name)}: {chosen} is {said}.{chance}"
 
 
 def comparison_json(config: RunConfig, histories: Histories) -> str:
@@ -246,7 +246,3 @@ def _gains(
         paired_difference(known[arm][name], known[reference][name], config.objective.mode).text()
         for name in metrics
     ]
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")

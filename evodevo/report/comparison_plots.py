@@ -7,7 +7,7 @@ import numpy as np
 
 from evodevo.config import RunConfig
 from evodevo.report.comparison import Histories, curves, curves_of_all, schedules
-from evodevo.report.naming import arm_name, locus_name, metric_name
+from evodevo.report.naming import arm_name, locus_name, metric_name, words
 from evodevo.report.plots import generation_axis, new_figure, png
 from evodevo.report.standing import fom_scale
 
@@ -55,7 +55,7 @@ def schedules_picture(config: RunConfig, histories: Histories) -> bytes:
             mean = _geometric_mean if logarithmic else np.nanmean
             _mean_and_envelope(axes, values, style, arm_name(histories, arm), mean)
         axes.set_yscale("log" if logarithmic else "linear")
-        axes.set_ylabel(locus_name(space, name).replace("_", " "))
+        axes.set_ylabel(words(locus_name(space, name)))
         _epoch_axis(axes, config, max(values.shape[1] for values in found.values()))
         axes.label_outer()
     panels[0].set_title(

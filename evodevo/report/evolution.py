@@ -8,6 +8,7 @@ member (`write_evolution`), all three at the end and by `evodevo report`.
 import csv
 import io
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evodevo import yaml_text
-from evodevo.evolution.space import text_of
+from evodevo.evolution.space import Space, text_of
 from evodevo.evolution.strategies import STRATEGIES
 from evodevo.report.colours import ACCENT, INK
-from evodevo.report.naming import labels, locus_name, metric_name
+from evodevo.report.naming import labels, locus_name, metric_name, plain
 from evodevo.report.plots import new_figure, png
 from evodevo.run import files
 from evodevo.run.history import History, load_history
@@ -47,10 +48,12 @@ FEW = 30
 """With fewer members a density is meaningless, and all points have one colour."""
 BINS = 40
 DECADE = 10.0
+CHARACTERS_PER_INCH = 15
+"""Number of characters of small text that fit into an inch of a line."""
 ABREAST = 20
 """Number of characters of labels that fit side by side below a panel."""
 LARGEST = 1e300
-"""Larger numbers are written unformatted, and not drawn."""
+"""Larger numbers are written unformatted."""
 SPREAD = 2.5
 """Standard deviation of the Gaussian that smooths the density, in bins."""
 
@@ -123,50 +126,41 @@ def write_evolution(directory: Path) -> None:
 
 
 def evolve_plot(history: History) -> bytes:
-    """Draw each member's fom against each hyperparameter, with one panel per hyperparameter, as PNG.
+    """Draw each member's fom against each hyperparameter that evolves, with one panel for each, as PNG.
 
     With `FEW` members or more, the colour of a point shows the density of points around it, relative to the
-    panel's maximum. The best member is marked, and its value is in the title. A number that cannot evolve is
-    drawn as a line; other values that cannot evolve are left out.
+    panel's maximum. The best member is marked, and its value is in the title. Below the panels is a list of
+    the hyperparameters that do not evolve.
     """
     evaluations = _evaluations(history)
     space = history.config.space()
     known = history.config.search.strategy in STRATEGIES
     immovable = history.config.strategy().immovable() if known else {}
-    loci = {
-        name: locus
-        for name, locus in space.loci.items()
-        if locus.expressed and (locus.evolves or _is_number(locus.value))
-    }
+    expressed = {name: locus for name, locus in space.loci.items() if locus.expressed}
+    loci = {name: locus for name, locus in expressed.items() if locus.evolves and name not in immovable}
     columns = max(1, min(MOST_COLUMNS, len(loci)))
     rows = max(1, -(-len(loci) // columns))
-    figure = new_figure(max(6.0, 3.0 * columns), 0.8 + 2.3 * rows)
+    width = max(6.0, 3.0 * columns)
+    others = _others(space, [name for name in expressed if name not in loci], width)
+    figure = new_figure(width, 0.8 + 2.3 * rows + 0.15 * len(others))
     panels = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
     for number, (axes, (name, locus)) in enumerate(zip(panels, loci.items(), strict=False)):
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
         if number % columns == 0:
             axes.set_ylabel(metric_name(history.config))
-        if locus.type == "fixed" or (name in immovable and _is_number(locus.initial)):
-            stays = "fixed" if locus.initial or not locus.evolves else "stays 0"
-            title = f"{locus_name(space, name)} = {locus.initial:.4g}, {stays}"
-            _draw_fixed(axes, title, float(locus.initial))
-        else:
-            _draw_evolved(
-                axes,
-                locus_name(space, name),
-                name,
-                locus,
-                [one for one in evaluations if name in one.hyperparameters],
-            )
+        having = [one for one in evaluations if name in one.hyperparameters]
+        _draw_panel(axes, locus_name(space, name), name, locus, having)
     for axes in panels[len(loci) :]:
         axes.remove()
     if loci and len(evaluations) >= FEW:
         from matplotlib.cm import ScalarMappable
 
-        label = "density of members, relative to the panel's maximum"
+        label = "density of members,\nrelative to the panel's maximum"
         colours, shown = ScalarMappable(cmap=_colours()), panels[: len(loci)]
         figure.colorbar(colours, ax=shown, label=label, shrink=0.5, fraction=0.02, pad=0.01)
+    if others:
+        figure.supxlabel("\n".join(others), x=0.01, ha="left", fontsize=8)
     best = f", the best (+) of generation {history.best.generation}" if history.best else ""
     count = f"{len(evaluations)} evaluation{'' if len(evaluations) == 1 else 's'}"
     figure.suptitle(f"{history.config.run.name}: {count}{best}", x=0.01, ha="left", fontsize=11)
@@ -194,15 +188,14 @@ def _colours() -> "Colormap":
     return ListedColormap(matplotlib.colormaps[COLOURS](np.linspace(0, DARKEST_PART, 256)))
 
 
-def _draw_fixed(axes: "Axes", title: str, value: float) -> None:
-    around = abs(value) or 1.0
-    axes.axvline(value, color=INK, lw=1.5)
-    axes.set_xlim(value - around, value + around)
-    axes.set_xticks([value], [f"{value:.4g}"])
-    axes.set_title(title, fontsize=9)
+def _others(space: Space, names: Sequence[str], width: float) -> list[str]:
+    """Return the text below a figure of that width in inches, in lines: names and values of these loci."""
+    found = [f"{locus_name(space, name)} = {_value(space.loci[name].initial)}" for name in names]
+    text = f"not evolved: {', '.join(found)}" if found else ""
+    return textwrap.wrap(text, int(width * CHARACTERS_PER_INCH))
 
 
-def _draw_evolved(axes: "Axes", title: str, name: str, locus: Any, evaluations: Sequence[Evaluation]) -> None:
+def _draw_panel(axes: "Axes", title: str, name: str, locus: Any, evaluations: Sequence[Evaluation]) -> None:
     axes.set_title(title, fontsize=9)
     if not evaluations:
         return
@@ -269,6 +262,11 @@ def _cell(value: Any) -> str:
     if _is_number(value):
         return f"{value:20.5g}"
     return f"{'' if value is None else text_of(value):>20}"
+
+
+def _value(value: Any) -> str:
+    """Return a hyperparameter's value as a short text for a picture."""
+    return f"{value:.4g}" if _is_number(value) else plain(text_of(value), "?")
 
 
 def _is_number(value: Any) -> bool:

@@ -22,9 +22,14 @@ def plain(text: str, instead: str, longest: int = LONGEST_NAME) -> str:
     return (text if len(text) <= longest else f"{text[: longest - 1]}…").replace("$", r"\$")
 
 
+def words(name: str) -> str:
+    """Return a name with spaces for its underscores."""
+    return name.replace("_", " ")
+
+
 def metric_name(config: RunConfig) -> str:
     """Return the name of the objective's metric as words."""
-    return plain(config.objective.metric.replace("_", " "), METRIC)
+    return plain(words(config.objective.metric), METRIC)
 
 
 def locus_name(space: Space, name: str) -> str:
@@ -34,7 +39,7 @@ def locus_name(space: Space, name: str) -> str:
 
 def arm_name(arms: Iterable[str], arm: str) -> str:
     """Return the name of an arm of a comparison as words."""
-    return plain(arm.replace("_", " "), f"arm {list(arms).index(arm) + 1}")
+    return plain(words(arm), f"arm {list(arms).index(arm) + 1}")
 
 
 def labels(locus: Any) -> list[str]:

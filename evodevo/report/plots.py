@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from evodevo.report.colours import ACCENT, INK, NOT_YET
 from evodevo.report.fonts import further_families
-from evodevo.report.naming import labels, locus_name, metric_name
+from evodevo.report.naming import labels, locus_name, metric_name, words
 from evodevo.report.standing import fitness_by_member, fom_scale, foms_by_generation
 from evodevo.run.files import Missing
 from evodevo.run.history import History
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def drawn(draw: Callable[[], bytes]) -> bytes | Missing:
-    """Return the picture as PNG, or the reason it failed: user-given names and numbers may break a plot."""
+    """Return the picture as PNG, or the reason why it failed, as names and numbers of users may break it."""
     try:
         return draw()
     except Exception as why:
@@ -53,10 +53,10 @@ def fom_plot(history: History) -> bytes:
 
 def schedule_plot(history: History) -> bytes:
     """Draw one panel per hyperparameter: all members by fitness, and the best one's schedule, as PNG."""
-    space = history.config.space()
-    names = [name for name, locus in space.loci.items() if locus.evolves]
     import matplotlib
 
+    space = history.config.space()
+    names = [name for name, locus in space.loci.items() if locus.evolves]
     figure = new_figure(8, 1 + 2.3 * max(1, len(names)))
     panels: Any = figure.subplots(max(1, len(names)), sharex=True, squeeze=False)[:, 0]
     lives = [life for life in history.lives() if life.outcome]
@@ -64,7 +64,7 @@ def schedule_plot(history: History) -> bytes:
     colours = matplotlib.colormaps["viridis"].with_extremes(bad=NOT_YET)
     points = None
     for axes, name in zip(panels, names, strict=False):
-        height = _heights(axes, space.loci[name])
+        height = _value_axis(axes, space.loci[name])
         shown = [life for life in lives if space.active(name, life.birth.genome)]
         points = axes.scatter(
             [life.generation for life in shown],
@@ -81,34 +81,36 @@ def schedule_plot(history: History) -> bytes:
         if history.best:
             line = [life for life in history.line(history.best) if space.active(name, life.birth.genome)]
             _draw_line(axes, line, [height(life.birth.genome[name]) for life in line])
-        axes.set_ylabel(locus_name(space, name).replace("_", " "))
+        axes.set_ylabel(words(locus_name(space, name)))
         generation_axis(axes, len(history.generations))
         axes.label_outer()
     if points is not None:
         figure.colorbar(points, ax=list(panels), label="relative fitness", shrink=0.6)
-        panels[0].set_title(f"{history.config.run.name}: {_subject(history)}", loc="left")
+        panels[0].set_title(f"{history.config.run.name}: {_schedule_title(history)}", loc="left")
     return png(figure)
 
 
-def _subject(history: History) -> str:
-    """Return the title: the schedule of the best line, or the members of a search from scratch."""
+def _schedule_title(history: History) -> str:
+    """Return what the plot of the schedule shows: the best line, or all members of a search from scratch."""
     if not history.inherits:
         return f"all members; the best is {history.best.id}" if history.best else "all members"
     return f"the schedule of {history.best.id}" if history.best else "the schedule"
 
 
 def _draw_line(axes: "Axes", line: Sequence[Life], heights: Sequence[float]) -> None:
+    """Draw the values of the members on a line of descent, connected."""
     axes.plot(
         [life.generation for life in line], heights, color=ACCENT, lw=2, marker="o", ms=4, label="best line"
     )
 
 
-def _heights(axes: "Axes", locus: Any) -> Any:
+def _value_axis(axes: "Axes", locus: Any) -> Callable[[Any], Any]:
     """Set up the y axis for a locus; return a function that maps its values to heights."""
     if locus.labels:
         axes.set_yticks(range(len(locus.labels)), labels(locus))
         axes.set_ylim(-0.5, len(locus.labels) - 0.5)
-        return locus.index
+        place: Callable[[Any], Any] = locus.index
+        return place
     axes.set_yscale(locus.scale)
     if locus.type == "int" and locus.scale == "linear":
         from matplotlib.ticker import MaxNLocator

@@ -14,7 +14,7 @@ from pathlib import Path
 from evodevo.errors import UsageError
 from evodevo.report import web
 from evodevo.report.evolution import evolve_csv, hyp_evolved_yaml
-from evodevo.report.naming import numbered
+from evodevo.report.naming import numbered, words
 from evodevo.report.phases import PhaseFacts, phases_of, phases_section
 from evodevo.report.pictures import draw_all
 from evodevo.report.schedule import Schedule
@@ -111,7 +111,7 @@ def _page(
 
 def _exhibit(name: str, data: bytes) -> list[str]:
     """Return an exhibit of the workload, a picture or text, with its heading."""
-    title = Path(name).stem.replace("_", " ").capitalize()
+    title = words(Path(name).stem).capitalize()
     shown = (
         web.picture(title, data) if name.endswith(".png") else web.preformatted(data.decode(errors="replace"))
     )

@@ -27,7 +27,7 @@ def summary_of(history: History) -> dict[str, Any]:
     `hidden_save_s` was spent on publishing checkpoints during other work, so it cost no time. `notes`, if
     there are any, map each note to the number of members that have it.
     """
-    best, last, notes = history.best, best_of_last(history), _notes(history)
+    best, last, notes = history.best, best_of_last(history), _note_counts(history)
     return {
         "name": history.config.run.name,
         "status": history.end or "unfinished",
@@ -39,7 +39,7 @@ def summary_of(history: History) -> dict[str, Any]:
         **gain_facts(history),
         "best_metrics": in_json(best.outcome.metrics) if best and best.outcome else {},
         "test_metrics": in_json(history.test),
-        **({"soup": _soup(history.soup)} if history.soup else {}),
+        **({"soup": _soup_facts(history.soup)} if history.soup else {}),
         "generations": history.completed(),
         "members": len(history.over),
         **_network_facts(history),
@@ -62,39 +62,46 @@ def summary_lines(history: History) -> list[tuple[str, str]]:
     """Return the summary as text, one pair of label and value per line."""
     facts = summary_of(history)
     reason = f": {brief(facts['reason'])}" if facts["reason"] else ""
-    lines = [
-        ("status", f"{facts['status']}{reason}"),
-        *([("began from", history.origin.text())] if history.origin else []),
-        ("generations", f"{facts['generations']} of {history.config.search.generations}"),
-        ("members", _members(facts)),
-        *([("saved", saved)] if (saved := savings_text(facts)) else []),
-        *([("demes", deme_text(facts))] if "demes" in facts else []),
-        ("time", f"{facts['elapsed_s']:.1f} s with {_workers(facts)} at once"),
-        ("spent on", _shares(facts["seconds"], facts["hidden_save_s"])),
-        *([("notes", _most(facts["notes"]))] if "notes" in facts else []),
-    ]
+    lines = [("status", f"{facts['status']}{reason}")]
     if facts["best_member"]:
-        found = [
-            (f"best {facts['metric']}", f"{facts['best_fom']:.6g} (member {facts['best_member']})"),
-            *([("  in the last generation", text)] if (text := _of_last(facts)) else []),
-            *([("  over the given values", gain.text())] if (gain := gain_of(history)) else []),
-            *(
-                (f"  {name}", f"{float(value):.6g}")
-                for name, value in facts["best_metrics"].items()
-                if name != facts["metric"]
-            ),
-            *(
-                (f"  {name}", f"{float(value):.6g} (never selected by)")
-                for name, value in facts["test_metrics"].items()
-            ),
-        ]
-        if history.soup:
-            found += _soup_lines(history.soup, facts)
-        lines[1:1] = found
+        lines += _best_lines(history, facts)
+    if history.soup:
+        lines += _soup_lines(history.soup, facts)
+    if history.origin:
+        lines.append(("began from", history.origin.text()))
+    lines += [
+        ("generations", f"{facts['generations']} of {history.config.search.generations}"),
+        ("members", _members_text(facts)),
+    ]
+    if saved := savings_text(facts):
+        lines.append(("saved", saved))
+    if "demes" in facts:
+        lines.append(("demes", deme_text(facts)))
+    lines += [
+        ("time", f"{facts['elapsed_s']:.1f} s with {_workers_text(facts)} at once"),
+        ("spent on", _shares_text(facts["seconds"], facts["hidden_save_s"])),
+    ]
+    if "notes" in facts:
+        lines.append(("notes", _notes_text(facts["notes"])))
     return lines
 
 
-def _of_last(facts: dict[str, Any]) -> str:
+def _best_lines(history: History, facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the lines about the best member."""
+    lines = [(f"best {facts['metric']}", f"{facts['best_fom']:.6g} (member {facts['best_member']})")]
+    if text := _last_generation_text(facts):
+        lines.append(("  in the last generation", text))
+    if gain := gain_of(history):
+        lines.append(("  over the given values", gain.text()))
+    for name, value in facts["best_metrics"].items():
+        if name != facts["metric"]:
+            lines.append((f"  {name}", f"{float(value):.6g}"))
+    for name, value in facts["test_metrics"].items():
+        lines.append((f"  {name}", f"{float(value):.6g} (never selected by)"))
+    return lines
+
+
+def _last_generation_text(facts: dict[str, Any]) -> str:
     """Return the best of the last generation as text; empty if the facts have none."""
     last = facts.get("best_of_last_generation")
     return f"{last['fom']:.6g} (member {last['member']})" if last else ""
@@ -108,13 +115,14 @@ def _network_facts(history: History) -> dict[str, int]:
     return {"networks_per_member": ploidy, "network_epochs": ploidy * member_epochs(history)}
 
 
-def _workers(facts: dict[str, Any]) -> str:
+def _workers_text(facts: dict[str, Any]) -> str:
     """Return the number of workers, and of members at once on each, as text."""
     members = facts.get("members_per_worker")
     return f"{facts['workers']} x {members} members" if members else str(facts["workers"])
 
 
-def _soup(soup: Soup) -> dict[str, Any]:
+def _soup_facts(soup: Soup) -> dict[str, Any]:
+    """Return the soup's entry in summary.json."""
     return {
         "of": list(soup.of),
         "fom": soup.fom,
@@ -133,7 +141,7 @@ def _soup_lines(soup: Soup, facts: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _notes(history: History) -> dict[str, int]:
+def _note_counts(history: History) -> dict[str, int]:
     """Return notes on outcomes with their numbers of members, most common first.
 
     Members that took the outcome of an equal one are skipped.
@@ -144,7 +152,8 @@ def _notes(history: History) -> dict[str, int]:
     return dict(found.most_common())
 
 
-def _most(notes: dict[str, int]) -> str:
+def _notes_text(notes: dict[str, int]) -> str:
+    """Return the most common notes with their numbers of members, as text."""
     said = [
         f"{note} ({count} member{'' if count == 1 else 's'})"
         for note, count in list(notes.items())[:MOST_NOTES]
@@ -153,7 +162,8 @@ def _most(notes: dict[str, int]) -> str:
     return "; ".join([*said, *more])
 
 
-def _members(facts: dict[str, Any]) -> str:
+def _members_text(facts: dict[str, Any]) -> str:
+    """Return the number of members, and of those that had trouble, as text."""
     troubles = [
         f"{label} {facts[key]}"
         for key, label in (("diverged", "diverged"), ("failed", "failed"), ("lost_attempts", "attempts lost"))
@@ -164,7 +174,8 @@ def _members(facts: dict[str, Any]) -> str:
     return ", ".join([str(facts["members"]), *troubles])
 
 
-def _shares(seconds: dict[str, float], hidden_s: float) -> str:
+def _shares_text(seconds: dict[str, float], hidden_s: float) -> str:
+    """Return the parts of the workers' time in percent, as text."""
     whole = sum(seconds.values()) or 1.0
     shares = ", ".join(
         f"{part.replace('_', '-')} {100 * seconds[part] / whole:.0f} %"

@@ -50,7 +50,7 @@ class Dispatcher:
         self._pool = Pool()
         self._postings: dict[str, Posting] = {}
         self._background: set[asyncio.Task[None]] = set()
-        scheduler.stream_handlers[STREAM] = self._hear
+        scheduler.stream_handlers[STREAM] = self._receive
         for worker in scheduler.workers:
             self.worker_joined(worker)
 
@@ -59,6 +59,7 @@ class Dispatcher:
         return set(self._pool.free)
 
     def worker_joined(self, worker: str) -> None:
+        """Offer a worker that has connected to the runs, unless it cannot take part."""
         problem = self.roster.join(worker, self._scheduler.workers[worker].extra.get("evodevo"))
         if problem:
             logger.warning("worker %s gets no work: %s", worker, problem)
@@ -77,16 +78,21 @@ class Dispatcher:
         self._pool.leave(worker)
 
     def worker_left(self, worker: str) -> None:
+        """Forget a worker that has disconnected; what it had not reported is lost."""
         self._pool.leave(worker)
         self.roster.leave(worker)
         self._pool.match()  # a worker that was avoided may be the best one now
 
     def enlist(self, run: str, inbox: Inbox, at_once: int = 1) -> Share:
+        """Return a run's share of the workers; its messages go to `inbox`.
+
+        `at_once`: number of workers that train a member together.
+        """
         return Share(self, self._pool, self.roster, run, inbox, at_once)
 
     async def call(self, run: str, function: str, *arguments: Any, needs: Needs = ANYTHING) -> Any:
         """Call a function on a worker; raise its `UsageError` only if another fit worker raises one too."""
-        said: UsageError | None = None
+        refusal: UsageError | None = None
         while True:
             worker = await self._next_free(run, needs)
             try:
@@ -94,45 +100,36 @@ class Dispatcher:
             except Unfit:  # that worker has been refused; another one may be fit
                 needs = replace(needs, run=run)
             except UsageError as why:
-                if said or not self.roster.has_another(worker, needs):
-                    raise said or why from None
-                said, needs = why, replace(needs, avoid=worker)
+                if refusal or not self.roster.has_another(worker, needs):
+                    raise refusal or why from None
+                refusal, needs = why, replace(needs, avoid=worker)
 
-    async def _call(self, run: str, worker: str, function: str, arguments: tuple[Any, ...]) -> Any:
+    def post(self, run: str, worker: str, unit: WorkUnit, inbox: Inbox) -> Posting | None:
+        """Send a unit to a worker (or team) that was offered; return None if the worker has left."""
         present = self.roster.get(worker)
-        if present is None:
-            raise _lost_before(worker)
-        self._pool.use(worker)
-        future = self._submit(
-            f"{run}-{function.partition(':')[2]}-{uuid.uuid4().hex}", worker, function, arguments
+        if present is None or present.leaving:
+            return None
+        _, *others = self._pool.use(worker)
+        key = f"{run}-{label(unit)}-{uuid.uuid4().hex[:12]}"
+        text = unit.to_text()
+        posting = self._postings[key] = Posting(
+            unit,
+            worker,
+            present,
+            self._submit(key, worker, LEAD if others else RUN_UNIT, (text,)),
+            inbox,
+            dict.fromkeys(range(len(unit.assignments))),
+            time.monotonic(),
         )
-        result = asyncio.create_task(result_of(future))
-        try:
-            await first_of(result, None, present.lost)
-        except asyncio.CancelledError:
-            result.cancel()
-            self._abandon(worker, present, future)
-            raise
-        if not result.done():
-            result.cancel()
-            future.release()
-            raise AttemptLost(loss(worker, present.leaving), worker, "worker")
-        future.release()
-        why_not = None if result.cancelled() else result.exception()
-        if isinstance(why_not, Unfit):
-            self._refuse(run, worker, present, why_not)
-        self._give_back(worker, present)
-        if result.cancelled():
-            raise AttemptLost(f"the call on {worker} was cancelled in the scheduler", worker, "worker")
-        try:
-            return result.result()
-        except (UsageError, Unfit):
-            raise
-        except Exception as why:
-            said = loss(worker, present.leaving, f"{type(why).__name__} on {worker}: {why}")
-            raise AttemptLost(said, worker, "worker" if present.leaving else blame(why)) from why
+        if others:
+            there = [(one, found) for one in others if (found := self.roster.get(one))]
+            posting.others = Others(there, _GangOperations(self, run, key, text))
+        posting.task = asyncio.create_task(self._follow(key, run, posting))
+        posting.task.add_done_callback(lambda _: self._abandon_unstarted(key))
+        return posting
 
     async def close(self) -> None:
+        """Stop restarting workers and waiting for gangs, before the scheduler closes."""
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -151,56 +148,58 @@ class Dispatcher:
         claim.offered.discard(worker)
         self._pool.withdraw(claim)
         if not held:
-            raise _lost_before(worker)
+            raise _lost_before_call(worker)
         return worker
 
-    def _submit(self, key: str, worker: str, function: str, arguments: tuple[Any, ...]) -> Future:
-        return self._client.submit(
-            call_by_path,
-            function,
-            arguments,
-            key=key,
-            workers=[worker],
-            allow_other_workers=False,
-            pure=False,
-        )
-
-    def post(self, run: str, worker: str, unit: WorkUnit, inbox: Inbox) -> Posting | None:
+    async def _call(self, run: str, worker: str, function: str, arguments: tuple[Any, ...]) -> Any:
+        """Call a function on a worker, and release it. Raises `AttemptLost`, `UsageError` or `Unfit`."""
         present = self.roster.get(worker)
-        if present is None or present.leaving:
-            return None
-        _, *others = self._pool.use(worker)
-        key = f"{run}-{label(unit)}-{uuid.uuid4().hex[:12]}"
-        text = unit.to_text()
-        posting = self._postings[key] = Posting(
-            unit,
-            worker,
-            present,
-            self._submit(key, worker, LEAD if others else RUN_UNIT, (text,)),
-            inbox,
-            dict.fromkeys(range(len(unit.assignments))),
-            time.monotonic(),
+        if present is None:
+            raise _lost_before_call(worker)
+        self._pool.use(worker)
+        future = self._submit(
+            f"{run}-{function.partition(':')[2]}-{uuid.uuid4().hex}", worker, function, arguments
         )
-        if others:
-            there = [(one, found) for one in others if (found := self.roster.get(one))]
-            posting.others = Others(there, _Hands(self, run, key, text))
-        posting.attending = asyncio.create_task(self._attend(key, run, posting))
-        posting.attending.add_done_callback(lambda _: self._drop(key))
-        return posting
+        result = asyncio.create_task(result_of(future))
+        try:
+            await first_of(result, None, present.lost)
+        except asyncio.CancelledError:
+            result.cancel()
+            self._abandon(worker, present, future)
+            raise
+        if not result.done():
+            result.cancel()
+            future.release()
+            raise AttemptLost(loss(worker, present.leaving), worker, "worker")
+        future.release()
+        failure = None if result.cancelled() else result.exception()
+        if isinstance(failure, Unfit):
+            self._refuse(run, worker, present, failure)
+        self._release(worker, present)
+        if result.cancelled():
+            raise AttemptLost(f"the call on {worker} was cancelled in the scheduler", worker, "worker")
+        try:
+            return result.result()
+        except (UsageError, Unfit):
+            raise
+        except Exception as why:
+            said = loss(worker, present.leaving, f"{type(why).__name__} on {worker}: {why}")
+            raise AttemptLost(said, worker, "worker" if present.leaving else blame(why)) from why
 
-    def _hear(self, worker: str, key: str, reports: str) -> None:
-        """Process what a worker reports about the unit with that key, in order."""
+    def _receive(self, worker: str, key: str, reports: str) -> None:
+        """Handle a worker's reports about the unit with this key; the scheduler calls this, in order."""
         posting = self._postings.get(key)
         if posting is None or posting.worker != worker:
             return  # the run is over or has abandoned the unit
         posting.progress_at = time.monotonic()
         try:
-            self._take_reports(posting, json.loads(reports))
+            self._handle_reports(posting, json.loads(reports))
         except Exception as why:  # raised from here, it would close the worker's stream
             logger.exception("worker %s sent reports that cannot be parsed", worker)
-            posting.garbled = f"worker {worker} sent reports that cannot be parsed: {why}"
+            posting.malformed = f"worker {worker} sent reports that cannot be parsed: {why}"
 
-    def _take_reports(self, posting: Posting, reports: Sequence[Mapping[str, Any]]) -> None:
+    def _handle_reports(self, posting: Posting, reports: Sequence[Mapping[str, Any]]) -> None:
+        """Put outcomes and losses into the run's inbox; release the worker after the last of the unit."""
         worker = posting.worker
         for report in reports:
             index = report["index"]
@@ -220,10 +219,10 @@ class Dispatcher:
                 outcome = Outcome.from_json(report["outcome"])
                 posting.inbox.put(Reported(assignment, outcome, worker, report["started_at"]))
             if not posting.unreported:
-                self._give_back(worker, posting.present)  # the task is ending; the next one may be sent
+                self._release(worker, posting.present)  # the task is ending; the next one may be sent
 
-    async def _attend(self, key: str, run: str, posting: Posting) -> None:
-        """Follow a unit until it ends, in whatever way."""
+    async def _follow(self, key: str, run: str, posting: Posting) -> None:
+        """Wait until a unit has ended, was lost or exceeded its time; settle what it has not reported."""
         worker, present, future, others = posting.worker, posting.present, posting.future, posting.others
         ends = [present.lost] if others is None else [present.lost, others.broken]
         result = asyncio.create_task(end_of(future, worker))
@@ -243,7 +242,7 @@ class Dispatcher:
         if result.done() or not posting.unreported:
             future.release()
             if posting.unreported:
-                why = Undone(posting.garbled, "raised") if posting.garbled else result.result()
+                why = Undone(posting.malformed, "raised") if posting.malformed else result.result()
                 if isinstance(why, Unfit):
                     self._refuse(run, worker, present, why)
                     why = None  # nothing was lost: unreported assignments are queued again
@@ -251,7 +250,7 @@ class Dispatcher:
                     why = None if others.unfit else others.why or why
                 elif why and present.lost.is_set():
                     why = replace(why, cause="worker")
-                self._give_back(worker, present)
+                self._release(worker, present)
                 posting.settle(why)
         elif present.lost.is_set():
             future.release()
@@ -259,14 +258,14 @@ class Dispatcher:
         else:
             self._abandon(worker, present, future)
             each = posting.unit.job.epoch_timeout_s
-            overran = f"worker {worker} overran limits.epoch_timeout_s = {each or 0:g} and was restarted"
-            posting.settle(others.why if others and others.broken.is_set() else Undone(overran, "own"))
+            late = f"worker {worker} overran limits.epoch_timeout_s = {each or 0:g} and was restarted"
+            posting.settle(others.why if others and others.broken.is_set() else Undone(late, "own"))
         result.cancel()
         if others:
             self._in_background(others.settle())
 
-    def _drop(self, key: str) -> None:
-        """Abandon a unit whose `_attend` never started because the run was over before that."""
+    def _abandon_unstarted(self, key: str) -> None:
+        """Abandon a unit whose `_follow` was cancelled before it started, because the run was over."""
         if posting := self._postings.pop(key, None):
             self._end_early(posting)
 
@@ -287,28 +286,24 @@ class Dispatcher:
         if self.roster.get(worker) is present:
             self.roster.refuse(run, worker, str(why))
 
-    def _give_back(self, worker: str, present: Presence) -> None:
+    def _release(self, worker: str, present: Presence) -> None:
         """Release a worker, unless it is gone and another one has come with its address."""
         if self.roster.get(worker) is not present:
             return
         if present.leaving:
             self._scheduler.close_worker(worker)
         else:
-            self._pool.give_back(worker)
+            self._pool.release(worker)
 
     def _abandon(self, worker: str, present: Presence, future: Future) -> None:
         """Restart the worker's process, because the thread of an unwanted call cannot be stopped.
 
-        Its place stays taken until then. A worker without a nanny has to finish the call first.
+        The worker gets no other work until then. One without a nanny has to finish the call first.
         """
-        self._in_background(self._free_by_force(worker, present, future))
+        self._in_background(self._restart_or_wait(worker, present, future))
 
-    def _in_background(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(coroutine)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    async def _free_by_force(self, worker: str, present: Presence, future: Future) -> None:
+    async def _restart_or_wait(self, worker: str, present: Presence, future: Future) -> None:
+        """Restart a worker; wait for the end of its call if it has no nanny that would start it again."""
         state = self._scheduler.workers.get(worker)
         if state is not None and state.nanny:
             await self._scheduler.restart_workers(
@@ -318,12 +313,29 @@ class Dispatcher:
             return
         await future.exception()
         future.release()
-        self._give_back(worker, present)
+        self._release(worker, present)
+
+    def _in_background(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine as a task that `close` cancels."""
+        task = asyncio.create_task(coroutine)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _submit(self, key: str, worker: str, function: str, arguments: tuple[Any, ...]) -> Future:
+        return self._client.submit(
+            call_by_path,
+            function,
+            arguments,
+            key=key,
+            workers=[worker],
+            allow_other_workers=False,
+            pure=False,
+        )
 
 
 @dataclass(frozen=True)
-class _Hands:
-    """The dispatcher's operations on the other workers of a gang."""
+class _GangOperations:
+    """The operations on the other workers of a gang that the dispatcher lends to `evodevo.run.gangs`."""
 
     dispatcher: Dispatcher
     run: str
@@ -334,7 +346,7 @@ class _Hands:
         return self.dispatcher._submit(f"{self.key}-{rank}", worker, FOLLOW, (self.text, rank, host, port))
 
     def free(self, worker: str, present: Presence) -> None:
-        self.dispatcher._give_back(worker, present)
+        self.dispatcher._release(worker, present)
 
     def refuse(self, worker: str, present: Presence, why: Unfit) -> None:
         self.dispatcher._refuse(self.run, worker, present, why)
@@ -343,7 +355,8 @@ class _Hands:
         self.dispatcher._abandon(worker, present, future)
 
 
-def _lost_before(worker: str) -> AttemptLost:
+def _lost_before_call(worker: str) -> AttemptLost:
+    """Return the error for a worker that was lost between its offer and its use."""
     return AttemptLost(f"worker {worker} was lost before it was given the call", worker, "worker")
 
 

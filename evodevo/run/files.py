@@ -32,12 +32,13 @@ def write_all_new(directory: Path, contents: Mapping[str, bytes]) -> None:
             if os.path.exists(path):
                 raise FileExistsError(f"{path} already exists")
             parts[path] = _write_part(path, data)
+        for path, part in parts.items():
+            os.rename(part, path)
     except BaseException:
         for part in parts.values():
-            os.unlink(part)
+            with contextlib.suppress(OSError):  # the first error is the one to report; some have their names
+                os.unlink(part)
         raise
-    for path, part in parts.items():
-        os.rename(part, path)
     flush_directory(directory)
 
 

@@ -99,7 +99,7 @@ class Pool:
         if claim in self._claims:
             self._claims.remove(claim)
         for worker in list(claim.offered):
-            self.give_back(worker)
+            self.release(worker)
         if self._gathering is claim:
             self.match()
 
@@ -115,7 +115,7 @@ class Pool:
             self._first_of.pop(one, None)
         return team
 
-    def give_back(self, worker: str) -> None:
+    def release(self, worker: str) -> None:
         """Release a worker; if it is only on offer, release its whole team."""
         if team := self._untake(worker):
             self.free.update(dict.fromkeys(team))

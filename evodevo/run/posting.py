@@ -1,4 +1,4 @@
-"""What the dispatcher knows of a unit that it has sent to a worker."""
+"""Keep what the dispatcher knows about a unit that it has sent to a worker."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KILL_AFTER_S = 10.0
 
 @dataclass(eq=False)
 class Posting:
-    """A unit that is on a worker."""
+    """A unit that was sent to a worker, and what the worker has reported about it."""
 
     unit: WorkUnit
     worker: str
@@ -32,13 +32,15 @@ class Posting:
     future: Future
     inbox: Inbox
     unreported: dict[int, None]
+    """Positions of the assignments without an outcome so far, in order."""
     progress_at: float
     """When it was sent, or last reported (monotonic)."""
     began: int = 0
     """The last assignment that the worker is known to have begun."""
-    attending: asyncio.Task[None] | None = None
-    garbled: str | None = None
-    """Why its reports could not be understood."""
+    task: asyncio.Task[None] | None = None
+    """The dispatcher's task that follows the unit until it ends."""
+    malformed: str | None = None
+    """Why its reports cannot be parsed."""
     others: Others | None = None
     """The other workers of a gang; `worker` is then the first of it, which reports."""
 

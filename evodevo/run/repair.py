@@ -35,7 +35,7 @@ class Repair(Controller):
         opening = self._disk.submit(Journal, self.directory / JOURNAL, beats=True)
         try:
             await asyncio.shield(asyncio.wrap_future(opening))
-            await self._take_up(opening.result())
+            await self._continue_from(opening.result())
             await self._repair()
         finally:
             await self._on_disk(close, opening)

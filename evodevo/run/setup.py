@@ -136,12 +136,13 @@ def founders(config: RunConfig) -> list[dict[str, Any]]:
     """Return the hyperparameters of the first two founders, and of members that may inherit from the first.
 
     The latter differ from the first in one locus: another choice, or a step in an integer, which may change
-    the shape of a network. Raises `UsageError` if there cannot be any founders.
+    the shape of a network. If members train from scratch, the first founder is the only one, as the networks
+    of two may differ. Raises `UsageError` if there cannot be any founders.
     """
     try:
         strategy = Guarded(config.strategy())
-        last = min(1, config.search.population - 1) if strategy.inherits else 0  # else networks may differ
-        genomes = [strategy.founder(0, slot).genome for slot in (0, last)]
+        slots = (0, min(1, config.search.population - 1)) if strategy.inherits else (0,)
+        genomes = [strategy.founder(0, slot).genome for slot in slots]
         mixes = config.search.demes is not None or strategy.needs(1, 0) != [0]
         mutates = config.search.generations > 1 and strategy.inherits and mixes
     except RunFailed as why:

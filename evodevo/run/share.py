@@ -61,15 +61,15 @@ class Share:
         if worker not in self._claim.offered:
             return False
         posting = self._dispatcher.post(self._run, worker, unit, self._inbox)
-        if posting is None or posting.attending is None:
+        if posting is None or posting.task is None:
             return False
-        self._postings.add(posting.attending)
-        posting.attending.add_done_callback(self._postings.discard)
+        self._postings.add(posting.task)
+        posting.task.add_done_callback(self._postings.discard)
         return True
 
     def decline(self, worker: str) -> None:
         if worker in self._claim.offered:
-            self._pool.give_back(worker)
+            self._pool.release(worker)
 
     def has_another(self, worker: str) -> bool:
         return self._roster.has_another(worker, self._needs)

@@ -12,7 +12,7 @@ from evodevo.evolution.strategies import Strategy
 from evodevo.run.course import Course
 from evodevo.run.events import Begun, Births
 from evodevo.run.history import History
-from evodevo.run.life import Life
+from evodevo.run.life import Life, Mean
 from evodevo.run.pacing import pacing_of
 from evodevo.run.records import Outcome
 
@@ -39,6 +39,9 @@ def play(
     wait, or in a random order if `order` is given. `restarted`: before each birth the run is taken over with
     a new strategy from `strategy_of`, as after a kill of the controller. Raises `RunFailed` if the strategy
     is at fault.
+
+    Means (`search.recombine`) are simulated, so `evaluate` is called for each `Mean`, too. Not simulated:
+    goals, plateaus and limits that end a run, the soup, and outcomes taken from members with equal genomes.
     """
     config = config.complete()
     assert config.search.pace is not None
@@ -58,6 +61,12 @@ def play(
                 life = history.by_id[born.member]
                 pacing.born(life)
                 waiting.append(life)
+        for averaging in pacing.averagings():
+            now += 1.0
+            history.take(averaging, now)
+            mean = history.means[averaging.member]
+            pacing.averaging(mean)
+            waiting.append(mean)
         if not waiting:
             return history
         if order is not None:
@@ -67,7 +76,7 @@ def play(
         history.take(course.result(life, evaluate(life, len(life.legs), history)), now)
         if life.outcome is None:
             waiting.append(life)
-        else:
+        elif not isinstance(life, Mean):
             pacing.over(life)
 
 

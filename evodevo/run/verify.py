@@ -122,6 +122,8 @@ def kept_checkpoints(history: History) -> tuple[list[CheckpointRef], list[Checkp
     """
     recipes = Recipes(history)
     refs = {recipe.ref.name: recipe.ref for name in _needed(history) if (recipe := recipes.of(name))}
+    copied = (outcome.checkpoint for _, outcome in history.known.values())  # by `search.reuse`
+    refs.update({ref.name: ref for ref in copied if ref})
     best = history.best.outcome.checkpoint if history.best and history.best.outcome else None
     soup = history.soup.checkpoint if history.soup else None
     always = {ref.name: ref for ref in (best, history.start, soup) if ref}

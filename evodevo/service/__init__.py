@@ -38,4 +38,4 @@ def dask_setup(scheduler: "Scheduler", runs_dir: str, recover: bool, page_token_
     from evodevo.service.page import Pages
 
     token = Path(page_token_file).read_text() if page_token_file else os.environ.get("EVODEVO_PAGE_TOKEN", "")
-    Pages(scheduler, service, token.strip()).install()
+    Pages(scheduler, service, token).install()

@@ -1,12 +1,11 @@
-"""The client of the service, for Python and for the command line.
+"""Submit and observe runs through the service of a scheduler, from Python and on the command line.
 
 import evodevo
 
-client = evodevo.local(workers=2)
-run = client.submit("configs/quickstart.yaml")
-run.wait()
-print(run.best)
-client.close()  # or `with evodevo.local(workers=2) as client: ...`
+with evodevo.local(workers=2) as client:
+    run = client.submit("configs/quickstart.yaml")
+    run.wait()
+    print(run.best)
 """
 
 import contextlib
@@ -40,14 +39,18 @@ class Client:
 
     The connection lasts until `close`, the end of its `with` block, or the end of this process. `options`
     are the command-line options that reach the same cluster, or start one like it; `outlives` says whether
-    the cluster outlives this process. `ends` is called on close.
+    the cluster outlives this process. `on_close` is called once, by `close`.
     """
 
     def __init__(
-        self, dask_client: "DaskClient", options: str, outlives: bool, ends: Callable[[], None] | None = None
+        self,
+        dask_client: "DaskClient",
+        options: str,
+        outlives: bool,
+        on_close: Callable[[], None] | None = None,
     ) -> None:
         self._dask = dask_client
-        self._ends = ends
+        self._on_close = on_close
         self._closed = False
         self.options = options
         self.outlives = outlives
@@ -56,7 +59,7 @@ class Client:
         self.workers: int = about["workers"]
         self.unused_workers: int = about["unused_workers"]
         self.unused_why: list[str] = about["unused_why"]
-        if ends is not None:
+        if on_close is not None:
             _open.add(self)
 
     def close(self) -> None:
@@ -65,12 +68,12 @@ class Client:
             return
         self._closed = True
         _open.discard(self)
-        if self._ends is not None:
-            self._ends()
+        if self._on_close is not None:
+            self._on_close()
 
     @property
     def closed(self) -> bool:
-        """Return whether the connection has ended; runs are then read from their files."""
+        """Whether the connection has ended; runs are then read from their files."""
         return self._closed or self._dask.scheduler is None or self._dask.status == "closed"
 
     def __enter__(self) -> Self:
@@ -128,7 +131,7 @@ class Client:
 
     def runs(self) -> list[Run]:
         """Return all runs in the scheduler's runs directory, oldest first, including damaged ones."""
-        return [self._unread(name) for name in self.names()]
+        return [self._handle_of(name) for name in self.names()]
 
     def run(self, name: str) -> Run:
         """Return a run by name; for a set of phases, the last one begun. Raises `UsageError` if not found."""
@@ -141,15 +144,15 @@ class Client:
 
     def phases(self, name: str) -> list[Run]:
         """Return the runs of the phases of `name` that have begun, in order; empty if it has no phases."""
-        runs = []
-        for one in self.names():
-            if one.startswith(f"{name}-"):
+        found: dict[int, Run] = {}
+        for candidate in self.names():
+            if candidate.startswith(f"{name}-"):
                 with contextlib.suppress(JournalError):
-                    runs.append(self._open(one))
-        found = {
-            run.view.history.config.phase: run for run in runs if set_of(run.view.history.config) == name
-        }
-        return [found[phase] for phase in sorted(at for at in found if at is not None)]
+                    run = self._open(candidate)
+                    config = run.view.history.config
+                    if set_of(config) == name and config.phase is not None:
+                        found[config.phase] = run
+        return [found[phase] for phase in sorted(found)]
 
     def after(self, run: Run) -> Run | None:
         """Return the phase that follows a run; None if it has not begun."""
@@ -158,11 +161,13 @@ class Client:
         return self._open(following["run"]["name"]) if following and there else None
 
     def _open(self, name: str) -> Run:
-        run = self._unread(name)
+        """Return a run whose journal has been read. Raises `UsageError` if there is no such run."""
+        run = self._handle_of(name)
         run.status()
         return run
 
-    def _unread(self, name: str) -> Run:
+    def _handle_of(self, name: str) -> Run:
+        """Return the handle of a run without reading anything."""
         return Run(name, _ServiceSource(self, name), self.runs_dir / name, self)
 
     def ask(self, operation: str, **arguments: Any) -> Any:
@@ -173,7 +178,7 @@ class Client:
             answer = self._dask.sync(request, arguments=json.dumps(arguments))
         except OSError as why:
             raise UsageError(f"the scheduler no longer answers: {why}") from None
-        if answer is None:
+        if answer is None:  # Dask's answer to an unknown request
             without = f"the scheduler at {self.address} runs without evodevo: install the service with"
             instead = "or start it with `dask scheduler --preload evodevo.service`"
             raise UsageError(
@@ -199,11 +204,11 @@ class _ServiceSource:
     def __init__(self, client: Client, run: str) -> None:
         self._client = client
         self._run = run
-        self._files: _Rest | None = None
+        self._files: _RemainingFiles | None = None
 
     def read(self, since: int) -> Reading:
         if self._files is None and self._client.closed:
-            self._files = _Rest(self._client.runs_dir / self._run, since)
+            self._files = _RemainingFiles(self._client.runs_dir / self._run, since)
         if self._files is not None:
             return self._files.read(since)
         answer = self._client.ask("read", run=self._run, since=since)
@@ -211,8 +216,8 @@ class _ServiceSource:
         return Reading(records, **answer)
 
 
-class _Rest:
-    """A run's files, without the first records, which are already known."""
+class _RemainingFiles:
+    """A source that reads a run's files but skips the first records, which its reader already has."""
 
     def __init__(self, directory: Path, known: int) -> None:
         if not (directory / JOURNAL).exists():
@@ -257,7 +262,7 @@ def local(
     """Start a cluster on this machine and return its client; closing the client stops the cluster.
 
     The default number of workers is `workers_per_device` per GPU, or one per core if there is no GPU. They
-    are still starting when this returns, and requests wait for the first one. Raises `UsageError` for a
+    may still be starting when this returns; requests wait for the first one. Raises `UsageError` for a
     count below one, and if one of the user's modules shadows a package of evodevo's.
     """
     workers_per_device = count_of("workers_per_device", workers_per_device)
@@ -296,7 +301,7 @@ _open: set[Client] = set()
 
 
 def _close_all() -> None:
-    """Close all clients when this process ends, before its thread pools stop accepting work.
+    """Close all clients when this process on_close, before its thread pools stop accepting work.
 
     Journals are written on such threads. `atexit` would be too late: `concurrent.futures` shuts executors
     down in the same kind of threading hook, which runs before it.

@@ -33,6 +33,7 @@ from bokeh.transform import linear_cmap
 
 from evodevo.report.colours import ACCENT, INK, NOT_YET, PALE
 from evodevo.report.live import Columns, Drawing, Panel
+from evodevo.report.naming import words
 from evodevo.service import deme_figures
 from evodevo.service.tables import table_height, table_of
 
@@ -139,7 +140,7 @@ class RunFigures:
 
     def _about_fom(self) -> tuple[str, str]:
         least = "lowest" if self._drawing.mode == "min" else "highest"
-        metric = html.escape(_words(self._drawing.metric))
+        metric = html.escape(words(self._drawing.metric))
         whose = "all members so far" if self._drawing.independent else "each generation"
         return "Figure of merit", f"{metric} of {whose}; the {least} is the best."
 
@@ -167,7 +168,7 @@ class RunFigures:
 
     def _fom(self) -> figure:
         made = self._figure(
-            280, y_axis_type=self._drawing.fom_scale, y_axis_label=_words(self._drawing.metric)
+            280, y_axis_type=self._drawing.fom_scale, y_axis_label=words(self._drawing.metric)
         )
         source = self._sources["fom"]
         band = made.varea("generation", "low", "high", source=source, color=INK, alpha=0.13)
@@ -195,7 +196,7 @@ class RunFigures:
         if not count:
             return []
         foms = self._figure(
-            260, y_axis_type=self._drawing.fom_scale, y_axis_label=_words(self._drawing.metric)
+            260, y_axis_type=self._drawing.fom_scale, y_axis_label=words(self._drawing.metric)
         )
         _legend(foms, deme_figures.draw_foms(foms, sources["demes"], count))
         moves = self._figure(260, y_axis_label="deme")
@@ -233,7 +234,7 @@ class RunFigures:
         return made
 
     def _hyperparameter(self, panel: Panel) -> figure:
-        made = self._figure(210, y_axis_type=panel.scale, y_axis_label=_words(panel.locus))
+        made = self._figure(210, y_axis_type=panel.scale, y_axis_label=words(panel.locus))
         column = f"hp.{panel.locus}"
         points = made.scatter(
             "generation",
@@ -250,7 +251,7 @@ class RunFigures:
             made.y_range = Range1d(-0.5, len(panel.labels) - 0.5)
             made.yaxis.ticker = FixedTicker(ticks=list(range(len(panel.labels))))
             made.yaxis.major_label_overrides = dict(enumerate(panel.labels))
-        shown = [] if panel.labels else [(_words(panel.locus), f"@{{{column}}}{{%.6g}}")]
+        shown = [] if panel.labels else [(words(panel.locus), f"@{{{column}}}{{%.6g}}")]
         made.add_tools(
             HoverTool(
                 renderers=[points],
@@ -376,10 +377,6 @@ def _legend(made: figure, items: Mapping[str, list[Any]], hide: bool = True) -> 
         click_policy="hide" if hide else "none",
     )
     made.add_layout(legend, "above")
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _right_end(columns: Mapping[str, Columns]) -> float:

@@ -21,7 +21,7 @@ class Gate:
     """A check of the page token; without one (None or empty), access is open, as to Dask's own pages."""
 
     def __init__(self, token: str | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._token = (token or "").encode()
+        self._token = (token or "").strip().encode(errors="surrogateescape")  # an environment has any bytes
         self._clock = clock
         self._wrong: deque[float] = deque(maxlen=MOST_WRONG)
 

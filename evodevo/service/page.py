@@ -30,6 +30,7 @@ from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from evodevo.report.live import Drawing, Picture
+from evodevo.report.naming import words
 from evodevo.run.view import AT_WORK, Status, idleness, remark
 from evodevo.service import dashboard
 from evodevo.service.figures import TEXT_STYLE, RunFigures
@@ -266,7 +267,7 @@ def _rows(statuses: Sequence[Status]) -> dict[str, list[Any]]:
 
 def _about(status: Status) -> str:
     """Return the facts about the selected run as HTML."""
-    metric, at_work = html.escape(status.metric.replace("_", " ")), status.state in AT_WORK
+    metric, at_work = html.escape(words(status.metric)), status.state in AT_WORK
     facts = [
         ("generations", f"{status.generation} <small>of {status.generations}</small>"),
         (

@@ -8,8 +8,6 @@ appear as tracebacks in the scheduler's log.
 
 import asyncio
 import logging
-import os
-import socket
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
@@ -38,10 +36,10 @@ from evodevo.run.setup import JOURNAL, create_run, job_of
 from evodevo.run.view import refuse_live, runs_in
 from evodevo.service.reader import Reader
 from evodevo.service.recovery import unfinished
-from evodevo.service.standing import Standing, seen_in
+from evodevo.service.standing import Standing, about_controller, seen_in
 from evodevo.service.succession import already_there, exists_already, following, is_done
 from evodevo.service.tracking import Tracking
-from evodevo.service.trial import describe, parse_fresh, refresh_strategy
+from evodevo.service.trial import describe, parse_fresh, refresh_strategy, refuse_unusable_workers
 from evodevo.service.wire import in_json, security_of
 from evodevo.versions import differences, own_versions
 
@@ -63,21 +61,25 @@ class Service(SchedulerPlugin):
         self._controllers: dict[str, Controller] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopped: dict[str, str] = {}
+        """Why runs have stopped, or what went wrong with them, by name."""
         self._reader = Reader()
         self._tracking = Tracking(self.runs_dir)
         self._reserved: set[str] = set()
+        """Names of runs that are about to start."""
         self._measured: dict[str, dict[str, Any]] = {}
+        """Cache of `trial.describe`."""
         self._starting: asyncio.Task[None] | None = None
         self._failure: str | None = None
         self.no_workers: str | None = None
-        """Reason that no workers will come, set by their provider; no run is started then."""
+        """Why no workers will come, set by what provides them; while it is set, no run is started."""
         self.notice: str | None = None
-        """Message of the workers' provider, shown while there are no workers."""
+        """Message from what provides workers, shown while there are none."""
         self.prepare: Callable[[str], bool] | None = None
-        """Function that starts preparing a worker without the preload; False if there is nothing to do. If it
-        returns True, `add_worker` is called again when the worker is ready, or has a problem."""
+        """Starts to prepare a worker without the preload, and returns whether there is something to prepare;
+        `add_worker` is then called again when the worker is ready or has a problem."""
 
     def install(self) -> None:
+        """Add the plugin and its request handlers to the scheduler, and start."""
         keep_steady(self._scheduler.loop)
         self._scheduler.add_plugin(self)
         for handler in (
@@ -94,30 +96,11 @@ class Service(SchedulerPlugin):
             self._scheduler.handlers[handler.__name__] = in_json(handler)
         self._starting = asyncio.create_task(self._start())
 
-    async def _start(self) -> None:
-        """Connect a client once the scheduler is up, then resume runs if asked to."""
-        try:
-            await self._scheduler
-            self._client = await Client(
-                self._scheduler.address,
-                asynchronous=True,
-                set_as_default=False,
-                name="evodevo-service",
-                security=security_of(self._scheduler),
-            )
-        except Exception as why:
-            logger.exception("the service could not start")
-            self._failure = f"the service in the scheduler could not start: {type(why).__name__}: {why}"
-        else:
-            # Dask's clients batch messages for 10 ms; this one sends few, and workers wait for them.
-            self._client.scheduler_comm.interval = CLIENT_INTERVAL_S
-            self._dispatcher = Dispatcher(self._scheduler, self._client)
-        finally:
-            self._ready.set()
-        if self._recover and not self._failure:
-            for name in await asyncio.to_thread(unfinished, self.runs_dir):
-                logger.info("resuming run %s", name)
-                self._start_controller(name, retry=False)
+    async def until_ready(self) -> None:
+        """Wait until runs can be carried out. Raises `UsageError` if the service could not start."""
+        await self._ready.wait()
+        if self._failure:
+            raise UsageError(self._failure)
 
     def wanted_workers(self) -> int:
         """Return the number of workers that the runs could use."""
@@ -132,7 +115,7 @@ class Service(SchedulerPlugin):
         return self._dispatcher.roster.unused() if self._is_up else Unused(0, [])
 
     def dismiss(self, worker: str) -> None:
-        """Give a worker no new work, because its provider is about to remove it."""
+        """Give a worker no new work, because it is about to be removed."""
         if self._is_up:
             self._dispatcher.worker_leaves(worker, "it is no longer needed, or its job has ended")
 
@@ -140,35 +123,20 @@ class Service(SchedulerPlugin):
         """Return the standing of each run."""
         if not self._is_up:
             return {run: Standing(False, None, [self._failure] if self._failure else []) for run in runs}
-        for_any = self._standing(ANYTHING)
-        return {run: self._standing_of(run, for_any) for run in runs}
+        resting = self._standing(ANYTHING)
+        return {run: self._standing_of(run, resting) for run in runs}
 
-    def _standing_of(self, run: str, at_rest: Standing) -> Standing:
-        controller = self._controllers.get(run)
-        base = self._standing(controller.needs, controller.workers_per_member) if controller else at_rest
-        stopped = [self._stopped[run]] if run in self._stopped else []
-        waits = (controller.trouble or "") if controller else ""
-        problems = [*stopped, *base.problems]
-        return replace(base, live=controller is not None, problems=problems, waits=waits)
+    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+        """Prepare a worker that has connected, if necessary, and give it work; called by the scheduler."""
+        if self.prepare and self.prepare(worker):
+            return
+        if self._is_up:
+            self._dispatcher.worker_joined(worker)
 
-    def _standing(self, needs: Needs, at_once: int = 1) -> Standing:
-        """Return the standing of a run that has these needs and no controller."""
-        roster = self._dispatcher.roster
-        workers = len(roster.fit(needs)) if at_once == 1 else roster.fit_together(needs)
-        unused = roster.unused(needs)
-        said = [text for text in (self.no_workers, self.notice) if text]
-        problems = [] if workers else [*said, *unused.reasons]
-        return Standing(False, workers, problems, unused.count, unused.reasons)
-
-    @property
-    def _is_up(self) -> bool:
-        return self._ready.is_set() and self._failure is None
-
-    async def until_ready(self) -> None:
-        """Wait until runs can be carried out. Raises `UsageError` if the service could not start."""
-        await self._ready.wait()
-        if self._failure:
-            raise UsageError(self._failure)
+    def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
+        """Take note that a worker has disconnected; called by the scheduler."""
+        if self._is_up:
+            self._dispatcher.worker_left(worker)
 
     async def before_close(self) -> None:
         """Stop all runs when the scheduler closes; they can be resumed."""
@@ -179,16 +147,6 @@ class Service(SchedulerPlugin):
         if self._is_up:
             await self._dispatcher.close()
             await self._client.close()
-
-    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
-        if self.prepare and self.prepare(worker):
-            return
-        if self._is_up:
-            self._dispatcher.worker_joined(worker)
-
-    def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
-        if self._is_up:
-            self._dispatcher.worker_left(worker)
 
     async def evodevo_hello(self, versions: Mapping[str, str]) -> dict[str, Any]:
         """Return the facts that a client shows. Raises `UsageError` if its versions differ."""
@@ -229,9 +187,9 @@ class Service(SchedulerPlugin):
         """Start a new run and return its directory; write nothing if the config has a problem."""
         checked = parse_fresh(config)
         name, directory = checked.run.name, self.runs_dir / checked.run.name
-        there = await asyncio.to_thread(already_there, checked, self.runs_dir)
-        exists = exists_already(there or name, self.runs_dir)
-        if name in self._reserved or there:
+        existing = await asyncio.to_thread(already_there, checked, self.runs_dir)
+        exists = exists_already(existing or name, self.runs_dir)
+        if name in self._reserved or existing:
             raise exists
         self._reserved.add(name)
         try:
@@ -268,7 +226,7 @@ class Service(SchedulerPlugin):
     async def evodevo_read(self, run: str, since: int) -> dict[str, Any]:
         """Return the lines of the journal from record `since` on, and the run's standing."""
         await self.until_ready()
-        directory = await asyncio.to_thread(self._directory, run)
+        directory = await asyncio.to_thread(self._directory_of, run)
         standing = await asyncio.to_thread(seen_in, directory, self.standings([run])[run])
         excerpt = await asyncio.to_thread(self._reader.read, directory / JOURNAL, since)
         if not excerpt and since == 0:
@@ -278,7 +236,7 @@ class Service(SchedulerPlugin):
     async def evodevo_cancel(self, run: str) -> None:
         """Stop a run, keeping its files; return when it has stopped."""
         if run not in self._tasks:
-            await asyncio.to_thread(refuse_live, await asyncio.to_thread(self._directory, run))
+            await asyncio.to_thread(refuse_live, await asyncio.to_thread(self._directory_of, run))
             raise UsageError(f"run {run!r} is not running")
         task = self._tasks[run]
         if self._controllers[run].mark_cancelled():
@@ -287,7 +245,7 @@ class Service(SchedulerPlugin):
 
     async def evodevo_resume(self, run: str, generations: int | None = None) -> None:
         """Resume an unfinished, cancelled or failed run; with `generations`, also one that is done."""
-        directory = await asyncio.to_thread(self._directory, run)
+        directory = await asyncio.to_thread(self._directory_of, run)
         await self.until_ready()
         if run in self._tasks or run in self._reserved:
             raise UsageError(f"run {run!r} is already running")
@@ -307,45 +265,88 @@ class Service(SchedulerPlugin):
 
     async def evodevo_repair(self, run: str, accept: bool) -> dict[str, Any]:
         """Recreate the damaged checkpoints of a run; return an account when done."""
-        directory = await asyncio.to_thread(self._directory, run)
+        directory = await asyncio.to_thread(self._directory_of, run)
         await self.until_ready()
         if run in self._tasks or run in self._reserved:
             raise UsageError(f"run {run!r} is running, and recreates the checkpoints that it needs")
         await asyncio.to_thread(refuse_live, directory)
-        if run in self._tasks:
+        if run in self._tasks:  # it has started meanwhile
             raise UsageError(f"run {run!r} is running, and recreates the checkpoints that it needs")
-        repair = Repair(directory, self._dispatcher, self._about(), accept)
-        await self._begin(run, repair)
+        repair = Repair(directory, self._dispatcher, about_controller(self._scheduler.address), accept)
+        await self._start_task(run, repair)
         if not repair.ended and (why := self._stopped.pop(run, None)):
             raise UsageError(f"run {run!r} could not be repaired: {why}")
         return {"problems": repair.problems, "account": repair.account, "seconds": repair.seconds}
 
-    def _start_controller(self, name: str, retry: bool, generations: int | None = None) -> None:
-        place, about = self.runs_dir / name, self._about()
-        self._begin(name, Controller(place, self._dispatcher, about, retry, generations, write_evolution))
+    async def _start(self) -> None:
+        """Connect a client once the scheduler is up, then resume runs if asked to."""
+        try:
+            await self._scheduler
+            self._client = await Client(
+                self._scheduler.address,
+                asynchronous=True,
+                set_as_default=False,
+                name="evodevo-service",
+                security=security_of(self._scheduler),
+            )
+        except Exception as why:
+            logger.exception("the service could not start")
+            self._failure = f"the service in the scheduler could not start: {type(why).__name__}: {why}"
+        else:
+            # Dask's clients batch messages for 10 ms; this one sends few, and workers wait for them.
+            self._client.scheduler_comm.interval = CLIENT_INTERVAL_S
+            self._dispatcher = Dispatcher(self._scheduler, self._client)
+        finally:
+            self._ready.set()
+        if self._recover and not self._failure:
+            for name in await asyncio.to_thread(unfinished, self.runs_dir):
+                logger.info("resuming run %s", name)
+                self._start_controller(name, retry=False)
 
-    def _begin(self, name: str, controller: Controller) -> asyncio.Task[None]:
+    @property
+    def _is_up(self) -> bool:
+        return self._ready.is_set() and self._failure is None
+
+    def _standing_of(self, run: str, resting: Standing) -> Standing:
+        """Return the standing of a run; `resting` is that of any run that is not being carried out."""
+        controller = self._controllers.get(run)
+        base = self._standing(controller.needs, controller.workers_per_member) if controller else resting
+        stopped = [self._stopped[run]] if run in self._stopped else []
+        waits = (controller.trouble or "") if controller else ""
+        problems = [*stopped, *base.problems]
+        return replace(base, live=controller is not None, problems=problems, waits=waits)
+
+    def _standing(self, needs: Needs, at_once: int = 1) -> Standing:
+        """Return the standing of a run that has these needs and no controller."""
+        roster = self._dispatcher.roster
+        workers = len(roster.fit(needs)) if at_once == 1 else roster.fit_together(needs)
+        unused = roster.unused(needs)
+        said = [text for text in (self.no_workers, self.notice) if text]
+        problems = [] if workers else [*said, *unused.reasons]
+        return Standing(False, workers, problems, unused.count, unused.reasons)
+
+    def _start_controller(self, name: str, retry: bool, generations: int | None = None) -> None:
+        """Start to carry out a run, from wherever its journal ends."""
+        place, about = self.runs_dir / name, about_controller(self._scheduler.address)
+        self._start_task(
+            name, Controller(place, self._dispatcher, about, retry, generations, write_evolution)
+        )
+
+    def _start_task(self, name: str, controller: Controller) -> asyncio.Task[None]:
+        """Return the new task in which a controller carries out its run."""
         self._controllers[name] = controller
         self._stopped.pop(name, None)
-        self._tasks[name] = asyncio.create_task(self._watch(name, controller))
+        self._tasks[name] = asyncio.create_task(self._carry_out(name, controller))
         return self._tasks[name]
 
-    def _about(self) -> dict[str, Any]:
-        """Return the facts that identify this controller in journals."""
-        return {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "scheduler": self._scheduler.address,
-            "versions": own_versions(),
-        }
-
-    async def _watch(self, name: str, controller: Controller) -> None:
+    async def _carry_out(self, name: str, controller: Controller) -> None:
+        """Carry out a run, then submit its next phase; remember what went wrong in `_stopped`."""
         try:
             async with self._tracking.of(name, controller):
                 await controller.carry_out()
             may_continue = not isinstance(controller, Repair) and not controller.cancelled
             if may_continue and (config := following(controller.history, self.runs_dir)):
-                await self._begin_next(config, controller)
+                await self._submit_next_phase(config, controller)
             if controller.warnings:
                 self._stopped[name] = "; ".join(controller.warnings)
         except (JournalError, JournalInUse, Removed, Superseded, OSError) as why:
@@ -357,7 +358,8 @@ class Service(SchedulerPlugin):
         finally:
             del self._tasks[name], self._controllers[name]
 
-    async def _begin_next(self, config: Mapping[str, Any], controller: Controller) -> None:
+    async def _submit_next_phase(self, config: Mapping[str, Any], controller: Controller) -> None:
+        """Submit the phase after a finished run; warn if it cannot start."""
         try:
             await self.evodevo_submit(config)
         except UsageError as why:
@@ -373,23 +375,16 @@ class Service(SchedulerPlugin):
         """Try the workload of a config; see `trial.describe`. Raises `UsageError`."""
         await self.until_ready()
         job = job_of(config, self.runs_dir / config.run.name, data=data, edition=uuid.uuid4().hex)
-        asking = self._dispatcher, self._refuse_unlike_workers
-        return await describe(config, job, *asking, twice, data is None, start, self._measured)
+        on = self._dispatcher, self._refuse_unusable_workers
+        return await describe(config, job, *on, twice, data is None, start, self._measured)
 
-    def _refuse_unlike_workers(self, needs: Needs) -> None:
-        """Raise `UsageError` if workers' versions differ (so would histories) or none will ever be fit."""
+    def _refuse_unusable_workers(self, needs: Needs) -> None:
+        """Raise `UsageError` as `trial.refuse_unusable_workers` does."""
         abouts = [state.extra.get("evodevo") for state in self._scheduler.workers.values()]
-        unlike = any(about and differences(own_versions(), about["versions"]) for about in abouts)
-        torches = sorted({about["versions"]["torch"] for about in abouts if about and about["versions"]})
-        problems = self._dispatcher.roster.problems(needs)
-        if self.no_workers and not self._dispatcher.roster.fit(needs):
-            raise UsageError(self.no_workers)
-        if len(torches) > 1:
-            raise UsageError(f"workers have different versions of torch: {', '.join(torches)}")
-        if unlike or (problems and not self._dispatcher.roster.fit(needs)):
-            raise UsageError("\n  ".join(["no worker can take part:", *problems]))
+        refuse_unusable_workers(abouts, self._dispatcher.roster, needs, self.no_workers)
 
-    def _directory(self, run: str) -> Path:
+    def _directory_of(self, run: str) -> Path:
+        """Return the directory of a run. Raises `UsageError` if there is no such run."""
         directory = self.runs_dir / run
         is_name = directory.name == run and run != ".." and "\0" not in run
         if not is_name or not (directory / JOURNAL).exists():

@@ -1,12 +1,16 @@
 """The situation of a run in a service: who carries it out, its workers and problems."""
 
+import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from evodevo.run.journal import holder_of
 from evodevo.run.setup import JOURNAL
 from evodevo.run.tracking import problems_in
+from evodevo.versions import own_versions
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,16 @@ class Standing:
     unused_why: Sequence[str] = ()
     waits: str = ""
     by_heartbeat: str = ""
+
+
+def about_controller(scheduler: str) -> dict[str, Any]:
+    """Return the facts that identify a controller of this process in journals."""
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "scheduler": scheduler,
+        "versions": own_versions(),
+    }
 
 
 def seen_in(directory: Path, standing: Standing) -> Standing:

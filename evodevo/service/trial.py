@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +13,10 @@ from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.crew import AttemptLost, Caller, Needs
 from evodevo.run.origin import Found
 from evodevo.run.records import Job
+from evodevo.run.roster import Roster
 from evodevo.run.setup import DESCRIBE, MEASURE, TRY_START, founders
 from evodevo.run.simulation import try_strategy
+from evodevo.versions import differences, own_versions
 
 
 def parse_fresh(data: Mapping[str, Any]) -> RunConfig:
@@ -60,19 +62,19 @@ async def describe(
         raise UsageError(f"checkpoints.url, on the scheduler's machine: {why}") from None
 
     async def call(function: str, *arguments: Any) -> Any:
-        attempts = config.limits.max_attempts
+        attempt, attempts = 1, config.limits.max_attempts
         needs = Needs(config.cluster.device == "gpu", run=config.run.name)
-        for attempt in range(1, attempts + 1):
+        while True:
             if function == DESCRIBE and 1 < attempt == attempts:
                 arguments = first[:1], twice  # the other members may have crashed workers, which is legal
             calling = caller.call(config.run.name, function, job, *arguments, needs=needs)
             try:
                 return await _while_workers_can(calling, needs, refuse)
             except AttemptLost as why:
-                needs = replace(needs, avoid=why.worker)
                 if attempt == attempts:
                     raise UsageError(f"the workload could not be tried on a worker: {why}") from why
-        return None
+                needs = replace(needs, avoid=why.worker)
+                attempt += 1
 
     facts: dict[str, Any] = await call(DESCRIBE, first, twice)
     if config.cluster.has_to_be_measured:
@@ -98,6 +100,25 @@ async def describe(
         return {**facts, "start": start.facts}
     warnings = await call(TRY_START, first[0], start.url, start.checkpoint)
     return {**facts, "start": start.facts, "warnings": [*facts["warnings"], *warnings]}
+
+
+def refuse_unusable_workers(
+    abouts: Iterable[Mapping[str, Any] | None], roster: Roster, needs: Needs, no_workers: str | None
+) -> None:
+    """Raise `UsageError` if the workers' versions differ, or no worker will ever be fit.
+
+    Workers of different versions would make different histories. `abouts` describe the connected workers;
+    `no_workers` says why none will come, if that is known.
+    """
+    known = [about["versions"] for about in abouts if about]
+    torches = sorted({versions["torch"] for versions in known if versions})
+    problems, is_one_fit = roster.problems(needs), bool(roster.fit(needs))
+    if no_workers and not is_one_fit:
+        raise UsageError(no_workers)
+    if len(torches) > 1:
+        raise UsageError(f"workers have different versions of torch: {', '.join(torches)}")
+    if any(differences(own_versions(), versions) for versions in known) or (problems and not is_one_fit):
+        raise UsageError("\n  ".join(["no worker can take part:", *problems]))
 
 
 async def _while_workers_can(

@@ -15,7 +15,7 @@ class Asked:
     """A call of a strategy's method, and its answer.
 
     `members`: the parents of a birth, the members told, or the one judged. `own`: the position of a birth's
-    predecessor, or the leg that is judged.
+    predecessor, or the leg that is judged. `born`: the birth whose second parameter parent is asked for.
     """
 
     method: str
@@ -26,6 +26,7 @@ class Asked:
     answer: Any
     touched: bool = False
     """Whether the call changed the members."""
+    born: Birth | None = None
 
     def ask(self, strategy: Strategy) -> Any:
         """Return the answer of a strategy to the same call."""
@@ -38,6 +39,10 @@ class Asked:
             case "birth":
                 parents = strategy.evaluated(self.members)
                 return strategy.birth(self.generation, self.slot, parents, self.own)
+            case "beta":
+                assert self.born is not None
+                parents = strategy.evaluated(self.members)
+                return strategy.beta(self.generation, self.slot, parents, self.own, self.born)
             case "judge":
                 return strategy.judge(self.members[0], self.own)
         strategy.tell(self.members)
@@ -53,8 +58,8 @@ class Asked:
     def __str__(self) -> str:
         members = ", ".join(f"{one.id} with fom {one.fom}" for one in self.members)
         match self.method:
-            case "birth":
-                return f"birth({self.generation}, {self.slot}, parents: {members}; own={self.own})"
+            case "birth" | "beta":
+                return f"{self.method}({self.generation}, {self.slot}, parents: {members}; own={self.own})"
             case "judge":
                 return f"judge({members}, {self.own})"
             case "tell":
@@ -74,6 +79,10 @@ class Recorder(Strategy):
         self.keeps_to_bounds = strategy.keeps_to_bounds  # type: ignore[misc]
         self.asked: list[Asked] = []
 
+    @property
+    def label(self) -> str:
+        return self._strategy.label
+
     def needs(self, generation: int, slot: int) -> Sequence[int] | None:
         needed = self._strategy.needs(generation, slot)
         self._note("needs", generation, slot, (), 0, None if needed is None else list(needed))
@@ -92,7 +101,11 @@ class Recorder(Strategy):
         return birth
 
     def beta(self, generation: int, slot: int, parents: Population, own: int, birth: Birth) -> str:
-        return self._strategy.beta(generation, slot, parents, own, birth)
+        members = tuple(parents.members)
+        before, born = repr(members), copy.deepcopy(birth)
+        answer = self._strategy.beta(generation, slot, parents, own, birth)
+        self._note("beta", generation, slot, members, own, answer, before, born)
+        return answer
 
     def evaluated(self, members: Sequence[Member]) -> Population:
         return self._strategy.evaluated(members)
@@ -117,10 +130,11 @@ class Recorder(Strategy):
         own: int,
         answer: Any,
         before: str = "()",
+        born: Birth | None = None,
     ) -> None:
         kept = copy.deepcopy(answer) if isinstance(answer, Birth) else answer
         touched = bool(members) and repr(members) != before
-        self.asked.append(Asked(method, generation, slot, members, own, kept, touched))
+        self.asked.append(Asked(method, generation, slot, members, own, kept, touched, born))
 
 
 def same_answer(one: Any, other: Any) -> bool:

@@ -10,7 +10,7 @@ load affects little), the ratio of each pair, and the sizes of both checkpoints.
 import time
 
 import torch
-from measuring import Log, in_turn, parser_for, ratios, spread
+from measuring import Log, interleaved, parser_for, ratios, spread
 
 from workers.training import Leg
 from workers.workload import Splits, Workload
@@ -58,7 +58,7 @@ def main() -> None:
         workload.prepare(torch.device("cpu"), None)
         found: dict[bool, list[float]] = {False: [], True: []}
         sizes: dict[bool, int] = {}
-        for run, averaged in in_turn((False, True), options.runs):
+        for run, averaged in interleaved((False, True), options.runs):
             seconds, sizes[averaged] = seconds_of(workload, averaged, options.batches)
             found[averaged].append(seconds)
             log.add(run=run, workload=name, averaged=averaged, seconds=seconds, bytes=sizes[averaged])

@@ -23,7 +23,7 @@ from pathlib import Path
 from measuring import (
     Log,
     cluster,
-    in_turn,
+    interleaved,
     no_work_config,
     parser_for,
     records_of,
@@ -95,7 +95,7 @@ def main() -> None:
         log = Log(options.out, workers=options.workers, population=options.population)
         warm_up = no_work_config("warm-up", "Sleep", 4 * options.workers, 1, mean_s=0.1)
         client.submit(warm_up).wait()
-        for run, pace in in_turn(options.paces, options.runs):
+        for run, pace in interleaved(options.paces, options.runs):
             name = f"busy-{run}-{'-'.join(_label(pace).split(':'))}"
             config = no_work_config(
                 name,

@@ -24,7 +24,7 @@ from measuring import (
     REPOSITORY,
     Log,
     cluster,
-    in_turn,
+    interleaved,
     parser_for,
     ratios,
     records_of,
@@ -97,7 +97,7 @@ def main() -> None:
         log = Log(
             options.out, workers=workers, legs=legs, epochs=options.epochs, batch_size=options.batch_size
         )
-        for run, kind in in_turn(("service", "bare"), options.runs):
+        for run, kind in interleaved(("service", "bare"), options.runs):
             name = f"efficiency-{run}"
             config = load(REPOSITORY / "configs" / "quickstart.yaml", {**settings, "run.name": name})
             if kind == "bare":

@@ -26,7 +26,7 @@ from pathlib import Path
 from harness import clocks, damage, disks, fuzzing, kills, others, remote, sick, soak
 from harness.processes import BENCH, Zygote
 from harness.trials import Lab, Results, Row, carry_out, table, went_wrong
-from measuring import machine
+from measuring import at_least_one, machine
 
 ROWS: tuple[Row, ...] = (
     *soak.ROWS,
@@ -42,23 +42,8 @@ ROWS: tuple[Row, ...] = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="run a few trials of most rows, in under 3 minutes"
-    )
-    parser.add_argument("--only", nargs="+", choices=[row.name for row in ROWS], metavar="ROW",
-                        help=f"run only these rows: {', '.join(row.name for row in ROWS)}")  # fmt: skip
-    parser.add_argument("--out", type=Path, help="write results to this file and resume from those in it")
-    parser.add_argument(
-        "--dir",
-        type=Path,
-        help="existing directory for the trials' files; those of failed trials are kept",
-    )
-    parser.add_argument("--lanes", type=int, default=2, help="concurrent trials (default: 2)")
-    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
-    options = parser.parse_args()
+    """Run the trials of the chosen rows and print the table."""
+    options = _parser().parse_args()
     rows = [row for row in ROWS if options.only is None or row.name in options.only]
     if options.quick:
         rows = [row for row in rows if row.quick]
@@ -78,6 +63,21 @@ def main() -> None:
             sys.exit(130)
     print(f"\nseed {options.seed}, {time.monotonic() - began:.0f} s\n\n{table(rows, results)}")
     sys.exit(bool(went_wrong(rows, results)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    names = [row.name for row in ROWS]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--quick", action="store_true", help="run a few trials of most rows, in under 3 minutes")
+    add("--only", nargs="+", choices=names, metavar="ROW", help=f"run only these rows: {', '.join(names)}")
+    add("--out", type=Path, help="write results to this file and resume from those in it")
+    add("--dir", type=Path, help="existing directory for the trials' files; those of failed trials are kept")
+    add("--lanes", type=at_least_one, default=2, help="concurrent trials (default: 2)")
+    add("--seed", type=int, default=0, help="random seed (default: 0)")
+    return parser
 
 
 def environment() -> dict[str, str]:

@@ -26,7 +26,7 @@ def parser_for(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=_at_least_one, default=5, help="interleaved runs (default: 5)")
+    parser.add_argument("--runs", type=at_least_one, default=5, help="interleaved runs (default: 5)")
     parser.add_argument("--out", type=Path, help="append each measurement to this file, as a line of JSON")
     parser.add_argument(
         "--dir", type=Path, help="existing directory for the runs' files (default: a temporary directory)"
@@ -34,8 +34,15 @@ def parser_for(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def at_least_one(text: str) -> int:
+    """Return the value of an option that counts something; refuse numbers below 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"should be 1 or more, not {text}")
+    return int(text)
+
+
 class Log:
-    """A log that prints each measurement and appends it to the file of `--out`."""
+    """A log that prints each measurement and appends it to the file of `--out`; facts come first."""
 
     def __init__(self, out: Path | None, **about: Any) -> None:
         self._out = out
@@ -44,6 +51,7 @@ class Log:
             print(f"{name}: {value}", flush=True)
 
     def add(self, **measured: Any) -> None:
+        """Log one measurement, given as names and values."""
         self._append(measured)
         print("  ".join(f"{name} {_short(value)}" for name, value in measured.items()), flush=True)
 
@@ -89,9 +97,9 @@ def durable_write_ms(directory: Path) -> float:
 
 @contextlib.contextmanager
 def cluster(workers: int, runs_dir: Path) -> Iterator[evodevo.Client]:
-    """Start a local cluster and wait for its workers: their start is not part of what is measured here."""
+    """Start a local cluster and wait for its workers, whose start is not measured."""
     with evodevo.local(workers=workers, runs_dir=runs_dir) as client:
-        client._dask.wait_for_workers(workers)
+        client.dask.wait_for_workers(workers)
         yield client
 
 
@@ -103,8 +111,8 @@ def runs_directory(within: Path | None) -> Iterator[Path]:
         yield Path(directory)
 
 
-def in_turn(kinds: Sequence[Kind], runs: int) -> Iterator[tuple[int, Kind]]:
-    """Yield (run, kind): each run has each kind once, rotated so that the first kind changes."""
+def interleaved(kinds: Sequence[Kind], runs: int) -> Iterator[tuple[int, Kind]]:
+    """Yield (run, kind): each run has each kind once, and each begins with the next kind."""
     for run in range(runs):
         first = run % len(kinds)
         for kind in (*kinds[first:], *kinds[:first]):
@@ -117,7 +125,7 @@ def spread(values: Sequence[float]) -> str:
 
 
 def ratios(over: Sequence[float], under: Sequence[float]) -> list[float]:
-    """Divide two lists of measurements run by run."""
+    """Return the quotients of two lists of measurements, run by run."""
     return [one / other for one, other in zip(over, under, strict=True)]
 
 
@@ -153,13 +161,6 @@ def steady_span(records: Iterable[dict[str, Any]]) -> tuple[float, float]:
     times = [(record["kind"], record["time"]) for record in records]
     born = min(time for kind, time in times if kind == "births")
     return born, max(time for kind, time in times if kind == "outcome")
-
-
-def _at_least_one(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"should be 1 or more, not {value}")
-    return value
 
 
 def _short(value: Any) -> str:

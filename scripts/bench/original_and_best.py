@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import Log, in_turn
+from measuring import Log, interleaved
 
 from evodevo.config import RunConfig
 from evodevo.errors import UsageError
@@ -217,7 +217,7 @@ def compare(options: argparse.Namespace) -> None:
         job = replace(job_of(config, Path(directory)), accounts=True)
         log = Log(options.out, run=options.run, threads=job.threads)
         trained(job, config, genomes[BEST], training_seed(config.run.seed, 0, 0))  # a warm-up
-        for number, kind in in_turn(list(genomes), options.times):
+        for number, kind in interleaved(list(genomes), options.times):
             seed = training_seed(config.run.seed + 1, 0, number)
             outcome = trained(job, config, genomes[kind], seed)
             measured[kind].append(figures(outcome, target and target.limit))

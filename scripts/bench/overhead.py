@@ -30,7 +30,7 @@ from measuring import (
     Log,
     cluster,
     durable_write_ms,
-    in_turn,
+    interleaved,
     no_work_config,
     parser_for,
     ratios,
@@ -126,7 +126,7 @@ def main() -> None:
         log = Log(options.out, **about)
         measured: dict[tuple[Shape, str], list[float]] = {}
         for shape in options.shapes:
-            for run, system in in_turn(list(measures), options.runs):
+            for run, system in interleaved(list(measures), options.runs):
                 ms = measures[system](shape, run)
                 measured.setdefault((shape, system), []).append(ms)
                 log.add(run=run, population=shape[0], generations=shape[1], system=system, ms=ms)

@@ -39,6 +39,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from measuring import at_least_one
 from peer_search import PEERS, as_it_was, budget_of, check, digest_of
 from peer_table import lines_of
 
@@ -196,9 +197,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("config", metavar="CONFIG")
     add("--peers", default=",".join(PEERS), help="separated by commas (default: %(default)s)")
-    add("--seeds", type=_at_least_one, default=8, help="number of seeds, starting at --seed (default: 8)")
+    add("--seeds", type=at_least_one, default=8, help="number of seeds, starting at --seed (default: 8)")
     add("--seed", type=int, help="first seed (default: the config's run.seed)")
-    add("--jobs", type=_at_least_one, default=1, help="concurrent runs (default: 1)")
+    add("--jobs", type=at_least_one, default=1, help="concurrent runs (default: 1)")
     add("--runs-dir", type=Path, default=Path("checkpoints"), metavar="DIR", help="default: %(default)s")
     add("--ray-python", default=sys.executable, metavar="PYTHON", help="Python that has Ray Tune")
     add("--optuna-python", default=sys.executable, metavar="PYTHON", help="Python that has Optuna")
@@ -242,12 +243,6 @@ def _run(options: argparse.Namespace) -> None:
         print(line)
     if failures:
         sys.exit(1)
-
-
-def _at_least_one(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"should be 1 or more, not {text}")
-    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -34,7 +34,7 @@ from typing import Any
 from measuring import (
     Log,
     durable_write_ms,
-    in_turn,
+    interleaved,
     no_work_config,
     parser_for,
     ratios,
@@ -170,7 +170,7 @@ class SimulatedCrew:
         return True
 
     def decline(self, worker: str) -> None:
-        self._simulation.pool.give_back(worker)
+        self._simulation.pool.release(worker)
 
     def dismiss(self) -> None:
         self._simulation.ended = _now()
@@ -183,7 +183,7 @@ class SimulatedCrew:
                 outcome = outcome_of(assignment.checkpoint_stem, assignment.hyperparameters)
                 self._inbox.put(Reported(assignment, outcome, team[0], time.time()))
             for worker in team:
-                self._simulation.pool.give_back(worker)
+                self._simulation.pool.release(worker)
 
     def _suits(self, worker: str) -> bool:
         return not self._simulation.roster.why_unfit(worker, self._needs)
@@ -312,7 +312,7 @@ def measure_searches(options: argparse.Namespace, log: Log, runs_dir: Path) -> N
     costs: dict[str, dict[Shape, list[float]]] = {search: {} for search in options.searches}
     sizes: dict[str, dict[Shape, list[float]]] = {search: {} for search in options.searches}
     kinds = [(search, shape) for search in options.searches for shape in options.shapes]
-    for run, (search, shape) in in_turn(kinds, options.runs):
+    for run, (search, shape) in interleaved(kinds, options.runs):
         directory = runs_dir / f"{search.replace(':', '-')}-{str(shape).replace('/', '-')}-{run}"
         cost = apart(cost_of, directory, search, shape, options.together, run)
         costs[search].setdefault(shape, []).append(cost.cpu_us)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from measuring import Log, in_turn, parser_for, ratios, spread
+from measuring import Log, interleaved, parser_for, ratios, spread
 from torch import Tensor, nn
 
 from workers.stacking import channels_last, stacked_from
@@ -117,7 +117,7 @@ def main() -> None:
     for name, case in CASES.items():
         for count in options.members:
             found: dict[str, list[float]] = {kind: [] for kind in KINDS}
-            for run, kind in in_turn(KINDS, options.runs):
+            for run, kind in interleaved(KINDS, options.runs):
                 took = seconds(case, kind, count, options.steps, device, options.bfloat16)
                 found[kind].append(took)
                 log.add(run=run, network=name, members=count, kind=kind, ms=1000 * took)

@@ -94,6 +94,18 @@ class Restless(TriParent):
         return Birth(self.space.sample(np.random.default_rng(self._number)))
 
 
+class CountingBeta(TriParent):
+    """Gives each birth another second parameter parent than the one before."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._asked = 0
+
+    def beta(self, generation: int, slot: int, parents: Population, own: int, birth: Birth) -> str:
+        self._asked += 1
+        return parents.members[parents.ranking[self._asked % parents.survivors]].id
+
+
 class Hasty(TriParent):
     """Uses who has been told first."""
 
@@ -137,6 +149,12 @@ class Vandal(TriParent):
     def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
         spoil(parents.members[own])
         return super().birth(generation, slot, parents, own)
+
+
+class VandalBeta(TriParent):
+    def beta(self, generation: int, slot: int, parents: Population, own: int, birth: Birth) -> str:
+        spoil(parents.members[own])
+        return super().beta(generation, slot, parents, own, birth)
 
 
 class VandalJudge(TriParent):
@@ -207,6 +225,16 @@ def test_a_strategy_that_breaks_a_rule_is_told_the_rule_the_arguments_and_the_an
         check_strategy(kind)
 
 
+def test_the_second_parameter_parent_of_an_ensemble_depends_on_arguments_alone() -> None:
+    search = {"ploidy": 2}
+    told = r"^beta\(\d, \d, parents: .* returned '\w+', asked in another order '\w+'; "
+    with pytest.raises(BrokenRule, match=told):
+        check_strategy(CountingBeta, rules=["answers_depend_on_arguments_alone"], search=search)
+    check_strategy(TriParent, rules=["answers_depend_on_arguments_alone"], search=search)
+    with pytest.raises(BrokenRule, match=r"^beta\(1, 0, .* changed the members that it was given"):
+        check_strategy(VandalBeta, rules=["nothing_else_is_touched"], search=search)
+
+
 def test_each_rule_has_a_strategy_here_that_breaks_it() -> None:
     assert {rule for _, rule, _ in BROKEN} == set(RULES)
 
@@ -245,5 +273,5 @@ def test_what_cannot_be_checked_is_refused() -> None:
         check_strategy(dict)  # type: ignore[arg-type]
     with raises_golden("contract/nearest-strategy", UsageError):
         check_strategy("tri_parnet")
-    with pytest.raises(UsageError, match="no attribute 'TriParnt'; did you mean TriParent"):
+    with raises_golden("contract/nearest-class", UsageError):
         check_strategy("evodevo.evolution.strategies:TriParnt")

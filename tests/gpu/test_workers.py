@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 from distributed import Client
+from distributed.utils import open_port
 
-from tests.integration.clusters import Cluster, Processes, free_port
+from tests.integration.clusters import Cluster, Processes
 
 pytestmark = [
     pytest.mark.gpu,
@@ -19,7 +20,7 @@ pytestmark = [
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     processes = Processes(tmp_path)
-    yield Cluster(processes, tmp_path / "runs", free_port())
+    yield Cluster(processes, tmp_path / "runs", open_port())
     processes.end()
 
 

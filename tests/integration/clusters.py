@@ -4,7 +4,6 @@ import contextlib
 import csv
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -58,6 +57,7 @@ class Processes:
         return process
 
     def log(self, name: str) -> str:
+        """Return the output of the processes that were started with this log."""
         return (self.directory / f"{name}.log").read_text()
 
     def end(self) -> None:
@@ -76,7 +76,7 @@ class Processes:
 
 
 class Cluster:
-    """`dask scheduler --preload evodevo.service` and `dask worker --preload workers.preload`."""
+    """A scheduler with the service, and workers, each started by its command."""
 
     def __init__(self, processes: Processes, runs_dir: Path, port: int) -> None:
         self.processes = processes
@@ -86,6 +86,7 @@ class Cluster:
         self.workers: list[subprocess.Popen[bytes]] = []
 
     def start_scheduler(self, *more: str) -> subprocess.Popen[bytes]:
+        """Start the scheduler; `more` are further options of it or of the service."""
         self.scheduler = self.processes.start(
             "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", str(self._port),
             "--dashboard-address", "127.0.0.1:0",
@@ -95,6 +96,7 @@ class Cluster:
         return self.scheduler
 
     def start_worker(self, *more: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a worker; `more` are further options of it."""
         worker = self.processes.start(
             "-m", "dask", "worker", self.address, "--host", "127.0.0.1", "--nthreads", "1",
             "--memory-limit", "0", "--dashboard-address", "127.0.0.1:0",
@@ -117,6 +119,7 @@ class Held:
         self.options = {"hold": str(self.file), "marks": str(self.marks)}
 
     def until_epochs_began(self, count: int) -> None:
+        """Wait until this many epochs have begun, and remember their processes."""
         until(lambda: len(list(self.marks.iterdir())) >= count, f"{count} epochs that have begun")
         for mark in self.marks.iterdir():
             self.processes.add(int(mark.name))
@@ -130,9 +133,9 @@ class Held:
 
 
 def write_config(path: Path, name: str = "digits", **changes: Any) -> Path:
-    """Write a small config for `digits:Digits`; `changes` are dotted keys with `__` for the dots.
+    """Write a small config for `digits:Digits`; `changes` are keys with `__` between their parts.
 
-    No member begins from a mean, because a replay of one line could not repeat that.
+    No member starts from a mean, because a replay of one line of descent could not repeat that.
     """
     config: dict[str, Any] = {
         "run": {"name": name, "seed": 3},
@@ -173,20 +176,13 @@ def evodevo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
     )
 
 
-def free_port() -> int:
-    """Return an unused port of 127.0.0.1."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
 def untimed_history(run: Path) -> list[dict[str, str]]:
     """Return a run's history.csv without the columns that may differ between equal runs."""
     return untimed(run / "history.csv")
 
 
 def untimed(table: Path) -> list[dict[str, str]]:
+    """Return the rows of a table without the columns that may differ between equal runs."""
     with open(table, newline="") as file:
         rows = list(csv.DictReader(file))
     return [{key: value for key, value in row.items() if key not in TIMED_COLUMNS} for row in rows]

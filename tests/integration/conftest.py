@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from distributed.utils import open_port
 
-from tests.integration.clusters import Cluster, Processes, free_port
+from tests.integration.clusters import Cluster, Processes
 
 
 @pytest.fixture
@@ -22,4 +23,4 @@ def cluster(processes: Processes, tmp_path: Path, unused_port: int) -> Cluster:
 
 @pytest.fixture
 def unused_port() -> int:
-    return free_port()
+    return open_port()

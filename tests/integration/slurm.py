@@ -9,8 +9,9 @@ import tempfile
 from pathlib import Path
 
 import psutil
+from distributed.utils import open_port
 
-from tests.integration.clusters import free_port, until
+from tests.integration.clusters import until
 
 NODES = 3
 MISSING = next((name for name in ("slurmctld", "slurmd", "munged") if not shutil.which(name)), None)
@@ -112,7 +113,7 @@ class PrivateSlurm:
 def free_port_range(count: int) -> int:
     """Return the first of `count` consecutive unused ports of 127.0.0.1."""
     while True:
-        first = free_port()
+        first = open_port()
         try:
             for port in range(first, first + count):
                 with socket.socket() as one:

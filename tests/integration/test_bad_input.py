@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed.utils import open_port
 
 from tests.golden import assert_golden
-from tests.integration.clusters import Cluster, Processes, evodevo, free_port, write_config
+from tests.integration.clusters import Cluster, Processes, evodevo, write_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -21,7 +22,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """One scheduler and one worker for all these tests: none of them gets so far as to use it."""
     directory = tmp_path_factory.mktemp("cluster")
     processes = Processes(directory)
-    found = Cluster(processes, directory / "runs", free_port())
+    found = Cluster(processes, directory / "runs", open_port())
     found.start_scheduler()
     found.start_worker()
     yield found

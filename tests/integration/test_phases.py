@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed.utils import open_port
 
 from evodevo.service.recovery import unfinished
 from tests.integration.clusters import (
     Cluster,
     Processes,
     evodevo,
-    free_port,
     history_of,
     until,
     untimed_history,
@@ -87,7 +87,7 @@ def test_the_history_is_the_same_where_a_phase_was_killed(
 def test_a_scheduler_that_is_killed_between_two_phases_begins_the_next_when_it_is_back(
     undisturbed: Path, tmp_path: Path, processes: Processes
 ) -> None:
-    cluster = Cluster(processes, tmp_path / "runs", free_port())
+    cluster = Cluster(processes, tmp_path / "runs", open_port())
     scheduler = cluster.start_scheduler()
     cluster.start_worker()
     launched = evodevo("launch", str(config_of(tmp_path)), "--detach", "--scheduler", cluster.address)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from distributed import Client
+from distributed.utils import open_port
 
 from tests.integration.clusters import (
     HERE,
     Held,
     Processes,
     evodevo,
-    free_port,
     history_of,
     until,
     untimed_history,
@@ -159,7 +159,7 @@ def test_a_run_in_one_batch_job_resumes_when_the_job_is_submitted_again_or_reque
 
 
 def test_a_slurm_whose_controller_is_down_is_one_message(slurm: PrivateSlurm, tmp_path: Path) -> None:
-    port = f"SlurmctldPort={free_port()}"
+    port = f"SlurmctldPort={open_port()}"
     text = (slurm.directory / "slurm.conf").read_text()
     (tmp_path / "slurm.conf").write_text(re.sub(r"SlurmctldPort=\d+", port, text))
     config = write_config(tmp_path, cluster__slurm=JOBS)

@@ -5,13 +5,13 @@ import signal
 from pathlib import Path
 
 import pytest
+from distributed.utils import open_port
 
 from tests.integration.clusters import (
     Cluster,
     Held,
     Processes,
     evodevo,
-    free_port,
     history_of,
     until,
     write_config,
@@ -51,7 +51,7 @@ def test_a_steady_run_resumes_where_it_was_after_everything_was_killed(
     assert first.returncode == -signal.SIGKILL
     done = {life.id: life.birth for life in history_of(run).lives() if life.outcome}
 
-    cluster = Cluster(processes, tmp_path, free_port())
+    cluster = Cluster(processes, tmp_path, open_port())
     cluster.start_scheduler()
     cluster.start_worker()
     cluster.start_worker()

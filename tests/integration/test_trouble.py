@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed.utils import open_port
 
 from tests.integration.clusters import (
     PATIENCE_S,
     Cluster,
     Processes,
     evodevo,
-    free_port,
     history_of,
     until,
     untimed_history,
@@ -33,7 +33,7 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster of two healthy workers."""
     directory = tmp_path_factory.mktemp("cluster")
     processes = Processes(directory)
-    cluster = Cluster(processes, directory / "runs", free_port())
+    cluster = Cluster(processes, directory / "runs", open_port())
     cluster.start_scheduler("--preload", IMPATIENT)
     cluster.start_worker()
     cluster.start_worker()
@@ -174,7 +174,7 @@ def fill(disk: Path) -> Path:
 def test_a_run_on_a_full_disk_waits_and_says_so_and_continues_when_there_is_room_again(
     what: str, small_disk: Path, undisturbed: list[dict[str, str]], processes: Processes, tmp_path: Path
 ) -> None:
-    cluster = Cluster(processes, small_disk / "runs" if what == "journal" else tmp_path / "runs", free_port())
+    cluster = Cluster(processes, small_disk / "runs" if what == "journal" else tmp_path / "runs", open_port())
     cluster.start_scheduler("--preload", IMPATIENT)
     cluster.start_worker()
     where = {"journal": tmp_path, "checkpoints": small_disk}[what] / "checkpoints"

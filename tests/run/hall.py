@@ -72,12 +72,12 @@ class Hall:
         """End the work of a worker (default: the one that has worked longest)."""
         worker = worker or guest.working[0]
         guest.working.remove(worker)
-        self.pool.give_back(worker)
+        self.pool.release(worker)
         self.check()
 
     def decline(self, guest: Guest, worker: str) -> None:
         guest.claim.wants -= 1
-        self.pool.give_back(worker)
+        self.pool.release(worker)
         self.check()
 
     def want(self, guest: Guest, wants: int) -> None:

@@ -256,7 +256,7 @@ def test_a_store_that_fails_says_nothing_of_damage(
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(store._fs, "cat_file", fails)
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with raises_golden("checkpoints/unreadable", CheckpointError, url=store.url, name=ref.name):
         store.damage(ref)
 
 

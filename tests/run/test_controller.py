@@ -1,7 +1,7 @@
-"""How a controller carries out a run to its end: births, calls, the test split and the report.
+"""A controller carries out a run to its end: births, calls, the test split and the report.
 
-Beside this: test_controller_failures.py, _resumed.py (killed), _stopped.py (cancelled, superseded) and
-_files.py (checkpoints, threads).
+See also test_controller_failures.py, test_controller_resumed.py (killed), test_controller_stopped.py
+(cancelled, superseded) and test_controller_files.py (checkpoints, threads).
 """
 
 import json
@@ -87,7 +87,7 @@ def test_a_new_run_holds_its_config_and_an_older_one_is_not_begun_again(tmp_path
 def test_of_two_who_begin_a_run_at_the_same_moment_one_is_told_that_it_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other one's run comes between the look whether there is one and the making of it."""
+    """The other run is created after the check whether one exists, and before this one is written."""
     write_new, theirs = files.write_new, config_of(run__seed=12)
 
     def meanwhile(path: Path, data: bytes) -> None:

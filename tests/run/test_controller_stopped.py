@@ -17,6 +17,7 @@ from evodevo.run.controller import Controller
 from evodevo.run.journal import Journal, JournalInUse, Record, Removed, Superseded, Tail, encode
 from evodevo.run.keeper import Keeper
 from evodevo.run.setup import JOURNAL
+from tests.golden import raises_golden
 from tests.run.fakes import (
     EXAMINE,
     RENDER,
@@ -295,7 +296,8 @@ def test_a_run_whose_directory_is_removed_stops_and_leaves_nothing_behind(
                 new_run(run)
         return "done" if number < 2 else "lost"  # the directory for a checkpoint is gone
 
-    with pytest.raises(Removed, match="was replaced" if replaced else "was removed"):
+    key = "controller/run-replaced" if replaced else "controller/run-removed"
+    with raises_golden(key, Removed, tmp_path):
         carry_out(run, FakeCaller(fate))
     assert run.exists() == replaced
     if replaced:

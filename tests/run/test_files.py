@@ -170,6 +170,25 @@ def test_a_crash_before_the_last_new_file_is_flushed_leaves_none(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_a_name_that_cannot_be_given_leaves_no_partial_file(
+    failing: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename, renamed = os.rename, list[str]()
+
+    def fail(part: str, path: str) -> None:
+        if len(renamed) == failing - 1:
+            raise OSError("the disk is gone")
+        rename(part, path)
+        renamed.append(Path(path).name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", fail)
+        with pytest.raises(OSError, match="the disk is gone"):
+            write_all_new(tmp_path, {"one": NEW, "other": NEW, "third": NEW})
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["one", "other"][: failing - 1]
+
+
 def test_a_reader_sees_one_whole_file_or_the_other(path: Path) -> None:
     one, other = OLD * 1000, NEW * 1000
     replace(path, other)

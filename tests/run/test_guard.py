@@ -179,3 +179,10 @@ def test_parameters_of_a_member_that_failed_are_refused() -> None:
 def test_what_a_strategy_raises_is_told_with_the_line_of_its_file() -> None:
     with pytest.raises(RunFailed, match=r"raised ZeroDivisionError: no founder \(.*test_guard.py:\d+\)$"):
         Guarded(config_of(search__strategy="tests.run.test_guard:NoFounder").strategy()).founder(0, 0)
+
+
+@pytest.mark.parametrize(("inherit", "expected"), [("parameters", 2), ("none", 1)])
+def test_a_workload_is_tried_with_two_founders_if_one_could_inherit_from_the_other(
+    inherit: str, expected: int
+) -> None:
+    assert len(founders(config_of(search__inherit=inherit, search__generations=1))) == expected

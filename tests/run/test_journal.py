@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from evodevo.run.journal import Journal, JournalError, Superseded, Tail, encode, is_live, parse
+from tests.golden import raises_golden
 from tests.run.journals import EVENTS, descriptors, records_of, write
 
 NEXT = {"type": "end", "status": "done"}
@@ -271,7 +272,7 @@ def test_records_swapped_removed_or_duplicated_are_found(
 
 @pytest.mark.parametrize("line", [b"\n", b"null\n", b"{}\n", b'{"n":0}\n', b',"crc":"}\n', b"\xff\n"])
 def test_a_line_without_a_checksum_is_damage(line: bytes) -> None:
-    with pytest.raises(JournalError, match="some: record 0 at byte 0 is damaged"):
+    with raises_golden("journal/no-checksum", JournalError):
         parse(line, "some")
 
 

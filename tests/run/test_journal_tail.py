@@ -6,6 +6,7 @@ import pytest
 
 from evodevo.run import journal as journals
 from evodevo.run.journal import Excerpts, Journal, JournalError, Tail, parse
+from tests.golden import raises_golden
 from tests.run.journals import EVENTS, another_process, records_of, write
 
 TRICKLE = """
@@ -120,5 +121,5 @@ def test_an_excerpt_continues_where_a_torn_record_was_replaced(path: Path) -> No
 def test_excerpts_of_a_file_that_is_not_text_are_damaged_like_any_other(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     path.write_bytes(bytes(range(256)))
-    with pytest.raises(JournalError, match="damaged"):
+    with raises_golden("journal/not-text", JournalError):
         parse(Excerpts(path).read(0, 10).encode(), "here")

@@ -23,7 +23,7 @@ def test_of_the_free_workers_the_one_that_was_free_first_is_given() -> None:
     assert hall.ask("two", wants=3).had == ["c", "a", "b"]
 
 
-def test_a_worker_in_use_is_not_offered_again_before_it_is_given_back() -> None:
+def test_a_worker_in_use_is_not_offered_again_before_it_is_released() -> None:
     hall = Hall("a")
     guest = hall.ask("one", wants=2)
     hall.work(guest)
@@ -183,18 +183,18 @@ def test_a_worker_that_left_while_it_was_used_does_not_come_back_with_its_work()
     hall.leave("a")
     hall.leave("a")
     assert (hall.pool.workers, hall.pool.busy("one")) == (set(), 0)
-    hall.pool.give_back("a")
+    hall.pool.release("a")
     assert hall.pool.workers == set()
     hall.pool.join("a")
     assert hall.ask("two").had == ["a"]
 
 
-def test_a_worker_that_is_given_back_twice_is_given_to_one_claim() -> None:
+def test_a_worker_that_is_released_twice_is_given_to_one_claim() -> None:
     hall = Hall("a")
     guest = hall.ask("one")
     hall.work(guest)
     hall.finish(guest)
-    hall.pool.give_back("a")
+    hall.pool.release("a")
     first, second = hall.ask("one"), hall.ask("two")
     assert (first.had, second.had) == (["a"], [])
 

@@ -21,7 +21,7 @@ def test_a_team_is_offered_by_its_first_and_only_as_a_whole() -> None:
     assert guest.working == ["c", "d"]
 
 
-def test_workers_of_a_team_are_given_back_one_by_one_and_a_declined_team_as_a_whole() -> None:
+def test_workers_of_a_team_are_released_one_by_one_and_a_declined_team_as_a_whole() -> None:
     hall = Hall("a", "b", "c", "d")
     guest = hall.ask("one", wants=2, at_once=2)
     hall.decline(guest, "a")

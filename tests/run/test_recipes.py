@@ -9,6 +9,7 @@ from evodevo.run.history import History
 from evodevo.run.life import Life
 from evodevo.run.recipes import CannotRemakeError, Recipes, plan
 from evodevo.run.records import CheckpointRef
+from tests.golden import raises_golden
 from tests.run.fakes import config_of, finished
 
 
@@ -98,6 +99,6 @@ def test_a_long_line_needs_no_deep_stack(tmp_path: Path) -> None:
 
 def test_a_checkpoint_that_no_member_left_cannot_be_made(run: History) -> None:
     foreign = CheckpointRef("start-a0-000000000000.safetensors", 1, "0")
-    with pytest.raises(CannotRemakeError, match="no member of the run left it") as refused:
+    with raises_golden("recipes/no-member-left-it", CannotRemakeError) as refused:
         planned(run, foreign)
     assert refused.value.name == foreign.name

@@ -10,6 +10,8 @@ from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.origin import find_origin
 from evodevo.run.setup import create_run
+from evodevo.run.verify import verify
+from tests.golden import raises_golden
 from tests.run.fakes import FakeCaller, carry_out, finished, new_run, story
 from tests.run.test_controller_resumed import resumed_everywhere
 from tests.run.test_twins import config, networks, trainings
@@ -41,6 +43,16 @@ def test_the_other_run_can_be_deleted_and_the_best_parameters_are_there(tmp_path
     assert theirs is not None
     assert ref.sha256 == theirs.sha256
     CheckpointStore(str(run / "params")).read(ref)
+
+
+def test_the_copied_checkpoint_is_verified_before_a_member_is_the_best_with_it(tmp_path: Path) -> None:
+    finished(tmp_path / "first", config())
+    run = new_run(tmp_path / "second", config(search__reuse="first"))
+    (copy,) = (run / "params").iterdir()
+    found = verify(run)
+    assert (found.problems, found.checkpoints) == ([], 1)
+    copy.write_bytes(b"something")
+    assert [ref.name for ref in verify(run).damaged] == [copy.name]
 
 
 def test_what_the_other_run_had_taken_from_a_third_one_is_not_trained_again_either(tmp_path: Path) -> None:
@@ -97,5 +109,5 @@ def test_outcomes_of_members_that_began_with_other_parameters_are_refused(tmp_pa
     started = config(search__start={"run": "first"}, search__reuse="first")
     found = find_origin(started, tmp_path)
     assert found is not None
-    with pytest.raises(UsageError, match=r"do not start from the same parameters \(search\.start\)"):
+    with raises_golden("reuse/another-start", UsageError):
         create_run(tmp_path / "second", found.config, start=(found.origin, found.data))

@@ -10,9 +10,11 @@ from evodevo.config import parse
 from evodevo.errors import RunFailed, UsageError
 from evodevo.evolution.population import Birth, Member, Population
 from evodevo.evolution.strategies import STRATEGIES, TriParent
-from evodevo.run.simulation import try_strategy
+from evodevo.run.simulation import play, try_strategy
 from evodevo.testing import simulate
+from evodevo.testing.simulated import outcome_of
 from tests.configs import small
+from tests.golden import raises_golden
 
 SPACE = {"x": (-5.0, 5.0), "y": (-5.0, 5.0)}
 
@@ -84,9 +86,7 @@ class Lossy(TriParent):
 
 
 def test_what_the_engine_would_refuse_fails_a_simulated_run() -> None:
-    with pytest.raises(
-        RunFailed, match=r"strategy Lossy: birth\(1, 0, ...\) returned a genome without x; the"
-    ):
+    with raises_golden("simulation/genome-without-a-locus", RunFailed):
         simulate(Lossy, bowl, SPACE)
 
 
@@ -106,6 +106,19 @@ def test_a_strategy_whose_first_child_fails_is_refused_before_a_run() -> None:
     )
     with pytest.raises(UsageError, match=told + r"'w' \(.*test_simulation.py:\d+\)"):
         try_strategy(config("tests.run.test_simulation:Late"))
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_generations_that_recombine_start_from_the_mean_of_the_one_before(restarted: bool) -> None:
+    recombining = config("tri_parent", generations=4, recombine={"last": 0.5}, initialisation="shared")
+    history = play(
+        recombining, lambda life, leg, history: outcome_of(1.0), recombining.strategy, restarted=restarted
+    )
+    assert [len(generation) for generation in history.generations] == [4] * 4
+    assert [mean.generation for mean in history.means.values()] == [1, 2]
+    for mean in history.means.values():
+        children = history.generations[mean.generation + 1]
+        assert {life.birth.parent_params for life in children} == {mean.id}
 
 
 SPECIAL = ("scheduled", "replay", "variable_length")

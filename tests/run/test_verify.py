@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from evodevo.errors import UsageError
-from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.journal import Tail, encode
 from evodevo.run.origin import find_origin
 from evodevo.run.repair import Repair
@@ -206,11 +205,11 @@ def test_a_store_that_does_not_answer_is_not_damage(tmp_path: Path, monkeypatch:
     run = tmp_path / "run"
     finished(run)
 
-    def fails(store: CheckpointStore) -> list[str]:
+    def fails(files: object, path: str) -> bytes:
         raise OSError("the network is down")
 
     monkeypatch.setattr("evodevo.run.checkpoints.LocalFileSystem.cat_file", fails)
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="the network is down"):
         verify(run)
 
 

@@ -12,6 +12,7 @@ from evodevo.errors import UsageError
 from evodevo.service.attach import refusal
 from evodevo.service.attachment import Attachment, facts_of, harms, install, problem_of
 from evodevo.versions import own_versions
+from tests.golden import raises_golden
 
 GOOD = {
     "problem": None,
@@ -219,7 +220,5 @@ def test_a_setting_that_costs_epochs_is_warned_of(arguments: tuple[Any, Any, Any
 
 
 def test_what_is_not_a_client_of_dask_is_refused_by_its_name() -> None:
-    with pytest.raises(
-        UsageError, match=r"needs a synchronous distributed\.Client, .*, not 'tcp://host:8786'"
-    ):
+    with raises_golden("attach/not-a-client", UsageError):
         evodevo.attach("tcp://host:8786")  # type: ignore[arg-type]

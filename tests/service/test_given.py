@@ -70,7 +70,7 @@ def test_what_contains_itself_or_is_nested_too_deep_is_named_in_one_short_messag
             config_of({**data(), "workload": {"use": "digits:Digits", "options": options}})
         assert len(str(told.value)) < 200
         assert told.value.__cause__ is None
-    with pytest.raises(UsageError, match=r"workload\.options: nested more than 50 levels"):
+    with raises_golden("python-api/nested-too-deep", UsageError):
         config_of(data(), {"workload.options": deep})
 
 

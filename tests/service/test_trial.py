@@ -13,6 +13,7 @@ from evodevo.run.crew import ANYTHING, AttemptLost, Needs
 from evodevo.run.setup import DESCRIBE, MEASURE, job_of
 from evodevo.service.trial import describe
 from tests.configs import small
+from tests.golden import raises_golden
 
 FACTS = {"facts": [], "warnings": [], "metrics": ["validation_loss"], "data": {}, "torch": "2"}
 
@@ -78,7 +79,7 @@ def test_if_it_cannot_be_measured_it_is_one_by_one_and_the_run_begins_with_a_war
 
 def test_a_strategy_that_fails_is_refused_before_a_worker_is_asked_anything(tmp_path: Path) -> None:
     worker = Worker()
-    with pytest.raises(UsageError, match=r"search.strategy: in two simulated generations: .*not a Birth"):
+    with raises_golden("trial/not-a-birth", UsageError):
         described(tmp_path, worker, {}, search__strategy=f"{__name__}:Wrong")
     assert worker.calls == []
 

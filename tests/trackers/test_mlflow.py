@@ -9,10 +9,11 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from distributed.utils import open_port
 
 pytest.importorskip("mlflow", reason="MLflow is not installed: pip install mlflow-skinny")
 
-from tests.integration.clusters import free_port, until
+from tests.integration.clusters import until
 from tests.trackers.readers import mlflow_curves, mlflow_runs
 from tests.trackers.stories import RECORDS, from_scratch, story, tell
 
@@ -28,7 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real server with a database."""
     for module in ("sqlalchemy", "alembic", "huey", "flask"):
         pytest.importorskip(module, reason=f"MLflow's server needs {module}: pip install {module}")
-    directory, port = tmp_path_factory.mktemp("server"), free_port()
+    directory, port = tmp_path_factory.mktemp("server"), open_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
     store = ["--backend-store-uri", f"sqlite:///{directory}/mlflow.db"]

@@ -22,6 +22,7 @@ from torch.utils.data import (
 )
 
 from evodevo.errors import UsageError
+from tests.golden import raises_golden
 from workers import batches
 
 CPU = torch.device("cpu")
@@ -223,7 +224,7 @@ def test_the_size_of_a_batch_is_the_length_of_its_first_tensor(batch: Any) -> No
 
 @pytest.mark.parametrize("batch", [["a", "b"], torch.tensor(1.0), {}, 3])
 def test_a_batch_without_examples_asks_for_a_method(batch: Any) -> None:
-    with pytest.raises(TypeError, match=r"override batch_length\(batch\)"):
+    with raises_golden("batches/no-examples", TypeError, kind=type(batch).__name__):
         batches.batch_length(batch)
 
 

@@ -108,7 +108,7 @@ def test_a_checkpoint_that_is_damaged_is_not_remembered(tmp_path: Path) -> None:
     ref = store.publish("g0s0-a1", b"weights")
     (tmp_path / ref.name).write_bytes(b"wEights")
     for _ in range(2):
-        with pytest.raises(CheckpointError, match="was altered"):
+        with raises_golden("checkpoints/altered", CheckpointError, tmp_path, name=ref.name):
             read_checkpoint(store, ref)
 
 

@@ -141,12 +141,12 @@ def test_the_first_worker_of_a_device_locks_the_file_that_the_only_one_would(
     assert claim([], tmp_path, per_device=2) == Claim("cpu")
 
 
-@pytest.mark.parametrize("said", ["0", "two", "", "-1"])
+@pytest.mark.parametrize("said", ["0", "two", "", "-1", "1000"])
 def test_what_is_not_a_number_of_workers_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
 ) -> None:
     monkeypatch.setenv(PER_DEVICE, said)
-    problem = f"EVODEVO_WORKERS_PER_DEVICE should be the number of workers per GPU, 1 or more, not {said!r}"
+    problem = f"EVODEVO_WORKERS_PER_DEVICE should be the number of workers per GPU, 1 to 999, not {said!r}"
     assert claim(["0"], tmp_path) == Claim("none", problem)
 
 

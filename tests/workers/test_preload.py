@@ -16,6 +16,7 @@ import torch
 from distributed.protocol import core
 
 from evodevo.versions import own_versions
+from tests.golden import assert_golden
 from workers import departure, devices, preload
 
 
@@ -101,6 +102,15 @@ def test_a_worker_without_a_device_left_says_so_and_hides_none(monkeypatch: pyte
     assert about["device"] == "none"
     assert f"all devices (4 by process {os.getpid()}) are in use" in about["problem"]
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "4"
+
+
+def test_a_worker_that_is_given_no_time_as_its_end_has_that_as_its_problem(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("EVODEVO_ENDS_AT", "soon")
+    about = start(monkeypatch)
+    assert about["ends_at"] is None
+    assert_golden("environment/not-a-time", about["problem"], variable="EVODEVO_ENDS_AT", value="soon")
 
 
 def test_a_users_file_in_the_directory_that_the_worker_started_in_can_be_imported(

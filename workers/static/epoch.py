@@ -1,4 +1,4 @@
-"""Train an epoch of one member, or of several together, by static steps."""
+"""Train an epoch of one member, or of several together, by static (captured) steps."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ DEVICES: tuple[str, ...] = ("cuda",)
 
 
 def wanted(workload: Workload) -> bool:
-    """Return whether static steps are tried at all."""
+    """Return whether a workload's members are trained by static steps, if nothing prevents it."""
     return workload.capture == "auto" and workload.device.type in DEVICES
 
 
 def begun(workload: Workload, training: Training) -> Generator[Tensor, None, None] | None:
-    """Return one epoch of a member, or None if it is to be trained eagerly.
+    """Return an iterator that trains a member for one epoch, or None if it must be trained eagerly.
 
     The losses are views of a table that the next epoch of any member overwrites. If capturing was tried and
     failed, the member's notes say why.
     """
     try:
-        step = _loaded(workload, [training])
+        step = _load_step(workload, [training])
     except Obstructed as why:
         if why.tried:
-            _note(training, str(why))
+            _add_note(training, str(why))
         return None
-    return _one(workload, training, step)
+    return _replay_one(workload, training, step)
 
 
 def together(
@@ -51,9 +51,9 @@ def together(
     Raises `Obstructed` before the first step if that is impossible. The network's own random numbers
     (dropout) come from the first member's generators.
     """
-    step = _loaded(workload, trainings, randomness)
+    step = _load_step(workload, trainings, randomness)
     try:
-        yield from _replayed(workload, trainings, step)
+        yield from _replay(workload, trainings, step)
     finally:
         randomness[0].save()
 
@@ -70,7 +70,7 @@ def stackable(workload: Workload, trainings: Sequence[Training]) -> bool:
     try:
         if not shelf.has(shelf.key_of(workload, trainings), trainings):
             here.restore()
-            shelf.release(_loaded(workload, trainings))
+            shelf.release(_load_step(workload, trainings))
     except (Obstructed, tables.Unfitting, torch.cuda.OutOfMemoryError):
         return False
     finally:
@@ -90,10 +90,10 @@ def report(workload: Workload) -> list[str]:
     return lines + ([f"{'some ' if lines else ''}training steps are not captured: {why}"] if why else [])
 
 
-def _loaded(
+def _load_step(
     workload: Workload, trainings: Sequence[Training], randomness: Sequence[Randomness] | None = None
 ) -> Step:
-    """Return a step loaded with the members and their epochs, and leave all generators as after drawing.
+    """Return a step loaded with the members and their epochs; all generators are left as after drawing.
 
     Without `randomness` epochs are drawn from the present state of the global generators. Raises
     `Obstructed`, with all generators restored.
@@ -125,12 +125,13 @@ def _loaded(
     return step
 
 
-def _one(workload: Workload, training: Training, step: Step) -> Generator[Tensor, None, None]:
-    for losses in _replayed(workload, [training], step):
+def _replay_one(workload: Workload, training: Training, step: Step) -> Generator[Tensor, None, None]:
+    """Replay an epoch of a single member, yielding its loss, (), after each step."""
+    for losses in _replay(workload, [training], step):
         yield losses.view(())
 
 
-def _replayed(workload: Workload, trainings: Sequence[Training], step: Step) -> Iterator[Tensor]:
+def _replay(workload: Workload, trainings: Sequence[Training], step: Step) -> Iterator[Tensor]:
     """Replay an epoch, yielding the row of the table of losses, (K,), after each step."""
     made, stored, total = 0, 0, len(step.numbers)
 
@@ -147,7 +148,7 @@ def _replayed(workload: Workload, trainings: Sequence[Training], step: Step) -> 
             made += 1
             if workload.scheduler_per == "step":
                 for training in trainings:
-                    _move_on(training)
+                    _step_own_scheduler(training)
             yield step.rows[made - 1]
     finally:
         for training in trainings:
@@ -158,22 +159,24 @@ def _replayed(workload: Workload, trainings: Sequence[Training], step: Step) -> 
             shelf_of(workload).release(step)
     for member, training in enumerate(trainings):
         if training.scheduler is not None:
-            _say_stepped(training)
+            _mark_optimizer_as_stepped(training)
         workload.end_epoch(training, list(step.losses[:, member].unbind()))
 
 
-def _move_on(training: Training) -> None:
+def _step_own_scheduler(training: Training) -> None:
     """Step the member's own scheduler, which is part of its state."""
     if training.scheduler is not None:
-        _say_stepped(training)
+        _mark_optimizer_as_stepped(training)
         eager.step_schedulers(training, ())
 
 
-def _say_stepped(training: Training) -> None:
-    training.optimizer._opt_called = True  # schedulers warn if an optimizer has made no step
+def _mark_optimizer_as_stepped(training: Training) -> None:
+    """Keep schedulers from warning that the optimizer has made no step."""
+    training.optimizer._opt_called = True
 
 
-def _note(training: Training, why: str) -> None:
+def _add_note(training: Training, why: str) -> None:
+    """Add, once, the reason why captured steps failed to the member's notes."""
     note = f"trained without captured steps: {why}"
     if note not in training.notes:
         training.notes.append(note)

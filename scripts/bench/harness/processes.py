@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from typing import Any
 
 import psutil
 import yaml
+from distributed.utils import open_port
 
 PATIENCE_S = 240
 BENCH = Path(__file__).resolve().parents[1]
@@ -33,14 +33,6 @@ def until(condition: Callable[[], Any], what: str, within_s: float = PATIENCE_S)
             return found
         time.sleep(0.02)
     raise AssertionError(f"waited {within_s} s in vain for {what}")
-
-
-def free_port() -> int:
-    """Return an unused port of 127.0.0.1."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 class Process:
@@ -123,7 +115,7 @@ class Cluster:
     def __init__(self, zygote: Zygote, directory: Path, runs: Path | None = None, **settings: str) -> None:
         self.directory, self.runs = directory, runs or directory / "runs"
         self.settings = settings
-        self.port = free_port()
+        self.port = open_port()
         self.host = "127.0.0.1"
         self.workers: list[Process] = []
         self._zygote = zygote

@@ -9,7 +9,9 @@ import time
 import urllib.request
 from collections.abc import Iterator
 
-from harness.processes import Process, free_port, until, write_config
+from distributed.utils import open_port
+
+from harness.processes import Process, until, write_config
 from harness.stories import Follower
 from harness.trials import Lab, NotHere, Row, Trial
 
@@ -118,7 +120,7 @@ def cut(lab: Lab, key: str) -> Trial:
 
 def s3(lab: Lab, key: str) -> Trial:
     """Let the server fail half of all requests, or all, or hang, for some seconds, and then recover."""
-    port = free_port()
+    port = open_port()
     address = f"http://127.0.0.1:{port}"
     with lab.cluster("s3", **AWS, AWS_ENDPOINT_URL=address) as cluster:
         try:

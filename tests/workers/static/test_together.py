@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.golden import raises_golden
 from tests.workers.made_images import prepared
 from tests.workers.static.members import (
     AVERAGED,
@@ -114,7 +115,7 @@ def test_members_that_differ_in_form_are_not_stacked_nor_one_alone(static: Switc
     assert workload.stackable(members[:2])
     assert not workload.stackable(members[1:])
     assert not workload.stackable(members[:1])
-    with pytest.raises(Obstructed, match="of different forms"):
+    with raises_golden("together/different-forms", Obstructed):
         together(workload, members)
 
 

@@ -151,7 +151,8 @@ class ByGeneration(Pacing):
         self._stage(0)
 
     def born(self, life: Life) -> None:
-        self._means.born(life)
+        if self._means.are_for(self.generations - 1):
+            self._means.born(life)
         self._stage(life.generation).member_born(life.slot)
         while self._first < len(self._stages) and not self._stages[self._first].unborn:
             self._stages[self._first].forget_needs()
@@ -317,7 +318,8 @@ class _Stage:
 
     def forget_needs(self) -> None:
         """Drop what is needed no more once the whole generation is born."""
-        self.needs, self.parents = {}, None
+        self.needs, self.parents, self._wanted, self._need_all = {}, None, None, []
+        self.unborn, self.ready, self._missing, self._children_of = set(), set(), {}, {}
 
     def forget_members(self) -> None:
         """Drop what is needed no more once the whole next generation is born."""

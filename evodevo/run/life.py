@@ -8,8 +8,8 @@ from evodevo.run.compact import compact
 from evodevo.run.events import Lost, Result
 from evodevo.run.records import CheckpointRef, Outcome
 
-MOST_REASONS = 50
-"""Number of lost attempts of a member whose reasons are kept in memory; the journal has all."""
+MOST_REASONS = 200
+"""Number of reasons for lost attempts of a member that are kept in memory, as many as the page shows."""
 
 
 def compacted(birth: Birth) -> Birth:

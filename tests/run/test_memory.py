@@ -10,11 +10,13 @@ from unittest.mock import patch
 import pytest
 
 from evodevo.evolution.population import Birth
+from evodevo.report.live import picture_of
 from evodevo.run import loop
 from evodevo.run.codec import encode
 from evodevo.run.events import Births, Born, Lost, Result, member_id
 from evodevo.run.life import MOST_REASONS
 from evodevo.run.records import Assignment, CheckpointRef, Outcome
+from tests.golden import assert_golden
 from tests.run.fakes import FakeCaller, config_of, finished
 from tests.run.handmade import Pen
 
@@ -64,14 +66,14 @@ def test_a_member_takes_a_bounded_number_of_bytes(traced: None) -> None:
     assert (traced_bytes() - before) / members < MOST_BYTES
 
 
-def test_a_thousand_lost_attempts_take_no_more_of_a_history_than_a_hundred(traced: None) -> None:
+def test_a_thousand_lost_attempts_take_no_more_of_a_history_than_three_hundred(traced: None) -> None:
     pen = Pen()
     pen.founders(1)
     history, found = pen.history, []
     for at in range(1000):
         event = Lost("g000s000", f"worker tcp://10.0.0.1:{10000 + at} was lost", False, False, "tcp://a", 2.0)
         history.apply({"n": at, "time": 1e9 + at, **json.loads(json.dumps(encode(event)))})
-        if at in (99, 999):
+        if at in (299, 999):
             found.append(traced_bytes())
     life = history.by_id["g000s000"]
     assert (life.attempts, history.lost_attempts, len(life.lost)) == (1000, 1000, MOST_REASONS)
@@ -85,11 +87,36 @@ def test_a_thousand_lost_attempts_leave_nothing_in_a_controller(traced: None, tm
     def watch(assignment: Assignment) -> None:
         for kept in (caller.units, caller.assignments, caller.placed, caller.needs):
             kept.clear()
-        if assignment.member == "g001s002" and assignment.attempt in (200, 1000):
+        if assignment.member == "g001s002" and assignment.attempt in (300, 1000):
             found[assignment.attempt] = traced_bytes()
 
     caller = FakeCaller(lambda a: "worker" if a.member == "g001s002" and a.attempt <= 1000 else "done", watch)
     with patch.object(loop, "pause_s", lambda failures: 0.0):
         history = finished(tmp_path / "run", config_of(), caller)
     assert history.by_id["g001s002"].attempts == 1001
-    assert found[1000] - found[200] < 8000, "ten bytes per attempt"
+    assert found[1000] - found[300] < 8000, "ten bytes per attempt"
+
+
+def test_the_error_of_a_member_names_the_last_reasons_and_how_many_there_were_before(tmp_path: Path) -> None:
+    lost = MOST_REASONS + 10
+    caller = FakeCaller(
+        lambda a: "done" if a.member != "g001s002" else "worker" if a.attempt <= lost else "lost"
+    )
+    with patch.object(loop, "pause_s", lambda failures: 0.0):
+        history = finished(tmp_path / "run", config_of(limits__max_attempts=1), caller)
+    life = history.by_id["g001s002"]
+    assert (life.status, life.attempts) == ("failed", lost + 1)
+    assert life.outcome
+    _, gap, *reasons = (life.outcome.error or "").splitlines()
+    assert_golden("loop/reasons-left-out", gap)
+    assert reasons == [f"attempt {at} of g001s002 was lost" for at in range(11, lost + 2)]
+
+
+def test_the_page_numbers_the_lost_attempts_whose_reasons_are_kept() -> None:
+    pen = Pen()
+    pen.founders(1)
+    for at in range(MOST_REASONS + 10):
+        pen.lost("g000s000", f"reason {at + 1}")
+    failures = picture_of(pen.history).columns["failures"]
+    assert list(failures["attempt"]) == [str(at) for at in range(MOST_REASONS + 10, 10, -1)]
+    assert list(failures["message"]) == [f"reason {at}" for at in failures["attempt"]]

@@ -161,9 +161,9 @@ class ByGeneration(Pacing):
             self._first += 1
 
     def over(self, life: Life) -> None:
-        stage = self._stage(life.generation)
-        stage.member_done(life.as_member())
-        following = life.generation + 1
+        stage, following = self._stage(life.generation), life.generation + 1
+        all_children_are_born = following < self._first
+        stage.member_done(None if all_children_are_born else life.as_member())
         if following < self.generations:
             self._stage(following).parent_done(life.slot, whole=stage.count == self.population)
 
@@ -300,8 +300,10 @@ class _Stage:
         if whole:
             self.ready.update(self._need_all)
 
-    def member_done(self, member: Member) -> None:
-        self.done[member.slot] = member
+    def member_done(self, member: Member | None) -> None:
+        """Record that a member is done; `member` is None if no birth needs it any more."""
+        if member is not None:
+            self.done[member.slot] = member
         self.count += 1
 
     def wants(self, slot: int) -> bool:

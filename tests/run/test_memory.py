@@ -15,6 +15,7 @@ from evodevo.run import loop
 from evodevo.run.codec import encode
 from evodevo.run.events import Births, Born, Lost, Result, member_id
 from evodevo.run.life import MOST_REASONS
+from evodevo.run.pacing import pacing_of
 from evodevo.run.records import Assignment, CheckpointRef, Outcome
 from tests.golden import assert_golden
 from tests.run.fakes import FakeCaller, config_of, finished
@@ -64,6 +65,16 @@ def test_a_member_takes_a_bounded_number_of_bytes(traced: None) -> None:
     members = len(history.over) - POPULATION
     assert members == POPULATION * (GENERATIONS - 1)
     assert (traced_bytes() - before) / members < MOST_BYTES
+
+
+def test_a_pacing_keeps_nothing_of_generations_whose_children_are_born(traced: None) -> None:
+    history = Pen(config_of(search__population=POPULATION, search__generations=GENERATIONS)).history
+    for at, line in enumerate(lines()):
+        history.apply({"n": at, "time": 1.8e9 + at, **json.loads(line)})
+    strategy, before = history.config.strategy(), traced_bytes()
+    pacing = pacing_of(strategy, history)
+    assert pacing.births(0) == []
+    assert (traced_bytes() - before) / len(history.over) < 60, "only the last generation is kept"
 
 
 def test_a_thousand_lost_attempts_take_no_more_of_a_history_than_three_hundred(traced: None) -> None:

@@ -53,6 +53,22 @@ def test_recovery_lasts_until_all_that_were_at_work_have_their_outcomes(
     assert found == (None if seconds is None else pytest.approx(seconds))
 
 
+def test_growth_is_that_of_the_second_half_and_files_are_flat_if_no_more_stay_open(
+    harness: Callable[[str], Any],
+) -> None:
+    growth = harness("growth")
+    sizes = [200e6 + 5000 * min(at, 500) + 1250 * max(0, at - 500) for at in range(1, 1001)]
+    points = [growth.Point(at, int(size), 20 + at % 3) for at, size in enumerate(sizes, 1)]
+    assert growth.bytes_per_epoch(points) == pytest.approx(1250)
+    assert [quarter[-1].outcomes for quarter in growth.quarters(points)] == [250, 500, 750, 1000]
+    assert growth.text_of(points) == (
+        "after each quarter 192, 193, 193, 194 MB of memory, 21, 21, 21, 21 open files, "
+        "and 1.25 KB more per member-epoch in the second half"
+    )
+    assert growth.files_are_flat(points)
+    assert not growth.files_are_flat([replace(one, files=20 + one.outcomes // 50) for one in points])
+
+
 def test_a_life_with_further_legs_has_not_recovered(harness: Callable[[str], Any]) -> None:
     records = [births(1.0, "a"), outcome(2.0, "a", goes_on=True), outcome(3.0, "a")]
     assert harness("stories").recovery_s(records, 1.5) == 1.5

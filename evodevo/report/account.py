@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from evodevo.run.history import History
+from evodevo.run.losses import Loss
 from evodevo.run.records import Outcome
 
 MEASURED = ("train", "eval", "load", "save")
@@ -34,18 +35,19 @@ class Worker:
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
 
     def add(self, started_at: float, outcome: Outcome) -> None:
-        spent = outcome.seconds
+        spent = dict(outcome.seconds.items())
         self.first = min(self.first, started_at - spent.get("wait", 0.0))
-        self.last = max(self.last, started_at + outcome.there_s)
+        there_s = sum(spent.values()) - spent.get("wait", 0.0) + outcome.aside_s
+        self.last = max(self.last, started_at + there_s)
         for part in (*MEASURED, "wait"):
             self.seconds[part] += spent.get(part, 0.0)
         self.seconds["start_up"] += spent.get("prepare", 0.0)
 
-    def lose(self, at: float, seconds: float) -> None:
-        self.first = min(self.first, at - seconds)
-        self.last = max(self.last, at)
-        self.lost_at = max(self.lost_at, at)
-        self.seconds["lost"] += seconds
+    def lose(self, loss: Loss) -> None:
+        self.first = min(self.first, loss.first)
+        self.last = max(self.last, loss.last)
+        self.lost_at = max(self.lost_at, loss.last)
+        self.seconds["lost"] += loss.seconds
 
     @property
     def present_s(self) -> float:
@@ -103,9 +105,8 @@ def _by_span(history: History) -> list[dict[str, Worker]]:
         workers = found[max(0, bisect.bisect_right(begins, waited_since + CLOCKS_S) - 1)]
         workers.setdefault(name, Worker()).add(started_at, outcome)
         waits_known = waits_known or "wait" in outcome.seconds
-    for name, at, seconds in history.losses:
-        workers = found[max(0, bisect.bisect_right(begins, at) - 1)]
-        workers.setdefault(name, Worker()).lose(at, seconds)
+    for (span, name), loss in history.losses.items():
+        found[span].setdefault(name, Worker()).lose(loss)
     for workers in found:
         end = max((worker.last for worker in workers.values()), default=0.0)
         for worker in workers.values():

@@ -314,7 +314,8 @@ def _failures(history: History) -> Columns:
         if life.outcome and life.outcome.status == "diverged":
             metric = history.config.objective.metric
             rows.append((life.id, "diverged", str(life.attempts), f"{metric} was NaN or infinite"))
-        rows += [(life.id, "lost", str(n), why) for n, why in reversed(list(enumerate(life.lost, 1)))]
+        first = life.losses - len(life.lost) + 1
+        rows += [(life.id, "lost", str(n), why) for n, why in reversed(list(enumerate(life.lost, first)))]
         if len(rows) > MOST_FAILURES:
             break
     rows = rows[:MOST_FAILURES]

@@ -45,7 +45,7 @@ def history_rows(history: History) -> list[dict[str, Any]]:
                 "status": life.status,
                 "fom": life.fom,
                 "fitness": fitness.get(life.id),
-                "attempt": len(life.lost) + (life.started_at is not None),
+                "attempt": life.losses + (life.started_at is not None),
                 **({"legs": sum(1 for _ in life.outcomes())} if history.config.search.legs > 1 else {}),
                 "worker": life.worker,
                 **_seconds(life),

@@ -83,4 +83,4 @@ def _of_place(member: Member, place: int) -> Member:
     genome = member.birth.networks[place].genome
     if genome is None:
         return member
-    return replace(member, birth=replace(member.birth, genome=genome))
+    return replace(member, birth=replace(member.birth, genome=dict(genome)))

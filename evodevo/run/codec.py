@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from evodevo.evolution.population import Birth, Network
+from evodevo.run.compact import compact
 from evodevo.run.events import (
     Averaging,
     Begun,
@@ -190,8 +191,8 @@ def _births(record: Record) -> Births:
 def _born(born: Mapping[str, Any]) -> Born:
     seed = born["training_seed"]
     parents = {role: sys.intern(parent) for role, parent in born["parents"].items()}
-    genome = {sys.intern(name): value for name, value in born["genome"].items()}
     networks = tuple(map(_network, born["networks"])) if "networks" in born else ()
+    genome = compact(born["genome"])
     birth = Birth(genome, parents.get("a"), parents.get("b"), parents.get("params"), seed, networks)
     return Born(sys.intern(born["member"]), born["generation"], born["slot"], birth, seed)
 

@@ -132,7 +132,7 @@ class Lost:
     blame: Blame = "own"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Result:
     """The outcome of a leg, whose attempt began on its worker at `started_at` (seconds since the epoch).
 

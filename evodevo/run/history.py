@@ -36,7 +36,8 @@ from evodevo.run.events import (
 )
 from evodevo.run.journal import JournalError, Record, Tail
 from evodevo.run.lengths import Lengths
-from evodevo.run.life import Life, Mean
+from evodevo.run.life import Life, Mean, compacted
+from evodevo.run.losses import Loss
 from evodevo.run.records import CheckpointRef, Outcome
 
 MANY = 10_000
@@ -100,8 +101,8 @@ class History:
         self.failed = 0
         self.trouble: str | None = None
         """Why a member keeps losing attempts, until a result arrives."""
-        self.losses: list[tuple[str, float, float]] = []
-        """Worker, time and seconds of each attempt that was lost on a worker."""
+        self.losses: dict[tuple[int, str], Loss] = {}
+        """What was lost on each worker, by the index of the controller's span and the worker."""
         self._recent_s: deque[float] = deque(maxlen=RECENT)
         self._recent_there_s: deque[float] = deque(maxlen=RECENT)
         self._pending_in: list[int] = []
@@ -298,7 +299,7 @@ class History:
         """Reset a failed member, to be tried again from its first leg."""
         life.outcome = life.started_at = life.worker = None
         self._lengths.revived(life)
-        life.lost, life.preempted, life.legs = [], 0, []
+        life.losses, life.lost, life.preempted, life.legs = 0, (), 0, ()
         life.fresh_leg()
         self.over.remove(life)
         self.unsuccessful -= 1
@@ -311,16 +312,9 @@ class History:
     def _take_birth(self, born: Born, at: float) -> None:
         structure.check_birth(born, self.config.search, self.by_id.keys(), len(self.generations))
         epochs = networks.epochs_before(self, born.birth)
-        life = Life(
-            id=born.member,
-            generation=born.generation,
-            slot=born.slot,
-            birth=born.birth,
-            training_seed=born.training_seed,
-            epoch=epochs[0],
-            born_at=at,
-            network_epochs=epochs if born.birth.networks else (),
-        )
+        birth, several = compacted(born.birth), epochs if born.birth.networks else ()
+        place = born.member, born.generation, born.slot
+        life = Life(*place, birth, born.training_seed, epochs[0], at, network_epochs=several)
         while len(self.generations) <= born.generation:
             self.generations.append([])
             self._pending_in.append(0)
@@ -360,7 +354,8 @@ class History:
         if life.unlucky >= STALLED:
             self.trouble = f"{event.why} ({life.id} has lost {life.unlucky} attempts in a row)"
         if event.worker is not None:
-            self.losses.append((event.worker, at, event.seconds))
+            span = max(0, bisect.bisect_right(self.spans, at, key=lambda span: span[0]) - 1)
+            self.losses.setdefault((span, event.worker), Loss()).add(at, event.seconds)
 
     def _take_result(self, event: Result) -> None:
         structure.check_result(event)
@@ -371,11 +366,11 @@ class History:
         life.fresh_leg()
         self.trouble = None
         if outcome.seconds and not isinstance(life, Mean):
-            prepare_s = outcome.seconds.get("prepare", 0.0)
-            self._recent_s.append(outcome.busy_s - prepare_s)
-            self._recent_there_s.append(outcome.there_s - prepare_s)
+            busy_s = outcome.busy_s - outcome.seconds.get("prepare", 0.0)
+            self._recent_s.append(busy_s)
+            self._recent_there_s.append(busy_s + outcome.aside_s)
         if event.goes_on:
-            life.legs.append(event)
+            life.legs = (*life.legs, event)
             return
         life.outcome = outcome
         del self.pending[life.id]

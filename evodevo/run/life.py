@@ -1,11 +1,24 @@
 """What a journal holds about one member, or about a mean of members."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from evodevo.evolution.population import Birth, Member
+from evodevo.run.compact import compact
 from evodevo.run.events import Lost, Result
 from evodevo.run.records import CheckpointRef, Outcome
+
+MOST_REASONS = 200
+"""Number of reasons for lost attempts of a member that are kept in memory, as many as the page shows."""
+
+
+def compacted(birth: Birth) -> Birth:
+    """Return an equal birth whose genomes take less memory."""
+    if birth.networks:
+        own = (replace(one, genome=one.genome and compact(one.genome)) for one in birth.networks)
+        birth = replace(birth, networks=tuple(own))
+    genome = compact(birth.genome)
+    return birth if genome is birth.genome else replace(birth, genome=genome)
 
 
 @dataclass(eq=False, slots=True)
@@ -20,8 +33,10 @@ class Life:
     epoch: int
     """Epochs that the inherited parameters had been trained at birth."""
     born_at: float
-    lost: list[str] = field(default_factory=list)
-    """Reasons for the attempts that were lost, oldest first."""
+    losses: int = 0
+    """Number of attempts that were lost."""
+    lost: Sequence[str] = ()
+    """Reasons for the last `MOST_REASONS` of them, oldest first."""
     preempted: int = 0
     """Number of lost attempts that nobody is to blame for: their workers had to leave."""
     charged: int = 0
@@ -35,7 +50,7 @@ class Life:
     suspect: bool = False
     """Whether an attempt at the current leg was lost, other than by preemption: it may have ended its worker.
     """
-    legs: list[Result] = field(default_factory=list)
+    legs: Sequence[Result] = ()
     """The legs after which the life continued."""
     outcome: Outcome | None = None
     """The outcome of the last leg; None while the life is unfinished."""
@@ -57,7 +72,7 @@ class Life:
     @property
     def attempts(self) -> int:
         """Number of attempts begun: those lost, and one for each leg that has a result."""
-        return len(self.lost) + len(self.legs) + (self.outcome is not None and self.started_at is not None)
+        return self.losses + len(self.legs) + (self.outcome is not None and self.started_at is not None)
 
     @property
     def status(self) -> str:
@@ -84,9 +99,12 @@ class Life:
 
     def replace_checkpoint(self, before: CheckpointRef, after: CheckpointRef) -> None:
         """Replace a checkpoint in each outcome that has it; later legs may have kept an earlier one's."""
-        for at, leg in enumerate(self.legs):
-            if leg.outcome.checkpoint == before:
-                self.legs[at] = replace(leg, outcome=replace(leg.outcome, checkpoint=after))
+        self.legs = tuple(
+            replace(leg, outcome=replace(leg.outcome, checkpoint=after))
+            if leg.outcome.checkpoint == before
+            else leg
+            for leg in self.legs
+        )
         if self.outcome and self.outcome.checkpoint == before:
             self.outcome = replace(self.outcome, checkpoint=after)
 
@@ -96,7 +114,8 @@ class Life:
 
     def lose(self, event: Lost) -> None:
         """Record that an attempt at the current leg was lost."""
-        self.lost.append(event.why)
+        self.losses += 1
+        self.lost = (*self.lost, event.why)[-MOST_REASONS:]
         if event.preempted:
             self.preempted += 1
             return
@@ -113,7 +132,8 @@ class Life:
         self.suspect, self.raised_on = False, None
 
     def as_member(self) -> Member:
-        return Member(self.id, self.generation, self.slot, self.birth, self.fom)
+        birth = replace(self.birth, genome=dict(self.birth.genome))  # strategies may rely on a dict
+        return Member(self.id, self.generation, self.slot, birth, self.fom)
 
 
 @dataclass(eq=False, slots=True)

@@ -240,8 +240,7 @@ class Loop:
             blame = self._blame(message, life)
             events.append(Lost(life.id, why, message.preempted, shared, worker, seconds, blame))
             if not (message.preempted or shared) and self._has_had_enough(life, blame):
-                error = "no attempt came to an end:\n" + "\n".join([*life.lost, why])
-                events.append(Result(life.id, Outcome("failed", error=error)))
+                events.append(Result(life.id, Outcome("failed", error=_no_end_of(life, why))))
         if not message.preempted and message.cause != "worker":
             self._troubled_on.update((life.id, worker) for life in lives)
             confirmed = [life for life in lives if message.cause == "raised" and self._clear(life, worker)]
@@ -385,3 +384,10 @@ class Loop:
 
     def _assignment(self, life: Life) -> Assignment:
         return assignment_of(self._history, self._space, life, len(life.legs))
+
+
+def _no_end_of(life: Life, why: str) -> str:
+    """Return the error of a member whose attempts were all lost, the last one for the reason `why`."""
+    dropped = life.losses - len(life.lost)
+    gap = [f"(the reasons for the first {dropped} are in the journal)"] if dropped else []
+    return "\n".join(["no attempt came to an end:", *gap, *life.lost, why])

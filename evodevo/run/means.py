@@ -43,7 +43,7 @@ class Means:
             alpha = mean.of[0].id if mean and parent == mean.id else parent
             own = self._founders.get(alpha or "", (life.id,))
             found.append(own[min(at, len(own) - 1)])  # a founder is the origin of all its networks
-        self._founders[life.id] = tuple(found)
+        self._founders[life.id] = own if own == (these := tuple(found)) else these
 
     def add(self, mean: Mean) -> None:
         """Record that a mean was requested."""

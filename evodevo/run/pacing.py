@@ -151,7 +151,8 @@ class ByGeneration(Pacing):
         self._stage(0)
 
     def born(self, life: Life) -> None:
-        self._means.born(life)
+        if self._means.are_for(self.generations - 1):
+            self._means.born(life)
         self._stage(life.generation).member_born(life.slot)
         while self._first < len(self._stages) and not self._stages[self._first].unborn:
             self._stages[self._first].forget_needs()
@@ -160,9 +161,9 @@ class ByGeneration(Pacing):
             self._first += 1
 
     def over(self, life: Life) -> None:
-        stage = self._stage(life.generation)
-        stage.member_done(life.as_member())
-        following = life.generation + 1
+        stage, following = self._stage(life.generation), life.generation + 1
+        all_children_are_born = following < self._first
+        stage.member_done(None if all_children_are_born else life.as_member())
         if following < self.generations:
             self._stage(following).parent_done(life.slot, whole=stage.count == self.population)
 
@@ -299,8 +300,10 @@ class _Stage:
         if whole:
             self.ready.update(self._need_all)
 
-    def member_done(self, member: Member) -> None:
-        self.done[member.slot] = member
+    def member_done(self, member: Member | None) -> None:
+        """Record that a member is done; `member` is None if no birth needs it any more."""
+        if member is not None:
+            self.done[member.slot] = member
         self.count += 1
 
     def wants(self, slot: int) -> bool:
@@ -317,7 +320,8 @@ class _Stage:
 
     def forget_needs(self) -> None:
         """Drop what is needed no more once the whole generation is born."""
-        self.needs, self.parents = {}, None
+        self.needs, self.parents, self._wanted, self._need_all = {}, None, None, []
+        self.unborn, self.ready, self._missing, self._children_of = set(), set(), {}, {}
 
     def forget_members(self) -> None:
         """Drop what is needed no more once the whole next generation is born."""

@@ -7,10 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
+from evodevo.run.compact import Compact, compact
+
 PER_DEVICE = "EVODEVO_WORKERS_PER_DEVICE"
 """Environment variable that tells a worker how many workers may share its GPU."""
 
 Status = Literal["done", "diverged", "failed"]
+STATUSES: Mapping[str, Status] = {"done": "done", "diverged": "diverged", "failed": "failed"}
+"""The statuses by their text, of which there is one copy."""
+
+NOTHING: Mapping[str, Any] = compact({})
 
 STREAM = "evodevo-report"
 """The operation by which workers report on their stream to the scheduler."""
@@ -24,11 +30,14 @@ def in_json(numbers: Mapping[str, float]) -> dict[str, float | str]:
     return {name: value if math.isfinite(value) else str(float(value)) for name, value in numbers.items()}
 
 
-def from_json(numbers: Mapping[str, float | str]) -> dict[str, float]:
-    """Return what `in_json` was given. Keys are interned, because there are very many outcomes."""
-    return {
-        sys.intern(name): float(value) if isinstance(value, str) else value for name, value in numbers.items()
-    }
+def from_json(numbers: Mapping[str, float | str]) -> Mapping[str, float]:
+    """Return what `in_json` was given, in little memory, because there are very many outcomes."""
+    if not numbers:
+        return NOTHING
+    found: Mapping[str, Any] = compact(numbers)
+    if type(found) is Compact:
+        return found
+    return compact({name: float(value) if isinstance(value, str) else value for name, value in found.items()})
 
 
 def notes_on(numbers: Mapping[str, float]) -> tuple[str, ...]:
@@ -285,17 +294,17 @@ class Outcome:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         ref = data.get("checkpoint")
         return cls(
-            data["status"],
+            STATUSES.get(data["status"], data["status"]),
             data.get("fom"),
-            from_json(data.get("metrics", {})),
+            from_json(data.get("metrics", NOTHING)),
             CheckpointRef(ref["name"], ref["size_bytes"], ref["sha256"]) if ref else None,
-            from_json(data.get("seconds", {})),
+            from_json(data.get("seconds", NOTHING)),
             data.get("error"),
             data.get("hidden_s", 0.0),
             [from_json(epoch) for epoch in data["epochs"]] if "epochs" in data else (),
             tuple(map(sys.intern, data.get("notes", ()))),
             data.get("aside_s", 0.0),
-            from_json(data.get("progress", {})),
+            from_json(data.get("progress", NOTHING)),
             data.get("over", False),
         )
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from evodevo.config_search import MOST_GENERATIONS, Search
 from evodevo.evolution.strategies.base import Pace
+from evodevo.run.compact import Compact
 from evodevo.run.events import Averaging, Begun, Blame, Born, End, Ended, Extended, Known, Lost, Result
-from evodevo.run.records import CheckpointRef
+from evodevo.run.records import STATUSES, CheckpointRef
 
 if TYPE_CHECKING:
     from evodevo.run.life import Life
@@ -27,7 +28,6 @@ MALFORMED = (
 )
 """Exceptions that a record with a valid checksum may raise if evodevo did not write it."""
 _NAME = re.compile(r"[^/\\\0]+")
-STATUSES = ("done", "diverged", "failed")
 BLAMES = get_args(Blame)
 
 
@@ -80,6 +80,8 @@ def check_birth(born: Born, search: Search, known: Collection[str], generations:
         raise TypeError(f"{born.member} has networks with the seeds {seeds}")
     own = [network.genome for network in birth.networks if network.genome is not None]
     for genome in (birth.genome, *own):
+        if isinstance(genome, Compact) and search.loci.keys() <= genome.keys():
+            continue  # it holds numbers only
         for name, locus in search.loci.items():
             if not (locus.contains(genome[name]) or isinstance(genome[name], int | float)):
                 raise ValueError(f"{born.member} has {name} = {genome[name]!r}")
@@ -114,11 +116,13 @@ def check_result(event: Result) -> None:
     if event.again and not event.goes_on:
         raise ValueError(f"{event.member} has another repeat but does not continue")
     _texts(_given(event.stopped, event.same_as))
-    _numbers(outcome.progress.values())
+    _numbers(() if isinstance(outcome.progress, Compact) else outcome.progress.values())
     if outcome.status not in STATUSES or (outcome.fom is not None) != (outcome.status == "done"):
         raise ValueError(f"{event.member} is {outcome.status!r} with the fom {outcome.fom!r}")
     _numbers([outcome.hidden_s, *_given(outcome.fom, event.started_at)])
     for values in (outcome.seconds, outcome.metrics, *outcome.epochs):
+        if isinstance(values, Compact):
+            continue  # it holds numbers only
         _numbers(values.values())
         _texts(values)
     _texts(outcome.notes)

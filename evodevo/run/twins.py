@@ -56,7 +56,8 @@ class Twins:
         gone = self._grows and self._latest.get(key, life.generation) < life.generation - 1
         if key not in self._first or (gone and not life.same_as):
             self._first[key] = life
-        self._latest[key] = life.generation
+        if self._grows:
+            self._latest[key] = life.generation
 
     def results(self) -> list[Result]:
         """Return the results of waiting members whose outcome is known; they wait no longer."""

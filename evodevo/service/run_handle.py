@@ -118,7 +118,7 @@ class Run:
         return Best(
             life.id,
             life.fom,
-            life.outcome.metrics,
+            dict(life.outcome.metrics),
             history.config.space().express(life.birth.genome),
             Schedule.of(history, life),
         )

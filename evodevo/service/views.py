@@ -28,7 +28,8 @@ logger = logging.getLogger("evodevo.views")
 
 PERIOD_S = 1.0
 PATIENCE_S = 120.0
-"""Rounds stop this long after the last look; longer than the usual scrape interval of Prometheus."""
+"""Rounds stop, and histories are dropped, this long after the last look; longer than the usual scrape
+interval of Prometheus."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ class Views:
             pause_s = max(PERIOD_S, self._clock() - began)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._due.wait(), pause_s)
+        for seen in self._seen.values():
+            seen.rest()
 
     def _round(self, standings: Mapping[str, Standing], wanted: set[str]) -> Sight:
         """Read the journals, in a thread: wanted runs first, then live ones, then the newest."""
@@ -182,9 +185,17 @@ class _Seen:
         if wanted:
             self._draw()
         else:
-            self.picture, self._drawn, self._draw_next = None, 0, 0.0
+            self._forget_picture()
             if not standing.live:
                 self._view = None
+
+    def rest(self) -> None:
+        """Drop everything but the status, because nobody looks; the next look reads the journal again."""
+        self._view = None
+        self._forget_picture()
+
+    def _forget_picture(self) -> None:
+        self.picture, self._drawn, self._draw_next = None, 0, 0.0
 
     def _refresh(self, standing: Standing) -> None:
         if self._view is None:

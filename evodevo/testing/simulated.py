@@ -200,7 +200,7 @@ def result_of(history: History) -> Simulated:
             life.id,
             life.generation,
             life.slot,
-            life.birth,
+            life.as_member().birth,
             space.express(life.birth.genome),
             life.fom,
             tuple(outcome.fom for outcome in life.outcomes()),

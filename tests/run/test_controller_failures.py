@@ -38,7 +38,7 @@ def test_lost_attempts_are_journaled_one_by_one_and_numbered(tmp_path: Path) -> 
     history = finished(tmp_path / "run", caller=caller)
     life = history.by_id["g001s002"]
     assert (life.status, life.attempts) == ("done", 3)
-    assert life.lost == [f"attempt {n} of g001s002 was lost, but published" for n in (1, 2)]
+    assert life.lost == tuple(f"attempt {n} of g001s002 was lost, but published" for n in (1, 2))
     assert [a.attempt for a in caller.assignments if a.member == life.id] == [1, 2, 3]
     kinds = [r["kind"] for r in Tail(tmp_path / "run" / "journal.jsonl").read() if r.get("member") == life.id]
     assert kinds == ["lost", "lost", "outcome"]

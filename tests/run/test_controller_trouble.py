@@ -122,7 +122,7 @@ def test_failures_are_believed_at_once_if_the_config_says_so_or_there_is_no_othe
     ):
         history = finished(tmp_path / name, config, caller)
         life = history.by_id["g001s002"]
-        assert (life.status, life.attempts, life.lost) == ("failed", 1, [])
+        assert (life.status, life.attempts, life.lost) == ("failed", 1, ())
 
 
 def test_a_workload_that_is_wrong_fails_its_run_after_two_attempts_at_each_member(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from evodevo.evolution.strategies import Birth, Member
 from evodevo.run.events import Births, Born, Lost, Replaced, Result, TakenOver, member_id
 from evodevo.run.history import History
+from evodevo.run.losses import Loss
 from evodevo.run.records import Outcome
 from tests.run.fakes import config_of
 from tests.run.handmade import Pen, checkpoint
@@ -140,7 +141,7 @@ def test_a_lost_attempt_counts_and_leaves_its_member_pending(pen: Pen) -> None:
     pen.lost("g000s001", "first")
     pen.lost("g000s001", "second")
     life = pen.history.by_id["g000s001"]
-    assert (life.lost, life.attempts, life.status) == (["first", "second"], 2, "pending")
+    assert (life.lost, life.attempts, life.status) == (("first", "second"), 2, "pending")
     pen.done(at=1234.5, g000s001=1.0)
     life = pen.history.by_id["g000s001"]
     assert (life.attempts, life.status, life.started_at, life.worker) == (3, "done", 1234.5, "tcp://a")
@@ -169,7 +170,7 @@ def test_a_retry_makes_the_members_that_it_names_pending_and_nobody_else(pen: Pe
     done = ["done", "done"]
     assert statuses(history) == [["failed", "failed", *done], ["pending", "pending", "diverged", "done"]]
     life = history.by_id["g001s000"]
-    assert (life.lost, life.attempts, life.outcome, life.worker, life.started_at) == ([], 0, None, None, None)
+    assert (life.lost, life.attempts, life.outcome, life.worker, life.started_at) == ((), 0, None, None, None)
     assert (history.end, history.reason, history.completed()) == (None, None, 1)
     assert (list(history.pending), history.unsuccessful) == (["g001s000", "g001s001"], 3)
     assert life not in history.over
@@ -270,7 +271,7 @@ def test_a_retry_begins_with_the_first_leg(pen: Pen) -> None:
     pen.failed("g000s000")
     pen.controller("g000s000")
     life = pen.history.by_id["g000s000"]
-    assert (life.legs, life.attempts, pen.history.epochs_trained(life)) == ([], 0, 0)
+    assert (life.legs, life.attempts, pen.history.epochs_trained(life)) == ((), 0, 0)
 
 
 def born(pen: Pen, *places: tuple[int, int]) -> None:
@@ -338,7 +339,7 @@ def test_what_was_lost_on_a_worker_is_kept_with_its_time_and_seconds(pen: Pen) -
     pen.now = 1234.0
     pen.write(Lost("g000s001", "why", worker="tcp://a", seconds=2.5))
     pen.lost("g000s001")
-    assert pen.history.losses == [("tcp://a", 1234.0, 2.5)]
+    assert pen.history.losses == {(0, "tcp://a"): Loss(1231.5, 1234.0, 2.5)}
 
 
 def test_what_infrastructure_and_doubtful_workers_lose_is_not_charged(pen: Pen) -> None:

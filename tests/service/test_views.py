@@ -212,6 +212,31 @@ def test_when_nobody_looks_any_more_nothing_is_read(house: House) -> None:
     asyncio.run(look())
 
 
+def test_when_nobody_looks_any_more_no_history_is_kept_and_the_next_look_reads_it_again(house: House) -> None:
+    written, clock = pen(), FakeClock()
+    written.save(house.runs_dir / "small")
+    house.live.add("small")
+
+    async def look() -> None:
+        views = views_of(house, clock)
+        views.look("small")
+        await views.fresh()
+        assert views._seen["small"]._view is not None
+        clock.now += PATIENCE_S + 1
+        views._due.set()
+        assert views._rounds is not None
+        await asyncio.wait_for(views._rounds, 5)
+        assert views._seen["small"]._view is None
+        assert views._seen["small"].picture is None
+        written.generation("g000s000", "g000s001", foms=(0.5, 0.75))
+        written.save(house.runs_dir / "small")
+        sight = await views.fresh()
+        assert (sight.statuses["small"].generation, sight.statuses["small"].best_fom) == (2, 0.5)
+        await views.close()
+
+    asyncio.run(look())
+
+
 def test_after_its_end_who_looks_sees_what_was_seen_last_and_nothing_is_read(house: House) -> None:
     pen().save(house.runs_dir / "small")
 

@@ -1,49 +1,41 @@
-"""20,000 member-epochs of a millisecond with a fault every few seconds, and the scheduler's growth."""
+"""20,000 member-epochs of a millisecond with a fault every few seconds, and the scheduler's growth.
+
+The growth is stated for the run with faults and for the undisturbed one: what they have in common is the
+run's history, and any difference is what faults leave behind.
+"""
 
 import contextlib
 import fcntl
 import random
 import signal
-import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
-
+from harness import growth
 from harness.damage import DAMAGES
 from harness.inject import fill
 from harness.processes import Cluster, Process, small_disk, until, write_config
-from harness.stories import JOURNAL, Follower
+from harness.stories import JOURNAL
 from harness.trials import Lab, NotHere, Row, Trial
 
 SIZE = {"search__population": 100, "search__generations": 200, "cluster__members_per_task": "auto"}
 DISK_MEGABYTES = 400
 EVERY_S = (2.0, 4.0)
 WORKERS = 2
-FILES_MORE = 10
-"""Tolerated growth in open files between the first and the last quarter: connections come and go."""
 
 
 class Soak:
-    """A run with faults that leave its scheduler alive, and the measurements of that scheduler."""
+    """A run with faults that leave its scheduler alive."""
 
     def __init__(self, cluster: Cluster, run: Path, draw: random.Random) -> None:
         self._cluster, self._run, self._draw = cluster, run, draw
-        self.follower = Follower(run)
+        self.watch = growth.Watch(cluster, run)
         self.faults: Counter[str] = Counter()
         self.at: list[float] = []
-        self.measured: list[tuple[int, float, int]] = []
-        """Outcomes so far, and the scheduler's megabytes and open files."""
-        self._scheduler = psutil.Process(cluster.scheduler.pid)
         self._workers: list[Process] = cluster.workers
-
-    def measure(self) -> None:
-        self.follower.read()
-        megabytes = self._scheduler.memory_info().rss / 2**20
-        self.measured.append((self.follower.outcomes, round(megabytes, 1), self._scheduler.num_fds()))
 
     def keep_workers(self) -> None:
         for at, worker in enumerate(self._workers):
@@ -112,10 +104,9 @@ def soak(lab: Lab, key: str) -> Trial:
         def is_over() -> bool:
             nonlocal next_fault
             found.keep_workers()
-            found.measure()
-            if found.follower.ended:
+            if found.watch.has_ended():
                 return True
-            if time.monotonic() > next_fault and found.follower.outcomes < total:
+            if time.monotonic() > next_fault and found.watch.follower.outcomes < total:
                 found.commit_one(kinds)
                 next_fault = time.monotonic() + draw.uniform(*EVERY_S)
             time.sleep(0.2)
@@ -123,22 +114,11 @@ def soak(lab: Lab, key: str) -> Trial:
 
         until(is_over, "the end of the run", within_s=1800)
         trial = lab.compared(run, found.at, len(found.at), **SIZE)
-        note, is_flat = growth(found.measured, total)
+        points, quiet = found.watch.points, lab.points(**SIZE)
+        note = f"{growth.text_of(points)}; undisturbed: {growth.text_of(quiet)}"
         counts = ", ".join(f"{count} {kind}" for kind, count in sorted(found.faults.items()))
-        return replace(trial, survived=trial.survived and is_flat, note=f"{note}; {counts}; seed {lab.seed}")
-
-
-def growth(measured: list[tuple[int, float, int]], total: int) -> tuple[str, bool]:
-    """Describe the scheduler after each quarter of the outcomes; return whether its open files stay flat."""
-    megabytes, files = [], []
-    for quarter in range(1, 5):
-        seen = [one for one in measured if (quarter - 1) * total < 4 * one[0] <= quarter * total]
-        if seen:
-            megabytes.append(seen[-1][1])
-            files.append(statistics.median(one[2] for one in seen))
-    memory, opened = (", ".join(f"{one:.0f}" for one in found) for found in (megabytes, files))
-    note = f"after each quarter {memory} MB of memory, {opened} open files"
-    return note, files[-1] - files[0] <= FILES_MORE
+        survived = trial.survived and growth.files_are_flat(points)
+        return replace(trial, survived=survived, note=f"{note}; {counts}; seed {lab.seed}")
 
 
 ROWS = (

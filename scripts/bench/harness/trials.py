@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.growth import Point, Watch
 from harness.processes import PACES, STOPPED, Cluster, Zygote, until, write_config
-from harness.stories import Follower, records_of, recovery_s, story
+from harness.stories import records_of, recovery_s, story
 
 Story = tuple[Any, Any, Any]
 
@@ -58,7 +59,7 @@ class Lab:
         self._sample: Path | None = None
         self._locks: dict[str, threading.Lock] = {}
         """A lock per undisturbed run: each is made once, without blocking trials that need another one."""
-        self._undisturbed: dict[str, tuple[Story, list[dict[str, Any]]]] = {}
+        self._undisturbed: dict[str, tuple[Story, list[dict[str, Any]], list[Point]]] = {}
 
     @contextmanager
     def cluster(self, name: str, runs: Path | None = None, **settings: str) -> Iterator[Cluster]:
@@ -79,7 +80,11 @@ class Lab:
         """Return the records of an undisturbed run."""
         return self._undisturbed_of(changes)[1]
 
-    def _undisturbed_of(self, changes: Mapping[str, Any]) -> tuple[Story, list[dict[str, Any]]]:
+    def points(self, **changes: Any) -> list[Point]:
+        """Return the measurements of the scheduler of an undisturbed run."""
+        return self._undisturbed_of(changes)[2]
+
+    def _undisturbed_of(self, changes: Mapping[str, Any]) -> tuple[Story, list[dict[str, Any]], list[Point]]:
         key = json.dumps(changes, sort_keys=True)
         with self._lock:
             own = self._locks.setdefault(key, threading.Lock())
@@ -88,8 +93,9 @@ class Lab:
                 with self.cluster("undisturbed") as cluster:
                     cluster.begin(write_config(cluster.directory, "run", **changes), workers=2)
                     run = cluster.runs / "run"
-                    until(Follower(run).has_ended, "the undisturbed run", within_s=1800)
-                    self._undisturbed[key] = story(run), records_of(run)
+                    watch = Watch(cluster, run)
+                    until(watch.has_ended, "the undisturbed run", within_s=1800)
+                    self._undisturbed[key] = story(run), records_of(run), watch.points
         return self._undisturbed[key]
 
     def sample(self) -> Path:

@@ -49,7 +49,12 @@ def test_after_kills_and_a_resume_each_library_reads_everything_once(
     trackers = {name: options.get(name, {}) for name in INSTALLED}
     hold = tmp_path / "hold"
     config = write_config(
-        tmp_path, "told", **TINY, workload__options={"hold": str(hold)}, run__trackers=trackers
+        tmp_path,
+        "told",
+        **TINY,
+        workload__options={"hold": str(hold)},
+        run__trackers=trackers,
+        run__losses_per_epoch=3,
     )
     run = cluster.runs_dir / "told"
     cluster.start_scheduler()
@@ -80,6 +85,7 @@ def test_after_kills_and_a_resume_each_library_reads_everything_once(
         told = evodevo("track", "told", name, *elsewhere, "--runs-dir", str(cluster.runs_dir))
         assert told.returncode == 0, told.stderr
         assert before == has_of(name, run, uri, "again"), name
+        assert any("losses/train_loss" in curve for curve in before), name
     if "mlflow" in INSTALLED:
         assert {found.info.status for found in mlflow_runs(uri).values()} == {"FINISHED"}
 

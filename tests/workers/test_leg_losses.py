@@ -14,7 +14,9 @@ from evodevo.errors import UsageError
 from evodevo.evolution.rng import network_seed
 from evodevo.run.records import EpochLosses, Job, NetworkStart, Outcome
 from tests.golden import raises_golden
+from tests.workers.static.members import Switch, made
 from tests.workers.toys import HYPERPARAMETERS, Toy, assignment, job, run_one, run_unit, section
+from workers.cache import workload_for
 from workers.combining import mean_distribution
 from workers.describe import describe
 from workers.training import means_of_stretches
@@ -146,6 +148,26 @@ def test_an_ensemble_has_the_means_over_its_networks_though_each_overwrites_the_
     assert len({one.training_seed % 10 for one in networks}) == 2
     assert outcome.losses == [EpochLosses(6, [1.5 + higher, 3.5 + higher, 5.5 + higher])]
     assert outcome.metrics["train_loss"] == 3.5 + higher
+
+
+@pytest.mark.parametrize("ploidy", [1, 2])
+def test_captured_steps_have_the_losses_of_plain_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ploidy: int
+) -> None:
+    static, found = Switch(monkeypatch), []
+    use = section("workers.workloads.lenet:LeNet", train_examples=600, batch_size=50)
+    given = {"learning_rate": 0.05, "max_shift": 1}
+    networks = tuple(NetworkStart(None, 0, network_seed(7, at), given) for at in range(ploidy))
+    own = {"networks": networks} if ploidy > 1 else {}
+    for on in (False, True):
+        static(on)
+        about = job(tmp_path, use, losses_per_epoch=5, ploidy=ploidy)
+        found.append(run_one(about, assignment(hyperparameters=given, **own)))
+    plain, captured = found
+    assert made(workload_for(job(tmp_path, use))[0])
+    assert captured.metrics["train_loss"] == pytest.approx(plain.metrics["train_loss"], rel=1e-4)
+    assert captured.losses[0].means == pytest.approx(plain.losses[0].means, rel=1e-4)
+    assert (captured.losses[0].steps, len(plain.losses[0].means)) == (12, 5)
 
 
 def test_a_workload_that_yields_no_losses_has_none(tmp_path: Path) -> None:

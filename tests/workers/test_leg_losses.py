@@ -16,14 +16,21 @@ from evodevo.run.records import EpochLosses, Job, NetworkStart, Outcome
 from tests.golden import raises_golden
 from tests.workers.static.members import Switch, made
 from tests.workers.toys import HYPERPARAMETERS, Toy, assignment, job, run_one, run_unit, section
+from tests.workers.workloads.test_detector import squares
 from workers.cache import workload_for
 from workers.combining import mean_distribution
+from workers.data.detection import DetectionData
 from workers.describe import describe
 from workers.training import means_of_stretches
-from workers.workload import Batch, Training
+from workers.workload import Batch, Splits, Training
+from workers.workloads.detector import YOLO
 
 HERE = "tests.workers.test_leg_losses"
 STEPS = 6  # whole batches of 16 among 100 examples
+TRANSLATION: dict[str, Any] = {
+    "corpus": "evbnews", "validation_examples": 8, "test_examples": 8, "min_count": 1,
+    "layers": 1, "units": 4, "batch_size": 8,
+}  # fmt: skip
 
 
 class Counting(Toy):
@@ -53,6 +60,13 @@ class Silent(Toy):
     def train(self, training: Training) -> Generator[Any, None, None]:
         for _ in super().train(training):
             yield None
+
+
+class Squares(YOLO):
+    def data(self, root: str | None) -> Splits:
+        found = Splits(squares(24, 0), squares(8, 1))
+        self.found = DetectionData(found, ["bright", "dark"], 0)
+        return found
 
 
 class Plain(Toy):
@@ -168,6 +182,28 @@ def test_captured_steps_have_the_losses_of_plain_ones(
     assert captured.metrics["train_loss"] == pytest.approx(plain.metrics["train_loss"], rel=1e-4)
     assert captured.losses[0].means == pytest.approx(plain.losses[0].means, rel=1e-4)
     assert (captured.losses[0].steps, len(plain.losses[0].means)) == (12, 5)
+
+
+def test_the_detector_and_the_translation_whose_steps_are_their_own_have_them_too(tmp_path: Path) -> None:
+    for language in ("vi", "en"):
+        sentences = [f"{language} {first} {second}\n" for first in "abcdefgh" for second in "abcdefghij"]
+        (tmp_path / f"evbnews.{language}").write_text("".join(sentences))
+    found = [
+        run_one(
+            job(tmp_path, use, losses_per_epoch=2, data_root=str(tmp_path)), assignment(hyperparameters=own)
+        )
+        for use, own in (
+            (section(f"{HERE}:Squares", batch_size=8, pixels=64, width=0.125), {"lr0": 0.004}),
+            (section("workers.workloads.nmt:NMT", **TRANSLATION), {"learning_rate": 0.5}),
+        )
+    ]
+    for outcome, count in zip(found, (3, 8), strict=True):
+        assert outcome.status == "done", outcome.error
+        (epoch,) = outcome.losses
+        first = count // 2
+        mean = (epoch.means[0] * first + epoch.means[1] * (count - first)) / count
+        assert epoch.steps == count
+        assert outcome.metrics["train_loss"] == pytest.approx(mean)
 
 
 def test_a_workload_that_yields_no_losses_has_none(tmp_path: Path) -> None:

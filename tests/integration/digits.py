@@ -25,14 +25,16 @@ LARGEST_OF_TRIALS = 10
 class Digits(Workload):
     """`marks`: a directory in which each epoch leaves a file named after its process when it begins.
 
-    `hold`: a file; while it exists, epochs wait. `pause_s`: how long each sleeps after that. `raise_above`,
-    `nan_above`, `hang_above`, `out_of_memory_above`: what happens when the learning rate is above it.
+    `hold`: a file; while it exists, epochs from number `hold_from` on wait. `pause_s`: how long each epoch
+    sleeps after that. `raise_above`, `nan_above`, `hang_above`, `out_of_memory_above`: what happens when the
+    learning rate is above it.
     """
 
     def __init__(
         self,
         marks: str = "",
         hold: str = "",
+        hold_from: int = 0,
         pause_s: float = 0.0,
         raise_above: float = 10.0,
         nan_above: float = 10.0,
@@ -41,6 +43,7 @@ class Digits(Workload):
     ) -> None:
         self.marks = marks
         self.hold = hold
+        self.hold_from = hold_from
         self.pause_s = pause_s
         self.raise_above = raise_above
         self.nan_above = nan_above
@@ -84,7 +87,7 @@ class Digits(Workload):
             time.sleep(3600)
         if learning_rate > self.out_of_memory_above:
             os.kill(os.getpid(), 9)
-        while self.hold and Path(self.hold).exists():
+        while self.hold and training.epoch >= self.hold_from and Path(self.hold).exists():
             time.sleep(0.02)
         time.sleep(self.pause_s)
         yield from super().train_batches(training)

@@ -32,7 +32,6 @@ until_true 60 "the scheduler's start" grep -q "Scheduler at" "$directory/schedul
     --preload workers.preload >"$directory/worker.log" 2>&1 &
 worker=$!
 evodevo launch "$config" --detach --scheduler "$scheduler" >"$directory/launch.log" 2>&1 || fail "the launch"
-touch "$directory/hold"
 
 who="process $controller on $(hostname) (its heartbeat continues; this file system has no locks)"
 [[ $(state) == running ]] || fail "status says $(state) of a live run"

@@ -31,10 +31,11 @@ def test_a_worker_that_is_unfit_for_a_run_takes_no_part_in_it_costs_no_attempt_a
     cluster: Cluster, tmp_path: Path
 ) -> None:
     hold = tmp_path / "hold"
+    hold.touch()
     config = write_config(
         tmp_path,
         workload__use="tiny:Tiny",
-        workload__options={"pause_s": 0.3, "hold": str(hold)},
+        workload__options={"hold": str(hold)},
         cluster__members_per_task=1,
         limits__max_attempts=2,
     )
@@ -42,7 +43,6 @@ def test_a_worker_that_is_unfit_for_a_run_takes_no_part_in_it_costs_no_attempt_a
     fit = cluster.start_worker()
     launched = evodevo("launch", str(config), "--detach", "--scheduler", cluster.address)
     assert launched.returncode == 0, launched.stderr
-    hold.touch()
     cluster.start_worker(TINY_UNFIT=WHY)
     until(lambda: seen(cluster, "digits")["unused_workers"] == 1, "the unfit worker to be known")
 

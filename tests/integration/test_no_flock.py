@@ -19,10 +19,11 @@ def test_without_flock_a_live_run_is_left_alone_and_a_killed_one_is_resumed(
         pytest.skip("no gcc here, to make a flock that fails")
     library = tmp_path / "no_flock.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(HERE / "no_flock.c")], check=True)
+    (tmp_path / "hold").touch()
     config = write_config(
         tmp_path,
         workload__use="tiny:Tiny",
-        workload__options={"pause_s": 0.3, "hold": str(tmp_path / "hold")},
+        workload__options={"hold": str(tmp_path / "hold")},
         cluster__workers=1,
     )
     told = run_script("no_flock.sh", str(library), str(tmp_path), str(config), str(unused_port))

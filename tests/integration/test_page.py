@@ -103,7 +103,8 @@ def test_two_viewers_see_a_live_run_as_its_journal_has_it(
     cluster.start_scheduler()
     cluster.start_worker()
     hold = tmp_path / "hold"
-    config = write_config(tmp_path, workload__options={"hold": str(hold), "pause_s": 0.2})
+    hold.touch()
+    config = write_config(tmp_path, workload__options={"hold": str(hold), "hold_from": 2})
     address = dashboard(cluster)
     assert browser.errors() == []
 
@@ -116,19 +117,11 @@ def test_two_viewers_see_a_live_run_as_its_journal_has_it(
     launched = evodevo("launch", str(config), "--detach", "--scheduler", cluster.address)
     assert launched.returncode == 0, launched.stderr
     run = cluster.runs_dir / "digits"
-    until(lambda: len(done(history_of(run))) > 6, "the second generation")
-    hold.touch()
+    until(lambda: history_of(run).completed() == 2, "two generations")
     until(lambda: browser.columns("runs").get("run") == ["digits"], "the run to appear")
     other = browser.new_viewer()
     browser.open(f"{address}/evodevo?run=digits")
-
-    def is_still(count: list[int]) -> bool:
-        """Nothing has come to its end for a while: all that was begun waits for `hold`."""
-        count.append(len(done(history_of(run))))
-        return len(count) > 20 and len(set(count[-20:])) == 1
-
-    counts: list[int] = []
-    until(lambda: is_still(counts), "the run to be held")
+    until(lambda: len(history_of(run).births) == 15, "the births of the generation that is held")
     history = history_of(run)
     for viewer in (0, other):
         browser.become(viewer)

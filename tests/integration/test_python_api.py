@@ -165,11 +165,9 @@ def test_a_second_cluster_in_the_folder_agrees_on_a_runs_state_and_the_run_is_to
 
 def test_a_cancelled_run_has_its_products_and_a_report(client: evodevo.Client, place: Path) -> None:
     hold = place / "hold-cancelled"
-    run = client.submit(
-        config_of(place, "cut", search__generations=50, workload__options={"hold": str(hold)})
-    )
-    until(lambda: run.status().generation >= 1, "a generation")
     hold.touch()
+    run = client.submit(config_of(place, "cut", workload__options={"hold": str(hold), "hold_from": 1}))
+    until(lambda: run.status().generation >= 1, "a generation")
     run.cancel()
     assert run.wait().state == "cancelled"
     found = {path.name for path in run.directory.iterdir()}
@@ -227,11 +225,12 @@ def test_progress_is_shown_when_asked_for(
 
 
 def test_after_the_client_is_closed_its_runs_are_read_from_files_and_resumed(place: Path) -> None:
+    hold = place / "hold-2"
+    hold.touch()
     with evodevo.local(workers=2) as client:
         run = client.submit(config_of(place, "outlived"))
         run.wait()
-        held = client.submit(config_of(place, "stopped", workload__options={"hold": str(place / "hold-2")}))
-        (place / "hold-2").touch()
+        held = client.submit(config_of(place, "stopped", workload__options={"hold": str(hold)}))
     assert client.closed and repr(client).startswith("<Client, closed; runs in ")
     assert run.status().state == "done" and run.best is not None and len(run.history()) == 10
     assert run.report()
@@ -240,7 +239,7 @@ def test_after_the_client_is_closed_its_runs_are_read_from_files_and_resumed(pla
         held.wait()
     with pytest.raises(evodevo.UsageError, match="this client is closed"):
         client.submit(config_of(place, "late"))
-    (place / "hold-2").unlink()
+    hold.unlink()
     began = time.monotonic()
     again = evodevo.open_run("stopped")  # as after a restart of the kernel
     again.resume()

@@ -48,21 +48,16 @@ def test_after_kills_and_a_resume_each_library_reads_everything_once(
     options: dict[str, Any] = {"mlflow": {"uri": uri}}
     trackers = {name: options.get(name, {}) for name in INSTALLED}
     hold = tmp_path / "hold"
-    config = write_config(
-        tmp_path,
-        "told",
-        **TINY,
-        workload__options={"hold": str(hold)},
-        run__trackers=trackers,
-        run__losses_per_epoch=3,
-    )
+    hold.touch()
+    held = {"hold": str(hold), "hold_from": 2}
+    asked = {"run__trackers": trackers, "run__losses_per_epoch": 3}
+    config = write_config(tmp_path, "told", **TINY, workload__options=held, **asked)
     run = cluster.runs_dir / "told"
     cluster.start_scheduler()
     cluster.start_worker()
     begun = evodevo("launch", str(config), "--detach", "--scheduler", cluster.address)
     assert begun.returncode == 0, begun.stderr
     until(lambda: history_of(run).completed() >= 2, "two generations")
-    hold.touch()
     until(lambda: len(processes_of(run)) == len(INSTALLED), "a process for each tracker")
     for process in processes_of(run):  # they are restarted while the run lasts
         process.kill()

@@ -32,7 +32,8 @@ class Tiny(Workload):
     claims it, and while it has other files, each of that member's attempts removes one and kills its process.
     `stop_once`: a file; the first epoch that finds it removes it and stops its process (SIGSTOP).
 
-    `pause_s`: how long each epoch sleeps before it trains. `hold`: a file; while it exists, epochs wait.
+    `pause_s`: how long each epoch sleeps before it trains. `hold`: a file; while it exists, epochs from
+    number `hold_from` on wait.
 
     A worker that has the variable TINY_UNFIT must take no part; it says why. One that has TINY_BROKEN is
     broken in that way: "oserror" and "error" are raised in training, "module" and "data" are missing there.
@@ -42,6 +43,7 @@ class Tiny(Workload):
         self,
         pause_s: float = 0.0,
         hold: str = "",
+        hold_from: int = 0,
         kill_first: str = "",
         raises: str = "",
         stop_once: str = "",
@@ -51,6 +53,7 @@ class Tiny(Workload):
         self.kill_first = kill_first
         self.raises = raises
         self.hold = hold
+        self.hold_from = hold_from
         self.batch_size = 10
 
     def data(self, root: str | None) -> Splits:
@@ -84,7 +87,8 @@ class Tiny(Workload):
                 os.unlink(self.stop_once)
                 os.kill(os.getpid(), signal.SIGSTOP)
         time.sleep(self.pause_s)
-        while self.hold and not is_trial and os.path.exists(self.hold):
+        is_held = self.hold and not is_trial and training.epoch >= self.hold_from
+        while is_held and os.path.exists(self.hold):
             time.sleep(0.02)
         yield from super().train_batches(training)
 

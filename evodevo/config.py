@@ -24,8 +24,8 @@ from evodevo.config_cluster import Cluster
 from evodevo.config_errors import describe
 from evodevo.config_limits import Limits
 from evodevo.config_objective import Objective
-from evodevo.config_search import Search, Section, check_run_name
-from evodevo.config_trackers import Trackers
+from evodevo.config_run import Run
+from evodevo.config_search import Search, Section
 from evodevo.config_values import Plain
 from evodevo.errors import UsageError
 from evodevo.evolution import rng
@@ -37,22 +37,6 @@ from evodevo.run.place import place_of
 DEFAULT_POOL = 8
 OF_PARAMETERS = ("judge", "average_half_life", "initialisation", "recombine", "soup")
 """Keys of `search` that concern parameters; a program's parameters are unknown to evodevo."""
-
-
-class Run(Section):
-    name: str
-    """Name of the run and its directory: letters, digits, `_`, `.` and `-`."""
-    seed: int = Field(default=0, ge=0)
-    """Seed of all random numbers: the same config and seed give the same history."""
-    trackers: Trackers = Field(default_factory=dict)
-    """Experiment trackers that follow the run: a list of names, or of {name: {option: value}}."""
-
-    @field_validator("name")
-    @classmethod
-    def _is_a_file_name(cls, name: str) -> str:
-        if name == "slurm":
-            raise ValueError("'slurm' is the directory for the output of jobs; choose another name")
-        return check_run_name(name)
 
 
 class Workload(Section):
@@ -233,6 +217,8 @@ class RunConfig(Section):
         results = ("workload", "objective", "search", "data", "checkpoints", "limits", "phases")
         one, two = (config.complete()._without_comments() for config in (self, other))
         found = [section for section in results if getattr(one, section) != getattr(two, section)]
+        if self.run.losses_per_epoch != other.run.losses_per_epoch:
+            found.insert(0, "run.losses_per_epoch")
         if (self.run.name, self.run.seed) != (other.run.name, other.run.seed):
             found.insert(0, "run")
         keys = ("threads_per_member", "workers_per_member", "batch_norm")
@@ -243,11 +229,17 @@ class RunConfig(Section):
         return self.model_copy(update={"search": self.search.model_copy(update={"hyp_text": None})})
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data that `parse` accepts."""
-        return self.model_dump(mode="json")
+        """Return plain data that `parse` accepts.
+
+        `run.losses_per_epoch`, which earlier versions refuse, is included only if it is set.
+        """
+        data = self.model_dump(mode="json")
+        if not self.run.losses_per_epoch:
+            del data["run"]["losses_per_epoch"]
+        return data
 
     def to_yaml(self) -> str:
-        return yaml_text.dump(self.to_json())
+        return yaml_text.dump(self.model_dump(mode="json"))
 
 
 def parse(data: Mapping[str, Any], where: str = "config") -> RunConfig:

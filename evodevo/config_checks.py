@@ -24,7 +24,15 @@ def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
         *config_demes.problems(config, strategy),
         *config_growth.problems(config, strategy),
         *_ploidy_problems(config),
+        *_losses_problems(config),
     ]
+
+
+def _losses_problems(config: RunConfig) -> list[str]:
+    """Return a line if losses are to be recorded that the workload does not report."""
+    if not config.run.losses_per_epoch or config.workload.command is None:
+        return []
+    return ["run.losses_per_epoch: a program (workload.command) reports no training losses; leave it out"]
 
 
 def _ploidy_problems(config: RunConfig) -> list[str]:

@@ -43,6 +43,11 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """Return the node of a text; U+0085 in single quotes would be read as a line feed."""
+        style = '"' if "\x85" in data else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style)
+
 
 def read(path: Path, example: str) -> dict[str, Any]:
     """Return the mapping in a YAML file. Raises `UsageError`, naming an example, if it has none."""
@@ -178,6 +183,7 @@ def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode) -> dict[An
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_repeats)
 _Loader.add_constructor("tag:yaml.org,2002:int", _int_of_a_size)
+_Dumper.add_representer(str, _Dumper.represent_str)
 for _either in (_Loader, _Dumper):
     _either.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 for _first in "-+0123456789":

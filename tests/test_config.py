@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from evodevo.config import RunConfig, parse
+from evodevo.config import RunConfig, parse, read_config
 from evodevo.config_file import load
 from evodevo.errors import UsageError
 from evodevo.evolution.space import Space
@@ -153,6 +154,15 @@ def test_a_resolved_config_has_every_default_filled_in() -> None:
     assert list(resolved) == list(RunConfig.model_fields)
 
 
+def test_a_journal_has_the_losses_per_epoch_only_if_they_are_set_and_the_file_has_every_key() -> None:
+    without, recording = parse(small()), parse(small({"run.losses_per_epoch": 3}))
+    assert without.to_json()["run"] == {"name": "small", "seed": 7, "trackers": {}}
+    assert read_config(without.to_json()) == without
+    assert recording.to_json()["run"]["losses_per_epoch"] == 3
+    assert read_config(recording.to_json()) == recording
+    assert yaml.safe_load(without.to_yaml())["run"]["losses_per_epoch"] == 0
+
+
 def test_configs_differ_in_what_a_result_depends_on_and_in_nothing_else() -> None:
     here = parse(small())
     elsewhere = {
@@ -168,6 +178,8 @@ def test_configs_differ_in_what_a_result_depends_on_and_in_nothing_else() -> Non
     assert here.differs_from(other) == ["search", "cluster.threads_per_member"]
     gang = parse(small({"cluster.workers_per_member": 2}))
     assert here.differs_from(gang) == ["cluster.workers_per_member"]
+    recording = parse(small({"run.losses_per_epoch": 3}))
+    assert here.differs_from(recording) == ["run.losses_per_epoch"]
     synchronised = parse(small({"cluster.workers_per_member": 2, "cluster.batch_norm": "synchronised"}))
     assert gang.differs_from(synchronised) == ["cluster.batch_norm"]
 

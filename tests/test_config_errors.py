@@ -145,6 +145,13 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("sigma-text", {"search.options.sigma": "5"}, "search.options.sigma"),
     ("options-initial", {"search.options.initial": "any"}, "search.options.initial"),
     # the workload
+    (
+        "losses-of-command",
+        {"workload": {"command": "python train.py"}, "objective.metric": "fom", "run.losses_per_epoch": 20},
+        "run.losses_per_epoch",
+    ),
+    ("losses-negative", {"run.losses_per_epoch": -1}, "run.losses_per_epoch"),
+    ("losses-too-many", {"run.losses_per_epoch": 1001}, "run.losses_per_epoch"),
     ("use-and-command", {"workload.command": "python train.py"}, "workload"),
     ("no-workload-kind", {"workload.use": ABSENT}, "workload"),
     ("use-no-colon", {"workload.use": "lenet.LeNet"}, "workload"),

@@ -228,7 +228,7 @@ def test_an_override_into_what_has_no_keys_is_refused(name: str, key: str, tmp_p
 
 
 def test_text_in_any_script_is_written_as_it_is_and_reads_back() -> None:
-    for text in ("学习率", "معدل", "🔥 é", "\ud800", "\x00", "\u2028", "1:30", "a\nb", "\ufeff"):
+    for text in ("学习率", "معدل", "🔥 é", "\ud800", "\x00", "\u2028", "a\x85b", "1:30", "a\nb", "\ufeff"):
         data = {text: [text]}
         assert yaml_text.load(yaml_text.dump(data).encode(errors="strict").decode()) == data
     assert yaml_text.dump({"学习率": "🔥"}) == "学习率: 🔥\n"

@@ -92,6 +92,7 @@ ALLOWED = {
         "evodevo.command_flags",
         "evodevo.config_errors",
         "evodevo.config_limits",
+        "evodevo.config_run",
         "evodevo.config_phases",
         "evodevo.config_search",
         "evodevo.config_trackers",

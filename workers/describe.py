@@ -89,6 +89,8 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
         raise UsageError(f"{name} fails before its first epoch: {reason}{place_of(why)}") from why
     if not workload.continues:
         _check_legs(job, facts)
+        if job.losses_per_epoch:
+            raise UsageError(f"run.losses_per_epoch: {name} reports no training losses; leave it out")
     key = "objective.target" if job.target else "objective.weights" if job.weights else "objective.metric"
     for metric in wanted_metrics(job):
         if metric not in metrics:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from evodevo.errors import Unfit
-from evodevo.run.records import Assignment, Job, Outcome, notes_on
+from evodevo.run.records import Assignment, EpochLosses, Job, Outcome, notes_on
 from workers import gang
 from workers.build import Trainable
 from workers.cache import read_checkpoint, store_of, workload_for
@@ -22,7 +22,7 @@ from workers.networks import unpacked
 from workers.preload import current_device
 from workers.progress import Progress, evaluated, wait_for_kernels
 from workers.recombination import mean
-from workers.training import Training, leg_of, mean_of
+from workers.training import Training, in_double, leg_of, means_of_stretches
 from workers.turns import is_out_of_memory
 
 ERROR_TAIL_CHARACTERS = 8000
@@ -196,10 +196,11 @@ def _starts(job: Job, assignment: Assignment) -> list[Start]:
 def _turns_of_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over: HandOver) -> Turns:
     workload, state, parent = _begun(job, assignment, watch)
     epochs: list[dict[str, float]] = []
+    losses: list[EpochLosses] = []
     progress = Progress(job, assignment, workload, state, watch)
     if not assignment.mean_of:
         watch.switch("train")
-        state, epochs = yield from _train(workload, state, job, assignment, watch, progress)
+        state, epochs, losses = yield from _train(workload, state, job, assignment, watch, progress)
 
     wait_for_kernels()
     watch.switch("save")
@@ -221,6 +222,7 @@ def _turns_of_leg(job: Job, assignment: Assignment, watch: Stopwatch, hand_over:
         notes=notes,
         progress=progress.in_numbers(),
         over=progress.over,
+        losses=losses,
     )
 
 
@@ -239,10 +241,11 @@ def weighted(job: Job, metrics: Mapping[str, float]) -> dict[str, float]:
 
 def _train(
     workload: Trainable, state: Any, job: Job, assignment: Assignment, watch: Stopwatch, progress: Progress
-) -> Generator[Epoch | None, Trained | None, tuple[Any, list[dict[str, float]]]]:
+) -> Generator[Epoch | None, Trained | None, tuple[Any, list[dict[str, float]], list[EpochLosses]]]:
     """Train a leg within the time limit; return the trained state, and the mean loss of each epoch.
 
-    The losses are empty for a workload that does not yield any.
+    The losses are empty for a workload that does not yield any. Those within each epoch follow, if the job
+    asks for them.
     """
     clock = Clock(job, assignment.epochs, watch)
     if not workload.continues:
@@ -251,14 +254,17 @@ def _train(
                 again = assignment.hyperparameters, assignment.training_seed + epoch
                 state = workload.begin(*again, workload.checkpoint(state))
             yield from _train_epoch(workload, state, clock, None, progress)
-        return state, []
+        return state, [], []
     epochs: list[dict[str, float]] = []
+    within: list[EpochLosses] = []
     left = job.steps
     while left is None or left > 0:
         if isinstance(state, Training):
             state.epoch = assignment.epoch + len(epochs)
-        count, losses = yield from _train_epoch(workload, state, clock, left, progress)
-        epochs.append({"train_loss": mean_of(losses)} if losses else {})
+        count, losses = yield from _train_networks(workload, state, clock, left, progress)
+        epochs.append({"train_loss": float(torch.cat(losses).mean())} if losses else {})
+        if losses and job.losses_per_epoch:
+            within.append(EpochLosses(count, means_of_stretches(losses, job.losses_per_epoch)))
         if progress.over:
             break
         if left is not None:
@@ -267,7 +273,25 @@ def _train(
             left -= count
         elif len(epochs) == assignment.epochs:
             break
-    return state, epochs
+    return state, epochs, within
+
+
+def _train_networks(
+    workload: Trainable, state: Any, clock: "Clock", most: int | None, progress: Progress
+) -> Generator[Epoch | None, Trained | None, tuple[int, list[torch.Tensor]]]:
+    """Train one epoch of each network of a member.
+
+    Return the number of steps of one network, and the losses of each that yields any, float64 (steps,). They
+    are copied before the next network trains, as those of captured steps are overwritten then.
+    """
+    count, found = 0, list[torch.Tensor]()
+    several = isinstance(state, Networks)
+    for one in state.turns() if several else [state]:
+        own = single(workload) if several else workload
+        count, losses = yield from _train_epoch(own, one, clock, most, progress)
+        if losses:
+            found.append(in_double(losses))
+    return count, found
 
 
 def _train_epoch(
@@ -275,15 +299,8 @@ def _train_epoch(
 ) -> Generator[Epoch | None, Trained | None, Trained]:
     """Train one epoch, or its first `most` steps, unless that was done together with other members.
 
-    A life that may end at any step is never trained together. Each network of an ensemble is trained; the
-    result has the number of steps of one, and the losses of all.
+    A life that may end at any step is never trained together.
     """
-    if isinstance(state, Networks):
-        steps_of_one, of_all = 0, list[torch.Tensor]()
-        for one in state.turns():
-            steps_of_one, own = yield from _train_epoch(single(workload), one, clock, most, progress)
-            of_all += own
-        return steps_of_one, of_all
     trained = None if progress.ends_early else (yield Epoch(workload, state, most, clock))
     if trained is not None:
         progress.steps += trained[0]

@@ -177,6 +177,27 @@ def _has_modes(optimizer: Any) -> bool:
     return callable(getattr(optimizer, "train", None)) and callable(getattr(optimizer, "eval", None))
 
 
+def in_double(losses: Sequence[Tensor]) -> Tensor:
+    """Return the losses of the steps of an epoch as one tensor, float64 (steps,), still on their device."""
+    return torch.stack([torch.as_tensor(loss).double() for loss in losses]).flatten()
+
+
 def mean_of(losses: Sequence[Tensor]) -> float:
     """Return the mean of the losses of an epoch, in double precision."""
-    return float(torch.stack([torch.as_tensor(loss).double() for loss in losses]).mean())
+    return float(in_double(losses).mean())
+
+
+def means_of_stretches(losses: Sequence[Tensor], count: int) -> list[float]:
+    """Return the means of `count` consecutive stretches of an epoch, averaged over networks.
+
+    `losses` has the losses of each network, float64 (steps,). There are fewer stretches than `count` if a
+    network has made fewer steps. Stretch i, from 0, ends before step `steps * (i + 1) // count`.
+    """
+    count = min(count, *map(len, losses))
+    ends = range(1, count)
+    each = [
+        torch.stack([part.mean() for part in own.tensor_split([len(own) * at // count for at in ends])])
+        for own in losses
+    ]
+    found: list[float] = torch.stack(each).mean(0).tolist()
+    return found

@@ -27,7 +27,11 @@ SENT_FUNCTION = "evodevo-function-"
 
 def in_json(numbers: Mapping[str, float]) -> dict[str, float | str]:
     """Return numbers as JSON can hold them: one that is not finite becomes "nan", "inf" or "-inf"."""
-    return {name: value if math.isfinite(value) else str(float(value)) for name, value in numbers.items()}
+    return {name: _in_json(value) for name, value in numbers.items()}
+
+
+def _in_json(number: float) -> float | str:
+    return number if math.isfinite(number) else str(float(number))
 
 
 def from_json(numbers: Mapping[str, float | str]) -> Mapping[str, float]:
@@ -110,6 +114,8 @@ class Job:
     """New each time the run starts or resumes, so that workers check whether modules were edited."""
     ploidy: int = 1
     """Networks of a member; a time limit is that of one network."""
+    losses_per_epoch: int = 0
+    """Maximum number of training losses that are reported from within each epoch."""
     accounts: bool = False
     """Whether metrics include `parameters`, their number, and `flops`, those of the training so far."""
 
@@ -231,6 +237,26 @@ class WorkUnit:
 
 
 @dataclass(frozen=True, slots=True)
+class EpochLosses:
+    """The training losses within an epoch of `steps` steps: the mean of each of consecutive stretches.
+
+    Stretch i, from 0, ends after `steps * (i + 1) // len(means)` steps, so their lengths differ by one at
+    most. A mean may be NaN or infinite.
+    """
+
+    steps: int
+    means: Sequence[float]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"steps": self.steps, "means": [_in_json(mean) for mean in self.means]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        means = [float(mean) if isinstance(mean, str) else mean for mean in data["means"]]
+        return cls(data["steps"], means)
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The outcome of an attempt that ran to its end.
 
@@ -245,6 +271,8 @@ class Outcome:
     `progress` says how far the life has come, in runs that count it: `steps` (batches), `seconds` of
     training, `flops`, and with a target `in_a_row` (evaluations) and `shortfall`. `over`: the life ends here,
     whatever legs were left.
+
+    `losses` has the losses within each epoch, in runs with `run.losses_per_epoch`.
 
     `metrics` and `epochs` include values that are not finite (in JSON as text, see `in_json`). `notes` are
     further remarks on the attempt, such as metrics that are not finite, or state that did not fit.
@@ -262,6 +290,7 @@ class Outcome:
     aside_s: float = 0.0
     progress: Mapping[str, float] = field(default_factory=dict)
     over: bool = False
+    losses: Sequence[EpochLosses] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data, without the fields that are empty."""
@@ -288,6 +317,8 @@ class Outcome:
             data["progress"] = dict(self.progress)
         if self.over:
             data["over"] = True
+        if self.losses:
+            data["losses"] = [epoch.to_json() for epoch in self.losses]
         return data
 
     @classmethod
@@ -306,6 +337,7 @@ class Outcome:
             data.get("aside_s", 0.0),
             from_json(data.get("progress", NOTHING)),
             data.get("over", False),
+            [EpochLosses.from_json(epoch) for epoch in data["losses"]] if "losses" in data else (),
         )
 
     def without_times(self) -> Self:

@@ -221,5 +221,6 @@ def job_of(
         ploidy=search.ploidy,
         target=config.objective.target.for_workers() if config.objective.target else None,
         member_time_s=config.limits.member_time_s,
+        losses_per_epoch=config.run.losses_per_epoch,
         accounts=not config.inherits and config.workload.command is None,
     )

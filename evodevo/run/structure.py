@@ -125,6 +125,10 @@ def check_result(event: Result) -> None:
             continue  # it holds numbers only
         _numbers(values.values())
         _texts(values)
+    for epoch in outcome.losses:
+        _numbers(epoch.means)
+        if type(epoch.steps) is not int or epoch.steps < len(epoch.means):
+            raise ValueError(f"{event.member} has {len(epoch.means)} losses of {epoch.steps!r} steps")
     _texts(outcome.notes)
     _texts(_given(outcome.error, event.worker))
     if outcome.checkpoint is not None:

@@ -13,6 +13,7 @@ from evodevo.config_search import Section
 from evodevo.evolution.fitness import best_first
 from evodevo.run.history import History
 from evodevo.run.life import Life
+from evodevo.run.records import Outcome
 
 
 class Tracker(ABC):
@@ -78,6 +79,8 @@ class Facts:
     def __init__(self, history: History) -> None:
         self.history = history
         self._space = history.config.space()
+        self._steps: dict[str, int] = {}
+        """Steps for which each member's parameters were trained at the end of its life, where known."""
 
     def hyperparameters(self, life: Life) -> Mapping[str, Any]:
         """Return a member's hyperparameters as passed to its workload."""
@@ -112,13 +115,40 @@ class Facts:
         if life.outcome is None:
             return
         epoch, length = life.epoch, self.history.config.search.leg_epochs(life.generation)
-        for outcome in list(life.outcomes())[life.begins(len(life.legs)) :]:
+        for outcome in _that_count(life):
             for number, metrics in enumerate(outcome.epochs, start=1):
                 yield (
                     epoch + number,
                     {f"epochs/{name}": value for name, value in metrics.items() if _is_finite(value)},
                 )
             epoch += length
+
+    def losses(self, life: Life, before: int | None = None) -> Iterator[tuple[int, dict[str, float]]]:
+        """Yield the training losses within the epochs of a life, losses/train_loss, in runs that record them.
+
+        Each comes with the number of the step at the end of its stretch. Steps are counted from 1, after
+        `before` steps: by default those for which the parameters had been trained in this run.
+        """
+        step = self.steps_before(life) if before is None else before
+        for outcome in _that_count(life):
+            for epoch in outcome.losses:
+                for number, mean in enumerate(epoch.means, start=1):
+                    if _is_finite(mean):
+                        yield step + epoch.steps * number // len(epoch.means), {"losses/train_loss": mean}
+                step += epoch.steps
+
+    def steps_before(self, life: Life) -> int:
+        """Return for how many steps the parameters that a member began with had been trained in this run.
+
+        It is 0 in a run that does not record losses.
+        """
+        unknown = [life]
+        while (alpha := self.history.alpha(unknown[-1])) and alpha.id not in self._steps:
+            unknown.append(alpha)
+        total = self._steps[alpha.id] if alpha else 0
+        for one in reversed(unknown[1:]):
+            total = self._steps[one.id] = total + steps_of(one)
+        return total
 
     def at(self, life: Life) -> float:
         """Return the end of a member's last leg (seconds since the epoch); it never changes."""
@@ -147,6 +177,16 @@ class BySlot:
     def __init__(self) -> None:
         self._seen = 0
         self._waiting: dict[int, list[Life]] = {}
+        self._steps: dict[int, int] = {}
+
+    def steps_before(self, life: Life) -> int:
+        """Return for how many steps earlier members of the slot were trained; to be called once per member.
+
+        As lines cross slots, the steps of the parameters may be fewer than those of the member before.
+        """
+        before = self._steps.get(life.slot, 0)
+        self._steps[life.slot] = before + steps_of(life)
+        return before
 
     def take(self, history: History) -> list[Life]:
         """Return the members that are ready and were not returned before."""
@@ -172,6 +212,16 @@ class Complete:
         while facts.history.complete(self._next):
             yield facts.summary(self._next)
             self._next += 1
+
+
+def steps_of(life: Life) -> int:
+    """Return the number of steps of a life, or 0 in a run that does not record losses."""
+    return sum(epoch.steps for outcome in _that_count(life) for epoch in outcome.losses)
+
+
+def _that_count(life: Life) -> list[Outcome]:
+    """Return the outcomes of a life's legs so far, without those of earlier repeats."""
+    return list(life.outcomes())[life.begins(len(life.legs)) :]
 
 
 def about(history: History) -> dict[str, Any]:

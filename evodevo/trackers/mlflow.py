@@ -31,7 +31,7 @@ Point = tuple[str, float, int, float]
 
 
 class MLflow(Tracker):
-    """A tracker for MLflow; steps are generations, but for `epochs/...` epochs of the parameters."""
+    """A tracker for MLflow; steps are generations, but for `epochs/...` and `losses/...` the parameters'."""
 
     module = "mlflow"
     package = "mlflow-skinny"
@@ -248,6 +248,9 @@ def _points(facts: Facts, life: Life) -> Iterator[Point]:
     for epoch, metrics in facts.epochs(life):
         for name, value in metrics.items():
             yield _name(name), value, epoch, at
+    for step, losses in facts.losses(life):
+        for name, value in losses.items():
+            yield _name(name), value, step, at
 
 
 def _name(name: str) -> str:

@@ -27,7 +27,7 @@ POPULATION, BEST_LINE, MEMBERS = "population", "best_line", "members"
 
 
 class TensorBoard(Tracker):
-    """A tracker for TensorBoard; steps are generations, but for `epochs/...` epochs of the parameters."""
+    """A tracker for TensorBoard; steps are generations, but for `epochs/...` and `losses/...` of training."""
 
     module = "tensorboard"
     package = "tensorboard"
@@ -65,7 +65,10 @@ class TensorBoard(Tracker):
             started_at = history.births[0].born_at if history.births else history.last_at
             self._of(POPULATION).text("run", _table(about(history)), 0, started_at)
         for life in self._by_slot.take(history):
-            self._of(f"slot{life.slot:03d}").scalars(facts.numbers(life), life.generation, facts.at(life))
+            file = self._of(f"slot{life.slot:03d}")
+            file.scalars(facts.numbers(life), life.generation, facts.at(life))
+            for step, losses in facts.losses(life, self._by_slot.steps_before(life)):
+                file.scalars(losses, step, facts.at(life))
             if not history.inherits and self._members < self.options.members:
                 self._tell_member(facts, life)
                 self._members += 1
@@ -88,8 +91,7 @@ class TensorBoard(Tracker):
         file.trial(facts.hyperparameters(life), life.born_at, facts.at(life), life.fom is not None)
         if life.fom is not None:
             file.scalars({"fom": life.fom}, life.generation, facts.at(life))
-        for epoch, metrics in facts.epochs(life):
-            file.scalars(metrics, epoch, facts.at(life))
+        _tell_training(file, facts, life)
 
     def _tell_best_line(self, facts: Facts) -> None:
         """Write the best member's line in place of the previous one."""
@@ -97,8 +99,7 @@ class TensorBoard(Tracker):
         file = self._files[BEST_LINE] = _EventFile(self._top / BEST_LINE)
         for life in facts.best_line():
             file.scalars(facts.numbers(life), life.generation, facts.at(life))
-            for epoch, metrics in facts.epochs(life):
-                file.scalars(metrics, epoch, facts.at(life))
+            _tell_training(file, facts, life)
 
     def _tell_end(self, facts: Facts) -> None:
         history = facts.history
@@ -196,6 +197,14 @@ class _EventFile:
         if values:
             summary = self._summary.Summary(value=values)
             self._events.append(self._proto.Event(wall_time=at, step=step, summary=summary))
+
+
+def _tell_training(file: _EventFile, facts: Facts, life: Life) -> None:
+    """Write what a member reported of its epochs, and from within them."""
+    for epoch, metrics in facts.epochs(life):
+        file.scalars(metrics, epoch, facts.at(life))
+    for step, losses in facts.losses(life):
+        file.scalars(losses, step, facts.at(life))
 
 
 def _clear(directory: Path) -> None:

@@ -8,6 +8,7 @@ journal, so an upload contains the whole run once.
 
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ class WeightsAndBiases(Tracker):
         for life in self._by_slot.take(history):
             numbers = {f"slot{life.slot:03d}/{name}": value for name, value in facts.numbers(life).items()}
             run.log({"generation": life.generation, **numbers})
+            self._tell_losses(f"slot{life.slot:03d}", facts.losses(life, self._by_slot.steps_before(life)))
         for summary in self._complete.take(facts):
             row: dict[str, Any] = {f"population/{name}": value for name, value in summary.numbers().items()}
             if len(summary.foms) > 1:
@@ -83,7 +85,13 @@ class WeightsAndBiases(Tracker):
         for names in ("slot*", "population/*", "best_line/*", "foms"):
             run.define_metric(names, step_metric="generation")
         run.define_metric("epochs/*", step_metric="epoch")
+        run.define_metric("losses/*", step_metric="training_step")
         return run
+
+    def _tell_losses(self, curve: str, found: Iterable[tuple[int, dict[str, float]]]) -> None:
+        """Log losses as losses/train_loss/<curve>, a row each."""
+        for step, losses in found:
+            self._run.log({"training_step": step, **{f"{name}/{curve}": at for name, at in losses.items()}})
 
     def _tell_end(self, facts: Facts) -> None:
         """Log the best member's line, which is final only now, and the metrics on the test split."""
@@ -92,4 +100,5 @@ class WeightsAndBiases(Tracker):
             self._run.log({"generation": life.generation, **numbers})
             for epoch, metrics in facts.epochs(life):
                 self._run.log({"epoch": epoch, **metrics})
+            self._tell_losses("best_line", facts.losses(life))
         self._run.summary.update({f"test/{name}": value for name, value in facts.history.test.items()})

@@ -47,6 +47,11 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
+def losses_of(run: Path) -> dict[str, list[Any]]:
+    """Return the losses within the epochs of each member, leg by leg."""
+    return {life.id: [one.losses for one in life.outcomes()] for life in history_of(run).lives()}
+
+
 def config_of(directory: Path, pace: str, name: str = "digits", **changes: Any) -> Path:
     """The config of one and the same run, but for `changes` that must not matter."""
     return write_config(directory, name, search__population=8, **PACES[pace], **changes)
@@ -234,6 +239,26 @@ def test_a_restarted_scheduler_carries_its_runs_on_by_itself(
     assert untimed_history(run) == undisturbed["generations"]
 
 
+def test_the_losses_within_epochs_are_the_same_with_one_worker_and_with_two_and_with_turns(
+    tmp_path: Path,
+) -> None:
+    found = []
+    for name, cluster in {
+        "one": {"workers": 1},
+        "two": {"workers": 2, "members_per_task": 2},
+        "turns": {"workers": 2, "members_per_device": 3},
+    }.items():
+        workload = {"use": "tiny:Tiny", "options": {}}
+        asked = {"run__losses_per_epoch": 3, "search__epochs_per_generation": 2}
+        config = write_config(tmp_path, name, workload=workload, cluster=cluster, **asked)
+        done = evodevo("launch", str(config), "--runs-dir", str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        found.append((untimed_history(tmp_path / name), losses_of(tmp_path / name)))
+    assert found[0] == found[1] == found[2]
+    for legs in found[0][1].values():
+        assert [(epoch.steps, len(epoch.means)) for epoch in legs[0]] == [(4, 3), (4, 3)]
+
+
 class Archive:
     """Keeps each checkpoint that a run deletes, and notes how many records its journal had by then."""
 
@@ -279,12 +304,16 @@ def test_the_history_is_the_same_with_the_scheduler_killed_at_any_record(
     runs_dir = three_workers.runs_dir
     archive = Archive(runs_dir / f"small-{search}")
     config = write_config(
-        tmp_path, archive.run.name, workload={"use": "tiny:Tiny", "options": {}}, **SMALL[search]
+        tmp_path,
+        archive.run.name,
+        workload={"use": "tiny:Tiny", "options": {}},
+        run__losses_per_epoch=2,
+        **SMALL[search],
     )
     with monkeypatch.context() as patch:
         patch.setattr(CheckpointStore, "delete", lambda store, names: archive.delete(store, list(names)))
         assert three_workers.submit(config).wait().state == "done"
-    expected = untimed_history(archive.run)
+    expected, losses = untimed_history(archive.run), losses_of(archive.run)
     records = Tail(archive.run / "journal.jsonl").read()
     assert [record["kind"] for record in records[:2]] == ["run", "controller"]
     assert records[-1]["kind"] == "end"
@@ -301,5 +330,6 @@ def test_the_history_is_the_same_with_the_scheduler_killed_at_any_record(
         assert run.wait().state == "done", f"after record {count}"
         directory = runs_dir / run.name
         assert untimed_history(directory) == expected, f"after record {count}"
+        assert losses_of(directory) == losses, f"after record {count}"
         kept = [path.name for path in (directory / "params").iterdir()]
         assert members_with_checkpoints(kept) == members_with_checkpoints(left), f"after record {count}"

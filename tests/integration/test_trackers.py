@@ -50,7 +50,8 @@ def test_after_kills_and_a_resume_each_library_reads_everything_once(
     hold = tmp_path / "hold"
     hold.touch()
     held = {"hold": str(hold), "hold_from": 2}
-    config = write_config(tmp_path, "told", **TINY, workload__options=held, run__trackers=trackers)
+    asked = {"run__trackers": trackers, "run__losses_per_epoch": 3}
+    config = write_config(tmp_path, "told", **TINY, workload__options=held, **asked)
     run = cluster.runs_dir / "told"
     cluster.start_scheduler()
     cluster.start_worker()
@@ -79,6 +80,7 @@ def test_after_kills_and_a_resume_each_library_reads_everything_once(
         told = evodevo("track", "told", name, *elsewhere, "--runs-dir", str(cluster.runs_dir))
         assert told.returncode == 0, told.stderr
         assert before == has_of(name, run, uri, "again"), name
+        assert any("losses/train_loss" in curve for curve in before), name
     if "mlflow" in INSTALLED:
         assert {found.info.status for found in mlflow_runs(uri).values()} == {"FINISHED"}
 

@@ -22,7 +22,7 @@ from evodevo.run.events import (
 )
 from evodevo.run.history import History
 from evodevo.run.journal import Journal, Record
-from evodevo.run.records import CheckpointRef, Outcome
+from evodevo.run.records import CheckpointRef, EpochLosses, Outcome
 from evodevo.run.setup import JOURNAL
 from tests.run.fakes import SECONDS, config_of
 
@@ -77,10 +77,17 @@ class Pen:
         started_at = self.now if at is None else at
         self.write(Result(member, outcome, "tcp://a", started_at))
 
-    def done(self, at: float | None = None, seconds: Mapping[str, float] = SECONDS, **foms: float) -> None:
+    def done(
+        self,
+        at: float | None = None,
+        seconds: Mapping[str, float] = SECONDS,
+        losses: Sequence[EpochLosses] = (),
+        **foms: float,
+    ) -> None:
         for member, fom in foms.items():
             metrics = {self.config.objective.metric: fom}
-            self.outcome(member, Outcome("done", fom, metrics, checkpoint(member), seconds), at)
+            outcome = Outcome("done", fom, metrics, checkpoint(member), seconds, losses=losses)
+            self.outcome(member, outcome, at)
 
     def diverged(self, *members: str) -> None:
         for member in members:

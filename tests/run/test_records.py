@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from evodevo.run.checkpoints import CheckpointStore, member_of
 from evodevo.run.events import member_id
 from evodevo.run.journal import encode, parse
-from evodevo.run.records import Assignment, CheckpointRef, Job, Outcome, WorkUnit
+from evodevo.run.records import Assignment, CheckpointRef, EpochLosses, Job, Outcome, WorkUnit
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 METRICS = st.dictionaries(st.text(max_size=10), st.floats() | st.integers(), max_size=4)
 REFS = st.builds(CheckpointRef, st.text(max_size=20), st.integers(0), st.text(max_size=64))
 MAPPINGS = st.dictionaries(st.text(max_size=10), NUMBERS, max_size=4)
+LOSSES = st.builds(EpochLosses, st.integers(0), st.lists(st.floats(), max_size=4))
 OUTCOMES = st.builds(
     Outcome,
     st.sampled_from(["done", "diverged", "failed"]),
@@ -28,6 +29,7 @@ OUTCOMES = st.builds(
     hidden_s=st.floats(0, 1e6),
     epochs=st.just(()) | st.lists(METRICS, min_size=1, max_size=3),
     notes=st.lists(st.text(max_size=20), max_size=2).map(tuple),
+    losses=st.just(()) | st.lists(LOSSES, min_size=1, max_size=3),
 )
 JOB = Job("run", {"use": "a:B"}, "loss", "/somewhere", None, 1, None)
 
@@ -46,7 +48,8 @@ def test_the_json_of_an_outcome_has_every_field_by_its_name() -> None:
     ref = CheckpointRef("x", 3, "abc")
     epochs = [{"train_loss": 2.0}, {"train_loss": -math.inf}]
     metrics = {"loss": 0.5, "other": math.nan, "third": math.inf}
-    data = Outcome("failed", 0.5, metrics, ref, {"load": 1.0}, "why", 0.25, epochs, ["a note"], 0.5).to_json()
+    outcome = Outcome("failed", 0.5, metrics, ref, {"load": 1.0}, "why", 0.25, epochs, ["a note"], 0.5)
+    data = replace(outcome, losses=[EpochLosses(7, [2.0, math.nan])]).to_json()
     assert data == {
         "status": "failed",
         "fom": 0.5,
@@ -58,6 +61,7 @@ def test_the_json_of_an_outcome_has_every_field_by_its_name() -> None:
         "epochs": [{"train_loss": 2.0}, {"train_loss": "-inf"}],
         "notes": ["a note"],
         "aside_s": 0.5,
+        "losses": [{"steps": 7, "means": [2.0, "nan"]}],
     }
 
 

@@ -71,6 +71,10 @@ def births(edit: Callable[[dict[str, Any]], None]) -> Edit:
     return lambda record: edit(record["births"][0])
 
 
+def losses(**epoch: Any) -> Edit:
+    return lambda record: record["outcome"].update(losses=[epoch])
+
+
 @pytest.mark.parametrize(
     "kind, edit, said",
     [
@@ -86,6 +90,11 @@ def births(edit: Callable[[dict[str, Any]], None]) -> Edit:
         ("outcome", lambda r: r.update(member="g777s777"), "KeyError"),
         ("outcome", lambda r: r.pop("outcome"), "KeyError: 'outcome'"),
         ("outcome", lambda r: r.update(same_as=r["member"]), "which was not trained itself"),
+        ("outcome", losses(steps=2, means=["high"]), "could not convert"),
+        ("outcome", losses(steps=2, means=[None]), "should be a number"),
+        ("outcome", losses(steps="2", means=[1.0]), "has 1 losses of '2' steps"),
+        ("outcome", losses(steps=1, means=[1.0, 2.0]), "has 2 losses of 1 steps"),
+        ("outcome", losses(steps=1), "KeyError: 'means'"),
         ("run", lambda r: r["config"]["search"].pop("loci"), "search.loci: is missing"),
         ("end", lambda r: r.update(status="well"), "the run ends 'well'"),
         ("end", lambda r: r.update(kind="future"), "upgrade evodevo"),

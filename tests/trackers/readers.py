@@ -93,11 +93,12 @@ def wandb_rows(run: Path) -> list[dict[str, Any]]:
 
 
 def wandb_curves(run: Path) -> Curves:
-    """Return the numbers of that history by name, with generations or epochs as steps."""
+    """Return the numbers of that history by name, with generations, epochs or training steps as steps."""
+    steps = {"epochs": "epoch", "losses": "training_step"}
     found: Curves = {}
     for row in wandb_rows(run):
         for name, value in row.items():
-            if not name.startswith("_") and name not in ("generation", "epoch") and "foms/" not in name:
-                step = row["epoch" if name.startswith("epochs/") else "generation"]
+            if "/" in name and not name.startswith(("_", "foms/")):
+                step = row[steps.get(name.partition("/")[0], "generation")]
                 found.setdefault(name, []).append((step, value))
     return found

@@ -44,12 +44,14 @@ def test_what_a_journal_holds_of_them_is_read_back() -> None:
     assert read_config(config.complete().to_json()).run.trackers == config.run.trackers
 
 
-def test_all_phases_have_the_trackers_of_the_first() -> None:
+def test_all_phases_have_the_trackers_and_the_losses_of_the_first() -> None:
     phases = [{"name": "one"}, {"name": "two"}]
-    config = parse(small({"run.trackers": ["tensorboard"], "phases": phases}))
+    told = {"run.trackers": ["tensorboard"], "run.losses_per_epoch": 5}
+    config = parse(small({**told, "phases": phases}))
     following = next_of(config)
     assert following is not None
-    assert following["run"] == {"name": "small-two", "seed": 7, "trackers": {"tensorboard": {}}}
+    own = {"name": "small-two", "seed": 7}
+    assert following["run"] == {**own, "trackers": {"tensorboard": {}}, "losses_per_epoch": 5}
 
 
 def test_a_run_with_other_trackers_is_not_another_run() -> None:
@@ -63,7 +65,9 @@ def test_the_configs_in_the_docs_are_good() -> None:
     assert [list(named(trackers)) for trackers in shown] == [
         ["tensorboard"],
         ["tensorboard", "mlflow", "wandb"],
+        ["tensorboard"],
     ]
+    assert parse(small({"run": yaml.safe_load(blocks("yaml")[2])["run"]})).run.losses_per_epoch == 20
 
 
 @pytest.mark.parametrize(

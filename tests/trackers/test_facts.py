@@ -1,7 +1,7 @@
 """How a run's history looks to tracking tools."""
 
 from evodevo.run.events import Extended, Result
-from evodevo.run.records import Outcome
+from evodevo.run.records import EpochLosses, Outcome
 from evodevo.trackers.base import BySlot, Complete, Facts, about
 from evodevo.trackers.mlflow import Lines
 from tests.run.fakes import config_of
@@ -67,6 +67,34 @@ def test_epochs_are_counted_on_from_those_that_the_parameters_had() -> None:
     }
     assert losses["g000s000"] == [(1, 4.0), (2, 2.0), (3, 1.0), (4, 0.5)]
     assert losses["g001s000"] == [(5, 4.0), (6, 2.0)]
+
+
+def test_steps_are_counted_on_from_those_that_the_parameters_had_though_a_repeat_began_again() -> None:
+    pen = Pen(config_of(search__legs=2))
+    pen.founders(1)
+    first, second = EpochLosses(6, [4.0, 3.0, 2.0]), EpochLosses(5, [1.0, 0.5])
+    for losses, again in ((first, False), (first, True), (first, False)):
+        leg = Outcome("done", 2.0, {"validation_loss": 2.0}, checkpoint("g000s000"), losses=[losses])
+        pen.write(Result("g000s000", leg, "tcp://a", 1000.0, goes_on=True, again=again))
+    pen.done(losses=[second], g000s000=1.0)
+    pen.births("g000s000")
+    pen.done(losses=[second], g001s000=1.0)
+    facts = Facts(pen.history)
+    found = {
+        life.id: [(step, losses["losses/train_loss"]) for step, losses in facts.losses(life)]
+        for life in (pen.history.by_id[member] for member in ("g001s000", "g000s000"))
+    }
+    assert found["g000s000"] == [(2, 4.0), (4, 3.0), (6, 2.0), (8, 1.0), (11, 0.5)]
+    assert found["g001s000"] == [(13, 1.0), (16, 0.5)]
+    assert [step for step, _ in facts.losses(facts.history.by_id["g001s000"], before=100)] == [102, 105]
+
+
+def test_a_run_that_recorded_no_losses_has_none_to_show() -> None:
+    pen = Pen()
+    pen.founders(1)
+    pen.done(g000s000=1.0)
+    facts, life = Facts(pen.history), pen.history.by_id["g000s000"]
+    assert (list(facts.losses(life)), facts.steps_before(life)) == ([], 0)
 
 
 def test_the_first_child_continues_a_line_and_others_begin_one() -> None:

@@ -15,7 +15,7 @@ pytest.importorskip("mlflow", reason="MLflow is not installed: pip install mlflo
 
 from tests.integration.clusters import until
 from tests.trackers.readers import mlflow_curves, mlflow_runs
-from tests.trackers.stories import RECORDS, from_scratch, story, tell
+from tests.trackers.stories import LOSSES_OF_BEST_LINE, RECORDS, from_scratch, story, tell
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +89,8 @@ def test_the_search_has_a_run_and_each_line_a_child_with_all_that_came_before(tm
     assert curves["line g000s001/fom"] == [(0, 3.0)]
     assert runs["line g002s002"].data.tags["evodevo.branches_from"] == "g001s000"
     assert curves["line g001s001/epochs/train_loss"] == [(3, 0.5), (4, 0.25)]
+    assert curves["line g001s001/losses/train_loss"] == LOSSES_OF_BEST_LINE
+    assert curves["line g000s001/losses/train_loss"] == [(4, 3.0), (8, 2.0)]
     assert curves["small/population/best"] == [(0, 1.0), (1, 0.5), (2, 0.125)]
     assert curves["small/test/accuracy"] == [(2, 0.875)]
 

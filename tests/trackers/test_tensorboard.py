@@ -11,7 +11,14 @@ from tensorboard.backend.event_processing.event_multiplexer import EventMultiple
 from tensorboard.plugins.hparams import metadata
 
 from tests.trackers.readers import curves_of, tensorboard_curves
-from tests.trackers.stories import RECORDS, from_scratch, story, tell
+from tests.trackers.stories import (
+    LOSSES_OF_BEST_LINE,
+    LOSSES_OF_SLOT_1,
+    RECORDS,
+    from_scratch,
+    story,
+    tell,
+)
 
 
 def whole(directory: Path) -> dict[str, list[tuple[int, float]]]:
@@ -30,6 +37,14 @@ def test_each_slot_has_its_curves_and_the_best_line_its_own(tmp_path: Path) -> N
     assert curves["slot000/hyperparameters/optimizer"] == [(0, 0.0), (1, 0.0), (2, 0.0)]
     assert curves["best_line/fom"] == [(0, 1.0), (1, 0.75), (2, 0.125)]
     assert curves["best_line/epochs/train_loss"] == [(3, 0.5), (4, 0.25)]
+
+
+def test_losses_within_epochs_are_curves_over_steps_of_a_slot_and_of_the_best_line(
+    tmp_path: Path,
+) -> None:
+    curves = whole(tmp_path)
+    assert curves["slot001/losses/train_loss"] == LOSSES_OF_SLOT_1
+    assert curves["best_line/losses/train_loss"] == LOSSES_OF_BEST_LINE
 
 
 def test_the_population_has_its_best_its_median_its_failures_and_the_test(tmp_path: Path) -> None:
@@ -88,6 +103,8 @@ def test_members_from_scratch_are_trials_with_their_hyperparameters(tmp_path: Pa
     assert trial.hparams["optimizer"].string_value == "sgd"
     assert trial.hparams["momentum"].number_value == 0.9
     assert [(event.step, event.value) for event in loaded.Scalars("g000s001", "fom")] == [(0, 1.0)]
+    losses = loaded.Scalars("g001s000", "losses/train_loss")
+    assert [(event.step, event.value) for event in losses] == [(2, 1.0), (4, 0.5)]
 
 
 def test_the_files_of_others_in_a_given_directory_are_left_alone(tmp_path: Path) -> None:

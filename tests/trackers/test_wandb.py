@@ -9,7 +9,7 @@ pytest.importorskip("wandb", reason="Weights & Biases is not installed: pip inst
 import wandb
 
 from tests.trackers.readers import wandb_curves, wandb_records, wandb_rows
-from tests.trackers.stories import RECORDS, story, tell
+from tests.trackers.stories import LOSSES_OF_BEST_LINE, LOSSES_OF_SLOT_1, RECORDS, story, tell
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +34,16 @@ def test_slots_generations_and_the_best_line_are_in_the_history(tmp_path: Path) 
     assert curves["epochs/train_loss"] == [(3, 0.5), (4, 0.25)]
     histograms = [sum(row["foms/values"]) for row in wandb_rows(tmp_path) if "foms/values" in row]
     assert histograms == [4, 3, 4]
+
+
+def test_losses_within_epochs_are_drawn_over_the_steps_of_training(tmp_path: Path) -> None:
+    told(tmp_path)
+    curves = wandb_curves(tmp_path)
+    assert curves["losses/train_loss/slot001"] == LOSSES_OF_SLOT_1
+    assert curves["losses/train_loss/best_line"] == LOSSES_OF_BEST_LINE
+    (file,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
+    metrics = [one.metric for one in wandb_records(file) if one.WhichOneof("record_type") == "metric"]
+    assert {one.glob_name: one.step_metric for one in metrics}["losses/*"] == "training_step"
 
 
 def test_the_config_says_what_the_run_is(tmp_path: Path) -> None:

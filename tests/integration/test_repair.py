@@ -107,6 +107,7 @@ def test_all_checkpoints_of_a_finished_run_are_made_again_bit_for_bit(
     assert run.repair()["account"] == ""
 
 
+@pytest.mark.usefixtures("without_plots")
 @pytest.mark.parametrize("damage", [Path.unlink, alter], ids=["deleted", "altered"])
 @pytest.mark.parametrize("kind", ["generations", "means"])
 def test_a_stopped_run_resumes_with_the_same_history_whichever_checkpoint_is_damaged(

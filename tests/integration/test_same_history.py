@@ -272,6 +272,7 @@ def members_with_checkpoints(names: list[str]) -> list[str]:
     return sorted(name.partition("-")[0] for name in names)
 
 
+@pytest.mark.usefixtures("without_plots")
 @pytest.mark.parametrize("search", SMALL)
 def test_the_history_is_the_same_with_the_scheduler_killed_at_any_record(
     tmp_path: Path, three_workers: package.Client, monkeypatch: pytest.MonkeyPatch, search: str

@@ -106,7 +106,7 @@ class Cluster:
     def start_worker(self, *more: str, **environment: str) -> subprocess.Popen[bytes]:
         worker = self.processes.start(
             "-m", "dask", "worker", self.address, "--host", "127.0.0.1", "--nthreads", "1",
-            "--memory-limit", "0", "--dashboard-address", "127.0.0.1:0",
+            "--memory-limit", "0", "--dashboard-address", "127.0.0.1:0", "--no-dashboard",
             "--local-directory", str(self.processes.directory), "--preload", "workers.preload",
             "--preload-nanny", "workers.nanny", *more,
             log="worker", **environment,

@@ -24,7 +24,7 @@ job() {  # NAME GPU NUMBER: a job's worker, which sees only that GPU, the node's
     local -a more=(FAKE_GPUS="$2")
     [[ $how == slurm ]] && more=(SLURM_JOB_ID="1$3" SLURM_JOB_GPUS="$3")
     env "${more[@]}" CUDA_VISIBLE_DEVICES=0 "$PYTHON" -m dask worker "$scheduler" --host 127.0.0.1 --nthreads 1 \
-        --memory-limit 0 --dashboard-address 127.0.0.1:0 --local-directory "$directory" --name "$1" \
+        --memory-limit 0 --dashboard-address 127.0.0.1:0 --no-dashboard --local-directory "$directory" --name "$1" \
         --preload workers.preload --preload-nanny workers.nanny >"$1.log" 2>&1 &
 }
 

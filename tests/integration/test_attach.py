@@ -48,7 +48,7 @@ class PlainCluster(Cluster):
         self, *more: str, how: tuple[str, ...] = ("-m", "dask", "worker"), **environment: str
     ) -> subprocess.Popen[bytes]:
         worker = self.processes.start(
-            *how, self.address, "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0",
+            *how, self.address, "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", "--no-dashboard",
             "--memory-limit", "0", "--local-directory", str(self.processes.directory), *more,
             log="worker", **environment,
         )  # fmt: skip

@@ -112,7 +112,7 @@ class Distant:
         return self.processes.start(
             "-m", "dask", "worker", "--scheduler-file", str(self.directory / "scheduler.json"),
             "--host", self.hosts.worker_ip, "--nthreads", "1",
-            "--memory-limit", "0", "--dashboard-address", "127.0.0.1:0",
+            "--memory-limit", "0", "--dashboard-address", "127.0.0.1:0", "--no-dashboard",
             "--local-directory", str(self.directory), "--preload", "workers.preload",
             log="worker", namespace=self.hosts.nodes, **environment,
         )  # fmt: skip

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,22 @@ wait
 def test_a_part_that_takes_too_long_is_ended_with_all_that_it_started_and_keeps_its_findings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(script, "GRACE_S", 0.1)
     results = script.Results(tmp_path)
-    assert not carry_out(results, "first", STUBBORN, 1.0)
+
+    class Begun(subprocess.Popen[bytes]):
+        """A process whose time begins when it has written its findings."""
+
+        def wait(self, timeout: float | None = None) -> int:
+            until(lambda: results.lines.exists() and "half" in results.lines.read_text(), "findings")
+            return super().wait(timeout)
+
+    monkeypatch.setattr(script, "GRACE_S", 0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", Begun)
+        assert not carry_out(results, "first", STUBBORN, 0.1)
     assert carry_out(results, "second", "echo hello", 60.0)
     found, first, second = results.read()
-    until(lambda: not any(map(alive, found["pids"])), "all processes of the part to end", within_s=10)
+    until(lambda: not any(map(alive, found["pids"])), "all processes of the part to end")
     assert (first["part"], first["status"]) == ("first", "out of time")
     assert (second["part"], second["status"]) == ("second", "done")
 
@@ -84,8 +95,25 @@ def test_a_part_that_fails_leaves_the_others(tmp_path: Path, monkeypatch: pytest
     assert [(one["part"], one["status"]) for one in results.read()] == [("bad", "failed"), ("good", "done")]
 
 
+def test_on_cpu_parts_have_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = []
+    monkeypatch.setattr(
+        script, "carry_out", lambda part, command, limit_s, *_: limits.append((limit_s, command)) or True
+    )
+    monkeypatch.setattr(
+        script.Results, "read", lambda self: [{"part": "one", "status": "done", "seconds": 1}]
+    )
+    for cpu in (True, False):
+        results = script.Results(tmp_path / f"out-{cpu}")
+        results.tables.touch()
+        (tmp_path / f"{cpu}").mkdir()
+        script.check_up([script.Part("one", ("one.py",), 40)], results, tmp_path / f"{cpu}", None, cpu)
+    assert [limit_s for limit_s, _ in limits] == [400, 40]
+    assert [command[command.index("--limit-s") + 1] for _, command in limits] == ["400", "40"]
+
+
 def test_a_part_for_which_no_time_is_left_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(script, "TOTAL_S", 0.5)
+    monkeypatch.setattr(script, "TOTAL_S", 0.0)
     results = script.Results(tmp_path / "out")
     assert script.check_up([script.Part("late", ("late.py",), 60)], results, tmp_path, None, True) == 1
     assert [one["status"] for one in results.read()] == ["no time left"]

@@ -105,7 +105,20 @@ def test_a_journal_of_a_version_without_demes_is_read() -> None:
     ids=str,
 )
 def test_check_tries_demes_with_their_migrations(changes: dict[str, Any]) -> None:
-    try_strategy(parse(small({**DEMES, "search.options": {"initial": "random"}, **changes})))
+    config = parse(small({**DEMES, "search.options": {"initial": "random"}, **changes}))
+    tried = try_strategy(config)
+    assert tried.completed() == 2
+    demes = tried.config.search.demes
+    assert demes is not None
+    layout = demes.layout(tried.config.search.population)
+    came = [
+        (layout.deme_of(life.slot), layout.deme_of(tried.by_id[parent].slot))
+        for life in tried.generations[1]
+        for parent in (life.birth.parent_a, life.birth.parent_b, life.birth.parent_params)
+        if parent
+    ]
+    assert any(here != there for here, there in came)
+    assert all(here == there or there in layout.neighbours(here) for here, there in came)
 
 
 def test_from_scratch_equal_members_of_different_demes_are_trained_with_one_seed() -> None:

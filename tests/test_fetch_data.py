@@ -530,7 +530,7 @@ def test_after_a_kill_in_the_middle_the_same_command_asks_for_the_rest_only(
     server.stalls.set()
     server.asked.clear()
     with started(*command) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (0, "")
     assert out.splitlines()[-1] == "False"  # torch is not needed
     assert server.asked == [("big.bin", f"bytes={MIB}-"), ("small.txt", None)]
@@ -542,7 +542,7 @@ def test_the_real_mnist_comes_from_a_mirror_that_breaks_off(server: Server, tmp_
     server.published = contents(REAL_MNIST)
     server.breaks, server.breaks_after = 1, 4 * MIB
     with started(str(SCRIPT), "mnist", "--root", str(tmp_path), "--from", server.url) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert "train-images-idx3-ubyte.gz: interrupted after " in err
     assert len(out.splitlines()) == 5

@@ -1,6 +1,7 @@
 """Rules of the code base: imports, sizes of modules, and no code that is executed from data."""
 
 import ast
+import functools
 import os
 import subprocess
 import sys
@@ -178,10 +179,15 @@ def imports(tree: ast.Module, package: str) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
+@functools.cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+@functools.cache
 def imports_of(module: str) -> list[str]:
-    path = MODULES[module]
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    return list(imports(ast.parse(path.read_text(encoding="utf-8")), package))
+    package = module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
+    return list(imports(tree_of(module), package))
 
 
 def calls(tree: ast.Module) -> Iterator[ast.Call]:
@@ -282,21 +288,23 @@ def test_the_library_is_imported_and_reads_a_schedule_where_torch_and_workers_ar
     assert done.stdout.splitlines() == [f"{count} 0.0001", "blocked: torch"]
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_module_fits_into_400_lines(module: str) -> None:
-    assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) <= LONGEST
+def test_a_module_fits_into_400_lines() -> None:
+    lines = {module: len(path.read_text(encoding="utf-8").splitlines()) for module, path in MODULES.items()}
+    assert {module: count for module, count in lines.items() if count > LONGEST} == {}
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_nothing_that_is_read_can_run_code(module: str) -> None:
+def test_nothing_that_is_read_can_run_code() -> None:
     """No pickle and its kin, no evaluation of strings, no YAML loader but the safe one."""
-    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    assert {module: found for module in MODULES if (found := running_code(module))} == {}
+
+
+def running_code(module: str) -> list[str]:
     found = [
         imported
         for imported in imports_of(module)
         if any(under(imported, one) for one in PICKLES) and (module, imported) != UNPICKLER
     ]
-    for call in calls(tree):
+    for call in calls(tree_of(module)):
         name = ast.unparse(call.func)
         named = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
         loader = ast.unparse(call.args[1]) if len(call.args) > 1 else named.get("Loader")
@@ -306,18 +314,18 @@ def test_nothing_that_is_read_can_run_code(module: str) -> None:
             or named.get("allow_pickle") == "True"
         ):
             found.append(ast.unparse(call))
-    assert found == []
+    return found
 
 
 def test_the_yaml_loader_is_a_safe_one() -> None:
     """The one that the rule above lets through."""
-    tree = ast.parse(MODULES["evodevo.yaml_text"].read_text(encoding="utf-8"))
+    tree = tree_of("evodevo.yaml_text")
     loaders = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == "_Loader"]
     assert [[ast.unparse(base) for base in loader.bases] for loader in loaders] == [["yaml.SafeLoader"]]
 
 
 def test_the_module_that_may_import_pickle_only_derives_an_unpickler_with_a_find_class_of_its_own() -> None:
-    tree = ast.parse(MODULES[UNPICKLER[0]].read_text(encoding="utf-8"))
+    tree = tree_of(UNPICKLER[0])
     used = {node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == "pickle"}
     derived = [
         base
@@ -350,7 +358,7 @@ def test_a_worker_function_that_the_library_names_is_there() -> None:
     exports = (IS_PACKED, PLAIN_FILE, PLAIN_STATE, UNPACK)
     for path in (DESCRIBE, EXAMINE, JOIN, RENDER, RUN_UNIT, TRY_START, *exports):
         module, _, function = path.partition(":")
-        tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+        tree = tree_of(module)
         assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 

@@ -9,7 +9,7 @@ import torch
 from distributed import Client
 from distributed.utils import open_port
 
-from tests.integration.clusters import Cluster, Processes
+from tests.integration.clusters import PATIENCE_S, Cluster, Processes
 
 pytestmark = [
     pytest.mark.gpu,
@@ -42,10 +42,10 @@ def test_each_worker_has_one_gpu_and_one_too_many_has_none(cluster: Cluster, tmp
     cluster.start_scheduler()
     cluster.start_worker("--nworkers", str(gpus), TMPDIR=str(tmp_path))
     with Client(cluster.address, set_as_default=False) as client:
-        client.wait_for_workers(gpus, timeout=90)
+        client.wait_for_workers(gpus, timeout=PATIENCE_S)
         found: dict[str, dict[str, Any]] = client.run(seen)
         cluster.start_worker(TMPDIR=str(tmp_path))
-        client.wait_for_workers(gpus + 1, timeout=90)
+        client.wait_for_workers(gpus + 1, timeout=PATIENCE_S)
     assert len({one["pinned"] for one in found.values()}) == gpus
     assert {(one["count"], one["device"], one["sum"]) for one in found.values()} == {(1, "cuda:0", 3.0)}
     assert "are in use by other workers" in cluster.processes.log("scheduler")

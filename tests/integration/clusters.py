@@ -2,24 +2,33 @@
 
 import contextlib
 import csv
+import io
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import yaml
 
+from evodevo import cli
 from evodevo.run.history import History
 from evodevo.run.journal import Tail
 
 HERE = Path(__file__).parent
 TIMED_COLUMNS = ("attempt", "worker", "load_s", "train_s", "eval_s", "save_s", "wait_s")
 PATIENCE_S = 180
+IN_THIS_PROCESS = (
+    "attach", "cancel", "compare", "launch", "prune", "replay", "report", "resume", "status", "train-best",
+    "verify", "watch",
+)  # fmt: skip
+"""Commands that train in workers only, so that they leave nothing behind in the process that runs them."""
 
 
 def until(condition: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> Any:
@@ -99,7 +108,7 @@ class Cluster:
         """Start a worker; `more` are further options of it."""
         worker = self.processes.start(
             "-m", "dask", "worker", self.address, "--host", "127.0.0.1", "--nthreads", "1",
-            "--memory-limit", "0", "--dashboard-address", "127.0.0.1:0",
+            "--memory-limit", "0", "--dashboard-address", "127.0.0.1:0", "--no-dashboard",
             "--local-directory", str(self.processes.directory), "--preload", "workers.preload",
             "--preload-nanny", "workers.nanny", *more,
             log="worker", **environment,
@@ -165,7 +174,12 @@ def write_config(path: Path, name: str = "digits", **changes: Any) -> Path:
 
 
 def evodevo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line to its end, in the directory of the user's module `digits`."""
+    """Run the command line to its end, in the directory of the user's module `digits`.
+
+    Most run in this process: another takes seconds to import what a command and its workers need.
+    """
+    if arguments[0] in IN_THIS_PROCESS and "--slurm" not in arguments and not environment:
+        return _in_this_process(arguments)
     return subprocess.run(
         [sys.executable, "-m", "evodevo", *arguments],
         cwd=HERE,
@@ -174,6 +188,41 @@ def evodevo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
         text=True,
         timeout=300,
     )
+
+
+def _in_this_process(arguments: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    out, err = io.StringIO(), io.StringIO()
+    status: Any = 0
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        _logged_to(err),
+    ):
+        patch.chdir(HERE)
+        patch.setattr(sys, "path", [*sys.path])
+        try:
+            cli.main([*arguments])
+        except SystemExit as end:
+            status = end.code
+    if status == 130:  # it was pytest that was interrupted
+        raise KeyboardInterrupt
+    return subprocess.CompletedProcess(arguments, status or 0, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def _logged_to(stream: io.StringIO) -> Iterator[None]:
+    """Let all handlers that write to stderr write to this stream."""
+    loggers = [logging.root, *map(logging.getLogger, logging.root.manager.loggerDict)]
+    found = {handler for logger in loggers for handler in logger.handlers}
+    before = [
+        (handler, handler.setStream(stream)) for handler in found if type(handler) is logging.StreamHandler
+    ]
+    try:
+        yield
+    finally:
+        for handler, its in before:
+            handler.setStream(its)
 
 
 def untimed_history(run: Path) -> list[dict[str, str]]:

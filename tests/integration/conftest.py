@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from distributed.utils import open_port
 
+from evodevo.run import controller
 from tests.integration.clusters import Cluster, Processes
 
 
@@ -24,3 +25,9 @@ def cluster(processes: Processes, tmp_path: Path, unused_port: int) -> Cluster:
 @pytest.fixture
 def unused_port() -> int:
     return open_port()
+
+
+@pytest.fixture
+def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the runs of schedulers in this process draw no plots at their ends."""
+    monkeypatch.setattr(controller, "RENDER", "unplotted:write_products")

@@ -24,17 +24,17 @@ job() {  # NAME GPU NUMBER: a job's worker, which sees only that GPU, the node's
     local -a more=(FAKE_GPUS="$2")
     [[ $how == slurm ]] && more=(SLURM_JOB_ID="1$3" SLURM_JOB_GPUS="$3")
     env "${more[@]}" CUDA_VISIBLE_DEVICES=0 "$PYTHON" -m dask worker "$scheduler" --host 127.0.0.1 --nthreads 1 \
-        --memory-limit 0 --dashboard-address 127.0.0.1:0 --local-directory "$directory" --name "$1" \
+        --memory-limit 0 --dashboard-address 127.0.0.1:0 --no-dashboard --local-directory "$directory" --name "$1" \
         --preload workers.preload --preload-nanny workers.nanny >"$1.log" 2>&1 &
 }
 
 "$PYTHON" -m dask scheduler --host 127.0.0.1 --port "$4" --dashboard-address 127.0.0.1:0 \
     --preload evodevo.service --runs-dir "$directory/runs" >scheduler.log 2>&1 &
-until_true 60 "the scheduler's start" grep -q "Scheduler at" scheduler.log
+until_true 180 "the scheduler's start" grep -q "Scheduler at" scheduler.log
 job one GPU-aa 2
 job two GPU-bb 3
 until_registered() { [[ $(grep -c "Register worker" scheduler.log) -ge $1 ]]; }
-until_true 60 "the start of two workers" until_registered 2
+until_true 180 "the start of two workers" until_registered 2
 
 evodevo launch "$config" --no-progress >launch.log 2>&1 || fail "the run"
 workers=$(cut -d, -f"$(head -1 runs/jobs/history.csv | tr , '\n' | grep -nx worker | cut -d: -f1)" \
@@ -43,7 +43,7 @@ workers=$(cut -d, -f"$(head -1 runs/jobs/history.csv | tr , '\n' | grep -nx work
 ! grep -q "gets no work" scheduler.log || fail "a worker got no work"
 
 job three GPU-bb 3
-until_true 60 "the refusal of the third worker" grep -q "gets no work" scheduler.log
+until_true 180 "the refusal of the third worker" grep -q "gets no work" scheduler.log
 evodevo status >status.log 2>&1 || fail "status"
 case $how in slurm) name="0 = number 3 of the node" ;; *) name="0 = GPU-bb" ;; esac
 said="all devices ($name by process [0-9]*) are in use by other workers: start one worker per device"

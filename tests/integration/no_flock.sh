@@ -26,7 +26,7 @@ sys.exit(1)' </dev/null || fail "flock works here"
 "$PYTHON" -m dask scheduler --host 127.0.0.1 --port "$4" --dashboard-address 127.0.0.1:0 \
     --preload evodevo.service --runs-dir "$directory/runs" >"$directory/scheduler.log" 2>&1 &
 controller=$!
-until_true 60 "the scheduler's start" grep -q "Scheduler at" "$directory/scheduler.log"
+until_true 180 "the scheduler's start" grep -q "Scheduler at" "$directory/scheduler.log"
 "$PYTHON" -m dask worker "$scheduler" --host 127.0.0.1 --nthreads 1 --memory-limit 0 \
     --dashboard-address 127.0.0.1:0 --local-directory "$directory" --no-nanny \
     --preload workers.preload >"$directory/worker.log" 2>&1 &
@@ -36,7 +36,7 @@ evodevo launch "$config" --detach --scheduler "$scheduler" >"$directory/launch.l
 who="process $controller on $(hostname) (its heartbeat continues; this file system has no locks)"
 [[ $(state) == running ]] || fail "status says $(state) of a live run"
 says_who() { here status digits --json | grep -qF "$who"; }
-until_true 30 "how status knows" says_who
+until_true 180 "how status knows" says_who
 for command in prune resume; do
     code=0
     here "$command" digits >"$directory/$command.log" 2>&1 || code=$?
@@ -49,7 +49,7 @@ kill -9 "$worker"
 rm "$directory/hold"
 began=$SECONDS
 is_interrupted() { [[ $(state) == interrupted ]]; }
-until_true 30 "the interruption" is_interrupted
+until_true 180 "the interruption" is_interrupted
 after=$((SECONDS - began))
 here resume digits --workers 1 >"$directory/resume.log" 2>&1 || fail "the resumption"
 [[ $(state) == done ]] || fail "status says $(state) of a run that is done"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.clusters import Processes, evodevo, history_of, until, write_config
+from tests.integration.clusters import PATIENCE_S, Processes, evodevo, history_of, until, write_config
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +57,7 @@ def test_they_do_so_where_a_worker_was_killed(tmp_path: Path, processes: Process
         mark.unlink()
     victim = until(lambda: [mark.name for mark in marks.iterdir()], "an epoch to begin")[0]
     os.kill(int(victim), signal.SIGKILL)
-    assert launched.wait(90) == 0, processes.log("launch")
+    assert launched.wait(PATIENCE_S) == 0, processes.log("launch")
     summary = summary_of(run)
     assert summary["lost_attempts"] >= 1
     assert summary["workers"] == WORKERS

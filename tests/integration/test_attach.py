@@ -13,7 +13,15 @@ from distributed import Client, LocalCluster
 
 import evodevo as package
 from evodevo.versions import own_versions
-from tests.integration.clusters import Cluster, Processes, evodevo, history_of, until, write_config
+from tests.integration.clusters import (
+    PATIENCE_S,
+    Cluster,
+    Processes,
+    evodevo,
+    history_of,
+    until,
+    write_config,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +48,7 @@ class PlainCluster(Cluster):
         self, *more: str, how: tuple[str, ...] = ("-m", "dask", "worker"), **environment: str
     ) -> subprocess.Popen[bytes]:
         worker = self.processes.start(
-            *how, self.address, "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0",
+            *how, self.address, "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", "--no-dashboard",
             "--memory-limit", "0", "--local-directory", str(self.processes.directory), *more,
             log="worker", **environment,
         )  # fmt: skip
@@ -113,7 +121,7 @@ def test_an_attached_worker_without_nanny_finishes_its_epoch_at_sigterm(
     run = plain.runs_dir / "digits"
     until(lambda: workers_of(run), "the first member")
     os.kill(worker.pid, signal.SIGTERM)
-    assert worker.wait(30) == 0
+    assert worker.wait(PATIENCE_S) == 0
     assert not any(life.lost for life in history_of(run).lives())
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from distributed import Client
 
-from tests.integration.clusters import HERE, Cluster, evodevo, run_script, until, write_config
+from tests.integration.clusters import HERE, PATIENCE_S, Cluster, evodevo, run_script, until, write_config
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 def visible_to_each(cluster: Cluster, count: int) -> list[str]:
     """Return what CUDA would see in each worker, once `count` workers are there."""
     with Client(cluster.address, set_as_default=False) as client:
-        client.wait_for_workers(count, timeout=90)
+        client.wait_for_workers(count, timeout=PATIENCE_S)
         found: dict[str, Any] = client.run(os.getenv, "CUDA_VISIBLE_DEVICES")
     return sorted(found.values())
 
@@ -67,7 +67,7 @@ def test_a_worker_that_is_told_to_go_finishes_its_epoch_first(cluster: Cluster, 
     leaving.terminate()
     until(lambda: "leaves: it got SIG" in cluster.processes.log("scheduler"), "the scheduler to know")
     hold.unlink()
-    assert leaving.wait(60) == 0
+    assert leaving.wait(PATIENCE_S) == 0
     cluster.start_worker()
     watched = evodevo("watch", "digits", "--scheduler", cluster.address)
     assert watched.returncode == 0, watched.stderr + watched.stdout

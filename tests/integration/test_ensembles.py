@@ -11,7 +11,15 @@ from torch import nn
 
 import evodevo as package
 from evodevo.run.checkpoints import CheckpointStore
-from tests.integration.clusters import Held, Processes, evodevo, history_of, untimed_history, write_config
+from tests.integration.clusters import (
+    PATIENCE_S,
+    Held,
+    Processes,
+    evodevo,
+    history_of,
+    untimed_history,
+    write_config,
+)
 from tests.integration.digits import Digits
 
 pytestmark = pytest.mark.slow
@@ -56,7 +64,7 @@ def test_the_history_is_the_same_with_two_workers_that_are_killed_in_the_middle_
     held.until_epochs_began(2)
     held.kill()
     held.file.unlink()
-    assert launched.wait(120) == 0, processes.log("launch")
+    assert launched.wait(PATIENCE_S) == 0, processes.log("launch")
     assert history_of(tmp_path / "digits").lost_attempts >= 2
     assert untimed_history(tmp_path / "digits") == untimed_history(runs / "plain")
 

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.clusters import Processes, evodevo, history_of, until, untimed_history, write_config
+from tests.integration.clusters import (
+    PATIENCE_S,
+    Processes,
+    evodevo,
+    history_of,
+    until,
+    untimed_history,
+    write_config,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +32,7 @@ def test_an_interrupt_ends_with_130_and_leaves_a_run_that_can_be_resumed(
         os.killpg(launched.pid, number)  # a terminal sends it to all processes of the command
     else:
         launched.terminate()
-    assert launched.wait(30) == 130
+    assert launched.wait(PATIENCE_S) == 130
     log = processes.log("launch")
     assert "Traceback" not in log
     assert "evodevo resume digits" in log

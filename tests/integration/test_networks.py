@@ -12,6 +12,7 @@ import pytest
 from evodevo.run.retention import needed_checkpoints
 from tests.integration.certificates import make_certificates
 from tests.integration.clusters import (
+    PATIENCE_S,
     Cluster,
     Held,
     Processes,
@@ -111,7 +112,7 @@ class Distant:
         return self.processes.start(
             "-m", "dask", "worker", "--scheduler-file", str(self.directory / "scheduler.json"),
             "--host", self.hosts.worker_ip, "--nthreads", "1",
-            "--memory-limit", "0", "--dashboard-address", "127.0.0.1:0",
+            "--memory-limit", "0", "--dashboard-address", "127.0.0.1:0", "--no-dashboard",
             "--local-directory", str(self.directory), "--preload", "workers.preload",
             log="worker", namespace=self.hosts.nodes, **environment,
         )  # fmt: skip
@@ -136,7 +137,7 @@ def test_hosts_that_share_only_a_directory_come_to_the_history_of_one(
     for _ in range(2):
         distant.start_worker()
     launched = distant.launch(write_config(tmp_path, **SMALL))
-    assert launched.wait(90) == 0, distant.processes.log("launch")
+    assert launched.wait(PATIENCE_S) == 0, distant.processes.log("launch")
     assert untimed_history(tmp_path / "digits") == undisturbed
     hosts_of_workers = {life.worker.rpartition(":")[0] for life in history_of(tmp_path / "digits").lives()}
     assert hosts_of_workers == {f"tcp://{Hosts.worker_ip}"}
@@ -157,9 +158,9 @@ def test_a_link_that_breaks_in_mid_epoch_changes_nothing_but_the_attempts(
     until(lambda: sum(len(life.lost) for life in history_of(run).lives()) >= 2, "two lost attempts")
     distant.hosts.mend()
     for worker in cut_off:
-        worker.wait(60)
+        worker.wait(PATIENCE_S)
         distant.start_worker(**HASTY)  # as a restart loop does
-    assert launched.wait(90) == 0, distant.processes.log("launch")
+    assert launched.wait(PATIENCE_S) == 0, distant.processes.log("launch")
     assert untimed_history(run) == undisturbed
     assert [life.outcome for life in history_of(run).generations[0] if life.outcome and life.lost]
     kept = {file.name for file in (run / "params").iterdir()}

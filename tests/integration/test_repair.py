@@ -12,6 +12,7 @@ import pytest
 
 import evodevo as package
 from tests.integration.clusters import (
+    PATIENCE_S,
     Held,
     Processes,
     evodevo,
@@ -106,6 +107,7 @@ def test_all_checkpoints_of_a_finished_run_are_made_again_bit_for_bit(
     assert run.repair()["account"] == ""
 
 
+@pytest.mark.usefixtures("without_plots")
 @pytest.mark.parametrize("damage", [Path.unlink, alter], ids=["deleted", "altered"])
 @pytest.mark.parametrize("kind", ["generations", "means"])
 def test_a_stopped_run_resumes_with_the_same_history_whichever_checkpoint_is_damaged(
@@ -155,7 +157,7 @@ def test_a_checkpoint_that_is_deleted_while_its_child_is_on_the_way_is_made_agai
         path.unlink()
     held.kill()
     held.file.unlink()
-    assert launched.wait(90) == 0, processes.log("launch")
+    assert launched.wait(PATIENCE_S) == 0, processes.log("launch")
     assert "checkpoints were damaged: " in processes.log("launch")
     assert untimed_history(run) == untimed_history(tmp_path / "plain")
 

@@ -48,7 +48,7 @@ def kill_in_mid_run(processes: Processes, run: Path, *arguments: str) -> None:
     def in_the_second() -> bool:
         return any(life.outcome for lives in history_of(run).generations[1:] for life in lives)
 
-    until(lambda: in_the_second() or launched.poll() is not None, "the second generation", within_s=200)
+    until(lambda: in_the_second() or launched.poll() is not None, "the second generation")
     os.kill(launched.pid, signal.SIGKILL)
     launched.wait()
     assert history_of(run).end is None, processes.log("launch")

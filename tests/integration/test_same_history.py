@@ -17,6 +17,7 @@ import evodevo as package
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.journal import Tail, encode
 from tests.integration.clusters import (
+    PATIENCE_S,
     Cluster,
     Held,
     Processes,
@@ -137,7 +138,7 @@ def test_the_history_is_the_same_with_a_worker_killed_that_had_three_members_at_
     held.until_epochs_began(1)
     held.kill()
     held.file.unlink()
-    assert launched.wait(120) == 0, processes.log("launch")
+    assert launched.wait(PATIENCE_S) == 0, processes.log("launch")
     history = history_of(tmp_path / "digits")
     assert sorted(life.id for life in history.lives() if life.lost) == ["g000s000", "g000s001", "g000s002"]
     assert history.lost_attempts == 3
@@ -190,7 +191,7 @@ def test_the_history_is_the_same_with_all_workers_killed_in_the_middle_of_a_task
     held.until_epochs_began(2)
     held.kill()
     held.file.unlink()
-    assert launched.wait(90) == 0, processes.log("launch")
+    assert launched.wait(PATIENCE_S) == 0, processes.log("launch")
     assert history_of(tmp_path / "digits").lost_attempts >= 2
     assert untimed_history(tmp_path / "digits") == undisturbed[pace]
 
@@ -231,7 +232,7 @@ def test_a_restarted_scheduler_carries_its_runs_on_by_itself(
         cluster.scheduler.kill()
         cluster.scheduler.wait()
         for worker in cluster.workers:
-            worker.wait(60)  # a worker ends with its scheduler
+            worker.wait(PATIENCE_S)  # a worker ends with its scheduler
         cluster.start_scheduler()
         cluster.workers = [cluster.start_worker(), cluster.start_worker()]
     until(lambda: (run / "report" / "index.html").exists(), "the report")
@@ -296,6 +297,7 @@ def members_with_checkpoints(names: list[str]) -> list[str]:
     return sorted(name.partition("-")[0] for name in names)
 
 
+@pytest.mark.usefixtures("without_plots")
 @pytest.mark.parametrize("search", SMALL)
 def test_the_history_is_the_same_with_the_scheduler_killed_at_any_record(
     tmp_path: Path, three_workers: package.Client, monkeypatch: pytest.MonkeyPatch, search: str

@@ -14,6 +14,7 @@ from distributed.utils import open_port
 
 from tests.integration.clusters import (
     HERE,
+    PATIENCE_S,
     Held,
     Processes,
     evodevo,
@@ -86,7 +87,7 @@ def test_worker_jobs_are_replaced_whatever_becomes_of_them_and_the_history_is_th
     until(lambda: not set(preempted) & set(slurm.jobs()), "the preempted jobs' end")
     held.kill()
     held.file.unlink()
-    assert launched.wait(120) == 0, processes.log("launch")
+    assert launched.wait(PATIENCE_S) == 0, processes.log("launch")
 
     assert untimed_history(tmp_path / "digits") == undisturbed
     lives = list(history_of(tmp_path / "digits").lives())

@@ -58,10 +58,10 @@ def test_the_best_is_trained_until_it_stops_improving_and_an_interrupted_trainin
     process = processes.start("-m", "evodevo", *command, *at, log="interrupted")
     held.until_epochs_began(1)
     os.kill(process.pid, signal.SIGINT)
+    until(lambda: "resumes the run" in processes.log("interrupted"), "the command to be interrupted")
     held.file.unlink()
     until(lambda: process.poll() is not None, "the end of the command")
     assert process.returncode == 130
-    assert "resumes the run" in processes.log("interrupted")
     done(*command, *at)
     mine, its = (
         safetensors.torch.load_file(directory / "digits" / "trained.safetensors")

@@ -4,7 +4,6 @@ import contextlib
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,7 +71,7 @@ def test_one_broken_worker_of_three_changes_nothing_and_is_told_of(
         done = evodevo("launch", str(config), "--scheduler", two_workers.address)
     finally:
         broken.send_signal(signal.SIGTERM)
-        broken.wait(30)
+        broken.wait(PATIENCE_S)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "fails while others succeed" in done.stdout
     history = history_of(two_workers.runs_dir / f"broken-{way}")
@@ -130,13 +129,11 @@ def test_a_worker_that_is_stopped_hangs_nothing_and_changes_nothing(
 
 
 @pytest.mark.parametrize("error", ["RuntimeError", "GeneratorExit", "KeyboardInterrupt", "SystemExit"])
-def test_a_workload_that_is_wrong_fails_its_run_soon_with_its_traceback(
+def test_a_workload_that_is_wrong_fails_its_run_after_two_attempts_with_its_traceback(
     error: str, two_workers: Cluster, undisturbed: list[dict[str, str]], tmp_path: Path
 ) -> None:
     config = write_config(tmp_path, f"wrong-{error}", **SMALL, workload__options={"raises": error})
-    began = time.monotonic()
     done = evodevo("launch", str(config), "--scheduler", two_workers.address)
-    assert time.monotonic() - began < 30
     assert done.returncode == 1, done.stdout + done.stderr
     assert f"{error}: it says so" in done.stderr
     assert "tiny.py" in done.stderr
@@ -203,7 +200,7 @@ def test_a_run_on_a_full_disk_waits_and_says_so_and_continues_when_there_is_room
     assert untimed_history(cluster.runs_dir / "full") == undisturbed
 
 
-def test_a_store_that_is_read_only_for_a_second_changes_nothing(
+def test_a_store_that_is_read_only_for_a_while_changes_nothing(
     small_disk: Path, two_workers: Cluster, undisturbed: list[dict[str, str]], tmp_path: Path
 ) -> None:
     config = write_config(
@@ -218,7 +215,7 @@ def test_a_store_that_is_read_only_for_a_second_changes_nothing(
     assert launched.returncode == 0, launched.stderr
     until(lambda: history_of(two_workers.runs_dir / "read-only").over, "the first member")
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    time.sleep(1)
+    until(lambda: history_of(two_workers.runs_dir / "read-only").lost_attempts, "an attempt to be lost")
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
     watched = evodevo("watch", "read-only", "--scheduler", two_workers.address)
     assert watched.returncode == 0, watched.stdout + watched.stderr

@@ -10,7 +10,7 @@ from evodevo.config import parse
 from evodevo.errors import RunFailed, UsageError
 from evodevo.evolution.population import Birth, Member, Population
 from evodevo.evolution.strategies import STRATEGIES, TriParent
-from evodevo.run.simulation import play, try_strategy
+from evodevo.run.simulation import TRIED_ALONE, play, try_strategy
 from evodevo.testing import simulate
 from evodevo.testing.simulated import outcome_of
 from tests.configs import small
@@ -127,8 +127,11 @@ SPECIAL = ("scheduled", "replay", "variable_length")
 
 @pytest.mark.parametrize("name", [name for name in STRATEGIES if name not in SPECIAL])
 def test_every_strategy_passes_its_trial(name: str) -> None:
-    keys = {"population": 1, "generations": 300} if name == "mutate_best" else {"legs": 3}
-    try_strategy(config(name, **keys))
+    alone = name == "mutate_best"
+    keys = {"population": 1, "generations": 300} if alone else {"legs": 3, "generations": 300}
+    tried = try_strategy(config(name, **keys))
+    assert tried.completed() == len(tried.generations) == (TRIED_ALONE if alone else 2)
+    assert {life.status for life in tried.lives()} <= {"done", "diverged"}
 
 
 def test_simulating_imports_neither_torch_nor_a_cluster() -> None:

@@ -13,7 +13,7 @@ GUARDED = 'if __name__ == "__main__":\n    begin()\n'
 def run(folder: Path, script: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     (folder / "script.py").write_text(script)
     command = [sys.executable, *(arguments or ("script.py",))]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
 
 
 def test_local_at_the_top_of_a_script_ends_it_with_a_line_that_names_the_guard(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ settings.load_profile("workers")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 TAG = "EVODEVO_TEST"
 
 
@@ -67,7 +67,7 @@ def nothing_left_behind(
         processes += [str(child) for child in psutil.Process().children() if child not in children]
         return processes + [str(thread) for thread in threading.enumerate() if thread not in threads]
 
-    if not wait_until(lambda: not left(), 3):
+    if not wait_until(lambda: not left()):
         found = left()
         for pid in started_by(tag):
             os.kill(pid, signal.SIGKILL)

@@ -52,7 +52,7 @@ def test_the_first_signal_is_a_warning_in_words_and_the_next_sigterm_ends_the_pr
     assert process.stdout and process.stdout.readline() == f"{said}\n"
     process.send_signal(signal.SIGUSR1)
     process.send_signal(signal.SIGTERM)
-    rest, _ = process.communicate(timeout=30)
+    rest, _ = process.communicate(timeout=120)
     assert (process.returncode, rest) == (7, "")
 
 

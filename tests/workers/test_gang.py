@@ -220,9 +220,20 @@ def test_a_program_is_refused() -> None:
 
 
 @pytest.mark.parametrize("workload", [Toy(), OwnShare()], ids=["Toy", "OwnShare"])
-def test_a_workload_that_workers_can_train_together_passes(workload: Toy) -> None:
+def test_a_workload_that_workers_can_train_together_passes_after_a_step_of_one_share(
+    workload: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[int] = []
+
+    def loss(model: nn.Module, batch: Batch, hp: object) -> Tensor:
+        lengths.append(len(batch[1]))
+        return type(workload).loss(workload, model, batch, hp)  # type: ignore[arg-type]
+
+    prepared(workload)
+    monkeypatch.setattr(workload, "loss", loss)
     for batch_norm in ("local", "synchronised"):
-        gang.rehearse(prepared(workload), 4, batch_norm, HYPERPARAMETERS, Leg())
+        gang.rehearse(workload, 4, batch_norm, HYPERPARAMETERS, Leg())
+    assert lengths == [workload.batch_size // 4] * 2
 
 
 def test_parameters_that_are_not_the_same_everywhere_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ def ids_in(file: Path) -> list[int]:
 
 
 def assert_gone(ids: list[int]) -> None:
-    assert wait_until(lambda: not any(map(alive, ids)), 5), f"alive: {[i for i in ids if alive(i)]}"
+    assert wait_until(lambda: not any(map(alive, ids))), f"alive: {[i for i in ids if alive(i)]}"
 
 
 @pytest.mark.parametrize(

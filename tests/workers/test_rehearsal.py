@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from evodevo.errors import UsageError
 from tests.golden import raises_golden
 from tests.workers.toys import HYPERPARAMETERS, Toy, points, prepared
+from workers.rehearsal import EPOCHS
 from workers.training import Leg, Training
 from workers.workload import Batch, Splits
 
@@ -67,24 +68,34 @@ def test_attributes_that_are_set_anew_for_each_batch_are_no_harm() -> None:
 class Cycling(Toy):
     """Has a schedule for just as many steps as the run has."""
 
+    def __init__(self, batch_size: int, made: list[Any]) -> None:
+        super().__init__(batch_size)
+        self.keep = made.append
+
     def scheduler(self, training: Training) -> Any:
         assert training.epochs is not None
         assert training.steps_per_epoch is not None
         total = training.epochs * (training.steps_per_epoch if self.scheduler_per == "step" else 1)
-        return torch.optim.lr_scheduler.OneCycleLR(training.optimizer, 0.1, total_steps=total)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(training.optimizer, 0.1, total_steps=total)
+        self.keep(schedule)
+        return schedule
 
 
 @pytest.mark.parametrize("per", ["step", "epoch"])
 @pytest.mark.parametrize("batch_size", [16, 100, 60])
 @pytest.mark.parametrize("total", [1, 2, 5])
 def test_a_schedule_that_is_as_long_as_the_run_is_long_enough(per: Any, batch_size: int, total: int) -> None:
-    toy = Cycling(batch_size)
+    made: list[Any] = []
+    toy = Cycling(batch_size, made)
     toy.scheduler_per = per
     prepared(toy).rehearse(HYPERPARAMETERS, OTHER, Leg(total=total))
+    steps = 100 // batch_size if per == "step" else 1
+    assert {one.total_steps for one in made} == {max(EPOCHS, total) * steps}
+    assert all(0 < one.last_epoch <= one.total_steps for one in made)
 
 
 def test_what_needs_the_number_of_epochs_is_tried_without_it_where_the_run_has_none() -> None:
-    toy = prepared(Cycling())
+    toy = prepared(Cycling(16, []))
     with pytest.raises(AssertionError):
         toy.rehearse(HYPERPARAMETERS, OTHER, Leg(steps=100))
 

@@ -15,7 +15,7 @@ from tests.zoo import contract
 from tests.zoo.composed import AUTOCAST, DATA, MODELS, OPTIMIZERS, SCHEDULERS
 from workers.describe import describe
 
-EXAMPLES = 120
+EXAMPLES = 60
 options = st.fixed_dictionaries(
     {
         "model": st.sampled_from(sorted(MODELS)),

@@ -35,7 +35,7 @@ class UntilReady(Clock):
 def assert_gone(ids: Path) -> None:
     numbers = [int(number) for number in ids.read_text().split()]
     assert len(numbers) == 2
-    assert wait_until(lambda: not any(map(alive, numbers)), 3)
+    assert wait_until(lambda: not any(map(alive, numbers)))
 
 
 def test_the_time_limit_ends_the_program_and_its_grandchild_and_shows_how_far_it_came(

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -140,18 +139,13 @@ def test_a_checkpoint_that_is_deleted_while_its_child_is_on_the_way_is_made_agai
     plain = config_of(tmp_path, "plain", "generations")
     assert evodevo("launch", str(plain), "--runs-dir", str(tmp_path)).returncode == 0
     held = Held(tmp_path)
-    config = config_of(
-        tmp_path, "held", "generations", workload__options=held.options, cluster={"workers": 1}
-    )
+    options = {**held.options, "hold_from": 1}
+    config = config_of(tmp_path, "held", "generations", workload__options=options, cluster={"workers": 1})
     launched = processes.start(
         "-m", "evodevo", "launch", str(config), "--runs-dir", str(tmp_path), log="launch"
     )
     run = tmp_path / "held"
-    held.until_epochs_began(1)
-    held.file.unlink()
     until(lambda: len(history_of(run).generations) > 1, "the second generation")
-    held.file.touch()
-    time.sleep(0.5)
     held.until_epochs_began(1)
     for path in (run / "params").iterdir():
         path.unlink()

@@ -14,9 +14,11 @@ from evodevo import display, trackers
 from evodevo.cli_common import (
     Where,
     at_scheduler,
+    before_the_run,
     client_of,
     config_argument,
     console,
+    done_already,
     follow,
     in_runs_dir,
     load_config,
@@ -25,8 +27,12 @@ from evodevo.cli_common import (
     open_in,
     overrides_option,
     refuse_another,
+    refuse_detached,
+    refuse_existing,
+    refuse_unwritable,
     resume_or_follow,
     run_argument,
+    show_detached,
     show_end,
     submit,
     submit_new,
@@ -87,20 +93,21 @@ def launch(
     It uses a new local cluster, Slurm jobs, or an existing cluster.
     """
     config = load_config(config_path, overrides, run_name, seed)
-    if detach and not where.exists:
-        raise UsageError("--detach needs an existing cluster: give --scheduler or --scheduler-file")
-    with client_of(where, runs_dir, config) as client:
-        run = submit_new(client, config) if resuming else submit(client, config)
+    refuse_detached(detach, where)
+    if not where.exists:
+        refuse_unwritable(Path(runs_dir))
+        if not resuming:
+            refuse_existing(config, Path(runs_dir).absolute())
+    with contextlib.ExitStack() as stack:
+        with before_the_run(stack, where, Path(runs_dir, config.run.name)):
+            client = stack.enter_context(client_of(where, runs_dir, config, quiet=no_progress))
+            run = submit_new(client, config) if resuming else submit(client, config)
         if run is None:
             refuse_another(client.run(config.run.name), config)
-            resume_or_follow(client, config.run.name, no_progress)
+            resume_or_follow(client, config.run.name, no_progress, detach=detach)
             return
         if detach:
-            place = client.runs_dir / run.name
-            console.print(
-                f"run {run.name} is in {place}; `evodevo watch {run.name} {client.options}` follows it",
-                soft_wrap=True,
-            )
+            show_detached(run, client)
             return
         run = follow(run, client, no_progress)
         show_end(run, client.runs_dir / run.name)
@@ -254,20 +261,23 @@ def cancel(run: str, runs_dir: str, where: Where) -> None:
     type=click.IntRange(1),
     help="Extend the run, even one that is done, to N generations in total.",
 )
+@click.option("--detach", is_flag=True, help="Resume the run and exit; needs an existing cluster.")
 @no_progress_option
 @in_runs_dir
 @on_cluster
 def resume(
     run: str,
     generations: int | None,
+    detach: bool,
     no_progress: bool,
     runs_dir: str,
     where: Where,
 ) -> None:
     """Resume RUN from the end of its journal."""
+    refuse_detached(detach, where)
     if where.exists:
         with where.connect() as client:
-            resume_or_follow(client, run, no_progress, generations)
+            resume_or_follow(client, run, no_progress, generations, detach)
         return
     directory = directory_of(run, runs_dir)
     found = open_run(directory)
@@ -280,7 +290,7 @@ def resume(
         )
     history = found.view.history
     if found.status().state == "done" and generations is None and not next_of(history.config):
-        console.print(f"run {found.name} is done already")
+        console.print(done_already(found.name))
         write_missing_products(directory)
         return
     if generations is not None:  # refuse before a cluster is started

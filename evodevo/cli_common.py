@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from evodevo.run.setup import JOURNAL
 from evodevo.run.view import directory_of, refuse_live
 from evodevo.service.client import Client, connect, local, slurm
 from evodevo.service.run_handle import Run, open_run
+from evodevo.service.succession import already_there, exists_already
 
 console = HarmlessConsole(width=None if sys.stdout and sys.stdout.isatty() else 120)
 
@@ -147,17 +149,45 @@ def load_config(path: str, overrides: tuple[str, ...], run_name: str | None, see
 
 
 @contextlib.contextmanager
-def client_of(where: Where, runs_dir: str, config: RunConfig, runs: int = 1) -> Iterator[Client]:
-    """Connect to the cluster that the options name, or start one with room for `runs` runs of `config`."""
+def client_of(
+    where: Where, runs_dir: str, config: RunConfig, runs: int = 1, quiet: bool = True
+) -> Iterator[Client]:
+    """Connect to the cluster that the options name, or start one with room for `runs` runs of `config`.
+
+    Unless `quiet`, say what is being started, as it may take a minute.
+    """
     if where.exists:
         cluster = where.connect()
     elif where.slurm:
         cluster = slurm(config, runs_dir)
     else:
         workers = _enough(where.workers or _local_workers(config, runs), config)
+        if not quiet:
+            console.print(f"starting {workers} worker{'s' * (workers != 1)} and trying {config.run.name} ...")
         cluster = local(workers, runs_dir, config.cluster.workers_per_device)
     with cluster as client:
         yield client
+
+
+@contextlib.contextmanager
+def before_the_run(stack: contextlib.ExitStack, where: Where, directory: Path) -> Iterator[None]:
+    """On Ctrl-C, close the client that `stack` holds, say what is left and exit with status 130.
+
+    `directory` is that of the run, if the cluster is a local one.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        stack.close()
+        name, options = directory.name, where.options
+        if where.exists:
+            said = f"interrupted; if the run begins nevertheless, `evodevo cancel {name} {options}` stops it"
+        elif (directory / JOURNAL).exists():
+            said = f"interrupted; `evodevo resume {name}` resumes the run"
+        else:
+            said = "interrupted before the run began; nothing is left"
+        console.print(said, soft_wrap=True)
+        sys.exit(130)
 
 
 def _local_workers(config: RunConfig, runs: int) -> int:
@@ -202,6 +232,21 @@ def submit_new(client: Client, config: RunConfig) -> Run | None:
         raise
 
 
+def refuse_existing(config: RunConfig, runs_dir: Path) -> None:
+    """Raise `UsageError` if a run of that name, or a phase after it, exists, before a cluster is started."""
+    if existing := already_there(config, runs_dir):
+        raise exists_already(existing, runs_dir)
+
+
+def refuse_unwritable(runs_dir: Path) -> None:
+    """Raise `UsageError` if nothing can be created in the runs directory, or the directory itself."""
+    there = next(path for path in (runs_dir, *runs_dir.absolute().parents) if path.exists())
+    try:
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as why:
+        raise UsageError(f"--runs-dir {runs_dir}: cannot be written: {why.strerror}") from None
+
+
 def refuse_another(run: Run, config: RunConfig) -> None:
     """Raise `UsageError` if the run was started with a different config."""
     found = run.view.history.config
@@ -217,10 +262,12 @@ def refuse_another(run: Run, config: RunConfig) -> None:
         )
 
 
-def resume_or_follow(client: Client, name: str, no_progress: bool, generations: int | None = None) -> None:
+def resume_or_follow(
+    client: Client, name: str, no_progress: bool, generations: int | None = None, detach: bool = False
+) -> None:
     """Resume a run from the end of its journal, or follow it if it is running; leave it if it is done.
 
-    With `generations` the run is extended to that many generations.
+    With `generations` the run is extended to that many generations; with `detach` it is not followed.
     """
     run = client.run(name)
     if generations is None:
@@ -232,15 +279,38 @@ def resume_or_follow(client: Client, name: str, no_progress: bool, generations: 
             f"run {name!r} is running: stop it with `evodevo cancel {name}`, then give --generations again"
         )
     if state == "done" and generations is None and not next_of(run.view.history.config):
-        console.print(f"run {name} is done already")
+        console.print(done_already(name))
         write_missing_products(client.runs_dir / name)
     else:
         if state not in ("running", "waiting"):
             run.resume(generations)
         elif not client.outlives:
             refuse_live(client.runs_dir / name)  # this cluster is new, so another one is at work on the run
+        if detach:
+            show_detached(run, client)
+            return
         run = follow(run, client, no_progress)
     show_end(run, client.runs_dir / name)
+
+
+def done_already(name: str) -> str:
+    """Return the line about a run that cannot be resumed because it is done."""
+    return f"run {name} is done already; extend it with --generations N"
+
+
+def refuse_detached(detach: bool, where: Where) -> None:
+    """Raise `UsageError` if nothing outlives the command to carry out the run."""
+    if detach and not where.exists:
+        raise UsageError("--detach needs an existing cluster: give --scheduler or --scheduler-file")
+
+
+def show_detached(run: Run, client: Client) -> None:
+    """Say where a run that is not followed is, and how to follow it."""
+    console.print(
+        f"run {run.name} is in {client.runs_dir / run.name}; `evodevo watch {run.name} {client.options}` "
+        f"follows it\ndashboard: {client.dashboard}",
+        soft_wrap=True,
+    )
 
 
 def write_missing_products(directory: Path) -> None:

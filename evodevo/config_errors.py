@@ -24,6 +24,8 @@ TAGGED: dict[Path, tuple[str, Kinds]] = {
     ("search", "options", "schedule"): ("shape", _kinds(Shape, "shape")),
 }
 """Mappings whose values are of several kinds: the key that selects the kind, and the kinds."""
+FEW = 5
+"""Names that are listed even if one of them is suggested."""
 _KINDS = ("str", "int", "float", "bool")
 
 
@@ -39,11 +41,13 @@ def describe(error: ValidationError, model: type[BaseModel], prefix: Sequence[st
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """Return a hint at the known name closest to `name`, and the list of all."""
-    near = get_close_matches(name, known, n=1)
+    """Return a hint at the known name closest to `name`, and the list of all if it is short or none is."""
     if not known:
         return "none are known"
-    return f"{f'did you mean {near[0]}? Known' if near else 'known'}: {', '.join(known)}"
+    names = ", ".join(known)
+    if near := get_close_matches(name, known, n=1):
+        return f"did you mean {near[0]}?{f' Known: {names}' if len(known) <= FEW else ''}"
+    return f"known: {names}"
 
 
 def _sentence(path: Path, problems: list[dict[str, Any]], model: type[BaseModel], prefix: Path) -> str:

@@ -1,5 +1,6 @@
 """Which Slurm jobs there should be, from what Slurm and the scheduler say."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,11 @@ import pytest
 from evodevo.config import RunConfig, parse
 from evodevo.errors import UsageError
 from evodevo.service import slurm
-from evodevo.service.slurm import plan
+from evodevo.service.slurm import ENDS_AT, plan
 from tests.configs import small
 from tests.golden import raises_golden
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 CTRL_C = """\
 import signal
 signal.signal(signal.SIGINT, handler := lambda number, frame: None)
@@ -80,6 +82,25 @@ def test_workers_belong_to_the_job_whose_name_theirs_begins_with() -> None:
     cluster = SimpleNamespace(worker_spec=spec, scheduler=scheduler)
     found = slurm._Keeper(cluster, config_of(workers_per_device=2))._workers_by_job()
     assert found == {"j-1": ["tcp://a", "tcp://c"], "j-11": ["tcp://b"], "other": ["tcp://d"]}
+
+
+@pytest.mark.parametrize("end", ["2030-01-01T00:00:00", "NONE", "N/A", ""])
+@pytest.mark.parametrize("where", ["evodevo.sbatch", "launch --slurm"])
+def test_a_job_without_an_end_goes_on_and_its_workers_are_told_none(
+    where: str, end: str, tmp_path: Path
+) -> None:
+    (tmp_path / "squeue").write_text(f"#!/bin/sh\necho '{end}'\n")
+    (tmp_path / "squeue").chmod(0o755)
+    script = (REPOSITORY / "scripts" / "slurm" / "evodevo.sbatch").read_text()
+    line = next(line for line in script.splitlines() if "squeue" in line)
+    line = ENDS_AT if where == "launch --slurm" else line
+    told = subprocess.run(
+        ["bash", "-c", f'set -euo pipefail\n{line}\necho "${{EVODEVO_ENDS_AT-unset}}"'],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7", "TZ": "UTC"},
+        capture_output=True,
+        text=True,
+    )
+    assert (told.returncode, told.stdout) == (0, "1893456000\n" if end.startswith("2030") else "unset\n")
 
 
 def test_fewer_jobs_than_a_member_needs_are_refused(tmp_path: Path) -> None:

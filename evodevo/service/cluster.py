@@ -154,8 +154,12 @@ def existing(address: str | None = None, scheduler_file: Path | str | None = Non
             else "if the scheduler uses TLS, its address begins with tls://"
         )
         raise UsageError(f"cannot communicate with the scheduler at {where}: {advice} ({why})") from None
-    except (OSError, ValueError) as why:
-        raise UsageError(f"no scheduler answers at {where}: {why}") from None
+    except OSError:
+        within = f"within {CONNECT_TIMEOUT_S:g} s"
+        advice = "is it running? (dask scheduler --preload evodevo.service)"
+        raise UsageError(f"no scheduler answered at {where} {within}; {advice}") from None
+    except ValueError as why:
+        raise UsageError(f"no scheduler can be at {where}: {why}") from None
     with client:
         yield client
 
@@ -217,8 +221,8 @@ def _address_in(file: Path) -> str:
     try:
         return str(json.loads(file.read_text())["address"])
     except FileNotFoundError:
-        said = f"scheduler file {file}: no such file"
-        raise UsageError(said, f"--scheduler-file {file}: no such file") from None
+        said = f"{file}: no such file; the scheduler writes it when it has started"
+        raise UsageError(f"scheduler file {said}", f"--scheduler-file {said}") from None
     except (OSError, ValueError, KeyError, TypeError) as why:
         said = f"{file} does not contain a scheduler's address ({why})"
         raise UsageError(f"scheduler file {said}", f"--scheduler-file {said}") from None

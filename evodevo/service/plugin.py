@@ -40,7 +40,7 @@ from evodevo.service.standing import Standing, about_controller, seen_in
 from evodevo.service.succession import already_there, exists_already, following, is_done
 from evodevo.service.tracking import Tracking
 from evodevo.service.trial import describe, parse_fresh, refresh_strategy, refuse_unusable_workers
-from evodevo.service.wire import in_json, security_of
+from evodevo.service.wire import Requests, security_of, to_its_end
 from evodevo.versions import differences, own_versions
 
 logger = logging.getLogger("evodevo.service")
@@ -64,6 +64,7 @@ class Service(SchedulerPlugin):
         """Why runs have stopped, or what went wrong with them, by name."""
         self._reader = Reader()
         self._tracking = Tracking(self.runs_dir)
+        self._requests = Requests()
         self._reserved: set[str] = set()
         """Names of runs that are about to start."""
         self._measured: dict[str, dict[str, Any]] = {}
@@ -93,7 +94,7 @@ class Service(SchedulerPlugin):
             self.evodevo_resume,
             self.evodevo_repair,
         ):
-            self._scheduler.handlers[handler.__name__] = in_json(handler)
+            self._scheduler.handlers[handler.__name__] = self._requests.in_json(handler)
         self._starting = asyncio.create_task(self._start())
 
     async def until_ready(self) -> None:
@@ -140,6 +141,7 @@ class Service(SchedulerPlugin):
 
     async def before_close(self) -> None:
         """Stop all runs when the scheduler closes; they can be resumed."""
+        await self._requests.close()
         for task in filter(None, [self._starting, *self._tasks.values()]):
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -207,7 +209,7 @@ class Service(SchedulerPlugin):
                 begun = begun.with_members_per_device(found["members"], found["stacked"])
             copied = (start.origin, start.data) if start else None
             try:
-                await asyncio.to_thread(create_run, directory, begun, facts.get("data"), copied)
+                await to_its_end(create_run, directory, begun, facts.get("data"), copied)
             except CheckpointError as why:
                 raise UsageError(f"search.start: {why}") from None
             except FileExistsError:  # created by another scheduler's service meanwhile
@@ -236,8 +238,10 @@ class Service(SchedulerPlugin):
     async def evodevo_cancel(self, run: str) -> None:
         """Stop a run, keeping its files; return when it has stopped."""
         if run not in self._tasks:
-            await asyncio.to_thread(refuse_live, await asyncio.to_thread(self._directory_of, run))
-            raise UsageError(f"run {run!r} is not running")
+            directory = await asyncio.to_thread(self._directory_of, run)
+            await asyncio.to_thread(refuse_live, directory)
+            history = await asyncio.to_thread(load_history, directory / JOURNAL)
+            raise UsageError(f"run {run!r} is not running: it is {history.end or 'interrupted'}")
         task = self._tasks[run]
         if self._controllers[run].mark_cancelled():
             task.cancel()

@@ -41,7 +41,11 @@ PERIOD_S = 5.0
 LONGEST_PAUSE_S = 300.0
 """Longest pause between submissions while jobs keep ending before their workers register."""
 PING_TIMEOUT_S = 30.0
-ENDS_AT = 'export EVODEVO_ENDS_AT=$(date -d "$(squeue -h -j $SLURM_JOB_ID -o %e)" +%s 2>/dev/null)'
+ENDS_AT = (
+    'ends=$(squeue -h -j "$SLURM_JOB_ID" -o %e) && ends=$(date -d "${ends:-none}" +%s 2>/dev/null) '
+    '&& export EVODEVO_ENDS_AT="$ends"'
+)
+"""Line of a job's script that tells its workers when the job ends, if it has an end."""
 
 
 @contextlib.contextmanager

@@ -132,4 +132,5 @@ async def _while_workers_can(
             await asyncio.wait([task], timeout=1)
     finally:
         task.cancel()
+        await asyncio.wait([task])
     return task.result()

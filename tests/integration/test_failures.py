@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.golden import assert_golden
 from tests.integration.clusters import (
     PATIENCE_S,
     Processes,
@@ -44,6 +45,21 @@ def test_an_interrupt_ends_with_130_and_leaves_a_run_that_can_be_resumed(
     again = evodevo("resume", "digits", "--runs-dir", str(tmp_path))
     assert again.returncode == 0
     assert "is done already" in again.stdout
+
+
+def test_an_interrupt_before_a_run_begins_is_one_line_and_leaves_nothing(
+    tmp_path: Path, processes: Processes
+) -> None:
+    config = write_config(tmp_path)
+    runs_dir = tmp_path / "runs"
+    launched = processes.start(
+        "-m", "evodevo", "launch", str(config), "--runs-dir", str(runs_dir), log="launch"
+    )
+    until(lambda: "trying digits" in processes.log("launch"), "the line about the start")
+    os.killpg(launched.pid, signal.SIGINT)
+    assert launched.wait(PATIENCE_S) == 130
+    assert_golden("command-line/interrupted-before-the-run", processes.log("launch"))
+    assert not runs_dir.exists()
 
 
 def test_a_run_with_too_many_failures_stops_with_the_first_traceback_and_status_1(tmp_path: Path) -> None:

@@ -284,7 +284,7 @@ def test_a_process_that_ends_without_close_ends_its_cluster_in_order(place: Path
 
 
 def test_a_wrong_address_is_refused_at_once() -> None:
-    with pytest.raises(evodevo.UsageError, match=r"no scheduler answers at tcp://127\.0\.0\.1:9"):
+    with pytest.raises(evodevo.UsageError, match=r"no scheduler answered at tcp://127\.0\.0\.1:9"):
         evodevo.connect("tcp://127.0.0.1:9")
     with pytest.raises(evodevo.UsageError, match=r"needs the address of a scheduler.*evodevo\.local\(\)"):
         evodevo.connect()

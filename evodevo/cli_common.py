@@ -27,7 +27,7 @@ from evodevo.run.view import directory_of, refuse_live
 from evodevo.service.client import Client, connect, local, slurm
 from evodevo.service.run_handle import Run, open_run
 
-console = HarmlessConsole(width=None if sys.stdout and sys.stdout.isatty() else 120)
+console = HarmlessConsole()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,7 +29,7 @@ from evodevo.service.client import Client, connect, local, slurm
 from evodevo.service.run_handle import Run, open_run
 from evodevo.service.succession import already_there, exists_already
 
-console = HarmlessConsole(width=None if sys.stdout and sys.stdout.isatty() else 120)
+console = HarmlessConsole()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -119,7 +119,7 @@ def replay(
         follow(replayed, client, no_progress)
         show_end(replayed, client.runs_dir / replayed.name)
     result = compare_replay(schedule, replayed.view.history)
-    console.print(result.text(schedule), soft_wrap=True)
+    console.print(result.text(schedule, seed), soft_wrap=True)
 
 
 @click.command("train-best")

@@ -265,8 +265,8 @@ def test_an_arm_is_compared_seed_by_seed_on_validation_and_test(
     ]
     lines = list(table.lines_of(a_config(), 6, records, ["tri_parent"], 3, tmp_path))
     assert lines[-2:] == [
-        "  tri_parent compared with it, validation_loss: +10.0 % [+10.0, +10.0] (2 seeds)",
-        "  tri_parent compared with it, test_loss: +50.0 % [+50.0, +50.0] (2 seeds)",
+        "  tri_parent compared with it, validation_loss: +10.0 % (no interval: fewer than 3 seeds) (2 seeds)",
+        "  tri_parent compared with it, test_loss: +50.0 % (no interval: fewer than 3 seeds) (2 seeds)",
     ]
 
 

@@ -56,6 +56,17 @@ def test_what_looks_like_markup_is_shown_as_it_is(console: HarmlessConsole) -> N
     assert "loss[0]    [red]" in said(console)
 
 
+def test_without_a_terminal_nothing_is_wrapped_or_padded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    console = HarmlessConsole()
+    cells = [["truncation_pbt", "0.6991 ± 0.039 " * 30], ["cosine", "1"]]
+    console.print(display.table(["arm", "loss"], cells))
+    lines = said(console).splitlines()
+    assert len(lines) == 3
+    assert lines[1].count("0.6991 ± 0.039") == 30
+    assert lines[2] == "  cosine            1"
+
+
 class Crowded:
     """A run at work, with connected workers that it cannot use."""
 

@@ -43,6 +43,7 @@ PROGRAMS = {
     "mkdocs",
     "tensorboard",
     "wandb",
+    "jupyter",
 }
 """Programs of others, whose options are theirs."""
 LOCI = {"rate": {"type": "float", "low": 1e-4, "high": 1.0, "scale": "log", "initial": 0.1}}

@@ -1,6 +1,7 @@
 """A schedule trained once more in a separate run, and compared with the original."""
 
 import csv
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -11,7 +12,7 @@ from evodevo.config import RunConfig, parse
 from evodevo.evolution.rng import training_seed
 from evodevo.report.live import picture_of
 from evodevo.report.plots import schedule_plot
-from evodevo.report.schedule import Schedule
+from evodevo.report.schedule import Entry, Schedule
 from evodevo.report.tables import history_csv
 from evodevo.run.checkpoints import CheckpointStore
 from evodevo.run.history import History
@@ -101,6 +102,31 @@ def test_a_replay_ends_in_the_originals_parameters(strategy: str, mode: str, tmp
     result = compare_replay(schedule, replayed)
     assert result == Comparison(schedule.fom, schedule.fom, identical=True)
     assert result.gap == 0
+
+
+@pytest.mark.parametrize(
+    ("mean_of", "seed", "why"),
+    [
+        (1, None, "not the same as the original's"),
+        (1, 5, "differ from the original's, which had other seeds than --seed 5"),
+        (
+            3,
+            None,
+            "differ from the original's: 1 of 2 lives started from a mean of members, which a single line "
+            "cannot repeat",
+        ),
+    ],
+)
+def test_a_replay_that_ends_in_other_parameters_says_why(mean_of: int, seed: int | None, why: str) -> None:
+    entry = Entry("g000s000", 1, 0.5, {"rate": 0.1}, {"rate": 0.1})
+    entries = (entry, dataclasses.replace(entry, member="g001s000", mean_of=mean_of))
+    schedule = Schedule("run", "g001s000", "validation_loss", 0.5, None, entries)
+    text = Comparison(0.5, 0.75, identical=False).text(schedule, seed)
+    assert text == (
+        "lineage: 2 lives from the founder g000s000 to g001s000\n"
+        "validation_loss: original 0.5, replayed 0.75, gap +0.25\n"
+        f"parameters: {why}"
+    )
 
 
 def test_choices_that_are_lists_go_through_journal_schedule_and_replay(tmp_path: Path) -> None:

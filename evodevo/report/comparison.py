@@ -17,6 +17,8 @@ from evodevo.run.stopping import member_epochs
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
+FEWEST_SEEDS = 3
+"""With fewer seeds, a bootstrap interval says nothing."""
 
 Histories = Mapping[str, Mapping[int, History]]
 """Arm -> seed -> the history of a finished run."""
@@ -26,7 +28,8 @@ Histories = Mapping[str, Mapping[int, History]]
 class Difference:
     """Improvement of one arm over another as a fraction of the other's mean; negative is worse.
 
-    `low` and `high` bound the interval; they are NaN with a single seed, and if the other arm is zero.
+    `low` and `high` bound the interval; they are NaN with fewer than `FEWEST_SEEDS` seeds, and if the other
+    arm is zero.
     """
 
     relative: float
@@ -57,7 +60,8 @@ class Difference:
         if not np.isfinite(self.relative):
             return "undefined: the reference is zero"
         if np.isnan(self.low):
-            why = "a single seed" if self.seeds == 1 else "the reference is zero on some seeds"
+            few = "a single seed" if self.seeds == 1 else f"fewer than {FEWEST_SEEDS} seeds"
+            why = few if self.seeds < FEWEST_SEEDS else "the reference is zero on some seeds"
             return f"{100 * self.relative:+.1f} % (no interval: {why})"
         interval = f"[{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
         verdict = "" if self.separated else ", not significant"
@@ -135,7 +139,7 @@ def paired_difference(values: Sequence[float], reference: Sequence[float], mode:
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = gains.mean() / abs(theirs.mean())
         resampled = gains[picks].mean(1) / abs(theirs[picks].mean(1))
-    if len(ours) < 2 or not np.isfinite(resampled).all():
+    if len(ours) < FEWEST_SEEDS or not np.isfinite(resampled).all():
         return Difference(float(relative), np.nan, np.nan, len(ours))
     low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Difference(float(relative), float(low), float(high), len(ours))

@@ -14,6 +14,7 @@ from evodevo.config import RunConfig
 from evodevo.config_search import Search
 from evodevo.report import web
 from evodevo.report.comparison import (
+    FEWEST_SEEDS,
     ArmResult,
     Histories,
     mean_and_deviation,
@@ -77,16 +78,21 @@ def how(config: RunConfig, seeds: Sequence[int]) -> str:
     return (
         f"{count} ({', '.join(map(str, seeds))}), {size}. Each run is represented by the member "
         f"with the best {config.objective.metric}, or by the soup if that is better; the test split is never "
-        "used for this choice. Differences are paired by seed, with 95 % bootstrap intervals in brackets."
-        f"{_chance(len(seeds))}"
+        f"used for this choice. Differences are paired by seed{_intervals(len(seeds))}.{_chance(len(seeds))}"
     )
+
+
+def _intervals(seeds: int) -> str:
+    return ", with 95 % bootstrap intervals in brackets" if seeds >= FEWEST_SEEDS else ""
 
 
 def _chance(seeds: int) -> str:
     """Return a sentence on agreement by chance; empty with `ENOUGH` seeds, or with one."""
     if not 1 < seeds < ENOUGH:
         return ""
-    return f" By chance alone, all {seeds} seeds agree on which is better in one case of {2 ** (seeds - 1)}."
+    who = "both" if seeds == 2 else "all"
+    cases = {2: "two", 3: "four", 4: "eight", 5: "sixteen"}[seeds]
+    return f" With {seeds} seeds, {who} favour the same arm by chance in one case of {cases}: use more seeds."
 
 
 def _length(search: Search) -> str:
@@ -175,8 +181,11 @@ def verdict(config: RunConfig, results: Sequence[ArmResult]) -> str:
     if subject is None or not others:
         return ""
     name = judged_of(config, results)[-1]
-    if len(subject.metrics[name]) == 1:
+    seeds = len(subject.metrics[name])
+    if seeds == 1:
         return "Verdict: none, because one seed cannot tell a difference from chance; use --seeds 3 or more."
+    if seeds < FEWEST_SEEDS:
+        return f"Verdict: none.{_chance(seeds)}"
     found: dict[str, list[str]] = {}
     for one in others:
         difference = paired_difference(subject.metrics[name], one.metrics[name], config.objective.mode)
@@ -186,8 +195,7 @@ def verdict(config: RunConfig, results: Sequence[ArmResult]) -> str:
             found.setdefault("not significantly different from", []).append(one.arm)
     order = ("better than", "worse than", "not significantly different from")
     said = "; ".join(f"{relation} {', '.join(found[relation])}" for relation in order if relation in found)
-    chance = _chance(len(subject.metrics[name]))
-    return f"Verdict, by {words(name)}: {chosen} is {said}.{chance}"
+    return f"Verdict, by {words(name)}: {chosen} is {said}.{_chance(seeds)}"
 
 
 def comparison_json(config: RunConfig, histories: Histories) -> str:

@@ -32,14 +32,21 @@ class Gain:
     def times(self) -> float | None:
         """The ratio by which the best is better; None if it is not, or the ratio is meaningless.
 
-        For an accuracy it is the ratio of the errors.
+        For an accuracy it is the ratio of the errors. If the two were trained for different lengths, most of
+        a ratio would be due to training.
         """
-        if self.given is None:
+        if self.given is None or not self.is_fair:
             return None
         worse, better = (self.given, self.best) if self.mode == "min" else (self.best, self.given)
         if self._is_accuracy:
             worse, better = 1.0 - self.given, 1.0 - self.best
         return worse / better if worse > better > 0.0 else None
+
+    @property
+    def is_fair(self) -> bool:
+        """Whether both were trained for the same length."""
+        given_for, best_for = self.trained
+        return given_for == best_for
 
     @property
     def _is_accuracy(self) -> bool:
@@ -48,22 +55,23 @@ class Gain:
         return self.mode == "max" and "accuracy" in self.metric and fractions
 
     def text(self) -> str:
-        """Return the gain as text."""
-        given_for, best_for = self.trained
-        lengths = f" (after {given_for:,} and {best_for:,} {self.unit})" if given_for != best_for else ""
+        """Return the gain as text; no ratio or difference if the two were trained for different lengths."""
         if self.given is None:
             return f"the member with the given values {self.fate}; the best one reached {self.best:.4g}"
-        change = f"{self.given:.4g} -> {self.best:.4g}{lengths}"
         if self.given == self.best:
             return f"none: {self.given:.4g} with the given values is the best"
+        if not self.is_fair:
+            given_for, best_for = (f"{length:,} {self._unit(length)}" for length in self.trained)
+            first = f"{self.given:.4g} (first member, after {given_for})"
+            return f"{first} -> {self.best:.4g} (best member, after {best_for})"
+        change = f"{self.given:.4g} -> {self.best:.4g}"
         if (times := self.times) is None or times < WORTH_A_RATIO:
             return f"{change}, {self.best - self.given:+.3g}"
         ratio = f"{times:.1f}" if times < 100 else f"{times:,.0f}"
-        return (
-            f"{change}, {ratio} times fewer errors"
-            if self._is_accuracy
-            else f"{change}, {ratio} times better"
-        )
+        return f"{change}, {ratio} times {'fewer errors' if self._is_accuracy else 'better'}"
+
+    def _unit(self, length: int) -> str:
+        return self.unit.removesuffix("s") if length == 1 else self.unit
 
 
 def gain_of(history: History) -> Gain | None:

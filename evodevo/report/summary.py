@@ -92,7 +92,7 @@ def _best_lines(history: History, facts: dict[str, Any]) -> list[tuple[str, str]
     if text := _last_generation_text(facts):
         lines.append(("  in the last generation", text))
     if gain := gain_of(history):
-        lines.append(("  over the given values", gain.text()))
+        lines.append(("  from the given values", gain.text()))
     for name, value in facts["best_metrics"].items():
         if name != facts["metric"]:
             lines.append((f"  {name}", f"{float(value):.6g}"))

@@ -16,7 +16,7 @@ def show(statuses: Iterable[Status], dashboard: str | None, progress: bool | Non
     """
     if progress is not False and in_notebook():
         return _in_notebook(statuses)
-    console = HarmlessConsole(width=None if sys.stdout and sys.stdout.isatty() else 120)
+    console = HarmlessConsole()
     quiet = not (console.is_terminal if progress is None else progress)
     return display.show(statuses, dashboard, console, quiet)
 

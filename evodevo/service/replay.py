@@ -28,23 +28,27 @@ class Comparison:
             return math.nan
         return self.replayed_fom - self.original_fom
 
-    def text(self, schedule: Schedule) -> str:
-        """Return the comparison as text."""
-        same = "the same as" if self.identical else "not the same as"
+    def text(self, schedule: Schedule, seed: int | None = None) -> str:
+        """Return the comparison as text; `seed` is that of the replay, if it was given one."""
+        lives = len(schedule.entries)
         means = sum(entry.mean_of > 1 for entry in schedule.entries)
         count = len(schedule.entries[0].networks)
         lines = f", a line for each of {count} networks" if count > 1 else ""
-        kind = (
-            f"unbroken{lines}"
-            if not means
-            else f"{means} lives started from means, which one line cannot repeat"
-        )
+        if self.identical:
+            same = "the same as the original's, bit for bit"
+        elif means:
+            repeated = "a mean of members, which a single line cannot repeat"
+            same = f"differ from the original's: {means} of {lives} lives started from {repeated}"
+        elif seed is not None:
+            same = f"differ from the original's, which had other seeds than --seed {seed}"
+        else:
+            same = "not the same as the original's"
+        founder = schedule.entries[0].member
         return (
-            f"lineage: {kind}, {len(schedule.entries)} lives from the founder {schedule.entries[0].member} "
-            f"to {schedule.member}\n"
+            f"lineage: {lives} lives from the founder {founder} to {schedule.member}{lines}\n"
             f"{schedule.metric}: original {self.original_fom}, replayed {self.replayed_fom}, "
             f"gap {self.gap:+.6g}\n"
-            f"parameters: {same} the original's{', bit for bit' if self.identical else ''}"
+            f"parameters: {same}"
         )
 
 

@@ -48,7 +48,7 @@ def test_an_extended_run_that_is_killed_comes_to_what_a_longer_one_comes_to(
     runs = tmp_path / "runs"
     run, at = runs / "digits", ("--runs-dir", str(runs))
     told = done("launch", str(config), *at, "--set", "search.generations=2")
-    assert "over the given values" in told
+    assert "from the given values" in told
     assert refused("resume", "digits", *at, "--generations", "2") == (
         "run 'digits' already has 2 generations; give --generations more than that"
     )

@@ -114,10 +114,17 @@ def test_one_seed_shows_a_difference_and_separates_nothing() -> None:
     assert found.text() == "+50.0 % (no interval: a single seed)"
 
 
+def test_two_seeds_have_no_interval() -> None:
+    found = paired_difference([1.0, 1.5], [2.0, 2.0], "min")
+    assert math.isnan(found.low) and math.isnan(found.high)
+    assert found.text() == "+37.5 % (no interval: fewer than 3 seeds)"
+    assert found.brief() == "(+37.5 %)"
+
+
 @pytest.mark.parametrize(
     ("values", "reference", "text"),
     [
-        ([0.2, 0.3], [0.0, 0.1], "+400.0 % (no interval: the reference is zero on some seeds)"),
+        ([0.2, 0.3, 0.3], [0.0, 0.1, 0.1], "+300.0 % (no interval: the reference is zero on some seeds)"),
         ([0.2, 0.3, 0.1], [0.0, 0.0, 0.0], "undefined: the reference is zero"),
         ([0.0, 0.0], [0.0, 0.0], "undefined: the reference is zero"),
         ([0.5], [0.0], "undefined: the reference is zero"),
@@ -246,8 +253,8 @@ def test_the_verdict_says_by_the_test_split_what_the_subject_is_better_than() ->
     }
     assert verdict_of(**arms) == (
         "Verdict, by test loss: tri_parent is better than original, truncation_pbt; worse than cosine; "
-        "not significantly different from random_search. By chance alone, all 3 seeds agree on which is "
-        "better in one case of 4."
+        "not significantly different from random_search. With 3 seeds, all favour the same arm by chance in "
+        "one case of four: use more seeds."
     )
     twice = {arm: 2 * values for arm, values in arms.items()}
     assert verdict_of("max", original=twice["original"], tri_parent=twice["tri_parent"]) == (
@@ -255,8 +262,11 @@ def test_the_verdict_says_by_the_test_split_what_the_subject_is_better_than() ->
     )
 
 
-def test_one_seed_is_not_a_verdict_and_neither_is_a_comparison_without_the_subject() -> None:
+def test_one_or_two_seeds_are_not_a_verdict_and_neither_is_a_comparison_without_the_subject() -> None:
     assert verdict_of(original=[2.0], tri_parent=[1.0]).startswith("Verdict: none, because one seed")
+    assert verdict_of(original=[2.0, 2.0], tri_parent=[1.0, 1.0]) == (
+        "Verdict: none. With 2 seeds, both favour the same arm by chance in one case of two: use more seeds."
+    )
     assert verdict_of(original=[2.0, 2.0], cosine=[1.0, 1.0]) == ""
     assert verdict_of(tri_parent=[2.0, 2.0]) == ""
 
@@ -299,7 +309,7 @@ def test_a_comparison_is_a_page_with_its_pictures_inside(
     assert "All pairs of arms" in page
     assert "improvement over original" in page
     assert "3 seeds (0, 1, 2)" in page
-    assert "By chance alone, all 3 seeds agree on which is better in one case of 4." in page
+    assert "With 3 seeds, all favour the same arm by chance in one case of four: use more seeds." in page
     assert "strategy: truncation_pbt" in page
     for name in ("fom", "schedules"):
         assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -307,8 +317,14 @@ def test_a_comparison_is_a_page_with_its_pictures_inside(
 
 def test_chance_is_spoken_of_where_there_are_few_seeds(histories: dict[str, dict[int, History]]) -> None:
     config = histories["original"][0].config
-    told = {count: "By chance alone" in how(config, range(count)) for count in (1, 2, 5, 6)}
+    told = {count: "by chance" in how(config, range(count)) for count in (1, 2, 5, 6)}
     assert told == {1: False, 2: True, 5: True, 6: False}
+
+
+def test_intervals_are_spoken_of_where_there_are_any(histories: dict[str, dict[int, History]]) -> None:
+    config = histories["original"][0].config
+    told = {count: "intervals" in how(config, range(count)) for count in (1, 2, 3)}
+    assert told == {1: False, 2: False, 3: True}
 
 
 @pytest.mark.filterwarnings("error")

@@ -53,20 +53,20 @@ def test_a_gain_is_a_ratio_where_that_means_something_and_else_a_difference(
     assert said(metric, mode, given, best) == text
 
 
-def test_how_long_each_was_trained_is_said_where_it_differs() -> None:
+def test_members_that_were_trained_for_different_lengths_are_shown_without_a_ratio() -> None:
     pen = run_with(0.8, 0.9)
-    assert dict(summary_lines(pen.history))["  over the given values"].startswith("none: 0.8")
+    assert dict(summary_lines(pen.history))["  from the given values"].startswith("none: 0.8")
     pen.births("g000s001", "g000s000")
     pen.done(g001s000=0.2, g001s001=0.5)
     gain = gain_of(pen.history)
     assert gain is not None
-    assert gain.text() == "0.8 -> 0.2 (after 1 and 2 epochs), 4.0 times better"
-    assert gain_facts(pen.history) == {"given_fom": 0.8, "times_better": 4.0}
+    assert gain.text() == "0.8 (first member, after 1 epoch) -> 0.2 (best member, after 2 epochs)"
+    assert gain_facts(pen.history) == {"given_fom": 0.8, "times_better": None}
     steps = Pen(config_of(search__steps_per_generation=500))
     steps.records[2:] = pen.records[2:]
     gain = gain_of(steps.history)
     assert gain is not None
-    assert gain.text() == "0.8 -> 0.2 (after 500 and 1,000 steps), 4.0 times better"
+    assert gain.text() == "0.8 (first member, after 500 steps) -> 0.2 (best member, after 1,000 steps)"
 
 
 def test_where_the_member_with_the_given_values_failed_that_is_said() -> None:

@@ -22,6 +22,7 @@ from evodevo.service.replay import Comparison, compare_replay, replay_config
 from tests.run.fakes import STRATEGIES, FakeCaller, config_of, finished
 from tests.run.handmade import Pen
 
+REPEATED = "1 of 2 lives started from a mean of members, which a single line cannot repeat"
 BOLD = {"tri_parent": {"mutation_rate": 0.5}, "truncation_pbt": {}, "random_search": {}}
 
 
@@ -108,13 +109,9 @@ def test_a_replay_ends_in_the_originals_parameters(strategy: str, mode: str, tmp
     ("mean_of", "seed", "why"),
     [
         (1, None, "not the same as the original's"),
-        (1, 5, "differ from the original's, which had other seeds than --seed 5"),
-        (
-            3,
-            None,
-            "differ from the original's: 1 of 2 lives started from a mean of members, which a single line "
-            "cannot repeat",
-        ),
+        (1, 5, "differ from the original's: it had other seeds than --seed 5"),
+        (3, None, f"differ from the original's: {REPEATED}"),
+        (3, 5, f"differ from the original's: it had other seeds than --seed 5, and {REPEATED}"),
     ],
 )
 def test_a_replay_that_ends_in_other_parameters_says_why(mean_of: int, seed: int | None, why: str) -> None:

@@ -34,13 +34,16 @@ class Comparison:
         means = sum(entry.mean_of > 1 for entry in schedule.entries)
         count = len(schedule.entries[0].networks)
         lines = f", a line for each of {count} networks" if count > 1 else ""
+        reasons = []
+        if seed is not None:
+            reasons.append(f"it had other seeds than --seed {seed}")
+        if means:
+            repeated = "a mean of members, which a single line cannot repeat"
+            reasons.append(f"{means} of {lives} lives started from {repeated}")
         if self.identical:
             same = "the same as the original's, bit for bit"
-        elif means:
-            repeated = "a mean of members, which a single line cannot repeat"
-            same = f"differ from the original's: {means} of {lives} lives started from {repeated}"
-        elif seed is not None:
-            same = f"differ from the original's, which had other seeds than --seed {seed}"
+        elif reasons:
+            same = f"differ from the original's: {', and '.join(reasons)}"
         else:
             same = "not the same as the original's"
         founder = schedule.entries[0].member

@@ -115,4 +115,4 @@ def test_a_replay_with_another_seed_says_that_its_parameters_differ(quickstart: 
         "replay", "quickstart", "--seed", "1", "--run-name", "other", "--runs-dir", str(run.parent)
     )
     assert told.returncode == 0, told.stdout + told.stderr
-    assert "parameters: differ from the original's, which had other seeds than --seed 1" in told.stdout
+    assert "parameters: differ from the original's: it had other seeds than --seed 1" in told.stdout

@@ -203,10 +203,12 @@ class View:
         return [f"waiting: {why}"] if state == "waiting" and why else []
 
     def _too_few(self, state: State) -> list[str]:
-        """Return what a run waits for if it has workers, but fewer than each member needs."""
+        """Return what a run waits for if it has fewer workers than each member needs."""
         needed, there = self.history.config.cluster.workers_per_member, self._last.workers
-        if state != "waiting" or not there or there >= needed:
+        if state != "waiting" or there is None or there >= needed:
             return []
+        if there == 0:  # if some are connected, the problems say why the run cannot use them
+            return [] if self._last.problems else ["no worker is connected"]
         are = "is" if there == 1 else "are"
         return [f"waits for {needed} workers (cluster.workers_per_member); {there} {are} connected"]
 

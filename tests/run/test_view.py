@@ -12,6 +12,7 @@ from evodevo.run.events import Lost
 from evodevo.run.journal import Journal
 from evodevo.run.setup import JOURNAL
 from evodevo.run.view import FileSource, Reading, State, Status, View, brief, refuse_live, runs_in
+from tests.golden import assert_golden
 from tests.run.fakes import FakeCaller, carry_out, config_of, new_run
 from tests.run.handmade import Pen
 
@@ -47,6 +48,13 @@ def test_a_run_that_waits_for_its_disk_says_so_whatever_workers_there_are(pen: P
     window.waits = "No space left on device: /runs/small"
     status = View("small", window).refresh()
     assert (status.state, status.message) == ("waiting", "waiting: No space left on device: /runs/small")
+
+
+def test_a_run_that_waits_for_workers_says_that_none_is_connected(pen: Pen) -> None:
+    pen.founders()
+    assert_golden("view/no-worker", seen(pen, workers=0).message or "")
+    assert seen(pen, live=False, workers=0).message is None
+    assert seen(pen, workers=0, problems=["worker a: too old"]).message == "worker a: too old"
 
 
 def test_a_run_whose_attempts_are_lost_again_and_again_waits_as_its_journal_says(pen: Pen) -> None:

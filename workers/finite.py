@@ -25,7 +25,7 @@ def warnings(
 ) -> list[str]:
     """Return a warning if the training loss or a wanted metric of a founder is not finite soon, else none.
 
-    It is no reason to refuse a run: a search may have founders that diverge.
+    The run is not refused, because a search may have founders that diverge.
     """
     if not isinstance(workload, Workload):
         return []

@@ -98,6 +98,7 @@ class Status:
     best_member: str | None
     median_fom: float | None
     failed: int
+    diverged: int
     lost_attempts: int
     elapsed_s: float
     remaining_s: float | None
@@ -172,7 +173,8 @@ class View:
             best_fom=best_fom,
             best_member=best_member,
             median_fom=statistics.median(foms) if foms else None,
-            failed=history.unsuccessful,
+            failed=history.failed,
+            diverged=history.unsuccessful - history.failed,
             lost_attempts=history.lost_attempts,
             elapsed_s=history.elapsed_s,
             remaining_s=history.elapsed_s * (total - behind) / behind
@@ -244,6 +246,12 @@ def idleness(count: int | None, reasons: Sequence[str]) -> str:
     if not count:
         return ""
     return f"{count} worker{' gets' if count == 1 else 's get'} no work; {reasons[0]}"
+
+
+def troubles(status: Status) -> list[str]:
+    """Return the numbers of failed and diverged members and of lost attempts, in words; none that is 0."""
+    counts = (status.failed, "failed"), (status.diverged, "diverged"), (status.lost_attempts, "attempts lost")
+    return [f"{count} {what}" for count, what in counts if count]
 
 
 def remark(status: Status) -> str:

@@ -3,15 +3,18 @@
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from evodevo import display
 from evodevo.errors import UsageError
+from evodevo.report.inline import status_rows
 from evodevo.run.events import Lost
 from evodevo.run.journal import Journal
 from evodevo.run.setup import JOURNAL
-from evodevo.run.view import FileSource, Reading, State, Status, View, brief, refuse_live, runs_in
+from evodevo.run.view import FileSource, Reading, State, Status, View, brief, refuse_live, runs_in, troubles
 from tests.golden import assert_golden
 from tests.run.fakes import FakeCaller, carry_out, config_of, new_run
 from tests.run.handmade import Pen
@@ -176,7 +179,12 @@ def test_troubles_are_counted(pen: Pen) -> None:
     pen.failed("g000s000")
     pen.diverged("g000s001", "g000s002")
     pen.lost("g000s003")
-    assert (seen(pen).failed, seen(pen).lost_attempts) == (3, 3)
+    status = seen(pen)
+    assert (status.failed, status.diverged, status.lost_attempts) == (1, 2, 3)
+    assert troubles(status) == ["1 failed", "2 diverged", "3 attempts lost"]
+    assert "1 failed, 2 diverged, 3 attempts lost" in display.line(status)
+    assert ("trouble", "1 failed, 2 diverged, 3 attempts lost") in status_rows(status)
+    assert troubles(replace(status, failed=0, lost_attempts=0)) == ["2 diverged"]
 
 
 def test_the_time_that_remains_is_what_the_members_left_take_at_the_pace_so_far(pen: Pen) -> None:

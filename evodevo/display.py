@@ -12,7 +12,7 @@ from rich.text import Text
 from evodevo.config import RunConfig
 from evodevo.config_search import Search
 from evodevo.harmless import harmless
-from evodevo.run.view import AT_WORK, Status, brief, idleness, remark
+from evodevo.run.view import AT_WORK, Status, brief, idleness, remark, troubles
 
 
 def show(statuses: Iterable[Status], dashboard: str | None, console: Console, quiet: bool = False) -> Status:
@@ -65,8 +65,7 @@ def line(status: Status) -> str:
         parts.append(f"best {status.metric} {status.best_fom:.6g} ({status.best_member})")
     if status.median_fom is not None:
         parts.append(f"median {status.median_fom:.6g}")
-    if status.failed:
-        parts.append(f"{status.failed} failed")
+    parts += troubles(status)
     parts.append(_time(status))
     if status.message:
         parts.append(brief(status.message))
@@ -95,8 +94,8 @@ def _display(status: Status, dashboard: str | None) -> Group:
         table.add_row("best", Text.assemble((best, "bold green"), whose))
     if status.median_fom is not None:
         table.add_row("median", f"{status.median_fom:.6g}")
-    if status.failed or status.lost_attempts:
-        table.add_row("trouble", f"{status.failed} failed, {status.lost_attempts} attempts lost")
+    if found := troubles(status):
+        table.add_row("trouble", ", ".join(found))
     if status.workers and status.unused_workers:
         table.add_row("idle", Text(harmless(_idleness(status))))
     if dashboard:
@@ -156,7 +155,7 @@ def table(headings: Sequence[str], cells: Iterable[Sequence[str]]) -> Table:
 def status_table(statuses: Iterable[Status]) -> Table:
     """Return a table with one row per run."""
     table = Table(box=None, padding=(0, 2))
-    for heading in ("run", "state", "generation", "best", "median", "failed"):
+    for heading in ("run", "state", "generation", "best", "median", "failed", "diverged"):
         table.add_column(heading, no_wrap=True)
     table.add_column("message")
     for one in statuses:
@@ -167,6 +166,7 @@ def status_table(statuses: Iterable[Status]) -> Table:
             f"{one.generation}/{one.generations}",
             *foms,
             str(one.failed),
+            str(one.diverged),
             Text(harmless(remark(one))),
         )
     return table

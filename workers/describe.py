@@ -12,7 +12,7 @@ from evodevo.errors import UsageError
 from evodevo.run.checkpoints import CheckpointError, CheckpointStore
 from evodevo.run.place import place_of
 from evodevo.run.records import Job
-from workers import digests, gang
+from workers import digests, finite, gang
 from workers.alike import differ_in_turns
 from workers.cache import loaded, workload_for
 from workers.ensemble import single
@@ -35,7 +35,7 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
     The keys are `facts` and `warnings` (lines), `metrics` (names), `torch` (version) and `data` (the digest
     of each split, which must equal the job's if it has any). `founders` are the hyperparameters of one or
     two members, and of others that may inherit from the first. With `twice` the data are loaded a second
-    time, however long that takes, and must be the same.
+    time, however long that takes, and must be the same, and members are trained to see whether they diverge.
 
     Raises `UsageError` if no checkpoints can be kept, or the workload cannot be imported, cannot load its
     data, fails in a round of training, or does not report the objective's metric.
@@ -102,6 +102,8 @@ def describe(job: Job, founders: Sequence[Mapping[str, Any]], twice: bool = Fals
     unread = [locus for locus in founders[0] if locus not in read]
     warnings += [f"{name} did not read the hyperparameter {locus!r}" for locus in unread]
     warnings += misspelt(single(workload))
+    if twice:
+        warnings += finite.warnings(single(workload), founders, leg, wanted_metrics(job))
     version = str(torch.__version__)
     return {"facts": facts, "warnings": warnings, "metrics": metrics, "data": data, "torch": version}
 

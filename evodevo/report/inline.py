@@ -10,7 +10,7 @@ from evodevo.report.pictures import draw_all
 from evodevo.run import files
 from evodevo.run.files import Missing
 from evodevo.run.history import History
-from evodevo.run.view import Status
+from evodevo.run.view import Status, troubles
 
 MOST_ROWS = 60
 """Maximum number of rows in a notebook; of a longer table the first and last rows are shown."""
@@ -82,8 +82,8 @@ def status_rows(status: Status) -> list[tuple[str, str]]:
         rows.append((f"best {status.metric}", f"{status.best_fom:.6g} ({status.best_member})"))
     if status.median_fom is not None:
         rows.append(("median", f"{status.median_fom:.6g}"))
-    if status.failed or status.lost_attempts:
-        rows.append(("trouble", f"{status.failed} failed, {status.lost_attempts} attempts lost"))
+    if found := troubles(status):
+        rows.append(("trouble", ", ".join(found)))
     rows.append(("elapsed", f"{status.elapsed_s:.0f} s"))
     if status.remaining_s is not None:
         rows.append(("left, about", f"{status.remaining_s:.0f} s"))

@@ -26,6 +26,9 @@ from evodevo.run.files import Missing
 from evodevo.run.history import History, load_history
 from evodevo.run.setup import EXHIBITS, JOURNAL, job_of
 
+MOST_NAMED = 20
+"""Diverged members that the report names."""
+
 
 def write_products(directory: Path | str) -> list[Path]:
     """Write all products of the run in `directory`; return their paths. Raises `UsageError`."""
@@ -89,6 +92,7 @@ def _page(
     missing: Sequence[str],
 ) -> str:
     failures = [life for life in history.lives() if life.status == "failed" and life.outcome]
+    diverged = [life.id for life in history.lives() if life.status == "diverged"]
     parts = [
         web.labelled(summary_lines(history)),
         *map(web.paragraph, missing),
@@ -102,11 +106,21 @@ def _page(
             for life in failures[:20]
             if life.outcome
         ),
-        *([] if failures else [web.paragraph("None.")]),
+        *([] if failures or diverged else [web.paragraph("None.")]),
+        *([_divergence(diverged, history.config.objective.metric)] if diverged else []),
         web.heading("Config"),
         web.preformatted(history.config.to_yaml()),
     ]
     return web.page(history.config.run.name, *parts)
+
+
+def _divergence(members: Sequence[str], metric: str) -> str:
+    """Return a paragraph that names members that diverged."""
+    more = f" and {len(members) - MOST_NAMED} more" if len(members) > MOST_NAMED else ""
+    return web.paragraph(
+        f"{metric} was NaN or infinite in {len(members)} member{'s' * (len(members) != 1)}, which diverged: "
+        f"{', '.join(members[:MOST_NAMED])}{more}."
+    )
 
 
 def _exhibit(name: str, data: bytes) -> list[str]:

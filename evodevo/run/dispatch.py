@@ -58,6 +58,10 @@ class Dispatcher:
         """Return the workers that are idle."""
         return set(self._pool.free)
 
+    def why_queued(self, run: str) -> list[str]:
+        """Return why a run that wants workers has none although there are some; empty if that is not so."""
+        return ["all workers are busy with other runs"] if self._pool.all_busy_elsewhere(run) else []
+
     def worker_joined(self, worker: str) -> None:
         """Offer a worker that has connected to the runs, unless it cannot take part."""
         problem = self.roster.join(worker, self._scheduler.workers[worker].extra.get("evodevo"))

@@ -70,6 +70,11 @@ class Pool:
         """Return how many workers a run holds now."""
         return self._busy[run]
 
+    def all_busy_elsewhere(self, run: str) -> bool:
+        """Return whether a run wants workers and has none because other runs hold them."""
+        wants = any(claim.run == run and claim.wants > 0 for claim in self._claims)
+        return wants and not self._busy[run] and self._busy.total() > 0
+
     def at_work(self, worker: str) -> bool:
         """Return whether a worker has a holder that uses it."""
         claim = self._taken.get(worker)

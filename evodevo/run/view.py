@@ -98,6 +98,7 @@ class Status:
     best_member: str | None
     median_fom: float | None
     failed: int
+    diverged: int
     lost_attempts: int
     elapsed_s: float
     remaining_s: float | None
@@ -172,7 +173,8 @@ class View:
             best_fom=best_fom,
             best_member=best_member,
             median_fom=statistics.median(foms) if foms else None,
-            failed=history.unsuccessful,
+            failed=history.failed,
+            diverged=history.unsuccessful - history.failed,
             lost_attempts=history.lost_attempts,
             elapsed_s=history.elapsed_s,
             remaining_s=history.elapsed_s * (total - behind) / behind
@@ -203,10 +205,12 @@ class View:
         return [f"waiting: {why}"] if state == "waiting" and why else []
 
     def _too_few(self, state: State) -> list[str]:
-        """Return what a run waits for if it has workers, but fewer than each member needs."""
+        """Return what a run waits for if it has fewer workers than each member needs."""
         needed, there = self.history.config.cluster.workers_per_member, self._last.workers
-        if state != "waiting" or not there or there >= needed:
+        if state != "waiting" or there is None or there >= needed:
             return []
+        if there == 0:  # if some are connected, the problems say why the run cannot use them
+            return [] if self._last.problems else ["no worker is connected"]
         are = "is" if there == 1 else "are"
         return [f"waits for {needed} workers (cluster.workers_per_member); {there} {are} connected"]
 
@@ -242,6 +246,12 @@ def idleness(count: int | None, reasons: Sequence[str]) -> str:
     if not count:
         return ""
     return f"{count} worker{' gets' if count == 1 else 's get'} no work; {reasons[0]}"
+
+
+def troubles(status: Status) -> list[str]:
+    """Return the numbers of failed and diverged members and of lost attempts, in words; none that is 0."""
+    counts = (status.failed, "failed"), (status.diverged, "diverged"), (status.lost_attempts, "attempts lost")
+    return [f"{count} {what}" for count, what in counts if count]
 
 
 def remark(status: Status) -> str:

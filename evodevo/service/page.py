@@ -228,6 +228,7 @@ def _runs_table(source: ColumnDataSource) -> DataTable:
         ("best_fom", "best", 80, number),
         ("median_fom", "median", 80, number),
         ("failed", "failed", 55, text),
+        ("diverged", "diverged", 65, text),
         ("lost_attempts", "lost", 45, text),
         ("elapsed", "elapsed", 75, text),
         ("remaining", "left", 75, text),
@@ -258,6 +259,7 @@ def _rows(statuses: Sequence[Status]) -> dict[str, list[Any]]:
         "best_fom": [math.nan if one.best_fom is None else one.best_fom for one in statuses],
         "median_fom": [math.nan if one.median_fom is None else one.median_fom for one in statuses],
         "failed": [one.failed for one in statuses],
+        "diverged": [one.diverged for one in statuses],
         "lost_attempts": [one.lost_attempts for one in statuses],
         "elapsed": [_clock(one.elapsed_s) for one in statuses],
         "remaining": [_clock(one.remaining_s) for one in statuses],
@@ -283,6 +285,7 @@ def _about(status: Status) -> str:
         ("workers it can use", str(status.workers) if at_work and status.workers is not None else ""),
         ("workers without work", str(status.unused_workers) if at_work and status.unused_workers else ""),
         ("failed members", str(status.failed)),
+        ("diverged members", str(status.diverged)),
         ("lost attempts", str(status.lost_attempts)),
     ]
     tiles = "".join(f"<div><dt>{label}</dt><dd>{text}</dd></div>" for label, text in facts if text)

@@ -317,7 +317,8 @@ class Service(SchedulerPlugin):
         base = self._standing(controller.needs, controller.workers_per_member) if controller else resting
         stopped = [self._stopped[run]] if run in self._stopped else []
         waits = (controller.trouble or "") if controller else ""
-        problems = [*stopped, *base.problems]
+        queued = self._dispatcher.why_queued(run) if controller and base.workers else []
+        problems = [*stopped, *base.problems, *queued]
         return replace(base, live=controller is not None, problems=problems, waits=waits)
 
     def _standing(self, needs: Needs, at_once: int = 1) -> Standing:

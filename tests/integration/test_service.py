@@ -159,7 +159,7 @@ def test_of_many_who_cancel_or_resume_at_once_all_are_told_the_truth(
         run = client.submit(config)
         until(lambda: history_of(tmp_path / "digits").generations, "the first births")
         cancelled = list(people.map(told, [run.cancel] * 4))
-        assert set(cancelled) <= {"ok", "run 'digits' is not running"}
+        assert set(cancelled) <= {"ok", "run 'digits' is not running: it is cancelled"}
         assert run.status().state == "cancelled"
         hold.unlink()
         resumed = list(people.map(told, [run.resume] * 4))

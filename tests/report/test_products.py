@@ -138,6 +138,19 @@ def test_at_most_twenty_failures_are_shown(tmp_path: Path) -> None:
     assert page.tags.count("h3") == 20
 
 
+def test_members_that_diverged_are_named_among_the_failures(tmp_path: Path) -> None:
+    pen = Pen()
+    pen.generation(*[None] * 4)
+    pen.births(*["g000s003"] * 4)
+    for end, nothing in (("good", True), ("bad", False)):
+        if not nothing:
+            pen.diverged("g001s002")
+        write_products(pen.save(tmp_path / end))
+        texts = Page(tmp_path / end / "report" / "index.html").texts
+        assert ("None." in texts) is nothing
+        assert any("diverged: g001s002." in text for text in texts) is not nothing
+
+
 def pen_before_births() -> Pen:
     return Pen()
 

@@ -63,6 +63,20 @@ def test_a_late_run_gets_the_next_free_worker() -> None:
     assert hall.busy() == [2, 1, 0]
 
 
+def test_a_run_is_queued_while_it_wants_workers_and_others_hold_all_of_them() -> None:
+    hall = Hall("a")
+    early = hall.ask("one", wants=9)
+    hall.work(early)
+    assert not hall.pool.all_busy_elsewhere("one")
+    late = hall.ask("two", wants=0)
+    assert not hall.pool.all_busy_elsewhere("two")
+    hall.want(late, 1)
+    assert hall.pool.all_busy_elsewhere("two")
+    hall.finish(early)
+    assert not hall.pool.all_busy_elsewhere("two")
+    assert Hall().pool.all_busy_elsewhere("two") is False
+
+
 def test_runs_have_equally_many_workers_when_each_worker_came_back_once() -> None:
     hall = Hall(*"abcdef")
     early = hall.ask("one", wants=12)

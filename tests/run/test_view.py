@@ -3,15 +3,19 @@
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from evodevo import display
 from evodevo.errors import UsageError
+from evodevo.report.inline import status_rows
 from evodevo.run.events import Lost
 from evodevo.run.journal import Journal
 from evodevo.run.setup import JOURNAL
-from evodevo.run.view import FileSource, Reading, State, Status, View, brief, refuse_live, runs_in
+from evodevo.run.view import FileSource, Reading, State, Status, View, brief, refuse_live, runs_in, troubles
+from tests.golden import assert_golden
 from tests.run.fakes import FakeCaller, carry_out, config_of, new_run
 from tests.run.handmade import Pen
 
@@ -47,6 +51,13 @@ def test_a_run_that_waits_for_its_disk_says_so_whatever_workers_there_are(pen: P
     window.waits = "No space left on device: /runs/small"
     status = View("small", window).refresh()
     assert (status.state, status.message) == ("waiting", "waiting: No space left on device: /runs/small")
+
+
+def test_a_run_that_waits_for_workers_says_that_none_is_connected(pen: Pen) -> None:
+    pen.founders()
+    assert_golden("view/no-worker", seen(pen, workers=0).message or "")
+    assert seen(pen, live=False, workers=0).message is None
+    assert seen(pen, workers=0, problems=["worker a: too old"]).message == "worker a: too old"
 
 
 def test_a_run_whose_attempts_are_lost_again_and_again_waits_as_its_journal_says(pen: Pen) -> None:
@@ -168,7 +179,12 @@ def test_troubles_are_counted(pen: Pen) -> None:
     pen.failed("g000s000")
     pen.diverged("g000s001", "g000s002")
     pen.lost("g000s003")
-    assert (seen(pen).failed, seen(pen).lost_attempts) == (3, 3)
+    status = seen(pen)
+    assert (status.failed, status.diverged, status.lost_attempts) == (1, 2, 3)
+    assert troubles(status) == ["1 failed", "2 diverged", "3 attempts lost"]
+    assert "1 failed, 2 diverged, 3 attempts lost" in display.line(status)
+    assert ("trouble", "1 failed, 2 diverged, 3 attempts lost") in status_rows(status)
+    assert troubles(replace(status, failed=0, lost_attempts=0)) == ["2 diverged"]
 
 
 def test_the_time_that_remains_is_what_the_members_left_take_at_the_pace_so_far(pen: Pen) -> None:

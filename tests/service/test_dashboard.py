@@ -172,7 +172,7 @@ def test_with_a_token_only_who_knows_it_is_heard(
             assert await refusal(fetch, path, body=body) == (403, "wrong token\n")
         assert (await refusal(fetch, path, body="", headers={"X-EvoDevo-Token": "x"}))[0] == 403
         heard = await refusal(fetch, path, body="token=s%C3%A9same")
-        assert heard == (409, "run 'small' is not running\n")
+        assert heard == (409, "run 'small' is not running: it is failed\n")
 
     token = tmp_path / "token"
     token.write_text("sésame\n")
@@ -225,7 +225,7 @@ def test_with_a_token_only_who_knows_it_sees_runs_and_a_browser_keeps_a_cookie_f
         kept = {"Cookie": cookie.split(";")[0]}
         assert b'"small"' in (await fetch("evodevo/runs.json", headers=kept)).body
         assert await refusal(fetch, "evodevo/cancel?run=small", body="", headers=kept) == (
-            409, "run 'small' is not running\n"
+            409, "run 'small' is not running: it is failed\n"
         )  # fmt: skip
         page = (await fetch("evodevo")).body
         assert b"small" not in page

@@ -71,6 +71,34 @@ def test_a_hyperparameter_that_the_workload_never_reads_is_a_warning(tmp_path: P
 
 
 @pytest.mark.parametrize(
+    ("name", "line", "rates"),
+    [
+        ("loss", "loss = lambda self, *given: Toy.loss(self, *given) * float('nan')", [0.05, 0.1]),
+        ("one-of-two", "pass", [0.05, 1e30]),
+        ("first-of-two", "pass", [1e30, 0.05]),
+        ("metric", "metrics = lambda self, *given: {'loss': float('inf')}", [0.05, 0.1]),
+    ],
+)
+def test_a_check_warns_of_founders_that_diverge_and_refuses_none(
+    name: str, line: str, rates: list[float], user_module: UserModule, tmp_path: Path
+) -> None:
+    workload = section(f"{user_module(f'{HEAD}    {line}')}:Net")
+    founders = [{**HYPERPARAMETERS, "learning_rate": rate} for rate in rates]
+    assert describe(job(tmp_path, workload), founders)["warnings"] == []
+    (warning,) = describe(job(tmp_path, workload), founders, twice=True)["warnings"]
+    assert_golden(f"describe/not-finite/{name}", warning)
+
+
+def test_a_check_of_founders_that_train_well_or_fail_warns_of_nothing(
+    user_module: UserModule, tmp_path: Path
+) -> None:
+    fails = "    def setup(self, training): 1 / (training.hyperparameters['learning_rate'] < 1)"
+    workload = section(f"{user_module(HEAD + fails)}:Net")
+    founders = [HYPERPARAMETERS, {**HYPERPARAMETERS, "learning_rate": 2.0}]
+    assert describe(job(tmp_path, workload), founders, twice=True)["warnings"] == []
+
+
+@pytest.mark.parametrize(
     ("method", "line"),
     [
         ("def __init__(self): raise ValueError('odd width')", 3),

@@ -15,6 +15,7 @@ import asyncio
 import importlib
 import json
 import logging
+import math
 import time
 import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("evodevo.dispatch")
 
 LONGEST_WAIT_S = 3600.0
+QUEUED_S = 10.0
+"""A run is called queued if it has sent nothing for this long; those that take turns on a worker are not."""
 
 
 class Dispatcher:
@@ -49,6 +52,8 @@ class Dispatcher:
         self.roster = Roster(clock)
         self._pool = Pool()
         self._postings: dict[str, Posting] = {}
+        self._posted_at: dict[str, float] = {}
+        """When each run sent its last unit."""
         self._background: set[asyncio.Task[None]] = set()
         scheduler.stream_handlers[STREAM] = self._receive
         for worker in scheduler.workers:
@@ -59,8 +64,10 @@ class Dispatcher:
         return set(self._pool.free)
 
     def why_queued(self, run: str) -> list[str]:
-        """Return why a run that wants workers has none although there are some; empty if that is not so."""
-        return ["all workers are busy with other runs"] if self._pool.all_busy_elsewhere(run) else []
+        """Return why a run has had no worker lately although there are some; empty if that is not so."""
+        lately = time.monotonic() - self._posted_at.get(run, -math.inf) < QUEUED_S
+        queued = not lately and self._pool.all_busy_elsewhere(run)
+        return ["all workers are busy with other runs"] if queued else []
 
     def worker_joined(self, worker: str) -> None:
         """Offer a worker that has connected to the runs, unless it cannot take part."""
@@ -114,6 +121,7 @@ class Dispatcher:
         if present is None or present.leaving:
             return None
         _, *others = self._pool.use(worker)
+        self._posted_at[run] = time.monotonic()
         key = f"{run}-{label(unit)}-{uuid.uuid4().hex[:12]}"
         text = unit.to_text()
         posting = self._postings[key] = Posting(

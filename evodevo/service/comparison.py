@@ -253,7 +253,7 @@ def _search(config: RunConfig, arm: str) -> dict[str, Any]:
         )
     )
     raise UsageError(
-        f"--arms: unknown arm {arm!r}; {nearest(arm, known)}; the config's compare.arms can define more"
+        f"--arms: unknown arm {arm!r}; {nearest(arm, known)} (compare.arms of the config can define more)"
     )
 
 

@@ -44,6 +44,7 @@ def test_two_detached_runs_share_the_workers_and_outlive_their_client(
         )
         launched = evodevo("launch", str(config), "--detach", "--scheduler", cluster.address)
         assert launched.returncode == 0, launched.stderr
+        assert "dashboard: http:" in launched.stdout
     for name in ("one", "two"):  # at the same time, as no epoch ends
         until(lambda n=name: list((tmp_path / f"began-{n}").iterdir()), f"an epoch of {name} on a worker")
 
@@ -63,6 +64,8 @@ def test_two_detached_runs_share_the_workers_and_outlive_their_client(
     hold.unlink()  # a worker writes the report
     assert cancelling.wait(60) == 0, processes.log("cancel")
     assert status_of(cluster, "two")["state"] == "cancelled"
+    detached = evodevo("resume", "two", "--detach", "--scheduler", cluster.address)
+    assert (detached.returncode, "dashboard: http:" in detached.stdout) == (0, True), detached.stderr
     resumed = evodevo("resume", "two", "--scheduler", cluster.address)
     assert resumed.returncode == 0, resumed.stderr
     assert "done" in resumed.stdout

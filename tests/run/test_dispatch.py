@@ -24,13 +24,13 @@ from evodevo.run.crew import (
     Offered,
     Reported,
 )
-from evodevo.run.dispatch import Dispatcher
+from evodevo.run.dispatch import QUEUED_S, Dispatcher
 from evodevo.run.posting import KILL_AFTER_S
 from evodevo.run.records import STREAM, Assignment, Job, Outcome, WorkUnit
 from evodevo.run.roster import MOST_REASONS, Unused
 from evodevo.run.setup import RUN_UNIT
 from evodevo.versions import own_versions
-from tests.golden import raises_golden
+from tests.golden import assert_golden, raises_golden
 
 GOOD = {"problem": None, "versions": own_versions(), "device": "cpu", "ends_at": None}
 DONE = Outcome("done", 0.5)
@@ -487,6 +487,22 @@ async def test_a_worker_that_is_declined_is_free_for_another_run() -> None:
     assert not crew.send("w", unit_of("m"))
     crew.decline("w")
     assert other.send("w", unit_of("m"))
+
+
+@on_a_loop
+async def test_a_run_is_queued_once_it_has_had_none_of_the_workers_for_a_while() -> None:
+    cluster = Cluster("w")
+    task, _, crew = await cluster.at_work(unit_of("m"))
+    other, _ = cluster.crew(run="two")
+    (said,) = cluster.dispatcher.why_queued("two")
+    assert_golden("dispatch/queued", said)
+    crew.want(1, ANYTHING, ())
+    await task.report(done(0))
+    await task.end()
+    assert other.send("w", unit_of("n"))
+    assert (cluster.dispatcher.why_queued("run"), cluster.dispatcher.why_queued("two")) == ([], [])
+    await asyncio.sleep(QUEUED_S)
+    assert (cluster.dispatcher.why_queued("run"), cluster.dispatcher.why_queued("two")) == ([said], [])
 
 
 @on_a_loop

@@ -52,9 +52,10 @@ def find(name: str) -> type[Strategy]:
     if path is None:
         names = [*dict.fromkeys([*STRATEGIES, *installed.names(installed.STRATEGIES)])]
         near = get_close_matches(name, names, n=1)
-        path = "an import path, module:Class"
-        hint = f"did you mean {near[0]}, or {path}?" if near else f"known: {', '.join(names)}; or give {path}"
-        raise ValueError(f"no strategy {name!r}; {hint}")
+        hint = f"did you mean {near[0]}? Known" if near else "known"
+        raise ValueError(
+            f"no strategy {name!r}; {hint}: {', '.join(names)}; or give an import path, module:Class"
+        )
     module, _, attribute = path.partition(":")
     loaded = None
     try:

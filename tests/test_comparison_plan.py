@@ -281,9 +281,9 @@ def test_a_complete_comparison_prints_its_tables_and_its_verdict(
     config = small({"search.loci": LOCI, "run.name": "other"})
     Path("small.yaml").write_text(yaml.safe_dump(config))
     arms = ["original", "tri_parent"]
-    planned = plan(load("small.yaml", {"run.name": "mine"}), arms, 2)
+    planned = plan(load("small.yaml", {"run.name": "mine"}), arms, 3)
     carried_out(planned, tmp_path / "checkpoints")
-    main(["compare", "small.yaml", "--run-name", "mine", "--arms", ",".join(arms), "--seeds", "2"])
+    main(["compare", "small.yaml", "--run-name", "mine", "--arms", ",".join(arms), "--seeds", "3"])
     told = capsys.readouterr().out
     expected, verdict = conclusion(planned[0].config, finished(planned, tmp_path / "checkpoints"))
     for headings, rows in expected:

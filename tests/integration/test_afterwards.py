@@ -32,7 +32,8 @@ def done(*arguments: str) -> str:
 
 def refused(*arguments: str) -> str:
     finished = evodevo(*arguments)
-    assert (finished.returncode, finished.stdout) == (2, "")
+    begun = re.fullmatch(r"(starting \d+ workers? and trying \w+ \.\.\.\n)?", finished.stdout)
+    assert finished.returncode == 2 and begun, finished.stdout
     assert len(finished.stderr.splitlines()) == 1
     return finished.stderr.removeprefix("evodevo: ").rstrip()
 

@@ -112,7 +112,7 @@ def test_a_local_cluster_whose_workers_cannot_start_says_why(tmp_path: Path) -> 
     path = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
     config = str(write_config(tmp_path))
     told = evodevo("launch", config, "--runs-dir", str(tmp_path / "runs"), PYTHONPATH=path)
-    assert (told.returncode, told.stdout) == (2, "")
+    assert (told.returncode, told.stdout) == (2, "starting 2 workers and trying digits ...\n")
     assert_golden("bad-input/no-worker-can-start", told.stderr)
     assert not (tmp_path / "runs").exists()
 

@@ -169,4 +169,4 @@ def test_a_line_through_a_mean_says_so_in_its_schedule_and_survives_a_file(tmp_p
     assert [entry.mean_of > 1 for entry in schedule.entries] == [False, False, True, True]
     (tmp_path / "schedule.yaml").write_text(schedule.to_yaml())
     assert Schedule.load(tmp_path / "schedule.yaml") == schedule
-    assert "2 lives started from means" in Comparison(1.0, 1.5, False).text(schedule)
+    assert "2 of 4 lives started from a mean" in Comparison(1.0, 1.5, False).text(schedule)

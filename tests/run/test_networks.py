@@ -303,7 +303,8 @@ def test_a_replay_trains_each_network_along_its_own_line_and_ends_in_the_origina
     result = compare_replay(schedule, replayed)
     assert any(entry.mean_of > 1 for entry in schedule.entries) == (kind == "means")
     assert result.identical == (kind != "means")
-    assert ("a line for each of 3 networks" in result.text(schedule)) == (kind != "means")
+    assert "a line for each of 3 networks" in result.text(schedule)
+    assert ("lives started from a mean" in result.text(schedule)) == (kind == "means")
     other = finished(tmp_path / "other", replay_config(history.config, schedule, "other", seed=3))
     assert not compare_replay(schedule, other).identical
     seeds = [one.training_seed for life in other.lives() for one in life.birth.networks]

@@ -23,6 +23,8 @@ from tests.run.handmade import Pen
 
 MOST_BYTES = 1400
 """Upper bound of a member's memory: the records of a member have twice that."""
+OBJECT_BYTES = 24
+"""Less than the smallest object and its place in a list; what else runs in the process takes some as well."""
 POPULATION, GENERATIONS = 100, 20
 SECONDS = {"load": 0.038513, "train": 0.016267, "save": 0.023829, "eval": 0.007234}
 
@@ -89,7 +91,7 @@ def test_a_thousand_lost_attempts_take_no_more_of_a_history_than_three_hundred(t
     life = history.by_id["g000s000"]
     assert (life.attempts, history.lost_attempts, len(life.lost)) == (1000, 1000, MOST_REASONS)
     assert life.lost[-1] == "worker tcp://10.0.0.1:10999 was lost"
-    assert found[1] - found[0] < 1000, "one byte per attempt"
+    assert found[1] - found[0] < 700 * OBJECT_BYTES
 
 
 def test_a_thousand_lost_attempts_leave_nothing_in_a_controller(traced: None, tmp_path: Path) -> None:
@@ -105,7 +107,7 @@ def test_a_thousand_lost_attempts_leave_nothing_in_a_controller(traced: None, tm
     with patch.object(loop, "pause_s", lambda failures: 0.0):
         history = finished(tmp_path / "run", config_of(), caller)
     assert history.by_id["g001s002"].attempts == 1001
-    assert found[1000] - found[300] < 8000, "ten bytes per attempt"
+    assert found[1000] - found[300] < 700 * OBJECT_BYTES
 
 
 def test_the_error_of_a_member_names_the_last_reasons_and_how_many_there_were_before(tmp_path: Path) -> None:

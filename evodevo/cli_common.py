@@ -295,7 +295,7 @@ def resume_or_follow(
 
 def done_already(name: str) -> str:
     """Return the line about a run that cannot be resumed because it is done."""
-    return f"run {name} is done already; extend it with --generations N"
+    return f"run {name} is done already; extend it with `evodevo resume {name} --generations N`"
 
 
 def refuse_detached(detach: bool, where: Where) -> None:

@@ -161,7 +161,7 @@ class Client:
         return self._open(following["run"]["name"]) if following and there else None
 
     def _open(self, name: str) -> Run:
-        """Return a run whose journal has been read. Raises `UsageError` if there is no such run."""
+        """Read the journal of a run, and return the run. Raises `UsageError` if no run has that name."""
         run = self._handle_of(name)
         run.status()
         return run

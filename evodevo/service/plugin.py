@@ -74,7 +74,7 @@ class Service(SchedulerPlugin):
         self.no_workers: str | None = None
         """Why no workers will come, set by what provides them; while it is set, no run is started."""
         self.notice: str | None = None
-        """Message from what provides workers, shown while there are none."""
+        """What the provider of workers, such as Slurm, says; shown while none is connected."""
         self.prepare: Callable[[str], bool] | None = None
         """Starts to prepare a worker without the preload, and returns whether there is something to prepare;
         `add_worker` is then called again when the worker is ready or has a problem."""
@@ -389,7 +389,7 @@ class Service(SchedulerPlugin):
         refuse_unusable_workers(abouts, self._dispatcher.roster, needs, self.no_workers)
 
     def _directory_of(self, run: str) -> Path:
-        """Return the directory of a run. Raises `UsageError` if there is no such run."""
+        """Return a run's directory. Raises `UsageError` if no run has that name."""
         directory = self.runs_dir / run
         is_name = directory.name == run and run != ".." and "\0" not in run
         if not is_name or not (directory / JOURNAL).exists():

@@ -35,10 +35,11 @@ def local(workers: int, runs_dir: Path | str, workers_per_device: int = 1) -> It
     """
     settings = {
         "distributed.worker.daemon": False,
-        # Dask's defaults are 10, 20 and 500 ms, which costs trainings a few percent.
-        "distributed.worker.profile.interval": "100 ms",
-        "distributed.admin.tick.interval": "500 ms",
-        "distributed.admin.system-monitor.interval": "2 s",
+        # Defaults are 10, 20 and 500 ms. Each time these hold the interpreter's lock, a training waits:
+        # that costs a few percent, and at 100 ms, 500 ms and 2 s still two to three.
+        "distributed.worker.profile.interval": "2 s",
+        "distributed.admin.tick.interval": "2 s",
+        "distributed.admin.system-monitor.interval": "10 s",
         # Local workers cannot be cut off, only stopped (Ctrl-Z, a debugger); busy ones still send heartbeats.
         "distributed.scheduler.worker-ttl": "5 minutes",
         "distributed.deploy.lost-worker-timeout": "1 day",  # the nanny restarts its worker, however slowly

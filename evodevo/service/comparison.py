@@ -21,7 +21,7 @@ from evodevo.run.origin import as_begun
 from evodevo.run.setup import JOURNAL
 from evodevo.run.view import Status
 from evodevo.service.client import Client
-from evodevo.service.run_handle import POLL_S, Run
+from evodevo.service.run_handle import Run, pause_s
 
 DEFAULT_ARMS = ("original", "cosine", "random_search", "truncation_pbt", "tri_parent")
 PLAIN: dict[str, Any] = {
@@ -124,18 +124,18 @@ def carry_out(client: Client, config: RunConfig, planned: Sequence[Planned]) -> 
     begun: dict[str, Run] = {}
     waiting = deque(planned)
     at_once = 1 + -(-client.workers // planned[0].config.search.population)
-    over = 0
+    over, began = 0, time.monotonic()
     while True:
         while waiting and sum(not run.view.over for run in begun.values()) < at_once:
             one = waiting.popleft()
             begun[one.config.run.name] = _begin(client, one, known)
-        statuses = [run.status() for run in begun.values()]
+        statuses = [run.view.status() if _is_done(run) else run.status() for run in begun.values()]
         if over < (over := sum(run.view.over for run in begun.values())):
             write(config, planned, client.runs_dir)
         yield statuses
         if not waiting and all(run.view.over for run in begun.values()):
             return
-        time.sleep(POLL_S)
+        time.sleep(pause_s(time.monotonic() - began))
 
 
 def all_done(planned: Sequence[Planned], runs_dir: Path) -> bool:
@@ -173,10 +173,14 @@ def _begin(client: Client, one: Planned, known: set[str]) -> Run:
         return client.submit(one.config)
     run = client.run(name)
     _check_same(one, run.view.history, client.runs_dir)
-    if run.view.over and run.view.history.end != "done":
+    if run.view.over and not _is_done(run):
         run.resume()
         run.status()
     return run
+
+
+def _is_done(run: Run) -> bool:
+    return run.view.over and run.view.history.end == "done"
 
 
 def _check_same(one: Planned, found: History, runs_dir: Path) -> None:

@@ -26,8 +26,17 @@ if TYPE_CHECKING:
     from evodevo.service.client import Client
 
 POLL_S = 0.25
+LONGEST_POLL_S = 2.0
 TAKES_OVER_S = 10.0
 """Longest wait of `resume` for the journal to record that a controller has taken over."""
+
+
+def pause_s(watched_s: float) -> float:
+    """Return the seconds until the next look at a run that has been watched for `watched_s`.
+
+    Each look costs the scheduler some milliseconds, which on a machine with few cores the trainings lack.
+    """
+    return min(max(POLL_S, watched_s / 40), LONGEST_POLL_S)
 
 
 @dataclass(frozen=True)
@@ -67,15 +76,16 @@ class Run:
         return self.view.refresh()
 
     def statuses(self, timeout_s: float | None = None) -> Iterator[Status]:
-        """Yield the status four times a second until the run is over, or `timeout_s` has passed."""
-        end = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        """Yield the status every `pause_s` until the run is over, or `timeout_s` has passed."""
+        began = time.monotonic()
+        end = math.inf if timeout_s is None else began + timeout_s
         while True:
             status = self.status()
             yield status
-            left_s = end - time.monotonic()
-            if self.view.over or left_s <= 0:
+            now = time.monotonic()
+            if self.view.over or now >= end:
                 return
-            time.sleep(min(POLL_S, left_s))
+            time.sleep(min(pause_s(now - began), end - now))
 
     def follow(self) -> Iterator[Status]:
         """Yield the status whenever it has changed, apart from times, until the run is over."""

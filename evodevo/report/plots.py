@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evodevo.report.colours import ACCENT, INK, NOT_YET
@@ -53,31 +53,17 @@ def fom_plot(history: History) -> bytes:
 
 def schedule_plot(history: History) -> bytes:
     """Draw one panel per hyperparameter: all members by fitness, and the best one's schedule, as PNG."""
-    import matplotlib
-
     space = history.config.space()
     names = [name for name, locus in space.loci.items() if locus.evolves]
     figure = new_figure(8, 1 + 2.3 * max(1, len(names)))
     panels: Any = figure.subplots(max(1, len(names)), sharex=True, squeeze=False)[:, 0]
     lives = [life for life in history.lives() if life.outcome]
     fitness = fitness_by_member(history)
-    colours = matplotlib.colormaps["viridis"].with_extremes(bad=NOT_YET)
     points = None
     for axes, name in zip(panels, names, strict=False):
         height = _value_axis(axes, space.loci[name])
         shown = [life for life in lives if space.active(name, life.birth.genome)]
-        points = axes.scatter(
-            [life.generation for life in shown],
-            [height(life.birth.genome[name]) for life in shown],
-            c=[fitness.get(life.id, math.nan) for life in shown],
-            plotnonfinite=True,
-            cmap=colours,
-            vmin=0,
-            vmax=1,
-            s=14,
-            alpha=0.8,
-            lw=0,
-        )
+        points = _draw_members(axes, shown, [height(life.birth.genome[name]) for life in shown], fitness)
         if history.best:
             line = [life for life in history.line(history.best) if space.active(name, life.birth.genome)]
             _draw_line(axes, line, [height(life.birth.genome[name]) for life in line])
@@ -95,6 +81,26 @@ def _schedule_title(history: History) -> str:
     if not history.inherits:
         return f"all members; the best is {history.best.id}" if history.best else "all members"
     return f"the schedule of {history.best.id}" if history.best else "the schedule"
+
+
+def _draw_members(
+    axes: "Axes", lives: Sequence[Life], heights: Sequence[float], fitness: Mapping[str, float]
+) -> Any:
+    """Draw the values of members, coloured by fitness; return the points, for a colour bar."""
+    import matplotlib
+
+    return axes.scatter(
+        [life.generation for life in lives],
+        heights,
+        c=[fitness.get(life.id, math.nan) for life in lives],
+        plotnonfinite=True,
+        cmap=matplotlib.colormaps["viridis"].with_extremes(bad=NOT_YET),
+        vmin=0,
+        vmax=1,
+        s=14,
+        alpha=0.8,
+        lw=0,
+    )
 
 
 def _draw_line(axes: "Axes", line: Sequence[Life], heights: Sequence[float]) -> None:

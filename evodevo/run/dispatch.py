@@ -254,16 +254,7 @@ class Dispatcher:
         if result.done() or not posting.unreported:
             future.release()
             if posting.unreported:
-                why = Undone(posting.malformed, "raised") if posting.malformed else result.result()
-                if isinstance(why, Unfit):
-                    self._refuse(run, worker, present, why)
-                    why = None  # nothing was lost: unreported assignments are queued again
-                elif others:
-                    why = None if others.unfit else others.why or why
-                elif why and present.lost.is_set():
-                    why = replace(why, cause="worker")
-                self._release(worker, present)
-                posting.settle(why)
+                self._settle_ended(run, posting, result.result())
         elif present.lost.is_set():
             future.release()
             posting.settle(Undone(f"worker {worker} was lost", "worker"))
@@ -275,6 +266,20 @@ class Dispatcher:
         result.cancel()
         if others:
             self._in_background(others.settle())
+
+    def _settle_ended(self, run: str, posting: Posting, why: Undone | Unfit | None) -> None:
+        """Settle a unit whose task has ended without reporting all of it, for the reason `why` if known."""
+        worker, present, others = posting.worker, posting.present, posting.others
+        why = Undone(posting.malformed, "raised") if posting.malformed else why
+        if isinstance(why, Unfit):
+            self._refuse(run, worker, present, why)
+            why = None  # nothing was lost: unreported assignments are queued again
+        elif others:
+            why = None if others.unfit else others.why or why
+        elif why and present.lost.is_set():
+            why = replace(why, cause="worker")
+        self._release(worker, present)
+        posting.settle(why)
 
     def _abandon_unstarted(self, key: str) -> None:
         """Abandon a unit whose `_follow` was cancelled before it started, because the run was over."""

@@ -95,6 +95,41 @@ def test_a_child_with_an_identity_block_evaluates_as_its_parent_does(workload: G
     assert workload.evaluate(child, "validation") != workload.evaluate(training, "validation")
 
 
+@pytest.mark.parametrize(
+    "genes",
+    [
+        {},
+        {"channels_a": 16, "kernel_a": 5, "skip": True},
+        {"layer_b": True, "channels_b": 14, "kernel_b": 1},
+        {
+            "channels_a": 20,
+            "layer_b": True,
+            "channels_b": 16,
+            "kernel_b": 2,
+            "pool": True,
+            "pooling": "average",
+        },
+        {"channels_a": 16, "norm_a": True},
+    ],
+)
+def test_new_blocks_that_begin_as_the_identity_leave_a_network_as_good_as_its_parent(
+    workload: GrowingCNN, genes: dict[str, Any]
+) -> None:
+    """Wider ones, too. Only a norm divides by a little more than its standard deviation of one."""
+    training = workload.begin(ONE, 1, None)
+    parent = trained(workload, training, 4)
+    own = {**TWO, "new_blocks": "identity", **{f"block2.{name}": value for name, value in genes.items()}}
+    child = workload.begin(own, 2, parent)
+    before = workload.evaluate(training, "validation")
+    assert workload.evaluate(child, "validation") == pytest.approx(before, rel=1e-4)
+    assert (
+        workload.evaluate(workload.begin({**own, "new_blocks": "random"}, 2, parent), "validation") != before
+    )
+    first = {name: value.clone() for name, value in network_of(child).blocks[1].named_parameters()}
+    after = state.model_state(trained(workload, child, 1))
+    assert all(not torch.equal(after[f"blocks.1.{name}"], value) for name, value in first.items())
+
+
 def test_only_what_is_new_has_gradients_and_is_given_to_the_optimizer(workload: GrowingCNN) -> None:
     parent = trained(workload, workload.begin(ONE, 1, None))
     child = workload.begin(WIDER, 2, parent)
@@ -193,6 +228,7 @@ def test_a_network_has_the_layers_that_its_genes_say(workload: GrowingCNN) -> No
     [
         ({"block1.pooling": "min"}, "search.loci.block1.pooling: should be one of max, average, not 'min'"),
         ({"activation": "tanh"}, "search.loci.activation: should be one of relu, elu, leaky_relu"),
+        ({"new_blocks": "none"}, "search.loci.new_blocks: should be one of random, identity, not 'none'"),
         ({"blocks": 0}, "search.loci.blocks: should be a whole number, 1 or more, not 0"),
         ({"block1.kernel_b": 0}, "search.loci.block1.kernel_b: should be a whole number, 1 or more"),
     ],

@@ -5,7 +5,7 @@ Choices that the paper leaves open: a norm precedes its activation, the skip is 
 activation of a block, pooling is over 2 x 2 pixels, and images are shifted and mirrored in training.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -29,20 +29,24 @@ GENES: dict[str, Any] = {
     **{"skip": False, "pool": True, "pooling": "max"},
 }
 """The genes of a block, and their defaults."""
+BEGINNINGS = ("random", "identity")
 
 
 class GrowingCNN(ImageClassifier):
     """Blocks of one or two convolutions, the global mean of each channel, and a dense layer to ten classes.
 
     Evolvable: blocks (their number, default 1), for each of them, counted from 1, the genes of `GENES`
-    (`block1.channels_a`, ...), activation (relu, elu, leaky_relu; default relu) and learning_rate (of Adam,
-    default 0.001). A block is layer a, with layer_b a second one, and with skip a 1 x 1 convolution past
-    both; with pool its output is pooled, unless it is a single pixel.
+    (`block1.channels_a`, ...), activation (relu, elu, leaky_relu; default relu), learning_rate (of Adam,
+    default 0.001) and new_blocks (random, identity; default random). A block is layer a, with layer_b a
+    second one, and with skip a 1 x 1 convolution past both; with pool its output is pooled, unless it is a
+    single pixel.
 
     A child inherits the leading blocks of its parent that have the same shapes. They are not trained any
     more, nor are their norms updated; the rest is newly drawn. A child whose network has the same shapes as
     its parent's inherits all of it, and frozen blocks stay frozen. So a network trained from the start is
-    trained as a whole. The options are those of `workers.images.ImageClassifier`.
+    trained as a whole. With new_blocks: identity, what is newly drawn passes its input on as far as its
+    shape, norms and pooling allow, so that a longer network begins nearly as good as its parent (the idea of
+    Net2Net, Chen et al. 2016, arXiv 1511.05641). The options are those of `workers.images.ImageClassifier`.
     """
 
     batch_size = 64
@@ -53,6 +57,7 @@ class GrowingCNN(ImageClassifier):
     def model_of(self, hp: Hyperparameters) -> nn.Module:
         """Return a member's network; raise `UsageError` for invalid hyperparameters."""
         activation = _one_of("activation", hp.get("activation", "relu"), ACTIVATIONS)
+        _one_of("new_blocks", hp.get("new_blocks", "random"), BEGINNINGS)
         blocks, channels = [], 3
         for genes in blocks_of(hp):
             blocks.append(Block(channels, genes, ACTIVATIONS[activation]))
@@ -78,7 +83,10 @@ class GrowingCNN(ImageClassifier):
         network = original(training.model)
         assert isinstance(network, GrowingNetwork)
         is_whole = _shapes(network.state_dict()) == _shapes(before)
-        network.freeze(int(before[CARRIED]) if is_whole else network.take(before))
+        carried = int(before[CARRIED]) if is_whole else network.take(before)
+        if training.hyperparameters.get("new_blocks", "random") == "identity" and carried and not is_whole:
+            network.pass_on(before, carried)
+        network.freeze(carried)
         training.optimizer = self.optimizer(training.model, training.hyperparameters)
         training.given = state.given(training)
         if is_whole:
@@ -140,6 +148,20 @@ class GrowingNetwork(nn.Module):
                 value.copy_(other[name])
         return shared
 
+    @torch.no_grad()
+    def pass_on(self, other: Mapping[str, Tensor], carried: int) -> None:
+        """Let the blocks after the first `carried` begin as the identity, and the classifier as another's.
+
+        The classifier's weights of channels that the other network lacks are zero.
+        """
+        for block in self.blocks[carried:]:
+            assert isinstance(block, Block)
+            block.pass_on()
+        theirs = other["classifier.weight"]
+        shared = min(theirs.shape[1], self.classifier.in_features)
+        self.classifier.weight.zero_()[:, :shared] = theirs[:, :shared]
+        self.classifier.bias.copy_(other["classifier.bias"])
+
     def freeze(self, count: int) -> None:
         """Freeze the first `count` blocks."""
         self.frozen = count
@@ -178,6 +200,20 @@ class Block(nn.Module):
         self.skip = nn.Conv2d(channels_in, self.channels, 1) if genes["skip"] else None
         self.activation = activation()
         self.pooling = POOLINGS[genes["pooling"]](2) if genes["pool"] else None
+
+    @torch.no_grad()
+    def pass_on(self) -> None:
+        """Let convolutions copy the channels of their input; further channels keep their random filters."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                channels = range(min(module.in_channels, module.out_channels))
+                centre = [(size - 1) // 2 for size in module.kernel_size]
+                module.weight[: len(channels)] = 0.0
+                module.weight[channels, channels, centre[0], centre[1]] = 1.0
+        if self.skip is not None:
+            self.skip.weight.zero_()
+            assert self.skip.bias is not None
+            self.skip.bias.zero_()
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Compute (n, channels, size, size), or half the size, from float32 (n, channels_in, size, size)."""
@@ -219,7 +255,7 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in tensors.items()}
 
 
-def _one_of(locus: str, value: Any, known: Mapping[str, Any]) -> str:
+def _one_of(locus: str, value: Any, known: Collection[str]) -> str:
     if value not in known:
         raise UsageError(f"search.loci.{locus}: should be one of {', '.join(known)}, not {value!r}")
     return str(value)

@@ -4,8 +4,9 @@
 
 Measure in turn the run's wall time x workers, from the first births record to the last outcome record in the
 journal, and the seconds of training and evaluation in plain loops (bare_lenet.py), with as many legs,
-concurrent processes and threads as the run. All members have the same hyperparameters. An epoch of the
-packaged 3,000 digits takes about 0.25 s, so a leg of 8 epochs takes about 2 s.
+concurrent processes and threads as the run. All members have the same hyperparameters, and no averaged
+weights, as the loops have none. An epoch of the packaged 3,000 digits takes about 0.25 s, so a leg of 8
+epochs takes about 2 s.
 
 Print as well the run's wall time x workers over its own training and evaluation, which other load affects
 less because both are of the same run; and the run's account of its workers' seconds (summary.json), with its
@@ -86,6 +87,9 @@ def main() -> None:
         "search.population": options.population,
         "search.generations": options.generations,
         "search.options": ALIKE,
+        "search.judge": "raw",
+        "search.recombine": None,
+        "search.soup": False,
         "search.epochs_per_generation": options.epochs,
         "search.loci.learning_rate.initial": 0.005,  # converges with any batch size
     }

@@ -32,7 +32,7 @@ HandOver = Callable[[bytes | None, str], None]
 
 
 class Stopwatch:
-    """Add up the seconds of each part of a leg, without gaps between the parts.
+    """The seconds of each part of a leg, added up without gaps between the parts.
 
     If several legs take turns, each counts only its own; `aside_s` are the seconds of the others' turns.
     """

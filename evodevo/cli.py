@@ -36,7 +36,7 @@ COMMANDS = {
 
 
 class _Commands(click.Group):
-    """List and complete the commands without importing them, which takes much longer."""
+    """A group that lists and completes its commands without importing them, which takes much longer."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -136,12 +136,12 @@ def check(config_path: str, overrides: tuple[str, ...], runs_dir: str, where: Wh
             raise UsageError("\n  ".join(lacking))
         check_names()
         start = find_origin(config, Path(runs_dir))
-        begun = start.config if start else config
-        first = founders(begun)
-        job = job_of(begun, Path(runs_dir, config.run.name))
+        started = start.config if start else config
+        first = founders(started)
+        job = job_of(started, Path(runs_dir, config.run.name))
         try:
             facts = call_by_path(DESCRIBE, (job, first, True))
-            load_known(begun, Path(runs_dir), facts["data"], start.checkpoint if start else None)
+            load_known(started, Path(runs_dir), facts["data"], start.checkpoint if start else None)
             if start:
                 start.check_data(facts["data"])
                 tried = start.checkpoint and call_by_path(

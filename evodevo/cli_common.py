@@ -250,10 +250,10 @@ def refuse_unwritable(runs_dir: Path) -> None:
 def refuse_another(run: Run, config: RunConfig) -> None:
     """Raise `UsageError` if the run was started with a different config."""
     found = run.view.history.config
-    begun = as_begun(config, run.view.history)
-    if sections := begun.differs_from(found):
+    asked = as_begun(config, run.view.history)
+    if sections := asked.differs_from(found):
         wanted, there = config.search.generations, found.search.generations
-        is_longer = wanted > there and not begun.with_generations(there).differs_from(found)
+        is_longer = wanted > there and not asked.with_generations(there).differs_from(found)
         longer = f" --generations {wanted}" if is_longer else ""
         raise UsageError(
             f"run {run.name!r} was started with a different config (different {', '.join(sections)}): "

@@ -29,7 +29,7 @@ def problems(config: RunConfig, strategy: type[Strategy]) -> list[str]:
 
 
 def _losses_problems(config: RunConfig) -> list[str]:
-    """Return a line if losses are to be recorded that the workload does not report."""
+    """Return a line if the config records losses but its workload is a program, which reports none."""
     if not config.run.losses_per_epoch or config.workload.command is None:
         return []
     return ["run.losses_per_epoch: a program (workload.command) reports no training losses; leave it out"]

@@ -25,9 +25,9 @@ class Slurm(Section):
     memory: str = "8GB"
     """Memory of each job."""
     min_workers: int = Field(default=1, ge=1)
-    """Fewest jobs."""
+    """Minimum number of jobs."""
     max_workers: int = Field(default=8, ge=1)
-    """Limit of the number of workers, which also never exceeds the number of members to train."""
+    """Maximum number of jobs; up to it, there are as many as the members to train can use."""
     interface: str | None = None
     """Network interface between workers and scheduler, such as ib0."""
     prologue: list[str] = Field(default_factory=list)

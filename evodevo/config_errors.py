@@ -41,7 +41,7 @@ def describe(error: ValidationError, model: type[BaseModel], prefix: Sequence[st
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """Return a hint at the known name closest to `name`, and the list of all if it is short or none is."""
+    """Return a hint: the known name closest to `name`, and all of them if they are few or none is close."""
     if not known:
         return "none are known"
     names = ", ".join(known)

@@ -88,8 +88,8 @@ def later_phases(config: "RunConfig", parse: Parse) -> list["RunConfig"]:
 
 def with_stand_ins(config: "RunConfig", genome: Mapping[str, Any]) -> "RunConfig":
     """Return the config as if the run that it starts from had found `genome`."""
-    begun, _ = with_initials(config, genome)
-    return begun.model_copy(update={"search": begun.search.model_copy(update={"start": None})})
+    adapted, _ = with_initials(config, genome)
+    return adapted.model_copy(update={"search": adapted.search.model_copy(update={"start": None})})
 
 
 def problems(phases: list[Data], phase: int | None) -> list[str]:

@@ -105,7 +105,7 @@ class Search(Section):
     pool: int | None = Field(default=None, ge=2)
     """Size of a mating pool with `pace: pools`, including the child's own slot; default: 8."""
     legs: int = Field(default=1, ge=1, le=MOST_GENERATIONS)
-    """Maximum number of legs per life; the fom is that of the last leg."""
+    """Maximum number of legs per life; the fom is that of the last leg, unless `objective.over` is best."""
     goal: float | None = None
     """The run is done once a member reaches this fom. In paces with generations it is checked when a
     generation is complete, before the next begins. null: none."""

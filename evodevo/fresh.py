@@ -39,16 +39,15 @@ def refresh(given: Any) -> bool:
     for name in found:
         file = sys.modules.pop(name).__file__ or ""
         _digests.pop(name, None)
-        with contextlib.suppress(
-            OSError, NotImplementedError
-        ):  # Python compares it by whole seconds and size alone
+        # Python decides by whole seconds and size alone whether this cache is up to date
+        with contextlib.suppress(OSError, NotImplementedError):
             os.unlink(importlib.util.cache_from_source(file))
     importlib.invalidate_caches()
     return True
 
 
 def remember(given: Any) -> None:
-    """Keep the digests of the modules of import paths that have just been imported."""
+    """Record the digests of the modules of the import paths in `given`, right after they were imported."""
     for name in _family(_modules_in(given)):
         _digests.setdefault(name, _digest_of(name))
 

@@ -16,7 +16,7 @@ _MERGE = "tag:yaml.org,2002:merge"
 
 
 MOST_BYTES = 4 << 20
-"""Limit for a file, which takes about ten seconds to read; no config needs more."""
+"""Limit of a file's size, at which reading takes about ten seconds; no config needs more."""
 MOST_VALUES = 200_000
 """Limit for a text with aliases (`*name`) and merges (`<<`) expanded: a few lines can stand for billions."""
 LARGEST_INT = 10**308

@@ -23,8 +23,8 @@ def differ_in_turns(workload: Any, founders: Sequence[Mapping[str, Any]], leg: L
         again = [_trained(workload, two[at : at + 1], SEED + at, leg) for at in range(2)]
     except Exception:  # the rehearsal has reported it, or these hyperparameters are allowed to fail
         return False
-    together = _trained(workload, two, SEED, leg)
-    return alone == again and together != [data for one in alone for data in one]
+    in_turns = _trained(workload, two, SEED, leg)
+    return alone == again and in_turns != [data for one in alone for data in one]
 
 
 def _trained(workload: Any, members: Sequence[Mapping[str, Any]], seed: int, leg: Leg) -> list[bytes]:

@@ -16,7 +16,7 @@ from workers.names import original
 class Averaged:
     """A copy of a network with averaged dense floating-point tensors, and the latest values of all else.
 
-    e <- b e + (1 - b) p with b = min(0.5^(1 / half_life), (1 + k) / (10 + k)), for the parameters and
+    e <- b e + (1 - b) p with b = min(0.5^(1 / half_life_steps), (1 + k) / (10 + k)), for the parameters and
     buffers p of the network after step k: early in training the average follows closely.
     """
 

@@ -145,8 +145,7 @@ def _checked(workload: type, options: Mapping[str, Any], skip: Collection[str] =
     settings = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
     model = create_model("Options", __config__=settings, **fields)
     try:
-        return dict(
-            model.model_validate_json(json.dumps(options))
-        )  # as JSON: a list may be a tuple, text a path
+        # as JSON: a list may be a tuple, text a path
+        return dict(model.model_validate_json(json.dumps(options)))
     except ValidationError as why:
         raise UsageError("; ".join(describe(why, model, ("workload", "options")))) from None

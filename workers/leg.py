@@ -32,7 +32,7 @@ HandOver = Callable[[bytes | None, str], None]
 
 
 class Stopwatch:
-    """Add up the seconds of each part of a leg, without gaps between the parts.
+    """The seconds of each part of a leg, added up without gaps between the parts.
 
     If several legs take turns, each counts only its own; `aside_s` are the seconds of the others' turns.
     """
@@ -176,8 +176,8 @@ def _begun(job: Job, assignment: Assignment, watch: Stopwatch) -> tuple[Trainabl
         assert isinstance(workload, EnsembleWorkload)
         return workload, workload.begin_each(_starts(job, assignment)), None
     state = workload.begin(assignment.hyperparameters, assignment.training_seed, parent, leg)
-    if (together := gang.current()) is not None and not assignment.mean_of:
-        together.join(state, assignment.training_seed, current_device())
+    if (group := gang.current()) is not None and not assignment.mean_of:
+        group.join(state, assignment.training_seed, current_device())
     return workload, state, parent
 
 

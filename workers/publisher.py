@@ -27,7 +27,7 @@ class _Waiting:
 
 
 class Publisher:
-    """Write checkpoints in a background thread, which lives until the process ends."""
+    """A background thread that writes checkpoints; it lives until the process ends."""
 
     def __init__(self) -> None:
         self._waiting: list[_Waiting] = []

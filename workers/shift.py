@@ -95,15 +95,15 @@ class Shift:
         self._give_turn(attempt)
         failed: Outcome | None = None
         try:
-            goes_on = attempt.advance(trained, alone=self._most == 1)
+            continues = attempt.advance(trained, alone=self._most == 1)
         except DidNotFit as why:
             failed = why.outcome
         if failed:
             self._did_not_fit(attempt, failed)
             return
-        if attempt.turns <= 2 or not goes_on:
+        if attempt.turns <= 2 or not continues:
             self._turns.settle()
-        if not goes_on:
+        if not continues:
             self._over(attempt)
         elif attempt.asked is not None:
             self._turns.share(attempt.asked.workload)

@@ -38,7 +38,7 @@ def from_global_generator(values: Tensor, p: Tensor) -> Tensor:
 
 
 class InTurn:
-    """Draw each member's mask on the CPU from its own generators, as its network alone would."""
+    """Draws each member's mask on the CPU from its own generators, as its network alone would."""
 
     def __init__(self, members: Sequence[Randomness]) -> None:
         self._members = members

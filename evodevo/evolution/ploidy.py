@@ -8,7 +8,7 @@ from evodevo.evolution.space import FloatLocus, Genome, IntLocus, Space, Value, 
 
 
 def combined(space: Space, genomes: Sequence[Genome]) -> dict[str, Value]:
-    """Return the mean of numbers, on the scale of their locus, and the majority of other values.
+    """Combine genomes: the mean of numbers, on the scale of their locus, and the majority of other values.
 
     Of equally frequent values the first one wins; a mean of whole numbers is rounded.
     """

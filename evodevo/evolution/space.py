@@ -70,9 +70,9 @@ class FloatLocus(_Locus):
     high: float
     """The largest value."""
     scale: Literal["linear", "log"] = "linear"
-    """On which founders are drawn and steps are taken; log for learning rates, for example."""
+    """Scale on which founders are drawn and values mutate; log for learning rates, for example."""
     initial: float | None = None
-    """Your own value, which founders have or begin around."""
+    """Initial value; founders have it or are near it, unless they are random."""
 
     @model_validator(mode="after")
     def _bounds_make_sense(self) -> Self:
@@ -139,9 +139,9 @@ class IntLocus(_Locus):
     high: int
     """The largest value."""
     scale: Literal["linear", "log"] = "linear"
-    """On which founders are drawn and steps are taken; log for learning rates, for example."""
+    """Scale on which founders are drawn and values mutate; log for numbers of channels, for example."""
     initial: int | None = None
-    """Your own value, which founders have or begin around."""
+    """Initial value; founders have it or are near it, unless they are random."""
 
     @model_validator(mode="after")
     def _bounds_make_sense(self) -> Self:
@@ -185,7 +185,7 @@ class ChoiceLocus(_Locus):
     choices: list[Value]
     """The values, two or more; each can be text, a number, a boolean, null or a list."""
     initial: Value = None
-    """Your own value, which founders have or begin around."""
+    """Initial value; founders have it or are near it, unless they are random."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -235,7 +235,7 @@ class BoolLocus(_Locus):
 
     type: Literal["bool"]
     initial: bool | None = None
-    """Your own value, which founders have or begin around."""
+    """Initial value; founders have it or are near it, unless they are random."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -268,7 +268,7 @@ class FixedLocus(_Locus):
     evolves: ClassVar[bool] = False
     type: Literal["fixed"]
     value: Value
-    """The value."""
+    """The constant: text, a number, a boolean, null or a list."""
 
     @property
     def initial(self) -> Value:

@@ -25,7 +25,7 @@ COLOURS: dict[Fate, str] = {"died out": PALE, "lives on": INK, "led to the best"
 def demes_plot(history: History) -> bytes:
     """Draw the foms of each deme in a grid of panels, and all migrations below, as PNG."""
     layout, demes = layout_of(history), history.config.search.demes
-    assert layout is not None and demes is not None, "drawn of a run with demes"
+    assert layout is not None and demes is not None, "only a run with demes has this plot"
     rows, columns = (1, *layout.sides)[-2:]
     panels = layout.count <= MOST_PANELS
     above = 2.1 * rows if panels else 0.0

@@ -19,7 +19,7 @@ def progress_plot(history: History) -> bytes:
 def growth_plot(history: History) -> bytes:
     """Draw best, mean and range of each generation's foms as PNG, with a line before each phase."""
     phases = history.config.search.phases
-    assert phases is not None, "of runs in which genomes grow"
+    assert phases is not None, "only a run whose genomes grow has this plot"
     figure = new_figure(8, 4.5)
     axes = figure.subplots()
     foms = foms_by_generation(history)

@@ -192,9 +192,9 @@ def _networks(history: History, life: Life) -> list[Sequence[dict[str, Any]]]:
                 "hyperparameters": space.express(networks.genome_of(history, one, at)),
                 "genome": dict(networks.genome_of(history, one, at)),
             }
-            for at, one in enumerate(together)
+            for at, one in enumerate(lives)
         ]
-        for together in zip(*lines, strict=True)
+        for lives in zip(*lines, strict=True)
     ]
 
 

@@ -11,7 +11,8 @@ LONGEST_S = 60.0
 STRIKES = 6
 """A worker gets no more work after this many troubles in a row, each while others succeeded."""
 PATIENCE = 12
-"""A worker with more troubles in a row than this is believed, because others hardly succeeded meanwhile."""
+"""After more troubles in a row than this, a worker's failures count against members: hardly any other worker
+succeeded meanwhile."""
 OUT = float("inf")
 
 

@@ -47,7 +47,9 @@ def _with_result_of(chosen: Outcome, last: Outcome) -> Outcome:
 
 
 class Course:
-    """Decides how the lives of one run continue. A birth waits for the whole generation `lag` before its own.
+    """Decides how the lives of one run continue.
+
+    A birth waits until the generation `lag` before its own is complete.
 
     With `search.stop_early` a leg is compared with the same legs of members whose generations were complete
     when the life began, so the decision does not depend on workers. In the pace `steady` it is compared with

@@ -132,8 +132,8 @@ class Guarded:
         """Return the members that a birth may name: those given, and in phases those they continued from."""
         if self.phases is None:
             return parents.members.ids
-        went_on_from = {one.birth.parent_params for one in parents.members} - {None}
-        return {*parents.members.ids, *map(str, went_on_from)}
+        continued_from = {one.birth.parent_params for one in parents.members} - {None}
+        return {*parents.members.ids, *map(str, continued_from)}
 
     def _flaw(self, genome: Any) -> str | None:
         """Return what is wrong with a genome and what would be right; None if it is valid."""

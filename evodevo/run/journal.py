@@ -84,9 +84,9 @@ class Holder:
 class Journal:
     """The journal of a run, opened for appending by its only controller.
 
-    `records` holds what was in it then; later records are not kept. Opening truncates a torn last record; it
-    raises `JournalError` for any other damage, and `JournalInUse` if another controller lives. Use `beats`,
-    which keeps up a heartbeat, to hold it open for long.
+    `records` holds the records that it had when it was opened; later ones are not kept. Opening truncates a
+    torn last record; it raises `JournalError` for any other damage, and `JournalInUse` if another controller
+    is alive. Use `beats`, which keeps up a heartbeat, to hold it open for long.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time, beats: bool = False) -> None:

@@ -48,8 +48,7 @@ class Life:
     raised_on: str | None = None
     """The worker on which the workload raised in the current leg, if that is not confirmed yet."""
     suspect: bool = False
-    """Whether an attempt at the current leg was lost, other than by preemption: it may have ended its worker.
-    """
+    """Whether an attempt at the current leg was lost, other than by preemption; it may have been at fault."""
     legs: Sequence[Result] = ()
     """The legs after which the life continued."""
     outcome: Outcome | None = None

@@ -372,9 +372,9 @@ class Loop:
         if self._job.workers > 1:
             return 1
         idle = offered + self._crew.idle(ready - offered)
-        together = self._job.members_per_device
+        at_once = self._job.members_per_device
         return packing.unit_size(
-            None if fixed == "auto" else fixed, ready, idle, self._history.leg_s(), together
+            None if fixed == "auto" else fixed, ready, idle, self._history.leg_s(), at_once
         )
 
     def _queue(self, life: Life) -> None:

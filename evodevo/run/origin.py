@@ -72,8 +72,8 @@ def find_origin(config: RunConfig, runs_dir: Path) -> Found | None:
     history = load_history(directory / JOURNAL)
     origin = _origin_of(history, start)
     if origin.checkpoint is None:
-        begun, more = with_initials(config, origin.genome)
-        return Found(origin, None, "", b"", begun, [origin.text(), *more], history)
+        adapted, more = with_initials(config, origin.genome)
+        return Found(origin, None, "", b"", adapted, [origin.text(), *more], history)
     theirs, ours = history.config.search.ploidy, config.search.ploidy
     if theirs != ours:
         raise _wrong(
@@ -98,8 +98,8 @@ def find_origin(config: RunConfig, runs_dir: Path) -> Found | None:
     facts = [origin.text()]
     if start.take in PARAMETERS_ALONE:
         return Found(origin, origin.checkpoint, url, data, config, facts, history)
-    begun, more = with_initials(config, origin.genome)
-    return Found(origin, origin.checkpoint, url, data, begun, facts + more, history)
+    adapted, more = with_initials(config, origin.genome)
+    return Found(origin, origin.checkpoint, url, data, adapted, facts + more, history)
 
 
 def as_begun(config: RunConfig, history: History) -> RunConfig:

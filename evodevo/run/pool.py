@@ -21,8 +21,8 @@ from itertools import chain
 class Claim:
     """A run's demand for workers, or for teams of `at_once` workers.
 
-    `suits` says whether a worker qualifies; if one begins to, call `Pool.match`. `offer` is called with each
-    worker that the claim is given; a team goes by its first worker.
+    `suits` says whether a worker qualifies; if one qualifies only later, call `Pool.match` then. `offer` is
+    called with each worker that the claim is given; a team goes by its first worker.
     """
 
     run: str

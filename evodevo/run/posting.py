@@ -36,7 +36,7 @@ class Posting:
     progress_at: float
     """When it was sent, or last reported (monotonic)."""
     began: int = 0
-    """The last assignment that the worker is known to have begun."""
+    """Position of the last assignment that the worker is known to have begun."""
     task: asyncio.Task[None] | None = None
     """The dispatcher's task that follows the unit until it ends."""
     malformed: str | None = None

@@ -234,10 +234,10 @@ def refuse_live(directory: Path) -> None:
         about = load_history(directory / JOURNAL).controller
         who = ", ".join(f"{key} {about[key]}" for key in ("host", "pid", "scheduler") if key in about)
         how = "" if holder.has_lock else f": {holder}"
-        begun = f"run {directory.name!r} is being carried out by another controller ({who}){how};"
+        message = f"run {directory.name!r} is being carried out by another controller ({who}){how};"
         raise UsageError(
-            f'{begun} `evodevo.open_run("{directory}").wait()` follows it',
-            f"{begun} `evodevo watch {directory.name}` follows it",
+            f'{message} `evodevo.open_run("{directory}").wait()` follows it',
+            f"{message} `evodevo watch {directory.name}` follows it",
         )
 
 

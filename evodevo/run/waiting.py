@@ -48,7 +48,7 @@ async def _awaited(future: Future) -> Any:
 
 
 async def first_of(result: asyncio.Task[Any], timeout_s: float | None, *events: asyncio.Event) -> None:
-    """Wait until the call has ended, an event is set (such as a lost worker), or time has run out."""
+    """Wait until `result` is done, an event is set (such as a lost worker), or `timeout_s` has passed."""
     waiting = [asyncio.create_task(event.wait()) for event in events]
     try:
         await asyncio.wait([result, *waiting], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)

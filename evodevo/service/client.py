@@ -301,7 +301,7 @@ _open: set[Client] = set()
 
 
 def _close_all() -> None:
-    """Close all clients when this process on_close, before its thread pools stop accepting work.
+    """Close all clients when this process ends, before its thread pools stop accepting work.
 
     Journals are written on such threads. `atexit` would be too late: `concurrent.futures` shuts executors
     down in the same kind of threading hook, which runs before it.

@@ -365,7 +365,7 @@ def _calm(made: figure) -> figure:
 def _legend(made: figure, items: Mapping[str, list[Any]], hide: bool = True) -> None:
     """Add a legend above the figure; if `hide`, clicking an item toggles it."""
     legend = Legend(
-        items=[LegendItem(label=value(label), renderers=drawn) for label, drawn in items.items()],
+        items=[LegendItem(label=value(label), renderers=renderers) for label, renderers in items.items()],
         orientation="horizontal",
         border_line_color=None,
         background_fill_alpha=0,

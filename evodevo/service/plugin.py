@@ -204,12 +204,12 @@ class Service(SchedulerPlugin):
             checked = start.config if start else checked
             facts = await self._describe(checked, start=start)
             versions = {**own_versions(), "torch": facts["torch"]}
-            begun = checked.model_copy(update={"versions": versions})
+            recorded = checked.model_copy(update={"versions": versions})
             if found := facts.get("members"):
-                begun = begun.with_members_per_device(found["members"], found["stacked"])
+                recorded = recorded.with_members_per_device(found["members"], found["stacked"])
             copied = (start.origin, start.data) if start else None
             try:
-                await to_its_end(create_run, directory, begun, facts.get("data"), copied)
+                await to_its_end(create_run, directory, recorded, facts.get("data"), copied)
             except CheckpointError as why:
                 raise UsageError(f"search.start: {why}") from None
             except FileExistsError:  # created by another scheduler's service meanwhile

@@ -50,9 +50,8 @@ def training_config(
         }
     )
     run = config.run.model_copy(update={"name": name})
-    limits = config.limits.model_copy(
-        update={"wall_time_s": None, "member_time_s": None}
-    )  # patience decides the end
+    # patience decides the end
+    limits = config.limits.model_copy(update={"wall_time_s": None, "member_time_s": None})
     changes = {"run": run, "search": search, "limits": limits, "objective": _objective(config)}
     changes |= {"phases": [], "phase": None}  # no phase follows
     return config.model_copy(update=changes)

@@ -1,4 +1,4 @@
-"""The contract of strategies: rules as functions that raise `BrokenRule`, which evodevo's own pass, too."""
+"""The contract of strategies: rules as functions that raise `BrokenRule`; evodevo's own strategies pass."""
 
 import contextlib
 import inspect

@@ -109,8 +109,8 @@ class MLflow(Tracker):
             self._parent = _Run(self._client, whole[0], False)
         else:
             tags = {"mlflow.runName": name, RUN_TAG: history.run_id}
-            begun = history.births[0].born_at if history.births else history.last_at
-            made = self._client.create_run(self._experiment, int(begun * 1000), tags, name)
+            started_at = history.births[0].born_at if history.births else history.last_at
+            made = self._client.create_run(self._experiment, int(started_at * 1000), tags, name)
             self._parent = _Run(self._client, made, True)
         self._parent.set_params(about(history))
         self._parent.set_tags({"evodevo.directory": str(self.directory.absolute())})

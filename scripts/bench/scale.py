@@ -73,8 +73,8 @@ class Shape:
     at_once: int = 1
 
     def __str__(self) -> str:
-        together = f"@{self.at_once}" if self.at_once > 1 else ""
-        return f"{self.population}x{self.generations}/{self.workers}{together}"
+        suffix = f"@{self.at_once}" if self.at_once > 1 else ""
+        return f"{self.population}x{self.generations}/{self.workers}{suffix}"
 
 
 @dataclass(frozen=True)

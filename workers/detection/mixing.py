@@ -87,8 +87,8 @@ def pasted(
         whole = wanted[:, place] & ~has_outline[:, place]
         if whole.any():
             inside |= rectangle(from_labels[:, place, :4], images) & whole[:, None, None, None]
-    together = torch.cat([labels, emptied(from_labels, ~wanted)], 1)
-    return torch.where(inside, from_images, images), compact(together)
+    both = torch.cat([labels, emptied(from_labels, ~wanted)], 1)
+    return torch.where(inside, from_images, images), compact(both)
 
 
 def mixed(
@@ -105,10 +105,10 @@ def mixed(
     """
     which = torch.from_numpy(rng.uniform(size=len(images)) < probability).to(images.device)
     if ratio == "uniform":
-        drawn = rng.uniform(size=len(images))
+        ratios = rng.uniform(size=len(images))
     else:
-        drawn = rng.beta(MIXUP_BETA, MIXUP_BETA, len(images))
-    share = torch.where(which, torch.from_numpy(drawn).to(images), 1.0)
+        ratios = rng.beta(MIXUP_BETA, MIXUP_BETA, len(images))
+    share = torch.where(which, torch.from_numpy(ratios).to(images), 1.0)
     theirs = emptied(labels.roll(1, 0), ~which[:, None])
     if ratio == "uniform":
         labels, theirs = _weighted(labels, share), _weighted(theirs, 1 - share)

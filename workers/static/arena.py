@@ -60,9 +60,6 @@ class Block:
     def member(self, member: int, name: str) -> Tensor:
         return self._members[member][name]
 
-    def snapshot(self) -> list[Tensor]:
-        return [buffer.clone() for buffer in self.buffers.values()]
-
 
 @dataclass(frozen=True)
 class Layout:

@@ -74,9 +74,8 @@ class Shelf:
         except (Obstructed, Unfitting) as why:
             self.reasons[key] = str(why)
             raise Obstructed(str(why)) from why
-        except (
-            Exception
-        ) as why:  # users' code or CUDA may raise anything; eager training raises actual errors again
+        # users' code or CUDA may raise anything; eager training raises actual errors again
+        except Exception as why:
             self.reasons[key] = f"{type(why).__name__}: {' '.join(str(why).split())[:200]}"
             raise Obstructed(self.reasons[key]) from why
         self._in_use[id(step)] = key

@@ -177,7 +177,7 @@ class Step:
 
 
 class _Losses:
-    """Compute the losses of K members from a batch and the numbers drawn for it."""
+    """The losses of K members, computed from a batch and the numbers drawn for it."""
 
     def __init__(self, workload: Workload, step: Step) -> None:
         self._workload, self._step = workload, step

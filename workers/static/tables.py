@@ -51,7 +51,7 @@ def epoch_of(workload: Workload, training: Training, update: Update) -> Drawn:
     size = workload.batch_size_of(training.hyperparameters)
     order = torch.randperm(count, generator=training.generator)[: steps * size]
     example = _example(workload, size)
-    draws = _stacked([_drawn(workload, training, example) for _ in range(steps)])
+    draws = _stacked([_draws_of(workload, training, example) for _ in range(steps)])
     settings = _settings(workload, training, update, steps)
     return Drawn(
         order.view(steps, size),
@@ -74,7 +74,7 @@ def form_of_draws(workload: Workload, training: Training) -> Any:
     Raises `Unfitting` if they cannot be drawn ahead.
     """
     size = workload.batch_size_of(training.hyperparameters)
-    return _form(_drawn(workload, training, _example(workload, size)))
+    return _form(_draws_of(workload, training, _example(workload, size)))
 
 
 def on_device(tables: list[Drawn], device: torch.device, dtype: torch.dtype) -> Tables:
@@ -128,7 +128,7 @@ def _example(workload: Workload, size: int) -> Any:
     )
 
 
-def _drawn(workload: Workload, training: Training, example: Any) -> Any:
+def _draws_of(workload: Workload, training: Training, example: Any) -> Any:
     """Return the numbers drawn for a batch without values."""
     try:
         return workload.draws(example, training.hyperparameters)

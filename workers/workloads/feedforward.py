@@ -5,7 +5,7 @@ genes, one epoch per member. Optimizers and initializers are Keras', as there.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,9 +37,6 @@ SCALES = {"lecun": (1.0, "in"), "glorot": (1.0, "mean"), "he": (2.0, "in")}
 INITIALIZERS = [f"{name}_{shape}" for name in SCALES for shape in ("uniform", "normal")]
 TRUNCATED = 0.87962566103423978
 """Standard deviation of a standard normal distribution truncated at two."""
-
-Score = Callable[[Tensor, Tensor], Tensor | float]
-"""A function of labels int64 (n,) and probabilities float32 (n, 10)."""
 
 
 class FeedForward(Workload):

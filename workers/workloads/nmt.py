@@ -88,8 +88,8 @@ class NMT(Workload):
         """
         training.optimizer.zero_grad(set_to_none=True)
         loss = self.loss(training.model, batch, training.hyperparameters)
-        words_a_sentence = (batch[1] != translation.PADDING).sum() / len(batch[1])
-        (loss * words_a_sentence).backward()
+        words_per_sentence = (batch[1] != translation.PADDING).sum() / len(batch[1])
+        (loss * words_per_sentence).backward()
         nn.utils.clip_grad_norm_(training.model.parameters(), MAX_GRADIENT_NORM)
         training.optimizer.step()
         return loss.detach()

@@ -20,7 +20,7 @@ class Demes(base.Strategy):
     """The strategy of a population with `search.demes`, composed of its demes' strategies."""
 
     def __init__(self, layout: Layout, strategies: Sequence[base.Strategy], seed: int) -> None:
-        """`strategies`: one per deme, each for a population of `layout.size`."""
+        """Combine `strategies`, one per deme, each for a population of `layout.size`."""
         first = strategies[0]
         population = layout.count * layout.size
         super().__init__(first.space, population, first.mode, seed, first.options, first.pool)
@@ -38,7 +38,10 @@ class Demes(base.Strategy):
         return self.strategies[0].most_generations
 
     def needs(self, generation: int, slot: int) -> list[int]:
-        """Return slots of the deme; at a migration, all of its slots and its neighbours'."""
+        """Return slots of the deme; at a migration, all of its slots and its neighbours'.
+
+        Without selection, a child needs only the previous member in its slot.
+        """
         deme, place = divmod(slot, self.layout.size)
         if self.layout.migrates(generation):
             demes = sorted([deme, *self.layout.neighbours(deme)])

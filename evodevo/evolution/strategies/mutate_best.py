@@ -164,8 +164,8 @@ class MutateBest(base.Strategy):
 
     def _multiplied(self, name: str, value: Value, strength: float, draw: np.random.Generator) -> Value:
         locus, gain = self.space.loci[name], self.options.gains.get(name, 1.0)
-        drawn, normal = draw.random() < self.options.mutation_rate, draw.standard_normal()
-        if not (drawn and self._evolves(name)):
+        mutates, normal = draw.random() < self.options.mutation_rate, draw.standard_normal()
+        if not (mutates and self._evolves(name)):
             return value
         if not isinstance(locus, FloatLocus | IntLocus):
             return locus.drift(value, min(1.0, gain * strength), draw)  # type: ignore[no-any-return]

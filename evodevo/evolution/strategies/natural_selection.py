@@ -41,12 +41,12 @@ class NaturalSelection(base.Strategy):
 
     def birth(self, generation: int, slot: int, parents: Population, own: int) -> Birth:
         if slot < rounded_up(self.options.elites * self.population):
-            elite = self._drawn(generation, slot, parents, "elite")
+            elite = self._member_of_pool(generation, slot, parents, "elite")
             return Birth(elite.birth.genome, parent_a=elite.id, parent_b=elite.id)
         mating = self.stream(generation, slot, "mating")
         pool = max(2, rounded_up(self.options.breeders * self.population))
         places = mating.choice(pool, size=2, replace=False)
-        a, b = (self._drawn(generation, int(place), parents, "breeder") for place in places)
+        a, b = (self._member_of_pool(generation, int(place), parents, "breeder") for place in places)
         genome: dict[str, Value] = {
             name: (a if mating.random() < 0.5 else b).birth.genome[name] for name in self.space.loci
         }
@@ -54,7 +54,7 @@ class NaturalSelection(base.Strategy):
         genome = redrawn(self.space, genome, *rates, self.stream(generation, slot, "mutation"))
         return Birth(genome, parent_a=a.id, parent_b=b.id)
 
-    def _drawn(self, generation: int, place: int, parents: Population, pool: str) -> Member:
+    def _member_of_pool(self, generation: int, place: int, parents: Population, pool: str) -> Member:
         """Return the member at a place of a pool, the same for all children of the generation."""
         return parents.members[parents.wheel.draw(self.stream(generation, place, pool))]
 

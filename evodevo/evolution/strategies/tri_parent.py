@@ -28,7 +28,10 @@ from evodevo.evolution.strategies import base
 
 class TriParentOptions(base.CommonOptions):
     initial_spread: float = Field(default=0.25, gt=0, le=1)
-    """Standard deviation of the founders' spread; wider than other strategies', as late finds help little."""
+    """Standard deviation of the founders' spread, as a fraction of each locus' range (on its scale).
+
+    It is larger than in other strategies, because good values that are found late help little.
+    """
     sigma: float = Field(default=DEFAULT_SIGMA, ge=0, le=700)
     """Selection pressure: the worst has fitness exp(-sigma). The paper gives no value."""
     fitness: Shape = "linear"

@@ -58,8 +58,8 @@ class VariableLength(base.Strategy):
         if self.growth.begins(generation):
             best = parents.members[parents.ranking[0]]
             tail = self._tail(generation)
-            drawn = self.space.sample(self.stream(generation, slot, "tail"))
-            genome = {**best.birth.genome, **{name: drawn[name] for name in tail}}
+            sampled = self.space.sample(self.stream(generation, slot, "tail"))
+            genome = {**best.birth.genome, **{name: sampled[name] for name in tail}}
             return Birth(self._of_length(genome, generation), parent_a=best.id, parent_params=best.id)
         survivors = self._survivors(generation, parents)
         if slot < len(survivors):

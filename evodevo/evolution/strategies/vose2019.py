@@ -19,6 +19,7 @@ from evodevo.evolution.strategies.tri_parent import TriParent, TriParentOptions
 
 class Vose2019Options(TriParentOptions):
     initial_spread: float = Field(default=0.15, gt=0, le=1)
+    """Standard deviation of the spread, as a fraction of each locus' range (on its scale)."""
     fitness: Shape = "squared"
     survivors: float = Field(default=0.0, ge=0, lt=1)
     mutation: MutationKind = "four_way"

@@ -25,7 +25,6 @@ KILLS = {
 """The stages of a write at which a process can be killed: before it; with half of it written; with all of it
 written but not flushed, or (`part`) under its temporary name; renamed; and flushed but not reported."""
 PAGE = 4096
-_ballast: dict[str, Path] = {}
 
 
 def dask_setup(_: object) -> None:

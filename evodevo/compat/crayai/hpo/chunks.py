@@ -4,7 +4,7 @@ from evodevo.run.history import History
 
 
 class Chunks:
-    """Print a line for every `size` points that are done."""
+    """Prints a line for every `size` points that are done."""
 
     def __init__(self, size: int) -> None:
         self._size = size

@@ -30,7 +30,7 @@ class Optimizer(ABC):
     """Prefix of the names of runs."""
 
     def __init__(self, evaluator: Evaluator, seed: int, verbose: bool) -> None:
-        """`seed`: 0 for a different one each time."""
+        """Prepare a search; with `seed` 0, each search has a different seed."""
         if not isinstance(evaluator, Evaluator):
             raise UsageError(f"{self.kind}: the first argument is {evaluator!r}; give an hpo.Evaluator")
         self.evaluator = evaluator

@@ -25,6 +25,7 @@ from evodevo.report.comparison_data import comparison_data
 from evodevo.report.comparison_plots import fom_picture, schedules_picture
 from evodevo.report.naming import numbered, words
 from evodevo.report.plots import drawn
+from evodevo.report.tables import in_csv
 from evodevo.run import files
 
 BASELINE, SUBJECT = "original", "tri_parent"
@@ -235,7 +236,7 @@ def results_csv(results: Sequence[ArmResult], seeds: Sequence[int]) -> str:
     for one in results:
         for at, (seed, product) in enumerate(zip(seeds, one.products, strict=True)):
             values = (one.metrics[name][at] if name in one.metrics else "" for name in names)
-            writer.writerow([one.arm, seed, product.kind, *values])
+            writer.writerow([in_csv(one.arm), seed, product.kind, *values])
     return text.getvalue()
 
 

@@ -64,11 +64,11 @@ def history_csv(history: History) -> str:
     if rows:
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: _in_csv(value) for name, value in row.items()} for row in rows)
+        writer.writerows({name: in_csv(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
 
 
-def _in_csv(value: Any) -> Any:
+def in_csv(value: Any) -> Any:
     """Return the value of a cell; text that a spreadsheet would read as a formula gets an apostrophe."""
     text = text_of(value) if isinstance(value, list) else value
     return f"'{text}" if isinstance(text, str) and text.startswith(FORMULA) else text

@@ -113,6 +113,7 @@ class Heartbeat:
                 if not self.beat():
                     logger.warning("%s no longer belongs to this controller", self._path)
                     return
+                failed = False
             except OSError as why:
                 if not failed:
                     logger.warning("%s could not be renewed: %s", self._path, why)

@@ -171,11 +171,12 @@ class Journal:
                     "another process wrote to it, such as a controller that has taken over the run"
                 )
             self._unsure = data
-            _write_all(self._file, data)
-            os.fsync(self._file)
-        except OSError:
-            os.ftruncate(self._file, self.length)  # a full disk, say: leave no partial record
-            raise
+            try:
+                _write_all(self._file, data)
+                os.fsync(self._file)
+            except OSError:
+                os.ftruncate(self._file, self.length)  # a full disk, say: leave no partial record
+                raise
         finally:
             _flock(self._file, fcntl.LOCK_UN)
         self._unsure = b""

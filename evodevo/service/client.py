@@ -229,13 +229,15 @@ class _RemainingFiles:
         self._left = known
 
     def read(self, since: int) -> Reading:
-        while True:
+        reading = self._source.read(1)
+        while 0 < len(reading.records) <= self._left:
+            self._left -= len(reading.records)
             reading = self._source.read(1)
-            known, self._left = self._left, max(0, self._left - len(reading.records))
-            if not self._left:
-                return replace(reading, records=reading.records[known:])
-            if not reading.records:
-                return reading
+        if self._left and reading.records:
+            new, self._left = reading.records[self._left :], 0
+            reading = self._source.read(1)  # the reader takes less than a full reading for the last one
+            reading = replace(reading, records=[*new, *reading.records])
+        return reading
 
 
 def connect(address: str | None = None, scheduler_file: Path | str | None = None) -> Client:

@@ -273,11 +273,14 @@ class Service(SchedulerPlugin):
         await self.until_ready()
         if run in self._tasks or run in self._reserved:
             raise UsageError(f"run {run!r} is running, and recreates the checkpoints that it needs")
-        await asyncio.to_thread(refuse_live, directory)
-        if run in self._tasks:  # it has started meanwhile
-            raise UsageError(f"run {run!r} is running, and recreates the checkpoints that it needs")
-        repair = Repair(directory, self._dispatcher, about_controller(self._scheduler.address), accept)
-        await self._start_task(run, repair)
+        self._reserved.add(run)
+        try:
+            await asyncio.to_thread(refuse_live, directory)
+            repair = Repair(directory, self._dispatcher, about_controller(self._scheduler.address), accept)
+            task = self._start_task(run, repair)
+        finally:
+            self._reserved.discard(run)
+        await task
         if not repair.ended and (why := self._stopped.pop(run, None)):
             raise UsageError(f"run {run!r} could not be repaired: {why}")
         return {"problems": repair.problems, "account": repair.account, "seconds": repair.seconds}

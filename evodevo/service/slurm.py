@@ -206,6 +206,11 @@ def plan(
     return Change(frozenset(gone.union(surplus)), max(wanted, len(there) - len(surplus)))
 
 
+def pause_s(failures: int) -> float:
+    """Return the seconds until the next round after so many rounds in which jobs ended before they began."""
+    return min(PERIOD_S * 2.0 ** min(failures, 10), LONGEST_PAUSE_S)  # 2.0 ** 1024 overflows
+
+
 class _Keeper:
     """A loop that adjusts a cluster's jobs to the needs of its runs."""
 
@@ -227,7 +232,7 @@ class _Keeper:
             except (OSError, RuntimeError) as why:  # Slurm may be unavailable for a while
                 logger.warning("Slurm: %s", why)
                 self._service.notice = f"Slurm does not answer: {why}"
-            await asyncio.sleep(min(PERIOD_S * 2**self._failures, LONGEST_PAUSE_S))
+            await asyncio.sleep(pause_s(self._failures))
 
     async def _round(self) -> None:
         cluster, limits = self._cluster, self._limits

@@ -142,6 +142,10 @@ def test_the_keywords_of_the_public_examples_are_taken() -> None:
     hpo.RandomOptimizer(evaluator, num_iters=10, seed=42, verbose=True)
     assert hpo.random.Optimizer(evaluator, numIters=7).num_iters == 7
     hpo.GridOptimizer(evaluator, grid_size=2, chunk_size=50, verbose=True)
+    with pytest.raises(UsageError, match="num_iters is 0 and should be a whole number of 1 or more"):
+        hpo.RandomOptimizer(evaluator, numIters=0)
+    with pytest.raises(UsageError, match="seed is -1 and should be a whole number of 0 or more"):
+        hpo.GeneticOptimizer(evaluator, seed=-1)
     with raises_golden("crayai/gens-per-epoch", UsageError):
         hpo.GeneticOptimizer(evaluator, gens_per_epoch=2)
     for optimizer in (hpo.GeneticOptimizer, hpo.RandomOptimizer, hpo.GridOptimizer):

@@ -194,6 +194,28 @@ def test_the_thread_renews_it_and_a_disk_that_fails_does_not_end_that(
     beating.end()
 
 
+def test_each_outage_of_the_disk_is_logged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    over = threading.Event()
+    outages = iter([False, True, True, False, True, True, True])
+
+    def utime(path: Path) -> None:
+        fails = next(outages, None)
+        if fails is None:
+            over.set()
+        elif fails:
+            raise OSError(errno.EIO, "no disk")
+
+    monkeypatch.setattr(heartbeat, "BEAT_S", 0.001)
+    monkeypatch.setattr(os, "utime", utime)
+    beating = Heartbeat(tmp_path, locks=False)
+    beating.begin()
+    assert over.wait(60)
+    beating.end()
+    assert sum("could not be renewed" in record.message for record in caplog.records) == 2
+
+
 def test_a_heart_does_not_beat_in_anothers_file_nor_take_it_away(tmp_path: Path) -> None:
     older, newer = Heartbeat(tmp_path, locks=False), Heartbeat(tmp_path, locks=False)
     older.begin()

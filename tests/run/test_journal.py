@@ -133,6 +133,27 @@ def test_what_somebody_else_has_written_after_a_failing_write_is_not_removed(
     assert path.read_bytes() == there
 
 
+def test_what_somebody_else_has_written_stays_if_it_cannot_be_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with Journal(path) as journal:
+        journal.append([EVENTS[0]])
+        with open(path, "ab") as other:
+            other.write(encode({"n": 1, "kind": "controller"}))
+        there = path.read_bytes()
+        with monkeypatch.context() as disk:
+            disk.setattr(os, "pread", broken)
+            with pytest.raises(OSError, match="Input/output"):
+                journal.append([EVENTS[1]])
+        assert path.read_bytes() == there
+        with pytest.raises(Superseded):
+            journal.append([EVENTS[1]])
+    assert path.read_bytes() == there
+
+
 def test_a_reopened_journal_continues_with_the_next_number(path: Path) -> None:
     before = write(path)
     with Journal(path) as journal:

@@ -6,15 +6,36 @@ from types import SimpleNamespace
 import pytest
 
 from evodevo.config import parse
+from evodevo.run import view
+from evodevo.run.journal import Journal
+from evodevo.run.setup import JOURNAL
 from evodevo.service import comparison
+from evodevo.service.client import _RemainingFiles
 from evodevo.service.comparison import Planned, carry_out
 from evodevo.service.run_handle import LONGEST_POLL_S, POLL_S, pause_s
 from tests.configs import small
+from tests.run.journals import EVENTS
 
 
 def test_a_long_run_is_looked_at_less_often() -> None:
     pauses = [pause_s(watched_s) for watched_s in (0.0, 5.0, 40.0, 3600.0)]
     assert pauses == [POLL_S, POLL_S, 1.0, LONGEST_POLL_S]
+
+
+@pytest.mark.parametrize("known", [0, 1, 3, 4, 7, 8, 10, 11])
+def test_what_a_closed_client_has_not_read_is_read_from_the_files(
+    known: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader takes a reading that is not full for the last one."""
+    monkeypatch.setattr(view, "MANY", 4)
+    with Journal(tmp_path / JOURNAL) as journal:
+        journal.append([EVENTS[0]] * 11)
+    source = _RemainingFiles(tmp_path, known)
+    numbers: list[int] = []
+    while len(records := source.read(known + len(numbers)).records) >= 4:
+        numbers += [record["n"] for record in records]
+    assert numbers + [record["n"] for record in records] == list(range(known, 11))
+    assert not source.read(11).records
 
 
 class Followed:

@@ -57,7 +57,7 @@ class Optimizer(optimizer.Optimizer):
         self.log_fn = Path(path) if (path := check_path(call, "log_fn", log_fn)) else None
         self._log: Log | None = None
         self._told = 0
-        super().__init__(evaluator, seed, verbose)
+        super().__init__(evaluator, check_count(call, "seed", seed, 0), verbose)
 
     def search(self, params: Params) -> dict[str, Any]:
         return {

@@ -31,7 +31,8 @@ class Optimizer(optimizer.Optimizer):
     ) -> None:
         known = {"evaluator": 0, "num_iters": 0, "seed": 0, "verbose": 0}
         refuse_unknown("RandomOptimizer", unknown, known)
-        self.num_iters = check_count("RandomOptimizer", "num_iters", numIters or num_iters)
+        count = num_iters if numIters is None else numIters
+        self.num_iters = check_count("RandomOptimizer", "num_iters", count)
         self._chunks = Chunks(max(1, self.num_iters // 10))
         super().__init__(evaluator, check_count("RandomOptimizer", "seed", seed, 0), verbose)
 

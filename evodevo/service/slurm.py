@@ -207,7 +207,7 @@ def plan(
 
 
 def pause_s(failures: int) -> float:
-    """Return the seconds until the next round after `failures` rounds whose jobs ended before their workers came."""
+    """Return the seconds until the next round after `failures` rounds whose jobs ended too early."""
     return min(PERIOD_S * 2.0 ** min(failures, 10), LONGEST_PAUSE_S)  # 2.0 ** 1024 overflows
 
 

@@ -1,4 +1,4 @@
-"""Cross two genomes into two complementary ones: each locus that one takes from a, the other takes from b."""
+"""Cross two genomes into one, or into two that complement each other."""
 
 from typing import Literal
 
@@ -23,3 +23,8 @@ def complementary(
     one = {name: (b if swap else a)[name] for name, swap in zip(a, swapped, strict=True)}
     other = {name: (a if swap else b)[name] for name, swap in zip(a, swapped, strict=True)}
     return one, other
+
+
+def uniform(a: Genome, b: Genome, rng: np.random.Generator) -> dict[str, Value]:
+    """Take each locus from `a` or `b` (same loci, same order), with equal probability."""
+    return {name: (a if rng.random() < 0.5 else b)[name] for name in a}

@@ -1,5 +1,6 @@
-"""Select parents in proportion to their fitness."""
+"""Select parents in proportion to their fitness, and count those that a fraction of a population is."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,3 +25,13 @@ class RouletteWheel:
     def draw(self, rng: np.random.Generator) -> int:
         """Return a position, drawn with probability proportional to its fitness."""
         return int(self._cdf.searchsorted(rng.random(), side="right"))
+
+
+def rounded_down(count: float) -> int:
+    """Return a count rounded down; 28.999999999999996, which is 0.29 * 100, gives 29."""
+    return math.floor(count + 1e-9)
+
+
+def rounded_up(count: float) -> int:
+    """Return a count rounded up; 6.000000000000001, as a fraction of a population can be, gives 6."""
+    return math.ceil(count - 1e-9)

@@ -6,16 +6,16 @@ children mutate. The package uses scores divided by their sum as probabilities, 
 and hardly distinguishes accuracies of 44 % and 46 %; here they are relative fitness.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from evodevo.evolution.crossover import uniform
 from evodevo.evolution.fitness import DEFAULT_SIGMA, Foms, relative_fitness
 from evodevo.evolution.mutation import redrawn
 from evodevo.evolution.population import Birth, Member, Population
-from evodevo.evolution.space import Value
+from evodevo.evolution.selection import rounded_up
 from evodevo.evolution.strategies import base
 
 
@@ -47,9 +47,7 @@ class NaturalSelection(base.Strategy):
         pool = max(2, rounded_up(self.options.breeders * self.population))
         places = mating.choice(pool, size=2, replace=False)
         a, b = (self._member_of_pool(generation, int(place), parents, "breeder") for place in places)
-        genome: dict[str, Value] = {
-            name: (a if mating.random() < 0.5 else b).birth.genome[name] for name in self.space.loci
-        }
+        genome = uniform(a.birth.genome, b.birth.genome, mating)
         rates = self.options.mutation_rate, self.options.gene_mutation_rate
         genome = redrawn(self.space, genome, *rates, self.stream(generation, slot, "mutation"))
         return Birth(genome, parent_a=a.id, parent_b=b.id)
@@ -60,8 +58,3 @@ class NaturalSelection(base.Strategy):
 
     def fitness(self, foms: Foms) -> Foms:
         return relative_fitness(foms, self.mode, self.options.sigma)
-
-
-def rounded_up(count: float) -> int:
-    """Return a count rounded up; 6.000000000000001, as a fraction of a population can be, gives 6."""
-    return math.ceil(count - 1e-9)

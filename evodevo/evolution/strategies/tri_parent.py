@@ -22,6 +22,7 @@ from evodevo.evolution.mutation import (
 )
 from evodevo.evolution.mutation import Kind as MutationKind
 from evodevo.evolution.population import Birth, Population
+from evodevo.evolution.selection import rounded_down
 from evodevo.evolution.space import Genome, Value
 from evodevo.evolution.strategies import base
 
@@ -110,7 +111,7 @@ class TriParent(base.Strategy):
         return parents.members[parents.wheel.draw(self.stream(generation, slot, "beta"))].id
 
     def _survives(self, parents: Population, own: int) -> bool:
-        survivors = int(self.options.survivors * len(parents.members) + 1e-9)  # 0.29 of 100 is 29
+        survivors = rounded_down(self.options.survivors * len(parents.members))
         return parents.rank(own) < survivors and parents.survives(own)
 
     def _pair(self, slot: int) -> int:

@@ -9,11 +9,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from evodevo.evolution.crossover import uniform
 from evodevo.evolution.mutation import redrawn
 from evodevo.evolution.population import Birth, Population
-from evodevo.evolution.space import Value
+from evodevo.evolution.selection import rounded_up
 from evodevo.evolution.strategies import base
-from evodevo.evolution.strategies.natural_selection import rounded_up
 
 
 class TruncationGAOptions(base.CommonOptions):
@@ -41,9 +41,7 @@ class TruncationGA(base.Strategy):
         draw = self.stream(generation, slot, "mating")
         first, second = draw.choice(len(kept), size=2, replace=False) if len(kept) > 1 else (0, 0)
         a, b = kept[int(first)], kept[int(second)]
-        genome: dict[str, Value] = {
-            name: (a if draw.random() < 0.5 else b).birth.genome[name] for name in self.space.loci
-        }
+        genome = uniform(a.birth.genome, b.birth.genome, draw)
         rates = self.options.mutation_rate, self.options.gene_mutation_rate
         genome = redrawn(self.space, genome, *rates, self.stream(generation, slot, "mutation"))
         return Birth(genome, parent_a=a.id, parent_b=b.id)

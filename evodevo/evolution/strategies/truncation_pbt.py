@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from evodevo.evolution.mutation import explore
 from evodevo.evolution.population import Birth, Member, Population
+from evodevo.evolution.selection import rounded_down
 from evodevo.evolution.strategies import base
 
 
@@ -51,4 +52,4 @@ class TruncationPBT(base.Strategy):
         return parents.members[parents.ranking[int(draw.integers(best))]]
 
     def _count(self, parents: Population) -> int:
-        return max(1, int(len(parents.members) * self.options.fraction + 1e-9))  # 0.29 of 100 is 29
+        return max(1, rounded_down(self.options.fraction * len(parents.members)))

@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 
 from evodevo.evolution.fitness import Foms, relative_fitness
 from evodevo.evolution.population import Birth, Member, Population
-from evodevo.evolution.selection import RouletteWheel
+from evodevo.evolution.selection import RouletteWheel, rounded_down
 from evodevo.evolution.space import Genome, Value, same
 from evodevo.evolution.strategies import base
 
@@ -78,7 +78,7 @@ class VariableLength(base.Strategy):
 
     def _survivors(self, generation: int, parents: Population) -> list[Member]:
         """Return the survivors, best first; members that failed are never among them."""
-        count = max(1, int(self.population * self.options.survivors + 1e-9))  # 0.29 of 100 is 29
+        count = max(1, rounded_down(self.options.survivors * self.population))
         ranked = [parents.members[at] for at in parents.ranking[: parents.survivors]]
         lucky = [
             one

@@ -36,6 +36,7 @@ from evodevo.run.setup import JOURNAL, create_run, job_of
 from evodevo.run.view import refuse_live, runs_in
 from evodevo.service.reader import Reader
 from evodevo.service.recovery import unfinished
+from evodevo.service.reservations import Reservations
 from evodevo.service.standing import Standing, about_controller, seen_in
 from evodevo.service.succession import already_there, exists_already, following, is_done
 from evodevo.service.tracking import Tracking
@@ -65,7 +66,7 @@ class Service(SchedulerPlugin):
         self._reader = Reader()
         self._tracking = Tracking(self.runs_dir)
         self._requests = Requests()
-        self._reserved: set[str] = set()
+        self._reserved = Reservations()
         """Names of runs that are about to start."""
         self._measured: dict[str, dict[str, Any]] = {}
         """Cache of `trial.describe`."""
@@ -193,8 +194,7 @@ class Service(SchedulerPlugin):
         exists = exists_already(existing or name, self.runs_dir)
         if name in self._reserved or existing:
             raise exists
-        self._reserved.add(name)
-        try:
+        with self._reserved.of(name):
             if removed := self._tasks.get(name):  # its task has not noticed yet that the directory is gone
                 removed.cancel()
                 await asyncio.wait([removed])
@@ -217,8 +217,6 @@ class Service(SchedulerPlugin):
             except OSError as why:
                 raise UsageError(f"cannot create the run's directory {directory}: {why}") from why
             self._start_controller(name, retry=False)
-        finally:
-            self._reserved.discard(name)
         return str(directory)
 
     async def evodevo_runs(self) -> list[str]:
@@ -253,8 +251,7 @@ class Service(SchedulerPlugin):
         await self.until_ready()
         if run in self._tasks or run in self._reserved:
             raise UsageError(f"run {run!r} is already running")
-        self._reserved.add(run)
-        try:
+        with self._reserved.of(run):
             await asyncio.to_thread(refuse_live, directory)
             history = await asyncio.to_thread(load_history, directory / JOURNAL)
             refresh_strategy(history.config)
@@ -264,8 +261,6 @@ class Service(SchedulerPlugin):
                 raise is_done(run)
             await self._describe(history.config, history.begun.data)
             self._start_controller(run, retry=history.end == "failed", generations=generations)
-        finally:
-            self._reserved.discard(run)
 
     async def evodevo_repair(self, run: str, accept: bool) -> dict[str, Any]:
         """Recreate the damaged checkpoints of a run; return an account when done."""
@@ -273,13 +268,10 @@ class Service(SchedulerPlugin):
         await self.until_ready()
         if run in self._tasks or run in self._reserved:
             raise UsageError(f"run {run!r} is running, and recreates the checkpoints that it needs")
-        self._reserved.add(run)
-        try:
+        with self._reserved.of(run):
             await asyncio.to_thread(refuse_live, directory)
             repair = Repair(directory, self._dispatcher, about_controller(self._scheduler.address), accept)
             task = self._start_task(run, repair)
-        finally:
-            self._reserved.discard(run)
         await task
         if not repair.ended and (why := self._stopped.pop(run, None)):
             raise UsageError(f"run {run!r} could not be repaired: {why}")

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +292,14 @@ def test_the_file_of_results_has_every_number_behind_the_tables(
     assert [(row["arm"], int(row["seed"])) for row in rows] == [(arm, seed) for arm in ARMS for seed in SEEDS]
     read = [float(row["validation_loss"]) for row in rows]
     assert read == [value for one in results for value in one.metrics["validation_loss"]]
+
+
+def test_no_name_of_an_arm_is_a_formula_in_the_file_of_results(
+    histories: dict[str, dict[int, History]],
+) -> None:
+    results = [replace(one, arm=f"={one.arm}") for one in results_of(histories)]
+    rows = list(csv.DictReader(io.StringIO(results_csv(results, SEEDS))))
+    assert {row["arm"] for row in rows} == {f"'={arm}" for arm in ARMS}
 
 
 def test_a_comparison_is_a_page_with_its_pictures_inside(

@@ -12,7 +12,7 @@ import pytest
 from evodevo.config import RunConfig, parse
 from evodevo.errors import UsageError
 from evodevo.service import slurm
-from evodevo.service.slurm import ENDS_AT, LONGEST_PAUSE_S, PERIOD_S, pause_s, plan
+from evodevo.service.slurm import ENDS_AT, LONGEST_PAUSE_S, PERIOD_S, plan, round_interval_s
 from tests.configs import small
 from tests.golden import raises_golden
 
@@ -27,8 +27,8 @@ assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_rounds_get_further_apart_while_jobs_fail_for_weeks_if_need_be() -> None:
-    assert [pause_s(failures) for failures in (0, 1, 2)] == [PERIOD_S, 2 * PERIOD_S, 4 * PERIOD_S]
-    assert pause_s(2000) == LONGEST_PAUSE_S
+    assert [round_interval_s(failures) for failures in (0, 1, 2)] == [PERIOD_S, 2 * PERIOD_S, 4 * PERIOD_S]
+    assert round_interval_s(2000) == LONGEST_PAUSE_S
 
 
 def change(

@@ -21,7 +21,7 @@ from evodevo.run.origin import as_begun
 from evodevo.run.setup import JOURNAL
 from evodevo.run.view import Status
 from evodevo.service.client import Client
-from evodevo.service.run_handle import Run, pause_s
+from evodevo.service.run_handle import Run, look_interval_s
 
 DEFAULT_ARMS = ("original", "cosine", "random_search", "truncation_pbt", "tri_parent")
 PLAIN: dict[str, Any] = {
@@ -135,7 +135,7 @@ def carry_out(client: Client, config: RunConfig, planned: Sequence[Planned]) -> 
         yield statuses
         if not waiting and all(run.view.over for run in begun.values()):
             return
-        time.sleep(pause_s(time.monotonic() - began))
+        time.sleep(look_interval_s(time.monotonic() - began))
 
 
 def all_done(planned: Sequence[Planned], runs_dir: Path) -> bool:

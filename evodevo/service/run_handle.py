@@ -31,7 +31,7 @@ TAKES_OVER_S = 10.0
 """Longest wait of `resume` for the journal to record that a controller has taken over."""
 
 
-def pause_s(watched_s: float) -> float:
+def look_interval_s(watched_s: float) -> float:
     """Return the seconds until the next look at a run that has been watched for `watched_s`.
 
     Each look costs the scheduler some milliseconds, which on a machine with few cores the trainings lack.
@@ -76,7 +76,7 @@ class Run:
         return self.view.refresh()
 
     def statuses(self, timeout_s: float | None = None) -> Iterator[Status]:
-        """Yield the status every `pause_s` until the run is over, or `timeout_s` has passed."""
+        """Yield the status at each look until the run is over, or `timeout_s` has passed."""
         began = time.monotonic()
         end = math.inf if timeout_s is None else began + timeout_s
         while True:
@@ -85,7 +85,7 @@ class Run:
             now = time.monotonic()
             if self.view.over or now >= end:
                 return
-            time.sleep(min(pause_s(now - began), end - now))
+            time.sleep(min(look_interval_s(now - began), end - now))
 
     def follow(self) -> Iterator[Status]:
         """Yield the status whenever it has changed, apart from times, until the run is over."""

@@ -206,7 +206,7 @@ def plan(
     return Change(frozenset(gone.union(surplus)), max(wanted, len(there) - len(surplus)))
 
 
-def pause_s(failures: int) -> float:
+def round_interval_s(failures: int) -> float:
     """Return the seconds until the next round after `failures` rounds whose jobs ended too early."""
     return min(PERIOD_S * 2.0 ** min(failures, 10), LONGEST_PAUSE_S)  # 2.0 ** 1024 overflows
 
@@ -232,7 +232,7 @@ class _Keeper:
             except (OSError, RuntimeError) as why:  # Slurm may be unavailable for a while
                 logger.warning("Slurm: %s", why)
                 self._service.notice = f"Slurm does not answer: {why}"
-            await asyncio.sleep(pause_s(self._failures))
+            await asyncio.sleep(round_interval_s(self._failures))
 
     async def _round(self) -> None:
         cluster, limits = self._cluster, self._limits

@@ -12,13 +12,13 @@ from evodevo.run.setup import JOURNAL
 from evodevo.service import comparison
 from evodevo.service.client import _RemainingFiles
 from evodevo.service.comparison import Planned, carry_out
-from evodevo.service.run_handle import LONGEST_POLL_S, POLL_S, pause_s
+from evodevo.service.run_handle import LONGEST_POLL_S, POLL_S, look_interval_s
 from tests.configs import small
 from tests.run.journals import EVENTS
 
 
 def test_a_long_run_is_looked_at_less_often() -> None:
-    pauses = [pause_s(watched_s) for watched_s in (0.0, 5.0, 40.0, 3600.0)]
+    pauses = [look_interval_s(watched_s) for watched_s in (0.0, 5.0, 40.0, 3600.0)]
     assert pauses == [POLL_S, POLL_S, 1.0, LONGEST_POLL_S]
 
 
@@ -62,7 +62,7 @@ def test_a_comparison_reads_no_run_again_that_is_done(
         runs_dir=tmp_path, workers=1, names=list, submit=lambda config: runs[config.run.name]
     )
     monkeypatch.setattr(comparison, "write", lambda *_: [])
-    monkeypatch.setattr(comparison, "pause_s", lambda _: 0.0)
+    monkeypatch.setattr(comparison, "look_interval_s", lambda _: 0.0)
     rounds = list(carry_out(client, planned[0].config, planned))  # type: ignore[arg-type]
     assert [run.seen for run in runs.values()] == [1, 5, 2]
     assert rounds[-1] == ["over", "running", "over"]
